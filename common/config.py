@@ -1,0 +1,65 @@
+"""Settings of one service process: read once from the environment (prefix ORDERS_), validated, passed down."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.mq.port import BrokerOptions
+
+
+class Settings(BaseSettings):
+    """Everything that may be set. Durations in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERS_", extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = "development"
+    failpoints: str = ""
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=0, le=65535)
+    threads: int = Field(default=32, ge=1, le=1024)
+    max_waiting: int = Field(default=512, ge=1, description="requests in the house before the server queues no more")
+    max_body: int = Field(default=64 * 1024, ge=1024, description="bytes")
+    rate_limit: str = Field(default="1000/second", description="orders placed per user, in the words of Flask-Limiter")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    jwt_secret: SecretStr = Field(min_length=32)
+    database_url: str
+    broker_url: str = ""
+    order_url: str = "http://127.0.0.1:8001"
+    stock_url: str = "http://127.0.0.1:8002"
+    goods_url: str = "http://127.0.0.1:8003"
+    peer_timeout: float = Field(default=2.0, gt=0, description="for one call to another service, retries included")
+    goods_cache: float = Field(default=0.5, ge=0, description="how long a price may be reused")
+
+    pay_timeout: float = Field(default=900.0, gt=0)
+    transaction_deadline: float = Field(
+        default=5.0, gt=0, description="a local transaction older than this is aborted by its check-back"
+    )
+    record_retention: float = Field(default=7 * 24 * 3600.0, gt=0)
+    sweep_interval: float = Field(default=60.0, gt=0)
+    sweep_grace: float = Field(default=30.0, gt=0)
+
+    check_first_after: float = Field(default=5.0, gt=0)
+    check_interval: float = Field(default=5.0, gt=0)
+    check_max: int = Field(default=15, ge=1)
+    invisible_for: float = Field(default=30.0, gt=0)
+    retry_first_after: float = Field(default=1.0, gt=0)
+    retry_longest: float = Field(default=600.0, gt=0)
+    max_deliveries: int = Field(default=16, ge=1)
+    message_retention: float = Field(default=72 * 3600.0, gt=0)
+
+    @property
+    def broker_options(self) -> BrokerOptions:
+        """The broker's share of the settings."""
+        return BrokerOptions(
+            check_first_after=self.check_first_after,
+            check_interval=self.check_interval,
+            check_max=self.check_max,
+            invisible_for=self.invisible_for,
+            retry_first_after=self.retry_first_after,
+            retry_longest=self.retry_longest,
+            max_deliveries=self.max_deliveries,
+            retention=self.message_retention,
+        )

@@ -1,0 +1,150 @@
+"""Database access: short transactions over SQLAlchemy, every driver error translated.
+
+SQLite runs in WAL mode with synchronous=FULL, so that a commit is on disk before it is acknowledged
+(https://www.sqlite.org/pragma.html#pragma_synchronous). Its writers queue on a lock of this process instead of
+polling SQLite's own; other processes are waited for by busy_timeout.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import exc as sa
+from sqlalchemy.engine import make_url
+
+from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, OrdersError
+
+T = TypeVar("T")
+
+_LOCK_WAIT = 5.0  # seconds a writer waits for its turn
+_ATTEMPTS = 4  # of a transaction that lost a lock or its connection before COMMIT
+_RETRYABLE_MYSQL = frozenset({1205, 1213, 2006, 2013})  # lock wait timeout, deadlock, gone away, lost connection
+_FAILED_CHECK_MYSQL = frozenset({3819, 4025})  # MySQL's, MariaDB's (an OperationalError there)
+_SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
+
+
+class _Retryable(DatabaseUnavailable):
+    """The transaction did not happen and may be tried again."""
+
+
+class Database:
+    """One service's database."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        """Connect lazily to `url` (SQLAlchemy's form) with at most `pool_size` connections."""
+        self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _LOCK_WAIT}
+        if self._sqlite:
+            options |= {
+                "pool_use_lifo": True,
+                "connect_args": {"timeout": _LOCK_WAIT, "check_same_thread": False},
+            }
+        else:
+            options |= {"isolation_level": "READ COMMITTED", "pool_recycle": 1800}
+        self.engine: Engine = create_engine(url, **options)
+        self._turn: AbstractContextManager[Any] = nullcontext()
+        if self._sqlite:
+            self._turn = _Turn()
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._writer = self.engine.execution_options(writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a read-only transaction. Raise `DatabaseUnavailable`."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction and commit it; `work` may run again if the first try could not commit.
+
+        Raise `DuplicateRow`, `BelowZero`, `DatabaseUnavailable` (nothing happened), `CommitOutcomeUnknown` (the
+        connection was lost in COMMIT) or whatever `work` raises (rolled back).
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._transact_once(work)
+            except _Retryable:
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _transact_once(self, work: Callable[[Connection], T]) -> T:
+        with self._turn, _translated(), self._writer.connect() as connection:
+            transaction = connection.begin()
+            try:
+                result = work(connection)
+            except BaseException:
+                transaction.rollback()
+                raise
+            self._commit(transaction.commit)
+            return result
+
+    def _commit(self, commit: Callable[[], None]) -> None:
+        try:
+            commit()
+        except sa.DBAPIError as error:
+            if self._sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
+                raise DatabaseUnavailable from error
+            raise CommitOutcomeUnknown from error
+
+    def ping(self) -> None:
+        """Raise `DatabaseUnavailable` unless the database answers."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+class _Turn:
+    """The writers' queue of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=_LOCK_WAIT):
+            raise DatabaseUnavailable("The database is busy; nothing was changed, try again.")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-1024"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.SQLAlchemyError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: sa.SQLAlchemyError) -> OrdersError:
+    if isinstance(error, sa.DBAPIError):
+        return _translate_driver(error)
+    if isinstance(error, sa.TimeoutError):
+        return DatabaseUnavailable("The database is busy; nothing was changed, try again.")
+    return OrdersError()
+
+
+def _translate_driver(error: sa.DBAPIError) -> OrdersError:
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    if code in _FAILED_CHECK_MYSQL or "CHECK constraint" in str(error.orig):
+        return BelowZero()
+    if isinstance(error, sa.IntegrityError):
+        return DuplicateRow()
+    return _Retryable() if code in _RETRYABLE_MYSQL else DatabaseUnavailable()
