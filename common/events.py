@@ -1,0 +1,33 @@
+"""What the messages between the services say: one shape for both topics."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+ROLLBACK_TOPIC = "order_rollback"
+TIMEOUT_TOPIC = "order_timeout"
+
+_Snowflake = Annotated[int, Field(gt=0, lt=2**63), PlainSerializer(str, return_type=str)]
+
+
+class OrderEvent(BaseModel):
+    """Orders of one transaction; ids are strings in JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tx_id: _Snowflake
+    order_ids: Annotated[tuple[_Snowflake, ...], Field(min_length=1)]
+
+    @classmethod
+    def from_body(cls, body: bytes) -> Self:
+        """Read a message's body. Raise pydantic's `ValidationError`."""
+        return cls.model_validate_json(body)
+
+    def to_body(self) -> bytes:
+        """Write a message's body."""
+        return self.model_dump_json().encode()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that find the message again: every order id."""
+        return tuple(str(order_id) for order_id in self.order_ids)

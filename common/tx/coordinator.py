@@ -1,0 +1,182 @@
+"""Transactional messages: begin a half message, do the work in ONE local transaction, resolve; or be checked back.
+
+Source of the pattern: https://rocketmq.apache.org/docs/featureBehavior/04transactionmessage/. What is ours is the
+fence: the record of the transaction, written with the business rows or, by the checker, instead of them.
+
+A service uses it for any message::
+
+    checker = Checker(database, records, deadline=5.0, retention=7 * 24 * 3600)
+    coordinator = Coordinator(broker.producer("shop", checker), database, records, ids)
+
+    tx = coordinator.begin(lambda tx_id: message(tx_id), deliver_if=Outcome.COMMITTED)
+    tx.commit(lambda connection: connection.execute(...))  # the record and the rows, or neither
+    tx.resolve(Outcome.COMMITTED)
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from common import failpoints
+from common.clock import now_ms
+from common.db import Database
+from common.errors import CommitOutcomeUnknown, FailpointRaised, OrdersError
+from common.ids import IdSource, issued_at
+from common.mq.port import CheckAnswer, HalfMessage, Message, Producer, Resolution
+from common.tx.record import Outcome, Records
+
+T = TypeVar("T")
+Observe = Callable[[str, float], None]
+"""Told how long a step took: its name, seconds."""
+
+TX_ID, DELIVER_IF = "tx_id", "deliver_if"
+
+log = structlog.get_logger()
+
+
+def _unobserved(_step: str, _seconds: float) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One open transactional message. Left alone, its check-back decides it."""
+
+    tx_id: int
+    name: str
+    deliver_if: Outcome
+    _half: HalfMessage
+    _producer: Producer
+    _database: Database
+    _records: Records
+    _observe: Observe
+
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """Run the local transaction: the record and what `work` writes, in ONE database transaction.
+
+        Raise `AlreadyAborted` (the checker gave up on us; it resolves), `CommitOutcomeUnknown` (leave the message
+        alone, the check-back decides), or what `work` or the database raised: rolled back, call `resolve(ABORTED)`.
+        """
+
+        def local_transaction(connection: Connection) -> T:
+            self._records.commit(connection, self.tx_id)
+            result = work(connection)
+            failpoints.hit(f"{self.name}.before_commit")
+            return result
+
+        started = time.perf_counter()
+        result = self._database.transact(local_transaction)
+        self._observe(f"{self.name}.commit", time.perf_counter() - started)
+        try:
+            failpoints.hit(f"{self.name}.committed")
+        except FailpointRaised as error:
+            raise CommitOutcomeUnknown from error
+        return result
+
+    def resolve(self, outcome: Outcome) -> None:
+        """Tell the broker how it ended: delivered iff `deliver_if` is that outcome. Where that fails: check-back."""
+        self._resolve(Resolution.COMMIT if outcome == self.deliver_if else Resolution.ROLLBACK)
+
+    def drop(self) -> None:
+        """Drop the message of a transaction that is given up before it did anything, so nothing needs undoing."""
+        self._resolve(Resolution.ROLLBACK)
+
+    def _resolve(self, resolution: Resolution) -> None:
+        started = time.perf_counter()
+        try:
+            failpoints.hit(f"{self.name}.before_resolve")
+            self._producer.resolve(self._half, resolution)
+            failpoints.hit(f"{self.name}.resolved")
+        except OrdersError as error:
+            log.warning("half message left to its check-back", tx_id=self.tx_id, reason=error.detail)
+        self._observe(f"{self.name}.resolve", time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """Begins transactional messages in the name of one service."""
+
+    producer: Producer
+    database: Database
+    records: Records
+    ids: IdSource
+    observe: Observe = field(default=_unobserved)
+
+    def begin(self, write: Callable[[int], Message], deliver_if: Outcome, *, name: str) -> Transaction:
+        """Send the half message that `write(tx_id)` returns, to be delivered iff the transaction ends as said.
+
+        `name` is the prefix of its failpoints and steps. Raise `BrokerError`, `LeaseLost` or `ClockWentBack`:
+        nothing happened.
+        """
+        tx_id = self.ids.next()
+        message = write(tx_id)
+        properties = {**message.properties, TX_ID: str(tx_id), DELIVER_IF: deliver_if.value}
+        started = time.perf_counter()
+        half = self.producer.begin(replace(message, properties=properties))
+        self.observe(f"{name}.half", time.perf_counter() - started)
+        failpoints.hit(f"{name}.half_sent")
+        return Transaction(
+            tx_id, name, deliver_if, half, self.producer, self.database, self.records, self.observe
+        )
+
+
+class Checker:
+    """Answers check-backs from what the message carries and the record, never from a process's memory."""
+
+    def __init__(
+        self,
+        database: Database,
+        records: Records,
+        *,
+        deadline: float,
+        retention: float,
+        count: Callable[[CheckAnswer], None] = lambda _: None,
+    ) -> None:
+        """Take how long a local transaction may take, and how long records are kept, in seconds."""
+        self._database = database
+        self._records = records
+        self._deadline_ms = int(deadline * 1000)
+        self._retention_ms = int(retention * 1000)
+        self._count = count
+
+    def __call__(self, half: HalfMessage) -> CheckAnswer:
+        """Answer one check-back; fence the transaction if it is past its deadline. Raise what the database raises."""
+        failpoints.hit("check.received")
+        answer = self._answer(half)
+        self._count(answer)
+        return answer
+
+    def _answer(self, half: HalfMessage) -> CheckAnswer:
+        try:
+            tx_id = int(half.message.properties[TX_ID])
+            deliver_if = Outcome(half.message.properties[DELIVER_IF])
+        except (KeyError, ValueError):
+            log.exception("half message without a transaction of ours", message_id=half.message_id)
+            return CheckAnswer.UNKNOWN
+        outcome = self.outcome(tx_id)
+        if outcome is None:
+            return CheckAnswer.UNKNOWN
+        return CheckAnswer.COMMIT if outcome == deliver_if else CheckAnswer.ROLLBACK
+
+    def outcome(self, tx_id: int) -> Outcome | None:
+        """Return how a transaction ended, fencing it if it is past its deadline; None: it may still be running.
+
+        Also None when it is so old that its record may have been purged: then nobody may decide it any more.
+        """
+        with self._database.read() as connection:
+            outcome = self._records.find(connection, [tx_id]).get(tx_id)
+        if outcome is not None:
+            return outcome
+        age = now_ms() - issued_at(tx_id)
+        if age < self._deadline_ms:
+            return None
+        if age > self._retention_ms:
+            log.error("transaction older than its record is kept: not decided", tx_id=tx_id)
+            return None
+        outcome = self._records.fence(self._database, tx_id)
+        failpoints.hit("check.fenced")
+        return outcome

@@ -1,0 +1,87 @@
+"""The transaction record: whoever inserts it first, the local transaction or the checker, decides. It is the fence."""
+
+from collections.abc import Collection
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from common.clock import now_ms
+from common.db import Database
+from common.errors import DuplicateRow, Unavailable
+from common.ids import SNOWFLAKE
+
+
+class Outcome(StrEnum):
+    """How a local transaction ended."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+class AlreadyAborted(Unavailable):
+    """The transaction took too long and was given up by its check-back; nothing was changed, try again."""
+
+
+def record_table(metadata: MetaData) -> Table:
+    """Declare the table of records."""
+    return Table(
+        "transaction_records",
+        metadata,
+        Column("tx_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+        Column("outcome", String(9), nullable=False),
+        Column("decided_at", BigInteger, nullable=False, index=True),
+    )
+
+
+class Records:
+    """Reads and writes transaction records in one service's database."""
+
+    def __init__(self, table: Table) -> None:
+        """Take the table that `record_table` declared."""
+        self._table = table
+
+    def commit(self, connection: Connection, tx_id: int) -> None:
+        """Insert `committed` as part of a local transaction. Raise `AlreadyAborted` if the fence is up."""
+        try:
+            self._insert(connection, tx_id, Outcome.COMMITTED)
+        except IntegrityError as error:
+            raise AlreadyAborted from error
+
+    def find(self, connection: Connection, tx_ids: Collection[int]) -> dict[int, Outcome]:
+        """Return the outcomes that are decided."""
+        columns = self._table.c
+        rows = connection.execute(select(columns.tx_id, columns.outcome).where(columns.tx_id.in_(tx_ids)))
+        return {tx_id: Outcome(outcome) for tx_id, outcome in rows}
+
+    def decided_at(self, connection: Connection, tx_id: int) -> tuple[Outcome, int] | None:
+        """Return the outcome and when it was decided (ms since the epoch), or None."""
+        columns = self._table.c
+        row = connection.execute(
+            select(columns.outcome, columns.decided_at).where(columns.tx_id == tx_id)
+        ).one_or_none()
+        return None if row is None else (Outcome(row.outcome), int(row.decided_at))
+
+    def fence(self, database: Database, tx_id: int) -> Outcome:
+        """Decide an open transaction as `aborted`, and return what it is decided as: maybe it was, meanwhile.
+
+        Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: ask again.
+        """
+        try:
+            database.transact(lambda connection: self._insert(connection, tx_id, Outcome.ABORTED))
+        except DuplicateRow:
+            with database.read() as connection:
+                return self.find(connection, [tx_id])[tx_id]
+        return Outcome.ABORTED
+
+    def purge(self, connection: Connection, before: int, limit: int) -> int:
+        """Delete up to `limit` records decided before that time (ms since the epoch); return how many."""
+        columns = self._table.c
+        old = connection.scalars(
+            select(columns.tx_id).where(columns.decided_at < before).order_by(columns.decided_at).limit(limit)
+        ).all()
+        connection.execute(delete(self._table).where(columns.tx_id.in_(old)))
+        return len(old)
+
+    def _insert(self, connection: Connection, tx_id: int, outcome: Outcome) -> None:
+        connection.execute(insert(self._table).values(tx_id=tx_id, outcome=outcome.value, decided_at=now_ms()))
