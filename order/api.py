@@ -1,0 +1,146 @@
+"""The order service over REST."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from common.errors import (
+    IdempotencyMismatch,
+    NotFound,
+    OrdersError,
+    OutcomeUnknown,
+    TooManyRequests,
+)
+from common.schema import decode_cursor
+from common.web import Api, ProblemWith, Reply, current_identity
+from order.model import InsufficientStock, OrderClosed, OrderPaid, UnknownGoods
+from order.schema import (
+    OrderOut,
+    OrdersOut,
+    OrdersQuery,
+    PlaceOrder,
+    ShortMembers,
+    SweepOut,
+    TimelineOut,
+    UnknownMembers,
+)
+from order.service.closing import Closing, Paying
+from order.service.ordering import Ordering, Request
+from order.service.placing import IdempotencyKey
+from order.service.reading import OrderReader, Receiver
+from order.service.sweeping import Findings
+from order.service.timeline import Timeline
+
+_OWNER = ("orders", "admin")
+_OUTCOME_UNKNOWN = ProblemWith(OutcomeUnknown, UnknownMembers)
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What the routes call."""
+
+    ordering: Ordering
+    reader: OrderReader
+    paying: Paying
+    closing: Closing
+    timeline: Timeline
+    sweep: Callable[[], Findings]
+
+
+def install(api: Api, use_cases: UseCases, *, rate_limit: str, count: Callable[[str], None] = lambda _: None) -> None:
+    """Declare the routes; `count` is told the outcome of every order that somebody tried to place."""
+    _install_placing(api, use_cases.ordering, rate_limit, count)
+    _install_reading(api, use_cases.reader, use_cases.timeline)
+    _install_changing(api, use_cases.paying, use_cases.closing)
+
+    @api.post("/sweep", scopes=("admin",), returns={200: SweepOut})
+    def sweep() -> Reply:
+        """Sweep now: finish what no message will finish any more."""
+        return Reply(SweepOut.of(use_cases.sweep()))
+
+
+def _owner(order_id: int) -> str | None:
+    """Note the order in the log lines to come, and return whose orders the caller may see; None: everybody's."""
+    structlog.contextvars.bind_contextvars(order_id=str(order_id))
+    identity = current_identity()
+    return None if "admin" in identity.scopes else identity.user_id
+
+
+def _install_placing(api: Api, ordering: Ordering, rate_limit: str, count: Callable[[str], None]) -> None:
+    @api.post(
+        "/orders",
+        scopes=("orders",),
+        body=PlaceOrder,
+        returns={201: OrderOut},
+        errors=[
+            ProblemWith(InsufficientStock, ShortMembers),
+            UnknownGoods,
+            IdempotencyMismatch,
+            TooManyRequests,
+            _OUTCOME_UNKNOWN,
+        ],
+        rate_limit=rate_limit,
+        idempotent=True,
+    )
+    def place(body: PlaceOrder, idempotency_key: str | None) -> Reply:
+        """Place an order."""
+        try:
+            placed = ordering.order(_request(body, idempotency_key))
+        except OrdersError as error:
+            count(error.slug)
+            raise
+        count("replayed" if placed.replayed else "created")
+        headers = {"Location": f"/orders/{placed.order.order_id}"}
+        if placed.replayed:
+            headers["Idempotency-Replayed"] = "true"
+        return Reply(OrderOut.of(placed.order), 201, headers)
+
+
+def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
+    user_id = current_identity().user_id
+    asked = body.receiver
+    receiver = Receiver(asked.name, asked.phone, asked.address) if asked is not None else None
+    key = IdempotencyKey(user_id, idempotency_key, body.hash()) if idempotency_key is not None else None
+    return Request(user_id, {item.goods_id: item.quantity for item in body.items}, receiver, key)
+
+
+def _install_reading(api: Api, reader: OrderReader, timeline: Timeline) -> None:
+    @api.get("/orders", scopes=_OWNER, query=OrdersQuery, returns={200: OrdersOut})
+    def list_orders(query: OrdersQuery) -> Reply:
+        """List one's own orders, newest first."""
+        below = decode_cursor(query.cursor)[0] if query.cursor is not None else None
+        found = reader.page(current_identity().user_id, status=query.status, below=below, limit=query.limit + 1)
+        return Reply(OrdersOut.of(found, query.limit))
+
+    @api.get("/orders/{order_id}", scopes=_OWNER, returns={200: OrderOut}, errors=[NotFound])
+    def show_order(order_id: int) -> Reply:
+        """Show an order."""
+        return Reply(OrderOut.of(reader.get(order_id, owner=_owner(order_id))))
+
+    @api.get("/orders/{order_id}/timeline", scopes=_OWNER, returns={200: TimelineOut}, errors=[NotFound])
+    def show_timeline(order_id: int) -> Reply:
+        """Show what happened to an order, and the evidence of it; to admins also of one that never came to be."""
+        return Reply(TimelineOut.of(order_id, timeline.of(order_id, owner=_owner(order_id))))
+
+
+def _install_changing(api: Api, paying: Paying, closing: Closing) -> None:
+    @api.post(
+        "/orders/{order_id}/pay",
+        scopes=_OWNER,
+        returns={200: OrderOut},
+        errors=[NotFound, OrderClosed, _OUTCOME_UNKNOWN],
+    )
+    def pay(order_id: int) -> Reply:
+        """Pay an order; again: the same."""
+        return Reply(OrderOut.of(paying.pay(order_id, owner=_owner(order_id))))
+
+    @api.post(
+        "/orders/{order_id}/cancel",
+        scopes=_OWNER,
+        returns={200: OrderOut},
+        errors=[NotFound, OrderPaid, _OUTCOME_UNKNOWN],
+    )
+    def cancel(order_id: int) -> Reply:
+        """Cancel an unpaid order; again: the same."""
+        return Reply(OrderOut.of(closing.cancel(order_id, owner=_owner(order_id))))

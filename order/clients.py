@@ -1,0 +1,152 @@
+"""The services that order calls: goods for prices, stock for reservations."""
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from common.errors import NotFound, PeerUnavailable
+from common.peer import Peer
+
+_REFRESHED_TOGETHER = 200  # goods in one look-up
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """Goods as they are now; prices in minor units of the currency."""
+
+    goods_id: int
+    name: str
+    brief: str
+    image: str | None
+    unit_price: int
+    market_price: int | None
+    currency: str
+    on_sale: bool
+
+
+class GoodsClient:
+    """Prices, reused for at most `max_age` seconds; one look-up at a time fetches all that are wanted and stale."""
+
+    def __init__(self, peer: Peer, *, max_age: float) -> None:
+        """Take the goods service, and for how long an answer may be reused, in seconds."""
+        self._peer = peer
+        self._max_age = max_age
+        self._known: dict[int, tuple[float, Goods | None]] = {}
+        self._fetching = threading.Lock()
+
+    def find(self, goods_ids: Collection[int]) -> dict[int, Goods]:
+        """Return those of the goods that exist. Raise `PeerUnavailable`."""
+        found = self._fresh(goods_ids)
+        if found is None:
+            with self._fetching:
+                found = self._fresh(goods_ids)  # whoever held the lock may have fetched ours too
+                if found is None:
+                    found = self._fetch(goods_ids)
+        return {goods_id: goods for goods_id, goods in found.items() if goods is not None}
+
+    def _fresh(self, goods_ids: Collection[int]) -> dict[int, Goods | None] | None:
+        oldest = time.monotonic() - self._max_age
+        found = {}
+        for goods_id in goods_ids:
+            fetched_at, goods = self._known.get(goods_id, (float("-inf"), None))
+            if fetched_at < oldest:
+                return None
+            found[goods_id] = goods
+        return found
+
+    def _fetch(self, goods_ids: Collection[int]) -> dict[int, Goods | None]:
+        wanted = list(dict.fromkeys([*goods_ids, *self._known]))[: max(_REFRESHED_TOGETHER, len(goods_ids))]
+        asked_at = time.monotonic()  # before the call: a price is as old as the question
+        status, answer = self._peer.call("POST", "/goods/lookup", {"goods_ids": [str(i) for i in wanted]})
+        if status != 200:  # noqa: PLR2004
+            raise PeerUnavailable("The goods service refused a look-up; nothing was changed, try again.")
+        fetched: dict[int, Goods | None] = dict.fromkeys(wanted)
+        fetched |= {int(item["goods_id"]): _goods(item) for item in answer["items"]}
+        self._known = {i: (asked_at, goods) for i, goods in fetched.items() if goods is not None or i in goods_ids}
+        return {goods_id: fetched[goods_id] for goods_id in goods_ids}
+
+
+def _goods(item: Mapping[str, Any]) -> Goods:
+    images = item["images"]
+    return Goods(
+        int(item["goods_id"]),
+        item["name"],
+        item["brief"] or "",
+        images[0] if images else None,
+        item["unit_price"],
+        item["market_price"],
+        item["currency"],
+        item["on_sale"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Deduction:
+    """The stock service's verdict on one order."""
+
+    order_id: int
+    verdict: Literal["deducted", "insufficient", "released"]
+    short: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReservation:
+    """A reservation that the order service has not confirmed yet."""
+
+    order_id: int
+    tx_id: int
+
+
+Fate = Literal["stands", "void"]
+
+
+class StockClient:
+    """Reservations at the stock service. Every call may be repeated; `PeerUnavailable` means: maybe done."""
+
+    def __init__(self, peer: Peer) -> None:
+        """Take the stock service."""
+        self._peer = peer
+
+    def deduct(self, tx_id: int, orders: Mapping[int, Mapping[int, int]]) -> dict[int, Deduction]:
+        """Deduct the orders (order id → goods id → quantity); return a verdict for each."""
+        asked = [
+            {
+                "order_id": str(order_id),
+                "items": [{"goods_id": str(goods_id), "quantity": quantity} for goods_id, quantity in lines.items()],
+            }
+            for order_id, lines in orders.items()
+        ]
+        answer = self._call("POST", "/reservations", {"tx_id": str(tx_id), "orders": asked})
+        return {
+            int(item["order_id"]): Deduction(int(item["order_id"]), item["verdict"], tuple(map(int, item["short"])))
+            for item in answer["orders"]
+        }
+
+    def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
+        """Return live reservations made before `older_than` (ms) that nobody has confirmed, ids above `after`."""
+        answer = self._call("GET", f"/reservations?older_than={older_than}&after={after}&limit={limit}")
+        return [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
+
+    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str]:
+        """Tell the fate of orders (order id, tx id, fate); return the state of each order's reservation."""
+        asked = [{"order_id": str(o), "tx_id": str(t), "fate": fate} for o, t, fate in fates]
+        answer = self._call("POST", "/reservations/settle", {"orders": asked})
+        return {int(item["order_id"]): item["state"] for item in answer["orders"]}
+
+    def reservation(self, order_id: int) -> dict[str, Any]:
+        """Return one reservation as the stock service tells it. Raise `NotFound`."""
+        status, answer = self._peer.call("GET", f"/reservations/{order_id}")
+        if status == NotFound.status:
+            raise NotFound
+        return self._expect(status, answer)
+
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        return self._expect(*self._peer.call(method, path, body))
+
+    @staticmethod
+    def _expect(status: int, answer: Any) -> dict[str, Any]:
+        if status != 200 or not isinstance(answer, dict):  # noqa: PLR2004
+            raise PeerUnavailable(f"The stock service refused a call ({status}); nothing was changed, try again.")
+        return answer

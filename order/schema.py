@@ -1,0 +1,200 @@
+"""What goes over the order service's REST interface."""
+
+import hashlib
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from common.clock import rfc3339
+from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, distinct_by, encode_cursor
+from order.model import CloseReason, Status
+from order.service import reading
+from order.service.sweeping import Findings
+from order.service.timeline import Entry
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Amount = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class ItemIn(Schema):
+    """A quantity of one goods."""
+
+    goods_id: Id
+    quantity: Quantity
+
+
+class Receiver(Schema):
+    """Who gets it; shown to the owner and to admins only."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=64)]
+    phone: Annotated[Line, Field(min_length=1, max_length=32)]
+    address: Annotated[Text, Field(min_length=1, max_length=255)]
+
+
+class PlaceOrder(Schema):
+    """What is wanted. Who wants it and what it costs is known to the server."""
+
+    items: Annotated[list[ItemIn], Field(min_length=1, max_length=50), distinct_by("goods_id")]
+    receiver: Receiver | None = None
+
+    def hash(self) -> str:
+        """Return what tells this request from another with the same Idempotency-Key."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class ItemOut(Schema):
+    """A line of an order: the goods as they were when it was placed, prices in minor units."""
+
+    goods_id: Id
+    name: str
+    brief: str
+    image: str | None
+    quantity: Quantity
+    unit_price: Money
+    market_price: Money | None
+
+
+class OrderOut(Schema):
+    """An order; amounts in minor units of its currency."""
+
+    order_id: Id
+    user_id: str
+    status: Status
+    close_reason: CloseReason | None
+    items: list[ItemOut]
+    receiver: Receiver | None
+    total_amount: Amount
+    currency: str
+    created_at: Time
+    expires_at: Time
+    paid_at: Time | None
+    closed_at: Time | None
+
+    @classmethod
+    def of(cls, order: reading.Order) -> "OrderOut":
+        """Show an order. What comes from our own tables is not validated again."""
+        return cls.model_construct(
+            order_id=order.order_id,
+            user_id=order.user_id,
+            status=order.status,
+            close_reason=order.close_reason,
+            items=[_item(line) for line in order.lines],
+            receiver=_receiver(order.receiver),
+            total_amount=order.total_amount,
+            currency=order.currency,
+            created_at=rfc3339(order.created_at),
+            expires_at=rfc3339(order.expires_at),
+            paid_at=_time(order.paid_at),
+            closed_at=_time(order.closed_at),
+        )
+
+
+def _item(line: reading.Line) -> ItemOut:
+    return ItemOut.model_construct(
+        goods_id=line.goods_id,
+        name=line.name,
+        brief=line.brief,
+        image=line.image,
+        quantity=line.quantity,
+        unit_price=line.unit_price,
+        market_price=line.market_price,
+    )
+
+
+def _receiver(receiver: reading.Receiver | None) -> Receiver | None:
+    if receiver is None:
+        return None
+    return Receiver.model_construct(name=receiver.name, phone=receiver.phone, address=receiver.address)
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
+
+
+class OrdersQuery(PageQuery):
+    """Which of one's orders to list."""
+
+    status: Status | None = None
+
+
+class OrdersOut(Schema):
+    """A page of orders, newest first."""
+
+    items: list[OrderOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, orders: list[reading.Order], limit: int) -> "OrdersOut":
+        """Show a page of at most `limit` orders out of `orders`, which has one more if there is a next page."""
+        shown = orders[:limit]
+        more = encode_cursor(shown[-1].order_id) if len(orders) > limit else None
+        return cls.model_construct(items=[OrderOut.of(order) for order in shown], next_cursor=more)
+
+
+class EntryOut(Schema):
+    """Something that happened, and the evidence of it; what is not `known` says why in its evidence."""
+
+    at: Time | None
+    event: str
+    source: str
+    known: bool
+    evidence: dict[str, Any]
+
+
+class TimelineOut(Schema):
+    """What happened to one order, in time order; unknown times last."""
+
+    order_id: Id
+    entries: list[EntryOut]
+
+    @classmethod
+    def of(cls, order_id: int, entries: list[Entry]) -> "TimelineOut":
+        """Show a timeline."""
+        return cls(
+            order_id=order_id,
+            entries=[
+                EntryOut(at=_time(e.at), event=e.event, source=e.source, known=e.known, evidence=e.evidence)
+                for e in entries
+            ],
+        )
+
+
+class ShortItem(Schema):
+    """Goods of which there is not enough."""
+
+    goods_id: Id
+
+
+class ShortMembers(Schema):
+    """What `insufficient-stock` tells beside its detail."""
+
+    items: list[ShortItem]
+
+
+class UnknownMembers(Schema):
+    """What `outcome-unknown` tells beside its detail: the order to ask for later."""
+
+    order_id: Id
+
+
+class SweepOut(Schema):
+    """What one sweep did, in orders."""
+
+    verified: int
+    released: int
+    confirmed: int
+    closed: int
+    undecided: int
+    violations: list[Id]
+
+    @classmethod
+    def of(cls, findings: Findings) -> "SweepOut":
+        """Show findings."""
+        return cls(
+            verified=findings.verified,
+            released=findings.released,
+            confirmed=findings.confirmed,
+            closed=findings.closed,
+            undecided=findings.undecided,
+            violations=findings.violations,
+        )

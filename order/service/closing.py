@@ -1,0 +1,116 @@
+"""Closing orders (timeout, cancel) and paying them: compare-and-set on the status, whoever comes first wins.
+
+Closing is a transactional message with the other sign: `order_rollback`, to be delivered if the transaction commits.
+"""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Connection, update
+
+from common import failpoints
+from common.clock import now_ms
+from common.db import Database
+from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown
+from common.events import ROLLBACK_TOPIC, OrderEvent
+from common.mq.port import Message
+from common.tx.coordinator import Coordinator
+from common.tx.record import AlreadyAborted, Outcome
+from order.model import CloseReason, OrderClosed, OrderPaid, Status, orders
+from order.service.reading import Order, OrderReader, statuses
+
+
+class _Raced(Exception):
+    """Some of the orders were paid or closed meanwhile: the message names orders that must not be released."""
+
+
+class Closing:
+    """Closes unpaid orders and sends their stock back."""
+
+    def __init__(self, database: Database, coordinator: Coordinator, reader: OrderReader) -> None:
+        """Take the order service's database, what begins transactions, and what reads orders."""
+        self._database = database
+        self._coordinator = coordinator
+        self._reader = reader
+
+    def close(self, order_ids: Collection[int], reason: CloseReason) -> list[int]:
+        """Close those of the orders that are unpaid, under one half message; return which this call closed.
+
+        The message's orders are closed all or none, so a race with a payment sends it round again without the paid
+        one. Raise `Unavailable` (nothing was changed) or `CommitOutcomeUnknown`.
+        """
+        while open_ids := self._still_open(order_ids):
+            if self._close_all(open_ids, reason):
+                return open_ids
+        return []
+
+    def cancel(self, order_id: int, *, owner: str | None) -> Order:
+        """Cancel an unpaid order; again: the same. Raise `NotFound`, `OrderPaid`, `Unavailable`, `OutcomeUnknown`."""
+        self._reader.get(order_id, owner=owner)
+        try:
+            self.close([order_id], CloseReason.CANCELLED)
+        except CommitOutcomeUnknown as error:
+            raise OutcomeUnknown(order_id=str(order_id)) from error
+        order = self._reader.get(order_id, owner=owner)
+        if order.status is Status.PAID:
+            raise OrderPaid
+        return order
+
+    def _still_open(self, order_ids: Collection[int]) -> list[int]:
+        with self._database.read() as connection:
+            found = statuses(connection, order_ids)
+        return sorted(order_id for order_id, status in found.items() if status is Status.CREATED)
+
+    def _close_all(self, order_ids: Sequence[int], reason: CloseReason) -> bool:
+        def rollback(tx_id: int) -> Message:
+            event = OrderEvent(tx_id=tx_id, order_ids=tuple(order_ids))
+            return Message(ROLLBACK_TOPIC, event.to_body(), tag=reason.value, keys=event.keys)
+
+        tx = self._coordinator.begin(rollback, Outcome.COMMITTED, name="close")
+        try:
+            tx.commit(lambda connection: _close_rows(connection, order_ids, reason))
+        except _Raced:
+            tx.resolve(Outcome.ABORTED)
+            return False
+        except (AlreadyAborted, CommitOutcomeUnknown):
+            raise  # the check-back has decided, or will
+        except OrdersError:
+            tx.resolve(Outcome.ABORTED)
+            raise
+        tx.resolve(Outcome.COMMITTED)
+        return True
+
+
+class Paying:
+    """Marks orders paid."""
+
+    def __init__(self, database: Database, reader: OrderReader) -> None:
+        """Take the order service's database, and what reads orders."""
+        self._database = database
+        self._reader = reader
+
+    def pay(self, order_id: int, *, owner: str | None) -> Order:
+        """Pay an unpaid order; again: the same. Raise `NotFound`, `OrderClosed`, `Unavailable`, `OutcomeUnknown`."""
+        self._reader.get(order_id, owner=owner)
+        try:
+            self._database.transact(lambda connection: _pay_row(connection, order_id))
+        except CommitOutcomeUnknown as error:
+            raise OutcomeUnknown(order_id=str(order_id)) from error
+        failpoints.hit("pay.committed")
+        order = self._reader.get(order_id, owner=owner)
+        if order.status is Status.CLOSED:
+            raise OrderClosed
+        return order
+
+
+def _close_rows(connection: Connection, order_ids: Sequence[int], reason: CloseReason) -> None:
+    is_open = orders.c.order_id.in_(order_ids) & (orders.c.status == Status.CREATED.value)
+    changed = connection.execute(
+        update(orders).where(is_open).values(status=Status.CLOSED.value, close_reason=reason.value, closed_at=now_ms())
+    )
+    if changed.rowcount != len(order_ids):
+        raise _Raced
+
+
+def _pay_row(connection: Connection, order_id: int) -> None:
+    is_open = (orders.c.order_id == order_id) & (orders.c.status == Status.CREATED.value)
+    connection.execute(update(orders).where(is_open).values(status=Status.PAID.value, paid_at=now_ms()))

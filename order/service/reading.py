@@ -1,0 +1,147 @@
+"""Orders as they stand, and how they are read."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from common.db import Database
+from common.errors import NotFound
+from order.model import CloseReason, Status, order_lines, orders
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was ordered, as the goods were when it was; prices in minor units."""
+
+    goods_id: int
+    name: str
+    brief: str
+    image: str | None
+    quantity: int
+    unit_price: int
+    market_price: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who gets it. Personal: shown to the owner and to admins, never logged."""
+
+    name: str
+    phone: str
+    address: str
+
+    def __repr__(self) -> str:
+        """Keep it out of logs and tracebacks."""
+        return "Receiver(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order; times in ms since the epoch, amounts in minor units."""
+
+    order_id: int
+    tx_id: int
+    user_id: str
+    status: Status
+    close_reason: CloseReason | None
+    lines: tuple[Line, ...]
+    receiver: Receiver | None
+    total_amount: int
+    currency: str
+    created_at: int
+    expires_at: int
+    paid_at: int | None = None
+    closed_at: int | None = None
+
+    def as_created(self) -> "Order":
+        """Return the order as its first answer told it."""
+        return replace(self, status=Status.CREATED, close_reason=None, paid_at=None, closed_at=None)
+
+
+class OrderReader:
+    """Reads orders from one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the order service's database."""
+        self._database = database
+
+    def get(self, order_id: int, *, owner: str | None) -> Order:
+        """Return an order of `owner` (None: of anybody). Raise `NotFound`, also when it is another's."""
+        with self._database.read() as connection:
+            order = find_order(connection, order_id)
+        if order is None or owner not in {None, order.user_id}:
+            raise NotFound("There is no such order.")
+        return order
+
+    def page(self, user_id: str, *, status: Status | None, below: int | None, limit: int) -> list[Order]:
+        """Return the user's orders with ids below `below`, newest first."""
+        query = select(orders).where(orders.c.user_id == user_id).order_by(orders.c.order_id.desc()).limit(limit)
+        if status is not None:
+            query = query.where(orders.c.status == status.value)
+        if below is not None:
+            query = query.where(orders.c.order_id < below)
+        with self._database.read() as connection:
+            return _assemble(connection, connection.execute(query).all())
+
+
+def find_order(connection: Connection, order_id: int) -> Order | None:
+    """Return an order, or None."""
+    rows = connection.execute(select(orders).where(orders.c.order_id == order_id)).all()
+    found = _assemble(connection, rows)
+    return found[0] if found else None
+
+
+def statuses(connection: Connection, order_ids: Collection[int]) -> dict[int, Status]:
+    """Return the status of those of the orders that exist."""
+    query = select(orders.c.order_id, orders.c.status).where(orders.c.order_id.in_(order_ids))
+    return {order_id: Status(status) for order_id, status in connection.execute(query)}
+
+
+def expiries(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
+    """Return when those of the orders that exist expire, or would have: ms since the epoch."""
+    query = select(orders.c.order_id, orders.c.expires_at).where(orders.c.order_id.in_(order_ids))
+    return dict(connection.execute(query).tuples().all())
+
+
+def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:
+    lines: dict[int, list[Line]] = {row.order_id: [] for row in rows}
+    query = select(order_lines).where(order_lines.c.order_id.in_(lines)).order_by(order_lines.c.position)
+    for line in connection.execute(query) if lines else ():
+        lines[line.order_id].append(
+            Line(
+                line.goods_id,
+                line.name,
+                line.brief,
+                line.image,
+                line.quantity,
+                line.unit_price,
+                line.market_price,
+            )
+        )
+    return [_order(row, lines[row.order_id]) for row in rows]
+
+
+def _order(row: Row[Any], lines: Sequence[Line]) -> Order:
+    return Order(
+        row.order_id,
+        row.tx_id,
+        row.user_id,
+        Status(row.status),
+        CloseReason(row.close_reason) if row.close_reason else None,
+        tuple(lines),
+        _receiver(row),
+        row.total_amount,
+        row.currency,
+        row.created_at,
+        row.expires_at,
+        row.paid_at,
+        row.closed_at,
+    )
+
+
+def _receiver(row: Row[Any]) -> Receiver | None:
+    if row.receiver_name is None:
+        return None
+    return Receiver(row.receiver_name, row.receiver_phone, row.receiver_address)

@@ -1,0 +1,165 @@
+"""The sweep: finishes what no message will finish any more, because the broker gave up on it or lost it.
+
+From both sides: live reservations that nobody has confirmed, and closed orders whose release nobody has. What it
+does is proportional to what is new; several instances may run at once, since every step may be repeated.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy import select, update
+
+from common import failpoints
+from common.clock import now_ms
+from common.db import Database
+from common.errors import OrdersError
+from common.tx.coordinator import Checker
+from common.tx.record import Records
+from order.clients import Fate, LiveReservation, StockClient
+from order.model import CloseReason, Status, orders
+from order.service.closing import Closing
+from order.service.reading import statuses
+
+PAGE = 500  # orders in one round trip
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one sweep did, in orders; `violations` are orders that stand without their stock: never legal."""
+
+    verified: int = 0
+    released: int = 0
+    confirmed: int = 0
+    closed: int = 0
+    undecided: int = 0
+    violations: list[int] = field(default_factory=list)
+
+
+class Sweep:
+    """Runs sweeps; every step is safe beside a running system and beside another sweep."""
+
+    def __init__(
+        self,
+        database: Database,
+        records: Records,
+        checker: Checker,
+        closing: Closing,
+        stock: StockClient,
+        *,
+        record_retention: float,
+        count: Callable[[str, int], None] = lambda *_: None,
+    ) -> None:
+        """Take what it reads and acts through; records are kept for `record_retention` seconds."""
+        self._database = database
+        self._records = records
+        self._checker = checker
+        self._closing = closing
+        self._stock = stock
+        self._retention_ms = int(record_retention * 1000)
+        self._count = count
+
+    def run(self, grace: float) -> Findings:
+        """Sweep what has been open for longer than `grace` seconds. Raise what its database and the stock raise."""
+        before = now_ms() - int(grace * 1000)
+        findings = Findings()
+        self._close_overdue(before, findings)
+        self._settle_reservations(before, findings)
+        self._confirm_releases(before, findings)
+        self._purge()
+        for name in ("verified", "released", "confirmed", "closed", "undecided"):
+            self._count(name, getattr(findings, name))
+        self._count("violations", len(findings.violations))
+        if findings.violations:
+            log.error("orders stand without their stock", order_ids=findings.violations)
+        return findings
+
+    def _close_overdue(self, before: int, findings: Findings) -> None:
+        overdue = (orders.c.status == Status.CREATED.value) & (orders.c.expires_at <= before)
+        query = select(orders.c.order_id).where(overdue).order_by(orders.c.expires_at).limit(PAGE)
+        while True:
+            with self._database.read() as connection:
+                order_ids = connection.scalars(query).all()
+            if not order_ids:
+                return
+            findings.closed += len(self._closing.close(order_ids, CloseReason.TIMEOUT))
+
+    def _settle_reservations(self, before: int, findings: Findings) -> None:
+        for page in self._unverified(before):
+            fates = self._fates(page)
+            findings.undecided += len(page) - len(fates)
+            if fates:
+                states = self._stock.settle(fates)
+                failpoints.hit("sweep.settled")
+                standing = [order_id for order_id, _, fate in fates if fate == "stands"]
+                released = self._no_longer_standing([o for o in standing if states.get(o) != "deducted"])
+                findings.violations += released
+                findings.verified += len(standing) - len(released)
+                findings.released += len(fates) - len(standing)
+
+    def _unverified(self, before: int) -> Iterator[list[LiveReservation]]:
+        after = 0
+        while page := self._stock.unverified(older_than=before, after=after, limit=PAGE):
+            yield page
+            after = page[-1].order_id
+
+    def _fates(self, page: Sequence[LiveReservation]) -> list[tuple[int, int, Fate]]:
+        """Decide each reservation by its order, or, where there is none, by the record of its transaction."""
+        known = self._statuses([reservation.order_id for reservation in page])
+        unknown = [reservation for reservation in page if reservation.order_id not in known]
+        decided = {tx_id: self._checker.outcome(tx_id) for tx_id in {r.tx_id for r in unknown}}
+        if unknown:
+            failpoints.hit("sweep.fenced")
+            known |= self._statuses([r.order_id for r in unknown])  # it may have committed meanwhile
+        return [
+            (r.order_id, r.tx_id, "void" if known.get(r.order_id, Status.CLOSED) is Status.CLOSED else "stands")
+            for r in page
+            if r.order_id in known or decided[r.tx_id] is not None
+        ]
+
+    def _no_longer_standing(self, order_ids: Sequence[int]) -> list[int]:
+        """Of orders that stood a moment ago and whose stock is gone, those that still stand: that is a violation."""
+        return [o for o, status in self._statuses(order_ids).items() if status is not Status.CLOSED]
+
+    def _statuses(self, order_ids: Sequence[int]) -> dict[int, Status]:
+        with self._database.read() as connection:
+            return statuses(connection, order_ids)
+
+    def _confirm_releases(self, before: int, findings: Findings) -> None:
+        columns = orders.c
+        unconfirmed = (columns.status == Status.CLOSED.value) & columns.release_confirmed.is_(False)
+        query = (
+            select(columns.order_id, columns.tx_id)
+            .where(unconfirmed & (columns.closed_at <= before))
+            .order_by(columns.closed_at)
+            .limit(PAGE)
+        )
+        while True:
+            with self._database.read() as connection:
+                closed = connection.execute(query).tuples().all()
+            if not closed:
+                return
+            self._stock.settle([(order_id, tx_id, "void") for order_id, tx_id in closed])
+            self._mark_confirmed([order_id for order_id, _ in closed])
+            findings.confirmed += len(closed)
+
+    def _mark_confirmed(self, order_ids: Sequence[int]) -> None:
+        mark = update(orders).where(orders.c.order_id.in_(order_ids)).values(release_confirmed=True)
+        self._database.transact(lambda connection: connection.execute(mark))
+
+    def _purge(self) -> None:
+        # Twice as long as any check asks: see Checker.outcome.
+        oldest = now_ms() - 2 * self._retention_ms
+        while self._database.transact(lambda connection: self._records.purge(connection, oldest, PAGE)) == PAGE:
+            pass
+
+
+def sweep_once(sweep: Sweep, grace: float) -> Findings | None:
+    """Run one sweep at a worker's edge: what fails now is for the next one."""
+    try:
+        return sweep.run(grace)
+    except OrdersError as error:
+        log.warning("sweep not finished; the next one goes on", reason=error.detail)
+        return None

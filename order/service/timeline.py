@@ -1,0 +1,163 @@
+"""One order's whole story, from evidence that exists: rows and messages. What is not known is said to be unknown."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.clock import from_rfc3339, rfc3339
+from common.db import Database
+from common.errors import NotFound, OrdersError
+from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.mq.port import Console, GroupView, MessageView, State
+from common.tx.coordinator import DELIVER_IF, TX_ID
+from common.tx.record import Outcome, Records
+from order.clients import StockClient
+from order.model import Status
+from order.service.reading import Order, find_order
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that happened: when (ms since the epoch, None: not known), what, and who says so."""
+
+    at: int | None
+    event: str
+    source: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    known: bool = True
+
+
+class Timeline:
+    """Collects the evidence of one order."""
+
+    def __init__(self, database: Database, records: Records, console: Console, stock: StockClient) -> None:
+        """Take where the evidence lies."""
+        self._database = database
+        self._records = records
+        self._console = console
+        self._stock = stock
+
+    def of(self, order_id: int, *, owner: str | None) -> list[Entry]:
+        """Return what happened to an order of `owner`, in time order, unknown times last.
+
+        With owner None (an admin), also of an order that was given up before it existed. Raise `NotFound`.
+        """
+        with self._database.read() as connection:
+            order = find_order(connection, order_id)
+        if owner is not None and (order is None or order.user_id != owner):
+            raise NotFound("There is no such order.")
+        messages = self._messages(order_id)
+        reservation = self._reservation(order_id)
+        tx_ids = _tx_ids(order, messages)
+        entries = [*_of_messages(messages), *reservation, *self._of_records(tx_ids, order), *_of_order(order)]
+        if order is None and not any(entry.known for entry in entries):
+            raise NotFound("There is no such order, and nothing is left of one.")
+        return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
+
+    def _messages(self, order_id: int) -> list[MessageView] | Entry:
+        try:
+            return list(reversed(self._console.find(key=str(order_id), limit=1000)))
+        except OrdersError as error:
+            return Entry(None, "messages", "broker", {"reason": error.detail}, known=False)
+
+    def _reservation(self, order_id: int) -> list[Entry]:
+        try:
+            found = self._stock.reservation(order_id)
+        except NotFound:
+            return [Entry(None, "deduction", "stock", {"reason": "stock has no reservation"}, known=False)]
+        except OrdersError as error:
+            return [Entry(None, "deduction", "stock", {"reason": error.detail}, known=False)]
+        return list(_of_reservation(found))
+
+    def _of_records(self, tx_ids: dict[int, str], order: Order | None) -> Iterator[Entry]:
+        for tx_id, purpose in tx_ids.items():
+            with self._database.read() as connection:
+                decided = self._records.decided_at(connection, tx_id)
+            evidence: dict[str, Any] = {"tx_id": str(tx_id), "transaction": purpose}
+            if decided is None:
+                reason = "no transaction record: not decided yet, dropped before it did anything, or purged"
+                yield Entry(None, "local transaction", "order", evidence | {"reason": reason}, known=False)
+                continue
+            outcome, at = decided
+            if purpose == "placing":
+                evidence["order_written"] = order is not None
+            yield Entry(at, f"local transaction {outcome.value}", "order", evidence)
+
+
+def _tx_ids(order: Order | None, messages: list[MessageView] | Entry) -> dict[int, str]:
+    """Return the transactions that touched the order, and what each was for."""
+    found = {order.tx_id: "placing"} if order else {}
+    for view in messages if isinstance(messages, list) else ():
+        properties = view.message.properties
+        if properties.get(TX_ID, "").isdecimal() and DELIVER_IF in properties:
+            purpose = "closing" if properties[DELIVER_IF] == Outcome.COMMITTED else "placing"
+            found.setdefault(int(properties[TX_ID]), purpose)
+    return found
+
+
+def _of_messages(messages: list[MessageView] | Entry) -> Iterator[Entry]:
+    if isinstance(messages, Entry):
+        yield messages
+        return
+    topics = {view.message.topic for view in messages}
+    for topic, name in ((ROLLBACK_TOPIC, "half message"), (TIMEOUT_TOPIC, "delayed message")):
+        if topic not in topics:
+            reason = f"no {topic} message of this order is kept any more, or none was ever sent"
+            yield Entry(None, name, "broker", {"reason": reason}, known=False)
+    for view in messages:
+        yield from _of_message(view)
+
+
+def _of_message(view: MessageView) -> Iterator[Entry]:
+    about: dict[str, Any] = {"message_id": view.message_id, "topic": view.message.topic}
+    sent = about | {"state": view.state.value, "properties": dict(view.message.properties)}
+    if view.deliver_at is not None:
+        yield Entry(view.born_at, "timeout scheduled", "broker", sent | {"deliver_at": rfc3339(view.deliver_at)})
+    elif DELIVER_IF in view.message.properties:
+        yield Entry(view.born_at, "half message sent", "broker", sent)
+    else:
+        yield Entry(view.born_at, "message sent", "broker", sent)
+    for number, check in enumerate(view.checks, 1):
+        answer = check.answer.value if check.answer else "nobody there to answer"
+        yield Entry(check.at, f"check-back {number}: {answer}", "broker", about | {"check": number, "answer": answer})
+    if view.resolution is not None:
+        evidence = about | {"resolution": view.resolution.value}
+        yield Entry(view.resolved_at, f"half message resolved: {view.resolution.value}", "broker", evidence)
+    if view.state is State.PARKED:
+        yield Entry(None, "half message parked", "broker", about | {"checks": view.check_count})
+    for group in view.groups:
+        yield from _of_group(view, group, about)
+
+
+def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Iterator[Entry]:
+    what = "timeout" if view.message.topic == TIMEOUT_TOPIC else "rollback"
+    evidence = about | {"group": group.group, "deliveries": group.attempts, "state": group.state.value}
+    if group.state is State.DONE:
+        yield Entry(group.done_at, f"{what} handled", "broker", evidence)
+    elif group.state is State.DEAD:
+        yield Entry(group.done_at, f"{what} dead-lettered", "broker", evidence)
+    elif group.attempts:
+        yield Entry(None, f"{what} delivered, not handled yet", "broker", evidence)
+
+
+def _of_reservation(found: dict[str, Any]) -> Iterator[Entry]:
+    evidence = {"tx_id": found["tx_id"], "state": found["state"], "items": found["items"]}
+    released_at = None if found["released_at"] is None else from_rfc3339(found["released_at"])
+    if not found["items"]:
+        yield Entry(released_at, "tombstone written: a late deduction is refused", "stock", evidence)
+        return
+    yield Entry(from_rfc3339(found["created_at"]), "stock deducted", "stock", evidence)
+    if released_at is not None:
+        yield Entry(released_at, "stock released", "stock", evidence)
+
+
+def _of_order(order: Order | None) -> Iterable[Entry]:
+    if order is None:
+        return
+    about = {"order_id": str(order.order_id)}
+    yield Entry(order.created_at, "order requested", "order", about | {"expires_at": rfc3339(order.expires_at)})
+    if order.status is Status.PAID:
+        yield Entry(order.paid_at, "order paid", "order", about)
+    if order.status is Status.CLOSED:
+        reason = order.close_reason.value if order.close_reason else None
+        yield Entry(order.closed_at, "order closed", "order", about | {"close_reason": reason})

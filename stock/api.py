@@ -1,0 +1,74 @@
+"""The stock service over REST."""
+
+from common.errors import NotFound
+from common.web import Api, Reply
+from stock.model import BelowReserved
+from stock.schema import (
+    Decisions,
+    Deduct,
+    LevelOut,
+    ReservationOut,
+    Restock,
+    Settle,
+    Settled,
+    SetTotal,
+    StateOut,
+    UnverifiedOut,
+    UnverifiedQuery,
+)
+from stock.service.levels import Levels
+from stock.service.reservations import Reservations, Wanted
+
+
+def install(api: Api, levels: Levels, reservations: Reservations) -> None:
+    """Declare the routes."""
+    _install_levels(api, levels)
+    _install_reservations(api, reservations)
+
+
+def _install_levels(api: Api, levels: Levels) -> None:
+    @api.get("/stock/{goods_id}", returns={200: LevelOut})
+    def show_level(goods_id: int) -> Reply:
+        """Show the stock of one goods; goods that never had any have 0."""
+        return Reply(LevelOut.of(levels.get(goods_id)))
+
+    @api.put("/stock/{goods_id}", scopes=("admin",), body=SetTotal, returns={200: LevelOut}, errors=[BelowReserved])
+    def set_total(goods_id: int, body: SetTotal) -> Reply:
+        """Set how many pieces there are, reserved ones included."""
+        return Reply(LevelOut.of(levels.set_total(goods_id, body.total)))
+
+    @api.post("/stock/{goods_id}/restock", scopes=("admin",), body=Restock, returns={200: LevelOut})
+    def restock(goods_id: int, body: Restock) -> Reply:
+        """Add pieces."""
+        return Reply(LevelOut.of(levels.restock(goods_id, body.quantity)))
+
+
+def _install_reservations(api: Api, reservations: Reservations) -> None:
+    @api.post("/reservations", scopes=("service",), body=Deduct, returns={200: Decisions})
+    def deduct(body: Deduct) -> Reply:
+        """Deduct orders, each whole or not at all; asked again, answers the same and takes nothing more."""
+        wanted = [
+            Wanted(order.order_id, {item.goods_id: item.quantity for item in order.items}) for order in body.orders
+        ]
+        return Reply(Decisions.of(reservations.deduct(body.tx_id, wanted)))
+
+    @api.get("/reservations", scopes=("service", "admin"), query=UnverifiedQuery, returns={200: UnverifiedOut})
+    def list_unverified(query: UnverifiedQuery) -> Reply:
+        """List live reservations that the order service has not confirmed."""
+        found = reservations.unverified(older_than=query.older_than, after=query.after, limit=query.limit)
+        return Reply(UnverifiedOut.of(found))
+
+    @api.get("/reservations/{order_id}", scopes=("service", "admin"), returns={200: ReservationOut}, errors=[NotFound])
+    def show_reservation(order_id: int) -> Reply:
+        """Show the reservation of one order."""
+        return Reply(ReservationOut.of(reservations.get(order_id)))
+
+    @api.post("/reservations/settle", scopes=("service",), body=Settle, returns={200: Settled})
+    def settle(body: Settle) -> Reply:
+        """Take the order service's word: verify the reservations of orders that stand, release those of void ones."""
+        states = reservations.settle({order.order_id: (order.tx_id, order.fate) for order in body.orders})
+        return Reply(
+            Settled(
+                orders=[StateOut(order_id=order.order_id, state=states.get(order.order_id)) for order in body.orders]
+            )
+        )

@@ -1,0 +1,45 @@
+"""Wires the stock service together; nothing else does."""
+
+from common.auth import Verifier
+from common.config import Settings
+from common.db import Database
+from common.events import ROLLBACK_TOPIC
+from common.mq.factory import open_broker
+from common.process import Service
+from common.telemetry import Metrics
+from common.web import Api
+from stock import api as rest
+from stock.consumer import RollbackConsumer
+from stock.service.levels import Levels
+from stock.service.reservations import Reservations
+
+_GROUP = "stock"
+
+
+def build(settings: Settings) -> Service:
+    """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
+    database = Database(settings.database_url)
+    broker = open_broker(settings.broker_url, settings.broker_options)
+    metrics = Metrics("stock")
+    reservations = Reservations(database)
+    handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
+    consumer = RollbackConsumer(reservations, lambda result, number: handled.labels(result).inc(number))
+    api = Api(
+        "stock",
+        title="Stock",
+        description="How much there is of each goods, and which orders hold it.",
+        max_body=settings.max_body,
+        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        metrics=metrics,
+        checks={"database": database.ping, "broker": broker.ping},
+    )
+    rest.install(api, Levels(database), reservations)
+
+    def subscribe() -> None:
+        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer)
+
+    return Service(
+        api,
+        start=[database.ping, subscribe],
+        stop=[broker.close, database.close],
+    )

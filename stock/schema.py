@@ -1,0 +1,160 @@
+"""What goes over the stock service's REST interface."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.clock import rfc3339
+from common.schema import Id, Quantity, Query, QueryInt, Schema, distinct_by
+from stock.model import ReservationState, Verdict
+from stock.service.levels import MOST, Level
+from stock.service.reservations import Decision, Reservation, Unverified
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+MAX_ORDERS = 1000  # of one call
+
+
+class LevelOut(Schema):
+    """The stock of one goods, in pieces."""
+
+    goods_id: Id
+    total: int
+    available: int
+
+    @classmethod
+    def of(cls, level: Level) -> "LevelOut":
+        """Show a level."""
+        return cls(goods_id=level.goods_id, total=level.total, available=level.available)
+
+
+class SetTotal(Schema):
+    """The number of pieces there are, reserved ones included."""
+
+    total: Annotated[int, Field(ge=0, le=MOST)]
+
+
+class Restock(Schema):
+    """The number of pieces that came in."""
+
+    quantity: Annotated[int, Field(ge=1, le=MOST)]
+
+
+class ItemIn(Schema):
+    """A quantity of one goods."""
+
+    goods_id: Id
+    quantity: Quantity
+
+
+class OrderIn(Schema):
+    """What one order needs."""
+
+    order_id: Id
+    items: Annotated[list[ItemIn], Field(min_length=1, max_length=50), distinct_by("goods_id")]
+
+
+class Deduct(Schema):
+    """The orders of one transaction."""
+
+    tx_id: Id
+    orders: Annotated[list[OrderIn], Field(min_length=1, max_length=MAX_ORDERS), distinct_by("order_id")]
+
+
+class DecisionOut(Schema):
+    """What one order got."""
+
+    order_id: Id
+    verdict: Verdict
+    short: list[Id]
+
+
+class Decisions(Schema):
+    """What the orders got, in the order asked."""
+
+    orders: list[DecisionOut]
+
+    @classmethod
+    def of(cls, decisions: list[Decision]) -> "Decisions":
+        """Show decisions."""
+        return cls(orders=[DecisionOut(order_id=d.order_id, verdict=d.verdict, short=list(d.short)) for d in decisions])
+
+
+class ReservationOut(Schema):
+    """A reservation; without items it is a tombstone."""
+
+    order_id: Id
+    tx_id: Id
+    state: ReservationState
+    verified: bool
+    items: list[ItemIn]
+    created_at: Time
+    released_at: Time | None
+
+    @classmethod
+    def of(cls, found: Reservation) -> "ReservationOut":
+        """Show a reservation."""
+        return cls(
+            order_id=found.order_id,
+            tx_id=found.tx_id,
+            state=found.state,
+            verified=found.verified,
+            items=[ItemIn(goods_id=goods_id, quantity=quantity) for goods_id, quantity in found.lines.items()],
+            created_at=rfc3339(found.created_at),
+            released_at=None if found.released_at is None else rfc3339(found.released_at),
+        )
+
+
+class UnverifiedQuery(Query):
+    """Which live reservations to list: made before `older_than` (ms since the epoch), ids above `after`."""
+
+    older_than: Annotated[QueryInt, Field(ge=0, le=2**53)]
+    after: Annotated[QueryInt, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[QueryInt, Field(ge=1, le=MAX_ORDERS)] = 500
+
+
+class UnverifiedItem(Schema):
+    """A live reservation that nobody has confirmed."""
+
+    order_id: Id
+    tx_id: Id
+    created_at: Time
+
+
+class UnverifiedOut(Schema):
+    """Live reservations that nobody has confirmed, lowest order id first."""
+
+    items: list[UnverifiedItem]
+
+    @classmethod
+    def of(cls, found: list[Unverified]) -> "UnverifiedOut":
+        """Show unverified reservations."""
+        return cls(
+            items=[UnverifiedItem(order_id=r.order_id, tx_id=r.tx_id, created_at=rfc3339(r.created_at)) for r in found]
+        )
+
+
+class FateIn(Schema):
+    """The order service's word on one order: it stands, or it is void."""
+
+    order_id: Id
+    tx_id: Id
+    fate: Literal["stands", "void"]
+
+
+class Settle(Schema):
+    """The order service's word on orders."""
+
+    orders: Annotated[list[FateIn], Field(min_length=1, max_length=MAX_ORDERS), distinct_by("order_id")]
+
+
+class StateOut(Schema):
+    """The state of one order's reservation; null: there is none."""
+
+    order_id: Id
+    state: ReservationState | None
+
+
+class Settled(Schema):
+    """The states after settling, in the order asked."""
+
+    orders: list[StateOut]

@@ -1,0 +1,82 @@
+"""How much there is of each goods."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from common.db import Database
+from common.errors import DuplicateRow, Invalid
+from stock.model import BelowReserved, stock
+
+MOST = 1_000_000_000_000  # pieces of one goods
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Pieces of one goods: all of them, and those that no live reservation holds."""
+
+    goods_id: int
+    total: int
+    available: int
+
+
+class Levels:
+    """The stock levels of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the stock service's database."""
+        self._database = database
+
+    def get(self, goods_id: int) -> Level:
+        """Return the level of one goods; of goods that never had stock: nothing of it."""
+        with self._database.read() as connection:
+            return _read(connection, goods_id)
+
+    def set_total(self, goods_id: int, total: int) -> Level:
+        """Set how many pieces there are, reserved ones included. Raise `BelowReserved`."""
+        reserved = stock.c.total - stock.c.available
+
+        def work(connection: Connection) -> Level:
+            changed = connection.execute(
+                update(stock)
+                .where((stock.c.goods_id == goods_id) & (reserved <= total))
+                .ordered_values((stock.c.available, total - reserved), (stock.c.total, total))  # MySQL: left to right
+            )
+            if changed.rowcount == 0:
+                self._insert(connection, goods_id, total, otherwise=BelowReserved())
+            return _read(connection, goods_id)
+
+        return self._transact(work)
+
+    def restock(self, goods_id: int, quantity: int) -> Level:
+        """Add pieces. Raise `Invalid` where there would be more than `MOST`."""
+
+        def work(connection: Connection) -> Level:
+            changed = connection.execute(
+                update(stock)
+                .where((stock.c.goods_id == goods_id) & (stock.c.total + quantity <= MOST))
+                .values(available=stock.c.available + quantity, total=stock.c.total + quantity)
+            )
+            if changed.rowcount == 0:
+                too_many = [{"pointer": "/quantity", "message": f"there would be more than {MOST} pieces"}]
+                self._insert(connection, goods_id, quantity, otherwise=Invalid(errors=too_many))
+            return _read(connection, goods_id)
+
+        return self._transact(work)
+
+    def _transact(self, work: Callable[[Connection], Level]) -> Level:
+        try:
+            return self._database.transact(work)
+        except DuplicateRow:  # somebody inserted the goods first: now there is a row to update
+            return self._database.transact(work)
+
+    def _insert(self, connection: Connection, goods_id: int, total: int, *, otherwise: Exception) -> None:
+        if connection.execute(select(stock.c.goods_id).where(stock.c.goods_id == goods_id)).first():
+            raise otherwise
+        connection.execute(insert(stock).values(goods_id=goods_id, total=total, available=total))
+
+
+def _read(connection: Connection, goods_id: int) -> Level:
+    row = connection.execute(select(stock.c.total, stock.c.available).where(stock.c.goods_id == goods_id)).one_or_none()
+    return Level(goods_id, *row) if row else Level(goods_id, 0, 0)
