@@ -1,0 +1,67 @@
+"""The embedded broker, put together."""
+
+from pathlib import Path
+
+from common.clock import now_ms
+from common.mq.embedded.console import EmbeddedConsole
+from common.mq.embedded.consumer import EmbeddedConsumer
+from common.mq.embedded.file import BrokerFile
+from common.mq.embedded.housekeeping import Housekeeper
+from common.mq.embedded.producer import EmbeddedProducer
+from common.mq.embedded.reader import Reader
+from common.mq.embedded.store import Store
+from common.mq.embedded.wakeup import Wakeup
+from common.mq.embedded.writer import Writer
+from common.mq.port import BrokerOptions, Checker, Handler
+
+
+class EmbeddedBroker:
+    """Implements `common.mq.port.Broker` on one file; open it once in each process, after any fork."""
+
+    def __init__(self, path: Path, options: BrokerOptions) -> None:
+        """Open or create the file at `path`, whose directory exists. Raise `BrokerError`, `BrokerCorrupt`."""
+        file = BrokerFile(path, options.send_timeout)
+        reader = Reader(file)
+        self._store = Store(Writer(file, options.send_timeout), reader, Wakeup(reader), options)
+        self._console_reader = Reader(file)
+        self._housekeeper = Housekeeper(self._store)
+        self._producers: list[EmbeddedProducer] = []
+        self._consumers: list[EmbeddedConsumer] = []
+
+    def producer(self, group: str, checker: Checker | None = None) -> EmbeddedProducer:
+        """Return a producer of `group`; with a checker it answers the group's check-backs."""
+        producer = EmbeddedProducer(self._store, group, checker)
+        self._producers.append(producer)
+        return producer
+
+    def consumer(
+        self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32
+    ) -> EmbeddedConsumer:
+        """Subscribe `group` to `topic` for good and run `handler` until closed. Raise `BrokerError`."""
+        consumer = EmbeddedConsumer(self._store, group, topic, handler, threads, batch)
+        self._consumers.append(consumer)
+        return consumer
+
+    def console(self) -> EmbeddedConsole:
+        """Return the console of this broker."""
+        return EmbeddedConsole(self._store, self._console_reader)
+
+    def ping(self) -> None:
+        """Write something for real. Raise `BrokerError` if it does not reach the disk, or not the file we opened."""
+        self._store.writer.do(lambda c: c.execute("UPDATE housekeeping SET pinged_at = ?", (now_ms(),)).rowcount)
+
+    def purge(self) -> None:
+        """Delete now what the retention has outlived, instead of within a minute."""
+        self._housekeeper.purge()
+
+    def close(self) -> None:
+        """Close consumers, then producers, then the connections; once more does nothing."""
+        for consumer in self._consumers:
+            consumer.close()
+        for producer in self._producers:
+            producer.close()
+        self._housekeeper.close()
+        self._store.wakeup.close()
+        self._store.writer.close()
+        self._store.reader.close()
+        self._console_reader.close()

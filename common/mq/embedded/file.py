@@ -1,0 +1,90 @@
+"""The broker's file: opened, and still the one we opened."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from common.errors import BrokerCorrupt, BrokerError
+from common.mq.embedded.faults import GONE, primary_code, translated
+from common.mq.embedded.schema import OLDEST_SQLITE, prepare
+
+_CACHE = 1024  # KiB a connection
+_WAL_KEPT = 8 * 1024 * 1024  # bytes of log that a checkpoint leaves in place
+_RETRY = 0.01  # seconds between tries to open a file that another process is creating
+
+Identity = tuple[tuple[int, int], tuple[int, int]]
+
+
+class BrokerFile:
+    """One file, made if it is missing. Its identity is fixed at opening: see `verify`."""
+
+    def __init__(self, path: Path, wait: float) -> None:
+        """Open or create `path`, waiting at most `wait` seconds for locks. Raise `BrokerError`."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise BrokerError(f"The embedded broker needs SQLite 3.35 or newer; this is {sqlite3.sqlite_version}.")
+        self._path = path
+        self._wait = wait
+        with translated():
+            self.first_connection = self._open()
+        self._identity = self._look()
+
+    def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        """Open one more connection. Raise `BrokerCorrupt` if the file is gone, `sqlite3.Error` otherwise."""
+        self.verify()
+        return self._connect("rw", read_only=read_only)
+
+    def verify(self) -> None:
+        """Raise `BrokerCorrupt` unless the path and its log still are the files we opened.
+
+        SQLite goes on writing into a file that was unlinked, and says so never: without this look after a commit
+        we would acknowledge what nobody will ever read.
+        """
+        if self._look() != self._identity:
+            raise BrokerCorrupt(GONE)
+
+    def _look(self) -> Identity:
+        try:
+            data, log = self._path.stat(), os.stat(f"{self._path}-wal")  # noqa: PTH116 (twice as fast, on every commit)
+        except OSError as error:
+            raise BrokerCorrupt(GONE) from error
+        return (data.st_dev, data.st_ino), (log.st_dev, log.st_ino)
+
+    def _open(self) -> sqlite3.Connection:
+        deadline = time.monotonic() + self._wait
+        while True:
+            try:
+                return self._create_or_check()
+            except sqlite3.Error as error:
+                # switching to WAL does not wait for a lock, it fails at once
+                if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY)
+
+    def _create_or_check(self) -> sqlite3.Connection:
+        connection = self._connect("rwc")
+        try:
+            prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self, mode: str, *, read_only: bool = False) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self._path))}?mode={mode}",
+            uri=True,
+            timeout=self._wait,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        settings = ["synchronous=FULL", f"cache_size=-{_CACHE}", f"journal_size_limit={_WAL_KEPT}"]
+        settings.append("query_only=ON" if read_only else "busy_timeout=0")  # the writer waits by itself, see there
+        try:
+            for setting in settings:
+                connection.execute(f"PRAGMA {setting}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
