@@ -1,0 +1,192 @@
+"""What REST bodies and query strings are made of: strict models, and the types that all services share.
+
+Every constraint shows in the JSON schema as well, so that the OpenAPI document promises exactly what is accepted.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import struct
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from common.currencies import CURRENCIES
+from common.errors import Invalid
+
+T = TypeVar("T")
+
+MAX_ID = 2**63 - 1
+
+
+class Schema(BaseModel):
+    """Base of every body: exact types (no "1" for 1, no 1.0, no true), no unknown fields, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Query(BaseModel):
+    """Base of every query string: give it fields of `QueryInt`, `Cursor`, `Literal[…]` or `str`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _at_most(limit: int) -> str:
+    """Return a pattern of the canonical decimal numbers from 1 to `limit`: JSON schema can't bound a string's value."""
+    digits = str(limit)
+    same_length = [
+        f"{digits[:i]}[{'1' if i == 0 else '0'}-{int(d) - 1}][0-9]{{{len(digits) - i - 1}}}"
+        for i, d in enumerate(digits)
+        if int(d) > (i == 0)
+    ]
+    return f"^(?:{'|'.join([f'[1-9][0-9]{{0,{len(digits) - 2}}}', *same_length, digits])})$"
+
+
+ID_PATTERN = _at_most(MAX_ID)
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+
+
+def parse_id(text: str) -> int | None:
+    """Return the id that `text` writes in canonical decimal, None if it is none."""
+    if _ID.fullmatch(text) is None:
+        return None
+    value = int(text)
+    return value if value <= MAX_ID else None
+
+
+def _id(value: object, info: ValidationInfo) -> int:
+    if isinstance(value, int) and info.mode == "python":  # our own code, not a request
+        return value
+    parsed = parse_id(value) if isinstance(value, str) else None
+    if parsed is None:
+        raise ValueError("Input should be an id: a positive 64-bit integer in decimal, as a string")
+    return parsed
+
+
+ID_SCHEMA = {"type": "string", "pattern": ID_PATTERN, "examples": ["7365241901285376"]}
+
+Id = Annotated[
+    int, BeforeValidator(_id), PlainSerializer(str, return_type=str, when_used="json"), WithJsonSchema(ID_SCHEMA)
+]
+"""A snowflake: an int in Python, a string of decimal digits in JSON (JavaScript's numbers lose 64-bit integers)."""
+
+
+def distinct_by(name: str) -> AfterValidator:
+    """Refuse a list in which two members have the same value of the field `name`."""
+
+    def check(members: list[T]) -> list[T]:
+        if len({getattr(member, name) for member in members}) < len(members):
+            raise ValueError(f"List should not have the same {name} twice")
+        return members
+
+    return AfterValidator(check)
+
+
+MAX_MONEY = 10**11
+Money = Annotated[int, Field(ge=0, le=MAX_MONEY)]
+"""Integer minor units. The limit keeps the total of the largest order (50 x 999 pieces) below 2**53, exact in JSON."""
+
+Quantity = Annotated[int, Field(ge=1, le=999)]
+"""Pieces of one goods in an order."""
+
+
+def _currency(value: str) -> str:
+    if value not in CURRENCIES:
+        raise ValueError("Input should be an active currency code of ISO 4217")
+    return value
+
+
+Currency = Annotated[
+    str, AfterValidator(_currency), WithJsonSchema({"type": "string", "enum": list(CURRENCIES), "title": "ISO 4217"})
+]
+
+# Control characters have no place in either; NUL also can't be stored everywhere.
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""Text on one line. Bound its length with `Field(max_length=…)`."""
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+"""Text with tabs and newlines. Bound its length with `Field(max_length=…)`."""
+
+
+def _decimal(value: object) -> object:
+    if isinstance(value, str):
+        if re.fullmatch(r"0|[1-9][0-9]{0,18}", value) is None:
+            raise ValueError("Input should be an integer in decimal digits")
+        return int(value)
+    return value
+
+
+QueryInt = Annotated[int, BeforeValidator(_decimal)]
+"""A natural number in a query string, in canonical decimal. Bound it with `Field(ge=…, le=…)`."""
+
+PageLimit = Annotated[QueryInt, Field(ge=1, le=100, description="how many to return at most")]
+"""Give it the default 20."""
+
+_CHECK = 4  # bytes: finds typing errors and cut ends; not a secret, a cursor gives no rights
+
+
+def encode_cursor(*position: int) -> str:
+    """Return an opaque cursor for a position in a list (one to four 64-bit integers)."""
+    packed = struct.pack(f">{len(position)}q", *position)
+    return base64.urlsafe_b64encode(packed + _check(packed)).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str, length: int = 1) -> tuple[int, ...]:
+    """Return the position that `encode_cursor` was given; raise `Invalid` for anything else."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    packed, check = raw[:-_CHECK], raw[-_CHECK:]
+    if len(packed) != 8 * length or check != _check(packed):
+        raise Invalid(errors=[{"pointer": "/cursor", "message": "Input should be a next_cursor of this list"}])
+    position: tuple[int, ...] = struct.unpack(f">{length}q", packed)
+    if encode_cursor(*position) != cursor:  # base64 has several spellings of the same bytes
+        raise Invalid(errors=[{"pointer": "/cursor", "message": "Input should be a next_cursor of this list"}])
+    return position
+
+
+def _check(packed: bytes) -> bytes:
+    return hashlib.sha256(b"cursor" + packed).digest()[:_CHECK]
+
+
+Cursor = Annotated[
+    str,
+    StringConstraints(min_length=16, max_length=48, pattern="^[A-Za-z0-9_-]+$"),
+    Field(description="the next_cursor of the page before; opaque"),
+]
+
+
+class PageQuery(Query):
+    """What every list takes."""
+
+    limit: PageLimit = 20
+    cursor: Cursor | None = None
+
+
+class Health(Schema):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Checks(Schema):
+    """What the service needs, and whether it answers."""
+
+    checks: dict[str, Literal["ok", "failed"]]
+
+
+class Readiness(Checks):
+    """All that the service needs answers."""
+
+    status: Literal["ready"] = "ready"

@@ -1,0 +1,136 @@
+"""What a service tells of itself: JSON lines on stderr, and numbers for Prometheus."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO, Final, cast
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from common.clock import now_ms, rfc3339
+from common.errors import OrdersError
+
+_HIDDEN: Final = frozenset(
+    {"authorization", "token", "secret", "jwt_secret", "password", "receiver", "phone", "address"}
+)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+Event = MutableMapping[str, Any]
+
+
+def configure_logging(service: str, level: str) -> None:
+    """Write every log line of this process as one JSON object: time (RFC 3339 UTC), level, service, event, ….
+
+    To be called once, at the start of a process. What is bound with `structlog.contextvars` (request_id, order_id)
+    is added; stdlib loggers are routed here; what is never to be logged (tokens, receivers) is hidden.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+
+    def head(_logger: object, method: str, event: Event) -> Event:
+        first = {"time": rfc3339(now_ms()), "level": method, "service": service, "event": event.pop("event")}
+        return {**first, **event}
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            head,
+            _hide,
+            structlog.processors.format_exc_info,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Stderr())),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(handlers=[_Routed()], level=max(number, logging.INFO), force=True)
+    logging.captureWarnings(capture=True)
+
+
+def _hide(_logger: object, _method: str, event: Event) -> Event:
+    for key in _HIDDEN & event.keys():
+        event[key] = "[hidden]"
+    return event
+
+
+def _render(_logger: object, _method: str, event: Event) -> bytes:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+
+
+class _Stderr:
+    """Writes whole lines. What can't be written is lost: a full disk under the log must not fail requests."""
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError):
+            os.write(2, line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+class _Routed(logging.Handler):
+    """Hands records of stdlib loggers to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger()
+        exc_info = {"exc_info": record.exc_info} if record.exc_info else {}
+        logger.log(record.levelno, record.getMessage(), logger=record.name, **exc_info)
+
+
+class Metrics:
+    """One service's metrics, in a registry of their own. Names are prefixed with `orders_`."""
+
+    def __init__(self, service: str) -> None:
+        """Make the metrics that every service has: requests, their latency, and the process."""
+        self.service = service
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = self.counter("http_requests", "Requests answered", "method", "route", "status")
+        self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered now")
+        self.latency = self.histogram("http_request_seconds", "Time to answer a request", "route")
+
+    def counter(self, name: str, description: str, *labels: str) -> Counter:
+        """Return a new counter; `_total` is added to its name."""
+        return Counter(f"orders_{name}", description, labels, registry=self.registry)
+
+    def histogram(self, name: str, description: str, *labels: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
+        """Return a new histogram, of seconds unless `buckets` says otherwise."""
+        return Histogram(f"orders_{name}", description, labels, registry=self.registry, buckets=buckets)
+
+    def gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        """Return a new gauge that is set by hand."""
+        return Gauge(f"orders_{name}", description, labels, registry=self.registry)
+
+    def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """Have `read` called at every scrape; when it raises an `OrdersError`, the gauge is left out."""
+        self.observe_all(description, lambda: {name: read()})
+
+    def observe_all(self, description: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Have `read` return several gauges by name at every scrape, from one look at a broker or database."""
+        self.registry.register(_Observed(description, read))
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class _Observed(Collector):
+    def __init__(self, description: str, read: Callable[[], Mapping[str, float]]) -> None:
+        self._description = description
+        self._read = read
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())  # otherwise registering would collect, and so reach for the database
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            values = self._read()
+        except OrdersError as error:
+            structlog.get_logger().warning("gauge not read", description=self._description, error=error.detail)
+            return
+        for name, value in values.items():
+            yield GaugeMetricFamily(f"orders_{name}", self._description, value)

@@ -1,0 +1,176 @@
+"""Declares routes: guards, parses, calls the view, answers."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flask import Flask, Response, g, request
+from limits import parse as parse_limit
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from pydantic import BaseModel
+
+from common.auth import Verifier
+from common.errors import Forbidden, OrdersError
+from common.schema import Query
+from common.telemetry import Metrics
+from common.web import docs, observe, problems, system
+from common.web.problems import OverLimit, ProblemWith
+from common.web.requests import read_body, read_idempotency_key, read_query
+from common.web.routes import IdConverter, Reply, Route, View
+
+
+class NoQuery(Query):
+    """Takes no parameters."""
+
+
+class Api:
+    """One service's REST interface. Its WSGI application is `app`."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        title: str,
+        description: str,
+        version: str = "1",
+        max_body: int,
+        verifier: Verifier,
+        metrics: Metrics,
+        checks: Mapping[str, Callable[[], None]],
+    ) -> None:
+        """Make it with health, readiness, metrics, OpenAPI and docs; `checks` raise `OrdersError` if not ready."""
+        self.service, self.title, self.description, self.version = service, title, description, version
+        self.routes: list[Route] = []
+        self._max_body = max_body
+        self._verifier = verifier
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self.app = Flask(service, static_folder=None, template_folder=None)
+        self.app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+        self.app.url_map.merge_slashes = False  # would answer with a redirect
+        self.app.url_map.converters["id"] = IdConverter
+        observe.install(self.app, metrics)
+        problems.install(self.app)
+        system.install(self.app, metrics, checks, self._authorise)
+        docs.install(self.app, self)
+
+    def get(
+        self,
+        path: str,
+        *,
+        scopes: Sequence[str] = (),
+        query: type[BaseModel] | None = None,
+        returns: Mapping[int, type[BaseModel]],
+        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+    ) -> Callable[[View], View]:
+        """Declare a GET (see `Route`); HEAD is answered alike."""
+        return self._declare("GET", path, scopes=scopes, query=query, returns=returns, errors=errors)
+
+    def post(
+        self,
+        path: str,
+        *,
+        scopes: Sequence[str] = (),
+        body: type[BaseModel] | None = None,
+        returns: Mapping[int, type[BaseModel]],
+        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+        rate_limit: str = "",
+        idempotent: bool = False,
+    ) -> Callable[[View], View]:
+        """Declare a POST (see `Route`)."""
+        return self._declare(
+            "POST",
+            path,
+            scopes=scopes,
+            body=body,
+            returns=returns,
+            errors=errors,
+            rate_limit=rate_limit,
+            idempotent=idempotent,
+        )
+
+    def put(
+        self,
+        path: str,
+        *,
+        scopes: Sequence[str] = (),
+        body: type[BaseModel],
+        returns: Mapping[int, type[BaseModel]],
+        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+    ) -> Callable[[View], View]:
+        """Declare a PUT (see `Route`)."""
+        return self._declare("PUT", path, scopes=scopes, body=body, returns=returns, errors=errors)
+
+    def patch(
+        self,
+        path: str,
+        *,
+        scopes: Sequence[str] = (),
+        body: type[BaseModel],
+        returns: Mapping[int, type[BaseModel]],
+        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+    ) -> Callable[[View], View]:
+        """Declare a PATCH (see `Route`)."""
+        return self._declare("PATCH", path, scopes=scopes, body=body, returns=returns, errors=errors)
+
+    def _declare(
+        self,
+        method: str,
+        path: str,
+        *,
+        scopes: Sequence[str],
+        errors: Sequence[type[OrdersError] | ProblemWith],
+        **options: Any,
+    ) -> Callable[[View], View]:
+        def declare(view: View) -> View:
+            route = Route(method, path, view, scopes=tuple(scopes), errors=tuple(errors), **options)
+            self.routes.append(route)
+            handler = self._handler(route)
+            self.app.add_url_rule(route.rule, f"{method} {path}", handler, methods=[method])
+            return view
+
+        return declare
+
+    def _handler(self, route: Route) -> Callable[..., Response]:
+        limit = self._limit(route)
+        query = route.query or NoQuery
+
+        def handle(**arguments: Any) -> Response:
+            self._authorise(route.scopes)
+            limit()
+            parameters = read_query(request, query)
+            if route.query is not None:
+                arguments["query"] = parameters
+            if route.idempotent:
+                arguments["idempotency_key"] = read_idempotency_key(request)
+            if route.body is not None:
+                arguments["body"] = read_body(request, route.body, self._max_body)
+            return _respond(route.view(**arguments))
+
+        return handle
+
+    def _authorise(self, scopes: Sequence[str]) -> None:
+        g.identity = self._verifier.verify(request.headers.get("Authorization"))
+        if scopes and g.identity.scopes.isdisjoint(scopes):
+            raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")
+
+    def _limit(self, route: Route) -> Callable[[], None]:
+        if not route.rate_limit:
+            return lambda: None
+        limit = parse_limit(route.rate_limit)
+        name = f"{route.method} {route.path}"
+
+        def check() -> None:
+            if not self._limiter.hit(limit, name, g.identity.user_id):
+                reset_at, _ = self._limiter.get_window_stats(limit, name, g.identity.user_id)
+                raise OverLimit(max(1, math.ceil(reset_at - time.time())))
+
+        return check
+
+
+def _respond(reply: Reply) -> Response:
+    body = reply.body if isinstance(reply.body, bytes) else reply.body.model_dump_json()
+    response = Response(body, reply.status, content_type="application/json")
+    response.headers.update(reply.headers)
+    return response

@@ -1,0 +1,75 @@
+"""/openapi.json, and /docs: Swagger UI out of a Python package, with no resource from elsewhere."""
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import orjson
+from flask import Flask, Response
+
+from common.errors import NotFound
+from common.web import openapi
+
+if TYPE_CHECKING:
+    from common.web.api import Api
+
+_PACKAGE = "flask_openapi3_swagger"
+_ASSETS = {
+    "swagger-ui.css": ("css/swagger-ui.css", "text/css"),
+    "swagger-ui-bundle.js": ("js/swagger-ui-bundle.js", "text/javascript"),
+}
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+_START = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  validatorUrl: null,
+  persistAuthorization: true,
+});
+"""
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; script-src 'self'; img-src 'self' data:; font-src data:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def install(app: Flask, api: "Api") -> None:
+    """Add the routes to `app`; the document is written when it is first asked for."""
+
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(openapi.document(api))
+
+    def show_document() -> Response:
+        return Response(document(), content_type="application/json")
+
+    def show_page() -> Response:
+        return Response(_PAGE, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _POLICY})
+
+    def show_asset(name: str) -> Response:
+        if name == "start.js":
+            return Response(_START, content_type="text/javascript; charset=utf-8")
+        if name not in _ASSETS:
+            raise NotFound
+        path, content_type = _ASSETS[name]
+        content = files(_PACKAGE).joinpath("templates", "swagger", *path.split("/")).read_bytes()
+        headers = {"Cache-Control": "public, max-age=86400"}
+        return Response(content, content_type=f"{content_type}; charset=utf-8", headers=headers)
+
+    app.add_url_rule("/openapi.json", view_func=show_document)
+    app.add_url_rule("/docs", view_func=show_page)
+    app.add_url_rule("/docs/<name>", view_func=show_asset)

@@ -1,0 +1,138 @@
+"""Reading a request: strict JSON, strict query strings, strict headers. Each function raises `OrdersError`s."""
+
+import json
+import re
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from flask import Request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import ClientDisconnected
+
+from common.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType
+from common.web.problems import invalid, pointer
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_DEPTH = 32
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_MAX_QUERY_FIELDS = 32
+
+
+def read_body(request: Request, model: type[M], max_body: int) -> M:
+    """Return the JSON body as a `model`. Raise `UnsupportedMediaType`, `TooLarge`, `Malformed` or `Invalid`."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
+    if request.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without a content encoding.")
+    raw = _read(request, max_body)
+    _check_json(raw)
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def _read(request: Request, max_body: int) -> bytes:
+    if (request.content_length or 0) > max_body:
+        raise TooLarge
+    parts, size = [], 0
+    try:
+        while part := request.stream.read(max_body + 1 - size):
+            parts.append(part)
+            size += len(part)
+            if size > max_body:
+                raise TooLarge
+    except (ClientDisconnected, OSError) as error:
+        raise Malformed("The body ended early.") from error
+    if size < (request.content_length or 0):  # granian ends the stream of a client that went away
+        raise Malformed("The body ended early.")
+    return b"".join(parts)
+
+
+def _check_json(raw: bytes) -> None:
+    """Refuse what is no JSON of the Internet (RFC 7493), and nesting that no body of ours has."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+    if not text:
+        raise Malformed("The body is empty; send a JSON object.")
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except ValueError as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+    _check_strings(value, ())
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for piece in _STRING_OR_BRACKET.findall(text):
+        if piece in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif piece in "]}":
+            depth -= 1
+    return deepest
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_strings(value: object, location: tuple[str | int, ...]) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise Invalid(errors=[{"pointer": pointer(location), "message": "String should not contain NUL"}])
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise Malformed("The body is not JSON of the Internet: a string holds half of a surrogate pair.")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_strings(key, location)
+            _check_strings(item, (*location, key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check_strings(item, (*location, i))
+
+
+def read_query(request: Request, model: type[M]) -> M:
+    """Return the query string as a `model`; unknown and repeated parameters are refused. Raise `Invalid`."""
+    try:
+        pairs = parse_qsl(
+            request.query_string.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_QUERY_FIELDS,
+        )
+    except ValueError:  # of which UnicodeDecodeError is one
+        raise Invalid("The query string is not percent-encoded UTF-8, or too long.") from None
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise Invalid(errors=[{"pointer": pointer([name]), "message": "Give it once"} for name in twice])
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """Return the header Idempotency-Key, None without one. Raise `Invalid`."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
+        message = "Header should have 1 to 255 visible ASCII characters"
+        raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])
+    return key

@@ -1,0 +1,78 @@
+"""What a route declares, and what its view returns."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from flask import g
+from pydantic import BaseModel
+from werkzeug.routing import BaseConverter
+from werkzeug.routing import ValidationError as RuleMismatch
+
+from common.auth import Identity
+from common.errors import OrdersError
+from common.schema import parse_id
+from common.web.problems import ProblemWith
+
+_PARAMETER = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: a model or ready-made JSON, the status, and further headers."""
+
+    body: BaseModel | bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class IdConverter(BaseConverter):
+    """Ids in paths, canonical decimal; a path with anything else in its place is unknown."""
+
+    regex = "[1-9][0-9]{0,18}"
+
+    def to_python(self, value: str) -> int:
+        """Return the id."""
+        parsed = parse_id(value)
+        if parsed is None:
+            raise RuleMismatch
+        return parsed
+
+
+View = Callable[..., Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: all that is needed to guard it, to call it and to document it.
+
+    `scopes`: any one of them is enough, none = any valid token. `rate_limit`: per user, for example
+    ``1000/second``. `idempotent`: takes the header Idempotency-Key.
+    """
+
+    method: str
+    path: str
+    view: View
+    scopes: tuple[str, ...] = ()
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    returns: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    errors: tuple[type[OrdersError] | ProblemWith, ...] = ()
+    rate_limit: str = ""
+    idempotent: bool = False
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names in the path's braces."""
+        return _PARAMETER.findall(self.path)
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask writes it."""
+        return _PARAMETER.sub(r"<id:\1>", self.path)
+
+
+def current_identity() -> Identity:
+    """Return who makes the current request; only inside a view of a route that needs a token."""
+    identity: Identity = g.identity
+    return identity

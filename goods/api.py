@@ -1,0 +1,71 @@
+"""REST: parse, call a use case, serialise."""
+
+from common.errors import Invalid, NotFound, OutcomeUnknown
+from common.schema import PageQuery, decode_cursor, encode_cursor
+from common.web import Api, Reply
+from goods.schema import ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
+from goods.service import Catalogue, Rooms, UnknownGoods
+
+
+def install(api: Api, catalogue: Catalogue, rooms: Rooms) -> None:
+    """Declare all routes on `api`."""
+    _declare_reading(api, catalogue)
+    _declare_writing(api, catalogue)
+    _declare_rooms(api, rooms)
+
+
+def _declare_reading(api: Api, catalogue: Catalogue) -> None:
+    @api.get("/goods", query=PageQuery, returns={200: GoodsPage}, errors=[Invalid])
+    def list_goods(query: PageQuery) -> Reply:
+        """List the goods, newest first.
+
+        Goods added meanwhile do not move the following pages.
+        """
+        before = decode_cursor(query.cursor)[0] if query.cursor is not None else None
+        found = catalogue.list(query.limit + 1, before)
+        items = tuple(GoodsOut.of(one) for one in found[: query.limit])
+        more = len(found) > query.limit
+        return Reply(GoodsPage(items=items, next_cursor=encode_cursor(items[-1].goods_id) if more else None))
+
+    @api.get("/goods/{goods_id}", returns={200: GoodsOut})
+    def get_goods(goods_id: int) -> Reply:
+        """Look at one of the goods."""
+        return Reply(GoodsOut.of(catalogue.get(goods_id)))
+
+    @api.post("/goods/lookup", scopes=("service",), body=Lookup, returns={200: Found})
+    def lookup_goods(body: Lookup) -> Reply:
+        """Look at several of the goods at once, for the other services; unknown ones are left out."""
+        return Reply(Found(items=tuple(GoodsOut.of(one) for one in catalogue.lookup(body.goods_ids))))
+
+
+def _declare_writing(api: Api, catalogue: Catalogue) -> None:
+    @api.post("/goods", scopes=("admin",), body=NewGoods, returns={201: GoodsOut}, errors=[OutcomeUnknown])
+    def add_goods(body: NewGoods) -> Reply:
+        """Add goods; their stock starts at 0."""
+        added = catalogue.add(body.parsed())
+        return Reply(GoodsOut.of(added), 201, {"Location": f"/goods/{added.goods_id}"})
+
+    @api.patch(
+        "/goods/{goods_id}", scopes=("admin",), body=ChangedGoods, returns={200: GoodsOut}, errors=[OutcomeUnknown]
+    )
+    def change_goods(goods_id: int, body: ChangedGoods) -> Reply:
+        """Change anything but the currency."""
+        return Reply(GoodsOut.of(catalogue.change(goods_id, body.parsed())))
+
+
+def _declare_rooms(api: Api, rooms: Rooms) -> None:
+    @api.get("/rooms/{room_id}/goods", returns={200: RoomOut}, errors=[NotFound])
+    def get_room(room_id: int) -> Reply:
+        """Look at a live room's goods, in the host's order."""
+        return Reply(RoomOut.of(rooms.get(room_id)))
+
+    @api.put(
+        "/rooms/{room_id}/goods",
+        scopes=("admin",),
+        body=RoomList,
+        returns={200: RoomOut},
+        errors=[UnknownGoods, OutcomeUnknown],
+    )
+    def put_room(room_id: int, body: RoomList) -> Reply:
+        """Replace a live room's goods."""
+        return Reply(RoomOut.of(rooms.put(room_id, body.goods_ids, body.current_goods_id)))

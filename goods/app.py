@@ -1,0 +1,28 @@
+"""Wires the goods service together; nothing else does."""
+
+from common.auth import Verifier
+from common.config import Settings
+from common.db import Database
+from common.ids import LeasedIds
+from common.process import Service
+from common.telemetry import Metrics
+from common.web import Api
+from goods import api as rest
+from goods.service import Catalogue, Rooms
+
+
+def build(settings: Settings) -> Service:
+    """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
+    database = Database(settings.database_url)
+    ids = LeasedIds(database, "goods")
+    api = Api(
+        "goods",
+        title="Goods",
+        description="The catalogue, and the goods lists of live rooms.",
+        max_body=settings.max_body,
+        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        metrics=Metrics("goods"),
+        checks={"database": database.ping},
+    )
+    rest.install(api, Catalogue(database, ids), Rooms(database))
+    return Service(api, start=[ids.start], stop=[ids.close, database.close])

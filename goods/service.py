@@ -1,0 +1,179 @@
+"""The use cases of the catalogue and of live rooms."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+
+from common.clock import now_ms
+from common.db import Database
+from common.errors import CommitOutcomeUnknown, DuplicateRow, NotFound, OrdersError, OutcomeUnknown
+from common.ids import IdSource
+from goods.model import goods, room_goods, rooms
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGoods:
+    """Goods to add; prices in integer minor units."""
+
+    name: str
+    brief: str
+    category_id: int | None
+    unit_price: int
+    market_price: int
+    currency: str
+    images: tuple[str, ...]
+    on_sale: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goods(NewGoods):
+    """Goods as they are now."""
+
+    goods_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A live room's goods, in the host's order, and the one shown now."""
+
+    room_id: int
+    current_goods_id: int | None
+    items: tuple[Goods, ...]
+
+
+_COLUMNS = [goods.c[field.name] for field in fields(Goods)]
+_GOODS = select(*_COLUMNS)
+_ONE = _GOODS.where(goods.c.goods_id == bindparam("id"))  # built once: it is the most frequent call
+_NOT_KNOWN = "The answer got lost on its way from the database: look whether the change is there before repeating it."
+
+
+class UnknownGoods(OrdersError):
+    """Some of the goods do not exist; errors lists which."""
+
+    status, slug, title = 422, "unknown-goods", "Unknown goods"
+
+
+class Catalogue:
+    """The goods."""
+
+    def __init__(self, database: Database, ids: IdSource) -> None:
+        """Keep them in `database`; take new ids from `ids`."""
+        self._database = database
+        self._ids = ids
+
+    def add(self, new: NewGoods) -> Goods:
+        """Store new goods. Raise `Unavailable` (not stored) or `OutcomeUnknown`."""
+        added = Goods(goods_id=self._ids.next(), **asdict(new))
+        now = now_ms()
+        row = {**asdict(added), "images": list(added.images), "created_at": now, "updated_at": now}
+        _certainly(self._database, lambda connection: connection.execute(insert(goods).values(row)))
+        return added
+
+    def change(self, goods_id: int, changes: Mapping[str, Any]) -> Goods:
+        """Change fields of goods. Raise `NotFound`, `Unavailable` (not changed) or `OutcomeUnknown`."""
+        if not changes:
+            return self.get(goods_id)
+        statement = update(goods).where(goods.c.goods_id == goods_id).values(**changes, updated_at=now_ms())
+
+        def work(connection: Connection) -> Row[Any] | None:
+            connection.execute(statement)
+            return connection.execute(_ONE, {"id": goods_id}).first()
+
+        return _existing(_certainly(self._database, work))
+
+    def get(self, goods_id: int) -> Goods:
+        """Return one. Raise `NotFound` or `Unavailable`."""
+        with self._database.read() as connection:
+            return _existing(connection.execute(_ONE, {"id": goods_id}).first())
+
+    def list(self, limit: int, before: int | None) -> list[Goods]:
+        """Return up to `limit` goods, newest first, those added before the goods `before` only."""
+        statement = _GOODS.order_by(goods.c.goods_id.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(goods.c.goods_id < before)
+        with self._database.read() as connection:
+            return [_goods(row) for row in connection.execute(statement)]
+
+    def lookup(self, goods_ids: Iterable[int]) -> tuple[Goods, ...]:
+        """Return those of `goods_ids` that exist, in no order."""
+        with self._database.read() as connection:
+            rows = connection.execute(_GOODS.where(goods.c.goods_id.in_(set(goods_ids))))
+            return tuple(_goods(row) for row in rows)
+
+
+class Rooms:
+    """The goods lists of live rooms."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep them in `database`."""
+        self._database = database
+
+    def get(self, room_id: int) -> Room:
+        """Return a room's list, in the host's order. Raise `NotFound` if none was ever put."""
+        with self._database.read() as connection:
+            return _room(connection, room_id)
+
+    def put(self, room_id: int, goods_ids: Sequence[int], current_goods_id: int | None) -> Room:
+        """Replace a room's list. Raise `UnknownGoods`, `Unavailable` (not replaced) or `OutcomeUnknown`."""
+
+        def work(connection: Connection) -> Room:
+            _check_known(connection, goods_ids)
+            _put_room(connection, room_id, current_goods_id)
+            connection.execute(delete(room_goods).where(room_goods.c.room_id == room_id))
+            lines = [{"room_id": room_id, "position": i, "goods_id": one} for i, one in enumerate(goods_ids)]
+            if lines:
+                connection.execute(insert(room_goods), lines)
+            return _room(connection, room_id)
+
+        try:
+            return _certainly(self._database, work)
+        except DuplicateRow:  # somebody else put this room for the first time, just now
+            return _certainly(self._database, work)
+
+
+def _put_room(connection: Connection, room_id: int, current_goods_id: int | None) -> None:
+    values = {"current_goods_id": current_goods_id, "updated_at": now_ms()}
+    changed = connection.execute(update(rooms).where(rooms.c.room_id == room_id).values(values))
+    if changed.rowcount == 0:
+        connection.execute(insert(rooms).values(room_id=room_id, **values))
+
+
+def _check_known(connection: Connection, goods_ids: Sequence[int]) -> None:
+    known = set(connection.execute(select(goods.c.goods_id).where(goods.c.goods_id.in_(goods_ids))).scalars())
+    errors = [
+        {"pointer": f"/goods_ids/{i}", "message": "There are no such goods"}
+        for i, goods_id in enumerate(goods_ids)
+        if goods_id not in known
+    ]
+    if errors:
+        raise UnknownGoods(errors=errors)
+
+
+def _room(connection: Connection, room_id: int) -> Room:
+    room = connection.execute(select(rooms.c.current_goods_id).where(rooms.c.room_id == room_id)).first()
+    if room is None:
+        raise NotFound
+    statement = _GOODS.join(room_goods, room_goods.c.goods_id == goods.c.goods_id)
+    rows = connection.execute(statement.where(room_goods.c.room_id == room_id).order_by(room_goods.c.position))
+    return Room(room_id=room_id, current_goods_id=room.current_goods_id, items=tuple(_goods(row) for row in rows))
+
+
+def _existing(row: Row[Any] | None) -> Goods:
+    if row is None:
+        raise NotFound
+    return _goods(row)
+
+
+def _goods(row: Row[Any]) -> Goods:
+    return Goods(**{**row._mapping, "images": tuple(row.images)})  # noqa: SLF001 - its public name
+
+
+def _certainly(database: Database, work: Callable[[Connection], T]) -> T:
+    try:
+        return database.transact(work)
+    except CommitOutcomeUnknown as error:
+        raise OutcomeUnknown(_NOT_KNOWN) from error

@@ -1,0 +1,77 @@
+"""Logs are JSON lines that hide what must not be read; metrics live in a registry of their own."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from common.errors import BrokerError
+from common.telemetry import Metrics
+
+_PROGRAM = """
+import logging, warnings
+import structlog
+from common.telemetry import configure_logging
+configure_logging("stock", "info")
+structlog.contextvars.bind_contextvars(request_id="r1", order_id="7")
+log = structlog.get_logger()
+log.info("taken", token="t0p", receiver={"name": "Ann"}, quantity=2, seconds=0.5, odd={1, })
+log.debug("not shown")
+logging.getLogger("elsewhere").warning("old %s", "style")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("broken")
+"""
+
+
+def lines_of(program: str) -> list[dict[str, Any]]:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=30)
+    assert done.stdout == b""
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_every_line_is_one_json_object() -> None:
+    """Ours, stdlib's and tracebacks alike; with time, level, service and what is bound; secrets hidden."""
+    taken, old, broken = lines_of(_PROGRAM)
+    assert list(taken)[:4] == ["time", "level", "service", "event"]
+    assert taken["time"].endswith("Z")
+    assert (taken["level"], taken["service"], taken["event"]) == ("info", "stock", "taken")
+    assert (taken["request_id"], taken["order_id"], taken["quantity"]) == ("r1", "7", 2)
+    assert (taken["token"], taken["receiver"]) == ("[hidden]", "[hidden]")
+    assert (old["level"], old["event"], old["logger"]) == ("warning", "old style", "elsewhere")
+    assert "ZeroDivisionError" in broken["exception"]
+
+
+def test_a_full_disk_under_the_log_fails_nothing() -> None:
+    """The line is lost, the work goes on."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run([sys.executable, "-c", _PROGRAM], stderr=full, check=False, timeout=30)
+    assert done.returncode == 0
+
+
+def test_metrics_of_two_services_in_one_process_do_not_meet() -> None:
+    """Each has its own registry."""
+    first, second = Metrics("a"), Metrics("b")
+    first.counter("placed", "Orders placed", "outcome").labels("created").inc()
+    assert b'orders_placed_total{outcome="created"} 1.0' in first.render()
+    assert b"orders_placed" not in second.render()
+
+
+def test_observed_gauges_are_read_at_each_scrape_and_left_out_when_they_can_t_be() -> None:
+    """A broker that is down does not take the other metrics with it."""
+    metrics = Metrics("a")
+    broken = False
+
+    def read() -> dict[str, float]:
+        if broken:
+            raise BrokerError
+        return {"half_messages": 3, "oldest_half_seconds": 1.5}
+
+    metrics.observe_all("Half messages unresolved", read)
+    metrics.observe("dead_letters", "Dead letters", lambda: 2)
+    assert b"orders_half_messages 3.0" in metrics.render()
+    assert b"orders_oldest_half_seconds 1.5" in metrics.render()
+    broken = True
+    assert b"orders_half_messages" not in metrics.render()
+    assert b"orders_dead_letters 2.0" in metrics.render()
