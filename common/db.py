@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, text
 from sqlalchemy import exc as sa
 from sqlalchemy.engine import make_url
 
@@ -72,20 +72,21 @@ class Database:
         raise AssertionError("unreachable")
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        with self._turn, _translated(), self._writer.connect() as connection:
+        with _translated(), self._writer.connect() as connection, self._turn:
             transaction = connection.begin()
             try:
                 result = work(connection)
             except BaseException:
                 transaction.rollback()
                 raise
-            self._commit(transaction.commit)
+            self._commit(connection, transaction)
             return result
 
-    def _commit(self, commit: Callable[[], None]) -> None:
+    def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
         try:
-            commit()
+            transaction.commit()
         except sa.DBAPIError as error:
+            connection.invalidate()  # or the pool would keep it as SQLAlchemy leaves it: in the middle of a transaction
             if self._sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
                 raise DatabaseUnavailable from error
             raise CommitOutcomeUnknown from error

@@ -64,6 +64,7 @@ class LeasedIds:
         self._generator: SnowflakeGenerator | None = None
         self._worker_id = -1
         self._expires_at = 0
+        self._issued_until = 0  # no id of this lease was issued at this time (ms) or later
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="worker-id-lease", daemon=True)
 
@@ -85,6 +86,7 @@ class LeasedIds:
                 snowflake = next(generator)
                 if snowflake is not None:
                     if issued_at(snowflake) < self._expires_at:
+                        self._issued_until = issued_at(snowflake) + 1
                         return int(snowflake)
                     break
                 if time.monotonic() > give_up_at:  # more than a full sequence of this millisecond: it went back
@@ -95,17 +97,18 @@ class LeasedIds:
     def renew(self) -> None:
         """Extend the lease, or take a new one where it was lost. Raise `DatabaseUnavailable` or `LeaseLost`."""
         now, leases = now_ms(), self._leases
+        expires_at = max(now + self._lease_ms, self._expires_at)  # never earlier: the clock may have gone back
 
         def extend(connection: Connection) -> bool:
             mine = (leases.c.worker_id == self._worker_id) & (leases.c.owner == self._owner)
             changed = connection.execute(
-                update(leases).where(mine & (leases.c.expires_at > now)).values(expires_at=now + self._lease_ms)
+                update(leases).where(mine & (leases.c.expires_at > now)).values(expires_at=expires_at)
             )
             return changed.rowcount == 1
 
         if now < self._expires_at and self._database.transact(extend):
             with self._lock:
-                self._expires_at = now + self._lease_ms
+                self._expires_at = expires_at
         else:
             self._acquire()
 
@@ -116,9 +119,10 @@ class LeasedIds:
             self._thread.join()
         with self._lock:
             self._generator = None
+        ended_at = max(now_ms(), self._issued_until)
         mine = (self._leases.c.worker_id == self._worker_id) & (self._leases.c.owner == self._owner)
         try:
-            self._database.transact(lambda c: c.execute(update(self._leases).where(mine).values(expires_at=now_ms())))
+            self._database.transact(lambda c: c.execute(update(self._leases).where(mine).values(expires_at=ended_at)))
         except OrdersError as error:
             log.info("worker id not given back; its lease runs out by itself", reason=error.detail)
 

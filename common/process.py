@@ -14,6 +14,10 @@ from common.errors import OrdersError
 from common.telemetry import configure_logging
 from common.web import Api, serve
 
+# Seconds a thread may keep the interpreter while others wait. With Python's 5 ms, whoever holds a database's write
+# lock waits up to that long after each statement to go on, and all writers wait with it: orders/s fell by a quarter.
+_SWITCH_INTERVAL = 0.0005
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -31,6 +35,7 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     except ValidationError as error:
         wrong = "; ".join(f"ORDERS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         sys.exit(f"{name}: the settings are wrong: {wrong}")
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     configure_logging(name, settings.log_level)
     lifeline.watch(os.environ)
     try:

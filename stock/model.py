@@ -49,8 +49,8 @@ stock = Table(
     Column("goods_id", SNOWFLAKE, primary_key=True, autoincrement=False),
     Column("total", BigInteger, nullable=False),
     Column("available", BigInteger, nullable=False),
-    CheckConstraint("available >= 0", name="stock_available_not_negative"),
     CheckConstraint("available <= total", name="stock_available_within_total"),
+    CheckConstraint("available >= 0", name="stock_available_not_negative"),
 )
 
 reservations = Table(

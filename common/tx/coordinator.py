@@ -119,9 +119,7 @@ class Coordinator:
         half = self.producer.begin(replace(message, properties=properties))
         self.observe(f"{name}.half", time.perf_counter() - started)
         failpoints.hit(f"{name}.half_sent")
-        return Transaction(
-            tx_id, name, deliver_if, half, self.producer, self.database, self.records, self.observe
-        )
+        return Transaction(tx_id, name, deliver_if, half, self.producer, self.database, self.records, self.observe)
 
 
 class Checker:

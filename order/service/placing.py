@@ -178,7 +178,7 @@ def _with_free_keys(connection: Connection, drafts: Sequence[Draft]) -> list[Dra
     if wanted:
         query = sql_select(columns.user_id, columns.idempotency_key)
         taken.update(
-            connection.execute(query.where(tuple_(columns.user_id, columns.idempotency_key).in_(wanted))).tuples()
+            connection.execute(query.where(tuple_(columns.user_id, columns.idempotency_key).in_(wanted)))
         )
     free = []
     for draft in drafts:

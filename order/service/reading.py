@@ -102,7 +102,7 @@ def statuses(connection: Connection, order_ids: Collection[int]) -> dict[int, St
 def expiries(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
     """Return when those of the orders that exist expire, or would have: ms since the epoch."""
     query = select(orders.c.order_id, orders.c.expires_at).where(orders.c.order_id.in_(order_ids))
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:

@@ -138,7 +138,7 @@ class Sweep:
         )
         while True:
             with self._database.read() as connection:
-                closed = connection.execute(query).tuples().all()
+                closed = connection.execute(query).all()
             if not closed:
                 return
             self._stock.settle([(order_id, tx_id, "void") for order_id, tx_id in closed])

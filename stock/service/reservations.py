@@ -161,7 +161,7 @@ def _states(connection: Connection, order_ids: Sequence[int]) -> dict[int, Reser
 def _lines(connection: Connection, order_ids: Sequence[int]) -> Sequence[tuple[int, int, int]]:
     columns = reservation_lines.c
     query = select(columns.order_id, columns.goods_id, columns.quantity).where(columns.order_id.in_(order_ids))
-    return connection.execute(query).tuples().all()
+    return connection.execute(query).all()
 
 
 def _deduct(connection: Connection, tx_id: int, order: Wanted) -> Decision:
