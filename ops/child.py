@@ -1,0 +1,235 @@
+"""One supervised process: started, watched until it is ready, started again when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.clock import now_ms, rfc3339
+from ops.errors import NotInTime
+from ops.places import PACKAGES
+from ops.runstate import Phase, ProcessState
+
+_LOG_LIMIT = 16 * 1024 * 1024  # bytes a log may have when a process starts; a larger one is put aside
+_LOGS_KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """What to run: `command` with `environment` on top of ours; `port` is where it answers."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    port: int
+
+
+def python_module(name: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
+    """Return the spec of `python -m name`, run by the interpreter that runs us."""
+    return ProcessSpec(name, (sys.executable, "-m", name), environment, port)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the supervisor waits, in seconds."""
+
+    restart_first_after: float = 0.2
+    restart_longest: float = 10.0
+    settled_after: float = 10.0  # a process that lived this long starts with the shortest delay again
+    stop_within: float = 15.0
+    probe_every: float = 0.05
+
+
+class Child:
+    """Keeps one process alive on a thread of its own, which sleeps in waitpid."""
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        log: Path,
+        *,
+        is_ready: Callable[[ProcessSpec], bool],
+        changed: Callable[[], None],
+        say: Callable[[str], None],
+        patience: Patience,
+    ) -> None:
+        """Take what to run; nothing runs before `start`. `changed` and `say` are called from the child's threads."""
+        self._spec, self._log, self._patience = spec, log, patience
+        self._is_ready, self._tell_change, self._say = is_ready, changed, say
+        self._now = threading.Condition()
+        self._state = ProcessState(spec.name, spec.port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._once: Mapping[str, str] | None = None  # set: a start was asked for, with this on top, for that start only
+        self._deaths = 0
+        self._retired = False
+        self._lifeline = -1
+        self._keeper = threading.Thread(target=self._keep, name=f"keep-{spec.name}", daemon=True)
+
+    @property
+    def state(self) -> ProcessState:
+        """How the process is."""
+        with self._now:
+            return self._state
+
+    def start(self, lifeline: int) -> None:
+        """Start the process and keep it; it inherits the descriptor `lifeline`."""
+        self._lifeline = lifeline
+        self._keeper.start()
+
+    def wait_ready(self, within: float, *, give_up_after: int) -> None:
+        """Return once the process is ready.
+
+        Raise `NotInTime` after `within` seconds, or once it died `give_up_after` times while we waited.
+        """
+        with self._now:
+            hopeless = self._deaths + give_up_after
+            self._now.wait_for(lambda: self._state.state is Phase.READY or self._deaths >= hopeless, within)
+            if self._state.state is not Phase.READY:
+                waited = f"within {within:g} s" if self._deaths < hopeless else "but ended again and again"
+                raise NotInTime(f"{self._spec.name} did not get ready {waited}; see {self._log}.")
+
+    def restart(self, extra_env: Mapping[str, str]) -> None:
+        """End the process and start it again, with `extra_env` on top for this one start; return once it started."""
+        with self._now:
+            old = self._process
+            self._once = extra_env
+            self._now.notify_all()
+        if old is not None:
+            self._end(old)
+        with self._now:
+            self._now.wait_for(lambda: self._once is None or self._retired)
+
+    def kill(self, signum: int) -> None:
+        """Send a signal to the process, if there is one."""
+        with self._now:
+            if self._process is not None:
+                self._process.send_signal(signum)
+
+    def retire(self) -> None:
+        """From now on, don't start the process again."""
+        with self._now:
+            self._retired = True
+            self._now.notify_all()
+
+    def stop(self) -> None:
+        """Ask the process to end (SIGTERM), make it end when it takes too long (SIGKILL), return once it is gone."""
+        self.retire()
+        process = self._process
+        if process is not None:
+            self._end(process)
+        if self._keeper.ident is not None:
+            self._keeper.join()
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        with self._now:
+            if self._now.wait_for(lambda: self._process is not process, self._patience.stop_within):
+                return
+        self._say(f"{self._spec.name} did not stop within {self._patience.stop_within:g} s: killing it")
+        process.kill()
+        with self._now:
+            self._now.wait_for(lambda: self._process is not process)
+
+    def _keep(self) -> None:
+        delay = self._patience.restart_first_after
+        while not self._retired:
+            born = time.monotonic()
+            how = self._live()
+            if time.monotonic() - born >= self._patience.settled_after:
+                delay = self._patience.restart_first_after
+            if self._rest(how, delay):
+                delay = min(2 * delay, self._patience.restart_longest)
+        with self._now:
+            self._enter(Phase.STOPPED)
+        self._tell_change()
+
+    def _live(self) -> str:
+        """Run the process once; return how it ended."""
+        try:
+            process = self._spawn()
+        except OSError as error:
+            self._once = None
+            return f"could not be started ({error})"
+        self._tell_change()
+        threading.Thread(target=self._probe, args=(process,), name=f"probe-{self._spec.name}", daemon=True).start()
+        code = process.wait()
+        with self._now:
+            self._process = None
+            if not self._retired:
+                self._enter(Phase.RESTARTING)
+            self._now.notify_all()
+        return f"(pid {process.pid}) {_death(code)}"
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        _put_aside(self._log)
+        with self._now, self._log.open("ab") as log:
+            environment = {**os.environ, **self._spec.environment, **(self._once or {})}
+            environment["ORDERS_LIFELINE_FD"] = str(self._lifeline)
+            process = subprocess.Popen(
+                self._spec.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PACKAGES,  # `-m order` finds ours, whatever the current directory has
+                pass_fds=(self._lifeline,),
+                start_new_session=True,  # Ctrl-C at the terminal is the supervisor's to answer
+            )
+            self._process, self._once = process, None
+            self._enter(Phase.STARTING, process.pid, again=bool(self._state.since))
+        return process
+
+    def _probe(self, process: subprocess.Popen[bytes]) -> None:
+        """Look until the process is ready or gone."""
+        ready = False
+        while not ready:
+            with self._now:
+                if self._now.wait_for(lambda: self._process is not process, self._patience.probe_every):
+                    return
+            ready = self._is_ready(self._spec)
+        with self._now:
+            if self._process is not process:
+                return
+            self._enter(Phase.READY, process.pid)
+            restarts = self._state.restarts
+        self._tell_change()
+        if restarts:
+            self._say(f"{self._spec.name} is ready again (pid {process.pid})")
+
+    def _rest(self, how: str, delay: float) -> bool:
+        """Return at once if the end of the process was asked for; else say it, and wait for `delay` or less."""
+        with self._now:
+            if self._retired or self._once is not None:
+                return False
+            self._deaths += 1
+            self._now.notify_all()
+        self._tell_change()
+        self._say(f"{self._spec.name} {how}; starting it again in {delay:g} s")
+        with self._now:
+            self._now.wait_for(lambda: self._retired or self._once is not None, delay)
+        return True
+
+    def _enter(self, phase: Phase, pid: int | None = None, *, again: bool = False) -> None:
+        restarts = self._state.restarts + again
+        self._state = replace(self._state, state=phase, pid=pid, restarts=restarts, since=rfc3339(now_ms()))
+        self._now.notify_all()
+
+
+def _death(code: int) -> str:
+    return f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+
+
+def _put_aside(log: Path) -> None:
+    """Rotate a log that has grown large: `x.log` becomes `x.log.1`, that `x.log.2`, and so on."""
+    if not log.exists() or log.stat().st_size < _LOG_LIMIT:
+        return
+    for number in range(_LOGS_KEPT, 0, -1):
+        older = log.with_name(f"{log.name}.{number}")
+        newer = log if number == 1 else log.with_name(f"{log.name}.{number - 1}")
+        if newer.exists():
+            newer.replace(older)

@@ -1,0 +1,102 @@
+"""`orders demo`."""
+
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from common.errors import OrdersError
+from ops import options
+from ops.commands import reconcile, up
+from ops.demo import PAY_TIMEOUT, SHORT_TIMES, Demo
+from ops.deployment import Deployment, Plan, free_port_base, ports_are_free
+from ops.errors import CommandFailed
+from ops.story import Teller
+
+_GRACE = 10.0  # seconds
+_INTERRUPTED = 130  # as a shell says of Ctrl-C
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Leave it running, with its data, until `orders down`.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="An empty or new directory for its data, which stays.  [default: a temporary one, removed]",
+)
+@click.option(
+    "--port-base", type=click.IntRange(1, 65533), help="Port of order, and two more.  [default: 8001, or free ones]"
+)
+@click.pass_context
+def command(ctx: click.Context, keep: bool, data_dir: Path | None, port_base: int | None) -> None:
+    """Show the whole story on data of its own: paid, unpaid, refused, and killed with kill -9.
+
+    Takes about half a minute. Exit code 0 only if everything held.
+
+    \b
+    Examples:
+      orders demo
+      orders demo --keep
+    """
+    if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
+        raise CommandFailed(f"{data_dir} is not empty; the demo wants a directory of its own.")
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler)
+    place = data_dir or Path(tempfile.mkdtemp(prefix="orders-demo-"))
+    removed = data_dir is None
+    try:
+        _tell(options.console(), Deployment(place, _plan(port_base), say=options.sayer(options.console())))
+        removed = removed and not keep
+    except OrdersError as error:
+        removed = False
+        raise CommandFailed(f"{error.detail} The logs are in {place / 'log'}.") from error
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        ctx.exit(_INTERRUPTED)
+    finally:
+        if removed:
+            shutil.rmtree(place, ignore_errors=True)
+    if keep:
+        _keep(place)
+
+
+def _plan(port_base: int | None) -> Plan:
+    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, SHORT_TIMES)
+    if port_base is None and not ports_are_free(usual):
+        return Plan(free_port_base(), PAY_TIMEOUT, SHORT_TIMES)
+    return usual
+
+
+def _tell(out: Console, deployment: Deployment) -> None:
+    began = time.monotonic()
+    out.print(f"Data in {deployment.place.root}", markup=False, soft_wrap=True)
+    try:
+        with out.status("migrating the databases, then starting order, stock and goods ..."):
+            deployment.prepare()
+            deployment.start()
+            goods = deployment.fill_catalogue()
+        urls = ", ".join(f"{name} {url}" for name, url in deployment.plan.urls.items())
+        out.print(f"Ready: {urls}; {len(goods)} goods in the catalogue", markup=False, soft_wrap=True)
+        demo = Demo(deployment, goods, teller := Teller(out))
+        try:
+            demo.tell_all()
+        finally:
+            demo.close()
+        teller.chapter("Do orders, stock and messages agree?")
+        report = reconcile.compare(deployment, grace=_GRACE, out=out)
+        reconcile.show(out, report)
+        teller.expect(report.clean, "every invariant holds")
+    finally:
+        with out.status("stopping ..."):
+            deployment.stop()
+    out.print(f"\n[green]Everything held[/], in {time.monotonic() - began:.0f} s.")
+
+
+def _keep(place: Path) -> None:
+    """Leave it running, with the usual times: an order of the reader's own shall not time out in 4 seconds."""
+    found = Deployment.find(place)
+    up.start_detached(Deployment(place, Plan(found.plan.port_base)))

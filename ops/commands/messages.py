@@ -1,0 +1,154 @@
+"""`orders messages`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console as Screen
+from rich.markup import escape
+from rich.table import Table
+
+from common.clock import rfc3339
+from common.mq.port import Console, MessageView, State
+from ops import options
+from ops.deployment import Deployment
+
+_COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
+
+
+@click.group("messages", invoke_without_command=True)
+@click.option("--topic", help="Only of this topic, e.g. order_rollback or order_timeout.")
+@click.option("--key", metavar="ORDER_ID", help="Only with this key.")
+@click.option("--id", "message_id", metavar="ID", help="Only the message with this id.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only in this state.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many at most, newest first."
+)
+@options.data_dir
+@options.as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    topic: str | None,
+    key: str | None,
+    message_id: str | None,
+    state: str | None,
+    limit: int,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Look at the messages of the broker, as a console does; whether the services run or not.
+
+    \b
+    Examples:
+      orders messages --state half
+      orders messages --key 382342607990161408 --json
+      orders messages resend 0000000000000042
+    """
+    ctx.obj = data_dir
+    if ctx.invoked_subcommand is not None:
+        return
+    with _console(data_dir) as console:
+        wanted = State(state) if state is not None else None
+        found = console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
+        if as_json:
+            click.echo(json.dumps([as_document(view) for view in found], indent=2))
+        else:
+            _show(options.console(), found, console, limit)
+
+
+@command.command("resend")
+@click.argument("message_id", metavar="ID")
+@click.pass_obj
+def resend(data_dir: Path, message_id: str) -> None:
+    """Give the dead message ID to its consumers again, its deliveries counted anew."""
+    with _console(data_dir) as console:
+        console.resend(message_id)
+    click.echo(f"Message {message_id} is delivered again.")
+
+
+@command.command("resume")
+@click.argument("message_id", metavar="ID")
+@click.pass_obj
+def resume(data_dir: Path, message_id: str) -> None:
+    """Have the parked half message ID checked back again, its checks counted anew."""
+    with _console(data_dir) as console:
+        console.resume(message_id)
+    click.echo(f"Half message {message_id} is checked again.")
+
+
+@contextmanager
+def _console(data_dir: Path) -> Iterator[Console]:
+    broker = Deployment.find(data_dir).open_broker()
+    try:
+        yield broker.console()
+    finally:
+        broker.close()
+
+
+def as_document(view: MessageView) -> dict[str, Any]:
+    """Return a message for programs; times are RFC 3339, a body that is no JSON is text."""
+    document = {**asdict(view.message), **asdict(view)}
+    del document["message"]
+    document["keys"] = list(view.message.keys)
+    document["properties"] = dict(view.message.properties)
+    document["body"] = _body(view.message.body)
+    for name in ("born_at", "deliver_at", "resolved_at"):
+        document[name] = _time(document[name])
+    document["checks"] = [{"at": rfc3339(check.at), "answer": check.answer} for check in view.checks]
+    document["groups"] = [
+        {**asdict(group), "visible_at": rfc3339(group.visible_at), "done_at": _time(group.done_at)}
+        for group in view.groups
+    ]
+    return document
+
+
+def _body(body: bytes) -> Any:
+    text = body.decode("utf-8", errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
+
+
+def _show(out: Screen, found: list[MessageView], console: Console, limit: int) -> None:
+    table = Table(show_lines=True)
+    for heading in _COLUMNS:
+        table.add_column(heading, overflow="fold")
+    for view in found:
+        table.add_row(*(escape(cell) for cell in _row(view)))
+    if found:
+        out.print(table)
+    stats = console.stats()
+    more = f" (the newest {limit}; more with --limit)" if len(found) == limit else ""
+    out.print(f"{len(found)} shown{more}. In all: {stats.half} half, {stats.parked} parked, {stats.dead} dead.")
+
+
+def _row(view: MessageView) -> tuple[str, ...]:
+    message = view.message
+    answers = [f"{_clock(check.at)} {check.answer or 'nobody there'}" for check in view.checks]
+    times = {"born": view.born_at, "due": view.deliver_at, view.resolution or "resolved": view.resolved_at}
+    return (
+        view.message_id,
+        message.topic,
+        view.state,
+        "\n".join(message.keys),
+        message.tag or "-",
+        "\n".join(f"{name}={value}" for name, value in message.properties.items()),
+        message.body.decode("utf-8", errors="replace"),
+        "\n".join([str(view.check_count), *answers]),
+        "\n".join(f"{g.group}: {g.attempts}, {g.state}" for g in view.groups) or "-",
+        "\n".join(f"{name} {_clock(ms)}" for name, ms in times.items() if ms is not None),
+    )
+
+
+def _clock(ms: int) -> str:
+    return rfc3339(ms)[11:]

@@ -1,0 +1,99 @@
+"""`orders reconcile`."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ops import options
+from ops.client import Client
+from ops.deployment import Deployment
+from ops.findings import Gravity, Report
+from ops.ledgers import Ledgers
+from ops.reconcile import Comparison, Limits
+
+_COLOURS = {Gravity.DISAGREEMENT: "red", Gravity.UNRESOLVED: "yellow", Gravity.IN_PROGRESS: "cyan"}
+_SWEEP_TIMEOUT = 600.0  # seconds
+_MISSED_SWEEPS = 3  # before a release that no sweep confirmed is told
+
+
+@click.command("reconcile")
+@click.option("--repair", is_flag=True, help="Sweep now, by the order service's own code, then compare again.")
+@click.option(
+    "--grace",
+    type=float,
+    default=30.0,
+    show_default=True,
+    callback=options.positive,
+    help="Seconds that anything may be on its way.",
+)
+@options.data_dir
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_json: bool) -> None:
+    """Compare orders, reservations, stock and messages; print every disagreement and all that is unresolved.
+
+    Exit code 0 if there is nothing, 1 if there is anything, also what is only in progress.
+
+    \b
+    Examples:
+      orders reconcile
+      orders reconcile --repair --json
+    """
+    deployment = Deployment.find(data_dir)
+    out = options.console()
+    swept: dict[str, Any] | None = None
+    if repair:
+        swept = sweep(deployment)
+    report = compare(deployment, grace=grace, out=Console(stderr=True))
+    if as_json:
+        click.echo(json.dumps({**report.as_json(), "swept": swept}, indent=2))
+    else:
+        if swept is not None:
+            out.print("Swept:", ", ".join(f"{name} {number}" for name, number in swept.items()), markup=False)
+        show(out, report)
+    ctx.exit(0 if report.clean else 1)
+
+
+def sweep(deployment: Deployment) -> dict[str, Any]:
+    """Have the order service sweep now; return what it did. Raise `Unreachable` where it does not run."""
+    with Client(deployment.plan.urls, deployment.token("reconcile", ["admin"]), timeout=_SWEEP_TIMEOUT) as client:
+        answer: dict[str, Any] = client.post("order", "/sweep")
+        return answer
+
+
+def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
+    """Compare a deployment, running or stopped, showing on `out` what is looked at."""
+    with ExitStack() as open_things:
+        broker = deployment.open_broker()
+        open_things.callback(broker.close)
+        ledgers = Ledgers(deployment.database_url("order"), deployment.database_url("stock"))
+        open_things.callback(ledgers.close)
+        interval = deployment.settings("order").sweep_interval
+        limits = Limits(grace, confirm_within=grace + _MISSED_SWEEPS * interval)
+        with out.status("Comparing ...") as status:
+            comparison = Comparison(
+                ledgers, broker.console(), limits, progress=lambda what: status.update(f"Comparing {what} ...")
+            )
+            return comparison.run()
+
+
+def show(out: Console, report: Report) -> None:
+    """Print a report."""
+    checked = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in report.checked.items())
+    if report.clean:
+        out.print(f"[green]Everything agrees[/] ({checked}, no message unresolved).")
+        return
+    table = Table(title=f"Compared {checked}", title_justify="left")
+    for heading in ("gravity", "what", "id", "age"):
+        table.add_column(heading, overflow="fold")
+    for f in report.findings:
+        age = "-" if f.age is None else f"{f.age:.0f} s"
+        table.add_row(f"[{_COLOURS[f.gravity]}]{f.gravity}[/]", f.what, f"{f.subject} {f.id}", age)
+    out.print(table)
+    counts = ", ".join(f"{number} {gravity}" for gravity, number in report.counts.items())
+    out.print(f"{counts}. To mend what can be mended: orders reconcile --repair")

@@ -1,0 +1,66 @@
+"""`orders status`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ops import options
+from ops.deployment import Deployment
+from ops.errors import NoDeployment
+from ops.places import DataDir
+from ops.status import Status, look
+
+_COLOURS = {"ready": "green", "starting": "yellow", "restarting": "yellow", "unready": "red", "dead": "red"}
+_NOT_READY = 1
+_NOT_RUNNING = 3  # as the Linux Standard Base says of init scripts
+
+
+@click.command("status")
+@options.data_dir
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
+    """Show every process: name, pid, port, state, restarts, since when.
+
+    Exit code 0 if all are ready, 1 if one isn't, 3 if nothing runs.
+
+    \b
+    Examples:
+      orders status
+      orders status --json
+    """
+    place = DataDir(data_dir.absolute())
+    try:
+        status = look(Deployment.find(place.root))
+    except NoDeployment:
+        status = Status(str(place.root), None, ())
+    if as_json:
+        document = {"ready": status.ready, "running": status.running, **asdict(status)}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _show(options.console(), status, place.hint("up"))
+    ctx.exit(0 if status.ready else _NOT_READY if status.running else _NOT_RUNNING)
+
+
+def _show(out: Console, status: Status, up: str) -> None:
+    if not status.running:
+        out.print(f"Nothing runs in {status.data_dir}. Start it with: {up}", markup=False, soft_wrap=True)
+        return
+    table = Table(title=f"{status.data_dir}, supervised by process {status.supervisor}", title_justify="left")
+    for heading in ("name", "state", "pid", "port", "restarts", "since"):
+        table.add_column(heading, overflow="fold")
+    for service in status.services:
+        state = f"[{_COLOURS.get(service.state, 'default')}]{service.state}[/]"
+        table.add_row(
+            service.name,
+            f"{state}: {service.reason}" if service.reason else state,
+            str(service.pid or "-"),
+            str(service.port),
+            str(service.restarts),
+            service.since,
+        )
+    out.print(table)

@@ -1,0 +1,157 @@
+"""`orders up`."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ops import options
+from ops.deployment import Deployment, Plan
+from ops.errors import AlreadyRunning, CommandFailed, NotInTime
+from ops.places import PACKAGES
+from ops.status import look
+from ops.waiting import wait_for
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DETACHED_WITHIN = 120.0  # seconds
+_LAST_LINE = "Stop it with Ctrl-C, or with: "
+
+
+@click.command("up")
+@options.data_dir
+@click.option(
+    "--port-base",
+    type=click.IntRange(1, 65533),
+    default=8001,
+    show_default=True,
+    help="Port of order; stock and goods get the next two.",
+)
+@click.option(
+    "--pay-timeout",
+    type=float,
+    default=900.0,
+    show_default=True,
+    callback=options.positive,
+    help="Seconds until an unpaid order is closed.",
+)
+@click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
+@click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
+def command(data_dir: Path, port_base: int, pay_timeout: float, reset: bool, detach: bool) -> None:
+    """Start order, stock and goods, and keep them running until Ctrl-C or `orders down`.
+
+    A process that dies is started again. The first start fills in a small catalogue.
+
+    \b
+    Examples:
+      orders up
+      orders up --port-base 9001 --pay-timeout 60 --data-dir /tmp/shop
+      orders up --reset --detach
+    """
+    deployment = Deployment(data_dir, Plan(port_base, pay_timeout), say=options.sayer(options.console()))
+    if reset:
+        deployment.place.reset()
+    if detach:
+        start_detached(deployment)
+    else:
+        _run(options.console(), deployment)
+
+
+def _run(out: Console, deployment: Deployment) -> None:
+    for signum in _STOPS:
+        signal.signal(signum, signal.default_int_handler)  # raises KeyboardInterrupt, wherever the start or wait is
+    try:
+        _prepare(deployment)
+        out.print(f"Starting in {deployment.place.root} ...", markup=False, soft_wrap=True)
+        deployment.start()
+        show_ready(out, deployment, deployment.fill_catalogue())
+        out.print(f"{_LAST_LINE}{deployment.place.hint('down')}", markup=False, soft_wrap=True)
+        signal.pause()
+    except KeyboardInterrupt:
+        out.print("Stopping ... (once more: at once)")
+    finally:
+        for signum in _STOPS:
+            signal.signal(signum, lambda *_: deployment.kill())
+        deployment.stop()
+    out.print("Stopped.")
+
+
+def _prepare(deployment: Deployment) -> None:
+    try:
+        deployment.prepare()
+    except AlreadyRunning as error:
+        status = look(Deployment.find(deployment.place.root))
+        ports = ", ".join(f"{service.name} {service.port}" for service in status.services)
+        raise AlreadyRunning(
+            f"{error.detail} Its ports: {ports}. Stop it with: {deployment.place.hint('down')}"
+        ) from error
+
+
+def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]) -> None:
+    """Say that it is ready, with a table of its processes and calls that work when pasted."""
+    table = Table(title=f"Ready, in {escape(str(deployment.place.root))}", title_justify="left")
+    for heading in ("service", "address", "pid"):
+        table.add_column(heading)
+    for service in look(deployment).services:
+        table.add_row(service.name, service.url, str(service.pid))
+    out.print(table)
+    for line in _calls(deployment, goods):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
+    urls, goods_id = deployment.plan.urls, goods[-1]["goods_id"]
+    auth = '-H "Authorization: Bearer $TOKEN"'
+    body = f"""-H 'Content-Type: application/json' -d '{{"items":[{{"goods_id":"{goods_id}","quantity":1}}]}}'"""
+    pick = """| python3 -c 'import json, sys; print(json.load(sys.stdin)["order_id"])'"""
+    return [
+        f"Logs: {deployment.place.root / 'log'}",
+        "Try it:",
+        f"  export TOKEN=$({deployment.place.hint('token alice')})",
+        f"  ORDER=$(curl -s {auth} {body} {urls['order']}/orders {pick})",
+        f"  curl -s {auth} {urls['order']}/orders/$ORDER",
+        f"  curl -s {auth} -X POST {urls['order']}/orders/$ORDER/pay",
+        f"  curl -s {auth} {urls['order']}/orders/$ORDER/timeline",
+        f"  curl -s {auth} {urls['stock']}/stock/{goods_id}",
+        f"  curl -s {auth} {urls['goods']}/goods",
+    ]
+
+
+def start_detached(deployment: Deployment) -> None:
+    """Run `orders up` in a session of its own, and return once it is ready."""
+    deployment.place.make()
+    if deployment.place.lock.holder() is not None:
+        _prepare(deployment)  # tells who runs it
+    log = deployment.place.root / "log" / "supervisor.log"
+    plan = deployment.plan
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.place.root)),
+                *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=PACKAGES,
+            start_new_session=True,
+        )
+    click.echo(f"Starting in {deployment.place.root} ...")
+    try:
+        wait_for(
+            "the deployment to get ready",
+            lambda: process.poll() is not None or _LAST_LINE in log.read_text(encoding="utf-8"),
+            within=_DETACHED_WITHIN,
+        )
+    except NotInTime:
+        process.terminate()
+        raise
+    said = log.read_text(encoding="utf-8")
+    if process.poll() is not None:
+        raise CommandFailed(said.strip().rpartition("\n")[2].removeprefix("Error: "))
+    click.echo(said.partition("\n")[2].replace(_LAST_LINE, "Stop it with: "), nl=False)

@@ -1,0 +1,173 @@
+"""The demo: four orders and what became of them, each claim checked on a real deployment over REST."""
+
+from typing import Any
+
+from common.events import ROLLBACK_TOPIC
+from common.mq.port import MessageView, Resolution
+from ops.client import Client, Refused, Unreachable
+from ops.deployment import Deployment
+from ops.runstate import Phase
+from ops.story import Teller
+
+PAY_TIMEOUT = 4.0  # seconds
+SHORT_TIMES = {  # seconds; as by default, only sooner
+    "check_first_after": 1.0,
+    "check_interval": 1.0,
+    "transaction_deadline": 2.5,
+    "sweep_interval": 5.0,
+}
+_CRASH = {"ORDERS_FAILPOINTS": "order.deducted=kill"}
+_WITHIN = 20.0  # seconds; far longer than anything here takes
+_NOT_FOUND = 404
+
+
+class Demo:
+    """The stories, told on one running deployment."""
+
+    def __init__(self, deployment: Deployment, goods: list[dict[str, Any]], teller: Teller) -> None:
+        """Take a ready deployment and its goods."""
+        self._deployment, self._teller = deployment, teller
+        self._goods = {g["name"]: g for g in goods}
+        self._alice: Client = deployment.client("alice", ["orders"])
+        self._admin: Client = deployment.client("demo", ["admin"])
+        self._broker = deployment.open_broker()
+        self._messages = self._broker.console()
+
+    def close(self) -> None:
+        """Close the connections."""
+        for thing in (self._alice, self._admin, self._broker):
+            thing.close()
+
+    def tell_all(self) -> None:
+        """Tell every story. Raise `StoryBroken`, `NotInTime` or another `CommandFailed` where one does not hold."""
+        for story in (self.paid, self.unpaid, self.short, self.crashed):
+            story()
+
+    def paid(self) -> None:
+        """Show that an order placed and paid keeps its stock."""
+        tell = self._teller
+        tell.chapter("An order is placed and paid")
+        goods = self._goods["Pour-over coffee maker"]
+        before = self._available(goods)
+        order = self._place(goods, 2)
+        tell.say(f"POST /orders: order {order['order_id']}, {_money(order)}, {order['status']}")
+        tell.expect(self._available(goods) == before - 2, "its 2 pieces are reserved")
+        order = self._alice.post("order", f"/orders/{order['order_id']}/pay")
+        tell.expect(order["status"] == "paid", "POST /orders/{id}/pay: the order is paid")
+        tell.expect(self._available(goods) == before - 2, "its stock stays taken")
+        self._show(order["order_id"], goods)
+
+    def unpaid(self) -> None:
+        """Show that an order left unpaid is closed by its timeout, and that its stock comes back."""
+        tell = self._teller
+        tell.chapter("An order is left unpaid")
+        goods = self._goods["Merino scarf"]
+        before = self._available(goods)
+        order = self._place(goods, 3)
+        path = f"/orders/{order['order_id']}"
+        tell.say(f"POST /orders: order {order['order_id']}, to be paid within {PAY_TIMEOUT:g} s; nobody pays")
+        tell.expect(self._available(goods) == before - 3, "its 3 pieces are reserved")
+        closed = tell.wait(
+            "the timeout message to close the order",
+            lambda: order if (order := self._alice.get("order", path))["status"] == "closed" else None,
+            within=PAY_TIMEOUT + _WITHIN,
+        )
+        tell.expect(closed["close_reason"] == "timeout", "the order was closed by its timeout")
+        tell.wait("its stock to come back", lambda: self._available(goods) == before, within=_WITHIN)
+        tell.expect(self._available(goods) == before, "its 3 pieces are back")
+        self._expect_refusal("order-closed", path + "/pay", None, "paying it now is refused")
+        self._show(order["order_id"], goods)
+
+    def short(self) -> None:
+        """Show that an order for more than there is takes nothing."""
+        tell = self._teller
+        tell.chapter("An order is refused for want of stock")
+        goods = self._goods["Signed print, no. 1 to 10"]
+        before = self._available(goods)
+        body = {"items": [{"goods_id": goods["goods_id"], "quantity": before + 1}]}
+        tell.say(f"POST /orders: {before + 1} pieces, of which there are {before}")
+        self._expect_refusal("insufficient-stock", "/orders", body, "the answer is 409 insufficient-stock")
+        tell.expect(self._available(goods) == before, "not a piece was taken")
+        half = self._newest_rollback()
+        tell.expect(half.resolution is Resolution.ROLLBACK, "its half message was dropped: there is nothing to undo")
+        self._show(half.message.keys[0], goods)
+
+    def crashed(self) -> None:
+        """Show that what a kill leaves open after the deduction is settled by check-back."""
+        tell, supervisor = self._teller, self._deployment.supervisor
+        tell.chapter("The order process is killed with kill -9 right after the stock was deducted")
+        goods = self._goods["Cast iron casserole"]
+        before = self._available(goods)
+        earlier = self._newest_rollback().message_id
+        tell.say("Starting the order process anew with the failpoint order.deducted=kill, for this one start")
+        supervisor.restart("order", extra_env=_CRASH)
+        tell.wait("the order process to get ready", lambda: self._is_ready("order"), within=_WITHIN)
+        doomed = supervisor.pid("order") or 0
+        tell.expect(self._place_in_vain(goods, 5), "POST /orders: the connection is cut, no answer")
+        supervisor.wait_gone(doomed, within=_WITHIN)
+        tell.expect(self._available(goods) == before - 5, f"process {doomed} is gone, but 5 pieces are reserved")
+        half = self._newest_rollback()
+        order_id = half.message.keys[0]
+        tell.expect(half.message_id != earlier, f"its half message is on disk; it names order {order_id}")
+        self._teller.ledger(goods, self._level(goods))
+        tell.wait("the supervisor to restart the order process", lambda: self._is_ready("order"), within=_WITHIN)
+        self._expect_settled(half.message_id, order_id)
+        tell.wait("the stock to come back", lambda: self._available(goods) == before, within=_WITHIN)
+        tell.expect(self._available(goods) == before, "its 5 pieces are back")
+        self._show(order_id, goods)
+
+    def _expect_settled(self, message_id: str, order_id: str) -> None:
+        tell = self._teller
+        settled = tell.wait(
+            "the broker to ask the new process how its half message ended",
+            lambda: next((view for view in self._messages.find(message_id=message_id) if view.resolution), None),
+            within=_WITHIN,
+        )
+        tell.expect(
+            settled.resolution is Resolution.COMMIT and settled.checks,
+            f"after {settled.check_count} check-back(s) the rollback was delivered",
+        )
+        tell.expect(
+            self._alice.ask("order", "GET", f"/orders/{order_id}").status == _NOT_FOUND, "the order does not exist"
+        )
+
+    def _is_ready(self, name: str) -> bool:
+        return any(s.name == name and s.state is Phase.READY for s in self._deployment.supervisor.states())
+
+    def _place(self, goods: dict[str, Any], quantity: int) -> dict[str, Any]:
+        body = {"items": [{"goods_id": goods["goods_id"], "quantity": quantity}]}
+        order: dict[str, Any] = self._alice.post("order", "/orders", body)
+        return order
+
+    def _place_in_vain(self, goods: dict[str, Any], quantity: int) -> bool:
+        try:
+            self._place(goods, quantity)
+        except Unreachable:
+            return True
+        return False
+
+    def _expect_refusal(self, slug: str, path: str, body: dict[str, Any] | None, what: str) -> None:
+        try:
+            self._alice.post("order", path, body)
+        except Refused as error:
+            self._teller.expect(error.problem_slug == slug, what)
+        else:
+            self._teller.expect(False, what)
+
+    def _level(self, goods: dict[str, Any]) -> dict[str, Any]:
+        level: dict[str, Any] = self._admin.get("stock", f"/stock/{goods['goods_id']}")
+        return level
+
+    def _available(self, goods: dict[str, Any]) -> int:
+        return int(self._level(goods)["available"])
+
+    def _newest_rollback(self) -> MessageView:
+        return self._messages.find(topic=ROLLBACK_TOPIC, limit=1)[0]
+
+    def _show(self, order_id: str, goods: dict[str, Any]) -> None:
+        self._teller.timeline(self._admin.get("order", f"/orders/{order_id}/timeline"))
+        self._teller.ledger(goods, self._level(goods))
+
+
+def _money(order: dict[str, Any]) -> str:
+    return f"{order['total_amount'] / 100:.2f} {order['currency']}"

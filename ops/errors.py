@@ -1,0 +1,21 @@
+"""What a person at the command line can be told: one line that says what to do next."""
+
+from common.errors import OrdersError
+
+__all__ = ["AlreadyRunning", "CommandFailed", "NoDeployment", "NotInTime"]
+
+
+class CommandFailed(OrdersError):
+    """The command could not do what it was asked."""
+
+
+class NoDeployment(CommandFailed):
+    """There is no deployment in this data directory."""
+
+
+class AlreadyRunning(CommandFailed):
+    """A supervisor runs this data directory already."""
+
+
+class NotInTime(CommandFailed):
+    """What was waited for did not happen in time."""

@@ -1,0 +1,58 @@
+"""What a comparison finds, and how it is kept."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+KEPT = 1000  # findings kept one by one; further ones are counted
+
+
+class Gravity(StrEnum):
+    """How bad a finding is; what is younger than the grace period may still be on its way."""
+
+    DISAGREEMENT = "disagreement"
+    UNRESOLVED = "unresolved"
+    IN_PROGRESS = "in progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be; `age` in seconds, None where it has none."""
+
+    gravity: Gravity
+    subject: str  # order, goods or message
+    id: str
+    what: str
+    age: float | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """A whole comparison."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, found: list[Finding]) -> None:
+        """Take findings over."""
+        self.findings += found[: max(0, KEPT - len(self.findings))]
+        self.counts.update(finding.gravity.value for finding in found)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.counts
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "clean": self.clean,
+            "checked": self.checked,
+            "counts": {gravity.value: self.counts[gravity.value] for gravity in Gravity},
+            "findings": [
+                {"gravity": f.gravity.value, "subject": f.subject, "id": f.id, "what": f.what, "age_seconds": f.age}
+                for f in self.findings
+            ],
+        }

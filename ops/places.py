@@ -1,0 +1,126 @@
+"""Where things are: the data directory and the files in it (docs/architecture.md lists them)."""
+
+import os
+import secrets
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.errors import AlreadyRunning, CommandFailed, NoDeployment
+from ops.runstate import RunLock
+
+PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
+_MARK = "run/state.json"
+_OURS = frozenset({"run", "log", "secret", "order.db", "stock.db", "goods.db", "broker.db"})
+_SQLITE_TAILS = ("-wal", "-shm", "-journal")
+
+
+def default_data_dir() -> Path:
+    """Return `var` in the clone: the one we were installed from, else the one the current directory is in."""
+    here = Path.cwd()
+    for place in (PACKAGES, here, *here.parents):
+        if (place / "setup.cfg").is_file() and (place / "ops").is_dir():
+            return place / "var"
+    return here / "var"
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """One deployment's data directory; `root` is absolute."""
+
+    root: Path
+
+    @property
+    def state_file(self) -> Path:
+        """What `orders status` shows."""
+        return self.root / _MARK
+
+    @property
+    def lock(self) -> RunLock:
+        """The supervisor's lock."""
+        return RunLock(self.root / "run" / "lock")
+
+    @property
+    def broker_url(self) -> str:
+        """The embedded broker."""
+        return f"embedded:///{self.root / 'broker.db'}"
+
+    def database_url(self, service: str) -> str:
+        """Return the URL of a service's database."""
+        return f"sqlite:///{self.root / service}.db"
+
+    def hint(self, command: str) -> str:
+        """Return how to run a command on this data directory, as it works when pasted where we are."""
+        name, _, rest = command.partition(" ")
+        script = PACKAGES / "scripts" / name
+        if not script.is_file():
+            words = ["orders", command]
+        elif script.is_relative_to(here := Path.cwd()):
+            words = [shlex.quote(f"./{script.relative_to(here)}"), rest]
+        else:
+            words = [shlex.quote(str(script)), rest]
+        if self.root != default_data_dir().absolute():
+            words += ["--data-dir", shlex.quote(str(self.root))]
+        return " ".join(filter(None, words))
+
+    def make(self) -> None:
+        """Create the directory and the secret, if they are missing. Raise `CommandFailed`."""
+        try:
+            for folder in ("run", "log"):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            if not (self.root / "secret").exists():
+                _write_secret(self.root / "secret")
+        except OSError as error:
+            raise CommandFailed(
+                f"{error.filename or self.root}: {error.strerror}; choose another place with --data-dir."
+            ) from error
+
+    def secret(self) -> str:
+        """Return the key that signs tokens. Raise `NoDeployment`."""
+        try:
+            return (self.root / "secret").read_text(encoding="ascii").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoDeployment(f"There is no deployment in {self.root}: start one with: {self.hint('up')}") from None
+
+    def reset(self) -> None:
+        """Delete the data of a stopped deployment.
+
+        Raise `AlreadyRunning` while it runs, `CommandFailed` if the directory holds anything that isn't ours.
+        """
+        if not self.root.exists():
+            return
+        if (pid := self.lock.holder()) is not None:
+            raise AlreadyRunning(
+                f"{self.root} is run by process {pid}: before --reset, stop it with: {self.hint('down')}"
+            )
+        found = sorted(self.root.iterdir())
+        strangers = [path.name for path in found if not _is_ours(path.name)]
+        if strangers or (found and not (self.root / "secret").is_file()):
+            what = f"it holds {strangers[0]!r}" if strangers else "it has no secret file"
+            raise CommandFailed(f"{self.root} does not look like a data directory of ours ({what}): nothing deleted.")
+        for path in found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _is_ours(name: str) -> bool:
+    for tail in _SQLITE_TAILS:
+        name = name.removesuffix(tail)
+    return name in _OURS or name.startswith("broker.db")
+
+
+def _write_secret(path: Path) -> None:
+    """Write it whole or not at all: another process may start at the same moment."""
+    draft = path.with_name(f"secret.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(48) + "\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

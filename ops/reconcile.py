@@ -1,0 +1,170 @@
+"""Compares orders, reservations, stock and messages with the invariants of docs/architecture.md.
+
+Everything moves while it is read, and the two databases can't be read at one instant. So whatever looks wrong is
+looked at again, by its id, until it is right or stays wrong; stock levels come from one snapshot and need no second
+look.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from common.clock import now_ms
+from common.events import ROLLBACK_TOPIC
+from common.mq.port import Console, MessageView, State
+from ops.findings import KEPT, Finding, Gravity, Report
+from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow
+from order.model import Status
+
+_LOOKS = 4  # at what looks wrong, before it is called wrong
+_BETWEEN_LOOKS = 0.4  # seconds
+_MESSAGES = 1000  # of one state
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How old, in seconds, what is on its way may get; and a closed order, until the sweep has confirmed it."""
+
+    grace: float = 30.0
+    confirm_within: float = 180.0
+
+
+class Comparison:
+    """One comparison of one deployment."""
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        console: Console,
+        limits: Limits,
+        *,
+        progress: Callable[[str], None] = lambda _: None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take what to read; `progress` is told what is looked at."""
+        self._ledgers, self._console, self._limits = ledgers, console, limits
+        self._progress, self._pause = progress, pause
+
+    def run(self) -> Report:
+        """Compare everything. Raise `DatabaseUnavailable` or `BrokerError` where it can't be read."""
+        report = Report()
+        self._progress("stock levels")
+        levels = self._ledgers.levels()
+        report.add([finding for level in levels if (finding := _judge_level(level))])
+        report.checked = {"goods": len(levels), "orders": 0, "live_reservations": 0}
+        for name, pages in (("orders", self._ledgers.order_ids()), ("live_reservations", self._orphans(report))):
+            self._progress(name.replace("_", " "))
+            for page in pages:
+                report.add(self._again(self._judge_orders, page))
+                if name == "orders":
+                    report.checked["orders"] += len(page)
+        self._progress("messages")
+        report.add(self._again(self._judge_messages, None))
+        return report
+
+    def _orphans(self, report: Report) -> Iterator[Sequence[int]]:
+        for page in self._ledgers.live_ids():
+            report.checked["live_reservations"] += len(page)
+            yield self._ledgers.unknown(page)
+
+    def _again(
+        self, judge: Callable[[Collection[int] | None], list[Finding]], ids: Collection[int] | None
+    ) -> list[Finding]:
+        """Judge, and judge again what looks wrong: keep what every look found."""
+        found = judge(ids)
+        for _ in range(_LOOKS - 1):
+            if not found:
+                break
+            self._pause(_BETWEEN_LOOKS)
+            wrong = {(finding.id, finding.what) for finding in found}
+            suspects = None if ids is None else {int(finding.id) for finding in found}
+            found = [finding for finding in judge(suspects) if (finding.id, finding.what) in wrong]
+        return found
+
+    def _judge_orders(self, order_ids: Collection[int] | None) -> list[Finding]:
+        if not order_ids:
+            return []
+        orders = self._ledgers.orders(order_ids)
+        reservations = self._ledgers.reservations(order_ids)
+        return [
+            finding
+            for order_id in order_ids
+            for finding in self._judge_order(str(order_id), orders.get(order_id), reservations.get(order_id))
+        ]
+
+    def _judge_order(
+        self, order_id: str, order: OrderRow | None, reservation: ReservationRow | None
+    ) -> Iterator[Finding]:
+        live = reservation is not None and reservation.live
+        if order is None:
+            if reservation is not None and live:
+                yield self._by_age(
+                    order_id, "stock is reserved for an order that does not exist", reservation.created_at
+                )
+        elif order.status is Status.CLOSED:
+            yield from self._judge_closed(order_id, order, live=live)
+        else:
+            if reservation is None or not live:
+                yield _wrong("order", order_id, f"the order is {order.status}, but its stock is not reserved")
+            elif dict(order.lines) != dict(reservation.lines):
+                yield _wrong("order", order_id, f"the order is {order.status}, but other quantities are reserved")
+            if order.status is Status.CREATED and order.expires_at <= now_ms():
+                yield self._open("order", order_id, "the order is overdue and was not closed", order.expires_at)
+
+    def _judge_closed(self, order_id: str, order: OrderRow, *, live: bool) -> Iterator[Finding]:
+        closed_at = order.closed_at or 0
+        if live:
+            yield self._by_age(order_id, "the order is closed, but its stock is still reserved", closed_at)
+        elif not order.confirmed and _age(closed_at) > self._limits.confirm_within:
+            yield self._open(
+                "order", order_id, "the order is closed, but the sweep has not confirmed its release", closed_at
+            )
+
+    def _judge_messages(self, _: object) -> list[Finding]:
+        found = []
+        for state in (State.HALF, State.PARKED, State.DEAD, State.READY, State.IN_FLIGHT):
+            found += [self._judge_message(view) for view in self._console.find(state=state, limit=_MESSAGES)]
+        # A rollback is never sent to be delayed: one that is waits for its next try.
+        retried = self._console.find(topic=ROLLBACK_TOPIC, state=State.DELAYED, limit=_MESSAGES)
+        found += [self._judge_message(view) for view in retried]
+        return found[:KEPT]
+
+    def _judge_message(self, view: MessageView) -> Finding:
+        born_at = max(view.born_at, view.deliver_at or 0)
+        what = _MESSAGE_TROUBLE[view.state].format(topic=view.message.topic)
+        if view.state in {State.PARKED, State.DEAD}:
+            return Finding(Gravity.UNRESOLVED, "message", view.message_id, what, _age(born_at))
+        return self._open("message", view.message_id, what, born_at)
+
+    def _by_age(self, order_id: str, what: str, since: int) -> Finding:
+        gravity = Gravity.DISAGREEMENT if _age(since) > self._limits.grace else Gravity.IN_PROGRESS
+        return Finding(gravity, "order", order_id, what, _age(since))
+
+    def _open(self, subject: str, identity: str, what: str, since: int) -> Finding:
+        gravity = Gravity.UNRESOLVED if _age(since) > self._limits.grace else Gravity.IN_PROGRESS
+        return Finding(gravity, subject, identity, what, _age(since))
+
+
+_MESSAGE_TROUBLE = {
+    State.HALF: "a half message of {topic} is not resolved",
+    State.PARKED: "a half message of {topic} is parked: the broker asks no more (see: orders messages resume)",
+    State.DEAD: "a message of {topic} is dead: it failed too often (see: orders messages resend)",
+    State.READY: "a message of {topic} waits for its consumer",
+    State.IN_FLIGHT: "a message of {topic} is being consumed",
+    State.DELAYED: "a message of {topic} failed and waits for its next try",
+}
+
+
+def _judge_level(level: Level) -> Finding | None:
+    if level.available >= 0 and level.total == level.available + level.reserved:
+        return None
+    numbers = f"total {level.total}, available {level.available}, reserved {level.reserved}"
+    return _wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}")
+
+
+def _wrong(subject: str, identity: str, what: str) -> Finding:
+    return Finding(Gravity.DISAGREEMENT, subject, identity, what)
+
+
+def _age(since: int) -> float:
+    return max(0.0, (now_ms() - since) / 1000)

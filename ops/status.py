@@ -1,0 +1,68 @@
+"""How a deployment is: what its state file says, compared with the processes themselves."""
+
+from dataclasses import dataclass
+
+from ops import runstate
+from ops.client import probe
+from ops.deployment import HOST, Deployment
+from ops.runstate import Phase, ProcessState
+from ops.supervisor import is_alive
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service; `state` is ready, unready, starting, restarting, dead or stopped, `reason` why it isn't ready."""
+
+    name: str
+    url: str
+    pid: int | None
+    port: int
+    state: str
+    reason: str | None
+    restarts: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A whole deployment; `supervisor` is None when nothing runs."""
+
+    data_dir: str
+    supervisor: int | None
+    services: tuple[ServiceStatus, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether a supervisor runs it."""
+        return self.supervisor is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every service is ready."""
+        return self.running and {service.state for service in self.services} == {"ready"}
+
+
+def look(deployment: Deployment) -> Status:
+    """Look at every process of a deployment. Raise `CommandFailed` if its state file can't be understood."""
+    supervisor = deployment.place.lock.holder()
+    state = runstate.load(deployment.place.state_file)
+    known = {process.name: process for process in (state.processes if state else ())}
+    services = []
+    for name, port in deployment.plan.ports.items():
+        process = known.get(name) or ProcessState(name, port)
+        word, reason = _judge(process, running=supervisor is not None)
+        pid = process.pid if word not in {"dead", "stopped"} else None
+        url = f"http://{HOST}:{port}"
+        services.append(ServiceStatus(name, url, pid, port, word, reason, process.restarts, process.since))
+    return Status(str(deployment.place.root), supervisor, tuple(services))
+
+
+def _judge(process: ProcessState, *, running: bool) -> tuple[str, str | None]:
+    if process.pid is None:
+        return (process.state.value, None) if running else (Phase.STOPPED.value, "not running")
+    if not is_alive(process.pid):
+        return "dead", f"process {process.pid} is gone"
+    reason = probe(f"http://{HOST}:{process.port}")
+    if reason is None:
+        return "ready", None
+    return ("starting" if process.state is Phase.STARTING else "unready"), reason

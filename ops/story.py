@@ -1,0 +1,81 @@
+"""How the demo shows itself: what it does, what it waits for, what held, the timeline and the ledger."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ops.errors import CommandFailed
+from ops.waiting import wait_for
+
+T = TypeVar("T")
+
+
+class StoryBroken(CommandFailed):
+    """Something that the demo shows did not hold."""
+
+
+class Teller:
+    """Tells the story on a console."""
+
+    def __init__(self, out: Console) -> None:
+        """Print to `out`."""
+        self._out = out
+        self._chapters = 0
+
+    def chapter(self, title: str) -> None:
+        """Begin a part of the story."""
+        self._chapters += 1
+        self._out.print()
+        self._out.rule(f"[bold]{self._chapters}. {escape(title)}", align="left")
+
+    def say(self, line: str) -> None:
+        """Tell what is done."""
+        self._out.print(f"  {line}", markup=False)
+
+    def expect(self, holds: object, what: str) -> None:
+        """Show what held. Raise `StoryBroken` if it did not."""
+        if not holds:
+            raise StoryBroken(f"This did not hold: {what}.")
+        self._out.print(f"  [green]✓[/] {escape(what)}")
+
+    def wait(self, what: str, look: Callable[[], T | None], *, within: float) -> T:
+        """Show what is waited for until `look` finds it. Raise `NotInTime`."""
+        with self._out.status(f"waiting for {what} ..."):
+            return wait_for(what, look, within=within)
+
+    def timeline(self, timeline: Mapping[str, Any]) -> None:
+        """Show the timeline of an order, times from its first entry on."""
+        table = Table(title=f"Timeline of order {timeline['order_id']}", title_justify="left")
+        for heading in ("at (UTC)", "event", "source", "evidence"):
+            table.add_column(heading, overflow="fold")
+        for entry in timeline["entries"]:
+            at = entry["at"]
+            table.add_row(
+                at[11:] if at else "?",
+                escape(entry["event"]) if entry["known"] else f"[yellow]{escape(entry['event'])} (not known)[/]",
+                entry["source"],
+                escape(_flat(entry["evidence"])),
+            )
+        self._out.print(table)
+
+    def ledger(self, goods: Mapping[str, Any], level: Mapping[str, Any]) -> None:
+        """Show the stock of one goods."""
+        table = Table(title="Stock ledger", title_justify="left")
+        for heading in ("goods", "total", "available", "reserved"):
+            table.add_column(heading, justify="left" if heading == "goods" else "right")
+        reserved = level["total"] - level["available"]
+        table.add_row(escape(goods["name"]), str(level["total"]), str(level["available"]), str(reserved))
+        self._out.print(table)
+
+
+def _flat(evidence: Mapping[str, Any]) -> str:
+    def word(value: object) -> str:
+        if isinstance(value, Mapping):
+            return _flat(value)
+        return value if isinstance(value, str) else json.dumps(value)
+
+    return ", ".join(f"{name}={word(value)}" for name, value in evidence.items())

@@ -1,0 +1,129 @@
+"""Runs the processes of a deployment, and keeps them running, until it is told to stop.
+
+Used by the command line and, as a library, by the demo and the tests. The processes end when the supervisor does,
+whatever it died of: each inherits the read end of a pipe (the lifeline) whose write end only the supervisor has.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ops import runstate
+from ops.child import Child, Patience, ProcessSpec
+from ops.runstate import ProcessState, RunLock, RunState
+from ops.waiting import wait_for
+
+_GAVE_UP_AFTER = 3  # starts again before a process was ever ready
+
+
+class Supervisor:
+    """The processes of one data directory."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        specs: Sequence[ProcessSpec],
+        *,
+        is_ready: Callable[[ProcessSpec], bool],
+        settings: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] = print,
+        patience: Patience | None = None,
+    ) -> None:
+        """Take what to run, in the order of stopping. `is_ready` is asked again and again, `say` told what happened.
+
+        `settings` are kept in `run/state.json` for whoever looks for this deployment.
+        """
+        self._run, self._log = data_dir / "run", data_dir / "log"
+        self._settings = dict(settings or {})
+        self._say = say
+        self._lock = RunLock(self._run / "lock")
+        self._writing = threading.Lock()
+        self._lifeline: tuple[int, int] | None = None
+        self._children = {
+            spec.name: Child(
+                spec,
+                self._log / f"{spec.name}.log",
+                is_ready=is_ready,
+                changed=self._write_state,
+                say=say,
+                patience=patience or Patience(),
+            )
+            for spec in specs
+        }
+
+    def lock(self) -> None:
+        """Take the data directory for us; `start` does it too. Raise `AlreadyRunning`."""
+        self._run.mkdir(parents=True, exist_ok=True)
+        self._log.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+
+    def start(self) -> None:
+        """Start every process. Raise `AlreadyRunning` if another supervisor runs this data directory."""
+        self.lock()
+        self._lifeline = os.pipe()
+        for child in self._children.values():
+            child.start(self._lifeline[0])
+
+    def stop(self) -> None:
+        """Stop the processes one after the other, gracefully; return once all are gone. Again: nothing."""
+        for child in self._children.values():
+            child.retire()
+        for child in self._children.values():
+            child.stop()
+        if self._lifeline is not None:
+            self._write_state(supervisor=None)
+            for end in self._lifeline:
+                os.close(end)
+            self._lifeline = None
+        self._lock.release()
+
+    def restart(self, name: str, *, extra_env: Mapping[str, str] | None = None) -> None:
+        """Start a process anew, with `extra_env` on top for this one start (later ones are clean again)."""
+        self._children[name].restart(extra_env or {})
+
+    def kill(self, name: str, signum: int) -> None:
+        """Send a signal to a process."""
+        self._children[name].kill(signum)
+
+    def pid(self, name: str) -> int | None:
+        """Return the pid of a process, None while there is none."""
+        return self._children[name].state.pid
+
+    def states(self) -> tuple[ProcessState, ...]:
+        """Return how every process is."""
+        return tuple(child.state for child in self._children.values())
+
+    def wait_ready(self, name: str | None = None, *, within: float = 30.0) -> None:
+        """Return once a process, or all of them, are ready. Raise `NotInTime`; also when one dies at every start."""
+        children = [child for key, child in self._children.items() if name in {None, key}]
+        for child in children:
+            child.wait_ready(within, give_up_after=_GAVE_UP_AFTER)
+
+    def wait_gone(self, pid: int, *, within: float = 30.0) -> None:
+        """Return once the process `pid` is gone and reaped. Raise `NotInTime`."""
+        wait_for(f"process {pid} to end", lambda: not is_alive(pid), within=within, every=0.01)
+
+    def _write_state(self, **changes: Any) -> None:
+        with self._writing:
+            state = RunState(changes.get("supervisor", os.getpid()), self._settings, self.states())
+            try:
+                runstate.save(self._run / "state.json", state)
+            except OSError as error:  # the processes matter more than the file that tells of them
+                self._say(f"The state file could not be written: {error}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this pid runs; one that ended and was not reaped (a zombie) does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # gone meanwhile, or a system without /proc: then nobody knows of zombies
+        return not Path("/proc/self").exists()
+    return status.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,244 @@
+"""The comparison of orders, reservations, stock and messages, on databases made by hand."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from common.clock import now_ms
+from common.db import Database
+from common.mq.port import BrokerStats, Message, MessageView, State
+from ops.findings import KEPT, Finding, Gravity, Report
+from ops.ledgers import Ledgers
+from ops.reconcile import Comparison, Limits
+from order.model import metadata as order_tables
+from order.model import order_lines, orders
+from stock.model import metadata as stock_tables
+from stock.model import reservation_lines, reservations, stock
+
+GOODS = 7
+LONG_AGO = 3_600_000  # ms
+GRACE = 30.0
+
+
+class Messages:
+    """A console with the messages that a test puts there."""
+
+    def __init__(self) -> None:
+        self.views: list[MessageView] = []
+
+    def find(self, *, state: State | None = None, topic: str | None = None, **_: object) -> list[MessageView]:
+        return [v for v in self.views if v.state is state and topic in {None, v.message.topic}]
+
+    def stats(self) -> BrokerStats:
+        raise NotImplementedError
+
+    def resend(self, message_id: str) -> None:
+        raise NotImplementedError
+
+    def resume(self, message_id: str) -> None:
+        raise NotImplementedError
+
+
+class Site:
+    """Both databases and a broker, all in agreement until a test changes something."""
+
+    def __init__(self, folder: Path) -> None:
+        urls = [f"sqlite:///{folder}/{name}.db" for name in ("order", "stock")]
+        self.orders, self.stock = (Database(url) for url in urls)
+        order_tables.create_all(self.orders.engine)
+        stock_tables.create_all(self.stock.engine)
+        self.messages = Messages()
+        self.ledgers = Ledgers(*urls)
+        self.pauses = 0
+        self.stock.transact(lambda c: c.execute(insert(stock).values(goods_id=GOODS, total=100, available=100)))
+
+    def close(self) -> None:
+        for each in (self.orders, self.stock, self.ledgers):
+            each.close()
+
+    def order(self, order_id: int, status: str, quantity: int = 2, **columns: Any) -> None:
+        then = now_ms() - LONG_AGO
+        row = {
+            "order_id": order_id,
+            "tx_id": order_id,
+            "user_id": "u",
+            "status": status,
+            "total_amount": 1,
+            "currency": "EUR",
+            "created_at": then,
+            "expires_at": now_ms() + LONG_AGO,
+            "closed_at": then if status == "closed" else None,
+            "release_confirmed": status == "closed",
+        } | columns
+        line = {"order_id": order_id, "position": 0, "goods_id": GOODS, "quantity": quantity}
+        self.orders.transact(lambda c: c.execute(insert(orders).values(row)))
+        self.orders.transact(
+            lambda c: c.execute(insert(order_lines).values(line | {"name": "n", "brief": "", "unit_price": 1}))
+        )
+
+    def reservation(self, order_id: int, state: str, quantity: int = 2, age: int = LONG_AGO) -> None:
+        row = {"order_id": order_id, "tx_id": order_id, "state": state, "created_at": now_ms() - age}
+        line = {"order_id": order_id, "goods_id": GOODS, "quantity": quantity}
+        self.stock.transact(lambda c: c.execute(insert(reservations).values(row)))
+        self.stock.transact(lambda c: c.execute(insert(reservation_lines).values(line)))
+        if state == "deducted":
+            self.take(quantity)
+
+    def take(self, quantity: int) -> None:
+        self.stock.transact(lambda c: c.execute(update(stock).values(available=stock.c.available - quantity)))
+
+    def message(self, state: State, age: int, topic: str = "order_rollback") -> None:
+        view = MessageView(
+            str(len(self.views)), Message(topic, b""), state, "order", now_ms() - age, None, None, None, (), 0, ()
+        )
+        self.views.append(view)
+
+    @property
+    def views(self) -> list[MessageView]:
+        return self.messages.views
+
+    def compare(self) -> Report:
+        def pause(_: float) -> None:
+            self.pauses += 1
+            self.meanwhile()
+
+        return Comparison(self.ledgers, self.messages, Limits(GRACE, 180.0), pause=pause).run()
+
+    def meanwhile(self) -> None:
+        """Happens between two looks."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.close()
+
+
+def only(report: Report) -> Finding:
+    (finding,) = report.findings
+    return finding
+
+
+def test_agreement_is_clean(site: Site) -> None:
+    """Created and paid orders with their stock, closed ones without, tombstones and delayed timeouts: all well."""
+    site.order(1, "created")
+    site.reservation(1, "deducted")
+    site.order(2, "paid")
+    site.reservation(2, "deducted")
+    site.order(3, "closed")
+    site.reservation(3, "released")
+    site.order(4, "closed")
+    site.message(State.DELAYED, 1000, topic="order_timeout")
+    site.message(State.DONE, LONG_AGO)
+    report = site.compare()
+    assert report.clean
+    assert report.checked == {"goods": 1, "orders": 4, "live_reservations": 2}
+    assert site.pauses == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "reserved", "what"),
+    [
+        ("created", None, 0, "its stock is not reserved"),
+        ("paid", "released", 2, "its stock is not reserved"),
+        ("paid", "deducted", 3, "other quantities"),
+        ("closed", "deducted", 2, "still reserved"),
+        (None, "deducted", 2, "does not exist"),
+    ],
+)
+def test_every_disagreement_is_found(
+    site: Site, status: str | None, state: str | None, reserved: int, what: str
+) -> None:
+    """Each way in which an order and its reservation can disagree is told, with the order's id."""
+    if status is not None:
+        site.order(5, status)
+    if state is not None:
+        site.reservation(5, state, reserved)
+    finding = only(site.compare())
+    assert (finding.gravity, finding.subject, finding.id) == (Gravity.DISAGREEMENT, "order", "5")
+    assert what in finding.what
+
+
+def test_stock_that_does_not_add_up_is_found(site: Site) -> None:
+    """Total is available plus what is reserved, or a disagreement."""
+    site.take(1)
+    finding = only(site.compare())
+    assert (finding.gravity, finding.id) == (Gravity.DISAGREEMENT, str(GOODS))
+
+
+def test_a_reservation_of_goods_without_stock_is_found(site: Site) -> None:
+    """A live reservation counts even where the stock's own row is missing."""
+    site.order(1, "paid")
+    site.reservation(1, "deducted")
+    site.stock.transact(lambda c: c.execute(stock.delete()))
+    assert "total 0" in only(site.compare()).what
+
+
+def test_what_is_young_is_in_progress(site: Site) -> None:
+    """A reservation without its order, younger than the grace period, may still get one; it counts all the same."""
+    site.reservation(5, "deducted", age=1000)
+    report = site.compare()
+    assert only(report).gravity is Gravity.IN_PROGRESS
+    assert not report.clean
+
+
+def test_what_comes_right_between_two_looks_is_not_told(site: Site) -> None:
+    """An order that commits while we compare is no disagreement."""
+    site.reservation(5, "deducted")
+
+    def commit_once() -> None:
+        if site.pauses == 1:
+            site.order(5, "created")
+
+    site.meanwhile = commit_once  # type: ignore[method-assign]
+    assert site.compare().clean
+    assert site.pauses == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "gravity"),
+    [
+        (State.HALF, LONG_AGO, Gravity.UNRESOLVED),
+        (State.HALF, 0, Gravity.IN_PROGRESS),
+        (State.PARKED, 0, Gravity.UNRESOLVED),
+        (State.DEAD, 0, Gravity.UNRESOLVED),
+        (State.READY, LONG_AGO, Gravity.UNRESOLVED),
+        (State.IN_FLIGHT, 0, Gravity.IN_PROGRESS),
+        (State.DELAYED, LONG_AGO, Gravity.UNRESOLVED),
+    ],
+)
+def test_messages_that_need_attention_are_told(site: Site, state: State, age: int, gravity: Gravity) -> None:
+    """Half, parked, dead, waiting and retried messages are told by state and age."""
+    site.message(state, age)
+    finding = only(site.compare())
+    assert (finding.gravity, finding.subject) == (gravity, "message")
+    assert finding.age is not None
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"status": "created", "expires_at": now_ms() - LONG_AGO},
+        {"status": "closed", "release_confirmed": False},
+    ],
+)
+def test_orders_that_nobody_finished_are_unresolved(site: Site, columns: Mapping[str, Any]) -> None:
+    """An overdue order that was not closed, and a closed one that no sweep confirmed, are told with their age."""
+    site.order(5, **columns)
+    site.reservation(5, "deducted" if columns["status"] == "created" else "released")
+    finding = only(site.compare())
+    assert finding.gravity is Gravity.UNRESOLVED
+    assert finding.age is not None
+    assert finding.age >= LONG_AGO / 1000
+
+
+def test_a_million_findings_are_counted_but_not_kept() -> None:
+    """The report keeps a thousand findings and counts the rest."""
+    report = Report()
+    report.add([Finding(Gravity.UNRESOLVED, "order", str(n), "x") for n in range(KEPT + 5)])
+    assert len(report.findings) == KEPT
+    assert report.as_json()["counts"]["unresolved"] == KEPT + 5
