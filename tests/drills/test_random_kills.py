@@ -1,0 +1,122 @@
+"""Random processes killed at random moments under load; then every answer that a client got must be true.
+
+More of it: ORDERS_DRILL_KILLS=500 ORDERS_DRILL_SEED=7 ./scripts/test tests/drills/test_random_kills.py
+"""
+
+import os
+import random
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+
+from ops.client import Unreachable
+from ops.deployment import SERVICES
+from tests.drills.site import Site
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
+
+KILLS = int(os.environ.get("ORDERS_DRILL_KILLS", "12"))
+SEED = int(os.environ.get("ORDERS_DRILL_SEED", "1"))
+CLIENTS = 6
+
+
+@dataclass
+class History:
+    """What the clients were told, by idempotency key: an order id, or that nothing was created."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    created: dict[str, str] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    last_status: dict[str, str] = field(default_factory=dict)
+    cut: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def test_random_kills(site: Site) -> None:
+    """A 201 is never lost, "nothing was created" is true, a paid order stays paid, the ledger is exact."""
+    plan = random.Random(SEED)
+    goods = [site.new_goods() for _ in range(3)]
+    for goods_id in goods:
+        site.admin.put("stock", f"/stock/{goods_id}", {"total": 2000})
+    history, stop = History(), threading.Event()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        shoppers = [pool.submit(_shop, site, goods, number, history, stop) for number in range(CLIENTS)]
+        try:
+            _kill_at_random(site, plan)
+        finally:
+            stop.set()
+        for shopper in shoppers:
+            shopper.result()
+    site.supervisor.wait_ready(within=60)
+    site.settle(within=60)
+    assert history.created, "nobody got through: nothing was tested"
+    assert _untrue(site, history) == []
+
+
+def _kill_at_random(site: Site, plan: random.Random) -> None:
+    for _ in range(KILLS):
+        threading.Event().wait(plan.uniform(0.1, 1.5))  # the nemesis takes its time: this is the load, no waiting
+        victim = plan.choice(SERVICES)
+        pid = site.kill(victim)
+        if pid is not None:
+            site.supervisor.wait_gone(pid)
+        if plan.random() < 0.5:  # let it recover, or strike again while it starts
+            site.supervisor.wait_ready(within=60)
+
+
+def _shop(site: Site, goods: list[str], number: int, history: History, stop: threading.Event) -> None:
+    chance = random.Random(SEED * 1000 + number)
+    user = f"shopper-{number}"
+    with site.deployment.client(user, ["orders"]) as client:
+        for count in _until(stop):
+            key = f"{user}-{count}"
+            body = {"items": [{"goods_id": chance.choice(goods), "quantity": 1}]}
+            try:
+                answer = client.ask("order", "POST", "/orders", json_body=body, headers={"Idempotency-Key": key})
+                _note(history, key, answer.status, answer.body)
+                if answer.status == 201 and chance.random() < 0.6:
+                    action = chance.choice(["pay", "cancel"])
+                    changed = client.ask("order", "POST", f"/orders/{answer.body['order_id']}/{action}")
+                    if changed.status == 200:
+                        history.last_status[key] = changed.body["status"]
+            except Unreachable:
+                history.cut += 1
+                stop.wait(0.05)
+
+
+def _until(stop: threading.Event) -> Iterator[int]:
+    count = 0
+    while not stop.is_set():
+        yield count
+        count += 1
+
+
+def _note(history: History, key: str, status: int, body: dict[str, str]) -> None:
+    slug = body.get("type", "").rpartition("/")[2]
+    with history.lock:
+        if status == 201:
+            history.created[key] = body["order_id"]
+        elif slug in {"unavailable", "insufficient-stock"}:
+            history.refused.add(key)
+        elif slug != "outcome-unknown":
+            history.wrong.append(f"{key}: {status} {slug}")
+
+
+def _untrue(site: Site, history: History) -> list[str]:
+    """Hold every answer against the rows."""
+    with closing(sqlite3.connect(site.deployment.place.root / "order.db")) as rows:
+        known = dict(rows.execute("SELECT idempotency_key, CAST(order_id AS TEXT) FROM idempotency_keys"))
+        statuses = dict(rows.execute("SELECT CAST(order_id AS TEXT), status FROM orders"))
+    lost = [f"{key}: a 201 was lost" for key, order_id in history.created.items() if known.get(key) != order_id]
+    lies = [f"{key}: created, though the answer said no" for key in history.refused if key in known]
+    changed = [
+        f"{key}: answered {status}, is {statuses[known[key]]}"
+        for key, status in history.last_status.items()
+        if statuses[known[key]] != status
+    ]
+    return history.wrong + lost + lies + changed
