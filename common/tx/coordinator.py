@@ -8,7 +8,7 @@ A service uses it for any message::
     checker = Checker(database, records, deadline=5.0, retention=7 * 24 * 3600)
     coordinator = Coordinator(broker.producer("shop", checker), database, records, ids)
 
-    tx = coordinator.begin(lambda tx_id: message(tx_id), deliver_if=Outcome.COMMITTED)
+    tx = coordinator.begin(lambda tx_id: message(tx_id), deliver_if=Outcome.COMMITTED, name="sale")
     tx.commit(lambda connection: connection.execute(...))  # the record and the rows, or neither
     tx.resolve(Outcome.COMMITTED)
 """

@@ -177,9 +177,7 @@ def _with_free_keys(connection: Connection, drafts: Sequence[Draft]) -> list[Dra
     taken: set[tuple[str, str]] = set()
     if wanted:
         query = sql_select(columns.user_id, columns.idempotency_key)
-        taken.update(
-            connection.execute(query.where(tuple_(columns.user_id, columns.idempotency_key).in_(wanted)))
-        )
+        taken.update(connection.execute(query.where(tuple_(columns.user_id, columns.idempotency_key).in_(wanted))))
     free = []
     for draft in drafts:
         if draft.idempotency:

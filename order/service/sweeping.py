@@ -65,10 +65,10 @@ class Sweep:
         """Sweep what has been open for longer than `grace` seconds. Raise what its database and the stock raise."""
         before = now_ms() - int(grace * 1000)
         findings = Findings()
-        self._close_overdue(before, findings)
         self._settle_reservations(before, findings)
         self._confirm_releases(before, findings)
         self._purge()
+        self._close_overdue(before, findings)  # last: it alone needs the broker
         for name in ("verified", "released", "confirmed", "closed", "undecided"):
             self._count(name, getattr(findings, name))
         self._count("violations", len(findings.violations))

@@ -1,0 +1,252 @@
+"""Order and stock wired in one process, on real files and the real embedded broker, with faults where asked for."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import MetaData, create_engine
+
+from common.clock import now_ms, rfc3339
+from common.db import Database
+from common.errors import BrokerError, NotFound, PeerUnavailable
+from common.events import ROLLBACK_TOPIC
+from common.ids import EPOCH
+from common.mq.factory import open_broker
+from common.mq.port import BrokerOptions, CheckAnswer, HalfMessage, Message, MessageView, Producer, Resolution, State
+from common.tx.coordinator import Checker, Coordinator
+from common.tx.record import Records
+from order import model as order_model
+from order.clients import Deduction, Fate, Goods, GoodsClient, LiveReservation, StockClient
+from order.model import transaction_records
+from order.service.closing import Closing, Paying
+from order.service.ordering import Ordering, Request
+from order.service.placing import IdempotencyKey, Placing
+from order.service.reading import Order, OrderReader
+from order.service.sweeping import Sweep
+from order.service.timeline import Timeline
+from order.service.timeouts import Timeouts
+from stock import model as stock_model
+from stock.consumer import RollbackConsumer
+from stock.service.levels import Levels
+from stock.service.reservations import Reservations, Wanted
+from tests.support import eventually
+
+T = TypeVar("T")
+
+DEADLINE = 30.0  # seconds; transactions of `Ids.age` beyond it may be fenced
+RETENTION = 3600.0
+PRICE = 250
+
+
+@cache
+def _empty(metadata: MetaData) -> bytes:
+    engine = create_engine("sqlite://")
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        content: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
+    engine.dispose()
+    return content
+
+
+def open_database(path: Path, metadata: MetaData) -> Database:
+    """Open a new SQLite database with these tables: copied, which is faster than making them each time."""
+    path.write_bytes(_empty(metadata))
+    return Database(f"sqlite:///{path}")
+
+
+class Ids:
+    """Issues ids of one test, as if `age` seconds ago."""
+
+    def __init__(self) -> None:
+        self.age = 0.0
+        self._sequence = itertools.count(1)
+
+    def next(self) -> int:
+        return ((now_ms() - int(self.age * 1000) - EPOCH) << 22) + next(self._sequence)
+
+
+class Faults:
+    """What is to fail: each entry of `planned` is (where, before or after the deed, error), used once, in order."""
+
+    def __init__(self) -> None:
+        self.planned: deque[tuple[str, str, Exception]] = deque()
+        self.hooks: dict[str, Callable[[], object]] = {}
+
+    def plan(self, where: str, error: Exception, when: str = "before") -> None:
+        self.planned.append((where, when, error))
+
+    def passing(self, where: str, when: str) -> None:
+        if when == "before" and where in self.hooks:
+            self.hooks.pop(where)()
+        if self.planned and self.planned[0][:2] == (where, when):
+            raise self.planned.popleft()[2]
+
+
+class FaultyProducer:
+    """A real producer whose steps fail as planned, before or after they were done."""
+
+    def __init__(self, producer: Producer, faults: Faults) -> None:
+        self._producer = producer
+        self._faults = faults
+
+    def _do(self, where: str, deed: Callable[[], T]) -> T:
+        self._faults.passing(where, "before")
+        result = deed()
+        self._faults.passing(where, "after")
+        return result
+
+    def send(self, message: Message) -> str:
+        return self._do("send", lambda: self._producer.send(message))
+
+    def send_at(self, message: Message, deliver_at: int) -> str:
+        return self._do("send_at", lambda: self._producer.send_at(message, deliver_at))
+
+    def begin(self, message: Message) -> HalfMessage:
+        return self._do("begin", lambda: self._producer.begin(message))
+
+    def resolve(self, half: HalfMessage, resolution: Resolution) -> None:
+        self._do("resolve", lambda: self._producer.resolve(half, resolution))
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+class InProcessStock(StockClient):
+    """`order.clients.StockClient` over the real use case, without the network between."""
+
+    def __init__(self, reservations: Reservations, faults: Faults) -> None:
+        self._reservations = reservations
+        self._faults = faults
+        self.settled: list[tuple[int, int, Fate]] = []
+
+    def deduct(self, tx_id: int, orders: Mapping[int, Mapping[int, int]]) -> dict[int, Deduction]:
+        self._faults.passing("deduct", "before")
+        decisions = self._reservations.deduct(tx_id, [Wanted(order_id, lines) for order_id, lines in orders.items()])
+        self._faults.passing("deduct", "after")
+        return {d.order_id: Deduction(d.order_id, d.verdict.value, d.short) for d in decisions}
+
+    def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
+        self._faults.passing("unverified", "before")
+        found = self._reservations.unverified(older_than=older_than, after=after, limit=limit)
+        return [LiveReservation(r.order_id, r.tx_id) for r in found]
+
+    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str]:
+        self._faults.passing("settle", "before")
+        self.settled += fates
+        return {o: s.value for o, s in self._reservations.settle({o: (t, fate) for o, t, fate in fates}).items()}
+
+    def reservation(self, order_id: int) -> dict[str, Any]:
+        self._faults.passing("reservation", "before")
+        found = self._reservations.get(order_id)
+        return {
+            "order_id": str(found.order_id),
+            "tx_id": str(found.tx_id),
+            "state": found.state.value,
+            "items": [{"goods_id": str(g), "quantity": q} for g, q in found.lines.items()],
+            "created_at": rfc3339(found.created_at),
+            "released_at": None if found.released_at is None else rfc3339(found.released_at),
+        }
+
+
+class InMemoryGoods(GoodsClient):
+    """`order.clients.GoodsClient` without the network: goods by id."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Goods] = {}
+        self.down = False
+
+    def add(self, goods_id: int, *, price: int = PRICE, currency: str = "EUR", on_sale: bool = True) -> None:
+        image = f"https://img.example/{goods_id}"
+        self.known[goods_id] = Goods(goods_id, f"goods {goods_id}", "brief", image, price, price * 2, currency, on_sale)
+
+    def find(self, goods_ids: Collection[int]) -> dict[int, Goods]:
+        if self.down:
+            raise PeerUnavailable
+        return {goods_id: self.known[goods_id] for goods_id in goods_ids if goods_id in self.known}
+
+
+class Shop:
+    """Everything of order and stock but Flask and the network; close it."""
+
+    def __init__(self, directory: Path, *, pay_timeout: float = 900.0) -> None:
+        self.ids, self.faults, self.goods = Ids(), Faults(), InMemoryGoods()
+        self.database = open_database(directory / "order.db", order_model.metadata)
+        self._stock_database = open_database(directory / "stock.db", stock_model.metadata)
+        self.levels, self.reservations = Levels(self._stock_database), Reservations(self._stock_database)
+        self.stock = InProcessStock(self.reservations, self.faults)
+
+        self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))
+        self.console = self.broker.console()
+        self._plain_producer = self.broker.producer("order")
+        self.producer = FaultyProducer(self._plain_producer, self.faults)
+        self.broker.consumer("stock", ROLLBACK_TOPIC, RollbackConsumer(self.reservations))
+
+        self.records = Records(transaction_records)
+        self.checker = Checker(self.database, self.records, deadline=DEADLINE, retention=RETENTION)
+        self.coordinator = Coordinator(self.producer, self.database, self.records, self.ids)
+        self.reader = OrderReader(self.database)
+        self.placing = Placing(self.coordinator, self.producer, self.stock)
+        self.ordering = Ordering(self.database, self.goods, self.ids, self.placing.place, pay_timeout=pay_timeout)
+        self.closing = Closing(self.database, self.coordinator, self.reader)
+        self.paying = Paying(self.database, self.reader)
+        self.timeouts = Timeouts(self.database, self.checker, self.closing)
+        self.counted: dict[str, int] = {}
+        self.sweep = Sweep(
+            self.database,
+            self.records,
+            self.checker,
+            self.closing,
+            self.stock,
+            record_retention=RETENTION,
+            count=lambda what, number: self.counted.update({what: self.counted.get(what, 0) + number}),
+        )
+        self.timeline = Timeline(self.database, self.records, self.console, self.stock)
+
+    def close(self) -> None:
+        self.broker.close()
+        self.database.close()
+        self._stock_database.close()
+
+    def sell(self, goods_id: int, pieces: int) -> None:
+        """Put goods on sale, so many pieces of them in stock."""
+        self.goods.add(goods_id)
+        self.levels.set_total(goods_id, pieces)
+
+    def order(self, quantities: Mapping[int, int], *, user: str = "ann", key: str | None = None) -> Order:
+        """Place an order through the use case."""
+        idempotency = IdempotencyKey(user, key, repr(sorted(quantities.items()))) if key is not None else None
+        return self.ordering.order(Request(user, quantities, None, idempotency)).order
+
+    def check_back(self) -> list[CheckAnswer]:
+        """Answer every open half message, as the broker's check-back would have it done."""
+        answers = []
+        for view in reversed(self.console.find(state=State.HALF)):
+            half = HalfMessage(view.message_id, view.message, view.born_at, 1)
+            answers.append(self.checker(half))
+            if answers[-1] is not CheckAnswer.UNKNOWN:
+                self._plain_producer.resolve(half, Resolution(answers[-1].value))
+        return answers
+
+    def quiet(self) -> None:
+        """Wait until nothing is on its way to the stock service."""
+        eventually(lambda: self.console.stats().pending == 0)
+
+    def available(self, goods_id: int) -> int:
+        return self.levels.get(goods_id).available
+
+    def state(self, order_id: int) -> str | None:
+        """Return the state of an order's reservation, None without one."""
+        try:
+            return self.reservations.get(order_id).state.value
+        except NotFound:
+            return None
+
+    def rollbacks(self, order_id: int) -> list[MessageView]:
+        """Return the rollback messages that name an order, oldest first."""
+        return self.console.find(topic=ROLLBACK_TOPIC, key=str(order_id))[::-1]
+
+
+BROKER_DOWN = BrokerError("down")

@@ -1,0 +1,134 @@
+"""Any interleaving of deductions, releases, duplicates, late messages and restocking, against a model in Python."""
+
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import delete, func, select
+
+from common.db import Database
+from stock import model
+from stock.model import BelowReserved, ReservationState, Verdict
+from stock.service.levels import Levels
+from stock.service.reservations import Reservations, Wanted
+
+GOODS = (1, 2, 3)
+TX = 100
+
+order_ids = st.integers(1, 6)
+quantities = st.dictionaries(st.sampled_from(GOODS), st.integers(1, 4), min_size=1)
+batches = st.dictionaries(order_ids, quantities, min_size=1, max_size=4)
+
+
+class Stock(RuleBasedStateMachine):
+    """The stock service beside what it should be: `totals` by goods, `headers` by order (state, verified, lines)."""
+
+    requests = Bundle("requests")
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self.database = database
+        tables = (model.reservation_lines, model.reservations, model.stock)
+        self.database.transact(lambda c: [c.execute(delete(table)) for table in tables])
+        self.levels, self.reservations = Levels(self.database), Reservations(self.database)
+        self.totals: dict[int, int] = {}
+        self.headers: dict[int, tuple[ReservationState, bool, Mapping[int, int]]] = {}
+
+    def _available(self, goods_id: int) -> int:
+        live = [lines for state, _, lines in self.headers.values() if state is ReservationState.DEDUCTED]
+        return self.totals.get(goods_id, 0) - sum(lines.get(goods_id, 0) for lines in live)
+
+    @rule(goods_id=st.sampled_from(GOODS), quantity=st.integers(1, 5))
+    def restock(self, goods_id: int, quantity: int) -> None:
+        self.levels.restock(goods_id, quantity)
+        self.totals[goods_id] = self.totals.get(goods_id, 0) + quantity
+
+    @rule(goods_id=st.sampled_from(GOODS), total=st.integers(0, 8))
+    def set_total(self, goods_id: int, total: int) -> None:
+        if total < self.totals.get(goods_id, 0) - self._available(goods_id):
+            with pytest.raises(BelowReserved):
+                self.levels.set_total(goods_id, total)
+        else:
+            self.levels.set_total(goods_id, total)
+            self.totals[goods_id] = total
+
+    @rule(target=requests, batch=batches)
+    def deduct(self, batch: dict[int, dict[int, int]]) -> dict[int, dict[int, int]]:
+        wanted = [Wanted(order_id, lines) for order_id, lines in batch.items()]
+        decisions = self.reservations.deduct(TX, wanted)
+        assert [decision.order_id for decision in decisions] == list(batch)
+        for decision, order in zip(decisions, wanted, strict=True):
+            assert (decision.verdict, decision.short) == self._deduct(order)
+        return batch
+
+    @rule(batch=requests)
+    def deduct_again_or_late(self, batch: dict[int, dict[int, int]]) -> None:
+        self.deduct(batch)
+
+    def _deduct(self, order: Wanted) -> tuple[Verdict, tuple[int, ...]]:
+        if order.order_id in self.headers:
+            return Verdict(self.headers[order.order_id][0].value), ()
+        short = tuple(sorted(g for g, quantity in order.lines.items() if quantity > self._available(g)))
+        if short:
+            return Verdict.INSUFFICIENT, short
+        self.headers[order.order_id] = (ReservationState.DEDUCTED, False, order.lines)
+        return Verdict.DEDUCTED, ()
+
+    @rule(released=st.sets(order_ids, min_size=1))
+    def release(self, released: set[int]) -> None:
+        self.reservations.release(dict.fromkeys(released, TX))
+        for order_id in released:
+            self._release(order_id)
+
+    def _release(self, order_id: int) -> None:
+        _, verified, lines = self.headers.get(order_id, (None, False, {}))
+        self.headers[order_id] = (ReservationState.RELEASED, verified, lines)
+
+    @rule(fates=st.dictionaries(order_ids, st.sampled_from(["stands", "void"]), min_size=1))
+    def settle(self, fates: dict[int, Any]) -> None:
+        states = self.reservations.settle({order_id: (TX, fate) for order_id, fate in fates.items()})
+        for order_id, fate in fates.items():
+            if fate == "void":
+                self._release(order_id)
+            elif self.headers.get(order_id, (None,))[0] is ReservationState.DEDUCTED:
+                self.headers[order_id] = (ReservationState.DEDUCTED, True, self.headers[order_id][2])
+        assert states == {o: self.headers[o][0] for o in fates if o in self.headers}
+
+    @invariant()
+    def levels_agree(self) -> None:
+        lines, headers, live = model.reservation_lines.c, model.reservations.c, ReservationState.DEDUCTED.value
+        query = select(lines.goods_id, func.sum(lines.quantity)).where(
+            (headers.order_id == lines.order_id) & (headers.state == live)
+        )
+        with self.database.read() as connection:
+            held = dict(connection.execute(query.group_by(lines.goods_id)).all())
+        for goods_id in GOODS:
+            level = self.levels.get(goods_id)
+            assert level.total == self.totals.get(goods_id, 0) == level.available + held.get(goods_id, 0)
+            assert level.available == self._available(goods_id) >= 0
+
+    @invariant()
+    def reservations_agree(self) -> None:
+        headers = model.reservations.c
+        with self.database.read() as connection:
+            rows = connection.execute(select(headers.order_id, headers.state, headers.verified)).all()
+        assert {o: (s, v) for o, s, v in rows} == {o: (s.value, v) for o, (s, v, _) in self.headers.items()}
+        unverified = self.reservations.unverified(older_than=2**53, after=0, limit=100)
+        live = [o for o, (state, verified, _) in sorted(self.headers.items()) if state == "deducted" and not verified]
+        assert [reservation.order_id for reservation in unverified] == live
+
+
+def test_reservations() -> None:
+    """After every step, in any order of steps: each level and each reservation is what the model says."""
+    with tempfile.TemporaryDirectory() as directory:
+        database = Database(f"sqlite:///{directory}/stock.db")
+        model.metadata.create_all(database.engine)
+        steps = settings(
+            max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        run_state_machine_as_test(lambda: Stock(database), settings=steps)  # type: ignore[arg-type]
+        database.close()

@@ -1,0 +1,117 @@
+"""Failpoints: inert unless armed, and then exactly as armed."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from common import failpoints
+from common.errors import FailpointRaised, OrdersError
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> Iterator[None]:
+    yield
+    failpoints.arm("", production=False)
+
+
+def test_inert_by_default() -> None:
+    """An unarmed point is passed as if it weren't there."""
+    for point in failpoints.POINTS:
+        failpoints.hit(point)
+
+
+def test_others_stay_inert() -> None:
+    """Arming one point leaves all others inert."""
+    failpoints.arm("order.deducted=raise", production=False)
+    failpoints.hit("order.committed")
+
+
+def test_raise() -> None:
+    """`raise` raises at each passage, with the point's name."""
+    failpoints.arm("order.deducted=raise", production=False)
+    for _ in range(2):
+        with pytest.raises(FailpointRaised, match=r"order\.deducted"):
+            failpoints.hit("order.deducted")
+
+
+def test_nth_passage() -> None:
+    """`@N` lets the first N-1 passages through."""
+    failpoints.arm("order.deducted=raise@3", production=False)
+    failpoints.hit("order.deducted")
+    failpoints.hit("order.deducted")
+    with pytest.raises(FailpointRaised):
+        failpoints.hit("order.deducted")
+
+
+def test_delay() -> None:
+    """`delay:SECONDS` holds the passage up for so long."""
+    failpoints.arm("order.deducted=delay:0.05", production=False)
+    started = time.monotonic()
+    failpoints.hit("order.deducted")
+    assert time.monotonic() - started >= 0.05
+
+
+def test_kill() -> None:
+    """`kill` ends the process with SIGKILL, at the passage it names and not before."""
+    code = """
+from common import failpoints
+failpoints.arm("order.deducted=kill@2", production=False)
+failpoints.hit("order.deducted")
+print("first", flush=True)
+failpoints.hit("order.deducted")
+print("second", flush=True)
+"""
+    child = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=30)
+    assert (child.returncode, child.stdout) == (-signal.SIGKILL, "first\n")
+
+
+def test_several() -> None:
+    """Points are separated by semicolons; spaces and empty parts don't matter."""
+    failpoints.arm(" order.deducted=raise ; ;stock.released=delay:0.5@7;", production=False)
+    with pytest.raises(FailpointRaised):
+        failpoints.hit("order.deducted")
+    failpoints.hit("stock.released")
+
+
+def test_arming_replaces() -> None:
+    """Arming again forgets what was armed before."""
+    failpoints.arm("order.deducted=raise", production=False)
+    failpoints.arm("order.committed=raise", production=False)
+    failpoints.hit("order.deducted")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "order.unheard_of=kill",
+        "order.deducted",
+        "order.deducted=",
+        "order.deducted=explode",
+        "order.deducted=delay",
+        "order.deducted=delay:-1",
+        "order.deducted=kill@x",
+        "order.deducted=kill@",
+        "order.deducted=kill order.committed=kill",
+    ],
+)
+def test_wrong_spec(spec: str) -> None:
+    """A specification with a mistake is refused, and arms nothing."""
+    with pytest.raises(OrdersError, match="no failpoint"):
+        failpoints.arm(f"order.committed=raise;{spec}", production=False)
+    failpoints.hit("order.committed")
+
+
+def test_refused_in_production() -> None:
+    """A deployment that says it is production refuses to start with failpoints."""
+    with pytest.raises(OrdersError, match="production"):
+        failpoints.arm("order.deducted=raise", production=True)
+    failpoints.hit("order.deducted")
+
+
+def test_nothing_armed_in_production() -> None:
+    """No failpoints is fine in production."""
+    failpoints.arm("", production=True)

@@ -1,0 +1,322 @@
+"""Ids: unique whatever happens to clocks, leases and processes, and in time order."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import snowflake.snowflake
+from sqlalchemy import MetaData, insert, select, update
+
+from common import ids as ids_module
+from common.clock import now_ms
+from common.db import Database
+from common.errors import ClockWentBack, DatabaseUnavailable, DuplicateRow, LeaseLost
+from common.ids import EPOCH, LeasedIds, issued_at, lease_table
+from tests.support import eventually
+
+METADATA = MetaData()
+LEASES = lease_table(METADATA)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/ids.db")
+    METADATA.create_all(database.engine)
+    yield database
+    database.close()
+
+
+class Clock:
+    """A wall clock to be set, in ms since the epoch; advances by itself only where told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now: float = now_ms()
+        self.step = 0.0
+        monkeypatch.setattr(ids_module, "now_ms", lambda: int(self.now))
+        monkeypatch.setattr(snowflake.snowflake, "time", self._time)
+
+    def _time(self) -> float:
+        self.now += self.step
+        return (self.now + 0.5) / 1000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def _unkept(database: Database, **options: Any) -> LeasedIds:
+    """Return ids with a lease that no thread renews: the test does."""
+    ids = LeasedIds(database, "test", **options)
+    ids._acquire()
+    return ids
+
+
+def _rows(database: Database) -> dict[int, tuple[str, int]]:
+    with database.read() as connection:
+        return {row.worker_id: (row.owner, row.expires_at) for row in connection.execute(select(LEASES))}
+
+
+def test_time_order_and_time(database: Database) -> None:
+    """Ids of one process rise, fit into 63 bits, and tell when they were issued."""
+    ids = _unkept(database)
+    before = now_ms()
+    issued = [ids.next() for _ in range(10_000)]
+    assert issued == sorted(set(issued))
+    assert before <= issued_at(issued[0]) <= issued_at(issued[-1]) <= now_ms()
+    assert 0 < issued[-1] < 2**63
+    assert before > EPOCH
+
+
+def test_unique_across_threads_and_processes(database: Database) -> None:
+    """Two processes on one database have different worker ids; none of their threads ever gets the same id."""
+    both = [_unkept(database), _unkept(database)]
+    assert both[0].worker_id != both[1].worker_id
+    issued: list[list[int]] = []
+    threads = [
+        threading.Thread(target=lambda ids=ids: issued.append([ids.next() for _ in range(3000)])) for ids in both * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({i for part in issued for i in part}) == 18_000
+
+
+def test_many_start_at_once(database: Database) -> None:
+    """Processes that start at the same moment get different worker ids."""
+    started: list[LeasedIds] = []
+    threads = [threading.Thread(target=lambda: started.append(_unkept(database))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({ids.worker_id for ids in started}) == 8
+
+
+def test_other_process_takes_the_free_one_first(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another process inserts the same worker id first, the next free one is taken."""
+    ids = LeasedIds(database, "test")
+    take, tries = ids._take, []
+
+    def raced(*args: Any) -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DuplicateRow
+        return take(*args)
+
+    monkeypatch.setattr(ids, "_take", raced)
+    ids._acquire()
+    assert len(tries) == 2
+    assert ids.next()
+
+
+def test_none_before_start(database: Database) -> None:
+    """No lease, no id."""
+    with pytest.raises(LeaseLost):
+        LeasedIds(database, "test").next()
+
+
+def test_renewed(database: Database) -> None:
+    """A thread extends the lease long before it runs out, keeping the worker id."""
+    ids = LeasedIds(database, "test", lease_seconds=0.15)
+    ids.start()
+    ((worker_id, (owner, first)),) = _rows(database).items()
+    eventually(lambda: _rows(database)[worker_id][1] > first + 150)
+    assert _rows(database)[worker_id][0] == owner
+    assert ids.worker_id == worker_id
+    ids.close()
+
+
+def test_keeper_survives_a_broken_database(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is down the lease runs out and ids stop; once it is back there are ids again."""
+    ids = LeasedIds(database, "test", lease_seconds=0.06)
+    ids.start()
+    with monkeypatch.context() as patch:
+
+        def down(_: object) -> None:
+            raise DatabaseUnavailable
+
+        patch.setattr(database, "transact", down)
+        eventually(lambda: _stopped(ids))
+    eventually(lambda: not _stopped(ids))
+    ids.close()
+
+
+def _stopped(ids: LeasedIds) -> bool:
+    try:
+        ids.next()
+    except LeaseLost:
+        return True
+    return False
+
+
+def test_never_at_or_after_expiry(database: Database, clock: Clock) -> None:
+    """The last id is issued in the last millisecond of the lease, none from then on, though nobody told the process."""
+    ids = _unkept(database, lease_seconds=1.0)
+    expires_at = _rows(database)[ids.worker_id][1]
+    clock.now = expires_at - 1
+    assert issued_at(ids.next()) == expires_at - 1
+    for now in (expires_at, expires_at + 60_000):
+        clock.now = now
+        with pytest.raises(LeaseLost):
+            ids.next()
+
+
+def test_paused_process_after_handover(database: Database, clock: Clock) -> None:
+    """A process paused until its worker id is another's issues nothing under it, and gets itself another one."""
+    paused = _unkept(database, lease_seconds=1.0)
+    old = paused.worker_id
+    clock.now += 2_001
+    other = _unkept(database, lease_seconds=1.0)
+    assert other.worker_id == old
+    with pytest.raises(LeaseLost):
+        paused.next()
+    paused.renew()
+    assert paused.worker_id != old
+    assert paused.next() != other.next()
+
+
+def test_no_handover_before_its_time(database: Database, clock: Clock) -> None:
+    """A worker id changes hands only a while after its lease, for clocks that differ."""
+    first = _unkept(database, lease_seconds=1.0)
+    clock.now += 2_000
+    assert _unkept(database).worker_id != first.worker_id
+
+
+def test_row_taken_while_we_believed_in_it(database: Database) -> None:
+    """A row that carries another owner's name is not renewed: a new worker id is taken instead."""
+    ids = _unkept(database)
+    old = ids.worker_id
+    database.transact(lambda c: c.execute(update(LEASES).values(owner="somebody else")))
+    ids.renew()
+    assert ids.worker_id != old
+    assert _rows(database)[old][0] == "somebody else"
+
+
+def test_row_expired_in_the_database(database: Database) -> None:
+    """A lease whose end in the database has passed is not extended, even by its owner."""
+    ids = _unkept(database)
+    database.transact(lambda c: c.execute(update(LEASES).values(expires_at=now_ms())))
+    old = ids.worker_id
+    ids.renew()
+    assert ids.worker_id != old
+
+
+def test_lost_race_for_an_expired_one(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired worker id that another process takes in between is left to it."""
+    first = _unkept(database, lease_seconds=1.0)
+    clock.now += 5_000
+    ids = LeasedIds(database, "test")
+    lowered = update(LEASES).values(expires_at=LEASES.c.expires_at + 60_000)
+
+    def take(connection: Any, now: int, expires_at: int) -> int:
+        execute = connection.execute
+
+        def raced(statement: Any) -> Any:
+            if statement.is_update:
+                execute(lowered)
+            return execute(statement)
+
+        monkeypatch.setattr(connection, "execute", raced)
+        return LeasedIds._take(ids, connection, now, expires_at)
+
+    monkeypatch.setattr(ids, "_take", take)
+    ids._acquire()
+    assert ids.worker_id != first.worker_id
+
+
+def test_all_taken(database: Database) -> None:
+    """With all 1,024 worker ids leased there are no ids, until one runs out."""
+    rows = [{"worker_id": i, "owner": "other", "expires_at": now_ms() + 60_000} for i in range(1024)]
+    database.transact(lambda c: c.execute(insert(LEASES), rows))
+    ids = LeasedIds(database, "test")
+    with pytest.raises(LeaseLost, match="1,024"):
+        ids.start()
+    expired = update(LEASES).where(LEASES.c.worker_id == 700).values(expires_at=0)
+    database.transact(lambda c: c.execute(expired))
+    ids.renew()
+    assert ids.worker_id == 700
+    assert ids.next()
+    ids.close()
+
+
+def test_closed_gives_it_back(database: Database, clock: Clock) -> None:
+    """A closed process issues no ids, and its worker id is free after the handover."""
+    ids = LeasedIds(database, "test", lease_seconds=3600)
+    ids.start()
+    ids.close()
+    with pytest.raises(LeaseLost):
+        ids.next()
+    clock.now += 1_001
+    assert _unkept(database).worker_id == ids.worker_id
+
+
+def test_close_without_database(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing succeeds without the database: the lease runs out by itself."""
+    ids = _unkept(database)
+
+    def down(_: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(database, "transact", down)
+    ids.close()
+    with pytest.raises(LeaseLost):
+        ids.next()
+
+
+def test_clock_back_a_little(database: Database, clock: Clock) -> None:
+    """A clock that goes back a little is waited for: later ids are still higher."""
+    ids = _unkept(database)
+    first = ids.next()
+    clock.now -= 20
+    clock.step = 1.0
+    assert ids.next() > first
+
+
+def test_clock_back_a_lot(database: Database, clock: Clock) -> None:
+    """A clock that goes back further is an error for as long as it lags, and nothing is ever issued twice."""
+    ids = _unkept(database, lease_seconds=60.0)
+    issued = [ids.next() for _ in range(10)]
+    for _ in range(2):
+        clock.now -= 5_000
+        with pytest.raises(ClockWentBack):
+            ids.next()
+    clock.now += 10_001
+    issued += [ids.next() for _ in range(10)]
+    assert issued == sorted(set(issued))
+
+
+def test_sequence_full(database: Database, clock: Clock) -> None:
+    """More than 4,096 ids in one millisecond wait for the next one."""
+    ids = _unkept(database)
+    issued = [ids.next() for _ in range(4095)]
+    clock.step = 0.5
+    issued += [ids.next() for _ in range(10)]
+    assert issued == sorted(set(issued))
+
+
+def test_clock_back_during_renewal(database: Database, clock: Clock) -> None:
+    """A renewal after the clock went back does not shorten the lease below ids that were issued already."""
+    ids = _unkept(database, lease_seconds=1.0)
+    clock.now += 900
+    last = ids.next()
+    clock.now -= 50_000
+    ids.renew()
+    clock.now += 50_000
+    other = _unkept(database)
+    assert (other.worker_id, issued_at(other.next())) != (ids.worker_id, issued_at(last))
+
+
+def test_clock_back_before_close(database: Database, clock: Clock) -> None:
+    """A worker id given back after the clock went back is no one's before its ids' own time has passed."""
+    ids = _unkept(database, lease_seconds=60.0)
+    last = ids.next()
+    clock.now -= 10_000
+    ids.close()
+    clock.now += 5_000
+    assert _unkept(database).worker_id != ids.worker_id
+    clock.now = issued_at(last) + 1_002
+    assert _unkept(database).worker_id == ids.worker_id

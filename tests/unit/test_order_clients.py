@@ -1,0 +1,201 @@
+"""What order asks goods and stock, and what it makes of their answers."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from common.errors import NotFound, PeerUnavailable
+from order.clients import Deduction, GoodsClient, LiveReservation, StockClient
+
+
+class Peer:
+    """Answers as told, and remembers what it was asked."""
+
+    def __init__(self, *answers: tuple[int, Any]) -> None:
+        self.answers = list(answers)
+        self.calls: list[tuple[Any, ...]] = []
+
+    def call(self, *asked: Any) -> tuple[int, Any]:
+        self.calls.append(asked)
+        return self.answers.pop(0)
+
+
+def _goods(goods_id: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "goods_id": str(goods_id),
+        "name": "Tea",
+        "brief": None,
+        "category_id": None,
+        "unit_price": 100,
+        "market_price": None,
+        "currency": "EUR",
+        "images": [],
+        "on_sale": True,
+    } | changes
+
+
+class Catalogue(Peer):
+    """A goods service that knows these goods."""
+
+    def __init__(self, known: Mapping[int, dict[str, Any]]) -> None:
+        super().__init__()
+        self.known = dict(known)
+
+    def call(self, *asked: Any) -> tuple[int, Any]:
+        self.calls.append(asked)
+        return 200, {"items": [self.known[int(i)] for i in asked[2]["goods_ids"] if int(i) in self.known]}
+
+    @property
+    def asked(self) -> list[list[str]]:
+        return [call[2]["goods_ids"] for call in self.calls]
+
+
+class Now:
+    """The monotonic clock, to be set (seconds)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr("order.clients.time.monotonic", lambda: self.seconds)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Now:
+    return Now(monkeypatch)
+
+
+def test_goods_found() -> None:
+    """Goods are looked up together; those that don't exist are left out; the first image is the one kept."""
+    known = {1: _goods(1, images=["a", "b"], brief="Green", market_price=150), 2: _goods(2)}
+    found = GoodsClient(Catalogue(known), max_age=1.0).find([1, 2, 3])  # type: ignore[arg-type]
+    assert set(found) == {1, 2}
+    assert (found[1].image, found[1].brief, found[1].market_price) == ("a", "Green", 150)
+    assert (found[2].image, found[2].brief, found[2].market_price) == (None, "", None)
+
+
+def test_prices_are_reused_until_too_old(now: Now) -> None:
+    """A price is reused for `max_age` and not longer; goods that don't exist are remembered as well."""
+    catalogue = Catalogue({1: _goods(1)})
+    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    client.find([1, 9])
+    now.seconds += 0.5
+    client.find([1, 9])
+    assert len(catalogue.calls) == 1
+    now.seconds += 0.01
+    catalogue.known[1] = _goods(1, unit_price=200)
+    assert client.find([1])[1].unit_price == 200
+    assert len(catalogue.calls) == 2
+
+
+def test_price_is_as_old_as_the_question(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow answer does not make a price younger."""
+    catalogue = Catalogue({1: _goods(1)})
+    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    call = catalogue.call
+
+    def slow(*asked: Any) -> tuple[int, Any]:
+        now.seconds += 0.6
+        return call(*asked)
+
+    monkeypatch.setattr(catalogue, "call", slow)
+    client.find([1])
+    client.find([1])
+    assert len(catalogue.calls) == 2
+
+
+def test_stale_prices_are_refreshed_together(now: Now) -> None:
+    """One look-up refreshes what else was asked for lately."""
+    catalogue = Catalogue({1: _goods(1), 2: _goods(2)})
+    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    client.find([1])
+    client.find([2])
+    assert catalogue.asked == [["1"], ["2", "1"]]
+    client.find([1, 2])
+    assert len(catalogue.calls) == 2
+    now.seconds += 1
+
+
+def test_unknown_goods_are_forgotten(now: Now) -> None:
+    """Ids that don't exist are not refreshed for ever: what anybody may ask must not grow."""
+    catalogue = Catalogue({1: _goods(1)})
+    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    for unknown in range(100, 110):
+        client.find([unknown])
+        now.seconds += 1
+    client.find([1])
+    assert len(catalogue.asked[-1]) <= 2
+
+
+def test_many_at_once_ask_once() -> None:
+    """Requests that want the same price at the same time share one look-up."""
+    may_answer, asked = threading.Event(), threading.Event()
+    catalogue = Catalogue({1: _goods(1)})
+    call = catalogue.call
+
+    def slow(*args: Any) -> tuple[int, Any]:
+        asked.set()
+        assert may_answer.wait(5)
+        return call(*args)
+
+    catalogue.call = slow  # type: ignore[method-assign]
+    client = GoodsClient(catalogue, max_age=60.0)  # type: ignore[arg-type]
+    threads = [threading.Thread(target=client.find, args=([1],)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(5)
+    may_answer.set()
+    for thread in threads:
+        thread.join()
+    assert len(catalogue.calls) == 1
+
+
+def test_goods_refused() -> None:
+    """An answer other than 200 is no answer."""
+    with pytest.raises(PeerUnavailable):
+        GoodsClient(Peer((403, {})), max_age=1.0).find([1])  # type: ignore[arg-type]
+
+
+def test_deduct() -> None:
+    """A deduction names the transaction and each order's lines, and gives a verdict for each."""
+    answer = [
+        {"order_id": "1", "verdict": "deducted", "short": []},
+        {"order_id": "2", "verdict": "insufficient", "short": ["8", "9"]},
+    ]
+    peer = Peer((200, {"orders": answer}))
+    verdicts = StockClient(peer).deduct(7, {1: {5: 2}, 2: {8: 1, 9: 3}})  # type: ignore[arg-type]
+    assert verdicts == {1: Deduction(1, "deducted", ()), 2: Deduction(2, "insufficient", (8, 9))}
+    items = [{"goods_id": "8", "quantity": 1}, {"goods_id": "9", "quantity": 3}]
+    orders = [{"order_id": "1", "items": [{"goods_id": "5", "quantity": 2}]}, {"order_id": "2", "items": items}]
+    assert peer.calls == [("POST", "/reservations", {"tx_id": "7", "orders": orders})]
+
+
+def test_unverified() -> None:
+    """The sweep's list is asked for page by page."""
+    peer = Peer((200, {"items": [{"order_id": "3", "tx_id": "4", "created_at": "…"}]}))
+    assert StockClient(peer).unverified(older_than=5, after=6, limit=7) == [LiveReservation(3, 4)]  # type: ignore[arg-type]
+    assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7")
+
+
+def test_settle() -> None:
+    """Fates are told, states come back; an order without a reservation has none."""
+    peer = Peer((200, {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}))
+    states = StockClient(peer).settle([(1, 9, "stands"), (2, 9, "void")])  # type: ignore[arg-type]
+    assert states == {1: "deducted", 2: None}
+    asked = [{"order_id": "1", "tx_id": "9", "fate": "stands"}, {"order_id": "2", "tx_id": "9", "fate": "void"}]
+    assert peer.calls == [("POST", "/reservations/settle", {"orders": asked})]
+
+
+def test_reservation() -> None:
+    """One reservation is told as it is; none is a `NotFound`."""
+    client = StockClient(Peer((200, {"state": "deducted"}), (404, {})))  # type: ignore[arg-type]
+    assert client.reservation(1) == {"state": "deducted"}
+    with pytest.raises(NotFound):
+        client.reservation(1)
+
+
+@pytest.mark.parametrize("answer", [(422, {}), (200, None), (200, []), (401, {})])
+def test_stock_refused(answer: tuple[int, Any]) -> None:
+    """Whatever is no proper answer counts as none: maybe done."""
+    with pytest.raises(PeerUnavailable):
+        StockClient(Peer(answer)).deduct(1, {2: {3: 4}})  # type: ignore[arg-type]

@@ -1,0 +1,211 @@
+"""From what a client asks for to an order: prices, refusals, and the same answer to the same key."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, PeerUnavailable
+from order.model import CloseReason, InsufficientStock, Status, UnknownGoods, orders
+from order.service.ordering import Ordering, Placed, Request
+from order.service.placing import IdempotencyKey, KeyTaken
+from order.service.reading import Order, Receiver
+from tests.fakes import PRICE, Shop
+
+RECEIVER = Receiver("Ann", "+49", "Street 1")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with closing(Shop(tmp_path)) as shop:
+        shop.sell(1, 10)
+        shop.sell(2, 10)
+        yield shop
+
+
+def _request(quantities: dict[int, int] | None = None, *, key: str | None = "k", body: str = "body") -> Request:
+    idempotency = IdempotencyKey("ann", key, body) if key else None
+    return Request("ann", quantities or {1: 1}, RECEIVER, idempotency)
+
+
+def _count(shop: Shop) -> int:
+    with shop.database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(orders)) or 0
+
+
+def test_order(shop: Shop) -> None:
+    """An order has its lines in the client's order, a snapshot of the goods, the total, and its time to be paid."""
+    placed = shop.ordering.order(_request({2: 3, 1: 1}))
+    order = placed.order
+    assert not placed.replayed
+    assert order == shop.reader.get(order.order_id, owner="ann")
+    assert [(line.goods_id, line.quantity, line.name) for line in order.lines] == [(2, 3, "goods 2"), (1, 1, "goods 1")]
+    line = order.lines[0]
+    assert (line.unit_price, line.market_price, line.image) == (PRICE, 2 * PRICE, "https://img.example/2")
+    assert (order.total_amount, order.currency, order.status) == (4 * PRICE, "EUR", Status.CREATED)
+    assert (order.receiver, order.user_id) == (RECEIVER, "ann")
+    assert order.expires_at == order.created_at + 900_000
+
+
+def test_snapshot(shop: Shop) -> None:
+    """What happens to the goods later does not change an order."""
+    order = shop.ordering.order(_request()).order
+    shop.goods.add(1, price=9999)
+    assert shop.reader.get(order.order_id, owner="ann").lines[0].unit_price == PRICE
+
+
+def test_no_receiver(shop: Shop) -> None:
+    """An order needs no receiver."""
+    order = shop.order({1: 1})
+    assert order.receiver is None
+    assert shop.reader.get(order.order_id, owner="ann").receiver is None
+
+
+def test_receiver_is_not_logged() -> None:
+    """A receiver does not show in a log or a traceback."""
+    assert repr(RECEIVER) == "Receiver(…)"
+
+
+def test_unknown_goods(shop: Shop) -> None:
+    """Goods that don't exist or are not on sale are named by JSON pointer; nothing is deducted."""
+    shop.goods.add(3, on_sale=False)
+    with pytest.raises(UnknownGoods) as caught:
+        shop.ordering.order(_request({9: 1, 1: 1, 3: 1}))
+    assert [error["pointer"] for error in caught.value.members["errors"]] == ["/items/0/goods_id", "/items/2/goods_id"]
+    assert shop.available(1) == 10
+
+
+def test_mixed_currencies(shop: Shop) -> None:
+    """An order mixes no currencies."""
+    shop.goods.add(3, currency="USD")
+    with pytest.raises(Invalid) as caught:
+        shop.ordering.order(_request({1: 1, 3: 1}))
+    assert caught.value.slug == "invalid"
+    assert caught.value.members["errors"][0]["pointer"] == "/items"
+
+
+def test_goods_down(shop: Shop) -> None:
+    """Without prices there is no order."""
+    shop.goods.down = True
+    with pytest.raises(PeerUnavailable):
+        shop.ordering.order(_request())
+    assert shop.console.find() == []
+
+
+def test_short(shop: Shop) -> None:
+    """What stock refuses is refused, with or without a key; the key stays free."""
+    for key in (None, "k"):
+        with pytest.raises(InsufficientStock):
+            shop.ordering.order(_request({1: 11}, key=key))
+    assert not shop.ordering.order(_request({1: 10})).replayed
+
+
+def test_outcome_unknown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection lost in COMMIT is answered with the order's id, to ask for later."""
+
+    def lost(_: object) -> None:
+        raise CommitOutcomeUnknown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.database, "transact", lost)
+        with pytest.raises(OutcomeUnknown) as caught:
+            shop.ordering.order(_request())
+    assert int(caught.value.members["order_id"]) > 0
+
+
+def test_replay(shop: Shop) -> None:
+    """The same key and body again: the first order, and nothing is deducted again."""
+    first = shop.ordering.order(_request())
+    again = shop.ordering.order(_request())
+    assert again == Placed(first.order, replayed=True)
+    assert shop.available(1) == 9
+    assert _count(shop) == 1
+
+
+def test_replay_repeats_the_first_answer(shop: Shop) -> None:
+    """Though the order was paid, or closed, meanwhile: the answer is the first one."""
+    paid = shop.ordering.order(_request()).order
+    shop.paying.pay(paid.order_id, owner="ann")
+    assert shop.ordering.order(_request()).order == paid
+    closed = shop.ordering.order(_request(key="k2")).order
+    shop.closing.close([closed.order_id], CloseReason.CANCELLED)
+    assert shop.ordering.order(_request(key="k2")).order == closed
+
+
+def test_mismatch(shop: Shop) -> None:
+    """The same key with another body is refused."""
+    shop.ordering.order(_request())
+    with pytest.raises(IdempotencyMismatch):
+        shop.ordering.order(_request({1: 2}, body="another body"))
+    assert shop.available(1) == 9
+
+
+def test_keys_belong_to_users(shop: Shop) -> None:
+    """Two users may use the same key."""
+    first = shop.order({1: 1}, user="ann", key="k")
+    second = shop.order({1: 1}, user="bob", key="k")
+    assert first.order_id != second.order_id
+
+
+def test_no_key_no_replay(shop: Shop) -> None:
+    """Without a key every request makes an order of its own."""
+    assert {shop.ordering.order(_request(key=None)).replayed for _ in range(2)} == {False}
+    assert _count(shop) == 2
+
+
+def _at_once(number: int, work: Callable[[], Placed]) -> list[Placed]:
+    placed: list[Placed] = []
+    start = threading.Barrier(number)
+
+    def run() -> None:
+        start.wait()
+        placed.append(work())
+
+    threads = [threading.Thread(target=run) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return placed
+
+
+def test_same_key_at_once(shop: Shop) -> None:
+    """The same key ten times at once: one order, one deduction, ten equal answers."""
+    placed = _at_once(10, lambda: shop.ordering.order(_request()))
+    assert len({answer.order.order_id for answer in placed}) == 1
+    assert sorted(answer.replayed for answer in placed) == [False] + [True] * 9
+    assert shop.available(1) == 9
+    assert shop.ordering._turns._locks == {}
+
+
+def _other_process(shop: Shop) -> Ordering:
+    return Ordering(shop.database, shop.goods, shop.ids, shop.placing.place, pay_timeout=900.0)
+
+
+@pytest.mark.parametrize("pieces", [10, 1], ids=["enough for both", "the last piece"])
+def test_same_key_in_another_process(shop: Shop, pieces: int) -> None:
+    """A request that loses its key to another process answers with the other's order; its own stock comes back."""
+    shop.levels.set_total(1, pieces)
+    other = _other_process(shop)
+    first: list[Placed] = []
+    shop.faults.hooks["begin"] = lambda: first.append(other.order(_request()))
+    second = shop.ordering.order(_request())
+    assert second == Placed(first[0].order, replayed=True)
+    shop.quiet()
+    assert shop.available(1) == pieces - 1
+    assert _count(shop) == 1
+
+
+def test_key_taken_and_gone(shop: Shop) -> None:
+    """A key that was taken, under which there is no order after all, is not answered with somebody else's."""
+
+    def taken(_: Any) -> list[Order | KeyTaken]:
+        return [KeyTaken()]
+
+    ordering = Ordering(shop.database, shop.goods, shop.ids, taken, pay_timeout=900.0)
+    with pytest.raises(KeyTaken):
+        ordering.order(_request())

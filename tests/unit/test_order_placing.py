@@ -1,0 +1,330 @@
+"""Placing batches: what each step's failure leaves behind, at the broker, in the rows and in the stock."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from common.clock import now_ms
+from common.errors import (
+    BrokerError,
+    CommitOutcomeUnknown,
+    DatabaseUnavailable,
+    DuplicateRow,
+    PeerUnavailable,
+    Unavailable,
+)
+from common.mq.port import CheckAnswer, Resolution, State
+from common.tx.record import AlreadyAborted, Outcome
+from order.clients import Deduction
+from order.model import InsufficientStock, Status, idempotency_keys
+from order.service.placing import Draft, IdempotencyKey, KeyTaken
+from order.service.reading import Line, Order, statuses
+from tests.fakes import Shop
+
+OLD = 60.0
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with closing(Shop(tmp_path)) as shop:
+        shop.sell(1, 3)
+        yield shop
+
+
+def _draft(shop: Shop, quantity: int = 1, *, goods_id: int = 1, key: str | None = None) -> Draft:
+    line = Line(goods_id, "Tea", "", None, quantity, 100, None)
+    now = now_ms()
+    order = Order(
+        shop.ids.next(), 0, "ann", Status.CREATED, None, (line,), None, 100 * quantity, "EUR", now, now + 900_000
+    )
+    return Draft(order, IdempotencyKey("ann", key, "hash") if key else None)
+
+
+def _take_key(shop: Shop, key: str) -> None:
+    """Have another process make an order under a key."""
+    row = {"user_id": "ann", "idempotency_key": key, "request_hash": "hash", "order_id": 1}
+    shop.database.transact(lambda c: c.execute(insert(idempotency_keys), [row]))
+
+
+def _exists(shop: Shop, draft: Draft) -> bool:
+    with shop.database.read() as connection:
+        return draft.order.order_id in statuses(connection, [draft.order.order_id])
+
+
+def _resolution(shop: Shop, draft: Draft) -> Resolution | None:
+    return shop.rollbacks(draft.order.order_id)[0].resolution
+
+
+def test_batch(shop: Shop) -> None:
+    """A batch is one half message, one delayed message, one deduction and one local transaction."""
+    drafts = [_draft(shop), _draft(shop, 2)]
+    answers = shop.placing.place(drafts)
+    placed = [shop.reader.get(draft.order.order_id, owner="ann") for draft in drafts]
+    assert answers == placed
+    assert placed[0].tx_id == placed[1].tx_id != 0
+    assert shop.available(1) == 0
+    rollback, timeout = (shop.console.find(topic=topic) for topic in ("order_rollback", "order_timeout"))
+    assert [view.resolution for view in rollback] == [Resolution.ROLLBACK]
+    keys = tuple(str(draft.order.order_id) for draft in drafts)
+    assert rollback[0].message.keys == timeout[0].message.keys == keys
+    assert rollback[0].message.properties == {"tx_id": str(placed[0].tx_id), "deliver_if": "aborted"}
+    assert timeout[0].deliver_at == max(draft.order.expires_at for draft in drafts)
+    with shop.database.read() as connection:
+        assert shop.records.find(connection, [placed[0].tx_id]) == {placed[0].tx_id: Outcome.COMMITTED}
+
+
+def test_broker_down_at_begin(shop: Shop) -> None:
+    """No half message: nothing happened."""
+    shop.faults.plan("begin", BrokerError())
+    with pytest.raises(Unavailable):
+        shop.placing.place([_draft(shop)])
+    assert shop.console.find() == []
+    assert shop.available(1) == 3
+
+
+def test_half_message_arrived_but_unanswered(shop: Shop) -> None:
+    """A half message whose sending was not answered is fenced by its check-back, and undone where nothing was done."""
+    shop.ids.age = OLD
+    draft = _draft(shop)
+    shop.faults.plan("begin", BrokerError(), "after")
+    with pytest.raises(Unavailable):
+        shop.placing.place([draft])
+    assert shop.check_back() == [CheckAnswer.COMMIT]
+    shop.quiet()
+    assert shop.state(draft.order.order_id) == "released"
+    assert shop.available(1) == 3
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_timeout_not_scheduled(shop: Shop, when: str) -> None:
+    """Without a timeout there is no order: the half message is dropped, the stock untouched."""
+    draft = _draft(shop)
+    shop.faults.plan("send_at", BrokerError(), when)
+    with pytest.raises(Unavailable):
+        shop.placing.place([draft])
+    assert _resolution(shop, draft) is Resolution.ROLLBACK
+    assert shop.state(draft.order.order_id) is None
+    assert not _exists(shop, draft)
+
+
+@pytest.mark.parametrize(("when", "left"), [("before", {}), ("after", {1: 1})])
+def test_stock_does_not_answer(shop: Shop, when: str, left: dict[int, int]) -> None:
+    """Deducted or not, nobody knows: the rollback is delivered, which is right for both."""
+    draft = _draft(shop)
+    shop.faults.plan("deduct", PeerUnavailable(), when)
+    with pytest.raises(Unavailable):
+        shop.placing.place([draft])
+    assert _resolution(shop, draft) is Resolution.COMMIT
+    shop.quiet()
+    assert shop.reservations.get(draft.order.order_id).lines == left
+    assert shop.state(draft.order.order_id) == "released"
+    assert shop.available(1) == 3
+    assert not _exists(shop, draft)
+
+
+def test_short(shop: Shop) -> None:
+    """An order that stock refuses is refused, with what is short; its message is dropped: nothing to undo."""
+    draft = _draft(shop, 4)
+    (answer,) = shop.placing.place([draft])
+    assert isinstance(answer, InsufficientStock)
+    assert answer.members == {"items": [{"goods_id": "1"}]}
+    assert _resolution(shop, draft) is Resolution.ROLLBACK
+    assert shop.state(draft.order.order_id) is None
+
+
+def test_one_of_a_batch_is_short(shop: Shop) -> None:
+    """A short order drops out of its batch alone."""
+    drafts = [_draft(shop, 2), _draft(shop, 2), _draft(shop, 1)]
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [Order, InsufficientStock, Order]
+    assert [_exists(shop, draft) for draft in drafts] == [True, False, True]
+    assert shop.state(drafts[1].order.order_id) is None
+    assert len(shop.rollbacks(drafts[1].order.order_id)) == 1
+    assert shop.available(1) == 0
+
+
+def test_tombstone(shop: Shop) -> None:
+    """An order that was released before it was deducted is not placed; the others of its batch are."""
+    drafts = [_draft(shop), _draft(shop)]
+    shop.reservations.release({drafts[0].order.order_id: 1})
+    answers = shop.placing.place(drafts)
+    assert type(answers[0]) is Unavailable
+    assert isinstance(answers[1], Order)
+    assert not _exists(shop, drafts[0])
+
+
+def test_checker_gave_up_on_us(shop: Shop) -> None:
+    """A batch that is fenced while stock deducts is refused whole; the check-back delivers its rollback."""
+    shop.ids.age = OLD
+    drafts = [_draft(shop), _draft(shop)]
+    shop.faults.hooks["deduct"] = shop.check_back
+    with pytest.raises(AlreadyAborted):
+        shop.placing.place(drafts)
+    assert _resolution(shop, drafts[0]) is Resolution.COMMIT
+    shop.quiet()
+    for draft in drafts:
+        assert not _exists(shop, draft)
+        assert shop.state(draft.order.order_id) == "released"
+    assert shop.available(1) == 3
+
+
+@pytest.mark.parametrize("stands", [True, False], ids=["it committed", "it did not"])
+def test_connection_lost_in_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch, stands: bool) -> None:
+    """Nobody guesses: the message stays open until the check-back finds the record, or fences."""
+    shop.ids.age = OLD
+    draft = _draft(shop)
+    transact = shop.database.transact
+
+    def lost(work: Any) -> None:
+        if stands:
+            transact(work)
+        raise CommitOutcomeUnknown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.database, "transact", lost)
+        with pytest.raises(CommitOutcomeUnknown):
+            shop.placing.place([draft])
+    assert shop.rollbacks(draft.order.order_id)[0].state is State.HALF
+    assert shop.check_back() == [CheckAnswer.ROLLBACK if stands else CheckAnswer.COMMIT]
+    shop.quiet()
+    assert _exists(shop, draft) == stands
+    assert shop.state(draft.order.order_id) == ("deducted" if stands else "released")
+
+
+def test_database_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local transaction that certainly did not happen: the rollback is delivered at once."""
+    draft = _draft(shop)
+
+    def down(_: object) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.database, "transact", down)
+        with pytest.raises(DatabaseUnavailable):
+            shop.placing.place([draft])
+    shop.quiet()
+    assert shop.state(draft.order.order_id) == "released"
+    assert not _exists(shop, draft)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_resolve_fails(shop: Shop, when: str) -> None:
+    """An order that is committed is placed, even if the broker does not answer; the check-back drops its message."""
+    draft = _draft(shop)
+    shop.faults.plan("resolve", BrokerError(), when)
+    (answer,) = shop.placing.place([draft])
+    assert isinstance(answer, Order)
+    assert shop.check_back() == ([CheckAnswer.ROLLBACK] if when == "before" else [])
+    assert _resolution(shop, draft) is Resolution.ROLLBACK
+    assert shop.state(draft.order.order_id) == "deducted"
+
+
+def test_key_taken_before_the_batch(shop: Shop) -> None:
+    """An order whose key is taken drops out after it was deducted: released by its own message, the others stand."""
+    _take_key(shop, "k")
+    drafts = [_draft(shop, key="free"), _draft(shop, key="k"), _draft(shop)]
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [Order, KeyTaken, Order]
+    shop.quiet()
+    assert [_exists(shop, draft) for draft in drafts] == [True, False, True]
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released", "deducted"]
+    assert shop.available(1) == 1
+    own = shop.rollbacks(drafts[1].order.order_id)[1]
+    assert own.message.keys == (str(drafts[1].order.order_id),)
+    assert "deliver_if" not in own.message.properties
+
+
+def test_same_key_twice_in_a_batch(shop: Shop) -> None:
+    """Of two orders under one key in the same batch, the first is placed."""
+    drafts = [_draft(shop, key="k"), _draft(shop, key="k")]
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [Order, KeyTaken]
+    shop.quiet()
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_release_of_the_dropped_fails(shop: Shop, when: str) -> None:
+    """A dropped order whose release could not be sent is released by the sweep."""
+    _take_key(shop, "k")
+    drafts = [_draft(shop), _draft(shop, key="k")]
+    shop.faults.plan("send", BrokerError(), when)
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [Order, KeyTaken]
+    shop.quiet()
+    findings = shop.sweep.run(0.0)
+    assert (findings.verified, findings.released) == (1, 1 if when == "before" else 0)
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
+
+
+@pytest.mark.parametrize("broker_down", [False, True])
+def test_all_dropped(shop: Shop, broker_down: bool) -> None:
+    """A batch of which nothing is left writes no record: it is aborted, and its rollback delivered."""
+    shop.ids.age = OLD
+    _take_key(shop, "k")
+    draft = _draft(shop, key="k")
+    if broker_down:
+        shop.faults.plan("resolve", BrokerError())
+    (answer,) = shop.placing.place([draft])
+    assert isinstance(answer, KeyTaken)
+    assert shop.check_back() == ([CheckAnswer.COMMIT] if broker_down else [])
+    shop.quiet()
+    assert shop.state(draft.order.order_id) == "released"
+    assert shop.available(1) == 3
+
+
+def _losing_races(shop: Shop, monkeypatch: pytest.MonkeyPatch, races: int, key: str) -> None:
+    """Have our transaction lose so many races; by the last one the key is another process's for good."""
+    lost: list[int] = []
+    transact = shop.database.transact
+
+    def racing(work: Any) -> Any:
+        if len(lost) == races:
+            return transact(work)
+        lost.append(1)
+        if len(lost) == races:
+            with monkeypatch.context() as patch:
+                patch.setattr(shop.database, "transact", transact)
+                _take_key(shop, key)
+        raise DuplicateRow
+
+    monkeypatch.setattr(shop.database, "transact", racing)
+
+
+def test_key_taken_in_the_last_moment(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that another process takes during our transaction: looked at again, only that order drops out."""
+    drafts = [_draft(shop), _draft(shop, key="k")]
+    _losing_races(shop, monkeypatch, 2, "k")
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [Order, KeyTaken]
+    shop.quiet()
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
+
+
+def test_race_lost_too_often(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that keeps losing is given up as a whole: nothing was created, all is released."""
+    draft = _draft(shop, key="k")
+    with monkeypatch.context() as patch:
+        _losing_races(shop, patch, 99, "other")
+        with pytest.raises(Unavailable):
+            shop.placing.place([draft])
+    shop.quiet()
+    assert not _exists(shop, draft)
+    assert shop.state(draft.order.order_id) == "released"
+
+
+def test_verdicts_in_any_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are found by order id, whatever order the stock service answers in."""
+    drafts = [_draft(shop, 4), _draft(shop)]
+    deduct = shop.stock.deduct
+
+    def reversed_answer(*args: Any) -> dict[int, Deduction]:
+        return dict(reversed(deduct(*args).items()))
+
+    monkeypatch.setattr(shop.stock, "deduct", reversed_answer)
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [InsufficientStock, Order]

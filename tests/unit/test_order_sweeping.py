@@ -1,0 +1,314 @@
+"""The sweep: finishes from both sides what no message will finish any more, and nothing that is still under way."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from common.clock import now_ms
+from common.errors import BrokerError, CommitOutcomeUnknown, PeerUnavailable
+from common.tx.record import AlreadyAborted, Outcome
+from order.model import CloseReason, Status, idempotency_keys, orders, transaction_records
+from order.service import sweeping
+from order.service.sweeping import Findings, sweep_once
+from stock.service.reservations import Wanted
+from tests.fakes import RETENTION, Shop
+
+OLD = 60.0
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with closing(Shop(tmp_path)) as shop:
+        shop.sell(1, 10)
+        yield shop
+
+
+def _deducted_only(shop: Shop) -> tuple[int, int]:
+    """Deduct for an order whose placing died before its local transaction, and whose message the broker forgot."""
+    tx_id, order_id = shop.ids.next(), shop.ids.next()
+    shop.reservations.deduct(tx_id, [Wanted(order_id, {1: 1})])
+    return tx_id, order_id
+
+
+def _closed_unreleased(shop: Shop) -> int:
+    """Close an order whose rollback the broker forgot."""
+    order_id = shop.order({1: 1}).order_id
+    shop.faults.plan("resolve", BrokerError())
+    shop.closing.close([order_id], CloseReason.TIMEOUT)
+    return order_id
+
+
+def _confirmed(shop: Shop, order_id: int) -> bool:
+    with shop.database.read() as connection:
+        return bool(connection.scalar(select(orders.c.release_confirmed).where(orders.c.order_id == order_id)))
+
+
+def _outcome(shop: Shop, tx_id: int) -> Outcome | None:
+    with shop.database.read() as connection:
+        return shop.records.find(connection, [tx_id]).get(tx_id)
+
+
+def test_nothing_to_do(shop: Shop) -> None:
+    """A sweep of nothing finds nothing."""
+    assert shop.sweep.run(0.0) == Findings()
+
+
+def test_standing_orders_are_verified_once(shop: Shop) -> None:
+    """Created and paid orders are verified; the next sweep has nothing to do with them."""
+    created, paid = shop.order({1: 1}).order_id, shop.order({1: 1}).order_id
+    shop.paying.pay(paid, owner=None)
+    assert shop.sweep.run(0.0) == Findings(verified=2)
+    assert all(shop.reservations.get(o).verified for o in (created, paid))
+    shop.stock.settled.clear()
+    assert shop.sweep.run(0.0) == Findings()
+    assert shop.stock.settled == []
+
+
+def test_grace(shop: Shop) -> None:
+    """What is younger than the grace period is left alone."""
+    shop.order({1: 1})
+    _closed_unreleased(shop)
+    assert shop.sweep.run(60.0) == Findings()
+
+
+def test_closed_orders_are_released(shop: Shop) -> None:
+    """A closed order whose rollback got lost is released, and then confirmed."""
+    order_id = _closed_unreleased(shop)
+    assert shop.sweep.run(0.0) == Findings(released=1, confirmed=1)
+    assert shop.state(order_id) == "released"
+    assert _confirmed(shop, order_id)
+
+
+def test_verified_orders_can_need_releasing_later(shop: Shop) -> None:
+    """A reservation that was verified is released from the order side once its order is closed."""
+    order_id = shop.order({1: 1}).order_id
+    shop.sweep.run(0.0)
+    shop.faults.plan("resolve", BrokerError())
+    shop.closing.close([order_id], CloseReason.TIMEOUT)
+    assert shop.sweep.run(0.0) == Findings(confirmed=1)
+    assert shop.state(order_id) == "released"
+    assert shop.available(1) == 10
+
+
+def test_released_orders_are_confirmed(shop: Shop) -> None:
+    """A closed order whose release arrived is confirmed, once."""
+    order_id = shop.order({1: 1}).order_id
+    shop.closing.close([order_id], CloseReason.TIMEOUT)
+    shop.quiet()
+    assert shop.sweep.run(0.0) == Findings(confirmed=1)
+    assert _confirmed(shop, order_id)
+    assert shop.sweep.run(0.0) == Findings()
+
+
+def test_dropped_out_of_its_batch(shop: Shop) -> None:
+    """Record committed but no such order: it dropped out of its batch, and is released."""
+    placed = shop.order({1: 1})
+    dropped = shop.ids.next()
+    shop.reservations.deduct(placed.tx_id, [Wanted(dropped, {1: 1})])
+    assert shop.sweep.run(0.0) == Findings(verified=1, released=1)
+    assert [shop.state(o) for o in (placed.order_id, dropped)] == ["deducted", "released"]
+
+
+def test_no_record_is_fenced_first(shop: Shop) -> None:
+    """No record: the transaction is fenced, so that it can't commit any more, and then released."""
+    shop.ids.age = OLD
+    tx_id, order_id = _deducted_only(shop)
+    assert shop.sweep.run(0.0) == Findings(released=1)
+    assert _outcome(shop, tx_id) is Outcome.ABORTED
+    assert shop.state(order_id) == "released"
+
+
+def test_young_and_undecided_is_left_alone(shop: Shop) -> None:
+    """A transaction that may still be running is neither fenced nor released, and does not hide what comes after it."""
+    tx_id, order_id = _deducted_only(shop)
+    placed = shop.order({1: 1})
+    assert shop.sweep.run(0.0) == Findings(verified=1, undecided=1)
+    assert _outcome(shop, tx_id) is None
+    assert [shop.state(o) for o in (order_id, placed.order_id)] == ["deducted"] * 2
+
+
+def test_only_undecided(shop: Shop) -> None:
+    """With nothing decided the stock service is told nothing."""
+    _deducted_only(shop)
+    assert shop.sweep.run(0.0) == Findings(undecided=1)
+    assert shop.stock.settled == []
+
+
+def test_fenced_under_a_running_placing(shop: Shop) -> None:
+    """A placing that the sweep overtook fails cleanly: nothing is created, nothing stays deducted."""
+    shop.ids.age = OLD
+
+    deduct = shop.stock.deduct
+
+    def slow(*args: Any) -> Any:
+        verdicts = deduct(*args)
+        assert shop.sweep.run(0.0).released == 1
+        return verdicts
+
+    shop.stock.deduct = slow  # type: ignore[assignment, method-assign]
+    with pytest.raises(AlreadyAborted):
+        shop.order({1: 1})
+    assert shop.available(1) == 10
+
+
+def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order committed between the look for it and the look for its record stands: it is looked for again."""
+    shop.order({1: 1})
+    seen, looks = shop.sweep._statuses, []
+
+    def late(order_ids: Any) -> dict[int, Status]:
+        looks.append(order_ids)
+        return {} if len(looks) == 1 else seen(order_ids)
+
+    monkeypatch.setattr(shop.sweep, "_statuses", late)
+    assert shop.sweep.run(0.0) == Findings(verified=1)
+
+
+def test_overdue(shop: Shop) -> None:
+    """Unpaid orders whose timeout never came are closed; paid ones and those not due are not."""
+    overdue, paid, young = (shop.order({1: 1}).order_id for _ in range(3))
+    shop.paying.pay(paid, owner=None)
+    past = update(orders).where(orders.c.order_id.in_([overdue, paid])).values(expires_at=now_ms() - 1)
+    shop.database.transact(lambda c: c.execute(past))
+    findings = shop.sweep.run(0.0)
+    assert findings.closed == 1
+    order = shop.reader.get(overdue, owner=None)
+    assert (order.status, order.close_reason) == (Status.CLOSED, CloseReason.TIMEOUT)
+    assert [shop.reader.get(o, owner=None).status for o in (paid, young)] == [Status.PAID, Status.CREATED]
+    shop.quiet()
+    assert shop.state(overdue) == "released"
+
+
+def test_violation(shop: Shop) -> None:
+    """An order that stands without its stock is reported, never hidden and never mended."""
+    order_id = shop.order({1: 1}).order_id
+    settle = shop.stock.settle
+
+    def released_meanwhile(fates: Any) -> dict[int, str]:
+        shop.reservations.release({order_id: 1})
+        return settle(fates)
+
+    shop.stock.settle = released_meanwhile  # type: ignore[method-assign]
+    findings = shop.sweep.run(0.0)
+    assert findings == Findings(violations=[order_id])
+    assert shop.counted["violations"] == 1
+
+
+def test_closed_while_sweeping(shop: Shop) -> None:
+    """An order that is closed and released between our look and our word is no violation."""
+    order_id = shop.order({1: 1}).order_id
+    settle = shop.stock.settle
+
+    def closed_meanwhile(fates: Any) -> dict[int, str]:
+        shop.stock.settle = settle  # type: ignore[method-assign]
+        shop.closing.close([order_id], CloseReason.CANCELLED)
+        shop.quiet()
+        return settle(fates)
+
+    shop.stock.settle = closed_meanwhile  # type: ignore[method-assign]
+    findings = shop.sweep.run(0.0)
+    assert findings.violations == []
+
+
+def test_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a page of each kind is worked through, page by page."""
+    monkeypatch.setattr(sweeping, "PAGE", 2)
+    shop.ids.age = OLD
+    forgotten = [_deducted_only(shop)[1] for _ in range(3)]
+    standing = [shop.order({1: 1}).order_id for _ in range(3)]
+    closed = [_closed_unreleased(shop) for _ in range(3)]
+    assert shop.sweep.run(0.0) == Findings(verified=3, released=6, confirmed=3)
+    assert {shop.state(o) for o in forgotten + closed} == {"released"}
+    assert {shop.state(o) for o in standing} == {"deducted"}
+    assert shop.available(1) == 7
+
+
+def test_many_overdue(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a page of overdue orders are closed in one sweep."""
+    monkeypatch.setattr(sweeping, "PAGE", 2)
+    for _ in range(5):
+        shop.order({1: 1})
+    shop.database.transact(lambda c: c.execute(update(orders).values(expires_at=0)))
+    assert shop.sweep.run(0.0).closed == 5
+
+
+@pytest.mark.parametrize("step", ["unverified", "settle"])
+def test_stock_down(shop: Shop, step: str) -> None:
+    """Without the stock service a sweep fails and breaks nothing; the next one finishes."""
+    order_id = _closed_unreleased(shop)
+    shop.faults.plan(step, PeerUnavailable())
+    assert sweep_once(shop.sweep, 0.0) is None
+    assert not _confirmed(shop, order_id)
+    assert sweep_once(shop.sweep, 0.0) == Findings(released=1, confirmed=1)
+
+
+def test_two_at_once(shop: Shop) -> None:
+    """A second sweep in the middle of the first does no harm."""
+    shop.ids.age = OLD
+    _deducted_only(shop)
+    standing, closed = shop.order({1: 1}).order_id, _closed_unreleased(shop)
+    settle = shop.stock.settle
+
+    def swept_meanwhile(fates: Any) -> dict[int, str]:
+        shop.stock.settle = settle  # type: ignore[method-assign]
+        shop.sweep.run(0.0)
+        return settle(fates)
+
+    shop.stock.settle = swept_meanwhile  # type: ignore[method-assign]
+    findings = shop.sweep.run(0.0)
+    assert findings.violations == []
+    assert [shop.state(o) for o in (standing, closed)] == ["deducted", "released"]
+    assert shop.available(1) == 9
+
+
+def test_unknown_fence_is_left_for_the_next(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fence of which nobody knows whether it was written releases nothing; the next sweep does."""
+    shop.ids.age = OLD
+    _, order_id = _deducted_only(shop)
+
+    def lost(_: object) -> None:
+        raise CommitOutcomeUnknown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.database, "transact", lost)
+        assert sweep_once(shop.sweep, 0.0) is None
+    assert shop.state(order_id) == "deducted"
+    assert sweep_once(shop.sweep, 0.0) == Findings(released=1)
+
+
+def test_old_records_are_purged(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are deleted long after nobody may decide by them any more, page by page; younger ones stay."""
+    monkeypatch.setattr(sweeping, "PAGE", 2)
+    old = now_ms() - int(2000 * RETENTION) - 1000
+    rows = [{"tx_id": i, "outcome": "committed", "decided_at": old} for i in range(1, 6)]
+    kept = {"tx_id": 6, "outcome": "committed", "decided_at": old + 60_000}
+    shop.database.transact(lambda c: c.execute(insert(transaction_records), [*rows, kept]))
+    shop.sweep.run(0.0)
+    with shop.database.read() as connection:
+        assert connection.scalars(select(transaction_records.c.tx_id)).all() == [6]
+
+
+def test_keys_are_kept(shop: Shop) -> None:
+    """A sweep leaves idempotency keys alone."""
+    shop.order({1: 1}, key="k")
+    shop.sweep.run(0.0)
+    with shop.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(idempotency_keys)) == 1
+
+
+def test_counted(shop: Shop) -> None:
+    """What a sweep did is counted."""
+    shop.order({1: 1})
+    shop.sweep.run(0.0)
+    assert shop.counted == {
+        "verified": 1,
+        "released": 0,
+        "confirmed": 0,
+        "closed": 0,
+        "undecided": 0,
+        "violations": 0,
+    }

@@ -1,0 +1,223 @@
+"""The timeline: each entry from evidence that exists; what is not known is said to be unknown."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import BrokerError, NotFound, PeerUnavailable
+from common.mq.port import Check, CheckAnswer, GroupView, MessageView, State
+from order.model import CloseReason
+from order.service.timeline import Entry
+from tests.fakes import Shop
+
+OLD = 60.0
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with closing(Shop(tmp_path)) as shop:
+        shop.sell(1, 10)
+        yield shop
+
+
+def _known(entries: list[Entry]) -> list[str]:
+    return [entry.event for entry in entries if entry.known]
+
+
+def _unknown(entries: list[Entry]) -> set[tuple[str, str]]:
+    return {(entry.event, entry.source) for entry in entries if not entry.known}
+
+
+def _entry(entries: list[Entry], event: str) -> Entry:
+    (found,) = [entry for entry in entries if entry.event == event]
+    return found
+
+
+def test_placed(shop: Shop) -> None:
+    """An order's way from the request to the dropped rollback, in time order, with its evidence."""
+    order = shop.order({1: 1})
+    entries = shop.timeline.of(order.order_id, owner="ann")
+    assert set(_known(entries)) == {
+        "order requested",
+        "half message sent",
+        "timeout scheduled",
+        "stock deducted",
+        "local transaction committed",
+        "half message resolved: rollback",
+    }
+    assert [entry.at for entry in entries] == sorted(entry.at or 0 for entry in entries)
+    assert _unknown(entries) == set()
+    (view,) = shop.rollbacks(order.order_id)
+    half = _entry(entries, "half message sent")
+    assert (half.at, half.evidence["message_id"]) == (view.born_at, view.message_id)
+    committed = _entry(entries, "local transaction committed")
+    assert committed.evidence == {"tx_id": str(order.tx_id), "transaction": "placing", "order_written": True}
+    assert _entry(entries, "stock deducted").evidence["items"] == [{"goods_id": "1", "quantity": 1}]
+
+
+def test_paid(shop: Shop) -> None:
+    """A payment is told from the order's row."""
+    order = shop.order({1: 1})
+    paid = shop.paying.pay(order.order_id, owner=None)
+    assert _entry(shop.timeline.of(order.order_id, owner="ann"), "order paid").at == paid.paid_at
+
+
+def test_cancelled(shop: Shop) -> None:
+    """A closed order shows both transactions, the rollback and the release."""
+    order = shop.order({1: 1})
+    shop.closing.cancel(order.order_id, owner="ann")
+    shop.quiet()
+    entries = shop.timeline.of(order.order_id, owner="ann")
+    assert {"order closed", "half message resolved: commit", "rollback handled", "stock released"} <= set(
+        _known(entries)
+    )
+    assert _entry(entries, "order closed").evidence["close_reason"] == CloseReason.CANCELLED
+    purposes = {e.evidence["transaction"] for e in entries if e.event == "local transaction committed"}
+    assert purposes == {"placing", "closing"}
+
+
+def test_closing_under_way(shop: Shop) -> None:
+    """A closing that is not decided yet is said to be so."""
+    order = shop.order({1: 1})
+    shop.ids.age = OLD
+    shop.faults.plan("begin", BrokerError(), "after")
+    with pytest.raises(BrokerError):
+        shop.closing.cancel(order.order_id, owner=None)
+    assert _unknown(shop.timeline.of(order.order_id, owner="ann")) == {("local transaction", "order")}
+
+
+def test_order_that_never_came_to_be(shop: Shop) -> None:
+    """An admin sees what happened to an order that was given up; to users it does not exist."""
+    shop.faults.plan("deduct", PeerUnavailable(), "before")
+    with pytest.raises(PeerUnavailable):
+        shop.order({1: 1})
+    shop.quiet()
+    order_id = int(shop.console.find(topic="order_rollback")[0].message.keys[0])
+    entries = shop.timeline.of(order_id, owner=None)
+    tombstone = "tombstone written: a late deduction is refused"
+    assert {"half message sent", "half message resolved: commit", tombstone, "rollback handled"} <= set(_known(entries))
+    assert _unknown(entries) == {("local transaction", "order")}
+    with pytest.raises(NotFound):
+        shop.timeline.of(order_id, owner="ann")
+
+
+def test_aborted(shop: Shop) -> None:
+    """A fenced transaction is told as aborted, without an order."""
+    shop.ids.age = OLD
+    shop.faults.hooks["deduct"] = shop.check_back
+    with pytest.raises(Exception, match="given up"):
+        shop.order({1: 1})
+    order_id = int(shop.console.find(topic="order_rollback")[0].message.keys[0])
+    aborted = _entry(shop.timeline.of(order_id, owner=None), "local transaction aborted")
+    assert aborted.evidence["order_written"] is False
+
+
+def test_nothing_known(shop: Shop) -> None:
+    """Of an id of which there is no evidence at all there is nothing to tell, not even to an admin."""
+    for owner in ("ann", None):
+        with pytest.raises(NotFound):
+            shop.timeline.of(12345, owner=owner)
+
+
+def test_another_users_order(shop: Shop) -> None:
+    """Another user's order does not exist."""
+    order = shop.order({1: 1})
+    with pytest.raises(NotFound):
+        shop.timeline.of(order.order_id, owner="bob")
+
+
+def test_stock_down(shop: Shop) -> None:
+    """Without the stock service its part is unknown; the rest is told."""
+    order = shop.order({1: 1})
+    shop.faults.plan("reservation", PeerUnavailable())
+    entries = shop.timeline.of(order.order_id, owner="ann")
+    assert _unknown(entries) == {("deduction", "stock")}
+    assert "half message sent" in _known(entries)
+
+
+def test_broker_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the broker its part is unknown; the order, its record and its reservation are told."""
+    order = shop.order({1: 1})
+
+    def down(**_: Any) -> None:
+        raise BrokerError
+
+    monkeypatch.setattr(shop.console, "find", down)
+    entries = shop.timeline.of(order.order_id, owner="ann")
+    assert _unknown(entries) == {("messages", "broker")}
+    assert {"order requested", "local transaction committed", "stock deducted"} == set(_known(entries))
+    assert entries[-1].at is None
+
+
+def test_messages_gone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages and reservations that are kept no more are said to be missing, not left out."""
+    order = shop.order({1: 1})
+    monkeypatch.setattr(shop.console, "find", lambda **_: [])
+    shop.faults.plan("reservation", NotFound())
+    unknown = _unknown(shop.timeline.of(order.order_id, owner="ann"))
+    assert unknown == {("half message", "broker"), ("delayed message", "broker"), ("deduction", "stock")}
+
+
+def test_own_release_message(shop: Shop) -> None:
+    """A dropped order's own release is a message, not a transaction."""
+    order = shop.order({1: 1})
+    message = replace(shop.rollbacks(order.order_id)[0].message, properties={"tx_id": str(order.tx_id)})
+    shop.producer.send(message)
+    assert "message sent" in _known(shop.timeline.of(order.order_id, owner="ann"))
+
+
+def _altered(shop: Shop, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Entry]:
+    """Return the timeline of an order whose rollback message looks different to the console."""
+    order = shop.order({1: 1})
+    (view,) = shop.rollbacks(order.order_id)
+
+    def find(**_: Any) -> list[MessageView]:
+        return [replace(view, **changes)]
+
+    monkeypatch.setattr(shop.console, "find", find)
+    return shop.timeline.of(order.order_id, owner=None)
+
+
+def test_check_backs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check-back is told with its answer; one that nobody was there to answer too."""
+    checks = (Check(5, CheckAnswer.UNKNOWN), Check(9, None))
+    entries = _altered(shop, monkeypatch, checks=checks, check_count=2)
+    assert _entry(entries, "check-back 1: unknown").at == 5
+    assert _entry(entries, "check-back 2: nobody there to answer").at == 9
+
+
+def test_parked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half message that the broker gave up on is told, with its checks; since when is not known."""
+    parked = _entry(_altered(shop, monkeypatch, state=State.PARKED, check_count=15), "half message parked")
+    assert (parked.at, parked.evidence["checks"]) == (None, 15)
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        (GroupView("stock", State.DEAD, 16, 0, 77), ("rollback dead-lettered", 77)),
+        (GroupView("stock", State.DONE, 1, 0, 78), ("rollback handled", 78)),
+        (GroupView("stock", State.IN_FLIGHT, 2, 0, None), ("rollback delivered, not handled yet", None)),
+        (GroupView("stock", State.READY, 0, 0, None), None),
+    ],
+)
+def test_deliveries(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, group: GroupView, expected: tuple[str, int | None] | None
+) -> None:
+    """How far each group is with a message, as far as the broker knows."""
+    entries = _altered(shop, monkeypatch, groups=(group,))
+    told = [(entry.event, entry.at) for entry in entries if "group" in entry.evidence]
+    assert told == ([expected] if expected else [])
+
+
+def test_timeout_handled(shop: Shop) -> None:
+    """A timeout's delivery is told as one."""
+    order = shop.order({1: 1})
+    view = shop.console.find(topic="order_timeout")[0]
+    group = GroupView("order", State.DONE, 1, 0, 79)
+    shop.console.find = lambda **_: [replace(view, groups=(group,))]  # type: ignore[method-assign]
+    assert _entry(shop.timeline.of(order.order_id, owner=None), "timeout handled").at == 79

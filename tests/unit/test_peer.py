@@ -1,0 +1,203 @@
+"""Calls to another service: one deadline, one error, and a kept connection that was cut is no reason to fail."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import orjson
+import pytest
+import structlog
+
+from common.errors import PeerUnavailable
+from common.peer import Peer
+
+Answer = bytes | Callable[[socket.socket], object]
+
+
+def _response(status: int, body: bytes = b"", *, close: bool = False) -> bytes:
+    connection = b"close" if close else b"keep-alive"
+    head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: %b\r\n\r\n" % (status, len(body), connection)
+    return head + body
+
+
+def _read(connection: socket.socket) -> bytes:
+    """Return one whole request, empty at the end of the connection."""
+    request = b""
+    while not (head := request.partition(b"\r\n\r\n"))[1]:
+        if not (more := connection.recv(65536)):
+            return b""
+        request += more
+    for line in head[0].split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            while len(request) < len(head[0]) + 4 + int(line[15:]):
+                request += connection.recv(65536)
+    return request
+
+
+class Server:
+    """Answers each request as told next, whatever it asks; an answer of b"" cuts the connection."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.stop = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(ConnectionError):
+            while request := _read(connection):
+                self.requests.append(request)
+                answer = self.answers.pop(0)
+                if callable(answer):
+                    answer(connection)
+                    return
+                if not answer:
+                    return
+                connection.sendall(answer)
+
+    def close(self) -> None:
+        self.stop.set()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
+        self._socket.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def peer(server: Server) -> Iterator[Peer]:
+    peer = Peer("stock", server.url, lambda: "the-token", timeout=0.3, connections=2)
+    yield peer
+    peer.close()
+
+
+def test_call(server: Server, peer: Peer) -> None:
+    """A call sends JSON and the bearer token, and returns the status and the JSON answer."""
+    server.answers = [_response(200, b'{"a": 1}')]
+    assert peer.call("POST", "/things?x=1", {"b": "ü"}) == (200, {"a": 1})
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /things?x=1 HTTP/1.1")
+    for header in (b"Authorization: Bearer the-token", b"Content-Type: application/json"):
+        assert header in head
+    assert orjson.loads(body) == {"b": "ü"}
+
+
+def test_request_id_travels_on(server: Server, peer: Peer) -> None:
+    """The id of the request being answered is sent along, so that one id finds it in all logs."""
+    server.answers = [_response(200), _response(200)]
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        peer.call("GET", "/")
+    peer.call("GET", "/")
+    assert b"X-Request-Id: r-1\r\n" in server.requests[0]
+    assert b"X-Request-Id" not in server.requests[1]
+
+
+def test_empty_answer(server: Server, peer: Peer) -> None:
+    """An answer without a body is None."""
+    server.answers = [_response(204)]
+    assert peer.call("GET", "/") == (204, None)
+
+
+def test_refusal_is_an_answer(server: Server, peer: Peer) -> None:
+    """A 4xx is told, not raised."""
+    server.answers = [_response(404, b"{}")]
+    assert peer.call("GET", "/") == (404, {})
+
+
+def test_connections_are_kept(server: Server, peer: Peer) -> None:
+    """Calls one after the other share a connection."""
+    server.answers = [_response(200)] * 5
+    for _ in range(5):
+        peer.call("GET", "/")
+    assert server.connections == 1
+
+
+def test_cut_connection_is_tried_again_once(server: Server, peer: Peer) -> None:
+    """A kept connection that the peer cut is replaced, unseen by the caller."""
+    server.answers = [_response(200), b"", _response(201)]
+    assert peer.call("GET", "/")[0] == 200
+    assert peer.call("GET", "/")[0] == 201
+    assert server.connections == 2
+
+
+def test_cut_twice(server: Server, peer: Peer) -> None:
+    """A peer that cuts the second try too is unavailable; there is no third."""
+    server.answers = [b"", b""]
+    with pytest.raises(PeerUnavailable, match="stock"):
+        peer.call("GET", "/")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_server_error(server: Server, peer: Peer, status: int) -> None:
+    """A 5xx is `PeerUnavailable`."""
+    server.answers = [_response(status, b"{}")]
+    with pytest.raises(PeerUnavailable, match="stock"):
+        peer.call("GET", "/")
+    assert len(server.requests) == 1
+
+
+def test_answer_that_is_no_json(server: Server, peer: Peer) -> None:
+    """An answer that can't be read is `PeerUnavailable`, whatever its status."""
+    server.answers = [_response(200, b"<html>")]
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+
+
+def test_half_an_answer(server: Server, peer: Peer) -> None:
+    """An answer cut in the middle is `PeerUnavailable`, after a second try."""
+    half = _response(200, b'{"a": 1}')[:-3]
+    server.answers = [lambda connection: connection.sendall(half)] * 2
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+
+
+def test_no_answer_in_time(server: Server, peer: Peer) -> None:
+    """No answer within the deadline is `PeerUnavailable`, and is not tried again."""
+    server.answers = [lambda _: server.stop.wait(5)]
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+    assert 0.25 < time.monotonic() - started < 2
+    assert len(server.requests) == 1
+
+
+def test_nobody_there(server: Server, peer: Peer) -> None:
+    """A refused connection is `PeerUnavailable` at once."""
+    server.close()
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+
+
+def test_redirects_are_not_followed(server: Server, peer: Peer) -> None:
+    """A redirect is an answer like any other: the token goes to no other place."""
+    server.answers = [b"HTTP/1.1 302 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"]
+    assert peer.call("GET", "/") == (302, None)
+
+
+def test_ready(server: Server, peer: Peer) -> None:
+    """A service is ready when it is alive."""
+    server.answers = [_response(200, b'{"status":"ok"}'), _response(503, b"{}")]
+    peer.ready()
+    assert server.requests[0].startswith(b"GET /healthz ")
+    with pytest.raises(PeerUnavailable):
+        peer.ready()

@@ -1,0 +1,75 @@
+"""`order_rollback` messages: released in one transaction, acknowledged after it, retried where that failed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.db import Database
+from common.errors import DatabaseUnavailable
+from common.events import OrderEvent
+from common.mq.port import Delivery, Message, Verdict
+from stock import model
+from stock.consumer import RollbackConsumer
+from stock.model import ReservationState
+from stock.service.levels import Levels
+from stock.service.reservations import Reservations, Wanted
+from tests.fakes import open_database
+
+TX = 100
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(tmp_path / "stock.db", model.metadata)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def levels(database: Database) -> Levels:
+    levels = Levels(database)
+    levels.set_total(1, 5)
+    return levels
+
+
+@pytest.fixture
+def reservations(database: Database) -> Reservations:
+    return Reservations(database)
+
+
+def _delivery(body: bytes, message_id: str = "m") -> Delivery:
+    return Delivery(message_id, Message("order_rollback", body), 1, 0)
+
+
+def test_batch(reservations: Reservations, levels: Levels) -> None:
+    """A batch of rollbacks is released in one go; one that can't be read is retried alone."""
+    reservations.deduct(TX, [Wanted(7, {1: 2})])
+    counted: list[tuple[str, int]] = []
+    consumer = RollbackConsumer(reservations, lambda what, number: counted.append((what, number)))
+    good = OrderEvent(tx_id=TX, order_ids=(7, 8)).to_body()
+    verdicts = consumer([_delivery(b"no JSON", "bad"), _delivery(good, "good")])
+    assert verdicts == [Verdict.RETRY, Verdict.ACK]
+    assert levels.get(1).available == 5
+    assert reservations.get(8).state is ReservationState.RELEASED
+    assert counted == [("released", 1), ("retried", 1)]
+
+
+def test_database_down(reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rollbacks that could not be done are retried, all of them."""
+
+    def down(_: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(reservations, "release", down)
+    good = OrderEvent(tx_id=TX, order_ids=(7,)).to_body()
+    assert RollbackConsumer(reservations)([_delivery(good)] * 2) == [Verdict.RETRY] * 2
+
+
+def test_delivered_again(reservations: Reservations, levels: Levels) -> None:
+    """A rollback that is delivered again, because its acknowledgement got lost, releases nothing more."""
+    reservations.deduct(TX, [Wanted(7, {1: 2})])
+    rollback = _delivery(OrderEvent(tx_id=TX, order_ids=(7,)).to_body())
+    for _ in range(2):
+        assert RollbackConsumer(reservations)([rollback]) == [Verdict.ACK]
+        assert levels.get(1).available == 5

@@ -1,0 +1,285 @@
+"""Reservations: deducted at most once, released at most once, in whatever order the requests come."""
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from common.clock import now_ms
+from common.db import Database
+from common.errors import NotFound
+from stock import model
+from stock.model import ReservationState, Verdict
+from stock.service import reservations as reservations_module
+from stock.service.levels import Level, Levels
+from stock.service.reservations import Decision, Reservations, Unverified, Wanted
+from tests.fakes import open_database
+
+DEDUCTED, RELEASED = ReservationState.DEDUCTED, ReservationState.RELEASED
+TX = 100
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(tmp_path / "stock.db", model.metadata)
+    for goods_id in (1, 2):
+        Levels(database).set_total(goods_id, 5)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def reservations(database: Database) -> Reservations:
+    return Reservations(database)
+
+
+@pytest.fixture
+def available(database: Database) -> Callable[[], tuple[int, int]]:
+    levels = Levels(database)
+    return lambda: (levels.get(1).available, levels.get(2).available)
+
+
+Available = Callable[[], tuple[int, int]]
+
+
+def _deduct(reservations: Reservations, order_id: int, *, tx_id: int = TX, **lines: int) -> Decision:
+    wanted = Wanted(order_id, {int(goods[1:]): quantity for goods, quantity in lines.items()})
+    (decision,) = reservations.deduct(tx_id, [wanted])
+    return decision
+
+
+def test_deduct(reservations: Reservations, available: Available) -> None:
+    """A deduction takes every line and is told as it stands."""
+    before = now_ms()
+    assert _deduct(reservations, 7, g1=2, g2=5) == Decision(7, Verdict.DEDUCTED)
+    assert available() == (3, 0)
+    found = reservations.get(7)
+    assert (found.order_id, found.tx_id, found.state, found.verified) == (7, TX, DEDUCTED, False)
+    assert (found.lines, found.released_at) == ({1: 2, 2: 5}, None)
+    assert before <= found.created_at <= now_ms()
+
+
+def test_deduct_again(reservations: Reservations, available: Available) -> None:
+    """The same deduction again gets the same answer and takes nothing more, whatever lines it names."""
+    for _ in range(3):
+        assert _deduct(reservations, 7, g1=2).verdict is Verdict.DEDUCTED
+    assert _deduct(reservations, 7, g2=1).verdict is Verdict.DEDUCTED
+    assert available() == (3, 5)
+
+
+def test_short(reservations: Reservations, available: Available) -> None:
+    """An order that can't be had whole takes nothing, leaves nothing behind, and names all that is short."""
+    assert _deduct(reservations, 7, g1=6, g2=1, g9=1) == Decision(7, Verdict.INSUFFICIENT, (1, 9))
+    assert available() == (5, 5)
+    with pytest.raises(NotFound):
+        reservations.get(7)
+    assert _deduct(reservations, 7, g1=5).verdict is Verdict.DEDUCTED  # and may be asked again
+
+
+def test_batch(reservations: Reservations, available: Available) -> None:
+    """Each order of a batch gets a verdict of its own, in the order asked; a short one does not take the others."""
+    reservations.release({5: TX})
+    _deduct(reservations, 6, g2=1)
+    wanted = [Wanted(9, {1: 4}), Wanted(8, {1: 2}), Wanted(7, {1: 1}), Wanted(6, {2: 1}), Wanted(5, {2: 1})]
+    decisions = reservations.deduct(TX, wanted)
+    assert [(d.order_id, d.verdict.value, d.short) for d in decisions] == [
+        (9, "deducted", ()),
+        (8, "insufficient", (1,)),
+        (7, "deducted", ()),
+        (6, "deducted", ()),
+        (5, "released", ()),
+    ]
+    assert available() == (0, 4)
+
+
+def test_release(reservations: Reservations, available: Available) -> None:
+    """A release gives every line back, once."""
+    _deduct(reservations, 7, g1=2, g2=5)
+    for _ in range(3):
+        reservations.release({7: TX})
+        assert available() == (5, 5)
+    found = reservations.get(7)
+    assert found.state is RELEASED
+    assert found.released_at is not None
+    assert found.lines == {1: 2, 2: 5}
+
+
+def test_release_of_a_batch(reservations: Reservations, available: Available) -> None:
+    """A batch of releases gives back what was live, and leaves tombstones for the rest."""
+    _deduct(reservations, 7, g1=2)
+    _deduct(reservations, 8, g1=1, g2=1)
+    reservations.release({8: TX, 7: TX, 9: TX})
+    assert available() == (5, 5)
+    assert reservations.get(9).state is RELEASED
+
+
+def test_tombstone(reservations: Reservations, available: Available) -> None:
+    """A release that comes first leaves a tombstone: the late deduction is refused."""
+    reservations.release({7: TX})
+    found = reservations.get(7)
+    assert (found.state, found.lines) == (RELEASED, {})
+    assert found.released_at == found.created_at
+    assert _deduct(reservations, 7, g1=1) == Decision(7, Verdict.RELEASED)
+    assert available() == (5, 5)
+
+
+def test_deduct_after_release(reservations: Reservations, available: Available) -> None:
+    """Nothing leaves `released`: a late duplicate of the deduction is refused."""
+    _deduct(reservations, 7, g1=1)
+    reservations.release({7: TX})
+    assert _deduct(reservations, 7, g1=1) == Decision(7, Verdict.RELEASED)
+    assert available() == (5, 5)
+
+
+def test_settle(reservations: Reservations, available: Available) -> None:
+    """`stands` verifies what is live, `void` releases it, and the states are told."""
+    for order_id in (6, 7):
+        _deduct(reservations, order_id, g1=1)
+    reservations.release({8: TX})
+    states = reservations.settle({6: (TX, "stands"), 7: (TX, "void"), 8: (TX, "stands"), 9: (TX, "stands")})
+    assert states == {6: DEDUCTED, 7: RELEASED, 8: RELEASED}
+    assert reservations.get(6).verified
+    assert not reservations.get(8).verified
+    assert available() == (4, 5)
+    assert reservations.settle({9: (TX, "void"), 6: (TX, "void")}) == {6: RELEASED, 9: RELEASED}
+    assert available() == (5, 5)
+
+
+def test_unverified(reservations: Reservations) -> None:
+    """What the sweep is to ask about: live, unverified, old enough; page by page, lowest id first."""
+    for order_id in (3, 1, 2, 4, 5):
+        _deduct(reservations, order_id, g1=1)
+    reservations.settle({2: (TX, "stands"), 4: (TX, "void")})
+    young = now_ms() - 60_000
+    assert reservations.unverified(older_than=young, after=0, limit=10) == []
+    first = reservations.unverified(older_than=now_ms(), after=0, limit=2)
+    assert [r.order_id for r in first] == [1, 3]
+    assert first[0] == Unverified(1, TX, reservations.get(1).created_at)
+    assert [r.order_id for r in reservations.unverified(older_than=now_ms(), after=3, limit=2)] == [5]
+
+
+def test_unknown(reservations: Reservations) -> None:
+    """An order that nobody deducted nor released has no reservation."""
+    with pytest.raises(NotFound):
+        reservations.get(7)
+
+
+@pytest.mark.parametrize(("release_first", "verdict"), [(True, Verdict.RELEASED), (False, Verdict.DEDUCTED)])
+def test_deduction_loses_the_race_for_the_header(
+    reservations: Reservations,
+    available: Available,
+    monkeypatch: pytest.MonkeyPatch,
+    release_first: bool,
+    verdict: Verdict,
+) -> None:
+    """A header that appears after our look at it is found by its primary key: what it says is the answer."""
+    if release_first:
+        reservations.release({7: TX})
+    else:
+        _deduct(reservations, 7, g1=1)
+    before = available()
+    _blind_once(monkeypatch)
+    assert _deduct(reservations, 7, g1=1) == Decision(7, verdict)
+    assert available() == before
+
+
+def _blind_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next look at the headers see none, as if they came right after it."""
+    states, looked = reservations_module._states, []
+
+    def blind(connection: Any, order_ids: Any) -> Any:
+        looked.append(1)
+        return {} if len(looked) == 1 else states(connection, order_ids)
+
+    monkeypatch.setattr(reservations_module, "_states", blind)
+
+
+def test_tombstone_loses_the_race_for_the_header(
+    database: Database, reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deduction that comes between a release's look and its tombstone is released after all."""
+    _deduct(reservations, 7, g1=2)
+    _blind_once(monkeypatch)
+    # the first UPDATE of the release must miss as well, as it would before the deduction committed
+    missed: list[int] = []
+
+    def work(connection: Any) -> None:
+        execute = connection.execute
+
+        def late(statement: Any, *args: Any) -> Any:
+            if statement.is_update and not missed:
+                missed.append(1)
+                return execute(select(model.stock).where(model.stock.c.goods_id == -1))
+            return execute(statement, *args)
+
+        monkeypatch.setattr(connection, "execute", late)
+        reservations_module._release(connection, {7: TX})
+
+    database.transact(work)
+    assert reservations.get(7).state is RELEASED
+    assert available() == (5, 5)
+
+
+def _at_once(*works: Callable[[], object]) -> None:
+    start = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        start.wait()
+        work()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_last_pieces(reservations: Reservations, available: Available) -> None:
+    """Twenty at once for the last five pieces: five get one, nobody else does."""
+    decisions: list[Decision] = []
+    _at_once(*[lambda o=o: decisions.append(_deduct(reservations, o, g1=1)) for o in range(1, 21)])
+    verdicts = [decision.verdict for decision in decisions]
+    assert (verdicts.count(Verdict.DEDUCTED), verdicts.count(Verdict.INSUFFICIENT)) == (5, 15)
+    assert available() == (0, 5)
+
+
+def test_same_order_at_once(reservations: Reservations, available: Available) -> None:
+    """The same deduction ten times at once takes its pieces once."""
+    decisions: list[Decision] = []
+    _at_once(*[lambda: decisions.append(_deduct(reservations, 7, g1=2))] * 10)
+    assert {decision.verdict for decision in decisions} == {Verdict.DEDUCTED}
+    assert available() == (3, 5)
+
+
+def test_deduct_against_release(tmp_path: Path, database: Database, available: Available) -> None:
+    """A deduction and the release of the same order at once, from two processes: released in the end, always."""
+    other = Database(f"sqlite:///{tmp_path}/stock.db")
+    ours, theirs = Reservations(database), Reservations(other)
+    verdicts: set[Verdict] = set()
+
+    def deduct(order_id: int) -> None:
+        verdicts.add(_deduct(ours, order_id, g1=1).verdict)
+
+    for order_id in range(1, 41):
+        _at_once(partial(deduct, order_id), partial(theirs.release, {order_id: TX}))
+        assert ours.get(order_id).state is RELEASED
+        assert available() == (5, 5)
+    assert verdicts <= {Verdict.DEDUCTED, Verdict.RELEASED}
+    other.close()
+
+
+def test_conservation_is_enforced_by_the_database(database: Database) -> None:
+    """Total is what is available and what live reservations hold, in one read."""
+    reservations, levels = Reservations(database), Levels(database)
+    for order_id in (7, 8, 9):
+        _deduct(reservations, order_id, g1=1)
+    reservations.release({8: TX})
+    lines, headers = model.reservation_lines.c, model.reservations.c
+    live = select(func.sum(lines.quantity)).join(model.reservations, headers.order_id == lines.order_id)
+    with database.read() as connection:
+        held = connection.scalar(live.where((headers.state == DEDUCTED) & (lines.goods_id == 1)))
+    assert levels.get(1) == Level(1, 5, 5 - held)
