@@ -27,11 +27,17 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(min_length=32)
     database_url: str
     broker_url: str = ""
+    redis_url: str = Field(default="", description="shares prices and rate limits among instances; empty: each its own")
     order_url: str = "http://127.0.0.1:8001"
     stock_url: str = "http://127.0.0.1:8002"
     goods_url: str = "http://127.0.0.1:8003"
     peer_timeout: float = Field(default=2.0, gt=0, description="for one call to another service, retries included")
     goods_cache: float = Field(default=0.5, ge=0, description="how long a price may be reused")
+
+    stock_strategy: Literal["conditional", "pessimistic", "optimistic", "redis-lock", "naive"] = Field(
+        default="conditional",
+        description="how stock is taken, see docs/decisions/0013; naive oversells: never in production",
+    )
 
     pay_timeout: float = Field(default=900.0, gt=0)
     transaction_deadline: float = Field(
@@ -49,6 +55,11 @@ class Settings(BaseSettings):
     retry_longest: float = Field(default=600.0, gt=0)
     max_deliveries: int = Field(default=16, ge=1)
     message_retention: float = Field(default=72 * 3600.0, gt=0)
+
+    @property
+    def pool_size(self) -> int:
+        """Database connections: one a request thread, and some for consumers, the checker, sweeps and leases."""
+        return self.threads + 8
 
     @property
     def broker_options(self) -> BrokerOptions:

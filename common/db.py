@@ -2,10 +2,11 @@
 
 SQLite runs in WAL mode with synchronous=FULL, so that a commit is on disk before it is acknowledged
 (https://www.sqlite.org/pragma.html#pragma_synchronous). Its writers queue on a lock of this process instead of
-polling SQLite's own; other processes are waited for by busy_timeout.
+polling SQLite's own; other processes are waited for by busy_timeout. For MySQL and MariaDB see `common.mysql`.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -14,14 +15,15 @@ from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy import exc as sa
 from sqlalchemy.engine import make_url
 
+from common import mysql
 from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, OrdersError
 
 T = TypeVar("T")
 
 _LOCK_WAIT = 5.0  # seconds a writer waits for its turn
 _ATTEMPTS = 4  # of a transaction that lost a lock or its connection before COMMIT
-_RETRYABLE_MYSQL = frozenset({1205, 1213, 2006, 2013})  # lock wait timeout, deadlock, gone away, lost connection
-_FAILED_CHECK_MYSQL = frozenset({3819, 4025})  # MySQL's, MariaDB's (an OperationalError there)
+_ATTEMPTS_WITHIN = 5.0  # seconds; none is begun later
+_SQLITE_CONNECTIONS = 8  # its writers take turns, and each connection has a cache of its own
 _SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
 
 
@@ -32,29 +34,39 @@ class _Retryable(DatabaseUnavailable):
 class Database:
     """One service's database."""
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
-        """Connect lazily to `url` (SQLAlchemy's form) with at most `pool_size` connections."""
+    def __init__(self, url: str, *, pool_size: int = 8, statement_timeout: float = 5.0) -> None:
+        """Connect lazily to `url` (SQLAlchemy's form) with at most `pool_size` connections.
+
+        A statement that a server does not answer within `statement_timeout` seconds counts as a lost connection.
+        """
         self._sqlite = make_url(url).get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _LOCK_WAIT}
+        options: dict[str, Any] = {"max_overflow": 0, "pool_timeout": _LOCK_WAIT, "pool_use_lifo": True}
         if self._sqlite:
             options |= {
-                "pool_use_lifo": True,
+                "pool_size": min(pool_size, _SQLITE_CONNECTIONS),
                 "connect_args": {"timeout": _LOCK_WAIT, "check_same_thread": False},
             }
         else:
-            options |= {"isolation_level": "READ COMMITTED", "pool_recycle": 1800}
+            options |= {"pool_size": pool_size, **mysql.engine_options(statement_timeout)}
         self.engine: Engine = create_engine(url, **options)
         self._turn: AbstractContextManager[Any] = nullcontext()
         if self._sqlite:
             self._turn = _Turn()
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            mysql.watch(self.engine)
         self._writer = self.engine.execution_options(writes=True)
+        snapshot = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}  # SQLite's reads are snapshots
+        self._snapshot = self.engine.execution_options(**snapshot)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a read-only transaction. Raise `DatabaseUnavailable`."""
-        with _translated(), self.engine.connect() as connection:
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """Open a read-only transaction. Raise `DatabaseUnavailable`.
+
+        With `snapshot`, all its statements see the database as it is at the first; without, perhaps each as it is.
+        """
+        with _translated(), (self._snapshot if snapshot else self.engine).connect() as connection:
             yield connection
 
     def transact(self, work: Callable[[Connection], T]) -> T:
@@ -63,11 +75,12 @@ class Database:
         Raise `DuplicateRow`, `BelowZero`, `DatabaseUnavailable` (nothing happened), `CommitOutcomeUnknown` (the
         connection was lost in COMMIT) or whatever `work` raises (rolled back).
         """
+        last_start = time.monotonic() + _ATTEMPTS_WITHIN
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._transact_once(work)
             except _Retryable:
-                if attempt == _ATTEMPTS:
+                if attempt == _ATTEMPTS or time.monotonic() > last_start:
                     raise
         raise AssertionError("unreachable")
 
@@ -83,6 +96,9 @@ class Database:
             return result
 
     def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
+        if not self._sqlite and not mysql.may_commit(connection):
+            connection.invalidate()
+            raise _Retryable  # COMMIT was never sent
         try:
             transaction.commit()
         except sa.DBAPIError as error:
@@ -144,8 +160,8 @@ def _translate(error: sa.SQLAlchemyError) -> OrdersError:
 
 def _translate_driver(error: sa.DBAPIError) -> OrdersError:
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    if code in _FAILED_CHECK_MYSQL or "CHECK constraint" in str(error.orig):
+    if code in mysql.FAILED_CHECK or "CHECK constraint" in str(error.orig):
         return BelowZero()
     if isinstance(error, sa.IntegrityError):
         return DuplicateRow()
-    return _Retryable() if code in _RETRYABLE_MYSQL else DatabaseUnavailable()
+    return _Retryable() if code in mysql.REPEATABLE or error.connection_invalidated else DatabaseUnavailable()

@@ -1,5 +1,8 @@
 """Brings a service's database to the schema it needs: Alembic, with the scripts in the package `sql`."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -7,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import exc, text
+from sqlalchemy import Connection, exc, text
 
 from common.db import Database
 from common.errors import DatabaseUnavailable
@@ -18,6 +21,8 @@ _DDL = text(
     "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version' "
     "ORDER BY tbl_name, type DESC, name"
 )
+_WITHIN = 3600.0  # seconds for one statement: changing a large table takes its time
+_LOCK_WAIT = 600  # seconds for another process's migration
 
 
 def upgrade(service: str, url: str) -> None:
@@ -25,16 +30,31 @@ def upgrade(service: str, url: str) -> None:
 
     Several processes may do it at once. Raise `DatabaseUnavailable`.
     """
-    database = Database(url)
+    database = Database(url, statement_timeout=_WITHIN)
     try:
         with as_file(files("sql")) as folder, database.engine.execution_options(writes=True).connect() as connection:
             config = _config(folder, service)
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _alone(connection):
+                command.upgrade(config, "head")
     except exc.DBAPIError as error:
         raise DatabaseUnavailable(f"The {service} database could not be migrated: {error.orig}") from error
     finally:
         database.close()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Keep other processes out: SQLite's write lock does, MySQL's DDL commits by itself and so needs another."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    name = text("SELECT GET_LOCK(CONCAT(DATABASE(), '.migration'), :wait)")
+    got = connection.scalar(name, {"wait": _LOCK_WAIT})
+    connection.rollback()  # Alembic begins its own
+    if got != 1:
+        raise DatabaseUnavailable("Another process is migrating this database and does not finish; try again.")
+    yield  # the lock ends with the session, which is not used for anything else
 
 
 def current(url: str) -> str | None:
@@ -62,12 +82,28 @@ def _config(folder: Path, service: str) -> Config:
 
 
 def schema_sql(url: str) -> str:
-    """Return the schema of a SQLite database as SQL, tables and indexes in alphabetical order."""
+    """Return the schema of a database as SQL, tables (and SQLite's indexes) in alphabetical order."""
     database = Database(url)
     try:
         with database.read() as connection:
-            statements = [statement.strip() for statement in connection.execute(_DDL).scalars()]
+            return _sqlite_schema(connection) if connection.dialect.name == "sqlite" else _mysql_schema(connection)
     finally:
         database.close()
-    lines = (line.rstrip().replace("\t", "    ") for line in ";\n\n".join(statements).splitlines())
-    return "\n".join(lines) + ";\n"
+
+
+def _sqlite_schema(connection: Connection) -> str:
+    statements = ";\n\n".join(statement.strip() for statement in connection.execute(_DDL).scalars())
+    lines = "\n".join(line.rstrip().replace("\t", "    ") for line in statements.splitlines())
+    added = re.sub(r", (?=[a-z_]+ [A-Z]+ )", ",\n    ", lines)  # where SQLite puts a column that came later
+    return added + ";\n"
+
+
+def _mysql_schema(connection: Connection) -> str:
+    """Return what SHOW CREATE TABLE says, without what differs between servers: widths, quotes, counters."""
+    tables = sorted(set(connection.execute(text("SHOW TABLES")).scalars()) - {"alembic_version"})
+    statements = []
+    for table in tables:
+        told = connection.execute(text(f"SHOW CREATE TABLE `{table}`")).one()[1]
+        told = re.sub(r"\b(bigint|int)\(\d+\)", r"\1", told).replace("`", "").replace("\n  ", "\n    ")
+        statements.append(re.sub(r" AUTO_INCREMENT=\d+", "", told))
+    return ";\n\n".join(statements) + ";\n"

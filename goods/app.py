@@ -13,7 +13,7 @@ from goods.service import Catalogue, Rooms
 
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, pool_size=settings.pool_size)
     ids = LeasedIds(database, "goods")
     api = Api(
         "goods",

@@ -9,9 +9,24 @@ from goods import service
 
 Name = Annotated[Line, Field(min_length=1, max_length=128)]
 Brief = Annotated[Text, Field(max_length=1024)]
+
+
+def _ipv6() -> str:
+    """Return a pattern of IPv6 addresses (RFC 4291): readers of a URL choke on brackets with anything else in them."""
+    group = "[0-9A-Fa-f]{1,4}"
+    halves = [
+        (":".join([group] * left), f"(?:{group}(?::{group}){{0,{6 - left}}})?" if left < 7 else "")  # noqa: PLR2004
+        for left in range(8)
+    ]
+    return f"(?:{':'.join([group] * 8)}|{'|'.join(f'{left}::{right}' for left, right in halves)})"
+
+
+_IPV6 = _ipv6()
 ImageUrl = Annotated[
     str,
-    StringConstraints(max_length=2048, pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(?:[/?#][!-~]*)?$"),
+    StringConstraints(
+        max_length=2048, pattern=rf"^https?://(?:[A-Za-z0-9._-]+|\[{_IPV6}\])(?::[0-9]{{1,5}})?(?:[/?#][!-~]*)?$"
+    ),
     Field(description="http or https; anything else in it percent-encoded, its host in ASCII"),
 ]
 Images = Annotated[tuple[ImageUrl, ...], Field(max_length=10)]

@@ -3,15 +3,18 @@
 import time
 
 from common.auth import Verifier, issue
+from common.cache import SharedCache
 from common.config import Settings
 from common.db import Database
-from common.events import TIMEOUT_TOPIC
+from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.ids import LeasedIds
+from common.limits import SharedLimiter
 from common.mq.factory import open_broker
 from common.mq.port import Broker
 from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
+from common.redis_client import RedisClient
 from common.telemetry import Metrics
 from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
@@ -41,7 +44,8 @@ def build(settings: Settings) -> Service:
     outcomes = metrics.counter("placed", "Orders that somebody tried to place, by outcome", "outcome")
     handled = metrics.counter("timeouts", "Timeout messages by what became of them", "result")
 
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, pool_size=settings.pool_size)
+    redis = RedisClient(settings.redis_url) if settings.redis_url else None
     records = Records(transaction_records)
     checker = Checker(
         database,
@@ -52,14 +56,15 @@ def build(settings: Settings) -> Service:
     )
     ids = LeasedIds(database, "order")
     broker = open_broker(settings.broker_url, settings.broker_options)
-    producer = broker.producer(_GROUP, checker)
+    producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
     token = _ServiceToken(settings.jwt_secret.get_secret_value())
     peers = {
         name: Peer(name, url, token, timeout=settings.peer_timeout, connections=settings.threads)
         for name, url in (("stock", settings.stock_url), ("goods", settings.goods_url))
     }
     stock = StockClient(peers["stock"])
-    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache)
+    shared = SharedCache(redis, "goods-1", max_age=settings.goods_cache) if redis else None
+    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, shared=shared)
 
     coordinator = Coordinator(
         producer, database, records, ids, lambda step, seconds: steps.labels(step).observe(seconds)
@@ -94,6 +99,7 @@ def build(settings: Settings) -> Service:
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=metrics,
         checks={"database": database.ping, "broker": broker.ping} | {name: peer.ready for name, peer in peers.items()},
+        limiter=SharedLimiter(redis) if redis else None,
     )
     rest.install(api, use_cases, rate_limit=settings.rate_limit, count=lambda outcome: outcomes.labels(outcome).inc())
     metrics.observe_all("Messages that need attention", lambda: _message_gauges(broker))
@@ -105,7 +111,10 @@ def build(settings: Settings) -> Service:
     return Service(
         api,
         start=[ids.start, subscribe, sweeping.start],
-        stop=[sweeping.close, broker.close, ids.close, *(peer.close for peer in peers.values()), database.close],
+        stop=[
+            *(sweeping.close, broker.close, ids.close, *(peer.close for peer in peers.values()), database.close),
+            *([redis.close] if redis else []),
+        ],
     )
 
 

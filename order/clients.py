@@ -3,9 +3,12 @@
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import orjson
+
+from common.cache import SharedCache
 from common.errors import NotFound, PeerUnavailable
 from common.peer import Peer
 
@@ -29,9 +32,10 @@ class Goods:
 class GoodsClient:
     """Prices, reused for at most `max_age` seconds; one look-up at a time fetches all that are wanted and stale."""
 
-    def __init__(self, peer: Peer, *, max_age: float) -> None:
-        """Take the goods service, and for how long an answer may be reused, in seconds."""
+    def __init__(self, peer: Peer, *, max_age: float, shared: SharedCache | None = None) -> None:
+        """Take the goods service, for how long an answer may be reused (s), and what other instances know."""
         self._peer = peer
+        self._shared = shared
         self._max_age = max_age
         self._known: dict[int, tuple[float, Goods | None]] = {}
         self._fetching = threading.Lock()
@@ -57,6 +61,22 @@ class GoodsClient:
         return found
 
     def _fetch(self, goods_ids: Collection[int]) -> dict[int, Goods | None]:
+        fetched = self._look_up(goods_ids) if self._shared is None else self._share(self._shared, goods_ids)
+        others = [item for item in self._known.items() if item[0] not in fetched]
+        known = [*fetched.items(), *others][: max(_REFRESHED_TOGETHER, len(fetched))]
+        self._known = {i: (at, goods) for i, (at, goods) in known if goods is not None or i in goods_ids}
+        return {goods_id: fetched[goods_id][1] for goods_id in goods_ids}
+
+    def _share(self, shared: SharedCache, goods_ids: Collection[int]) -> dict[int, tuple[float, Goods | None]]:
+        def look_up(keys: Collection[str]) -> dict[str, bytes]:
+            return {str(i): _to_bytes(goods) for i, (_, goods) in self._look_up([int(key) for key in keys]).items()}
+
+        found = shared.get([str(goods_id) for goods_id in goods_ids], look_up)
+        now = time.monotonic()
+        return {int(key): (now - age, _from_bytes(value)) for key, (value, age) in found.items()}
+
+    def _look_up(self, goods_ids: Collection[int]) -> dict[int, tuple[float, Goods | None]]:
+        """Ask the goods service for these, and for what else was asked for lately."""
         wanted = list(dict.fromkeys([*goods_ids, *self._known]))[: max(_REFRESHED_TOGETHER, len(goods_ids))]
         asked_at = time.monotonic()  # before the call: a price is as old as the question
         status, answer = self._peer.call("POST", "/goods/lookup", {"goods_ids": [str(i) for i in wanted]})
@@ -64,8 +84,16 @@ class GoodsClient:
             raise PeerUnavailable("The goods service refused a look-up; nothing was changed, try again.")
         fetched: dict[int, Goods | None] = dict.fromkeys(wanted)
         fetched |= {int(item["goods_id"]): _goods(item) for item in answer["items"]}
-        self._known = {i: (asked_at, goods) for i, goods in fetched.items() if goods is not None or i in goods_ids}
-        return {goods_id: fetched[goods_id] for goods_id in goods_ids}
+        return {goods_id: (asked_at, goods) for goods_id, goods in fetched.items()}
+
+
+def _to_bytes(goods: Goods | None) -> bytes:
+    return orjson.dumps(None if goods is None else asdict(goods))
+
+
+def _from_bytes(value: bytes) -> Goods | None:
+    members = orjson.loads(value)
+    return None if members is None else Goods(**members)
 
 
 def _goods(item: Mapping[str, Any]) -> Goods:

@@ -6,22 +6,26 @@ from common.db import Database
 from common.events import ROLLBACK_TOPIC
 from common.mq.factory import open_broker
 from common.process import Service
+from common.redis_client import RedisClient
 from common.telemetry import Metrics
 from common.web import Api
 from stock import api as rest
 from stock.consumer import RollbackConsumer
 from stock.service.levels import Levels
 from stock.service.reservations import Reservations
+from stock.service.strategies.factory import make_strategy
 
 _GROUP = "stock"
 
 
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
-    database = Database(settings.database_url)
+    redis = RedisClient(settings.redis_url) if settings.redis_url else None
+    strategy = make_strategy(settings.stock_strategy, redis, production=settings.environment == "production")
+    database = Database(settings.database_url, pool_size=settings.pool_size)
     broker = open_broker(settings.broker_url, settings.broker_options)
     metrics = Metrics("stock")
-    reservations = Reservations(database)
+    reservations = Reservations(database, strategy)
     handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
     consumer = RollbackConsumer(reservations, lambda result, number: handled.labels(result).inc(number))
     api = Api(
@@ -31,7 +35,8 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=metrics,
-        checks={"database": database.ping, "broker": broker.ping},
+        checks={"database": database.ping, "broker": broker.ping}
+        | ({"redis": redis.ping} if redis and settings.stock_strategy == "redis-lock" else {}),
     )
     rest.install(api, Levels(database), reservations)
 
@@ -41,5 +46,5 @@ def build(settings: Settings) -> Service:
     return Service(
         api,
         start=[database.ping, subscribe],
-        stop=[broker.close, database.close],
+        stop=[broker.close, database.close, *([redis.close] if redis else [])],
     )

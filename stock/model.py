@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     false,
+    text,
 )
 
 from common.errors import Conflict
@@ -49,6 +50,7 @@ stock = Table(
     Column("goods_id", SNOWFLAKE, primary_key=True, autoincrement=False),
     Column("total", BigInteger, nullable=False),
     Column("available", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),  # see stock.service.strategies
     CheckConstraint("available <= total", name="stock_available_within_total"),
     CheckConstraint("available >= 0", name="stock_available_not_negative"),
 )

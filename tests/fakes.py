@@ -32,6 +32,7 @@ from stock import model as stock_model
 from stock.consumer import RollbackConsumer
 from stock.service.levels import Levels
 from stock.service.reservations import Reservations, Wanted
+from tests.databases import database_url
 from tests.support import eventually
 
 T = TypeVar("T")
@@ -52,9 +53,14 @@ def _empty(metadata: MetaData) -> bytes:
 
 
 def open_database(path: Path, metadata: MetaData) -> Database:
-    """Open a new SQLite database with these tables: copied, which is faster than making them each time."""
-    path.write_bytes(_empty(metadata))
-    return Database(f"sqlite:///{path}")
+    """Open a new database with these tables; SQLite's are copied, which is faster than making them each time."""
+    url = database_url(path.parent, path.stem)
+    if url.startswith("sqlite"):
+        path.write_bytes(_empty(metadata))
+        return Database(url)
+    database = Database(url)
+    metadata.create_all(database.engine)
+    return database
 
 
 class Ids:

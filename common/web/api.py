@@ -1,24 +1,22 @@
 """Declares routes: guards, parses, calls the view, answers."""
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import Flask, Response, g, request
-from limits import parse as parse_limit
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from pydantic import BaseModel
 
 from common.auth import Verifier
 from common.errors import Forbidden, OrdersError
+from common.limits import Limiter, ProcessLimiter
 from common.schema import Query
 from common.telemetry import Metrics
 from common.web import docs, observe, problems, system
 from common.web.problems import OverLimit, ProblemWith
-from common.web.requests import read_body, read_idempotency_key, read_query
+from common.web.requests import drain, read_body, read_idempotency_key, read_query
 from common.web.routes import IdConverter, Reply, Route, View
+
+_DRAINED = 64  # times the largest body that is taken
 
 
 class NoQuery(Query):
@@ -39,13 +37,14 @@ class Api:
         verifier: Verifier,
         metrics: Metrics,
         checks: Mapping[str, Callable[[], None]],
+        limiter: Limiter | None = None,
     ) -> None:
         """Make it with health, readiness, metrics, OpenAPI and docs; `checks` raise `OrdersError` if not ready."""
         self.service, self.title, self.description, self.version = service, title, description, version
         self.routes: list[Route] = []
         self._max_body = max_body
         self._verifier = verifier
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._limiter = limiter or ProcessLimiter()
         self.app = Flask(service, static_folder=None, template_folder=None)
         self.app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
         self.app.url_map.merge_slashes = False  # would answer with a redirect
@@ -54,6 +53,7 @@ class Api:
         problems.install(self.app)
         system.install(self.app, metrics, checks, self._authorise)
         docs.install(self.app, self)
+        self.app.after_request(self._finish_body)
 
     def get(
         self,
@@ -155,16 +155,25 @@ class Api:
         if scopes and g.identity.scopes.isdisjoint(scopes):
             raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")
 
+    def _finish_body(self, response: Response) -> Response:
+        """Keep the connection usable where an answer came before the request was read, or say that it is not.
+
+        Bodies of nobody in particular are not waited for: they could hold up a thread as long as they like.
+        """
+        has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
+        if has_body and not ("identity" in g and drain(request, _DRAINED * self._max_body)):
+            response.headers["Connection"] = "close"
+        return response
+
     def _limit(self, route: Route) -> Callable[[], None]:
         if not route.rate_limit:
             return lambda: None
-        limit = parse_limit(route.rate_limit)
-        name = f"{route.method} {route.path}"
+        limit, name = route.rate_limit, f"{route.method} {route.path}"
 
         def check() -> None:
-            if not self._limiter.hit(limit, name, g.identity.user_id):
-                reset_at, _ = self._limiter.get_window_stats(limit, name, g.identity.user_id)
-                raise OverLimit(max(1, math.ceil(reset_at - time.time())))
+            wait = self._limiter.hit(limit, name, g.identity.user_id)
+            if wait:
+                raise OverLimit(wait)
 
         return check
 

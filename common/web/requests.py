@@ -18,6 +18,7 @@ MAX_DEPTH = 32
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _MAX_QUERY_FIELDS = 32
+_DRAINED_AT_ONCE = 64 * 1024
 
 
 def read_body(request: Request, model: type[M], max_body: int) -> M:
@@ -51,6 +52,22 @@ def _read(request: Request, max_body: int) -> bytes:
     if size < (request.content_length or 0):  # granian ends the stream of a client that went away
         raise Malformed("The body ended early.")
     return b"".join(parts)
+
+
+def drain(request: Request, limit: int) -> bool:
+    """Read what is left of a body, up to `limit` bytes; tell whether that was all of it.
+
+    A server that answers before it read the request has to close the connection, which a client that keeps its
+    connections finds out with its next request; closing it on what still arrives may even lose the answer.
+    """
+    if (request.content_length or 0) > limit or "Expect" in request.headers:  # whoever asks first, sends nothing more
+        return False
+    try:
+        while limit > 0 and (part := request.stream.read(min(limit, _DRAINED_AT_ONCE))):
+            limit -= len(part)
+    except (ClientDisconnected, OSError):
+        return False
+    return limit > 0
 
 
 def _check_json(raw: bytes) -> None:

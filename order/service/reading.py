@@ -107,7 +107,11 @@ def expiries(connection: Connection, order_ids: Collection[int]) -> dict[int, in
 
 def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:
     lines: dict[int, list[Line]] = {row.order_id: [] for row in rows}
-    query = select(order_lines).where(order_lines.c.order_id.in_(lines)).order_by(order_lines.c.position)
+    query = (
+        select(order_lines)
+        .where(order_lines.c.order_id.in_(lines))
+        .order_by(order_lines.c.order_id, order_lines.c.position)
+    )
     for line in connection.execute(query) if lines else ():
         lines[line.order_id].append(
             Line(

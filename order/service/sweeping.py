@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import false, select, update
 
 from common import failpoints
 from common.clock import now_ms
@@ -129,7 +129,7 @@ class Sweep:
 
     def _confirm_releases(self, before: int, findings: Findings) -> None:
         columns = orders.c
-        unconfirmed = (columns.status == Status.CLOSED.value) & columns.release_confirmed.is_(False)
+        unconfirmed = (columns.status == Status.CLOSED.value) & (columns.release_confirmed == false())
         query = (
             select(columns.order_id, columns.tx_id)
             .where(unconfirmed & (columns.closed_at <= before))

@@ -23,6 +23,7 @@ CREATE TABLE stock (
     goods_id INTEGER NOT NULL,
     total BIGINT NOT NULL,
     available BIGINT NOT NULL,
+    version BIGINT DEFAULT 0 NOT NULL,
     PRIMARY KEY (goods_id),
     CONSTRAINT stock_available_within_total CHECK (available <= total),
     CONSTRAINT stock_available_not_negative CHECK (available >= 0)

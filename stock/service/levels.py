@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Update, insert, select, update
 
 from common.db import Database
 from common.errors import DuplicateRow, Invalid
@@ -38,13 +38,16 @@ class Levels:
         reserved = stock.c.total - stock.c.available
 
         def work(connection: Connection) -> Level:
-            changed = connection.execute(
+            change = (
                 update(stock)
                 .where((stock.c.goods_id == goods_id) & (reserved <= total))
-                .ordered_values((stock.c.available, total - reserved), (stock.c.total, total))  # MySQL: left to right
+                .ordered_values(  # MySQL computes from left to right
+                    (stock.c.available, total - reserved),
+                    (stock.c.total, total),
+                    (stock.c.version, stock.c.version + 1),
+                )
             )
-            if changed.rowcount == 0:
-                self._insert(connection, goods_id, total, otherwise=BelowReserved())
+            _change_or_insert(connection, change, goods_id, total, otherwise=BelowReserved())
             return _read(connection, goods_id)
 
         return self._transact(work)
@@ -53,14 +56,13 @@ class Levels:
         """Add pieces. Raise `Invalid` where there would be more than `MOST`."""
 
         def work(connection: Connection) -> Level:
-            changed = connection.execute(
+            change = (
                 update(stock)
                 .where((stock.c.goods_id == goods_id) & (stock.c.total + quantity <= MOST))
                 .values(available=stock.c.available + quantity, total=stock.c.total + quantity)
             )
-            if changed.rowcount == 0:
-                too_many = [{"pointer": "/quantity", "message": f"there would be more than {MOST} pieces"}]
-                self._insert(connection, goods_id, quantity, otherwise=Invalid(errors=too_many))
+            too_many = [{"pointer": "/quantity", "message": f"there would be more than {MOST} pieces"}]
+            _change_or_insert(connection, change, goods_id, quantity, otherwise=Invalid(errors=too_many))
             return _read(connection, goods_id)
 
         return self._transact(work)
@@ -71,10 +73,17 @@ class Levels:
         except DuplicateRow:  # somebody inserted the goods first: now there is a row to update
             return self._database.transact(work)
 
-    def _insert(self, connection: Connection, goods_id: int, total: int, *, otherwise: Exception) -> None:
-        if connection.execute(select(stock.c.goods_id).where(stock.c.goods_id == goods_id)).first():
-            raise otherwise
-        connection.execute(insert(stock).values(goods_id=goods_id, total=total, available=total))
+
+def _change_or_insert(
+    connection: Connection, change: Update, goods_id: int, pieces: int, *, otherwise: Exception
+) -> None:
+    """Change the row that there is, or insert it; raise `otherwise` for one that the change does not fit."""
+    if connection.execute(change).rowcount == 1:
+        return
+    if connection.execute(select(stock.c.goods_id).where(stock.c.goods_id == goods_id)).first() is None:
+        connection.execute(insert(stock).values(goods_id=goods_id, total=pieces, available=pieces))
+    elif connection.execute(change).rowcount == 0:  # not one that was committed between our two looks, either
+        raise otherwise
 
 
 def _read(connection: Connection, goods_id: int) -> Level:

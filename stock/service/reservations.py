@@ -5,11 +5,11 @@ deduction finds the tombstone, a second release finds the first.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from common import failpoints
@@ -17,6 +17,8 @@ from common.clock import now_ms
 from common.db import Database
 from common.errors import NotFound
 from stock.model import ReservationState, Verdict, reservation_lines, reservations, stock
+from stock.service.strategies.in_database import Conditional
+from stock.service.strategies.port import Strategy, Taker
 
 Fate = Literal["stands", "void"]
 
@@ -68,29 +70,23 @@ class _Short(Exception):
 class Reservations:
     """The deduction log of one database."""
 
-    def __init__(self, database: Database) -> None:
-        """Take the stock service's database."""
+    def __init__(self, database: Database, strategy: Strategy | None = None) -> None:
+        """Take the stock service's database, and how pieces are taken (`Conditional` unless told)."""
         self._database = database
+        self._strategy = strategy or Conditional()
 
     def deduct(self, tx_id: int, orders: Sequence[Wanted]) -> list[Decision]:
         """Deduct each order whole or not at all, in one transaction; repeated, answer the same and take nothing.
 
-        Raise `DatabaseUnavailable`, or `CommitOutcomeUnknown`: then it may have been deducted.
+        Raise `Unavailable`, or `CommitOutcomeUnknown`: then it may have been deducted.
         """
         failpoints.hit("stock.deduct_received")
+        goods_ids = {goods_id for order in orders for goods_id in order.lines}
 
-        def work(connection: Connection) -> list[Decision]:
-            known = _states(connection, [order.order_id for order in orders])
-            decisions = [
-                Decision(order.order_id, Verdict(known[order.order_id]))
-                if order.order_id in known
-                else _deduct(connection, tx_id, order)
-                for order in orders
-            ]
-            failpoints.hit("stock.before_commit")
-            return decisions
+        def deduct(taker: Taker) -> list[Decision]:
+            return self._database.transact(lambda connection: _deduct_all(connection, taker, tx_id, orders, goods_ids))
 
-        decisions = self._database.transact(work)
+        decisions = self._strategy.run(goods_ids, deduct)
         failpoints.hit("stock.deducted")
         return decisions
 
@@ -126,7 +122,9 @@ class Reservations:
         columns = reservations.c
         query = (
             select(columns.order_id, columns.tx_id, columns.created_at)
-            .where(columns.verified.is_(False) & (columns.state == ReservationState.DEDUCTED))
+            .where(
+                (columns.verified == false()) & (columns.state == ReservationState.DEDUCTED)
+            )  # IS has no index on MySQL
             .where((columns.order_id > after) & (columns.created_at <= older_than))
             .order_by(columns.order_id)
             .limit(limit)
@@ -164,11 +162,26 @@ def _lines(connection: Connection, order_ids: Sequence[int]) -> Sequence[tuple[i
     return connection.execute(query).all()
 
 
-def _deduct(connection: Connection, tx_id: int, order: Wanted) -> Decision:
+def _deduct_all(
+    connection: Connection, taker: Taker, tx_id: int, orders: Sequence[Wanted], goods_ids: Collection[int]
+) -> list[Decision]:
+    known = _states(connection, [order.order_id for order in orders])
+    taker.begin(connection, goods_ids, len(orders))
+    decisions = [
+        Decision(order.order_id, Verdict(known[order.order_id]))
+        if order.order_id in known
+        else _deduct(connection, taker, tx_id, order)
+        for order in orders
+    ]
+    failpoints.hit("stock.before_commit")
+    return decisions
+
+
+def _deduct(connection: Connection, taker: Taker, tx_id: int, order: Wanted) -> Decision:
     try:
         with connection.begin_nested():
             _insert_header(connection, order.order_id, tx_id, ReservationState.DEDUCTED)
-            _take(connection, order)
+            _take(connection, taker, order)
     except _Short as short:
         return Decision(order.order_id, Verdict.INSUFFICIENT, short.goods_ids)
     except IntegrityError:  # the same order, or its release, came in between: what it left is the answer
@@ -176,21 +189,17 @@ def _deduct(connection: Connection, tx_id: int, order: Wanted) -> Decision:
     return Decision(order.order_id, Verdict.DEDUCTED)
 
 
-def _take(connection: Connection, order: Wanted) -> None:
-    wanted = sorted(order.lines.items())  # one order of locking for everybody
-    short = [goods_id for goods_id, quantity in wanted if not _take_one(connection, goods_id, quantity)]
+def _take(connection: Connection, taker: Taker, order: Wanted) -> None:
+    short = taker.take(connection, order.lines)
     if short:
         raise _Short(short)
     connection.execute(
         insert(reservation_lines),
-        [{"order_id": order.order_id, "goods_id": goods_id, "quantity": quantity} for goods_id, quantity in wanted],
+        [
+            {"order_id": order.order_id, "goods_id": goods_id, "quantity": quantity}
+            for goods_id, quantity in sorted(order.lines.items())
+        ],
     )
-
-
-def _take_one(connection: Connection, goods_id: int, quantity: int) -> bool:
-    enough = (stock.c.goods_id == goods_id) & (stock.c.available >= quantity)
-    changed = connection.execute(update(stock).where(enough).values(available=stock.c.available - quantity))
-    return changed.rowcount == 1
 
 
 def _insert_header(connection: Connection, order_id: int, tx_id: int, state: ReservationState) -> None:
@@ -223,11 +232,18 @@ def _release_header(connection: Connection, order_id: int, tx_id: int) -> bool:
     release = update(reservations).where(live).values(state=ReservationState.RELEASED.value, released_at=now_ms())
     if connection.execute(release).rowcount == 1:
         return True
-    if _states(connection, [order_id]):
-        return False  # released before
+    state = _states(connection, [order_id]).get(order_id)
+    if state is None and _leave_tombstone(connection, order_id, tx_id):
+        return False
+    if state is ReservationState.RELEASED:
+        return False
+    return connection.execute(release).rowcount == 1  # a deduction was committed since we looked first
+
+
+def _leave_tombstone(connection: Connection, order_id: int, tx_id: int) -> bool:
     try:
         with connection.begin_nested():
-            _insert_header(connection, order_id, tx_id, ReservationState.RELEASED)  # the tombstone
-    except IntegrityError:  # a deduction came in between
-        return connection.execute(release).rowcount == 1
-    return False
+            _insert_header(connection, order_id, tx_id, ReservationState.RELEASED)
+    except IntegrityError:  # a deduction, or another's tombstone, came in between
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from stock import model
 from stock.model import BelowReserved, ReservationState, Verdict
 from stock.service.levels import Levels
 from stock.service.reservations import Reservations, Wanted
+from tests.databases import database_url
 
 GOODS = (1, 2, 3)
 TX = 100
@@ -125,7 +127,7 @@ class Stock(RuleBasedStateMachine):
 def test_reservations() -> None:
     """After every step, in any order of steps: each level and each reservation is what the model says."""
     with tempfile.TemporaryDirectory() as directory:
-        database = Database(f"sqlite:///{directory}/stock.db")
+        database = Database(database_url(Path(directory), "stock"))
         model.metadata.create_all(database.engine)
         steps = settings(
             max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)

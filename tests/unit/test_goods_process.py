@@ -21,7 +21,7 @@ from tests.support import eventually
 
 SECRET = "s" * 32
 TEA = {"name": "Tea", "unit_price": 990, "currency": "CNY"}
-HEADERS = {"Authorization": f"Bearer {issue(SECRET, 'alice', ['admin'], 60)}"}
+HEADERS = {"Authorization": f"Bearer {issue(SECRET, 'alice', ['admin'], 86_400)}"}
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

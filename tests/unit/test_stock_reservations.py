@@ -17,6 +17,7 @@ from stock.model import ReservationState, Verdict
 from stock.service import reservations as reservations_module
 from stock.service.levels import Level, Levels
 from stock.service.reservations import Decision, Reservations, Unverified, Wanted
+from tests.databases import database_url
 from tests.fakes import open_database
 
 DEDUCTED, RELEASED = ReservationState.DEDUCTED, ReservationState.RELEASED
@@ -257,7 +258,7 @@ def test_same_order_at_once(reservations: Reservations, available: Available) ->
 
 def test_deduct_against_release(tmp_path: Path, database: Database, available: Available) -> None:
     """A deduction and the release of the same order at once, from two processes: released in the end, always."""
-    other = Database(f"sqlite:///{tmp_path}/stock.db")
+    other = Database(database_url(tmp_path, "stock"))
     ours, theirs = Reservations(database), Reservations(other)
     verdicts: set[Verdict] = set()
 

@@ -21,7 +21,7 @@ from common.telemetry import Metrics
 from common.web import Api, ProblemWith, Reply, current_identity
 
 SECRET = "s" * 32
-TOKEN = issue(SECRET, "alice", ["orders"], 60)
+TOKEN = issue(SECRET, "alice", ["orders"], 86_400)
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 GOOD = {"goods_id": "12", "quantity": 2}
 

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from sql.options import MYSQL
+
 revision = "order0001"
 down_revision = None
 branch_labels = None
@@ -19,6 +21,7 @@ def upgrade() -> None:
         sa.Column("request_hash", sa.String(length=64), nullable=False),
         sa.Column("order_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "idempotency_key"),
+        **MYSQL,
     )
     op.create_table(
         "orders",
@@ -38,6 +41,7 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("release_confirmed", sa.Boolean(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("order_id"),
+        **MYSQL,
     )
     op.create_index("orders_of_user", "orders", ["user_id", "order_id"], unique=False)
     op.create_index("orders_of_user_by_status", "orders", ["user_id", "status", "order_id"], unique=False)
@@ -49,6 +53,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=9), nullable=False),
         sa.Column("decided_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tx_id"),
+        **MYSQL,
     )
     op.create_index(op.f("ix_transaction_records_decided_at"), "transaction_records", ["decided_at"], unique=False)
     op.create_table(
@@ -57,6 +62,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("worker_id"),
+        **MYSQL,
     )
     op.create_table(
         "order_lines",
@@ -72,6 +78,7 @@ def upgrade() -> None:
         sa.CheckConstraint("quantity > 0", name="order_lines_quantity_positive"),
         sa.ForeignKeyConstraint(["order_id"], ["orders.order_id"]),
         sa.PrimaryKeyConstraint("order_id", "position"),
+        **MYSQL,
     )
 
 

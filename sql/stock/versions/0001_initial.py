@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from sql.options import MYSQL
+
 revision = "stock0001"
 down_revision = None
 branch_labels = None
@@ -21,6 +23,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("released_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("order_id"),
+        **MYSQL,
     )
     op.create_index("reservations_to_verify", "reservations", ["verified", "state", "order_id"], unique=False)
     op.create_table(
@@ -31,6 +34,7 @@ def upgrade() -> None:
         sa.CheckConstraint("available <= total", name="stock_available_within_total"),
         sa.CheckConstraint("available >= 0", name="stock_available_not_negative"),
         sa.PrimaryKeyConstraint("goods_id"),
+        **MYSQL,
     )
     op.create_table(
         "reservation_lines",
@@ -40,6 +44,7 @@ def upgrade() -> None:
         sa.CheckConstraint("quantity > 0", name="reservation_lines_quantity_positive"),
         sa.ForeignKeyConstraint(["order_id"], ["reservations.order_id"]),
         sa.PrimaryKeyConstraint("order_id", "goods_id"),
+        **MYSQL,
     )
 
 

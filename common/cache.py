@@ -1,0 +1,119 @@
+"""Values of a short life, shared by instances through Redis and fetched by one of them at a time.
+
+A value goes from Redis by Redis's own clock, as old as the question that it answers, so clocks of machines don't
+matter. Whoever finds some missing claims them, fetches them and puts them; who comes second waits for what the first
+puts. Without Redis everybody fetches, as if there were no cache.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import redis
+import structlog
+
+from common.redis_client import RedisClient, RedisUnavailable
+
+Fetch = Callable[[Collection[str]], Mapping[str, bytes]]
+
+_POLL: Final = 0.01  # seconds between two looks for what another instance fetches
+
+log = structlog.get_logger()
+
+
+class SharedCache:
+    """Values by key."""
+
+    def __init__(self, client: RedisClient, name: str, *, max_age: float, claim_for: float = 0.3) -> None:
+        """Keep values for `max_age` seconds; somebody who fetches is waited for `claim_for` seconds."""
+        self._client = client
+        self._name = name
+        self._max_age = max_age
+        self._claim_for = claim_for
+
+    def get(self, keys: Collection[str], fetch: Fetch) -> dict[str, tuple[bytes, float]]:
+        """Return the values and their ages (seconds); `fetch` must give those that it is asked for, or may give more.
+
+        Raises what `fetch` raises.
+        """
+        try:
+            found = self._read(keys)
+            claimed = self._claim([key for key in keys if key not in found])
+        except RedisUnavailable:
+            return self._fetch(keys, fetch)
+        if claimed:
+            found |= self._fetch(claimed, fetch)  # before waiting for others, who may wait for ours
+        found |= self._await([key for key in keys if key not in found])
+        undelivered = [key for key in keys if key not in found]
+        return found | (self._fetch(undelivered, fetch) if undelivered else {})
+
+    def _fetch(self, keys: Collection[str], fetch: Fetch) -> dict[str, tuple[bytes, float]]:
+        asked_at = time.monotonic()
+        try:
+            values = fetch(keys)
+            age = time.monotonic() - asked_at
+            self._put(values, age)
+        finally:
+            self._unclaim(keys)
+        return {key: (value, age) for key, value in values.items()}
+
+    def _read(self, keys: Collection[str]) -> dict[str, tuple[bytes, float]]:
+        def read(client: redis.Redis) -> list[tuple[bytes | None, int]]:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.get(self._value(key))
+                pipeline.pttl(self._value(key))
+            answers = pipeline.execute()
+            return list(zip(answers[::2], answers[1::2], strict=True))
+
+        answers = self._client.call(read) if keys else []
+        return {
+            key: (value, self._max_age - left / 1000)
+            for key, (value, left) in zip(keys, answers, strict=True)
+            if value is not None and left > 0
+        }
+
+    def _claim(self, keys: Collection[str]) -> list[str]:
+        def claim(client: redis.Redis) -> list[object]:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.set(self._claimed(key), b"1", nx=True, px=int(self._claim_for * 1000))
+            return list(pipeline.execute())
+
+        return [key for key, got in zip(keys, self._client.call(claim), strict=True) if got] if keys else []
+
+    def _await(self, keys: Collection[str]) -> dict[str, tuple[bytes, float]]:
+        give_up_at = time.monotonic() + self._claim_for
+        found: dict[str, tuple[bytes, float]] = {}
+        while len(found) < len(keys) and time.monotonic() < give_up_at:
+            time.sleep(_POLL)
+            try:
+                found = self._read(keys)
+            except RedisUnavailable:
+                break
+        return found
+
+    def _put(self, values: Mapping[str, bytes], age: float) -> None:
+        left = int((self._max_age - age) * 1000)
+        if left > 0:
+            self._do(lambda pipeline: [pipeline.set(self._value(k), v, px=left) for k, v in values.items()])
+
+    def _unclaim(self, keys: Collection[str]) -> None:
+        self._do(lambda pipeline: pipeline.delete(*map(self._claimed, keys)))
+
+    def _do(self, fill: Callable[[redis.client.Pipeline], object]) -> None:
+        def run(client: redis.Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            fill(pipeline)
+            pipeline.execute()
+
+        try:
+            self._client.call(run)
+        except RedisUnavailable:
+            log.debug("not shared", cache=self._name)
+
+    def _value(self, key: str) -> str:
+        return f"orders:{self._name}:{key}"
+
+    def _claimed(self, key: str) -> str:
+        return f"orders:{self._name}:{key}:claimed"

@@ -1,0 +1,66 @@
+"""What is special about MySQL and MariaDB, through PyMySQL: how sessions are opened, and when one is dead.
+
+Error numbers: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's, 2000 and up,
+https://dev.mysql.com/doc/mysql-errors/8.0/en/client-error-reference.html
+"""
+
+import select
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event, exc
+
+LOCK_WAIT: Final = 2  # seconds a statement waits for a row lock; whole ones, and less than a caller waits for us
+CONNECT_WITHIN: Final = 2  # seconds
+
+# The transaction is rolled back by then, or its connection is gone: lock wait timeout, deadlock, and 1305, what a
+# savepoint's roll back says when the deadlock took the whole transaction; server shut down, killed, gone, lost.
+REPEATABLE: Final = frozenset({1205, 1213, 1305, 1053, 1927, 2006, 2013, 2055, 4031})
+FAILED_CHECK: Final = frozenset({3819, 4025})  # MySQL's, MariaDB's (an OperationalError there)
+
+
+def engine_options(statement_timeout: float) -> dict[str, Any]:
+    """Return what `create_engine` needs; a statement that takes longer (seconds) counts as a lost connection.
+
+    READ COMMITTED: see docs/decisions/0012. Our transactions end themselves, so the pool has nothing to reset.
+    """
+    session = f"SET innodb_lock_wait_timeout = {LOCK_WAIT}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+    return {
+        "isolation_level": "READ COMMITTED",
+        "pool_recycle": 1800,
+        "pool_reset_on_return": None,
+        "connect_args": {
+            "charset": "utf8mb4",
+            "init_command": session,
+            "connect_timeout": CONNECT_WITHIN,
+            "read_timeout": statement_timeout,
+            "write_timeout": statement_timeout,
+        },
+    }
+
+
+def watch(engine: Engine) -> None:
+    """Have the pool replace connections that the server has ended, without a round trip for each checkout."""
+    event.listen(engine, "checkout", _replace_if_dead)
+
+
+def is_dead(connection: Any) -> bool:
+    """Whether the server has ended this PyMySQL connection, as far as this machine knows; it must be idle.
+
+    An idle connection has nothing to read but the end of the stream, or an error packet that says goodbye.
+    """
+    socket = connection._sock  # noqa: SLF001 - PyMySQL shows it nowhere else
+    if socket is None:
+        return True
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def may_commit(connection: Connection) -> bool:
+    """Whether the session of an open transaction is still there, so that COMMIT could reach it."""
+    return not (connection.invalidated or is_dead(connection.connection.dbapi_connection))
+
+
+def _replace_if_dead(connection: Any, _record: object, _proxy: object) -> None:
+    if is_dead(connection):
+        raise exc.DisconnectionError  # the pool opens another in its place

@@ -1,0 +1,86 @@
+"""Redis as something that may be gone: short timeouts, and after a failure nobody tries for a while."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from common.errors import Unavailable
+
+T = TypeVar("T")
+
+TIMEOUT: Final = 0.25  # seconds, for connecting and for each answer
+BACK_OFF: Final = 1.0  # seconds without a try after a failure
+
+log = structlog.get_logger()
+
+
+class RedisUnavailable(Unavailable):
+    """Redis does not answer; nothing was changed, try again."""
+
+
+class RedisClient:
+    """One Redis, shared by the threads of a process."""
+
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, back_off: float = BACK_OFF) -> None:
+        """Connect lazily to `url`, redis://[:password@]host:port[/database]."""
+        self._back_off = back_off
+        self._redis: redis.Redis = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=timeout,
+            socket_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),  # its pool replaces connections that died while they were kept
+        )
+        self._url = url
+        self._guard = threading.Lock()
+        self._silent_until = 0.0
+        self._down = False
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._url
+
+    @property
+    def pool(self) -> Any:
+        """The connections, for libraries that bring their own commands; call those through `call`."""
+        return self._redis.connection_pool
+
+    def call(self, work: Callable[[redis.Redis], T]) -> T:
+        """Return what `work` got from Redis. Raise `RedisUnavailable`, at once if it failed a moment ago."""
+        if time.monotonic() < self._silent_until:
+            raise RedisUnavailable
+        try:
+            result = work(self._redis)
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+            self._failed(error)
+            raise RedisUnavailable from error
+        if self._down:
+            self._answers_again()
+        return result
+
+    def ping(self) -> None:
+        """Raise `RedisUnavailable` unless Redis answers."""
+        self.call(lambda client: client.ping())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    def _failed(self, error: Exception) -> None:
+        with self._guard:
+            first, self._down = not self._down, True
+            self._silent_until = time.monotonic() + self._back_off
+        if first:
+            log.warning("Redis does not answer; going on without it", reason=repr(error))
+
+    def _answers_again(self) -> None:
+        with self._guard:
+            again, self._down = self._down, False
+        if again:
+            log.info("Redis answers again")

@@ -1,0 +1,97 @@
+"""Strategies that need nothing but the database."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+from sqlalchemy import Connection, select, update
+
+from stock.model import stock
+from stock.service.strategies.port import StockContended, Taker
+
+T = TypeVar("T")
+
+ATTEMPTS = 50  # of one line; each was lost to another order that got through
+
+
+class _InDatabase:
+    """A strategy whose transaction is all there is to it; `_take_one` says how one line is taken."""
+
+    def run(self, _goods_ids: Collection[int], transact: Callable[[Taker], T]) -> T:
+        """Run it."""
+        return transact(self)
+
+    def begin(self, connection: Connection, goods_ids: Collection[int], orders: int) -> None:
+        """Nothing to prepare."""
+
+    def take(self, connection: Connection, lines: Mapping[int, int]) -> list[int]:
+        """Take the lines in the order of their goods: one order of locking for everybody."""
+        return [
+            goods_id
+            for goods_id, quantity in sorted(lines.items())
+            if not self._take_one(connection, goods_id, quantity)
+        ]
+
+    def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
+        raise NotImplementedError
+
+
+class Conditional(_InDatabase):
+    """One guarded UPDATE a line: the database decides and takes in one statement."""
+
+    def begin(self, connection: Connection, goods_ids: Collection[int], orders: int) -> None:
+        """Lock the goods of a batch in one order for everybody: its orders alone would lock them each in its own."""
+        if orders > 1:
+            _lock(connection, goods_ids)
+
+    def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
+        enough = (stock.c.goods_id == goods_id) & (stock.c.available >= quantity)
+        return _lower(connection, enough, quantity)
+
+
+class Pessimistic(_InDatabase):
+    """SELECT … FOR UPDATE of all goods of the batch, in the order of their ids; then what was read holds."""
+
+    def begin(self, connection: Connection, goods_ids: Collection[int], orders: int) -> None:  # noqa: ARG002 - port's
+        """Lock them."""
+        _lock(connection, goods_ids)
+
+    def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
+        available = connection.scalar(select(stock.c.available).where(stock.c.goods_id == goods_id).with_for_update())
+        if available is None or available < quantity:
+            return False
+        return _lower(connection, stock.c.goods_id == goods_id, quantity)
+
+
+class Optimistic(_InDatabase):
+    """Read, decide, then write only if the version is still the one that was read; else look again."""
+
+    def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
+        query = select(stock.c.available, stock.c.version).where(stock.c.goods_id == goods_id)
+        for _ in range(ATTEMPTS):
+            seen = connection.execute(query).one_or_none()
+            if seen is None or seen.available < quantity:
+                return False
+            if _lower(connection, (stock.c.goods_id == goods_id) & (stock.c.version == seen.version), quantity):
+                return True
+        raise StockContended
+
+
+class Naive(_InDatabase):
+    """Read, decide, then write what was computed: what not to do. Two at once take the same piece twice."""
+
+    def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
+        available = connection.scalar(select(stock.c.available).where(stock.c.goods_id == goods_id))
+        if available is None or available < quantity:
+            return False
+        left = {"available": available - quantity, "version": stock.c.version + 1}
+        return connection.execute(update(stock).where(stock.c.goods_id == goods_id).values(left)).rowcount == 1
+
+
+def _lock(connection: Connection, goods_ids: Collection[int]) -> None:
+    query = select(stock.c.goods_id).where(stock.c.goods_id.in_(goods_ids)).order_by(stock.c.goods_id)
+    connection.execute(query.with_for_update()).all()
+
+
+def _lower(connection: Connection, condition: object, quantity: int) -> bool:
+    changes = {"available": stock.c.available - quantity, "version": stock.c.version + 1}
+    return connection.execute(update(stock).where(condition).values(changes)).rowcount == 1  # type: ignore[arg-type]

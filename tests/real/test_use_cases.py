@@ -1,0 +1,31 @@
+"""The tests of the use cases, which run on SQLite elsewhere, on a real server."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("tests", ["stock", "order", "property"])
+def test_use_cases(tests: str) -> None:
+    """Stock, order and transactions keep their promises on MySQL as on SQLite, test by test."""
+    files = {
+        "stock": sorted(ROOT.glob("tests/unit/test_stock_*.py")),
+        "order": [*sorted(ROOT.glob("tests/unit/test_order_*.py")), ROOT / "tests/unit/test_transaction.py"],
+        "property": [ROOT / "tests/property/test_reservations.py"],
+    }[tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"ORDERS_TEST_DATABASE": "mysql"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]

@@ -1,0 +1,69 @@
+"""Which strategy a setting means, and which are refused; what the fence does with tokens, on any database."""
+
+from pathlib import Path
+
+import pytest
+
+from common.config import Settings
+from common.errors import OrdersError
+from common.redis_client import RedisClient
+from stock import model
+from stock.service.levels import Level, Levels
+from stock.service.reservations import Reservations, Wanted
+from stock.service.strategies.factory import NAMES, make_strategy
+from stock.service.strategies.in_database import Conditional
+from tests.fakes import open_database
+
+
+def test_default_is_conditional() -> None:
+    """One guarded UPDATE, unless told otherwise."""
+    settings = Settings(port=0, jwt_secret="x" * 32, database_url="sqlite://")  # type: ignore[arg-type]
+    assert settings.stock_strategy == "conditional"
+    assert type(make_strategy("conditional", None, production=True)) is Conditional
+
+
+def test_settings_and_factory_know_the_same_names() -> None:
+    """No strategy that can be set is unknown, and none is left out."""
+    field = Settings.model_fields["stock_strategy"]
+    assert sorted(field.annotation.__args__) == sorted(NAMES)  # type: ignore[union-attr]
+
+
+def test_naive_is_refused_in_production() -> None:
+    """It oversells; elsewhere it may be looked at."""
+    make_strategy("naive", None, production=False)
+    with pytest.raises(OrdersError, match="oversells"):
+        make_strategy("naive", None, production=True)
+
+
+def test_redis_lock_needs_redis() -> None:
+    """Without a Redis it can't be chosen."""
+    with pytest.raises(OrdersError, match="ORDERS_REDIS_URL"):
+        make_strategy("redis-lock", None, production=False)
+    make_strategy("redis-lock", RedisClient("redis://127.0.0.1:1"), production=False)
+
+
+def test_unknown() -> None:
+    """A name that is none is told, with those that are."""
+    with pytest.raises(OrdersError, match="conditional"):
+        make_strategy("hopeful", None, production=False)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "redis-lock"])
+def test_each_takes_and_refuses(name: str, tmp_path: Path) -> None:
+    """One after the other, all strategies do the same: whole or not at all, and the version tells of it."""
+    database = open_database(tmp_path / "stock.db", model.metadata)
+    levels = Levels(database)
+    levels.set_total(1, 3)
+    reservations = Reservations(database, make_strategy(name, None, production=False))
+    batch = [Wanted(1, {1: 2}), Wanted(2, {1: 2}), Wanted(3, {1: 1, 9: 1}), Wanted(4, {1: 1})]
+    decisions = reservations.deduct(100, batch)
+    assert [(d.verdict.value, d.short) for d in decisions] == [
+        ("deducted", ()),
+        ("insufficient", (1,)),
+        ("insufficient", (9,)),
+        ("deducted", ()),
+    ]
+    assert levels.get(1) == Level(1, 3, 0)
+    with database.read() as connection:
+        assert connection.scalar(model.stock.select().with_only_columns(model.stock.c.version)) == 2
+    database.close()
