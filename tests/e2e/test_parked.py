@@ -1,0 +1,116 @@
+"""The broker gives up on a half message and parks it: the sweep mends what it left, and it can be resumed."""
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from common.mq.port import MessageView, State
+from ops.client import Client, Unreachable
+from ops.deployment import Deployment, Plan, free_port_base
+from tests import checker
+from tests.e2e.shop import Shop, place, placed
+from tests.support import eventually
+
+pytestmark = pytest.mark.e2e
+
+_IMPATIENT = {  # a half message is parked within seven seconds when nobody answers for it; nothing sweeps by itself
+    "check_first_after": 3.0,  # time enough to stop the order process, or it would answer for its message itself
+    "check_interval": 1.0,
+    "check_max": 2,
+    "transaction_deadline": 0.5,
+    "sweep_interval": 3600.0,
+}
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Run a deployment of its own, whose broker gives up soon."""
+    deployment = Deployment(tmp_path_factory.mktemp("impatient"), Plan(free_port_base(), extra=_IMPATIENT))
+    try:
+        deployment.prepare()
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture
+def shop(impatient: Deployment) -> Iterator[Shop]:
+    """Return that deployment, and what a test wants of it."""
+    shop = Shop(impatient)
+    yield shop
+    shop.close()
+
+
+def find(shop: Shop, key: str, state: State) -> list[MessageView]:
+    with closing(shop.deployment.open_broker()) as broker:
+        return broker.console().find(key=key, state=state)
+
+
+def newest_order_id(shop: Shop) -> str:
+    """Return the id of the order that was tried last: its timeout lies still, whatever its half message does."""
+    with closing(shop.deployment.open_broker()) as broker:
+        (view,) = broker.console().find(topic="order_timeout", limit=1)
+        return view.message.keys[0]
+
+
+def abandoned(shop: Shop, user: Client, tea: str) -> tuple[str, MessageView]:
+    """Have the order process die after the deduction, and stay away until its half message is parked."""
+    supervisor = shop.deployment.supervisor
+    supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=delay:60"})
+    supervisor.wait_ready("order")
+    with ThreadPoolExecutor(1) as pool:
+        request = pool.submit(place, user, {tea: 4})
+        eventually(lambda: shop.available(tea) == 6, within=10)
+        supervisor.kill("order", signal.SIGSTOP)  # it neither goes on nor answers, nor is it started again
+        try:
+            order_id = newest_order_id(shop)
+            (parked,) = eventually(lambda: find(shop, order_id, State.PARKED), within=20)
+        finally:
+            old = supervisor.pid("order")
+            assert old is not None
+            supervisor.kill("order", signal.SIGKILL)
+        supervisor.wait_gone(old)
+        with pytest.raises(Unreachable):
+            request.result()
+    supervisor.wait_ready("order")
+    return order_id, parked
+
+
+def test_a_parked_half_message_is_mended_by_the_sweep_and_settled_by_resuming_it(shop: Shop) -> None:
+    """Parked, its stock held: the sweep gives it back; resumed, it is asked for again and changes nothing more."""
+    user, tea = shop.user(), shop.goods()
+    order_id, parked = abandoned(shop, user, tea)
+    assert parked.check_count == 2
+    assert [check.answer for check in parked.checks] == [None, None]
+    with closing(shop.deployment.open_broker()) as broker:
+        root = shop.deployment.place.root
+        assert checker.disagreements(root) == [f"order {order_id}: does not exist, but its stock is reserved"]
+        assert checker.unsettled(root, broker) == [f"order_rollback {parked.message_id} of {order_id} is parked"]
+        eventually(lambda: shop.admin.post("order", "/sweep")["released"] == 1)
+        assert shop.available(tea) == 10
+        assert checker.disagreements(root) == []
+        broker.console().resume(parked.message_id)
+    shop.assert_sound()
+    assert shop.available(tea) == 10
+    assert user.get("order", "/orders")["items"] == []
+
+
+def test_a_parked_half_message_that_is_resumed_gives_the_stock_back(shop: Shop) -> None:
+    """Resumed without any sweep: the check-back fences the transaction, and the rollback is delivered."""
+    user, tea = shop.user(), shop.goods()
+    order_id, parked = abandoned(shop, user, tea)
+    with closing(shop.deployment.open_broker()) as broker:
+        broker.console().resume(parked.message_id)
+    shop.assert_sound()
+    assert shop.available(tea) == 10
+    (view,) = find(shop, order_id, State.DONE)
+    assert view.resolution is not None
+    assert view.resolution.value == "commit"
+    events = [e["event"] for e in shop.admin.get("order", f"/orders/{order_id}/timeline")["entries"]]
+    assert "stock released" in events
+    assert "local transaction aborted" in events
+    placed(user, {tea: 10})

@@ -1,0 +1,46 @@
+"""`orders up --order 2 --stock 2`, from the command line: started, shown, compared and stopped like one of each."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from ops.deployment import Deployment, free_port_base
+from ops.supervisor import is_alive
+from tests.e2e.test_command_line import answered, orders
+from tests.support import eventually
+
+pytestmark = pytest.mark.e2e
+
+_NAMES = ["order", "order-2", "stock", "stock-2", "goods"]
+
+
+def test_up_status_reconcile_down(tmp_path: Path) -> None:
+    """Every command knows every instance, also `reconcile --repair` while the first order instance is down."""
+    base = free_port_base({"order": 2, "stock": 2})
+    up = orders("up", "--detach", "--port-base", str(base), "--order", "2", "--stock", "2", data_dir=tmp_path)
+    try:
+        assert up.returncode == 0, up.stderr
+        assert f"http://127.0.0.1:{base + 3}" in up.stdout
+        status = answered(orders("status", "--json", data_dir=tmp_path))
+        processes = {service["name"]: service for service in status["services"]}
+        assert list(processes) == _NAMES
+        assert {service["state"] for service in status["services"]} == {"ready"}
+        assert [service["port"] - base for service in status["services"]] == [0, 3, 1, 4, 2]
+        deployment = Deployment.find(tmp_path)
+        with deployment.client("alice") as alice:
+            goods_id = alice.get("goods", "/goods")["items"][0]["goods_id"]
+            order = alice.post("order-2", "/orders", {"items": [{"goods_id": goods_id, "quantity": 1}]})
+            assert alice.get("order", f"/orders/{order['order_id']}") == order
+        os.kill(processes["order"]["pid"], signal.SIGKILL)
+        repaired = orders("reconcile", "--repair", data_dir=tmp_path)
+        assert repaired.returncode == 0, repaired.stdout
+        eventually(lambda: orders("status", data_dir=tmp_path).returncode == 0, within=20)
+    finally:
+        down = orders("down", data_dir=tmp_path)
+    assert down.returncode == 0
+    assert not any(is_alive(service["pid"]) for service in processes.values())
+    assert {f"{name}.log" for name in _NAMES} <= {path.name for path in (tmp_path / "log").iterdir()}
+    assert json.loads(orders("status", "--json", data_dir=tmp_path).stdout)["running"] is False
