@@ -29,9 +29,9 @@ class ProcessSpec:
     port: int
 
 
-def python_module(name: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
-    """Return the spec of `python -m name`, run by the interpreter that runs us."""
-    return ProcessSpec(name, (sys.executable, "-m", name), environment, port)
+def python_module(name: str, module: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
+    """Return the spec of `python -m module`, called `name`, run by the interpreter that runs us."""
+    return ProcessSpec(name, (sys.executable, "-m", module), environment, port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Child:
         self._once: Mapping[str, str] | None = None  # set: a start was asked for, with this on top, for that start only
         self._deaths = 0
         self._retired = False
+        self._held = False
         self._lifeline = -1
         self._keeper = threading.Thread(target=self._keep, name=f"keep-{spec.name}", daemon=True)
 
@@ -109,6 +110,12 @@ class Child:
         with self._now:
             if self._process is not None:
                 self._process.send_signal(signum)
+
+    def hold(self, *, held: bool) -> None:
+        """Don't start the process again once it ended (`restart` still does), or do so again."""
+        with self._now:
+            self._held = held
+            self._now.notify_all()
 
     def retire(self) -> None:
         """From now on, don't start the process again."""
@@ -207,11 +214,13 @@ class Child:
             if self._retired or self._once is not None:
                 return False
             self._deaths += 1
+            held = self._held
             self._now.notify_all()
         self._tell_change()
-        self._say(f"{self._spec.name} {how}; starting it again in {delay:g} s")
+        self._say(f"{self._spec.name} {how}; " + ("not started again" if held else f"starting it again in {delay:g} s"))
         with self._now:
-            self._now.wait_for(lambda: self._retired or self._once is not None, delay)
+            self._now.wait_for(lambda: self._retired or self._once is not None, 0 if held else delay)
+            self._now.wait_for(lambda: self._retired or self._once is not None or not self._held)
         return True
 
     def _enter(self, phase: Phase, pid: int | None = None, *, again: bool = False) -> None:

@@ -6,7 +6,7 @@ import click
 
 from common.errors import OrdersError
 
-_COMMANDS = ("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate")
+_COMMANDS = ("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate", "stack", "docker", "bench")
 
 
 class _Commands(click.Group):

@@ -119,7 +119,7 @@ class Demo:
     def _expect_settled(self, message_id: str, order_id: str) -> None:
         tell = self._teller
         settled = tell.wait(
-            "the broker to ask the new process how its half message ended",
+            "the broker to ask a living process how the half message ended",
             lambda: next((view for view in self._messages.find(message_id=message_id) if view.resolution), None),
             within=_WITHIN,
         )

@@ -1,9 +1,7 @@
-"""One deployment: order, stock and goods on this machine, in one data directory."""
+"""One deployment: instances of order, stock and goods on this machine, in one data directory."""
 
 import signal
-import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +14,14 @@ from ops.child import python_module
 from ops.client import SERVICES, Client, probe
 from ops.errors import CommandFailed, NoDeployment
 from ops.places import DataDir
+from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
 from ops.runstate import RunState
 from ops.supervisor import Supervisor, is_alive
 from ops.waiting import wait_for
 
-HOST = "127.0.0.1"
-_LONGEST_PORT_BASE = 65535 - len(SERVICES) + 1
+__all__ = ["HOST", "Deployment", "Plan", "free_port_base", "ports_are_free"]
+
 _STRAGGLERS = 20.0  # seconds; processes whose supervisor was killed finish their requests and end by themselves
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a deployment is to run; `extra` holds further settings by their names in `common.config.Settings`."""
-
-    port_base: int = 8001
-    pay_timeout: float = 900.0
-    extra: Mapping[str, str | float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raise `CommandFailed` for settings that don't exist and ports that can't be."""
-        unknown = sorted(set(self.extra) - set(Settings.model_fields))
-        if unknown:
-            raise CommandFailed(f"There is no setting {unknown[0]!r}.")
-        if not 1 <= self.port_base <= _LONGEST_PORT_BASE:
-            raise CommandFailed(f"--port-base goes from 1 to {_LONGEST_PORT_BASE}.")
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """The port of each service."""
-        return {name: self.port_base + number for number, name in enumerate(SERVICES)}
-
-    @property
-    def urls(self) -> dict[str, str]:
-        """The base URL of each service."""
-        return {name: f"http://{HOST}:{port}" for name, port in self.ports.items()}
-
-    def as_settings(self) -> dict[str, Any]:
-        """Return the plan as `run/state.json` keeps it."""
-        return {"port_base": self.port_base, "pay_timeout": self.pay_timeout, "extra": dict(self.extra)}
 
 
 class Deployment:
@@ -82,7 +50,10 @@ class Deployment:
         if self._supervisor is None:
             self._supervisor = Supervisor(
                 self.place.root,
-                [python_module(name, self._environment(name), self.plan.ports[name]) for name in SERVICES],
+                [
+                    python_module(name, service, self._environment(name), self.plan.ports[name])
+                    for name, service in self.plan.processes.items()
+                ],
                 is_ready=lambda spec: probe(self.plan.urls[spec.name]) is None,
                 settings=self.plan.as_settings(),
                 say=self._say,
@@ -124,7 +95,7 @@ class Deployment:
     def kill(self) -> None:
         """End the services with SIGKILL, for who can't wait for a stop under way. Safe in a signal handler."""
         if self._supervisor is not None:
-            for name in SERVICES:
+            for name in self.plan.processes:
                 self._supervisor.kill(name, signal.SIGKILL)
 
     def token(self, user: str, scopes: Iterable[str] = ("orders",), *, lifetime: float = 86400.0) -> str:
@@ -135,11 +106,11 @@ class Deployment:
             raise CommandFailed(f"No token for {user!r}: {error}.") from error
 
     def client(self, user: str, scopes: Iterable[str] = ("orders",)) -> Client:
-        """Return a REST client in the name of `user`."""
+        """Return a REST client in the name of `user`; it knows every instance by its name, `order` being the first."""
         return Client(self.plan.urls, self.token(user, scopes))
 
     def settings(self, service: str) -> Settings:
-        """Return the settings that a service of this deployment has."""
+        """Return the settings that the first instance of a service has."""
         given = {name.removeprefix("ORDERS_").lower(): value for name, value in self._environment(service).items()}
         return Settings(**given)  # type: ignore[arg-type]  # pydantic parses the strings, as it does a variable's
 
@@ -158,13 +129,13 @@ class Deployment:
         return open_broker(self.place.broker_url, self.settings("order").broker_options)
 
     def _environment(self, name: str) -> dict[str, str]:
-        urls = {f"ORDERS_{service.upper()}_URL": url for service, url in self.plan.urls.items()}
+        urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in SERVICES}
         extra = {f"ORDERS_{setting.upper()}": str(value) for setting, value in self.plan.extra.items()}
         return {
             "ORDERS_HOST": HOST,
             "ORDERS_PORT": str(self.plan.ports[name]),
             "ORDERS_JWT_SECRET": self.place.secret(),
-            "ORDERS_DATABASE_URL": self.place.database_url(name),
+            "ORDERS_DATABASE_URL": self.place.database_url(self.plan.processes[name]),
             "ORDERS_BROKER_URL": self.place.broker_url,
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
             **urls,
@@ -175,7 +146,7 @@ class Deployment:
         """Wait for processes of a supervisor that was killed: they end by themselves."""
         before = runstate.load(self.place.state_file) or RunState()
         pids = [p.pid for p in before.processes if p.pid is not None and is_alive(p.pid)]
-        if pids and before.supervisor is not None and not all(map(_port_is_free, self.plan.ports.values())):
+        if pids and before.supervisor is not None and not all(map(port_is_free, self.plan.ports.values())):
             self._say("The last supervisor was killed; waiting for its processes to end.")
             wait_for(
                 f"processes {', '.join(map(str, pids))} to end",
@@ -185,34 +156,8 @@ class Deployment:
 
     def _refuse_used_ports(self) -> None:
         for name, port in self.plan.ports.items():
-            if not _port_is_free(port):
+            if not port_is_free(port):
                 raise CommandFailed(
                     f"Port {port} of {HOST}, which {name} needs, is in use: "
                     "stop what listens there, or choose other ports with --port-base."
                 )
-
-
-def ports_are_free(plan: Plan) -> bool:
-    """Whether every port of a plan can be listened on."""
-    return all(map(_port_is_free, plan.ports.values()))
-
-
-def free_port_base() -> int:
-    """Return the first of as many free ports in a row as there are services."""
-    for _ in range(200):
-        with socket.create_server((HOST, 0)) as server:
-            base = server.getsockname()[1]
-        if base <= _LONGEST_PORT_BASE and all(_port_is_free(base + n) for n in range(len(SERVICES))):
-            return int(base)
-    raise CommandFailed(f"No {len(SERVICES)} free ports in a row were found on {HOST}.")
-
-
-def _port_is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: TIME_WAIT is no use
-        try:
-            listener.bind((HOST, port))
-            listener.listen(1)
-        except OSError:
-            return False
-    return True

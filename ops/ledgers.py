@@ -109,7 +109,7 @@ class Ledgers:
             .where(live)
             .group_by(reservation_lines.c.goods_id)
         )
-        with self._stock.read() as connection:
+        with self._stock.read(snapshot=True) as connection:
             reserved = {row.goods_id: int(row.reserved) for row in connection.execute(sums)}
             rows = {row.goods_id: (row.total, row.available) for row in connection.execute(select(stock))}
         return [Level(g, *rows.get(g, (0, 0)), reserved.get(g, 0)) for g in sorted(rows.keys() | reserved.keys())]

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from ops.client import SERVICES
 from ops.places import default_data_dir
+from ops.plan import MOST_INSTANCES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,6 +21,27 @@ data_dir: Callable[[F], F] = click.option(
     show_default="var in the clone",
     help="Where databases, messages, logs and the secret are.  [env: ORDERS_DATA_DIR]",
 )
+
+
+def instances(command: F) -> F:
+    """Add `--order`, `--stock` and `--goods`; `chosen` makes of them what a `Plan` takes."""
+    for service in reversed(SERVICES):
+        command = click.option(
+            f"--{service}",
+            type=click.IntRange(1, MOST_INSTANCES),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help=f"How many instances of {service}; number n listens 3 (n - 1) ports above the first.",
+        )(command)
+    return command
+
+
+def chosen(**counts: int) -> dict[str, int]:
+    """Return the instances asked for, without services that run once as they always do."""
+    return {service: number for service, number in counts.items() if number > 1}
+
+
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

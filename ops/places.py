@@ -13,6 +13,7 @@ from ops.runstate import RunLock
 PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
 _MARK = "run/state.json"
 _OURS = frozenset({"run", "log", "secret", "order.db", "stock.db", "goods.db", "broker.db"})
+_STACK = "stack"  # the default place of `orders stack`, which looks after it itself
 _SQLITE_TAILS = ("-wal", "-shm", "-journal")
 
 
@@ -94,7 +95,7 @@ class DataDir:
             raise AlreadyRunning(
                 f"{self.root} is run by process {pid}: before --reset, stop it with: {self.hint('down')}"
             )
-        found = sorted(self.root.iterdir())
+        found = sorted(path for path in self.root.iterdir() if path.name != _STACK)
         strangers = [path.name for path in found if not _is_ours(path.name)]
         if strangers or (found and not (self.root / "secret").is_file()):
             what = f"it holds {strangers[0]!r}" if strangers else "it has no secret file"

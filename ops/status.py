@@ -11,7 +11,7 @@ from ops.supervisor import is_alive
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One service; `state` is ready, unready, starting, restarting, dead or stopped, `reason` why it isn't ready."""
+    """One process; `state` is ready, unready, starting, restarting, dead or stopped, `reason` why it isn't ready."""
 
     name: str
     url: str

@@ -87,6 +87,14 @@ class Supervisor:
         """Send a signal to a process."""
         self._children[name].kill(signum)
 
+    def hold(self, name: str) -> None:
+        """Leave a process down when it ends next, as a machine that is lost; until `release` or `restart`."""
+        self._children[name].hold(held=True)
+
+    def release(self, name: str) -> None:
+        """Keep a process running again, and start it if it ended meanwhile."""
+        self._children[name].hold(held=False)
+
     def pid(self, name: str) -> int | None:
         """Return the pid of a process, None while there is none."""
         return self._children[name].state.pid

@@ -4,6 +4,8 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,8 +33,17 @@ _INTERRUPTED = 130  # as a shell says of Ctrl-C
 @click.option(
     "--port-base", type=click.IntRange(1, 65533), help="Port of order, and two more.  [default: 8001, or free ones]"
 )
+@options.instances
 @click.pass_context
-def command(ctx: click.Context, keep: bool, data_dir: Path | None, port_base: int | None) -> None:
+def command(
+    ctx: click.Context,
+    keep: bool,
+    data_dir: Path | None,
+    port_base: int | None,
+    order: int,
+    stock: int,
+    goods: int,
+) -> None:
     """Show the whole story on data of its own: paid, unpaid, refused, and killed with kill -9.
 
     Takes about half a minute. Exit code 0 only if everything held.
@@ -40,6 +51,7 @@ def command(ctx: click.Context, keep: bool, data_dir: Path | None, port_base: in
     \b
     Examples:
       orders demo
+      orders demo --order 2 --stock 2
       orders demo --keep
     """
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
@@ -48,8 +60,9 @@ def command(ctx: click.Context, keep: bool, data_dir: Path | None, port_base: in
         signal.signal(signum, signal.default_int_handler)
     place = data_dir or Path(tempfile.mkdtemp(prefix="orders-demo-"))
     removed = data_dir is None
+    instances = options.chosen(order=order, stock=stock, goods=goods)
     try:
-        _tell(options.console(), Deployment(place, _plan(port_base), say=options.sayer(options.console())))
+        _tell(options.console(), Deployment(place, _plan(port_base, instances), say=options.sayer(options.console())))
         removed = removed and not keep
     except OrdersError as error:
         removed = False
@@ -64,10 +77,10 @@ def command(ctx: click.Context, keep: bool, data_dir: Path | None, port_base: in
         _keep(place)
 
 
-def _plan(port_base: int | None) -> Plan:
-    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, SHORT_TIMES)
+def _plan(port_base: int | None, instances: Mapping[str, int]) -> Plan:
+    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, SHORT_TIMES, instances)
     if port_base is None and not ports_are_free(usual):
-        return Plan(free_port_base(), PAY_TIMEOUT, SHORT_TIMES)
+        return replace(usual, port_base=free_port_base(instances))
     return usual
 
 
@@ -99,4 +112,4 @@ def _tell(out: Console, deployment: Deployment) -> None:
 def _keep(place: Path) -> None:
     """Leave it running, with the usual times: an order of the reader's own shall not time out in 4 seconds."""
     found = Deployment.find(place)
-    up.start_detached(Deployment(place, Plan(found.plan.port_base)))
+    up.start_detached(Deployment(place, Plan(found.plan.port_base, instances=found.plan.instances)))

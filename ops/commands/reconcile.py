@@ -1,7 +1,7 @@
 """`orders reconcile`."""
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ops import options
-from ops.client import Client
+from ops.client import Client, Unreachable
 from ops.deployment import Deployment
 from ops.findings import Gravity, Report
 from ops.ledgers import Ledgers
@@ -61,9 +61,13 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
 
 def sweep(deployment: Deployment) -> dict[str, Any]:
     """Have the order service sweep now; return what it did. Raise `Unreachable` where it does not run."""
-    with Client(deployment.plan.urls, deployment.token("reconcile", ["admin"]), timeout=_SWEEP_TIMEOUT) as client:
-        answer: dict[str, Any] = client.post("order", "/sweep")
-        return answer
+    plan = deployment.plan
+    with Client(plan.urls, deployment.token("reconcile", ["admin"]), timeout=_SWEEP_TIMEOUT) as client:
+        *others, last = plan.instances_of("order")
+        for instance in others:
+            with suppress(Unreachable):
+                return dict(client.post(instance, "/sweep"))
+        return dict(client.post(last, "/sweep"))
 
 
 def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:

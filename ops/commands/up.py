@@ -32,6 +32,7 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
     show_default=True,
     help="Port of order; stock and goods get the next two.",
 )
+@options.instances
 @click.option(
     "--pay-timeout",
     type=float,
@@ -42,7 +43,9 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
 )
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
-def command(data_dir: Path, port_base: int, pay_timeout: float, reset: bool, detach: bool) -> None:
+def command(
+    data_dir: Path, port_base: int, order: int, stock: int, goods: int, pay_timeout: float, reset: bool, detach: bool
+) -> None:
     """Start order, stock and goods, and keep them running until Ctrl-C or `orders down`.
 
     A process that dies is started again. The first start fills in a small catalogue.
@@ -51,9 +54,11 @@ def command(data_dir: Path, port_base: int, pay_timeout: float, reset: bool, det
     Examples:
       orders up
       orders up --port-base 9001 --pay-timeout 60 --data-dir /tmp/shop
+      orders up --order 2 --stock 2
       orders up --reset --detach
     """
-    deployment = Deployment(data_dir, Plan(port_base, pay_timeout), say=options.sayer(options.console()))
+    plan = Plan(port_base, pay_timeout, instances=options.chosen(order=order, stock=stock, goods=goods))
+    deployment = Deployment(data_dir, plan, say=options.sayer(options.console()))
     if reset:
         deployment.place.reset()
     if detach:
@@ -134,6 +139,7 @@ def start_detached(deployment: Deployment) -> None:
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.place.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
+                *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],
             stdin=subprocess.DEVNULL,
             stdout=file,

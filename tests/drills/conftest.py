@@ -1,6 +1,7 @@
 """A deployment of the drills' own, with short times, whose processes are killed again and again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,15 @@ QUICK = {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Start a deployment; stop it after the module's tests."""
-    data_dir: Path = tmp_path_factory.mktemp("drills")
-    deployment = Deployment(data_dir, Plan(free_port_base(), pay_timeout=600, extra=QUICK), say=lambda _: None)
+    with running_site(tmp_path_factory.mktemp("drills")) as site:
+        yield site
+
+
+@contextmanager
+def running_site(data_dir: Path, instances: Mapping[str, int] | None = None) -> Iterator[Site]:
+    """Start a deployment with short times; stop it in the end."""
+    plan = Plan(free_port_base(instances), pay_timeout=600, extra=QUICK, instances=instances or {})
+    deployment = Deployment(data_dir, plan, say=lambda _: None)
     deployment.prepare()
     try:
         deployment.start()

@@ -68,20 +68,20 @@ class Site:
     def user(self) -> str:
         return next(self._users)
 
-    def call(self, user: str, path: str, body: Any = None) -> Answer | None:
-        """POST to the order service; None if the connection was cut."""
+    def call(self, user: str, path: str, body: Any = None, *, at: str = "order") -> Answer | None:
+        """POST to an instance of the order service; None if the connection was cut."""
         with self.deployment.client(user, ["orders"]) as client:
             try:
-                return client.ask("order", "POST", path, json_body=body)
+                return client.ask(at, "POST", path, json_body=body)
             except Unreachable:
                 return None
 
-    def place(self, user: str, goods_id: str) -> Answer | None:
-        return self.call(user, "/orders", {"items": [{"goods_id": goods_id, "quantity": 2}]})
+    def place(self, user: str, goods_id: str, *, at: str = "order") -> Answer | None:
+        return self.call(user, "/orders", {"items": [{"goods_id": goods_id, "quantity": 2}]}, at=at)
 
-    def orders(self, user: str) -> list[dict[str, Any]]:
+    def orders(self, user: str, *, at: str = "order") -> list[dict[str, Any]]:
         with self.deployment.client(user, ["orders"]) as client:
-            return list(client.get("order", "/orders")["items"])
+            return list(client.get(at, "/orders")["items"])
 
     def orphan(self, goods_id: str) -> str:
         """Deduct stock for an order whose coordinator nobody will ever hear of again; return the order's id."""

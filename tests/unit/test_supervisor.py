@@ -251,3 +251,35 @@ def test_a_large_log_is_put_aside_at_the_next_start(make: Make, tmp_path: Path) 
     supervisor.wait_ready(within=10)
     assert log.stat().st_size < 1000
     assert log.with_name("one.log.1").stat().st_size == 17 * 1024 * 1024
+
+
+def test_a_process_that_is_held_stays_down(make: Make, said: list[str]) -> None:
+    """A held process isn't started again when it dies; once it is released it is."""
+    supervisor = make(spec("one", NOTES_ITS_END, os.devnull))
+    supervisor.start()
+    supervisor.wait_ready(within=10)
+    first = supervisor.pid("one")
+    assert first is not None
+    supervisor.hold("one")
+    supervisor.kill("one", signal.SIGKILL)
+    eventually(lambda: any("not started again" in line for line in said))
+    assert supervisor.pid("one") is None
+    supervisor.release("one")
+    eventually(lambda: supervisor.pid("one") not in {None, first})
+
+
+def test_a_held_process_can_be_restarted_and_stopped(make: Make, said: list[str]) -> None:
+    """A restart that somebody asks for starts it, and a stop does not wait for a release."""
+    supervisor = make(spec("one", NOTES_ITS_END, os.devnull))
+    supervisor.start()
+    supervisor.wait_ready(within=10)
+    supervisor.hold("one")
+    supervisor.kill("one", signal.SIGKILL)
+    eventually(lambda: any("not started again" in line for line in said))
+    supervisor.restart("one")
+    supervisor.wait_ready(within=10)
+    said.clear()
+    supervisor.kill("one", signal.SIGKILL)
+    eventually(lambda: any("not started again" in line for line in said))
+    supervisor.stop()
+    assert supervisor.states()[0].state is Phase.STOPPED

@@ -1,0 +1,86 @@
+"""`orders docker`: what the containers of `docker/` run once, and what keeps its files in step with the stack's."""
+
+import os
+from pathlib import Path
+
+import click
+
+from common import auth
+from ops import docker, options
+from ops.errors import CommandFailed
+from ops.places import PACKAGES
+from ops.stack.remoting import Address
+
+_SHORTEST_SECRET = 32  # as common.config.Settings has it
+_YEAR = 365 * 86400.0
+
+
+@click.group("docker")
+def command() -> None:
+    """Prepare what `docker compose up` in docker/ needs; the containers run these themselves."""
+
+
+@command.command("render")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=PACKAGES / "docker",
+    show_default="docker in the clone",
+    help="Where to write.",
+)
+def render(into: Path) -> None:
+    """Write the configuration files of docker/ from the settings that `orders stack` uses.
+
+    \b
+    Example:
+      orders docker render
+    """
+    for path in docker.write(into):
+        click.echo(f"Wrote {path}.")
+
+
+@command.command("topics")
+@click.argument("broker", metavar="HOST:PORT")
+def topics(broker: str) -> None:
+    """Create topics and consumer groups on the broker whose own port is HOST:PORT; again: nothing changes.
+
+    \b
+    Example:
+      orders docker topics broker:10911
+    """
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter("such as broker:10911", param_hint="HOST:PORT")
+    names = docker.create_topics(Address(host, int(port)))
+    click.echo(f"Created or known: {', '.join(names)}.")
+
+
+@command.command("migrate")
+def migrate() -> None:
+    """Migrate the databases that ORDER_, STOCK_ and GOODS_DATABASE_URL name.
+
+    \b
+    Example:
+      orders docker migrate
+    """
+    docker.migrate(os.environ)
+    click.echo("The databases are up to date.")
+
+
+@command.command("token")
+@click.argument("user")
+@click.option("--lifetime", type=float, default=_YEAR, callback=options.positive, help="In seconds.  [default: a year]")
+def token(user: str, lifetime: float) -> None:
+    """Print a bearer token for USER, signed with ORDERS_JWT_SECRET; enough to read metrics.
+
+    \b
+    Example:
+      orders docker token prometheus
+    """
+    secret = os.environ.get("ORDERS_JWT_SECRET", "")
+    if len(secret) < _SHORTEST_SECRET:
+        raise CommandFailed(f"Set ORDERS_JWT_SECRET, to {_SHORTEST_SECRET} characters or more.")
+    try:
+        click.echo(auth.issue(secret, user, ["orders"], lifetime))
+    except ValueError as error:
+        raise CommandFailed(f"No token for {user!r}: {error}.") from error

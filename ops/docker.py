@@ -1,0 +1,110 @@
+"""What `docker/` shares with `orders stack`: configuration files rendered from `ops.stack.settings`, and topics.
+
+Only places differ: in a container every server has its usual port and listens on every address. The official images
+bring their own data directories, users and Java.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from common import migrations
+from ops.errors import CommandFailed
+from ops.stack import remoting, render, settings
+
+ROCKETMQ_HOME = "/home/rocketmq"  # of the image apache/rocketmq
+REDIS_DATA = "/data"  # of the image redis
+NAMESRV_PORT, BROKER_PORT, HA_PORT, PROXY_PORT, REMOTING_PORT = 9876, 10911, 10912, 8081, 8080
+MYSQL_PORT, REDIS_PORT = 3306, 6379
+# A proxy beside its broker tells clients its own address as an IPv4 one, whatever it is: told `broker`, a client fails
+# with "the target uri is not valid: ipv4:broker:8081". So the broker's container has a fixed address.
+BROKER_ADDRESS = "172.28.77.10"
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # nosec B104 - a container's network is its own
+_NOTE = "Written by `orders docker render` from ops/stack/settings.py: change it there."
+_PLACE = render.BrokerPlace(
+    namesrv=f"namesrv:{NAMESRV_PORT}",
+    address=BROKER_ADDRESS,
+    bind=_ANY_ADDRESS,
+    store=f"{ROCKETMQ_HOME}/store",
+    broker_port=BROKER_PORT,
+    ha_port=HA_PORT,
+    proxy_port=PROXY_PORT,
+    remoting_port=REMOTING_PORT,
+)
+
+
+def files() -> dict[str, str]:
+    """Return every configuration file by its path in `docker/`."""
+    namesrv = render.namesrv_conf(NAMESRV_PORT, ROCKETMQ_HOME)
+    return {
+        "rocketmq/namesrv.conf": f"# {_NOTE}\n{_listening_everywhere(namesrv)}",
+        "rocketmq/broker.conf": f"# {_NOTE}\n{render.broker_conf(_PLACE, settings.DEFAULT_TIMING)}",
+        "rocketmq/rmq-proxy.json": render.proxy_json(_PLACE, settings.DEFAULT_TIMING),
+        "mysql/my.cnf": f"# {_NOTE}\n{render.my_cnf({}).replace('[mariadbd]', '[mysqld]')}",
+        "mysql/databases.sql": f"-- {_NOTE}\n{_databases()}",
+        "redis/redis.conf": f"# {_NOTE}\n{_redis()}",
+    }
+
+
+def write(folder: Path) -> list[Path]:
+    """Write every file below `folder`; return those that changed. Raise `CommandFailed`."""
+    changed = []
+    for name, text in files().items():
+        path = folder / name
+        try:
+            if path.exists() and path.read_text(encoding="utf-8") == text:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CommandFailed(f"{error.filename}: {error.strerror}.") from error
+        changed.append(path)
+    return changed
+
+
+def java_options(memory: tuple[str, ...]) -> str:
+    """Return what the image's scripts take as JAVA_OPT_EXT: sizes and properties.
+
+    Not the collector, which they choose themselves (two are an error), nor what only Java 17 knows. They also choose
+    how much is for young objects, by the machine's memory: half of the heap here, or it might be more than all of it.
+    """
+    heap = next(option for option in memory if option.startswith("-Xmx"))
+    young = int(heap.removeprefix("-Xmx").removesuffix("m")) // 2
+    chosen = [option for option in memory if option.startswith(("-Xms", "-Xmx", "-XX:MaxDirectMemorySize", "-D"))]
+    return " ".join([*chosen, f"-Xmn{young}m"])
+
+
+def create_topics(broker: remoting.Address) -> list[str]:
+    """Create the topics with their kinds and the consumer groups; return their names. Raise `BrokerError`."""
+    for topic, kind in settings.TOPICS.items():
+        remoting.create_topic(broker, topic, kind)
+    for group in settings.GROUPS:
+        remoting.create_group(broker, group)
+    return [*settings.TOPICS, *settings.GROUPS]
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    """Migrate the databases that ORDER_, STOCK_ and GOODS_DATABASE_URL name.
+
+    Raise `DatabaseUnavailable`, or `CommandFailed` where one is not named.
+    """
+    urls = {service: environment.get(f"{service.upper()}_DATABASE_URL", "") for service in settings.DATABASES}
+    missing = [service for service, url in urls.items() if not url]
+    if missing:
+        raise CommandFailed(f"Set {missing[0].upper()}_DATABASE_URL.")
+    for service, url in urls.items():
+        migrations.upgrade(service, url)
+
+
+def _listening_everywhere(namesrv: str) -> str:
+    return namesrv.replace(f"bindAddress={settings.NAMESRV['bindAddress']}", f"bindAddress={_ANY_ADDRESS}")
+
+
+def _databases() -> str:
+    """Return what makes the databases: the image makes the user, with the password of its environment."""
+    lines = render.init_sql("unused").splitlines(keepends=True)
+    return "".join(line for line in lines if any(f"`{name}`" in line for name in settings.DATABASES))
+
+
+def _redis() -> str:
+    """Return redis.conf without the password, which the command line adds: protected mode asks for one."""
+    return render.redis_conf({"bind": _ANY_ADDRESS, "port": REDIS_PORT, "dir": REDIS_DATA})

@@ -1,0 +1,120 @@
+"""How a deployment is to run: which instances of each service, on which ports, with which settings."""
+
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from common.config import Settings
+from ops.client import SERVICES
+from ops.errors import CommandFailed
+
+HOST = "127.0.0.1"
+MOST_INSTANCES = 64  # of one service; worker ids alone would allow 1,024
+_LAST_PORT = 65535
+_QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
+_ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(SERVICES, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a deployment is to run.
+
+    `extra` holds further settings by their names in `common.config.Settings`, `instances` how many of a service run
+    (one of each that isn't named). The first instance is called as its service and has its usual port; instance
+    number n is called `order-n` and listens 3 (n - 1) ports above the first: a port depends on the name alone.
+    """
+
+    port_base: int = 8001
+    pay_timeout: float = 900.0
+    extra: Mapping[str, str | float] = field(default_factory=dict)
+    instances: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise `CommandFailed` for settings and services that don't exist, and for ports that can't be."""
+        unknown = sorted(set(self.extra) - set(Settings.model_fields))
+        if unknown:
+            raise CommandFailed(f"There is no setting {unknown[0]!r}.")
+        strangers = sorted(set(self.instances) - set(SERVICES))
+        if strangers:
+            raise CommandFailed(f"There is no service {strangers[0]!r}: {', '.join(SERVICES)}.")
+        for service, number in self.instances.items():
+            if not 1 <= number <= MOST_INSTANCES:
+                raise CommandFailed(f"--{service} goes from 1 to {MOST_INSTANCES}.")
+        largest = _LAST_PORT - max(self._offsets.values())
+        if not 1 <= self.port_base <= largest:
+            raise CommandFailed(f"--port-base goes from 1 to {largest}.")
+
+    @property
+    def processes(self) -> dict[str, str]:
+        """The service that each process is an instance of, in the order of stopping."""
+        counts = {**_ONE_OF_EACH, **self.instances}
+        return {
+            service if number == 1 else f"{service}-{number}": service
+            for service in SERVICES
+            for number in range(1, counts[service] + 1)
+        }
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The port of each process."""
+        return {name: self.port_base + offset for name, offset in self._offsets.items()}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The base URL of each process."""
+        return {name: f"http://{HOST}:{port}" for name, port in self.ports.items()}
+
+    def instances_of(self, service: str) -> list[str]:
+        """Return the names of a service's processes, the first instance first."""
+        return [name for name, what in self.processes.items() if what == service]
+
+    def addresses(self, service: str) -> str:
+        """Return where a service is, as `common.peer.Peer` takes it: the URLs of its instances with commas between."""
+        urls = self.urls
+        return ",".join(urls[name] for name in self.instances_of(service))
+
+    def as_settings(self) -> dict[str, Any]:
+        """Return the plan as `run/state.json` keeps it."""
+        return {
+            "port_base": self.port_base,
+            "pay_timeout": self.pay_timeout,
+            "extra": dict(self.extra),
+            "instances": dict(self.instances),
+        }
+
+    @property
+    def _offsets(self) -> dict[str, int]:
+        """How far above `port_base` each process listens."""
+        return {
+            name: SERVICES.index(service) + len(SERVICES) * self.instances_of(service).index(name)
+            for name, service in self.processes.items()
+        }
+
+
+def ports_are_free(plan: Plan) -> bool:
+    """Whether every port of a plan can be listened on."""
+    return all(map(port_is_free, plan.ports.values()))
+
+
+def free_port_base(instances: Mapping[str, int] | None = None) -> int:
+    """Return a `port_base` with which every port is free, with so many instances of each service."""
+    for _ in range(200):
+        plan = Plan(secrets.choice(_QUIET_PORTS), instances=instances or {})
+        if ports_are_free(plan):
+            return plan.port_base
+    raise CommandFailed(f"Not enough free ports in a row were found on {HOST}.")
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a port can be listened on."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: TIME_WAIT is no use
+        try:
+            listener.bind((HOST, port))
+            listener.listen(1)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,143 @@
+"""What one stack is to be: its ports and its timing, kept in `stack.json` of its data directory."""
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ops.errors import CommandFailed
+from ops.stack.settings import DEFAULT_TIMING, SHORT_TIMING, Timing
+
+HOST = "127.0.0.1"
+DEFAULT_PORT_BASE = 18800
+_LARGEST_PORT = 65535
+# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range): one of ours must still be free
+# after a restart.
+_LOWEST_FREE, _HIGHEST_FREE = 20000, 32768
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where each server listens.
+
+    `proxy` is gRPC, `remoting` the proxy's for remoting clients; `fast` can't be chosen: RocketMQ listens there too,
+    two below `broker`.
+    """
+
+    namesrv: int
+    proxy: int
+    remoting: int
+    ha: int
+    broker: int
+    mariadb: int
+    redis: int
+
+    @classmethod
+    def from_base(cls, base: int) -> "Ports":
+        """Return eight ports in a row. Raise `CommandFailed` where there are none."""
+        if not 1 <= base <= _LARGEST_PORT - 7:
+            raise CommandFailed(f"--port-base goes from 1 to {_LARGEST_PORT - 7}, or is 0: find free ones.")
+        return cls(
+            namesrv=base, proxy=base + 1, remoting=base + 2, ha=base + 4, broker=base + 5, mariadb=base + 6,
+            redis=base + 7,
+        )  # fmt: skip
+
+    @property
+    def fast(self) -> int:
+        """The broker's second port."""
+        return self.broker - 2
+
+    def of(self, server: str) -> tuple[int, ...]:
+        """Return the ports of one server; the first is the one that clients use."""
+        if server == "broker":
+            return (self.proxy, self.remoting, self.broker, self.fast, self.ha)
+        return (int(getattr(self, server)),)
+
+    def all(self) -> tuple[int, ...]:
+        """Return every port. Raise `CommandFailed` if two are the same."""
+        ports = (*self.of("namesrv"), *self.of("broker"), *self.of("mariadb"), *self.of("redis"))
+        twice = sorted({port for port in ports if ports.count(port) > 1})
+        if twice:
+            raise CommandFailed(f"Port {twice[0]} is given to two servers.")
+        return ports
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlan:
+    """How a stack is to run. `defaults`: RocketMQ's own times instead of short ones for development."""
+
+    ports: Ports
+    defaults: bool = False
+    password: str = ""
+
+    @property
+    def timing(self) -> Timing:
+        """The times that go with `defaults`."""
+        return DEFAULT_TIMING if self.defaults else SHORT_TIMING
+
+    def changed(self, ports: Mapping[str, int], *, defaults: bool | None) -> "StackPlan":
+        """Return the plan with some ports and times set anew. Raise `CommandFailed`."""
+        plan = replace(
+            self,
+            ports=replace(self.ports, **ports),
+            defaults=self.defaults if defaults is None else defaults,
+        )
+        plan.ports.all()
+        return plan
+
+
+def new_plan(port_base: int = DEFAULT_PORT_BASE) -> StackPlan:
+    """Return the plan of a new stack, with a password of its own; ports from 0: free ones. Raise `CommandFailed`."""
+    ports = Ports.from_base(port_base or free_port_base())
+    return StackPlan(ports, password=secrets.token_urlsafe(24))
+
+
+def load(path: Path) -> StackPlan | None:
+    """Read a plan; None if there is none. Raise `CommandFailed` if it can't be understood."""
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return StackPlan(**{**raw, "ports": Ports(**raw["ports"])})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandFailed(f"{path} can't be read as the plan of a stack; remove it, then try again.") from error
+
+
+def save(path: Path, plan: StackPlan) -> None:
+    """Write a plan, whole or not at all, readable by its owner only: it holds the password."""
+    write_private(path, json.dumps(asdict(plan), indent=2) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file by one with mode 0600. Raise OSError."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def is_free(port: int) -> bool:
+    """Whether a port can be listened on, at our address and at all addresses."""
+    for host in (HOST, ""):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT is no use
+            try:
+                listener.bind((host, port))
+                listener.listen(1)
+            except OSError:
+                return False
+    return True
+
+
+def free_port_base() -> int:
+    """Return the first of eight free ports in a row, below those that the kernel gives away. Raise `CommandFailed`."""
+    for _ in range(200):
+        base = _LOWEST_FREE + 8 * secrets.randbelow((_HIGHEST_FREE - _LOWEST_FREE) // 8)
+        if all(is_free(base + number) for number in range(8)):
+            return base
+    raise CommandFailed(f"No eight free ports in a row were found on {HOST}.")

@@ -1,0 +1,111 @@
+"""The settings of RocketMQ, MariaDB and Redis: the one place they are written down, whoever starts the servers.
+
+`orders stack` renders the configuration files from here (`ops.stack.render`), and so does whatever else runs them;
+only places and ports differ. RocketMQ's names and defaults are those of BrokerConfig, MessageStoreConfig,
+NettyServerConfig and ProxyConfig in its source, https://github.com/apache/rocketmq/tree/rocketmq-all-5.2.0
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+Value = str | int | bool
+Values = Mapping[str, Value]
+
+ROCKETMQ_VERSION = "5.2.0"  # pom.xml says it too: a test compares
+CLUSTER = "DefaultCluster"
+DATABASES = ("order", "stock", "goods")
+DATABASE_USER = "orders"
+SERVERS = ("namesrv", "broker", "mariadb", "redis")  # in the order of starting; stopped the other way round
+
+
+class Kind(StrEnum):
+    """What a topic carries (its `message.type`): the gRPC client and the proxy refuse any other message."""
+
+    NORMAL = "NORMAL"
+    DELAY = "DELAY"
+    TRANSACTION = "TRANSACTION"
+
+
+TOPICS: Mapping[str, Kind] = {
+    "order_rollback": Kind.TRANSACTION,
+    "order_timeout": Kind.DELAY,
+    "test_normal": Kind.NORMAL,
+    "test_delay": Kind.DELAY,
+    "test_transaction": Kind.TRANSACTION,
+    "stack_probe": Kind.NORMAL,  # each `up` and `status` stores a message here
+}
+GROUPS = ("order", "stock", "test")
+QUEUES = 8  # of a topic
+MAX_REDELIVERIES = 16  # then %DLQ%<group>; RocketMQ's default
+
+NAMESRV: Values = {"bindAddress": "127.0.0.1"}
+
+BROKER: Values = {
+    "brokerClusterName": CLUSTER,
+    "brokerName": "broker-a",
+    "brokerId": 0,
+    "brokerRole": "ASYNC_MASTER",
+    "flushDiskType": "SYNC_FLUSH",  # a send is on disk before it is acknowledged
+    "timerWheelEnable": True,  # delays to the second, not in levels
+    "autoCreateTopicEnable": False,  # a topic made by accident has no kind
+    "autoCreateSubscriptionGroup": True,
+    "registerNameServerPeriod": 10000,  # ms; the shortest. A name server that restarts knows us again after it
+    "mappedFileSizeCommitLog": 67108864,
+    "diskMaxUsedSpaceRatio": 95,  # per cent; the default of 75 deletes messages early on a full laptop
+}
+PROXY: Values = {
+    "rocketMQClusterName": CLUSTER,
+    "grpcShutdownTimeSeconds": 3,  # open streams of clients hold a stop for this long (default 30)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the broker asks and how long it waits: `broker` and `proxy` are in milliseconds where not counts."""
+
+    broker: Values
+    proxy: Values
+
+
+DEFAULT_TIMING = Timing(
+    broker={"transactionTimeOut": 6000, "transactionCheckInterval": 30000, "transactionCheckMax": 15},
+    proxy={},
+)
+# docs/stack.md tells what was measured. The batch interval is how long a resolution may stay unseen by the next round
+# of checks: at its default of 3 s every message resolved at once would be checked for nothing.
+SHORT_TIMING = Timing(
+    broker={
+        "transactionTimeOut": 1000,
+        "transactionCheckInterval": 500,
+        "transactionCheckMax": 60,
+        "transactionOpBatchInterval": 50,
+    },
+    proxy={"minInvisibleTimeMillsForRecv": 1000},
+)
+
+MARIADB: Values = {
+    "innodb_flush_log_at_trx_commit": 1,
+    "innodb_buffer_pool_size": "256M",
+    "character_set_server": "utf8mb4",
+    "collation_server": "utf8mb4_bin",
+    "default_time_zone": "+00:00",
+    "max_connections": 300,
+    "skip_name_resolve": True,
+    "skip_log_bin": True,
+    "performance_schema": False,
+}
+REDIS: Values = {"appendonly": True, "appendfsync": "everysec", "protected-mode": True, "save": '""'}
+
+JVM_MODULES = (  # what RocketMQ reaches into on Java 17
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+)
+NAMESRV_JVM = ("-Xms128m", "-Xmx256m", "-XX:MaxDirectMemorySize=128m", "-XX:+UseSerialGC")
+BROKER_JVM = (
+    *("-Xms768m", "-Xmx768m", "-XX:MaxDirectMemorySize=512m"),
+    "-Drocketmq.broker.diskSpaceWarningLevelRatio=0.98",  # the default of 0.90 refuses messages on a full laptop
+    "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.97",
+)
+ADMIN_JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")

@@ -1,0 +1,274 @@
+"""One stack: RocketMQ, MariaDB and Redis as processes of their own in one data directory."""
+
+import contextlib
+import fcntl
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from common.errors import BrokerError
+from ops.errors import CommandFailed, NoDeployment
+from ops.stack import jars, packages, remoting
+from ops.stack import plan as plans
+from ops.stack.admin import Admin
+from ops.stack.daemons import Daemon
+from ops.stack.layout import Layout
+from ops.stack.plan import HOST, StackPlan
+from ops.stack.probes import PROBES
+from ops.stack.settings import DATABASE_USER, DATABASES, GROUPS, SERVERS, TOPICS
+from ops.stack.status import ServerStatus, StackStatus, judge
+from ops.waiting import wait_for
+
+_LOCK_WITHIN = 300.0  # seconds: another `up` may be installing
+_STOP_WITHIN = 60.0
+_READY_WITHIN = 120.0
+
+
+class Stack:
+    """Starts, finds and stops one stack. Every method may be called again; several commands at once queue up."""
+
+    def __init__(self, data_dir: Path, *, say: Callable[[str], None] = print) -> None:
+        """Name the data directory; nothing is made or started yet."""
+        self.layout = Layout(data_dir.absolute())
+        self._say = say
+        self._daemons = {name: Daemon(name, self.layout.root) for name in SERVERS}
+
+    @property
+    def plan(self) -> StackPlan:
+        """Ports and times. Raise `NoDeployment` where no stack was ever started."""
+        found = plans.load(self.layout.plan_file)
+        if found is None:
+            raise NoDeployment(f"There is no stack in {self.layout.root}: start one with `orders stack up`.")
+        return found
+
+    def up(
+        self,
+        *,
+        port_base: int | None = None,
+        ports: Mapping[str, int] | None = None,
+        defaults: bool | None = None,
+        within: float = _READY_WITHIN,
+    ) -> None:
+        """Install what is missing, start what does not run, and return once every server does its work.
+
+        What is not given stays as it was. `port_base` 0: free ports. `ports`: single ones, by the fields of `Ports`.
+        `defaults`: RocketMQ's own times. `within`: seconds from the start of the servers to their being ready.
+        Raise `CommandFailed`, `NotInTime`.
+        """
+        self.layout.make()
+        with self._locked():
+            plan = self._planned(port_base, ports or {}, defaults)
+            programs = self._ensure_programs()
+            self.layout.render(plan)
+            missing = [name for name in SERVERS if self._daemons[name].running() is None]
+            self._refuse_used_ports(plan, missing)
+            plans.save(self.layout.plan_file, plan)
+            self._start(missing, plan, programs, within)
+
+    def down(self) -> None:
+        """Stop every server gracefully; return once all are gone. Raise nothing where none runs."""
+        if not self.layout.plan_file.exists():
+            return
+        with self._locked():
+            self._stop([name for name in SERVERS if name != "namesrv"])
+            self._stop(["namesrv"])  # the broker says goodbye to it
+
+    def reset(self) -> None:
+        """Stop the stack and delete its data directory. Raise `CommandFailed` if anything in it isn't ours."""
+        if not self.layout.root.exists():
+            return
+        if not self.layout.plan_file.is_file() and not self._was_begun():
+            raise CommandFailed(f"There is no stack in {self.layout.root}: nothing deleted.")
+        if strangers := self.layout.strangers():
+            raise CommandFailed(f"{self.layout.root} holds {strangers[0]!r}, which isn't ours: nothing deleted.")
+        self.down()
+        with self._locked():
+            shutil.rmtree(self.layout.root)
+            self.layout.socket.unlink(missing_ok=True)
+
+    def kill(self, name: str) -> int | None:
+        """End a server with SIGKILL, as a crash would; return its pid, None if it did not run."""
+        with self._locked():
+            killed = self._daemon(name).kill()
+        return killed.pid if killed else None
+
+    def stop(self, name: str) -> None:
+        """Stop one server gracefully."""
+        self._daemon(name)
+        with self._locked():
+            self._stop([name])
+
+    def start(self, name: str, *, within: float = _READY_WITHIN) -> None:
+        """Start one server, if it does not run, and return once it does its work. Raise `NotInTime`."""
+        self._daemon(name)
+        with self._locked():
+            plan = self.plan
+            missing = [name] if self._daemons[name].running() is None else []
+            self.layout.render(plan)
+            self._start(missing, plan, packages.programs(), within, await_all=[name])
+
+    def restart(self, name: str, *, within: float = _READY_WITHIN) -> None:
+        """Stop one server gracefully and start it again."""
+        self.stop(name)
+        self.start(name, within=within)
+
+    def status(self) -> StackStatus:
+        """Have every server do some work; say how each is. Raise `NoDeployment`."""
+        plan = self.plan
+        servers: list[ServerStatus] = []
+        for name, daemon in self._daemons.items():
+            running = daemon.running()
+            state, reason = judge(daemon.identity(), running, partial(PROBES[name], plan))
+            servers.append(ServerStatus.of(name, running, plan.ports.of(name), state, reason))
+        return StackStatus(str(self.layout.root), tuple(servers), self.urls(), plan.defaults)
+
+    def urls(self) -> dict[str, str]:
+        """Return where everything is: ORDERS_BROKER_URL, ORDERS_REDIS_URL, a database URL for each service, and more.
+
+        Raise `NoDeployment`.
+        """
+        plan = self.plan
+        account = f"{DATABASE_USER}:{plan.password}@{HOST}:{plan.ports.mariadb}"
+        databases = {
+            f"{name.upper()}_DATABASE_URL": f"mysql+pymysql://{account}/{name}?charset=utf8mb4" for name in DATABASES
+        }
+        return {
+            "ORDERS_BROKER_URL": f"rocketmq://{HOST}:{plan.ports.proxy}",
+            "ORDERS_BROKER4_URL": f"rocketmq4://{HOST}:{plan.ports.namesrv}",
+            **databases,
+            "ORDERS_REDIS_URL": f"redis://{HOST}:{plan.ports.redis}/0",
+            "ORDERS_TEST_MYSQL": f"mysql+pymysql://{account}/",
+            "ORDERS_TEST_REDIS": f"redis://{HOST}:{plan.ports.redis}/15",
+        }
+
+    def admin(self) -> Admin:
+        """Return RocketMQ's admin tool for this stack. Raise `NoDeployment`, `CommandFailed`."""
+        return Admin(f"{HOST}:{self.plan.ports.namesrv}", self.layout.home, packages.programs().java)
+
+    def broker_address(self) -> remoting.Address:
+        """Return where topics and groups are created. Raise `NoDeployment`."""
+        return remoting.Address(HOST, self.plan.ports.broker)
+
+    def logs(self, name: str) -> list[Path]:
+        """Return the log files of a server, that of its output first."""
+        found = [self._daemon(name).log]
+        folder = self.layout.home / "logs" / "rocketmqlogs"
+        prefixes = {"namesrv": ("namesrv",), "broker": ("broker", "proxy", "store", "transaction")}.get(name, ())
+        found += sorted(path for path in folder.glob("*.log") if path.name.startswith(prefixes) and prefixes)
+        return [path for path in found if path.exists()]
+
+    def _daemon(self, name: str) -> Daemon:
+        if name not in self._daemons:
+            raise CommandFailed(f"There is no server {name!r}: {', '.join(SERVERS)}.")
+        return self._daemons[name]
+
+    def _planned(self, port_base: int | None, ports: Mapping[str, int], defaults: bool | None) -> StackPlan:
+        before = plans.load(self.layout.plan_file)
+        plan = before or plans.new_plan(plans.DEFAULT_PORT_BASE if port_base is None else port_base)
+        if before is not None and port_base:
+            plan = StackPlan(plans.Ports.from_base(port_base), before.defaults, before.password)
+        plan = plan.changed(ports, defaults=defaults)
+        if before not in {None, plan} and any(daemon.running() for daemon in self._daemons.values()):
+            raise CommandFailed(
+                f"The stack in {self.layout.root} runs with other ports or times: `orders stack down` first."
+            )
+        return plan
+
+    def _ensure_programs(self) -> packages.Programs:
+        programs = packages.ensure(with_maven=not jars.are_there(), say=self._say)
+        jars.ensure(self._say)
+        return programs
+
+    def _refuse_used_ports(self, plan: StackPlan, servers: list[str]) -> None:
+        for name in servers:
+            for port in plan.ports.of(name):
+                if not plans.is_free(port):
+                    raise CommandFailed(
+                        f"Port {port} of {HOST}, which {name} needs, is in use: stop what listens there, or choose "
+                        "other ports with --port-base (0: free ones)."
+                    )
+
+    def _start(
+        self,
+        names: list[str],
+        plan: StackPlan,
+        programs: packages.Programs,
+        within: float,
+        *,
+        await_all: list[str] | None = None,
+    ) -> None:
+        """Start what is missing: the broker once the name server answers, as it registers only now and then."""
+        if names:
+            self._say(f"Starting {', '.join(names)} ...")
+        for name in sorted(names, key=lambda name: (name == "broker", name == "mariadb")):
+            if name == "mariadb":
+                self.layout.make_mariadb(programs)
+            if name == "broker":
+                self._await("namesrv", plan, within)
+            self._daemons[name].start(self.layout.program(name, plan, programs))
+        for name in await_all or SERVERS:
+            if name == "broker":
+                self._await_topics(plan, within)
+            self._await(name, plan, within)
+
+    def _await(self, name: str, plan: StackPlan, within: float) -> None:
+        self._wait(name, lambda: PROBES[name](plan), within)
+
+    def _await_topics(self, plan: StackPlan, within: float) -> None:
+        broker = remoting.Address(HOST, plan.ports.broker)
+
+        def create() -> str | None:
+            try:
+                remoting.register(broker)
+                for topic, kind in TOPICS.items():
+                    remoting.create_topic(broker, topic, kind)
+                for group in GROUPS:
+                    remoting.create_group(broker, group)
+            except BrokerError as error:
+                return error.detail
+            return None
+
+        self._wait("broker", create, within)
+
+    def _wait(self, name: str, why_not: Callable[[], str | None], within: float) -> None:
+        """Wait until `why_not` has no reason. Raise `NotInTime`, or `CommandFailed` as soon as the server ended."""
+        daemon = self._daemons[name]
+
+        def look() -> bool:
+            if daemon.running() is None:
+                raise CommandFailed(f"{name} ended while it started; see {daemon.log}.")
+            return why_not() is None
+
+        wait_for(f"{name} to answer (its log: {daemon.log})", look, within=within, every=0.1)
+
+    def _stop(self, names: list[str]) -> None:
+        asked = {name: self._daemons[name].signal(signal.SIGTERM) for name in names}
+        for name, known in asked.items():
+            if known is not None and not self._daemons[name].wait_stopped(known, within=_STOP_WITHIN):
+                self._say(f"{name} did not stop within {_STOP_WITHIN:g} s and was killed.")
+            self._daemons[name].forget()
+
+    def _was_begun(self) -> bool:
+        """Whether an `up` that failed early left its directories, and nothing else, here."""
+        return self.layout.lock_file.exists() and not self.layout.strangers()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the stack's lock: one command starts or stops at a time."""
+        if not self.layout.lock_file.parent.is_dir():
+            raise NoDeployment(f"There is no stack in {self.layout.root}: start one with `orders stack up`.")
+        with contextlib.closing(self.layout.lock_file.open("w", encoding="ascii")) as file:
+            wait_for(f"another command on {self.layout.root} to end", lambda: _try_lock(file.fileno()),
+                     within=_LOCK_WITHIN)  # fmt: skip
+            yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

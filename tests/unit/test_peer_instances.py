@@ -1,0 +1,112 @@
+"""Calls to a service that runs several times: spread over its instances, past those that are gone."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from common.errors import PeerUnavailable
+from common.peer import Peer
+from tests.unit.test_peer import Server, _response
+
+Make = Callable[..., Peer]
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    servers = [Server(), Server()]
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made = []
+
+    def peer(*urls: str, timeout: float = 1.0) -> Peer:
+        made.append(Peer("stock", ", ".join(urls), lambda: "the-token", timeout=timeout, connections=2))
+        return made[-1]
+
+    yield peer
+    for one in made:
+        one.close()
+
+
+def nobody() -> str:
+    """Return the URL of a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_calls_are_spread(servers: list[Server], make: Make) -> None:
+    """The instances are called in turn."""
+    for server in servers:
+        server.answers = [_response(200)] * 3
+    peer = make(*(server.url for server in servers))
+    for _ in range(6):
+        peer.call("GET", "/")
+    assert [len(server.requests) for server in servers] == [3, 3]
+
+
+def test_an_instance_that_is_gone_is_passed_over(servers: list[Server], make: Make) -> None:
+    """A refused connection sends the call on to the next instance, wherever the turn begins."""
+    servers[0].answers = [_response(200)] * 4
+    peer = make(nobody(), servers[0].url, nobody())
+    for _ in range(4):
+        assert peer.call("GET", "/")[0] == 200
+
+
+def test_nobody_there(make: Make) -> None:
+    """Each instance is tried once; when none can be connected to the service is unavailable, at once."""
+    peer = make(nobody(), nobody())
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable, match="stock"):
+        peer.call("GET", "/")
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_cut_call_is_repeated_at_the_next_instance(servers: list[Server], make: Make) -> None:
+    """What an instance that died was asked is asked of another one, with the same body."""
+    servers[0].answers = [b""]
+    servers[1].answers = [_response(200, b"{}")]
+    peer = make(*(server.url for server in servers))
+    assert peer.call("POST", "/reservations", {"order": 1}) == (200, {})
+    assert servers[0].requests[0].endswith(b'{"order":1}')
+    assert servers[1].requests[0].endswith(b'{"order":1}')
+
+
+def test_cut_at_both(servers: list[Server], make: Make) -> None:
+    """A call that was cut twice is not tried a third time: it may have been done twice already."""
+    for server in servers:
+        server.answers = [b"", b""]
+    with pytest.raises(PeerUnavailable):
+        make(*(server.url for server in servers)).call("GET", "/")
+    assert [len(server.requests) for server in servers] == [1, 1]
+
+
+def test_cut_then_gone(servers: list[Server], make: Make) -> None:
+    """A call cut at one instance and refused by the other comes back to the first."""
+    servers[0].answers = [b"", _response(200)]
+    assert make(servers[0].url, nobody()).call("GET", "/")[0] == 200
+
+
+def test_an_instance_that_hangs_is_asked_last(servers: list[Server], make: Make) -> None:
+    """One call waits in vain for an instance that does not answer; the next ones go to the others."""
+    servers[0].answers = [lambda _: servers[0].stop.wait(5) and None]
+    servers[1].answers = [_response(200)] * 4
+    peer = make(*(server.url for server in servers), timeout=0.2)
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+    for _ in range(4):
+        assert peer.call("GET", "/")[0] == 200
+    assert len(servers[0].requests) == 1
+
+
+def test_an_answer_is_an_answer(servers: list[Server], make: Make) -> None:
+    """A 503 is not asked of the next instance: it speaks for what they share."""
+    servers[0].answers = [_response(503, b"{}")]
+    with pytest.raises(PeerUnavailable):
+        make(*(server.url for server in servers)).call("GET", "/")
+    assert servers[1].requests == []
