@@ -5,7 +5,7 @@ Times are integers: milliseconds since the epoch, UTC. Every method raises `Brok
 it *for certain*; a send that raised may still have arrived, a send that returned is on disk.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -187,8 +187,12 @@ class Console(Protocol):
 class Broker(Protocol):
     """One connection to a broker; owns all producers and consumers made from it."""
 
-    def producer(self, group: str, checker: Checker | None = None) -> Producer:
-        """Return a producer of `group`; with a checker it answers the group's check-backs."""
+    def producer(self, group: str, checker: Checker | None = None, *, topics: Iterable[str] = ()) -> Producer:
+        """Return a producer of `group`; with a checker it answers the group's check-backs.
+
+        `topics`: what it will begin half messages on. RocketMQ 5 asks by topic, so after a restart it would not ask
+        this process before it has sent something there; the others need not know.
+        """
 
     def consumer(self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32) -> Consumer:
         """Subscribe `group` to `topic` and run `handler`. A new group starts from the oldest message kept."""

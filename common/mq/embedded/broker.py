@@ -1,5 +1,6 @@
 """The embedded broker, put together."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from common.clock import now_ms
@@ -28,7 +29,13 @@ class EmbeddedBroker:
         self._producers: list[EmbeddedProducer] = []
         self._consumers: list[EmbeddedConsumer] = []
 
-    def producer(self, group: str, checker: Checker | None = None) -> EmbeddedProducer:
+    def producer(
+        self,
+        group: str,
+        checker: Checker | None = None,
+        *,
+        topics: Iterable[str] = (),  # noqa: ARG002 (it asks by group, whatever the topic)
+    ) -> EmbeddedProducer:
         """Return a producer of `group`; with a checker it answers the group's check-backs."""
         producer = EmbeddedProducer(self._store, group, checker)
         self._producers.append(producer)
