@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from common.db import Database
 from common.errors import DuplicateRow, Invalid
@@ -93,3 +93,15 @@ def test_restock_at_once(levels: Levels) -> None:
     for thread in threads:
         thread.join()
     assert levels.get(1) == Level(1, 40, 40)
+
+
+def test_row_that_comes_between_two_looks(database: Database, levels: Levels) -> None:
+    """A row that another process inserts after our first look is changed, not refused."""
+    looks = iter(["the update finds nothing", "the row comes"])
+
+    def insert_meanwhile(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(("UPDATE", "SELECT")) and next(looks, "") == "the row comes":
+            cursor.execute("INSERT INTO stock (goods_id, total, available) VALUES (1, 5, 5)")
+
+    event.listen(database.engine, "before_cursor_execute", insert_meanwhile)
+    assert levels.set_total(1, 9) == Level(1, 9, 9)
