@@ -40,6 +40,7 @@ class Records:
     def __init__(self, table: Table) -> None:
         """Take the table that `record_table` declared."""
         self._table = table
+        self._new = insert(table)  # made once: SQLAlchemy keeps what it compiled of it
 
     def commit(self, connection: Connection, tx_id: int) -> None:
         """Insert `committed` as part of a local transaction. Raise `AlreadyAborted` if the fence is up."""
@@ -84,4 +85,4 @@ class Records:
         return len(old)
 
     def _insert(self, connection: Connection, tx_id: int, outcome: Outcome) -> None:
-        connection.execute(insert(self._table).values(tx_id=tx_id, outcome=outcome.value, decided_at=now_ms()))
+        connection.execute(self._new, {"tx_id": tx_id, "outcome": outcome.value, "decided_at": now_ms()})

@@ -28,6 +28,9 @@ from order.service.reading import Order
 
 _COMMIT_ATTEMPTS = 3  # each loses only to another process that took one of the batch's idempotency keys meanwhile
 
+# Made once, for they run for every batch: SQLAlchemy keeps what it compiled of them.
+_NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
+
 log = structlog.get_logger()
 
 
@@ -163,11 +166,11 @@ def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> set[int]:
     free = _with_free_keys(connection, drafts)
     if not free:
         raise _NoneLeft
-    connection.execute(insert(orders), [_order_row(draft.order) for draft in free])
-    connection.execute(insert(order_lines), [row for draft in free for row in _line_rows(draft.order)])
+    connection.execute(_NEW_ORDERS, [_order_row(draft.order) for draft in free])
+    connection.execute(_NEW_LINES, [row for draft in free for row in _line_rows(draft.order)])
     keys = [_key_row(draft.idempotency, draft.order.order_id) for draft in free if draft.idempotency]
     if keys:
-        connection.execute(insert(idempotency_keys), keys)
+        connection.execute(_NEW_KEYS, keys)
     return {draft.order.order_id for draft in free}
 
 

@@ -22,6 +22,13 @@ from stock.service.strategies.port import Strategy, Taker
 
 Fate = Literal["stands", "void"]
 
+# Made once, for they run for every order: SQLAlchemy keeps what it compiled of them.
+_NEW_HEADER = insert(reservations)
+_NEW_LINES = insert(reservation_lines)
+_STATES = select(reservations.c.order_id, reservations.c.state).where(
+    reservations.c.order_id.in_(bindparam("order_ids", expanding=True))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -151,8 +158,7 @@ class Reservations:
 
 
 def _states(connection: Connection, order_ids: Sequence[int]) -> dict[int, ReservationState]:
-    columns = reservations.c
-    rows = connection.execute(select(columns.order_id, columns.state).where(columns.order_id.in_(order_ids)))
+    rows = connection.execute(_STATES, {"order_ids": order_ids})
     return {order_id: ReservationState(state) for order_id, state in rows}
 
 
@@ -194,7 +200,7 @@ def _take(connection: Connection, taker: Taker, order: Wanted) -> None:
     if short:
         raise _Short(short)
     connection.execute(
-        insert(reservation_lines),
+        _NEW_LINES,
         [
             {"order_id": order.order_id, "goods_id": goods_id, "quantity": quantity}
             for goods_id, quantity in sorted(order.lines.items())
@@ -206,9 +212,8 @@ def _insert_header(connection: Connection, order_id: int, tx_id: int, state: Res
     now = now_ms()
     released_at = now if state is ReservationState.RELEASED else None
     connection.execute(
-        insert(reservations).values(
-            order_id=order_id, tx_id=tx_id, state=state.value, created_at=now, released_at=released_at
-        )
+        _NEW_HEADER,
+        {"order_id": order_id, "tx_id": tx_id, "state": state.value, "created_at": now, "released_at": released_at},
     )
 
 
