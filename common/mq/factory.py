@@ -6,9 +6,10 @@ from urllib.parse import unquote, urlsplit
 from common.errors import OrdersError
 from common.mq.embedded import EmbeddedBroker
 from common.mq.port import Broker, BrokerOptions
+from common.mq.rocketmq_grpc import open_rocketmq
+from common.mq.rocketmq_remoting import open_rocketmq4
 
-_KNOWN = "embedded:///relative/broker.db, embedded:////absolute/broker.db"
-_NOT_YET = frozenset({"rocketmq", "rocketmq4"})
+_KNOWN = "embedded:///relative/broker.db, embedded:////absolute/broker.db, rocketmq://host:port, rocketmq4://host:port"
 
 
 def open_broker(url: str, options: BrokerOptions) -> Broker:
@@ -17,8 +18,10 @@ def open_broker(url: str, options: BrokerOptions) -> Broker:
     As in SQLAlchemy's URLs, three slashes begin a relative path and four an absolute one.
     """
     parts = urlsplit(url)
-    if parts.scheme in _NOT_YET:
-        raise OrdersError(f"{parts.scheme}:// is not in this build yet; known: {_KNOWN}")
+    if parts.scheme == "rocketmq":
+        return open_rocketmq(url, options)
+    if parts.scheme == "rocketmq4":
+        return open_rocketmq4(url, options)
     if parts.scheme != "embedded":
         raise OrdersError(f"No broker is named {parts.scheme!r}; known: {_KNOWN}")
     path = unquote(parts.path)[1:]

@@ -81,7 +81,7 @@ SHORT_TIMING = Timing(
         "transactionCheckMax": 60,
         "transactionOpBatchInterval": 50,
     },
-    proxy={"minInvisibleTimeMillsForRecv": 1000},
+    proxy={"minInvisibleTimeMillsForRecv": 1000, "grpcClientConsumerMinLongPollingTimeoutMillis": 1000},
 )
 
 MARIADB: Values = {

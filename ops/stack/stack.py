@@ -135,11 +135,15 @@ class Stack:
         databases = {
             f"{name.upper()}_DATABASE_URL": f"mysql+pymysql://{account}/{name}?charset=utf8mb4" for name in DATABASES
         }
+        limits = "" if plan.defaults else "?min_invisible=1&poll=1"  # those of settings.SHORT_TIMING.proxy, seconds
         return {
-            "ORDERS_BROKER_URL": f"rocketmq://{HOST}:{plan.ports.proxy}",
+            "ORDERS_BROKER_URL": f"rocketmq://{HOST}:{plan.ports.proxy}" + limits,
             "ORDERS_BROKER4_URL": f"rocketmq4://{HOST}:{plan.ports.namesrv}",
             **databases,
             "ORDERS_REDIS_URL": f"redis://{HOST}:{plan.ports.redis}/0",
+            "ORDERS_TEST_ROCKETMQ": f"{HOST}:{plan.ports.proxy}",
+            "ORDERS_TEST_NAMESRV": f"{HOST}:{plan.ports.namesrv}",
+            "ORDERS_TEST_STACK": str(self.layout.root),
             "ORDERS_TEST_MYSQL": f"mysql+pymysql://{account}/",
             "ORDERS_TEST_REDIS": f"redis://{HOST}:{plan.ports.redis}/15",
         }

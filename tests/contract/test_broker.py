@@ -21,7 +21,7 @@ from common.mq.port import (
     State,
     Verdict,
 )
-from tests.contract.conftest import BrokerFactory
+from tests.contract.traits import BrokerFactory
 from tests.support import eventually
 
 TOPIC = "order_rollback"
@@ -32,6 +32,7 @@ ROLLBACK = Message(
     keys=("7001", "7002"),
     properties={"tx_id": "t1", "deliver_if": "aborted", "said": "grüezi 你好"},
 )
+ANY = "anything"  # a topic for messages of every kind, where topics have kinds
 LATE = 60.0  # seconds, longer than any test: no check-back comes
 
 
@@ -74,6 +75,13 @@ def states(broker: Broker, message_id: str) -> set[State]:
     """In which states a search finds the message: its own and no other."""
     console = broker.console()
     return {state for state in State if any(v.message_id == message_id for v in console.find(state=state))}
+
+
+def settled(factory: BrokerFactory, broker: Broker, message_id: str, seen: Callable[[], object]) -> None:
+    """Wait until a message is done; without a console, until what can be seen of it is."""
+    if factory.traits.console:
+        eventually(lambda: view(broker, message_id).state is State.DONE)
+    eventually(seen, within=factory.traits.patience)
 
 
 def text(topic: str, body: str) -> Message:
@@ -122,7 +130,8 @@ def test_each_group_gets_each_message_once(broker_factory: BrokerFactory) -> Non
     broker.consumer("coupon", TOPIC, coupon)
     producer = broker.producer("order")
     ids = [producer.send(text(TOPIC, str(n))) for n in range(20)]
-    eventually(lambda: all(view(broker, message_id).state is State.DONE for message_id in ids))
+    for message_id in ids:
+        settled(broker_factory, broker, message_id, lambda: len(stock.got) >= 20 and len(coupon.got) >= 20)
     assert sorted(d.message_id for d in stock.got) == sorted(d.message_id for d in coupon.got) == sorted(ids)
 
 
@@ -134,7 +143,8 @@ def test_group_shares_its_messages(broker_factory: BrokerFactory) -> None:
     producer = sender.producer("order")
     ids = [producer.send(text(TOPIC, str(n))) for n in range(60)]
     eventually(lambda: len(left.got) + len(right.got) >= 60)
-    eventually(lambda: not sender.console().stats().pending)
+    if broker_factory.traits.console:
+        eventually(lambda: not sender.console().stats().pending)
     assert sorted(d.message_id for d in left.got + right.got) == sorted(ids)
 
 
@@ -158,17 +168,19 @@ def test_new_group_starts_from_the_oldest_kept(broker_factory: BrokerFactory) ->
     """What was sent, committed or delayed before anybody subscribed is delivered to a new group; the rest is not."""
     broker = broker_factory(check_first_after=LATE)
     producer = broker.producer("order")
-    producer.send(text(TOPIC, "sent"))
-    producer.resolve(producer.begin(text(TOPIC, "committed")), Resolution.COMMIT)
-    producer.resolve(producer.begin(text(TOPIC, "rolled back")), Resolution.ROLLBACK)
-    producer.begin(text(TOPIC, "half"))
-    producer.send_at(text(TOPIC, "later"), now_ms() + 200)
+    producer.send(text(ANY, "sent"))
+    producer.resolve(producer.begin(text(ANY, "committed")), Resolution.COMMIT)
+    producer.resolve(producer.begin(text(ANY, "rolled back")), Resolution.ROLLBACK)
+    producer.begin(text(ANY, "half"))
+    producer.send_at(text(ANY, "later"), now_ms() + 200)
     stock, coupon = Inbox(), Inbox()
-    broker.consumer("stock", TOPIC, stock)
+    broker.consumer("stock", ANY, stock)
     eventually(lambda: len(stock.got) == 3)
-    broker.consumer("coupon", TOPIC, coupon)
+    broker.consumer("coupon", ANY, coupon)
     eventually(lambda: len(coupon.got) == 3)
-    assert stock.bodies == coupon.bodies == [b"sent", b"committed", b"later"]
+    assert sorted(stock.bodies) == sorted(coupon.bodies) == [b"committed", b"later", b"sent"]
+    if broker_factory.traits.ordered:
+        assert stock.bodies == coupon.bodies == [b"sent", b"committed", b"later"]
 
 
 def test_group_that_was_away_misses_nothing(broker_factory: BrokerFactory) -> None:
@@ -177,11 +189,11 @@ def test_group_that_was_away_misses_nothing(broker_factory: BrokerFactory) -> No
     producer = broker.producer("order")
     consumer = broker.consumer("stock", TOPIC, before)
     handled = producer.send(text(TOPIC, "1"))
-    eventually(lambda: view(broker, handled).state is State.DONE)
+    settled(broker_factory, broker, handled, lambda: before.got)
     consumer.close()
     producer.send(text(TOPIC, "2"))
     broker.consumer("stock", TOPIC, after)
-    eventually(lambda: after.got)
+    eventually(lambda: after.got, within=broker_factory.traits.patience)
     assert (before.bodies, after.bodies) == ([b"1"], [b"2"])
 
 
@@ -197,12 +209,14 @@ def test_half_message_is_invisible_until_committed(broker_factory: BrokerFactory
     producer.send(text(TOPIC, "after"))
     eventually(lambda: inbox.got)
     assert inbox.bodies == [b"after"]
-    assert states(broker, half.message_id) == {State.HALF}
+    if broker_factory.traits.console:
+        assert states(broker, half.message_id) == {State.HALF}
     producer.resolve(half, Resolution.COMMIT)
     eventually(lambda: len(inbox.got) == 2)
     assert inbox.got[1].message == ROLLBACK
     assert inbox.got[1].message_id == half.message_id
-    assert view(broker, half.message_id).resolution is Resolution.COMMIT
+    if broker_factory.traits.console:
+        assert view(broker, half.message_id).resolution is Resolution.COMMIT
 
 
 def test_rolled_back_message_is_dropped(broker_factory: BrokerFactory) -> None:
@@ -215,10 +229,11 @@ def test_rolled_back_message_is_dropped(broker_factory: BrokerFactory) -> None:
     producer.send(text(TOPIC, "after"))
     eventually(lambda: inbox.got)
     assert inbox.bodies == [b"after"]
-    found = view(broker, half.message_id)
-    assert (found.state, found.resolution, found.groups) == (State.DONE, Resolution.ROLLBACK, ())
-    assert found.resolved_at is not None
-    assert states(broker, half.message_id) == {State.DONE}
+    if broker_factory.traits.console:
+        found = view(broker, half.message_id)
+        assert (found.state, found.resolution, found.groups) == (State.DONE, Resolution.ROLLBACK, ())
+        assert found.resolved_at is not None
+        assert states(broker, half.message_id) == {State.DONE}
 
 
 @pytest.mark.parametrize("first", list(Resolution))
@@ -232,8 +247,9 @@ def test_first_resolution_stands(broker_factory: BrokerFactory, first: Resolutio
     producer.resolve(half, first)
     producer.resolve(half, second)
     producer.send(text(TOPIC, "after"))
-    eventually(lambda: b"after" in inbox.bodies)
-    assert view(broker, half.message_id).resolution is first
+    eventually(lambda: b"after" in inbox.bodies and len(inbox.got) > (first is Resolution.COMMIT))
+    if broker_factory.traits.console:
+        assert view(broker, half.message_id).resolution is first
     assert inbox.bodies.count(ROLLBACK.body) == (first is Resolution.COMMIT)
 
 
@@ -246,13 +262,16 @@ def test_check_back_commits(broker_factory: BrokerFactory) -> None:
     broker.consumer("stock", TOPIC, inbox)
     half = broker.producer("order", oracle).begin(ROLLBACK)
     assert eventually(lambda: inbox.got)[0].message == ROLLBACK
-    (asked,) = oracle.asked
+    asked = oracle.asked[0]
     assert (asked.message_id, asked.message, asked.born_at, asked.checks) == (
         half.message_id,
         ROLLBACK,
         half.born_at,
         1,
     )
+    if not broker_factory.traits.console:
+        return
+    assert len(oracle.asked) == 1
     found = view(broker, half.message_id)
     assert found.checks == (Check(found.checks[0].at, CheckAnswer.COMMIT),)
     assert found.check_count == 1
@@ -260,12 +279,19 @@ def test_check_back_commits(broker_factory: BrokerFactory) -> None:
 
 def test_check_back_rolls_back(broker_factory: BrokerFactory) -> None:
     """A half message left open is dropped when the answer is roll back."""
-    broker = broker_factory()
-    half = broker.producer("order", Oracle(CheckAnswer.ROLLBACK)).begin(ROLLBACK)
-    eventually(lambda: view(broker, half.message_id).state is State.DONE)
-    assert view(broker, half.message_id).resolution is Resolution.ROLLBACK
+    broker, inbox, oracle = broker_factory(), Inbox(), Oracle(CheckAnswer.ROLLBACK)
+    broker.consumer("stock", TOPIC, inbox)
+    producer = broker.producer("order", oracle)
+    half = producer.begin(ROLLBACK)
+    settled(broker_factory, broker, half.message_id, lambda: oracle.asked)
+    if broker_factory.traits.console:
+        assert view(broker, half.message_id).resolution is Resolution.ROLLBACK
+    producer.send(text(TOPIC, "after"))
+    eventually(lambda: inbox.got)
+    assert inbox.bodies == [b"after"]
 
 
+@pytest.mark.needs("check_times")
 def test_first_check_waits(broker_factory: BrokerFactory) -> None:
     """The first check comes after its timeout, not before."""
     broker, oracle = broker_factory(check_first_after=0.3), Oracle(CheckAnswer.ROLLBACK)
@@ -280,8 +306,10 @@ def test_unknown_is_asked_again(broker_factory: BrokerFactory) -> None:
     unknown = CheckAnswer.UNKNOWN
     broker, oracle = broker_factory(), Oracle(unknown, unknown, CheckAnswer.ROLLBACK)
     half = broker.producer("order", oracle).begin(ROLLBACK)
-    eventually(lambda: view(broker, half.message_id).state is State.DONE)
-    assert [asked.checks for asked in oracle.asked] == [1, 2, 3]
+    settled(broker_factory, broker, half.message_id, lambda: len(oracle.asked) >= 3)
+    assert [asked.checks for asked in oracle.asked][:3] == [1, 2, 3]
+    if not broker_factory.traits.console:
+        return
     checks = view(broker, half.message_id).checks
     assert [check.answer for check in checks] == [unknown, unknown, CheckAnswer.ROLLBACK]
     assert checks[1].at - checks[0].at >= 250
@@ -301,7 +329,9 @@ def test_checker_that_raises_is_asked_again(broker_factory: BrokerFactory) -> No
     broker.consumer("stock", TOPIC, inbox)
     half = broker.producer("order", checker).begin(ROLLBACK)
     eventually(lambda: inbox.got)
-    assert view(broker, half.message_id).checks[0].answer is CheckAnswer.UNKNOWN
+    assert [one.message_id for one in asked[:2]] == [half.message_id] * 2
+    if broker_factory.traits.console:
+        assert view(broker, half.message_id).checks[0].answer is CheckAnswer.UNKNOWN
 
 
 def test_any_live_producer_of_the_group_answers(broker_factory: BrokerFactory) -> None:
@@ -311,14 +341,15 @@ def test_any_live_producer_of_the_group_answers(broker_factory: BrokerFactory) -
     half = gone.producer("order", Oracle(CheckAnswer.COMMIT)).begin(ROLLBACK)
     theirs = gone.producer("pay").begin(ROLLBACK)
     gone.close()
-    alive.producer("pay", stranger)
+    alive.producer("pay", stranger, topics=[TOPIC])
     eventually(lambda: stranger.asked)
-    alive.producer("order", oracle)
-    eventually(lambda: view(watcher, half.message_id).state is State.DONE)
-    assert [asked.message_id for asked in oracle.asked] == [half.message_id]
+    alive.producer("order", oracle, topics=[TOPIC])
+    settled(broker_factory, watcher, half.message_id, lambda: oracle.asked)
+    assert {asked.message_id for asked in oracle.asked} == {half.message_id}
     assert {asked.message_id for asked in stranger.asked} == {theirs.message_id}
 
 
+@pytest.mark.needs("check_times")
 def test_parked_after_the_last_check_then_resumed(broker_factory: BrokerFactory) -> None:
     """After N checks without a result a half message is parked; resumed, it is checked again, counted anew."""
     broker = broker_factory(check_max=2, check_first_after=0.03, check_interval=0.2)
@@ -335,6 +366,7 @@ def test_parked_after_the_last_check_then_resumed(broker_factory: BrokerFactory)
     assert len(view(broker, half.message_id).checks) == 3
 
 
+@pytest.mark.needs("check_times")
 def test_missed_checks_count_when_no_producer_is_online(broker_factory: BrokerFactory) -> None:
     """The count rises each interval though nobody is there to answer, and the message is parked in the end."""
     broker = broker_factory(check_max=2, check_first_after=0.03, check_interval=0.03)
@@ -343,6 +375,7 @@ def test_missed_checks_count_when_no_producer_is_online(broker_factory: BrokerFa
     assert [check.answer for check in view(broker, half.message_id).checks] == [None, None]
 
 
+@pytest.mark.needs("check_times")
 def test_late_resolve_of_a_parked_message_counts(broker_factory: BrokerFactory) -> None:
     """The sender may still resolve what was parked meanwhile."""
     broker, inbox = broker_factory(check_max=1, check_first_after=0.03, check_interval=0.03), Inbox()
@@ -356,48 +389,59 @@ def test_late_resolve_of_a_parked_message_counts(broker_factory: BrokerFactory) 
 
 def test_resolve_after_a_check_changes_nothing(broker_factory: BrokerFactory) -> None:
     """A sender that resolves after a check-back did is too late, and not told off."""
-    broker = broker_factory(check_first_after=0.03)
-    producer = broker.producer("order", Oracle(CheckAnswer.ROLLBACK))
+    broker, inbox, oracle = broker_factory(check_first_after=0.03), Inbox(), Oracle(CheckAnswer.ROLLBACK)
+    broker.consumer("stock", TOPIC, inbox)
+    producer = broker.producer("order", oracle)
     half = producer.begin(ROLLBACK)
-    eventually(lambda: view(broker, half.message_id).state is State.DONE)
+    settled(broker_factory, broker, half.message_id, lambda: oracle.asked)
+    producer.send(text(TOPIC, "after"))  # by when the answer has arrived
+    eventually(lambda: inbox.got)
     producer.resolve(half, Resolution.COMMIT)
-    assert view(broker, half.message_id).resolution is Resolution.ROLLBACK
+    producer.send(text(TOPIC, "later"))
+    eventually(lambda: b"later" in inbox.bodies)
+    assert not broker_factory.traits.final or ROLLBACK.body not in inbox.bodies
+    if broker_factory.traits.console:
+        assert view(broker, half.message_id).resolution is Resolution.ROLLBACK
 
 
 # delay
 
 
 def test_delayed_messages_come_at_their_time_and_in_its_order(broker_factory: BrokerFactory) -> None:
-    """Sub-second delays are kept, never early, whatever the order of sending; the past means at once."""
-    broker, inbox = broker_factory(), Inbox()
+    """Delays are kept to the broker's step, never early, whatever the order of sending; the past means at once."""
+    broker, inbox, step = broker_factory(), Inbox(), broker_factory.traits.step
+    unit = max(1, step // 100)  # the delays are longer where the step is
     broker.consumer("order", "order_timeout", inbox)
     producer = broker.producer("order")
     start = now_ms()
-    due = {b"350": start + 350, b"150": start + 150, b"250": start + 250, b"past": start - 10_000}
+    due = {b"350": start + 350 * unit, b"150": start + 150 * unit, b"250": start + 250 * unit, b"past": start - 10_000}
     for body, at in due.items():
         producer.send_at(Message("order_timeout", body), at)
-    eventually(lambda: len(inbox.got) == 4)
+    eventually(lambda: len(inbox.got) == 4, within=10)
     assert inbox.bodies == [b"past", b"150", b"250", b"350"]
     late = [at - max(due[body], start) for body, at in zip(inbox.bodies, inbox.at, strict=True)]
     assert min(late) >= 0
-    assert max(late) < 150
+    assert max(late) < 150 + 2 * (step - 1)
 
 
 def test_delay_has_no_upper_limit(broker_factory: BrokerFactory) -> None:
     """A message may be due in a thousand years, or later than any calendar."""
-    broker = broker_factory()
-    broker.consumer("order", "order_timeout", Inbox())
+    broker, inbox = broker_factory(), Inbox()
+    broker.consumer("order", "order_timeout", inbox)
     producer = broker.producer("order")
     in_1000_years = now_ms() + 1000 * 365 * 86_400_000
     message_id = producer.send_at(Message("order_timeout", b"x"), in_1000_years)
-    assert view(broker, message_id).deliver_at == in_1000_years
-    assert states(broker, message_id) == {State.DELAYED}
-    assert states(broker, producer.send_at(Message("order_timeout", b"x"), 2**80)) == {State.DELAYED}
+    later_still = producer.send_at(Message("order_timeout", b"x"), 2**80)
+    if broker_factory.traits.console:
+        assert view(broker, message_id).deliver_at == in_1000_years
+        assert states(broker, message_id) == states(broker, later_still) == {State.DELAYED}
+    assert not inbox.got
 
 
 # retry, dead letters, invisible time
 
 
+@pytest.mark.needs("redelivery")
 def test_retry_comes_back_with_growing_delay(broker_factory: BrokerFactory) -> None:
     """RETRY brings a message back after a delay that doubles, attempts counted; others are not held up."""
     broker = broker_factory(retry_first_after=0.05, retry_longest=0.15, max_deliveries=5)
@@ -406,13 +450,28 @@ def test_retry_comes_back_with_growing_delay(broker_factory: BrokerFactory) -> N
     producer = broker.producer("order")
     producer.send(text(TOPIC, "bad"))
     producer.send(text(TOPIC, "good"))
-    eventually(lambda: len(inbox.got) == 6)
+    eventually(lambda: b"good" in inbox.bodies)
+    eventually(lambda: len(inbox.got) == 6, within=broker_factory.traits.patience)
     bad = [(d.attempt, at) for d, at in zip(inbox.got, inbox.at, strict=True) if d.message.body == b"bad"]
     assert [attempt for attempt, _ in bad] == [1, 2, 3, 4, 5]
     gaps = [later - earlier for (_, earlier), (_, later) in pairwise(bad)]
     assert all(gap >= least for gap, least in zip(gaps, [50, 100, 150, 150], strict=True)), gaps
 
 
+@pytest.mark.needs("redelivery")
+def test_last_delivery_is_the_last(broker_factory: BrokerFactory) -> None:
+    """A message that was answered RETRY as often as it may be delivered does not come again; others do."""
+    broker = broker_factory(max_deliveries=2)
+    inbox = Inbox(lambda d: Verdict.RETRY if d.message.body == b"bad" or d.attempt < 3 else Verdict.ACK)
+    broker.consumer("stock", TOPIC, inbox)
+    patient = Inbox(inbox.answer)
+    broker_factory(max_deliveries=3).consumer("coupon", TOPIC, patient)
+    broker.producer("order").send(text(TOPIC, "bad"))
+    eventually(lambda: len(patient.got) == 3, within=broker_factory.traits.patience)
+    assert [d.attempt for d in inbox.got] == [1, 2]
+
+
+@pytest.mark.needs("console")
 def test_dead_letter_then_resent(broker_factory: BrokerFactory) -> None:
     """After the last delivery a message is dead for its group; resent, only that group gets it, counted anew."""
     broker, healthy = broker_factory(), Inbox()
@@ -444,7 +503,7 @@ def test_handler_that_raises_gets_all_again(broker_factory: BrokerFactory) -> No
 
     broker.consumer("stock", TOPIC, handle)
     message_id = broker.producer("order").send(ROLLBACK)
-    eventually(lambda: view(broker, message_id).state is State.DONE)
+    settled(broker_factory, broker, message_id, lambda: len(inbox.got) >= 2)
     assert [d.attempt for d in inbox.got] == [1, 2]
 
 
@@ -459,20 +518,22 @@ def test_handler_with_a_wrong_answer_gets_all_again(broker_factory: BrokerFactor
 
     broker.consumer("stock", TOPIC, handle)
     message_id = broker.producer("order").send(ROLLBACK)
-    eventually(lambda: view(broker, message_id).state is State.DONE)
+    settled(broker_factory, broker, message_id, lambda: len(attempts) >= 2)
     assert attempts == [1, 2]
 
 
+@pytest.mark.needs("redelivery")
 def test_slow_handler_and_its_late_acknowledgement(broker_factory: BrokerFactory) -> None:
     """A message whose handler takes too long goes to another; the late ACK does not end the other's delivery."""
-    broker = broker_factory(invisible_for=0.2)
+    broker = broker_factory(invisible_for=max(0.2, broker_factory.traits.invisible))
     release_slow, release_fast, slow_back = threading.Event(), threading.Event(), threading.Event()
     attempts: list[int] = []
+    patience = broker_factory.traits.patience
 
     def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
         (delivery,) = deliveries
         attempts.append(delivery.attempt)
-        (release_slow if delivery.attempt == 1 else release_fast).wait(10)
+        (release_slow if delivery.attempt == 1 else release_fast).wait(patience)
         return [Verdict.ACK if delivery.attempt == 1 else Verdict.RETRY]
 
     def handle_and_tell(deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -484,15 +545,17 @@ def test_slow_handler_and_its_late_acknowledgement(broker_factory: BrokerFactory
     broker.consumer("stock", TOPIC, handle_and_tell, threads=2)
     producer = broker.producer("order")
     message_id = producer.send(ROLLBACK)
-    eventually(lambda: attempts[:2] == [1, 2])
+    eventually(lambda: attempts[:2] == [1, 2], within=patience)
     release_slow.set()
     producer.send(text(TOPIC, "next"))
     eventually(slow_back.is_set)  # the slow thread has answered and gone on
-    assert view(broker, message_id).groups[0].done_at is None
+    if broker_factory.traits.console:
+        assert view(broker, message_id).groups[0].done_at is None
     release_fast.set()
-    eventually(lambda: 3 in attempts)
+    eventually(lambda: 3 in attempts, within=patience)
 
 
+@pytest.mark.needs("console")
 def test_message_that_outlives_its_last_delivery_is_dead(broker_factory: BrokerFactory) -> None:
     """A message whose every handler vanishes is dead after the last delivery, not delivered for ever."""
     broker = broker_factory(invisible_for=0.05, max_deliveries=2)
@@ -513,6 +576,7 @@ def test_message_that_outlives_its_last_delivery_is_dead(broker_factory: BrokerF
 # the console
 
 
+@pytest.mark.needs("console")
 def test_in_flight_ready_and_no_group(broker_factory: BrokerFactory) -> None:
     """A message in a handler's hands is in flight; one whose turn has not come is ready, as is one without a group."""
     broker, release, busy = broker_factory(), threading.Event(), threading.Event()
@@ -537,6 +601,7 @@ def test_in_flight_ready_and_no_group(broker_factory: BrokerFactory) -> None:
     eventually(lambda: states(broker, held) == {State.DONE})
 
 
+@pytest.mark.needs("console")
 def test_search(broker_factory: BrokerFactory) -> None:
     """Messages are found by topic, by any key, by id, newest first, up to a limit; all conditions hold together."""
     broker = broker_factory()
@@ -559,6 +624,7 @@ def test_search(broker_factory: BrokerFactory) -> None:
         assert none == []
 
 
+@pytest.mark.needs("console")
 def test_stats_age_the_oldest_half_message(broker_factory: BrokerFactory) -> None:
     """Unresolved half messages are counted, with the age of the oldest; none is age 0."""
     broker = broker_factory(check_first_after=LATE)
@@ -570,6 +636,7 @@ def test_stats_age_the_oldest_half_message(broker_factory: BrokerFactory) -> Non
     assert broker.console().stats().half == 2
 
 
+@pytest.mark.needs("console")
 def test_resend_and_resume_refuse_what_is_not_theirs(broker_factory: BrokerFactory) -> None:
     """Only dead messages can be resent and only parked ones resumed; anything else is not found."""
     broker = broker_factory(check_first_after=LATE)
@@ -604,9 +671,11 @@ def test_close_waits_for_handlers_and_leaves_no_thread(broker_factory: BrokerFac
     assert closing.is_alive()
     release.set()
     closing.join(5)
-    assert set(threading.enumerate()) <= before
+    left = set(threading.enumerate()) - before
+    assert all(any(name in thread.name for name in broker_factory.traits.threads) for thread in left), left
     broker.close()
-    assert view(broker_factory(), message_id).state is State.DONE
+    if broker_factory.traits.console:
+        assert view(broker_factory(), message_id).state is State.DONE
 
 
 def test_closed_consumer_takes_no_more(broker_factory: BrokerFactory) -> None:
@@ -615,8 +684,12 @@ def test_closed_consumer_takes_no_more(broker_factory: BrokerFactory) -> None:
     consumer = broker.consumer("stock", TOPIC, inbox, threads=2)
     consumer.close()
     message_id = broker.producer("order").send(ROLLBACK)
-    assert states(broker, message_id) == {State.READY}
-    assert view(broker, message_id).groups[0].attempts == 0
+    if broker_factory.traits.console:
+        assert states(broker, message_id) == {State.READY}
+        assert view(broker, message_id).groups[0].attempts == 0
+    heir = Inbox()
+    broker.consumer("stock", TOPIC, heir)
+    eventually(lambda: heir.got)
     assert not inbox.got
 
 

@@ -1,5 +1,6 @@
 """URLs of brokers."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,10 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("url", "match"),
     [
-        ("rocketmq://127.0.0.1:8081", "not in this build yet"),
-        ("rocketmq4://127.0.0.1:9876", "not in this build yet"),
+        ("rocketmq://127.0.0.1", r"shape rocketmq://\[key:secret@\]host:port"),
+        ("rocketmq://127.0.0.1:x", "shape rocketmq://.*Port"),
+        ("rocketmq://127.0.0.1:8081?pol=1", "shape rocketmq://"),
+        ("rocketmq4://127.0.0.1", "looks like rocketmq4://host:9876"),
         ("kafka://127.0.0.1", "No broker is named 'kafka'.*embedded:///"),
         ("", "No broker"),
         ("embedded://host/broker.db", "no host"),
@@ -38,3 +41,13 @@ def test_wrong_url(url: str, match: str) -> None:
     """What is no broker of this build is refused, with what is."""
     with pytest.raises(OrdersError, match=match):
         open_broker(url, BrokerOptions())
+
+
+def test_rocketmq_without_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, or with the other client that has its name, the error says what to install, and where."""
+    monkeypatch.setitem(sys.modules, "rocketmq.v5.log.log_config", sys)
+    for module in [name for name in sys.modules if name.startswith("common.mq.rocketmq_grpc.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "rocketmq", None)
+    with pytest.raises(OrdersError, match=r"pip install '\.\[rocketmq\]'.*without '\.\[rocketmq4\]'"):
+        open_broker("rocketmq://127.0.0.1:8081", BrokerOptions())

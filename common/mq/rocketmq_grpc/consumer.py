@@ -1,0 +1,127 @@
+"""A consumer on RocketMQ 5: receives in batches, as the client's `SimpleConsumer`."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+import structlog
+from rocketmq import FilterExpression, SimpleConsumer
+
+from common.clock import now_ms
+from common.errors import BrokerError
+from common.mq.port import BrokerOptions, Delivery, Handler, Verdict
+from common.mq.rocketmq_grpc import wire
+from common.mq.rocketmq_grpc.inbox import Batch, Inbox
+from common.mq.rocketmq_grpc.onward import Onward
+from common.mq.rocketmq_grpc.place import Place
+from common.mq.rocketmq_grpc.producer import configuration
+from common.mq.rocketmq_grpc.session import Away, Session
+
+_PAUSE = 0.25  # seconds, while RocketMQ is away
+
+log = structlog.get_logger()
+
+
+class RocketMQConsumer:
+    """Implements `common.mq.port.Consumer`: `threads` threads, one of which looks for messages at a time."""
+
+    def __init__(
+        self,
+        place: Place,
+        options: BrokerOptions,
+        onward: Onward,
+        group: str,
+        topic: str,
+        handler: Handler,
+        threads: int,
+        batch: int,
+    ) -> None:
+        """Connect in the background and start."""
+        self._options, self._onward, self._topic, self._handler = options, onward, topic, handler
+        self._closed = threading.Event()
+        self._looking = threading.Lock()
+        self._coming: dict[str, Future[Batch]] = {}  # by broker: what is asked for, or has come and waits its turn
+        name = f"consumer {group} of {topic}"
+        self._session = Session(
+            place,
+            name,
+            lambda: SimpleConsumer(
+                configuration(place, options.send_timeout), group, {topic: FilterExpression()}, tls_enable=place.tls
+            ),
+            group,
+        )
+        self._inbox = Inbox(place, options, group, topic, batch)
+        self._session.start()
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Let the handlers in flight finish, give back what they have not seen. Takes up to `Place.poll` seconds."""
+        self._closed.set()
+        for thread in self._threads:
+            if thread is not threading.current_thread():  # a handler may close its own consumer
+                thread.join()
+        for coming in self._coming.values():
+            self._give_back(coming)
+        self._coming.clear()
+        self._session.close()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                with self._looking:
+                    batch = self._take()
+                if batch is not None:
+                    self._work(batch)
+            except Away:  # its session said so
+                self._closed.wait(_PAUSE)
+            except BrokerError as error:
+                if not self._closed.is_set():
+                    log.warning("broker.receive_failed", topic=self._topic, reason=error.detail)
+                    self._session.suspect()
+                    self._closed.wait(_PAUSE)
+
+    def _take(self) -> Batch | None:
+        """Ask every broker that nothing is asked of yet; return what comes first."""
+        if self._closed.is_set():
+            return None
+        client = self._session.client(_PAUSE)
+        for broker, queue in self._inbox.brokers(client).items():
+            if broker not in self._coming:
+                self._coming[broker] = self._inbox.ask(client, queue)
+        done, _ = wait(self._coming.values(), return_when=FIRST_COMPLETED)
+        first = next(broker for broker, coming in self._coming.items() if coming in done)
+        if self._closed.is_set():
+            return None
+        return self._inbox.got(self._coming.pop(first))
+
+    def _work(self, batch: Batch) -> None:
+        client = self._session.client(self._options.send_timeout)
+        early = [one for one in batch.messages if int(one.own.get(wire.DELIVER_AT, 0)) > now_ms()]
+        due = [one for one in batch.messages if one not in early]
+        verdicts = [*self._ask(due), *map(self._onward.send, early)]
+        self._inbox.settle(client, batch.endpoints, [*due, *early], verdicts)
+
+    def _ask(self, due: Sequence[wire.Received]) -> list[Verdict]:
+        if not due:
+            return []
+        deliveries = [Delivery(one.message_id, one.message, one.attempt, one.born_at) for one in due]
+        ids = [delivery.message_id for delivery in deliveries]
+        try:
+            verdicts = [Verdict(verdict) for verdict in self._handler(deliveries)]
+        except Exception:
+            log.exception("broker.handler_failed", topic=self._topic, message_ids=ids)
+        else:
+            if len(verdicts) == len(due):
+                return verdicts
+            log.error("broker.handler_miscounted", topic=self._topic, message_ids=ids, got=len(verdicts))
+        return [Verdict.RETRY] * len(due)
+
+    def _give_back(self, coming: "Future[Batch]") -> None:
+        try:
+            batch = self._inbox.got(coming)
+            client = self._session.client(self._options.send_timeout)
+            self._inbox.settle(client, batch.endpoints, batch.messages, [Verdict.RETRY] * len(batch.messages))
+        except BrokerError as error:  # what came comes again when its invisible time is over
+            log.info("broker.not_given_back", topic=self._topic, reason=error.detail)

@@ -1,0 +1,63 @@
+"""Where RocketMQ is, and what it allows: the URL `rocketmq://[key:secret@]host:port[?…]`, read."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from common.errors import OrdersError
+
+_SHAPE = "rocketmq://[key:secret@]host:port[?tls=1&namespace=…&probe=topic&min_invisible=10&poll=5&max_delay=86400]"
+_MIN_INVISIBLE = 10.0  # seconds
+_POLL = 5.0
+_MAX_DELAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One RocketMQ proxy, as clients see it. Durations in seconds.
+
+    `min_invisible`, `poll` and `max_delay` are limits of the proxy, whose defaults are ours: in its configuration
+    (ProxyConfig.java) `minInvisibleTimeMillsForRecv`, `grpcClientConsumerMinLongPollingTimeoutMillis` and
+    `maxDelayTimeMills`. `probe` is a topic for
+    normal messages: a ping stores one there.
+    """
+
+    host: str
+    port: int
+    key: str = ""
+    secret: str = ""
+    tls: bool = False
+    namespace: str = ""
+    probe: str = ""
+    min_invisible: float = _MIN_INVISIBLE
+    poll: float = _POLL
+    max_delay: float = _MAX_DELAY
+
+    @property
+    def address(self) -> str:
+        """Host and port, as a person writes them."""
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, url: str) -> "Place":
+        """Read a URL. Raise `OrdersError` if it is not of that shape."""
+        parts = urlsplit(url)
+        settings = dict(parse_qsl(parts.query))
+        try:
+            host, port = parts.hostname, parts.port
+            place = cls(
+                host or "",
+                port or 0,
+                key=unquote(parts.username or ""),
+                secret=unquote(parts.password or ""),
+                tls=settings.pop("tls", "0") in {"1", "true"},
+                namespace=settings.pop("namespace", ""),
+                probe=settings.pop("probe", ""),
+                min_invisible=float(settings.pop("min_invisible", _MIN_INVISIBLE)),
+                poll=float(settings.pop("poll", _POLL)),
+                max_delay=float(settings.pop("max_delay", _MAX_DELAY)),
+            )
+        except ValueError as error:
+            raise OrdersError(f"A RocketMQ's URL has the shape {_SHAPE}: {error}.") from error
+        if not host or not port or parts.path.strip("/") or settings:
+            raise OrdersError(f"A RocketMQ's URL has the shape {_SHAPE}.")
+        return place

@@ -1,0 +1,206 @@
+"""One client of `rocketmq-python-client`, kept alive: watched also when idle, made anew when its broker was away.
+
+By itself the client needs 5 to 10 minutes to come back after a restart of the proxy: its stream of settings, on which
+check-backs come, is rebuilt every 300 s only, and its channel tries to connect at intervals that grow to 2 minutes.
+A new client has neither past, and is made in a tenth of a second.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from rocketmq.grpc_protocol import HeartbeatRequest
+
+from common.errors import BrokerError
+from common.mq.rocketmq_grpc import faults, routes
+from common.mq.rocketmq_grpc.place import Place
+
+_EVERY = 1.0  # seconds between two heartbeats; RocketMQ's client sends one every 10 s
+_EVERY_DOWN = 0.25
+_PATIENCE = 2.0  # for one heartbeat
+_CONNECT = 0.5
+_LINGER = 3.0  # that a replaced client has for its calls in flight
+_STRIKES = 2  # heartbeats not answered in time until a client is given up: one may be a busy machine
+
+log = structlog.get_logger()
+
+
+class Away(BrokerError):
+    """RocketMQ is not there, and looked for."""
+
+
+class _Slow(BrokerError):
+    """RocketMQ did not answer a heartbeat in time."""
+
+
+class Session:
+    """Holds a running client of its own; `make` returns a new one, not started."""
+
+    def __init__(self, place: Place, name: str, make: Callable[[], Any], group: str = "") -> None:
+        """Take what makes a client; nothing is connected before `start`."""
+        self._place, self._name, self._make, self._group = place, name, make, group
+        self._client: Any = None
+        self._why = ""  # not empty: known to be down, and why
+        self._changed = threading.Condition()
+        self._closed = threading.Event()
+        self._suspected = threading.Event()
+        self._strikes = 0
+        self._outdated = False
+        self._retired: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._keep, name=f"rocketmq {name}", daemon=True)
+
+    def start(self) -> None:
+        """Connect, in the background, and watch from now on."""
+        self._thread.start()
+
+    def client(self, within: float) -> Any:
+        """Return the running client; wait for the first one. Raise `Away` if RocketMQ is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._client or self._why or self._closed.is_set(), within)
+            if self._closed.is_set():
+                raise Away("This connection to RocketMQ was closed.")
+            if self._client is None:
+                raise Away(self._why or f"RocketMQ at {self._place.address} did not answer in time; try again.")
+            return self._client
+
+    def anew(self, old: Any, within: float) -> Any:
+        """Replace a client that was made with less than `make` knows now; return its successor. Raise `Away`."""
+        with self._changed:
+            if self._client is old:
+                self._outdated = True
+                self._suspected.set()
+                self._changed.wait_for(lambda: self._client is not old or self._closed.is_set(), within)
+                if self._client is old:
+                    raise Away(f"RocketMQ at {self._place.address} did not answer in time; try again.")
+        return self.client(within)
+
+    def suspect(self) -> None:
+        """Have the client looked at now: a call of it failed."""
+        self._suspected.set()
+
+    def close(self) -> None:
+        """Tell RocketMQ goodbye and stop watching."""
+        with self._changed:
+            self._closed.set()
+            self._changed.notify_all()
+        self._suspected.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._client is not None:
+            self._retire(self._client)
+            self._client = None
+        for thread in self._retired:
+            thread.join()
+
+    def _keep(self) -> None:
+        while not self._closed.is_set():
+            if self._client is None or self._outdated:
+                self._outdated = False
+                self._renew()
+            else:
+                self._look()
+            self._suspected.wait(_EVERY_DOWN if self._why else _EVERY)
+            self._suspected.clear()
+
+    def _look(self) -> None:
+        try:
+            self._beat(self._client)
+        except BrokerError as error:
+            self._strikes += 1
+            if isinstance(error, _Slow) and self._strikes < _STRIKES:
+                return
+            log.warning("broker.lost", client=self._name, reason=error.detail)
+            self._renew()
+        else:
+            self._strikes = 0
+
+    def _renew(self) -> None:
+        """Replace the client by one that works; without one if RocketMQ is away."""
+        client, why = None, ""
+        try:
+            self._knock()
+            client = self._begin()
+        except BrokerError as error:
+            why = error.detail
+        with self._changed:
+            old, again = self._client, bool(self._client or self._why)
+            self._client, self._why, self._strikes = client, why, 0
+            self._changed.notify_all()
+        if old is not None:
+            self._retire(old)
+        if client is not None:
+            log.info("broker.connected", client=self._name, again=again)
+
+    def _knock(self) -> None:
+        """See whether anybody listens, which costs less than a client."""
+        try:
+            with socket.create_connection((self._place.host, self._place.port), _CONNECT) as knock:
+                if knock.getsockname() == knock.getpeername():  # TCP met itself: a port of the kernel's own choice
+                    raise ConnectionRefusedError("nobody listens")
+        except OSError as error:
+            raise BrokerError(
+                f"RocketMQ at {self._place.address} is not there ({error}); start it, or check the broker's URL: "
+                "it is tried again."
+            ) from error
+
+    def _begin(self) -> Any:
+        """Start a client and see it answered for. Raise `BrokerError`."""
+        with faults.translated():
+            client = self._make()
+            client.startup()
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._beat(client)
+            except BrokerError:
+                if time.monotonic() < deadline and not self._closed.wait(0.05):  # its settings are on their way
+                    continue
+                self._retire(client)
+                raise
+            return client
+
+    def _beat(self, client: Any) -> None:
+        """Raise `BrokerError` unless the client's streams stand and RocketMQ knows it."""
+        for topic in client.topics.copy():
+            if not client.route_manager.get_all_endpoints():  # a broker that starts tells the name server late
+                routes.find(client, topic, _PATIENCE)
+        for endpoints in list(client.route_manager.get_all_endpoints().values()):
+            if not _stream_stands(client, endpoints):
+                raise BrokerError("RocketMQ closed the stream that check-backs come on; it is opened again.")
+            request = HeartbeatRequest(client_type=client.client_type)
+            if self._group:
+                request.group.name, request.group.resource_namespace = self._group, self._place.namespace
+            started = time.monotonic()
+            try:
+                with faults.translated():
+                    future = client.rpc_client.heartbeat_async(endpoints, request, client.sign(), timeout=_PATIENCE)
+                    faults.check(future.result(_PATIENCE + 1.0).status)
+            except BrokerError as error:
+                if time.monotonic() - started >= _PATIENCE:
+                    raise _Slow(error.detail) from error
+                raise
+
+    def _retire(self, client: Any) -> None:
+        """Shut a client down beside us: calls in flight may finish, and a stuck one takes its time."""
+        self._retired = [thread for thread in self._retired if thread.is_alive()]
+        thread = threading.Thread(target=self._shut_down, args=(client,), name="rocketmq retiring", daemon=True)
+        thread.start()
+        self._retired.append(thread)
+
+    def _shut_down(self, client: Any) -> None:
+        self._closed.wait(_LINGER)
+        try:
+            with faults.translated():
+                client.shutdown()
+        except BrokerError as error:
+            log.info("broker.client_left_behind", reason=error.detail)
+
+
+def _stream_stands(client: Any, endpoints: Any) -> bool:
+    """Look at the stream's call, which the client keeps private; the package is pinned, and a test looks for it."""
+    channel = client.rpc_client.channels.get(endpoints)
+    stream = None if channel is None else channel.telemetry_stream_stream_call
+    return stream is not None and not stream._RpcStreamStreamCall__stream_stream_call.done()  # noqa: SLF001

@@ -1,0 +1,260 @@
+"""The gRPC adapter on a real RocketMQ: what the contract of brokers can't ask, kill -9 of the broker first of all.
+
+ORDERS_TEST_STACK is the data directory of a stack of our own (`orders stack up` prints it), whose broker is killed.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from common.clock import now_ms
+from common.errors import BrokerError
+from common.mq.factory import open_broker
+from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
+from ops.stack.remoting import create_topic
+from ops.stack.settings import Kind
+from ops.stack.stack import Stack
+from tests.support import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+AFTER_OPENING = 5.0  # seconds that everything may take to work again
+Open = Callable[..., Broker]
+
+
+class Seen:
+    """A handler that keeps bodies, times, attempts and ids."""
+
+    def __init__(self) -> None:
+        self.got: list[Delivery] = []
+        self.at: list[int] = []
+
+    def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
+        self.at += [now_ms()] * len(deliveries)
+        self.got += deliveries
+        return [Verdict.ACK] * len(deliveries)
+
+    @property
+    def bodies(self) -> set[bytes]:
+        return {delivery.message.body for delivery in self.got}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    """Return the stack whose broker may be killed."""
+    directory = os.environ.get("ORDERS_TEST_STACK", "")
+    assert directory, "ORDERS_REAL=1 needs ORDERS_TEST_STACK"
+    return Stack(Path(directory), say=lambda _: None)
+
+
+@pytest.fixture
+def topic(stack: Stack) -> Callable[[Kind], str]:
+    """Create topics of a test's own."""
+
+    def create(kind: Kind) -> str:
+        name = f"{kind.lower()}-{uuid.uuid4().hex[:12]}"
+        create_topic(stack.broker_address(), name, kind)
+        return name
+
+    return create
+
+
+@pytest.fixture
+def opened(stack: Stack) -> Iterator[Open]:
+    """Open brokers, closed after the test."""
+    brokers: list[Broker] = []
+
+    def open_(extra: str = "", **options: float) -> Broker:
+        url = stack.urls()["ORDERS_BROKER_URL"] + extra
+        brokers.append(open_broker(url, BrokerOptions(**options)))  # type: ignore[arg-type]
+        return brokers[-1]
+
+    yield open_
+    for broker in brokers:
+        broker.close()
+
+
+class Restart:
+    """Starts a killed broker beside the test, and knows when its port opened."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._thread = threading.Thread(target=stack.start, args=("broker",))
+        self._thread.start()
+
+    def wait_open(self) -> float:
+        """Return the moment (`time.monotonic`) at which the proxy's port opened."""
+        eventually(self._listens, within=120)
+        return time.monotonic()
+
+    def end(self) -> None:
+        self._thread.join()
+
+    def _listens(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._stack.plan.ports.proxy), 0.2):
+                return True
+        except OSError:
+            return False
+
+
+def test_kill_9_with_half_messages_open(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
+    """After kill -9, sends, consumption and check-backs work again within 5 s of the port opening; nothing is lost.
+
+    While it is down, every request is refused at once.
+    """
+    transactional, normal, delayed = topic(Kind.TRANSACTION), topic(Kind.NORMAL), topic(Kind.DELAY)
+    broker, seen, timeouts, decided = opened(), Seen(), Seen(), threading.Event()
+
+    def check(_: HalfMessage) -> CheckAnswer:
+        return CheckAnswer.COMMIT if decided.is_set() else CheckAnswer.UNKNOWN
+
+    producer = broker.producer("order", check, topics=[transactional])
+    for name in (transactional, normal):
+        broker.consumer(f"stock-{name}", name, seen)
+    broker.consumer(f"order-{delayed}", delayed, timeouts)
+    halves = {b"half %d" % number for number in range(20)}
+    for body in halves:
+        producer.begin(Message(transactional, body))
+    committed = producer.begin(Message(transactional, b"committed"))
+    producer.resolve(committed, Resolution.COMMIT)
+    due = now_ms() + 3000
+    producer.send_at(Message(delayed, b"timeout"), due)
+
+    stack.kill("broker")
+    asked_at = time.monotonic()
+    with pytest.raises(BrokerError, match="RocketMQ"):
+        producer.send(Message(normal, b"refused"))
+    with pytest.raises(BrokerError, match="RocketMQ"):
+        producer.begin(Message(transactional, b"refused"))
+    assert time.monotonic() - asked_at < 2 * 3.5
+    decided.set()
+    restart = Restart(stack)
+    opened_at = restart.wait_open()
+    try:
+        eventually(lambda: _sends(producer.send, Message(normal, b"after")), within=AFTER_OPENING)
+        left = AFTER_OPENING - (time.monotonic() - opened_at)
+        eventually(lambda: {b"after", b"committed"} | halves <= seen.bodies, within=left)
+        eventually(lambda: timeouts.got, within=20)
+    finally:
+        restart.end()
+    assert b"refused" not in seen.bodies
+    assert timeouts.at[0] >= due
+
+
+def test_down_at_start(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
+    """A service that starts before its broker gets errors, then works, consumes and is asked without a restart."""
+    transactional = topic(Kind.TRANSACTION)
+    stack.kill("broker")
+    broker, seen = opened(), Seen()
+    producer = broker.producer("order", lambda _: CheckAnswer.COMMIT, topics=[transactional])
+    broker.consumer(f"stock-{transactional}", transactional, seen)
+    with pytest.raises(BrokerError, match="is not there"):
+        broker.ping()
+    restart = Restart(stack)
+    restart.wait_open()
+    try:
+        eventually(lambda: _sends(producer.begin, Message(transactional, b"half")), within=AFTER_OPENING)
+        eventually(lambda: b"half" in seen.bodies, within=10)
+        broker.ping()
+    finally:
+        restart.end()
+
+
+def test_broker_that_hangs(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
+    """Requests to a broker that is there and does not answer end in time; when it goes on, so do we."""
+    broker, normal, seen = opened(send_timeout=1.0), topic(Kind.NORMAL), Seen()
+    producer = broker.producer("order")
+    broker.consumer(f"stock-{normal}", normal, seen)
+    producer.send(Message(normal, b"before"))
+    (pid,) = (server.pid for server in stack.status().servers if server.name == "broker")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(BrokerError, match="in time"):
+            producer.send(Message(normal, b"lost or late"))
+        assert time.monotonic() - began < 2.0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: _sends(producer.send, Message(normal, b"after")), within=10)
+    eventually(lambda: {b"before", b"after"} <= seen.bodies, within=10)
+
+
+def test_delay_beyond_the_limit_hops(topic: Callable[[Kind], str], opened: Open) -> None:
+    """A delay longer than the broker's limit is kept all the same, under the id and birth that its sender got."""
+    delayed, seen = topic(Kind.DELAY), Seen()
+    broker = opened("&max_delay=2")
+    broker.consumer(f"order-{delayed}", delayed, seen)
+    sent_at = now_ms()
+    message = Message(delayed, b"x", tag="t", keys=("1", "2"), properties={"tx_id": "7"})
+    message_id = broker.producer("order").send_at(message, sent_at + 5000)
+    eventually(lambda: seen.got, within=15)
+    (delivery,) = seen.got
+    assert (delivery.message_id, delivery.message) == (message_id, message)
+    assert abs(delivery.born_at - sent_at) < 1000
+    assert 0 <= seen.at[0] - (sent_at + 5000) < 2500
+
+
+def test_kinds_are_respected(topic: Callable[[Kind], str], opened: Open) -> None:
+    """A topic of the wrong kind, or none, is said to be so, with how to create the right one; plain goes anywhere."""
+    normal, transactional, delayed = topic(Kind.NORMAL), topic(Kind.TRANSACTION), topic(Kind.DELAY)
+    producer = opened().producer("order")
+    for name in (normal, transactional, delayed):
+        producer.send(Message(name, b"x"))
+    with pytest.raises(BrokerError, match=r"takes no transactional messages.*message\.type=TRANSACTION"):
+        producer.begin(Message(normal, b"x"))
+    with pytest.raises(BrokerError, match=r"takes no delayed messages.*message\.type=DELAY"):
+        producer.send_at(Message(transactional, b"x"), now_ms())
+    with pytest.raises(BrokerError, match="no such topic"):
+        producer.send(Message("no-such-topic", b"x"))
+
+
+def test_console_knows_nothing_and_says_so(opened: Open) -> None:
+    """What only RocketMQ's admin tool knows is an error that names it, never an empty answer."""
+    console = opened().console()
+    for ask in (console.find, console.stats, lambda: console.resend("1"), lambda: console.resume("1")):
+        with pytest.raises(BrokerError, match="admin tool"):
+            ask()
+
+
+_CHILD = """
+import sys
+from common.mq.factory import open_broker
+from common.mq.port import BrokerOptions, CheckAnswer, Message, Verdict
+broker = open_broker(sys.argv[1], BrokerOptions())
+producer = broker.producer("order", lambda half: CheckAnswer.UNKNOWN)
+broker.consumer(sys.argv[3], sys.argv[2], lambda deliveries: [Verdict.ACK] * len(deliveries))
+producer.send(Message(sys.argv[2], b"x"))
+print("sent", flush=True)
+"""
+
+
+def test_process_without_a_home_and_without_goodbye(stack: Stack, topic: Callable[[Kind], str], tmp_path: Path) -> None:
+    """The client's log file is nobody's business: no HOME is needed; a process that just ends does end."""
+    normal = topic(Kind.NORMAL)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    words = [sys.executable, "-c", _CHILD, stack.urls()["ORDERS_BROKER_URL"], normal, f"stock-{normal}"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=30, check=False, env={"HOME": str(home), "PYTHONPATH": "."}
+    )
+    assert (done.returncode, "sent" in done.stdout) == (0, True), done.stderr
+    assert not list(home.iterdir())
+
+
+def _sends(send: Callable[[Message], object], message: Message) -> bool:
+    try:
+        send(message)
+    except BrokerError:
+        return False
+    return True
