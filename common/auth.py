@@ -74,7 +74,9 @@ class Verifier:
                 self._secret,
                 algorithms=[_ALGORITHM],
                 audience=AUDIENCE,
-                options={"require": ["exp", "sub", "aud"]},
+                # RFC 7519, 4.1.6: iat tells a token's age and refuses nothing. A service whose clock is a second
+                # ahead would be refused by all others, each time it renews its token, until they had caught up.
+                options={"require": ["exp", "sub", "aud"], "verify_iat": False},
             )
         except (jwt.PyJWTError, ValueError, OverflowError) as error:
             raise Unauthenticated from error

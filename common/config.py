@@ -1,8 +1,8 @@
 """Settings of one service process: read once from the environment (prefix ORDERS_), validated, passed down."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.mq.port import BrokerOptions
@@ -18,10 +18,14 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
-    threads: int = Field(default=32, ge=1, le=1024)
-    max_waiting: int = Field(default=512, ge=1, description="requests in the house before the server queues no more")
+    workers: int = Field(default=1, ge=1, le=64, description="processes that serve the port; see docs/scale.md")
+    share_port: bool = Field(default=False, description="other processes of ours listen on the port as well")
+    threads: int = Field(
+        default=64, ge=1, le=1024, description="requests worked on at once, beside orders being placed"
+    )
+    max_connections: int = Field(default=8192, ge=1, description="idle ones too; further ones wait until others leave")
     max_body: int = Field(default=64 * 1024, ge=1024, description="bytes")
-    rate_limit: str = Field(default="1000/second", description="orders placed per user, in the words of Flask-Limiter")
+    rate_limit: str = Field(default="10000/second", description="orders placed per user, in the words of Flask-Limiter")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     jwt_secret: SecretStr = Field(min_length=32)
@@ -33,6 +37,12 @@ class Settings(BaseSettings):
     goods_url: str = "http://127.0.0.1:8003"
     peer_timeout: float = Field(default=2.0, gt=0, description="for one call to another service, retries included")
     goods_cache: float = Field(default=0.5, ge=0, description="how long a price may be reused")
+
+    placing_lanes: int = Field(default=2, ge=1, le=64, description="batches of orders placed at once")
+    placing_batch: int = Field(default=512, ge=50, le=5000, description="lines of orders in one batch, at most")
+    placing_queue: int = Field(
+        default=384, ge=1, le=1024, description="orders being placed at once or waiting for it; more get 503"
+    )
 
     stock_strategy: Literal["conditional", "pessimistic", "optimistic", "redis-lock", "naive"] = Field(
         default="conditional",
@@ -50,11 +60,19 @@ class Settings(BaseSettings):
     check_first_after: float = Field(default=5.0, gt=0)
     check_interval: float = Field(default=5.0, gt=0)
     check_max: int = Field(default=15, ge=1)
-    invisible_for: float = Field(default=30.0, gt=0)
+    invisible_for: float = Field(default=5.0, gt=0)
     retry_first_after: float = Field(default=1.0, gt=0)
     retry_longest: float = Field(default=600.0, gt=0)
     max_deliveries: int = Field(default=16, ge=1)
     message_retention: float = Field(default=72 * 3600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _records_outlive_what_asks_for_them(self) -> Self:
+        """Refuse what would leave a late timeout undecided for ever, because its record was purged."""
+        longest = max(self.pay_timeout, self.transaction_deadline, self.sweep_interval + self.sweep_grace)
+        if self.record_retention <= longest:
+            raise ValueError(f"record_retention must be longer than pay_timeout and what else asks: {longest:g} s")
+        return self
 
     @property
     def pool_size(self) -> int:

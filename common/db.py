@@ -16,7 +16,7 @@ from sqlalchemy import exc as sa
 from sqlalchemy.engine import make_url
 
 from common import mysql
-from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, OrdersError
+from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, OrdersError, RowRefused
 
 T = TypeVar("T")
 
@@ -66,14 +66,14 @@ class Database:
 
         With `snapshot`, all its statements see the database as it is at the first; without, perhaps each as it is.
         """
-        with _translated(), (self._snapshot if snapshot else self.engine).connect() as connection:
+        with translated(), (self._snapshot if snapshot else self.engine).connect() as connection:
             yield connection
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction and commit it; `work` may run again if the first try could not commit.
 
-        Raise `DuplicateRow`, `BelowZero`, `DatabaseUnavailable` (nothing happened), `CommitOutcomeUnknown` (the
-        connection was lost in COMMIT) or whatever `work` raises (rolled back).
+        Raise `DuplicateRow`, `RowRefused`, `BelowZero`, `DatabaseUnavailable` (nothing happened),
+        `CommitOutcomeUnknown` (the connection was lost in COMMIT) or whatever `work` raises (rolled back).
         """
         last_start = time.monotonic() + _ATTEMPTS_WITHIN
         for attempt in range(1, _ATTEMPTS + 1):
@@ -85,7 +85,7 @@ class Database:
         raise AssertionError("unreachable")
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        with _translated(), self._writer.connect() as connection, self._turn:
+        with translated(), self._writer.connect() as connection, self._turn:
             transaction = connection.begin()
             try:
                 result = work(connection)
@@ -143,7 +143,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise our own errors for those of the driver. `transact` and `read` do; for savepoints inside of them."""
     try:
         yield
     except sa.SQLAlchemyError as error:
@@ -162,6 +163,8 @@ def _translate_driver(error: sa.DBAPIError) -> OrdersError:
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
     if code in mysql.FAILED_CHECK or "CHECK constraint" in str(error.orig):
         return BelowZero()
-    if isinstance(error, sa.IntegrityError):
+    if isinstance(error, sa.IntegrityError) and (code in mysql.DUPLICATE or "UNIQUE constraint" in str(error.orig)):
         return DuplicateRow()
+    if isinstance(error, sa.IntegrityError | sa.DataError):
+        return RowRefused()
     return _Retryable() if code in mysql.REPEATABLE or error.connection_invalidated else DatabaseUnavailable()

@@ -9,6 +9,7 @@ __all__ = [
     "ClockWentBack",
     "CommitOutcomeUnknown",
     "Conflict",
+    "ConsoleUnavailable",
     "DatabaseUnavailable",
     "DuplicateRow",
     "FailpointRaised",
@@ -23,6 +24,7 @@ __all__ = [
     "OrdersError",
     "OutcomeUnknown",
     "PeerUnavailable",
+    "RowRefused",
     "TooLarge",
     "TooManyRequests",
     "Unauthenticated",
@@ -145,6 +147,10 @@ class DuplicateRow(OrdersError):
     """A row with this key exists already (a unique or primary key was hit)."""
 
 
+class RowRefused(OrdersError):
+    """The database refused a value that no check of ours had refused; nothing was changed."""
+
+
 class BelowZero(OrdersError):
     """A CHECK constraint of the database refused the row."""
 
@@ -155,6 +161,10 @@ class BrokerError(Unavailable):
 
 class BrokerCorrupt(BrokerError):
     """The broker's file is damaged, or was deleted or replaced under it."""
+
+
+class ConsoleUnavailable(BrokerError):
+    """This broker's client can't look at messages."""
 
 
 class MessageNotFound(NotFound):

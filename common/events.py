@@ -1,8 +1,10 @@
-"""What the messages between the services say: one shape for both topics."""
+"""The messages between the services: one shape for both topics."""
 
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from common.mq.port import Message
 
 ROLLBACK_TOPIC = "order_rollback"
 TIMEOUT_TOPIC = "order_timeout"
@@ -27,7 +29,7 @@ class OrderEvent(BaseModel):
         """Write a message's body."""
         return self.model_dump_json().encode()
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys that find the message again: every order id."""
-        return tuple(str(order_id) for order_id in self.order_ids)
+    def to_message(self, topic: str, tag: str = "") -> Message:
+        """Write the message that tells it: found again by any of its orders, its transaction in the properties."""
+        keys = tuple(str(order_id) for order_id in self.order_ids)
+        return Message(topic, self.to_body(), tag, keys, {"tx_id": str(self.tx_id)})

@@ -12,6 +12,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+import structlog
+
 from common.errors import FailpointRaised, OrdersError
 
 POINTS = frozenset(
@@ -95,6 +97,7 @@ def _act(point: str) -> None:
     if armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if armed.action == "delay":
+        structlog.get_logger().warning("held up", failpoint=point, pid=os.getpid())  # drills strike when they read it
         time.sleep(armed.seconds)
     if armed.action == "raise":
         raise FailpointRaised(f"failpoint {point} raised")

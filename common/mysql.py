@@ -15,6 +15,7 @@ CONNECT_WITHIN: Final = 2  # seconds
 # The transaction is rolled back by then, or its connection is gone: lock wait timeout, deadlock, and 1305, what a
 # savepoint's roll back says when the deadlock took the whole transaction; server shut down, killed, gone, lost.
 REPEATABLE: Final = frozenset({1205, 1213, 1305, 1053, 1927, 2006, 2013, 2055, 4031})
+DUPLICATE: Final = frozenset({1062, 1586})
 FAILED_CHECK: Final = frozenset({3819, 4025})  # MySQL's, MariaDB's (an OperationalError there)
 
 

@@ -3,6 +3,9 @@
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,12 +14,17 @@ import structlog
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
+from common.breaker import Breaker, BreakerOpen
 from common.errors import PeerUnavailable
 
 log = structlog.get_logger()
 
+Watch = Callable[[str, str, bool], None]
+"""Told the name of a peer, the URL of its instance, and whether that is left alone from now on."""
+
 _SERVER_ERROR = 500
 _AVOIDED_FOR = 2.0  # seconds that an instance that did not answer is asked only after the others
+_READ = 64 * 1024  # bytes at once
 
 
 class Peer:
@@ -25,9 +33,21 @@ class Peer:
     It may run several times: then its instances are called in turn. An instance that can't be connected to is passed
     over for the next, and one that did not answer is asked last for a while. A call is repeated once, on a fresh
     connection and at another instance where there is one, when the kept one was cut: call only what may be repeated.
+
+    Each instance has a circuit breaker: one that failed several times in a row (no answer, or a 5xx) is passed over,
+    but for one call at a time that tries it. While that is so for all of them, the answer is `PeerUnavailable` at once.
     """
 
-    def __init__(self, name: str, url: str, token: Callable[[], str], *, timeout: float, connections: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        token: Callable[[], str],
+        *,
+        timeout: float,
+        connections: int,
+        watch: Watch = lambda *_: None,
+    ) -> None:
         """Take its name for errors, the base URLs of its instances with commas between, and what gives a bearer token.
 
         `timeout` is in seconds for one call, `connections` how many are kept to each instance.
@@ -35,7 +55,8 @@ class Peer:
         self._name = name
         self._token = token
         self._timeout = timeout
-        self._instances = [_Instance(one.strip(), connections) for one in url.split(",")]
+        urls = [one.strip() for one in url.split(",")]
+        self._instances = [_Instance(one, connections, partial(self._changed, watch, one)) for one in urls]
         self._turns = itertools.count()
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -43,35 +64,49 @@ class Peer:
 
         Raise `PeerUnavailable` for no answer in time, a 5xx, or one that can't be read: the call may have been done.
         """
-        deadline = time.monotonic() + self._timeout
+        return self._call(method, path, body, _Instance.ask)
+
+    def ready(self) -> None:
+        """Raise `PeerUnavailable` unless the service is alive, whatever it answered lately."""
+        self._call("GET", "/healthz", None, _Instance.look)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        for instance in self._instances:
+            instance.close()
+
+    def _call(self, method: str, path: str, body: Any, how: "How") -> tuple[int, Any]:
         payload = None if body is None else orjson.dumps(body)
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id is not None:
             headers["X-Request-Id"] = request_id
+        call = _Call(method, path, payload, headers, time.monotonic() + self._timeout)
         try:
-            response = self._send(method, path, payload, headers, deadline)
-            answer = orjson.loads(response.data) if response.data else None
+            status, data = self._send(call, how)
+            return status, orjson.loads(data) if data else None
         except (HTTPError, orjson.JSONDecodeError) as error:
             log.warning("peer did not answer", peer=self._name, path=path, reason=repr(error))
             raise PeerUnavailable(
                 f"The {self._name} service did not answer; nothing was changed, try again."
             ) from error
-        if response.status >= _SERVER_ERROR:
-            log.warning("peer failed", peer=self._name, path=path, status=response.status)
-            raise PeerUnavailable(f"The {self._name} service is unavailable; nothing was changed, try again.")
-        return response.status, answer
+        except (_Failed, BreakerOpen) as error:
+            log.warning("peer failed", peer=self._name, path=path, reason=repr(error))
+            raise PeerUnavailable(
+                f"The {self._name} service is unavailable; nothing was changed, try again."
+            ) from error
 
-    def _send(
-        self, method: str, path: str, payload: bytes | None, headers: dict[str, str], deadline: float
-    ) -> urllib3.BaseHTTPResponse:
+    def _send(self, call: "_Call", how: "How") -> tuple[int, bytes]:
         """Send to one instance after the other, until one answers or has begun to and failed."""
         waiting = self._in_turn()
         cut = False
         while True:
             instance = waiting.pop(0)
             try:
-                return instance.send(method, path, payload, headers, deadline, share=1 + len(waiting))
+                return how(instance, call, 1 + len(waiting))
+            except BreakerOpen:
+                if not waiting:
+                    raise
             except (NewConnectionError, ConnectTimeoutError):
                 instance.avoid()
                 if not waiting:
@@ -93,42 +128,75 @@ class Peer:
         turn = self._instances[first:] + self._instances[:first]
         return sorted(turn, key=lambda instance: instance.avoided_until > now)
 
-    def ready(self) -> None:
-        """Raise `PeerUnavailable` unless the service is alive."""
-        self.call("GET", "/healthz")
+    def _changed(self, watch: Watch, url: str, left_alone: bool) -> None:
+        log.warning("peer left alone" if left_alone else "peer works again", peer=self._name, instance=url)
+        watch(self._name, url, left_alone)
 
-    def close(self) -> None:
-        """Close the kept connections."""
-        for instance in self._instances:
-            instance.close()
+
+class _Failed(Exception):
+    """An answer that says that the peer failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    path: str
+    payload: bytes | None
+    headers: dict[str, str]
+    deadline: float  # time.monotonic()
 
 
 class _Instance:
     """One process of a peer, and the connections kept to it."""
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, changed: Callable[[bool], None]) -> None:
         parts = urlsplit(url)
         self.avoided_until = 0.0
+        self._breaker = Breaker(changed)
         self._pool = urllib3.connectionpool.connection_from_url(
             f"{parts.scheme}://{parts.netloc}", maxsize=connections, block=False, retries=False
         )
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        payload: bytes | None,
-        headers: dict[str, str],
-        deadline: float,
-        *,
-        share: int,
-    ) -> urllib3.BaseHTTPResponse:
-        """Send once; connecting may take one part of `share` of what is left until the deadline."""
-        left = max(deadline - time.monotonic(), 0.001)
-        timeout = urllib3.Timeout(connect=left / share, total=left)
-        return self._pool.urlopen(
-            method, path, body=payload, headers=headers, timeout=timeout, retries=False, redirect=False
+    def ask(self, call: _Call, share: int) -> tuple[int, bytes]:
+        """Send once, unless this instance is left alone; return the status and the answer.
+
+        Connecting may take one part of `share` of what is left until the deadline.
+        """
+        return self._breaker.call(lambda: self._ask(call, share))
+
+    def look(self, call: _Call, share: int) -> tuple[int, bytes]:
+        """Send once in any case. What answers this is worth a try by the next that `ask`."""
+        answer = self._ask(call, share)
+        self._breaker.invite()
+        return answer
+
+    def _ask(self, call: _Call, share: int) -> tuple[int, bytes]:
+        left = max(call.deadline - time.monotonic(), 0.001)
+        response = self._pool.urlopen(
+            call.method,
+            call.path,
+            body=call.payload,
+            headers=call.headers,
+            timeout=urllib3.Timeout(connect=left / share, total=left),
+            retries=False,
+            redirect=False,
+            preload_content=False,
         )
+        data = self._read(response, call)
+        if response.status >= _SERVER_ERROR:
+            raise _Failed(f"status {response.status}")
+        return response.status, data
+
+    def _read(self, response: urllib3.BaseHTTPResponse, call: _Call) -> bytes:
+        """Return the body. The time limit of a socket is one for each piece: whoever drips could take for ever."""
+        pieces = []
+        with closing(response):  # which keeps the connection, once the answer was read to its end
+            while piece := response.read1(_READ):
+                pieces.append(piece)
+                if time.monotonic() > call.deadline:
+                    raise ReadTimeoutError(self._pool, call.path, "the answer did not end in time")
+            response.release_conn()
+        return b"".join(pieces)
 
     def avoid(self) -> None:
         """Have this instance asked last for a while."""
@@ -136,3 +204,7 @@ class _Instance:
 
     def close(self) -> None:
         self._pool.close()
+
+
+How = Callable[[_Instance, _Call, int], tuple[int, bytes]]
+"""How an instance is asked: `_Instance.ask` or `look`."""

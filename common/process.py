@@ -13,10 +13,7 @@ from common.config import Settings
 from common.errors import OrdersError
 from common.telemetry import configure_logging
 from common.web import Api, serve
-
-# Seconds a thread may keep the interpreter while others wait. With Python's 5 ms, whoever holds a database's write
-# lock waits up to that long after each statement to go on, and all writers wait with it: orders/s fell by a quarter.
-_SWITCH_INTERVAL = 0.0005
+from common.workers import Workers, clear_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,8 @@ class Service:
     api: Api
     start: Sequence[Callable[[], None]]
     stop: Sequence[Callable[[], None]]
+    waiting: int = 0
+    """Requests that may wait inside, beside those that are worked on: each has a thread of its own."""
 
 
 def run(name: str, build: Callable[[Settings], Service]) -> None:
@@ -33,16 +32,19 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"ORDERS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"{'_'.join(('ORDERS', *map(str, e['loc']))).upper()}: {e['msg']}" for e in error.errors())
         sys.exit(f"{name}: the settings are wrong: {wrong}")
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     configure_logging(name, settings.log_level)
     lifeline.watch(os.environ)
+    workers = Workers(name, settings.workers - 1)
     try:
+        if not settings.share_port:
+            clear_metrics()
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
         for start in service.start:
             start()
+        workers.start()
     except OrdersError as error:
         structlog.get_logger().error("can't start", reason=error.detail, cause=repr(error.__cause__))
         sys.exit(1)
@@ -50,7 +52,8 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         service.api.app,
         host=settings.host,
         port=settings.port,
-        threads=settings.threads,
-        max_waiting=settings.max_waiting,
-        on_stop=service.stop,
+        threads=settings.threads + service.waiting,
+        max_connections=settings.max_connections,
+        share_port=settings.share_port or settings.workers > 1,
+        on_stop=[workers.close, *service.stop],
     )

@@ -10,6 +10,7 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from common.clock import now_ms, rfc3339
@@ -19,6 +20,9 @@ _HIDDEN: Final = frozenset(
     {"authorization", "token", "secret", "jwt_secret", "password", "receiver", "phone", "address"}
 )
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names where the processes of one service share what they count: see prometheus_client."""
 
 Event = MutableMapping[str, Any]
 
@@ -87,8 +91,9 @@ class Metrics:
     def __init__(self, service: str) -> None:
         """Make the metrics that every service has: requests, their latency, and the process."""
         self.service = service
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = CollectorRegistry()  # what is counted
+        self._looks = CollectorRegistry()  # what is looked up at each scrape
+        ProcessCollector(registry=self._looks)
         self.requests = self.counter("http_requests", "Requests answered", "method", "route", "status")
         self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered now")
         self.latency = self.histogram("http_request_seconds", "Time to answer a request", "route")
@@ -103,7 +108,7 @@ class Metrics:
 
     def gauge(self, name: str, description: str, *labels: str) -> Gauge:
         """Return a new gauge that is set by hand."""
-        return Gauge(f"orders_{name}", description, labels, registry=self.registry)
+        return Gauge(f"orders_{name}", description, labels, registry=self.registry, multiprocess_mode="livesum")
 
     def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Have `read` called at every scrape; when it raises an `OrdersError`, the gauge is left out."""
@@ -111,11 +116,15 @@ class Metrics:
 
     def observe_all(self, description: str, read: Callable[[], Mapping[str, float]]) -> None:
         """Have `read` return several gauges by name at every scrape, from one look at a broker or database."""
-        self.registry.register(_Observed(description, read))
+        self._looks.register(_Observed(description, read))
 
     def render(self) -> bytes:
-        """Return everything in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """Return everything in Prometheus's text format; what is counted, of all processes that share a directory."""
+        counted = self.registry
+        if METRICS_DIR in os.environ:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        return generate_latest(counted) + generate_latest(self._looks)
 
 
 class _Observed(Collector):

@@ -24,6 +24,8 @@ from order.schema import (
     SweepOut,
     TimelineOut,
     UnknownMembers,
+    order_document,
+    page_document,
 )
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
@@ -48,9 +50,19 @@ class UseCases:
     sweep: Callable[[], Findings]
 
 
-def install(api: Api, use_cases: UseCases, *, rate_limit: str, count: Callable[[str], None] = lambda _: None) -> None:
-    """Declare the routes; `count` is told the outcome of every order that somebody tried to place."""
-    _install_placing(api, use_cases.ordering, rate_limit, count)
+def install(
+    api: Api,
+    use_cases: UseCases,
+    *,
+    rate_limit: str,
+    most_at_once: int,
+    count: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Declare the routes; `count` is told the outcome of every order that somebody tried to place.
+
+    Placing is limited to `rate_limit` per user and to `most_at_once` of all users together.
+    """
+    _install_placing(api, use_cases.ordering, rate_limit, most_at_once, count)
     _install_reading(api, use_cases.reader, use_cases.timeline)
     _install_changing(api, use_cases.paying, use_cases.closing)
 
@@ -67,7 +79,9 @@ def _owner(order_id: int) -> str | None:
     return None if "admin" in identity.scopes else identity.user_id
 
 
-def _install_placing(api: Api, ordering: Ordering, rate_limit: str, count: Callable[[str], None]) -> None:
+def _install_placing(
+    api: Api, ordering: Ordering, rate_limit: str, most_at_once: int, count: Callable[[str], None]
+) -> None:
     @api.post(
         "/orders",
         scopes=("orders",),
@@ -82,6 +96,7 @@ def _install_placing(api: Api, ordering: Ordering, rate_limit: str, count: Calla
         ],
         rate_limit=rate_limit,
         idempotent=True,
+        most_at_once=most_at_once,
     )
     def place(body: PlaceOrder, idempotency_key: str | None) -> Reply:
         """Place an order."""
@@ -94,7 +109,7 @@ def _install_placing(api: Api, ordering: Ordering, rate_limit: str, count: Calla
         headers = {"Location": f"/orders/{placed.order.order_id}"}
         if placed.replayed:
             headers["Idempotency-Replayed"] = "true"
-        return Reply(OrderOut.of(placed.order), 201, headers)
+        return Reply(order_document(placed.order), 201, headers)
 
 
 def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
@@ -111,12 +126,12 @@ def _install_reading(api: Api, reader: OrderReader, timeline: Timeline) -> None:
         """List one's own orders, newest first."""
         below = decode_cursor(query.cursor)[0] if query.cursor is not None else None
         found = reader.page(current_identity().user_id, status=query.status, below=below, limit=query.limit + 1)
-        return Reply(OrdersOut.of(found, query.limit))
+        return Reply(page_document(found, query.limit))
 
     @api.get("/orders/{order_id}", scopes=_OWNER, returns={200: OrderOut}, errors=[NotFound])
     def show_order(order_id: int) -> Reply:
         """Show an order."""
-        return Reply(OrderOut.of(reader.get(order_id, owner=_owner(order_id))))
+        return Reply(order_document(reader.get(order_id, owner=_owner(order_id))))
 
     @api.get("/orders/{order_id}/timeline", scopes=_OWNER, returns={200: TimelineOut}, errors=[NotFound])
     def show_timeline(order_id: int) -> Reply:
@@ -133,7 +148,7 @@ def _install_changing(api: Api, paying: Paying, closing: Closing) -> None:
     )
     def pay(order_id: int) -> Reply:
         """Pay an order; again: the same."""
-        return Reply(OrderOut.of(paying.pay(order_id, owner=_owner(order_id))))
+        return Reply(order_document(paying.pay(order_id, owner=_owner(order_id))))
 
     @api.post(
         "/orders/{order_id}/cancel",
@@ -143,4 +158,4 @@ def _install_changing(api: Api, paying: Paying, closing: Closing) -> None:
     )
     def cancel(order_id: int) -> Reply:
         """Cancel an unpaid order; again: the same."""
-        return Reply(OrderOut.of(closing.cancel(order_id, owner=_owner(order_id))))
+        return Reply(order_document(closing.cancel(order_id, owner=_owner(order_id))))

@@ -1,21 +1,27 @@
 """Wires the order service together; nothing else does."""
 
 import time
+from functools import partial
 
+import structlog
+
+from common.aside import ThreadedAside
 from common.auth import Verifier, issue
 from common.cache import SharedCache
 from common.config import Settings
 from common.db import Database
+from common.errors import ConsoleUnavailable
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.ids import LeasedIds
 from common.limits import SharedLimiter
 from common.mq.factory import open_broker
-from common.mq.port import Broker
+from common.mq.port import Broker, CheckAnswer, Console
 from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
 from common.telemetry import Metrics
+from common.tx.batch import Batcher
 from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from common.web import Api
@@ -33,62 +39,57 @@ from order.service.timeouts import Timeouts
 
 _GROUP = "order"
 _TOKEN_LIFETIME = 600.0  # seconds
+_TIMEOUTS = 256  # handled together
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+log = structlog.get_logger()
 
 
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
-    metrics = Metrics("order")
-    steps = metrics.histogram("step_seconds", "Steps of the protocol", "step")
-    checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
-    found = metrics.counter("sweep_findings", "Orders that a sweep dealt with, by what it found", "finding")
-    outcomes = metrics.counter("placed", "Orders that somebody tried to place, by outcome", "outcome")
-    handled = metrics.counter("timeouts", "Timeout messages by what became of them", "result")
-
+    told = _Instruments(Metrics("order"))
     database = Database(settings.database_url, pool_size=settings.pool_size)
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
+    peers = _peers(settings, told)
+    stock = StockClient(peers["stock"])
+    shared = SharedCache(redis, "goods-1", max_age=settings.goods_cache) if redis else None
+    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, shared=shared)
+
     records = Records(transaction_records)
     checker = Checker(
         database,
         records,
         deadline=settings.transaction_deadline,
         retention=settings.record_retention,
-        count=lambda answer: checks.labels(answer.value).inc(),
+        count=told.check_back,
     )
     ids = LeasedIds(database, "order")
     broker = open_broker(settings.broker_url, settings.broker_options)
+    console = _console(broker)
     producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
-    token = _ServiceToken(settings.jwt_secret.get_secret_value())
-    peers = {
-        name: Peer(name, url, token, timeout=settings.peer_timeout, connections=settings.threads)
-        for name, url in (("stock", settings.stock_url), ("goods", settings.goods_url))
-    }
-    stock = StockClient(peers["stock"])
-    shared = SharedCache(redis, "goods-1", max_age=settings.goods_cache) if redis else None
-    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, shared=shared)
+    coordinator = Coordinator(producer, database, records, ids, told.step)
 
-    coordinator = Coordinator(
-        producer, database, records, ids, lambda step, seconds: steps.labels(step).observe(seconds)
+    aside = ThreadedAside("placing", 2 * settings.placing_lanes)  # for each lane what goes beside it, and its last step
+    placing = Batcher(
+        Placing(coordinator, producer, stock, aside).place,
+        lanes=settings.placing_lanes,
+        heaviest=settings.placing_batch,
+        longest_queue=settings.placing_queue,
+        weigh=lambda draft: draft.weight,
+        observe=told.batch,
     )
     reader = OrderReader(database)
     closing = Closing(database, coordinator, reader)
     sweep = Sweep(
-        database,
-        records,
-        checker,
-        closing,
-        stock,
-        record_retention=settings.record_retention,
-        count=lambda finding, number: found.labels(finding).inc(number),
+        database, records, checker, closing, stock, record_retention=settings.record_retention, count=told.finding
     )
     sweeping = Periodic("sweep", settings.sweep_interval, lambda: sweep_once(sweep, settings.sweep_grace))
     use_cases = rest.UseCases(
-        ordering=Ordering(
-            database, goods, ids, Placing(coordinator, producer, stock).place, pay_timeout=settings.pay_timeout
-        ),
+        ordering=Ordering(database, goods, ids, placing.submit, pay_timeout=settings.pay_timeout),
         reader=reader,
         paying=Paying(database, reader),
         closing=closing,
-        timeline=Timeline(database, records, broker.console(), stock),
+        timeline=Timeline(database, records, console, stock),
         sweep=lambda: sweep.run(settings.transaction_deadline),
     )
     api = Api(
@@ -97,25 +98,73 @@ def build(settings: Settings) -> Service:
         description="Orders that never disagree with their stock.",
         max_body=settings.max_body,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
-        metrics=metrics,
+        metrics=told.metrics,
         checks={"database": database.ping, "broker": broker.ping} | {name: peer.ready for name, peer in peers.items()},
         limiter=SharedLimiter(redis) if redis else None,
     )
-    rest.install(api, use_cases, rate_limit=settings.rate_limit, count=lambda outcome: outcomes.labels(outcome).inc())
-    metrics.observe_all("Messages that need attention", lambda: _message_gauges(broker))
-    timeouts = TimeoutConsumer(Timeouts(database, checker, closing), lambda result: handled.labels(result).inc())
+    rest.install(api, use_cases, rate_limit=settings.rate_limit, most_at_once=settings.placing_queue, count=told.placed)
+    if console is not None:
+        told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
+    timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts)
 
     def subscribe() -> None:
-        broker.consumer(_GROUP, TIMEOUT_TOPIC, timeouts)
+        broker.consumer(_GROUP, TIMEOUT_TOPIC, timeouts, batch=_TIMEOUTS)
 
     return Service(
         api,
         start=[ids.start, subscribe, sweeping.start],
         stop=[
-            *(sweeping.close, broker.close, ids.close, *(peer.close for peer in peers.values()), database.close),
-            *([redis.close] if redis else []),
+            *(sweeping.close, aside.close, broker.close, ids.close),
+            *(peer.close for peer in peers.values()),
+            *(database.close, *([redis.close] if redis else [])),
         ],
+        waiting=settings.placing_queue,
     )
+
+
+def _peers(settings: Settings, told: "_Instruments") -> dict[str, Peer]:
+    token = _ServiceToken(settings.jwt_secret.get_secret_value())
+    return {
+        name: Peer(name, url, token, timeout=settings.peer_timeout, connections=settings.threads, watch=told.left_alone)
+        for name, url in (("stock", settings.stock_url), ("goods", settings.goods_url))
+    }
+
+
+class _Instruments:
+    """What is told to Prometheus, each in its own words."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._steps = metrics.histogram("step_seconds", "Steps of the protocol", "step")
+        self._batches = metrics.histogram("batch_orders", "Orders placed together", buckets=_BATCH_SIZES)
+        self._checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
+        self._findings = metrics.counter("sweep_findings", "Orders a sweep dealt with, by what it found", "finding")
+        self._placed = metrics.counter("placed", "Orders that somebody tried to place, by outcome", "outcome")
+        self._timeouts = metrics.counter("timeouts", "Timeout messages by what became of them", "result")
+        self._left_alone = metrics.gauge(
+            "peer_left_alone", "1 while calls to an instance of a peer are not made: it failed", "peer", "instance"
+        )
+
+    def left_alone(self, peer: str, instance: str, is_left_alone: bool) -> None:
+        self._left_alone.labels(peer, instance).set(is_left_alone)
+
+    def step(self, step: str, seconds: float) -> None:
+        self._steps.labels(step).observe(seconds)
+
+    def batch(self, orders: int) -> None:
+        self._batches.observe(orders)
+
+    def check_back(self, answer: CheckAnswer) -> None:
+        self._checks.labels(answer.value).inc()
+
+    def finding(self, finding: str, orders: int) -> None:
+        self._findings.labels(finding).inc(orders)
+
+    def placed(self, outcome: str) -> None:
+        self._placed.labels(outcome).inc()
+
+    def timeouts(self, result: str, messages: int) -> None:
+        self._timeouts.labels(result).inc(messages)
 
 
 class _ServiceToken:
@@ -132,8 +181,16 @@ class _ServiceToken:
         return self._token
 
 
-def _message_gauges(broker: Broker) -> dict[str, float]:
-    stats = broker.console().stats()
+def _console(broker: Broker) -> Console | None:
+    try:
+        return broker.console()
+    except ConsoleUnavailable as error:
+        log.info("message gauges are left out", reason=error.detail)
+        return None
+
+
+def _message_gauges(console: Console) -> dict[str, float]:
+    stats = console.stats()
     return {
         "half_messages_unresolved": stats.half,
         "half_message_oldest_seconds": stats.oldest_half_age,

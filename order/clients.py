@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -83,8 +84,20 @@ class GoodsClient:
         if status != 200:  # noqa: PLR2004
             raise PeerUnavailable("The goods service refused a look-up; nothing was changed, try again.")
         fetched: dict[int, Goods | None] = dict.fromkeys(wanted)
-        fetched |= {int(item["goods_id"]): _goods(item) for item in answer["items"]}
+        with _readable("goods"):
+            fetched |= {int(item["goods_id"]): _goods(item) for item in answer["items"]}
         return {goods_id: (asked_at, goods) for goods_id, goods in fetched.items()}
+
+
+@contextmanager
+def _readable(peer: str) -> Iterator[None]:
+    """Raise `PeerUnavailable` where an answer lacks what it should have."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise PeerUnavailable(
+            f"The answer of the {peer} service can't be read; nothing was changed, try again."
+        ) from error
 
 
 def _to_bytes(goods: Goods | None) -> bytes:
@@ -147,21 +160,25 @@ class StockClient:
             for order_id, lines in orders.items()
         ]
         answer = self._call("POST", "/reservations", {"tx_id": str(tx_id), "orders": asked})
-        return {
-            int(item["order_id"]): Deduction(int(item["order_id"]), item["verdict"], tuple(map(int, item["short"])))
-            for item in answer["orders"]
-        }
+        with _readable("stock"):
+            found = {
+                int(item["order_id"]): Deduction(int(item["order_id"]), item["verdict"], tuple(map(int, item["short"])))
+                for item in answer["orders"]
+            }
+            return {order_id: found[order_id] for order_id in orders}
 
     def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
         """Return live reservations made before `older_than` (ms) that nobody has confirmed, ids above `after`."""
         answer = self._call("GET", f"/reservations?older_than={older_than}&after={after}&limit={limit}")
-        return [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
+        with _readable("stock"):
+            return [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
 
     def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str]:
         """Tell the fate of orders (order id, tx id, fate); return the state of each order's reservation."""
         asked = [{"order_id": str(o), "tx_id": str(t), "fate": fate} for o, t, fate in fates]
         answer = self._call("POST", "/reservations/settle", {"orders": asked})
-        return {int(item["order_id"]): item["state"] for item in answer["orders"]}
+        with _readable("stock"):
+            return {int(item["order_id"]): item["state"] for item in answer["orders"]}
 
     def reservation(self, order_id: int) -> dict[str, Any]:
         """Return one reservation as the stock service tells it. Raise `NotFound`."""

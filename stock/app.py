@@ -16,6 +16,7 @@ from stock.service.reservations import Reservations
 from stock.service.strategies.factory import make_strategy
 
 _GROUP = "stock"
+_ROLLBACKS = 256  # handled together
 
 
 def build(settings: Settings) -> Service:
@@ -41,7 +42,7 @@ def build(settings: Settings) -> Service:
     rest.install(api, Levels(database), reservations)
 
     def subscribe() -> None:
-        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer)
+        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS)
 
     return Service(
         api,

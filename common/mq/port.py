@@ -198,7 +198,7 @@ class Broker(Protocol):
         """Subscribe `group` to `topic` and run `handler`. A new group starts from the oldest message kept."""
 
     def console(self) -> Console:
-        """Return the console of this broker."""
+        """Return the console of this broker. Raise `ConsoleUnavailable` where its client can't look at messages."""
 
     def ping(self) -> None:
         """Raise `BrokerError` unless the broker answers and can store."""
@@ -214,7 +214,7 @@ class BrokerOptions:
     check_first_after: float = 5.0
     check_interval: float = 5.0
     check_max: int = 15
-    invisible_for: float = 30.0
+    invisible_for: float = 5.0
     retry_first_after: float = 1.0
     retry_longest: float = 600.0
     max_deliveries: int = 16

@@ -14,7 +14,8 @@ A service uses it for any message::
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -115,11 +116,17 @@ class Coordinator:
         tx_id = self.ids.next()
         message = write(tx_id)
         properties = {**message.properties, TX_ID: str(tx_id), DELIVER_IF: deliver_if.value}
-        started = time.perf_counter()
-        half = self.producer.begin(replace(message, properties=properties))
-        self.observe(f"{name}.half", time.perf_counter() - started)
+        with self.observed(f"{name}.half"):
+            half = self.producer.begin(replace(message, properties=properties))
         failpoints.hit(f"{name}.half_sent")
         return Transaction(tx_id, name, deliver_if, half, self.producer, self.database, self.records, self.observe)
+
+    @contextmanager
+    def observed(self, step: str) -> Iterator[None]:
+        """Tell how long a step took, if it succeeds."""
+        started = time.perf_counter()
+        yield
+        self.observe(step, time.perf_counter() - started)
 
 
 class Checker:

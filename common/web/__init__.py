@@ -8,7 +8,7 @@
         \"\"\"Set the total.\"\"\"                      (becomes the summary in the OpenAPI document)
         return Reply(service.set_total(goods_id, body.total))
 
-    serve(api.app, host=…, port=…, threads=…, max_waiting=…, on_stop=[consumer.close, broker.close, database.close])
+    serve(api.app, host=…, port=…, threads=…, max_connections=…, on_stop=[consumer.close, broker.close, database.close])
 
 A view gets, by keyword: every `{…}` of the path, parsed as an id (what is no id is a 404); `body`, `query` and
 `idempotency_key` if the route declares them. `current_identity()` says who calls. It returns a `Reply`, or raises

@@ -1,8 +1,11 @@
 """Declares routes: guards, parses, calls the view, answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import nullcontext
+from functools import partialmethod
+from typing import Any, Literal
 
+import orjson
 from flask import Flask, Response, g, request
 from pydantic import BaseModel
 
@@ -12,11 +15,20 @@ from common.limits import Limiter, ProcessLimiter
 from common.schema import Query
 from common.telemetry import Metrics
 from common.web import docs, observe, problems, system
+from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
-from common.web.requests import drain, read_body, read_idempotency_key, read_query
+from common.web.requests import current_request, drain, read_body, read_idempotency_key, read_query
 from common.web.routes import IdConverter, Reply, Route, View
 
 _DRAINED = 64  # times the largest body that is taken
+
+
+class _App(Flask):
+    """Flask, all of whose functions are plain ones."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Take it as it is: to find out five times in each request that it is no coroutine costs as much as JSON."""
+        return func
 
 
 class NoQuery(Query):
@@ -45,7 +57,7 @@ class Api:
         self._max_body = max_body
         self._verifier = verifier
         self._limiter = limiter or ProcessLimiter()
-        self.app = Flask(service, static_folder=None, template_folder=None)
+        self.app = _App(service, static_folder=None, template_folder=None)
         self.app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
         self.app.url_map.merge_slashes = False  # would answer with a redirect
         self.app.url_map.converters["id"] = IdConverter
@@ -77,6 +89,7 @@ class Api:
         errors: Sequence[type[OrdersError] | ProblemWith] = (),
         rate_limit: str = "",
         idempotent: bool = False,
+        most_at_once: int = 0,
     ) -> Callable[[View], View]:
         """Declare a POST (see `Route`)."""
         return self._declare(
@@ -88,6 +101,7 @@ class Api:
             errors=errors,
             rate_limit=rate_limit,
             idempotent=idempotent,
+            most_at_once=most_at_once,
         )
 
     def put(
@@ -98,21 +112,13 @@ class Api:
         body: type[BaseModel],
         returns: Mapping[int, type[BaseModel]],
         errors: Sequence[type[OrdersError] | ProblemWith] = (),
+        method: Literal["PUT", "PATCH"] = "PUT",
     ) -> Callable[[View], View]:
         """Declare a PUT (see `Route`)."""
-        return self._declare("PUT", path, scopes=scopes, body=body, returns=returns, errors=errors)
+        return self._declare(method, path, scopes=scopes, body=body, returns=returns, errors=errors)
 
-    def patch(
-        self,
-        path: str,
-        *,
-        scopes: Sequence[str] = (),
-        body: type[BaseModel],
-        returns: Mapping[int, type[BaseModel]],
-        errors: Sequence[type[OrdersError] | ProblemWith] = (),
-    ) -> Callable[[View], View]:
-        """Declare a PATCH (see `Route`)."""
-        return self._declare("PATCH", path, scopes=scopes, body=body, returns=returns, errors=errors)
+    patch = partialmethod(put, method="PATCH")
+    """Declare a PATCH, as `put` does."""
 
     def _declare(
         self,
@@ -135,24 +141,27 @@ class Api:
     def _handler(self, route: Route) -> Callable[..., Response]:
         limit = self._limit(route)
         query = route.query or NoQuery
+        gate = Gate(route.most_at_once) if route.most_at_once else nullcontext()
 
         def handle(**arguments: Any) -> Response:
             self._authorise(route.scopes)
             limit()
-            parameters = read_query(request, query)
+            asked = current_request()
+            parameters = read_query(asked, query)
             if route.query is not None:
                 arguments["query"] = parameters
             if route.idempotent:
-                arguments["idempotency_key"] = read_idempotency_key(request)
-            if route.body is not None:
-                arguments["body"] = read_body(request, route.body, self._max_body)
-            return _respond(route.view(**arguments))
+                arguments["idempotency_key"] = read_idempotency_key(asked)
+            with gate:
+                if route.body is not None:
+                    arguments["body"] = read_body(asked, route.body, self._max_body)
+                return _respond(route.view(**arguments))
 
         return handle
 
     def _authorise(self, scopes: Sequence[str]) -> None:
-        g.identity = self._verifier.verify(request.headers.get("Authorization"))
-        if scopes and g.identity.scopes.isdisjoint(scopes):
+        g.identity = identity = self._verifier.verify(request.headers.get("Authorization"))
+        if scopes and identity.scopes.isdisjoint(scopes):
             raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")
 
     def _finish_body(self, response: Response) -> Response:
@@ -160,8 +169,9 @@ class Api:
 
         Bodies of nobody in particular are not waited for: they could hold up a thread as long as they like.
         """
-        has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-        if has_body and not ("identity" in g and drain(request, _DRAINED * self._max_body)):
+        asked = current_request()
+        has_body = bool(asked.content_length) or "Transfer-Encoding" in asked.headers
+        if has_body and not ("identity" in g and drain(asked, _DRAINED * self._max_body)):
             response.headers["Connection"] = "close"
         return response
 
@@ -179,7 +189,12 @@ class Api:
 
 
 def _respond(reply: Reply) -> Response:
-    body = reply.body if isinstance(reply.body, bytes) else reply.body.model_dump_json()
-    response = Response(body, reply.status, content_type="application/json")
+    response = Response(_json(reply.body), reply.status, content_type="application/json")
     response.headers.update(reply.headers)
     return response
+
+
+def _json(body: BaseModel | Mapping[str, Any] | bytes) -> bytes:
+    if isinstance(body, BaseModel):
+        return body.model_dump_json().encode()
+    return body if isinstance(body, bytes) else orjson.dumps(body)

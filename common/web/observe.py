@@ -1,14 +1,16 @@
 """Watches every request: gives it an id, logs one line, counts it."""
 
+import os
 import re
 import time
-import uuid
+from functools import cache
 
 import structlog
 from flask import Flask, Response, g, request
 from werkzeug.routing import Rule
 
 from common.telemetry import Metrics
+from common.web.requests import current_request
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PARAMETER = re.compile(r"<(?:id:)?([a-z_]+)>")
@@ -24,8 +26,13 @@ def current_request_id() -> str:
 
 
 def _route(rule: Rule | None) -> str:
+    return _UNKNOWN if rule is None else _declared(rule.rule)
+
+
+@cache
+def _declared(rule: str) -> str:
     """Name a route as its declaration does: /goods/{goods_id}."""
-    return _UNKNOWN if rule is None else _PARAMETER.sub(r"{\1}", rule.rule)
+    return _PARAMETER.sub(r"{\1}", rule)
 
 
 def install(app: Flask, metrics: Metrics) -> None:
@@ -33,25 +40,23 @@ def install(app: Flask, metrics: Metrics) -> None:
     log = structlog.get_logger()
 
     def begin() -> None:
-        g.started = time.perf_counter()
-        metrics.in_flight.inc()
         sent = request.headers.get("X-Request-Id", "")
-        g.request_id = sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
+        request_id = sent if _SANE_ID.fullmatch(sent) else os.urandom(16).hex()
+        g.started, g.request_id = time.perf_counter(), request_id
+        metrics.in_flight.inc()
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
 
     def end(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
         seconds = time.perf_counter() - g.started
-        route = _route(request.url_rule)
-        method = request.method if request.url_rule is not None else _UNKNOWN
-        metrics.requests.labels(method, route, str(response.status_code)).inc()
+        asked, status = current_request(), response.status_code
+        route = _route(asked.url_rule)
+        method = asked.method if asked.url_rule is not None else _UNKNOWN
+        metrics.requests.labels(method, route, str(status)).inc()
         metrics.latency.labels(route).observe(seconds)
-        if response.status_code >= _FAILING or request.path not in _QUIET:
-            milliseconds = round(seconds * 1000, 1)
-            log.info(
-                "request", method=request.method, route=route, status=response.status_code, milliseconds=milliseconds
-            )
+        if status >= _FAILING or asked.path not in _QUIET:
+            log.info("request", method=asked.method, route=route, status=status, milliseconds=round(seconds * 1000, 1))
         return response
 
     def leave(_error: BaseException | None) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import g
 from pydantic import BaseModel
@@ -18,9 +19,9 @@ _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: a model or ready-made JSON, the status, and further headers."""
+    """An answer: a model, or plain values or bytes of JSON that look like one; the status, and further headers."""
 
-    body: BaseModel | bytes
+    body: BaseModel | Mapping[str, Any] | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,7 +45,7 @@ class Route:
     """One operation: all that is needed to guard it, to call it and to document it.
 
     `scopes`: any one of them is enough, none = any valid token. `rate_limit`: per user, for example
-    ``1000/second``. `idempotent`: takes the header Idempotency-Key.
+    ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused, 0 = none.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Route:
     errors: tuple[type[OrdersError] | ProblemWith, ...] = ()
     rate_limit: str = ""
     idempotent: bool = False
+    most_at_once: int = 0
 
     @property
     def parameters(self) -> list[str]:

@@ -22,13 +22,20 @@ _HEAD_BYTES = 64 * 1024
 class _OneProcess(MTServer):
     """Granian's threaded server; it is meant for Python without a GIL, and works with one as well."""
 
+    share_port = False
+
     def _check_gil(self) -> None:
         """Let the GIL be."""
 
     def _init_shared_socket(self) -> None:
-        """Listen without SO_REUSEPORT, so that a second process on this address fails instead of sharing it."""
+        """Listen without SO_REUSEPORT, so that a second process on this address fails, unless it is one of ours."""
         family = socket.AF_INET6 if ":" in self.bind_addr else socket.AF_INET
-        listener = socket.create_server((self.bind_addr, self.bind_port), family=family, backlog=self.backlog)
+        listener = socket.create_server(
+            (self.bind_addr, self.bind_port), family=family, backlog=self.backlog, reuse_port=self.share_port
+        )
+        # Inherited by what it accepts (Linux). An answer goes out as head and body: without this, the body waits until
+        # the client has acknowledged the head, which it puts off for 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Its stub lacks the constructor, which granian itself uses in granian/net.py: (fd, is a Unix socket, backlog).
         holder: Any = SocketHolder
         self._shd = holder(listener.detach(), False, self.backlog)
@@ -47,13 +54,16 @@ def serve(
     host: str,
     port: int,
     threads: int,
-    max_waiting: int,
+    max_connections: int,
+    share_port: bool = False,
     on_stop: Sequence[Callable[[], None]] = (),
 ) -> None:
     """Serve `app` until told to stop; then finish the requests in flight and call each of `on_stop` in order.
 
-    At most `max_waiting` requests are in the house, of which `threads` are worked on; further ones wait in the
-    sockets. Must be called on the main thread. Exits with status 1 if the address can't be used.
+    `threads` requests are worked on at once, further ones wait. Of connections, idle ones included, there are at most
+    `max_connections`; whoever wants another one is not answered until one is closed. With `share_port`, other
+    processes that do the same may listen there too. Must be called on the main thread. Exits with status 1 if the
+    address can't be used.
     """
     log = structlog.get_logger()
     server = _OneProcess(
@@ -63,11 +73,13 @@ def serve(
         interface=Interfaces.WSGI,
         workers=1,
         blocking_threads=threads,
-        backpressure=max_waiting,
+        backpressure=max_connections,  # which counts connections, though its documentation says requests
         http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_WITHIN, max_buffer_size=_HEAD_BYTES),
         websockets=False,
         log_enabled=False,
     )
+
+    server.share_port = share_port
 
     def started() -> None:
         # Granian would take SIGHUP for "reload the code"; here the terminal is gone.

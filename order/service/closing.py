@@ -62,8 +62,7 @@ class Closing:
 
     def _close_all(self, order_ids: Sequence[int], reason: CloseReason) -> bool:
         def rollback(tx_id: int) -> Message:
-            event = OrderEvent(tx_id=tx_id, order_ids=tuple(order_ids))
-            return Message(ROLLBACK_TOPIC, event.to_body(), tag=reason.value, keys=event.keys)
+            return OrderEvent(tx_id=tx_id, order_ids=tuple(order_ids)).to_message(ROLLBACK_TOPIC, reason.value)
 
         tx = self._coordinator.begin(rollback, Outcome.COMMITTED, name="close")
         try:

@@ -1,21 +1,20 @@
 """What a client asks for → a priced draft → an order; the same Idempotency-Key again → the first answer again."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
 
 from common.clock import now_ms
 from common.db import Database
-from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OrdersError, OutcomeUnknown
+from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown
 from common.ids import IdSource
 from order.clients import Goods, GoodsClient
-from order.model import InsufficientStock, Status, UnknownGoods, idempotency_keys
-from order.service.placing import Answer, Draft, IdempotencyKey, KeyTaken
-from order.service.reading import Line, Order, Receiver, find_order
+from order.model import InsufficientStock, Status, UnknownGoods
+from order.service.placing import Draft, IdempotencyKey, KeyTaken
+from order.service.reading import Line, Order, Receiver, find_by_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,11 @@ class Ordering:
         database: Database,
         goods: GoodsClient,
         ids: IdSource,
-        place: Callable[[Sequence[Draft]], Sequence[Answer]],
+        place: Callable[[Draft], Order],
         *,
         pay_timeout: float,
     ) -> None:
-        """Take what prices, what issues ids, what places a batch, and for how long an order may stay unpaid (s)."""
+        """Take what prices, what issues ids, what places a draft, and for how long an order may stay unpaid (s)."""
         self._database = database
         self._goods = goods
         self._ids = ids
@@ -79,26 +78,21 @@ class Ordering:
 
     def _order(self, request: Request) -> Order:
         draft = self._draft(request)
-        structlog.contextvars.bind_contextvars(order_id=str(draft.order.order_id))
+        order_id = str(draft.order.order_id)
         try:
-            (answer,) = self._place([draft])
+            return self._place(draft)
         except CommitOutcomeUnknown as error:
-            raise OutcomeUnknown(order_id=str(draft.order.order_id)) from error
-        if isinstance(answer, OrdersError):
-            raise answer
-        return answer
+            raise OutcomeUnknown(order_id=order_id) from error
+        finally:  # not before: this thread may place the orders of others too
+            structlog.contextvars.bind_contextvars(order_id=order_id)
 
     def _first_answer(self, key: IdempotencyKey) -> Order | None:
-        columns = idempotency_keys.c
-        query = select(columns.request_hash, columns.order_id).where(
-            (columns.user_id == key.user_id) & (columns.idempotency_key == key.key)
-        )
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-            order = find_order(connection, row.order_id) if row else None
-        if row is None or order is None:
+            found = find_by_key(connection, key.user_id, key.key)
+        if found is None:
             return None
-        if row.request_hash != key.request_hash:
+        request_hash, order = found
+        if request_hash != key.request_hash:
             raise IdempotencyMismatch
         return order.as_created()
 

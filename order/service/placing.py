@@ -1,10 +1,10 @@
 """Placing orders: the steps of the protocol, for a batch of orders at a time.
 
     begin      half message `order_rollback`, to be delivered if the transaction aborts
-    schedule   delayed message `order_timeout`
+    schedule   delayed message `order_timeout`, while the stock is deducted
     deduct     stock, each order whole or not at all
     commit     ONE local transaction: record + orders + lines + idempotency keys
-    resolve    roll the half message back: the orders stand
+    resolve    roll the half message back: the orders stand; nobody waits for it
 
 One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone.
 """
@@ -13,20 +13,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy import Connection, insert, tuple_
-from sqlalchemy import select as sql_select
+from sqlalchemy import Connection, insert
 
 from common import failpoints
-from common.errors import BrokerError, CommitOutcomeUnknown, DuplicateRow, OrdersError, Unavailable
+from common.aside import Aside
+from common.db import translated
+from common.errors import (
+    BelowZero,
+    BrokerError,
+    CommitOutcomeUnknown,
+    DuplicateRow,
+    OrdersError,
+    RowRefused,
+    Unavailable,
+)
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC, OrderEvent
-from common.mq.port import Message, Producer
+from common.mq.port import Producer
 from common.tx.coordinator import Coordinator, Transaction
 from common.tx.record import AlreadyAborted, Outcome
 from order.clients import Deduction, StockClient
 from order.model import InsufficientStock, idempotency_keys, order_lines, orders
 from order.service.reading import Order
-
-_COMMIT_ATTEMPTS = 3  # each loses only to another process that took one of the batch's idempotency keys meanwhile
 
 # Made once, for they run for every batch: SQLAlchemy keeps what it compiled of them.
 _NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
@@ -50,6 +57,16 @@ class Draft:
     order: Order
     idempotency: IdempotencyKey | None = None
 
+    @property
+    def weight(self) -> int:
+        """How much it adds to a batch."""
+        return len(self.order.lines)
+
+    @property
+    def key_order(self) -> tuple[str, str]:
+        """Where it stands among those that want idempotency keys: one order of locking for everybody."""
+        return (self.idempotency.user_id, self.idempotency.key) if self.idempotency else ("", "")
+
 
 class KeyTaken(OrdersError):
     """Another request with this Idempotency-Key has made its order meanwhile."""
@@ -57,6 +74,9 @@ class KeyTaken(OrdersError):
 
 class _NoneLeft(Exception):
     """Every order of the batch dropped out in the local transaction."""
+
+    def __init__(self, answers: "dict[int, Answer]") -> None:
+        self.answers = answers
 
 
 Answer = Order | OrdersError
@@ -66,11 +86,12 @@ Answer = Order | OrdersError
 class Placing:
     """Places batches of orders."""
 
-    def __init__(self, coordinator: Coordinator, producer: Producer, stock: StockClient) -> None:
-        """Take what begins transactions, what sends plain and delayed messages, and the stock service."""
+    def __init__(self, coordinator: Coordinator, producer: Producer, stock: StockClient, aside: Aside) -> None:
+        """Take what begins transactions, what sends messages, the stock service, and what starts steps beside."""
         self._coordinator = coordinator
         self._producer = producer
         self._stock = stock
+        self._aside = aside
 
     def place(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Place a batch; return for each draft its order or the error that it alone got.
@@ -78,81 +99,69 @@ class Placing:
         Raise what the whole batch got: `Unavailable` (nothing was created) or `CommitOutcomeUnknown`.
         """
         order_ids = tuple(draft.order.order_id for draft in drafts)
-        tx = self._coordinator.begin(lambda tx_id: _rollback(tx_id, order_ids), Outcome.ABORTED, name="order")
+        tx = self._coordinator.begin(
+            lambda tx_id: OrderEvent(tx_id=tx_id, order_ids=order_ids).to_message(ROLLBACK_TOPIC),
+            Outcome.ABORTED,
+            name="order",
+        )
         drafts = [replace(draft, order=replace(draft.order, tx_id=tx.tx_id)) for draft in drafts]
-        self._schedule_timeout(tx, drafts)
-        verdicts = self._deduct(tx, drafts)
+        verdicts = self._schedule_and_deduct(tx, drafts)
+        failpoints.hit("order.deducted")
         deducted = [draft for draft in drafts if verdicts[draft.order.order_id].verdict == "deducted"]
         if not deducted:
-            tx.drop()
+            self._aside.start(tx.drop)
             return [_refusal(verdicts[draft.order.order_id]) for draft in drafts]
-        placed = self._commit(tx, deducted)
-        return [self._answer(draft, verdicts[draft.order.order_id], placed) for draft in drafts]
+        written = self._commit(tx, deducted)
+        return [written.get(order_id) or _refusal(verdicts[order_id]) for order_id in order_ids]
+
+    def _schedule_and_deduct(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Deduction]:
+        """Do both at once: neither needs the other. Where one fails, the other may have been done."""
+        scheduling = self._aside.start(self._schedule_timeout, tx, drafts)
+        try:
+            verdicts = self._deduct(tx, drafts)
+            scheduling.result()
+        except Unavailable:
+            tx.resolve(Outcome.ABORTED)  # the rollback must be delivered
+            raise
+        return verdicts
 
     def _schedule_timeout(self, tx: Transaction, drafts: Sequence[Draft]) -> None:
         event = OrderEvent(tx_id=tx.tx_id, order_ids=tuple(draft.order.order_id for draft in drafts))
-        message = Message(TIMEOUT_TOPIC, event.to_body(), keys=event.keys, properties={"tx_id": str(tx.tx_id)})
-        try:
-            self._producer.send_at(message, max(draft.order.expires_at for draft in drafts))
-        except BrokerError:
-            tx.drop()
-            raise
+        with self._coordinator.observed("order.schedule"):
+            self._producer.send_at(event.to_message(TIMEOUT_TOPIC), max(draft.order.expires_at for draft in drafts))
         failpoints.hit("order.timeout_scheduled")
 
     def _deduct(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Deduction]:
         wanted = {
             draft.order.order_id: {line.goods_id: line.quantity for line in draft.order.lines} for draft in drafts
         }
-        try:
-            verdicts = self._stock.deduct(tx.tx_id, wanted)
-        except Unavailable:
-            tx.resolve(Outcome.ABORTED)  # it may have been deducted: the rollback must be delivered
-            raise
-        failpoints.hit("order.deducted")
-        return verdicts
+        with self._coordinator.observed("order.deduct"):
+            return self._stock.deduct(tx.tx_id, wanted)
 
-    def _commit(self, tx: Transaction, drafts: Sequence[Draft]) -> set[int]:
-        """Run the local transaction; return the ids of the orders that it wrote, and resolve the message."""
+    def _commit(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
+        """Run the local transaction; return what each order got, by its id, and have the message resolved."""
         try:
-            placed = self._write(tx, drafts)
+            written = _write(tx, drafts)
         except (AlreadyAborted, CommitOutcomeUnknown):
             raise  # the check-back has decided, or will
-        except _NoneLeft:
+        except _NoneLeft as none:
             tx.resolve(Outcome.ABORTED)
-            return set()
+            return none.answers
         except OrdersError:
             tx.resolve(Outcome.ABORTED)
             raise
+        dropped = tuple(order_id for order_id, answer in written.items() if isinstance(answer, OrdersError))
+        self._aside.start(self._finish, tx, dropped)
+        return written
+
+    def _finish(self, tx: Transaction, dropped: tuple[int, ...]) -> None:
+        """Resolve the message of a batch that stands, and give back what was deducted for orders that dropped out."""
         tx.resolve(Outcome.COMMITTED)
-        self._release_dropped(tx, [draft for draft in drafts if draft.order.order_id not in placed])
-        return placed
-
-    def _write(self, tx: Transaction, drafts: Sequence[Draft]) -> set[int]:
-        for _ in range(_COMMIT_ATTEMPTS):
-            try:
-                return tx.commit(lambda connection: _write_orders(connection, drafts))
-            except DuplicateRow:
-                log.info("an idempotency key was taken meanwhile; looking again", tx_id=tx.tx_id)
-        raise Unavailable
-
-    def _release_dropped(self, tx: Transaction, dropped: Sequence[Draft]) -> None:
-        """Give back what was deducted for orders that dropped out of a batch that stands; the sweep does it else."""
         if dropped:
             try:
-                self._producer.send(_rollback(tx.tx_id, tuple(draft.order.order_id for draft in dropped)))
+                self._producer.send(OrderEvent(tx_id=tx.tx_id, order_ids=dropped).to_message(ROLLBACK_TOPIC))
             except BrokerError as error:
                 log.warning("release of dropped orders left to the sweep", tx_id=tx.tx_id, reason=error.detail)
-
-    @staticmethod
-    def _answer(draft: Draft, verdict: Deduction, placed: set[int]) -> Answer:
-        if draft.order.order_id in placed:
-            return draft.order
-        return KeyTaken() if verdict.verdict == "deducted" else _refusal(verdict)
-
-
-def _rollback(tx_id: int, order_ids: tuple[int, ...]) -> Message:
-    event = OrderEvent(tx_id=tx_id, order_ids=order_ids)
-    return Message(ROLLBACK_TOPIC, event.to_body(), keys=event.keys, properties={"tx_id": str(tx_id)})
 
 
 def _refusal(deduction: Deduction) -> OrdersError:
@@ -161,35 +170,40 @@ def _refusal(deduction: Deduction) -> OrdersError:
     return Unavailable("The order was given up before its stock was deducted; nothing was created, try again.")
 
 
-def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> set[int]:
-    """Write the orders whose idempotency keys are still free; return their ids."""
-    free = _with_free_keys(connection, drafts)
-    if not free:
-        raise _NoneLeft
-    connection.execute(_NEW_ORDERS, [_order_row(draft.order) for draft in free])
-    connection.execute(_NEW_LINES, [row for draft in free for row in _line_rows(draft.order)])
-    keys = [_key_row(draft.idempotency, draft.order.order_id) for draft in free if draft.idempotency]
+def _write(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
+    """Write all orders together, or, if the database refuses a row, one by one: so that it is one order's matter."""
+    try:
+        tx.commit(lambda connection: _write_orders(connection, drafts))
+    except (DuplicateRow, RowRefused, BelowZero):
+        return tx.commit(lambda connection: _write_one_by_one(connection, drafts))
+    return {draft.order.order_id: draft.order for draft in drafts}
+
+
+def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> None:
+    connection.execute(_NEW_ORDERS, [_order_row(draft.order) for draft in drafts])
+    connection.execute(_NEW_LINES, [row for draft in drafts for row in _line_rows(draft.order)])
+    in_order = sorted(drafts, key=lambda draft: draft.key_order)
+    keys = [_key_row(draft.idempotency, draft.order.order_id) for draft in in_order if draft.idempotency]
     if keys:
         connection.execute(_NEW_KEYS, keys)
-    return {draft.order.order_id for draft in free}
 
 
-def _with_free_keys(connection: Connection, drafts: Sequence[Draft]) -> list[Draft]:
-    wanted = [(d.idempotency.user_id, d.idempotency.key) for d in drafts if d.idempotency]
-    columns = idempotency_keys.c
-    taken: set[tuple[str, str]] = set()
-    if wanted:
-        query = sql_select(columns.user_id, columns.idempotency_key)
-        taken.update(connection.execute(query.where(tuple_(columns.user_id, columns.idempotency_key).in_(wanted))))
-    free = []
-    for draft in drafts:
-        if draft.idempotency:
-            key = (draft.idempotency.user_id, draft.idempotency.key)
-            if key in taken:
-                continue
-            taken.add(key)  # a second one in the same batch drops out too
-        free.append(draft)
-    return free
+def _write_one_by_one(connection: Connection, drafts: Sequence[Draft]) -> dict[int, Answer]:
+    """Write the orders that can be; the others drop out. Raise `_NoneLeft`."""
+    answers: dict[int, Answer] = {}
+    for draft in sorted(drafts, key=lambda draft: draft.key_order):
+        try:
+            with translated(), connection.begin_nested():
+                _write_orders(connection, [draft])
+            answers[draft.order.order_id] = draft.order
+        except DuplicateRow:
+            answers[draft.order.order_id] = KeyTaken()
+        except (RowRefused, BelowZero) as error:
+            log.exception("the database refuses an order", order_id=str(draft.order.order_id))
+            answers[draft.order.order_id] = error
+    if all(isinstance(answer, OrdersError) for answer in answers.values()):
+        raise _NoneLeft(answers)
+    return answers
 
 
 def _order_row(order: Order) -> dict[str, object]:

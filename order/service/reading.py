@@ -4,11 +4,26 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from common.db import Database
 from common.errors import NotFound
-from order.model import CloseReason, Status, order_lines, orders
+from order.model import CloseReason, Status, idempotency_keys, order_lines, orders
+
+# Made once, for they run for every request; an order has at least one line, and none of its columns' names.
+_WITH_LINES = (
+    select(orders, *(column for column in order_lines.c if column.name != "order_id"))
+    .join_from(orders, order_lines)
+    .order_by(order_lines.c.position)
+)
+_BY_ID = _WITH_LINES.where(orders.c.order_id == bindparam("order_id"))
+_BY_KEY = (
+    _WITH_LINES.add_columns(idempotency_keys.c.request_hash)
+    .join(idempotency_keys, idempotency_keys.c.order_id == orders.c.order_id)
+    .where(
+        (idempotency_keys.c.user_id == bindparam("user_id")) & (idempotency_keys.c.idempotency_key == bindparam("key"))
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +103,14 @@ class OrderReader:
 
 def find_order(connection: Connection, order_id: int) -> Order | None:
     """Return an order, or None."""
-    rows = connection.execute(select(orders).where(orders.c.order_id == order_id)).all()
-    found = _assemble(connection, rows)
-    return found[0] if found else None
+    rows = connection.execute(_BY_ID, {"order_id": order_id}).all()
+    return _order(rows[0], [_line(row) for row in rows]) if rows else None
+
+
+def find_by_key(connection: Connection, user_id: str, key: str) -> tuple[str, Order] | None:
+    """Return the order that a user made under an idempotency key, and the hash of the request; or None."""
+    rows = connection.execute(_BY_KEY, {"user_id": user_id, "key": key}).all()
+    return (rows[0].request_hash, _order(rows[0], [_line(row) for row in rows])) if rows else None
 
 
 def statuses(connection: Connection, order_ids: Collection[int]) -> dict[int, Status]:
@@ -113,18 +133,12 @@ def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:
         .order_by(order_lines.c.order_id, order_lines.c.position)
     )
     for line in connection.execute(query) if lines else ():
-        lines[line.order_id].append(
-            Line(
-                line.goods_id,
-                line.name,
-                line.brief,
-                line.image,
-                line.quantity,
-                line.unit_price,
-                line.market_price,
-            )
-        )
+        lines[line.order_id].append(_line(line))
     return [_order(row, lines[row.order_id]) for row in rows]
+
+
+def _line(row: Row[Any]) -> Line:
+    return Line(row.goods_id, row.name, row.brief, row.image, row.quantity, row.unit_price, row.market_price)
 
 
 def _order(row: Row[Any], lines: Sequence[Line]) -> Order:

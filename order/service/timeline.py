@@ -30,8 +30,8 @@ class Entry:
 class Timeline:
     """Collects the evidence of one order."""
 
-    def __init__(self, database: Database, records: Records, console: Console, stock: StockClient) -> None:
-        """Take where the evidence lies."""
+    def __init__(self, database: Database, records: Records, console: Console | None, stock: StockClient) -> None:
+        """Take where the evidence lies; without a console nothing of messages is known here."""
         self._database = database
         self._records = records
         self._console = console
@@ -48,13 +48,18 @@ class Timeline:
             raise NotFound("There is no such order.")
         messages = self._messages(order_id)
         reservation = self._reservation(order_id)
-        tx_ids = _tx_ids(order, messages)
+        tx_ids = _tx_ids(order, messages, reservation)
         entries = [*_of_messages(messages), *reservation, *self._of_records(tx_ids, order), *_of_order(order)]
         if order is None and not any(entry.known for entry in entries):
             raise NotFound("There is no such order, and nothing is left of one.")
         return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
 
     def _messages(self, order_id: int) -> list[MessageView] | Entry:
+        if self._console is None:
+            reason = (
+                f"this broker tells its clients nothing of messages; look with: ./scripts/messages --key {order_id}"
+            )
+            return Entry(None, "messages", "broker", {"reason": reason}, known=False)
         try:
             return list(reversed(self._console.find(key=str(order_id), limit=1000)))
         except OrdersError as error:
@@ -84,7 +89,7 @@ class Timeline:
             yield Entry(at, f"local transaction {outcome.value}", "order", evidence)
 
 
-def _tx_ids(order: Order | None, messages: list[MessageView] | Entry) -> dict[int, str]:
+def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservation: Iterable[Entry]) -> dict[int, str]:
     """Return the transactions that touched the order, and what each was for."""
     found = {order.tx_id: "placing"} if order else {}
     for view in messages if isinstance(messages, list) else ():
@@ -92,6 +97,9 @@ def _tx_ids(order: Order | None, messages: list[MessageView] | Entry) -> dict[in
         if properties.get(TX_ID, "").isdecimal() and DELIVER_IF in properties:
             purpose = "closing" if properties[DELIVER_IF] == Outcome.COMMITTED else "placing"
             found.setdefault(int(properties[TX_ID]), purpose)
+    for entry in reservation:  # it names the transaction that deducted
+        if TX_ID in entry.evidence:
+            found.setdefault(int(entry.evidence[TX_ID]), "placing")
     return found
 
 

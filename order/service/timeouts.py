@@ -1,17 +1,16 @@
-"""What a timeout message means: the orders in it that are unpaid are closed, once their transaction is decided."""
+"""What timeout messages mean: the orders in them that are unpaid are closed, once their transactions are decided."""
+
+from collections.abc import Iterator, Sequence
 
 from common.clock import now_ms
 from common.db import Database
-from common.errors import Unavailable
 from common.events import OrderEvent
 from common.tx.coordinator import Checker
 from order.model import CloseReason
 from order.service.closing import Closing
 from order.service.reading import expiries
 
-
-class TimeoutTooEarly(Unavailable):
-    """The orders are not decided, or not due, yet: the timeout must come again."""
+_TOGETHER = 500  # orders closed under one half message
 
 
 class Timeouts:
@@ -23,20 +22,33 @@ class Timeouts:
         self._checker = checker
         self._closing = closing
 
-    def handle(self, event: OrderEvent) -> None:
-        """Close the unpaid orders of one timeout; costs one read when there is nothing to close.
+    def handle(self, events: Sequence[OrderEvent]) -> list[bool]:
+        """Close the unpaid orders of timeouts, together; costs one read when there is nothing to close.
 
-        Raise `TimeoutTooEarly`, `Unavailable` or `CommitOutcomeUnknown`: the message must come again.
+        Return whether each is done with; one that is not decided, or not due, yet must come again.
+        Raise `Unavailable` or `CommitOutcomeUnknown`: all of them must.
         """
-        known = self._expiries(event)
-        if not known:
-            if self._checker.outcome(event.tx_id) is None:
-                raise TimeoutTooEarly
-            known = self._expiries(event)  # decided meanwhile: as committed, perhaps
-        if any(expires_at > now_ms() for expires_at in known.values()):
-            raise TimeoutTooEarly
-        self._closing.close(known, CloseReason.TIMEOUT)
+        known = self._expiries(events)
+        missing = [event for event in events if known.keys().isdisjoint(event.order_ids)]
+        undecided = {event.tx_id for event in missing if self._checker.outcome(event.tx_id) is None}
+        if missing:
+            known |= self._expiries(missing)  # decided meanwhile: as committed, perhaps
+        now = now_ms()
+        done = [event.tx_id not in undecided and _is_due(event, known, now) for event in events]
+        due = (event for event, is_done in zip(events, done, strict=True) if is_done)
+        for order_ids in _parts([order_id for event in due for order_id in event.order_ids if order_id in known]):
+            self._closing.close(order_ids, CloseReason.TIMEOUT)
+        return done
 
-    def _expiries(self, event: OrderEvent) -> dict[int, int]:
+    def _expiries(self, events: Sequence[OrderEvent]) -> dict[int, int]:
         with self._database.read() as connection:
-            return expiries(connection, event.order_ids)
+            return expiries(connection, [order_id for event in events for order_id in event.order_ids])
+
+
+def _is_due(event: OrderEvent, expires_at: dict[int, int], now: int) -> bool:
+    return all(expires_at.get(order_id, 0) <= now for order_id in event.order_ids)
+
+
+def _parts(order_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for first in range(0, len(order_ids), _TOGETHER):
+        yield order_ids[first : first + _TOGETHER]

@@ -3,11 +3,13 @@
 from tests.model.world import CREATED, GONE, No, Pair, Steps, World, put
 
 _NOTHING = ("nothing created", "nothing created")
-_BEFORE_COMMIT = frozenset({"start", "half_sent", "timeout_scheduled", "waiting", "deducted"})
+_BEFORE_COMMIT = frozenset({"start", "half_sent", "waiting", "deducted"})
 
 
 def placing(world: World, no: No) -> Steps:
     """Yield what the placing process may do next, dying included."""
+    if world.scheduling == "at it":  # beside the other steps; what is on its way arrives even if its sender dies
+        yield from _scheduling(world, no)
     if world.place == "done":
         return
     if world.key == "free" and world.place in _BEFORE_COMMIT:
@@ -28,22 +30,24 @@ def _start(world: World, no: No) -> Steps:
         yield "begin raised, but arrived", _over(world, _NOTHING)._replace(half="half")
 
 
-def _half_sent(world: World, no: No) -> Steps:
-    yield "order.timeout_scheduled", world._replace(place="timeout_scheduled", timeout="delayed")
+def _half_sent(world: World, _no: No) -> Steps:
+    yield "stock.deduct called", world._replace(place="waiting", wire=world.wire + 1, scheduling="at it")
+
+
+def _scheduling(world: World, no: No) -> Steps:
+    yield "order.timeout_scheduled", world._replace(scheduling="done", timeout="delayed")
     if "no failing send" not in no:
-        yield "send_at raised", world._replace(place="dropping")
-        yield "send_at raised, but arrived", world._replace(place="dropping", timeout="delayed")
-
-
-def _timeout_scheduled(world: World, _no: No) -> Steps:
-    yield "stock.deduct called", world._replace(place="waiting", wire=world.wire + 1)
+        yield "send_at raised", world._replace(scheduling="failed")
+        yield "send_at raised, but arrived", world._replace(scheduling="failed", timeout="delayed")
 
 
 def _waiting(world: World, no: No) -> Steps:
-    if "deducted" in world.verdicts:
+    if "deducted" in world.verdicts and world.scheduling == "done":
         yield "order.deducted", world._replace(place="deducted")
-    elif world.verdicts:
+    elif world.verdicts and world.scheduling == "done":
         yield "all refused", world._replace(place="dropping", verdicts=())
+    if world.verdicts and world.scheduling == "failed":
+        yield "timeout not scheduled", world._replace(place="aborting", verdicts=())
     unanswered = "dropping" if "ambiguous is failure" in no else "aborting"
     yield "stock.deduct not answered", world._replace(place=unanswered, verdicts=())
 
@@ -83,19 +87,22 @@ def _committed(world: World, _no: No) -> Steps:
     if world.half_written:
         yield "second order committed", world._replace(half_written=False, orders=put(world.orders, 1, CREATED))
         return
+    yield "answered", world._replace(place="answered", answers=_answers(world))
+
+
+def _answered(world: World, _no: No) -> Steps:
     resolved = world._replace(place="resolved")
     yield "order.resolved", resolved._replace(half="dropped" if world.half == "half" else world.half)
     yield "resolve raised", resolved
 
 
 def _resolved(world: World, no: No) -> Steps:
-    told = _over(world, _answers(world))
     if world.verdicts[1] == "deducted" and world.orders[1] == GONE and "dropped order not released" not in no:
-        yield "_release_dropped", told._replace(own="ready")
+        yield "_release_dropped", _over(world)._replace(own="ready")
         if "no failing send" not in no:
-            yield "_release_dropped raised", told
+            yield "_release_dropped raised", _over(world)
     else:
-        yield "answered", told
+        yield "placing is over", _over(world)
 
 
 def _answers(world: World) -> Pair:
@@ -119,10 +126,10 @@ def _aborting(world: World, _no: No) -> Steps:
 _STEPS = {
     "start": _start,
     "half_sent": _half_sent,
-    "timeout_scheduled": _timeout_scheduled,
     "waiting": _waiting,
     "deducted": _deducted,
     "committed": _committed,
+    "answered": _answered,
     "resolved": _resolved,
     "dropping": _dropping,
     "aborting": _aborting,

@@ -36,6 +36,7 @@ class World(NamedTuple):
     key: str = "none"  # the second order's idempotency key: none free taken (by another process)
     own: str = "-"  # the dropped order's own release message: - ready done
     half_written: bool = False  # only with the flaw "commit part of a batch": the second order is still to be written
+    scheduling: str = "-"  # the sending of order_timeout: - at it done failed
     timeout: str = "-"  # order_timeout of the batch: - delayed done
     closers: tuple[Closer, ...] = ()
     sweep: tuple[str, str, str] = ("idle", "-", "-")  # its step, and what it knows of each order

@@ -3,10 +3,10 @@
 import os
 import threading
 from collections.abc import Iterable
+from typing import NoReturn
 
-from common.errors import BrokerError
+from common.errors import BrokerError, ConsoleUnavailable
 from common.mq.port import BrokerOptions, Checker, Handler, Message
-from common.mq.rocketmq_grpc.console import RocketMQConsole
 from common.mq.rocketmq_grpc.consumer import RocketMQConsumer
 from common.mq.rocketmq_grpc.onward import Onward
 from common.mq.rocketmq_grpc.place import Place
@@ -44,9 +44,9 @@ class RocketMQBroker:
         self._consumers.append(consumer)
         return consumer
 
-    def console(self) -> RocketMQConsole:
-        """Return a console that knows nothing."""
-        return RocketMQConsole()
+    def console(self) -> NoReturn:
+        """Raise `ConsoleUnavailable`: RocketMQ's gRPC protocol tells nothing of messages but to their consumers."""
+        raise ConsoleUnavailable("RocketMQ tells its gRPC clients nothing of messages.")
 
     def ping(self) -> None:
         """Store a message in the topic `probe` of the URL, or, without one, have a question answered."""

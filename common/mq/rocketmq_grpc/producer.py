@@ -17,6 +17,7 @@ from common.errors import BrokerError
 from common.mq.port import Checker, HalfMessage, Message, Resolution
 from common.mq.rocketmq_grpc import faults, routes, wire
 from common.mq.rocketmq_grpc.checkback import AskedProducer, CheckBack
+from common.mq.rocketmq_grpc.goodbyes import Goodbyes
 from common.mq.rocketmq_grpc.place import Place
 from common.mq.rocketmq_grpc.session import Session
 
@@ -60,7 +61,8 @@ class RocketMQProducer:
         self._topics = set(topics)
         self._topics_lock = threading.Lock()
         self._check_back = CheckBack(group, checker, self._end)
-        self._session = Session(place, f"producer {group}", self._make)
+        goodbyes = Goodbyes(place) if checker is not None else None
+        self._session = Session(place, f"producer {group}", self._make, goodbyes=goodbyes)
         self._session.start()
 
     def send(self, message: Message) -> str:
@@ -103,7 +105,8 @@ class RocketMQProducer:
         if MessageType.TRANSACTION not in queue.accept_message_types:
             raise _unfit(message.topic, "transactional", MessageType.TRANSACTION)
         born_at = now_ms()
-        sent = self._send(client, queue, message, MessageType.TRANSACTION, {wire.GROUP: self._group})
+        own = {wire.GROUP: self._group, wire.BORN_AT: str(born_at)}  # the client's own time may be a millisecond later
+        sent = self._send(client, queue, message, MessageType.TRANSACTION, own)
         return HalfMessage(
             sent.message_id, message, born_at, handle=_Handle(queue.endpoints, message.topic, sent.transaction_id)
         )

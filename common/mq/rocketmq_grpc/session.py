@@ -16,6 +16,7 @@ from rocketmq.grpc_protocol import HeartbeatRequest
 
 from common.errors import BrokerError
 from common.mq.rocketmq_grpc import faults, routes
+from common.mq.rocketmq_grpc.goodbyes import Goodbyes
 from common.mq.rocketmq_grpc.place import Place
 
 _EVERY = 1.0  # seconds between two heartbeats; RocketMQ's client sends one every 10 s
@@ -39,9 +40,12 @@ class _Slow(BrokerError):
 class Session:
     """Holds a running client of its own; `make` returns a new one, not started."""
 
-    def __init__(self, place: Place, name: str, make: Callable[[], Any], group: str = "") -> None:
-        """Take what makes a client; nothing is connected before `start`."""
+    def __init__(
+        self, place: Place, name: str, make: Callable[[], Any], group: str = "", goodbyes: Goodbyes | None = None
+    ) -> None:
+        """Take what makes a client, and `goodbyes` for one that is asked; nothing is connected before `start`."""
         self._place, self._name, self._make, self._group = place, name, make, group
+        self._goodbyes = goodbyes
         self._client: Any = None
         self._why = ""  # not empty: known to be down, and why
         self._changed = threading.Condition()
@@ -108,6 +112,8 @@ class Session:
     def _look(self) -> None:
         try:
             self._beat(self._client)
+            if self._goodbyes is not None:
+                self._goodbyes.say(self._client)
         except BrokerError as error:
             self._strikes += 1
             if isinstance(error, _Slow) and self._strikes < _STRIKES:
@@ -160,6 +166,8 @@ class Session:
                     continue
                 self._retire(client)
                 raise
+            if self._goodbyes is not None:
+                self._goodbyes.greeted(client.client_id)
             return client
 
     def _beat(self, client: Any) -> None:
@@ -195,6 +203,8 @@ class Session:
         try:
             with faults.translated():
                 client.shutdown()
+            if self._goodbyes is not None:
+                self._goodbyes.said(client.client_id)
         except BrokerError as error:
             log.info("broker.client_left_behind", reason=error.detail)
 

@@ -12,15 +12,10 @@ from rocketmq.grpc_protocol import Encoding, MessageType, SendMessageRequest
 
 from common.clock import now_ms
 from common.mq.port import Message
+from common.mq.rocketmq_grpc.names import BORN_AT, DELIVER_AT, EMPTY, FIRST_ID, GROUP, OWN, PLAIN
 
-# properties of the adapter's own, taken off again before anybody sees a message
-GROUP = "orders.group"  # who asks to be asked about a half message
-PLAIN = "orders.plain"  # a plain message sent as a transaction: committed, whoever is asked
-EMPTY = "orders.empty"  # RocketMQ refuses empty bodies
-DELIVER_AT = "orders.deliver_at"  # ms since the epoch: when a message with hops is really due
-FIRST_ID = "orders.first_id"  # the id that its sender got, the same after every hop
-BORN_AT = "orders.born_at"  # ms since the epoch: of its first sending
-_OWN = frozenset({GROUP, PLAIN, EMPTY, DELIVER_AT, FIRST_ID, BORN_AT})
+__all__ = ["BORN_AT", "CHECKS", "DELIVER_AT", "EMPTY", "FIRST_ID", "GROUP", "PLAIN", "Received", "read", "send_request"]
+
 CHECKS = "TRANSACTION_CHECK_TIMES"  # RocketMQ's own: how often it has asked
 _FOREIGN = frozenset({CHECKS, "__transactionId__"})
 _NOTHING = b"\x00"
@@ -70,7 +65,7 @@ def send_request(
 def read(sent: Any) -> Received:
     """Read a message. Raise `ValueError` if it is encoded in a way that nobody knows."""
     system, properties = sent.system_properties, dict(sent.user_properties)
-    own = {name: properties.pop(name) for name in _OWN | _FOREIGN if name in properties}
+    own = {name: properties.pop(name) for name in OWN | _FOREIGN if name in properties}
     body = b"" if EMPTY in own else gzip.decompress(sent.body) if system.body_encoding == Encoding.GZIP else sent.body
     message = Message(sent.topic.name, bytes(body), system.tag, tuple(system.keys), properties)
     return Received(

@@ -4,13 +4,13 @@ import atexit
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
 
-from common.errors import BrokerError, OrdersError
+from common.errors import BrokerError, ConsoleUnavailable, OrdersError
 from common.mq.port import BrokerOptions, Checker, Handler
-from common.mq.rocketmq_remoting.console import RemotingConsole
 from common.mq.rocketmq_remoting.consumer import RemotingConsumer
 from common.mq.rocketmq_remoting.library import load
 from common.mq.rocketmq_remoting.ping import ping
@@ -79,9 +79,12 @@ class RemotingBroker:
         self._consumers.append(consumer)
         return consumer
 
-    def console(self) -> RemotingConsole:
-        """Return a console that says where to look."""
-        return RemotingConsole()
+    def console(self) -> NoReturn:
+        """Raise `ConsoleUnavailable`: the client's interface has none."""
+        raise ConsoleUnavailable(
+            "rocketmq4:// can't look at messages: use RocketMQ's admin tool (mqadmin queryMsgByKey -t TOPIC -k KEY "
+            "finds them by order id and by message id), see docs/rocketmq4.md."
+        )
 
     def ping(self) -> None:
         """Raise `BrokerError` unless a name server answers and its broker takes connections."""

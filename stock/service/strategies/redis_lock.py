@@ -5,7 +5,7 @@ higher than all before, and writes only over the version that it read, which mus
 version. See https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html and docs/decisions/0013.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 
 from common.redis_client import RedisClient
 from stock.model import stock
-from stock.service.strategies.port import StockContended, Taker
+from stock.service.strategies.port import Lines, StockContended, Taker, take_one_by_one
 
 T = TypeVar("T")
 
@@ -99,11 +99,15 @@ class _Fencing:
         self._token = token
         self._taken_of: set[int] = set()
 
+    def take_all(self, connection: Connection, orders: Mapping[int, Lines]) -> dict[int, Sequence[int]]:
+        """Take one order after the other. Raise `_Fenced`."""
+        return take_one_by_one(self, connection, orders)
+
     def begin(self, _connection: Connection, _goods_ids: Collection[int], _orders: int) -> None:
         """Forget what an earlier try of the transaction took."""
         self._taken_of.clear()
 
-    def take(self, connection: Connection, lines: Mapping[int, int]) -> list[int]:
+    def take(self, connection: Connection, lines: Lines) -> list[int]:
         """Take the lines. Raise `_Fenced`."""
         return [
             goods_id

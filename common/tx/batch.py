@@ -1,0 +1,145 @@
+"""Group commit: what is asked for while a batch is under way forms the next one (docs/decisions/0016).
+
+There is no thread and no timer here. Whoever comes while a lane is free carries it out at once, so that a lone
+request waits for nobody; whoever comes later waits, and is served by, or made to lead, the next batch::
+
+    batcher = Batcher(placing.place, lanes=2, heaviest=256, longest_queue=1024, weigh=lambda draft: draft.size)
+    answer = batcher.submit(draft)  # from as many threads as there are requests
+
+Source of the idea: "group commit", DeWitt et al., Implementation Techniques for Main Memory Database Systems, 1984.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast
+
+from common.errors import Unavailable
+
+J = TypeVar("J")
+A = TypeVar("A")
+
+
+class Overloaded(Unavailable):
+    """More requests are waiting than can be served soon; nothing was changed, try again."""
+
+
+class Batcher(Generic[J, A]):
+    """Runs jobs of many threads together. Thread-safe."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[J]], Sequence[A | Exception]],
+        *,
+        lanes: int,
+        heaviest: int,
+        longest_queue: int,
+        weigh: Callable[[J], int] = lambda _: 1,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Take what runs a batch, returning each job's answer, or the exception that it alone gets, in their order.
+
+        What `run` raises, all jobs of its batch get. `lanes` batches run at once. A batch weighs at most `heaviest`,
+        but one job may always run; `longest_queue` jobs may wait. `observe` is told the size of each batch.
+        """
+        self._run = run
+        self._lanes = lanes
+        self._heaviest = heaviest
+        self._longest_queue = longest_queue
+        self._weigh = weigh
+        self._observe = observe
+        self._guard = threading.Lock()
+        self._queue: deque[_Ticket[J, A]] = deque()
+        self._busy = 0  # lanes
+
+    def submit(self, job: J) -> A:
+        """Run `job` in a batch and return its answer. Raise what it or its batch got, or `Overloaded` at once."""
+        ticket: _Ticket[J, A] = _Ticket(job)
+        if not self._take_lane_or_queue(ticket):
+            ticket.wait()
+        if not ticket.is_served:
+            self._lead(ticket)
+        return ticket.answer()
+
+    def _take_lane_or_queue(self, ticket: "_Ticket[J, A]") -> bool:
+        """Tell whether a lane was free, which is the ticket's then. While one is free, nobody is in the queue."""
+        with self._guard:
+            if self._busy < self._lanes:
+                self._busy += 1
+                return True
+            if len(self._queue) >= self._longest_queue:
+                raise Overloaded
+            self._queue.append(ticket)
+            return False
+
+    def _lead(self, leader: "_Ticket[J, A]") -> None:
+        """Run the next batch in this thread, which has a lane."""
+        batch = [leader, *self._followers(self._heaviest - self._weigh(leader.job))]
+        answers: Sequence[A | Exception] = [Unavailable()] * len(batch)  # to followers of a thread that is to end
+        try:
+            answers = self._run_all([ticket.job for ticket in batch])
+        except Exception as error:  # noqa: BLE001 - each job's own thread raises it
+            answers = [error] * len(batch)
+        finally:
+            self._pass_lane_on()
+            for ticket, answer in zip(batch, answers, strict=True):
+                ticket.serve(answer)
+
+    def _run_all(self, jobs: Sequence[J]) -> Sequence[A | Exception]:
+        self._observe(len(jobs))
+        answers = self._run(jobs)
+        if len(answers) != len(jobs):
+            raise RuntimeError(f"{len(answers)} answers to {len(jobs)} jobs")
+        return answers
+
+    def _followers(self, left: int) -> "list[_Ticket[J, A]]":
+        found = []
+        with self._guard:
+            while self._queue and (left := left - self._weigh(self._queue[0].job)) >= 0:
+                found.append(self._queue.popleft())
+        return found
+
+    def _pass_lane_on(self) -> None:
+        with self._guard:
+            successor = self._queue.popleft() if self._queue else None
+            if successor is None:
+                self._busy -= 1
+        if successor is not None:
+            successor.wake()
+
+
+class _Ticket(Generic[J, A]):
+    """One job, and the thread that waits for its answer or for its turn to lead."""
+
+    __slots__ = ("_answer", "_turn", "is_served", "job")
+
+    def __init__(self, job: J) -> None:
+        self.job = job
+        self.is_served = False
+        self._answer: A | Exception | None = None
+        self._turn = threading.Lock()
+        self._turn.acquire()
+
+    def wait(self) -> None:
+        """Return once it was served, or is to lead."""
+        self._turn.acquire()
+
+    def wake(self) -> None:
+        self._turn.release()
+
+    def serve(self, answer: A | Exception) -> None:
+        self._answer = answer
+        self.is_served = True
+        self._turn.release()
+
+    def answer(self) -> A:
+        if isinstance(self._answer, Exception):
+            raise _another(self._answer) from self._answer  # one exception can't be raised in several threads
+        return cast("A", self._answer)
+
+
+def _another(error: Exception) -> Exception:
+    """Return an exception like this one, made without its constructor, which may want anything."""
+    another = type(error).__new__(type(error), *error.args)
+    another.__dict__.update(error.__dict__)
+    return another
