@@ -39,7 +39,7 @@ class Patience:
     """How long the supervisor waits, in seconds."""
 
     restart_first_after: float = 0.2
-    restart_longest: float = 10.0
+    restart_longest: float = 2.0  # longer, and what a crash left open is not settled in the time that is promised
     settled_after: float = 10.0  # a process that lived this long starts with the shortest delay again
     stop_within: float = 15.0
     probe_every: float = 0.05

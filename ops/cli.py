@@ -6,7 +6,10 @@ import click
 
 from common.errors import OrdersError
 
-_COMMANDS = ("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate", "stack", "docker", "bench")
+_COMMANDS = (
+    *("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate"),
+    *("stack", "docker", "bench", "drill"),
+)
 
 
 class _Commands(click.Group):

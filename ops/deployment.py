@@ -1,21 +1,24 @@
 """One deployment: instances of order, stock and goods on this machine, in one data directory."""
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from common import auth, migrations
 from common.config import Settings
 from common.mq.factory import open_broker
-from common.mq.port import Broker
+from common.mq.port import Broker, Console
+from common.telemetry import METRICS_DIR
 from ops import catalogue, runstate
-from ops.child import python_module
+from ops.child import Patience, python_module
 from ops.client import SERVICES, Client, probe
 from ops.errors import CommandFailed, NoDeployment
 from ops.places import DataDir
 from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
 from ops.runstate import RunState
+from ops.stack import tenant
 from ops.supervisor import Supervisor, is_alive
 from ops.waiting import wait_for
 
@@ -27,11 +30,18 @@ _STRAGGLERS = 20.0  # seconds; processes whose supervisor was killed finish thei
 class Deployment:
     """Starts, finds and stops one deployment."""
 
-    def __init__(self, data_dir: Path, plan: Plan | None = None, *, say: Callable[[str], None] = print) -> None:
-        """Name the data directory and the plan; nothing is made or started yet."""
+    def __init__(
+        self,
+        data_dir: Path,
+        plan: Plan | None = None,
+        *,
+        say: Callable[[str], None] = print,
+        patience: Patience | None = None,
+    ) -> None:
+        """Name the data directory and the plan; nothing is made or started yet. `patience` is the supervisor's."""
         self.place = DataDir(data_dir.absolute())
         self.plan = plan or Plan()
-        self._say = say
+        self._say, self._patience = say, patience
         self._supervisor: Supervisor | None = None
 
     @classmethod
@@ -42,7 +52,7 @@ class Deployment:
         state = runstate.load(place.state_file)
         if state is None:
             raise NoDeployment(f"There is no deployment in {place.root}: start one with: {place.hint('up')}")
-        return cls(data_dir, Plan(**state.settings))
+        return cls(data_dir, Plan.from_settings(state.settings))
 
     @property
     def supervisor(self) -> Supervisor:
@@ -57,6 +67,7 @@ class Deployment:
                 is_ready=lambda spec: probe(self.plan.urls[spec.name]) is None,
                 settings=self.plan.as_settings(),
                 say=self._say,
+                patience=self._patience,
             )
         return self._supervisor
 
@@ -75,7 +86,7 @@ class Deployment:
         """Bring the databases of all services up to date. Raise `OrdersError`."""
         self.place.make()
         for name in SERVICES:
-            migrations.upgrade(name, self.place.database_url(name))
+            migrations.upgrade(name, self._database_url(name))
 
     def start(self, *, within: float = 60.0) -> None:
         """Start all services (after `prepare`) and return once they are ready. Raise `NotInTime`."""
@@ -116,31 +127,59 @@ class Deployment:
 
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database. Raise `NoDeployment` where there is none yet."""
-        if not (self.place.root / f"{service}.db").exists():
+        if self.plan.servers is None and not (self.place.root / f"{service}.db").exists():
             raise NoDeployment(
                 f"{self.place.root} has no {service} database yet: start it with: {self.place.hint('up')}"
             )
-        return self.place.database_url(service)
+        return self._database_url(service)
 
     def open_broker(self) -> Broker:
         """Open the deployment's broker. Raise `BrokerError`, or `NoDeployment` where there is none yet."""
-        if not (self.place.root / "broker.db").exists():
+        if self.plan.servers is None and not (self.place.root / "broker.db").exists():
             raise NoDeployment(f"{self.place.root} has no broker file yet: start it with: {self.place.hint('up')}")
-        return open_broker(self.place.broker_url, self.settings("order").broker_options)
+        settings = self.settings("order")
+        return open_broker(settings.broker_url, settings.broker_options)
+
+    @contextmanager
+    def open_console(self, *, admin_tool: bool = False) -> Iterator[Console]:
+        """Open what looks at the deployment's messages; `admin_tool`: through RocketMQ's own.
+
+        Raise `ConsoleUnavailable`, `BrokerError`, or `NoDeployment` where there is no broker yet.
+        """
+        if self.plan.servers is not None:
+            yield tenant.console(self.plan.servers, admin_tool=admin_tool)
+            return
+        if admin_tool:
+            raise CommandFailed("The embedded broker has no admin tool: RocketMQ has, in a deployment started --real.")
+        with closing(self.open_broker()) as broker:
+            yield broker.console()
+
+    def _database_url(self, service: str) -> str:
+        servers = self.plan.servers
+        return servers.database_urls[service] if servers else self.place.database_url(service)
 
     def _environment(self, name: str) -> dict[str, str]:
         urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in SERVICES}
+        servers = self.plan.servers
         extra = {f"ORDERS_{setting.upper()}": str(value) for setting, value in self.plan.extra.items()}
         return {
             "ORDERS_HOST": HOST,
             "ORDERS_PORT": str(self.plan.ports[name]),
             "ORDERS_JWT_SECRET": self.place.secret(),
-            "ORDERS_DATABASE_URL": self.place.database_url(self.plan.processes[name]),
-            "ORDERS_BROKER_URL": self.place.broker_url,
+            "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
+            "ORDERS_BROKER_URL": servers.broker_url if servers else self.place.broker_url,
+            "ORDERS_REDIS_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
+            **self._shared_metrics(name),
             **urls,
             **extra,
         }
+
+    def _shared_metrics(self, name: str) -> dict[str, str]:
+        """Return where the workers of a process share what they count; those of one alone need not."""
+        if int(self.plan.extra.get("workers", 1)) == 1:
+            return {}
+        return {METRICS_DIR: str(self.place.root / "run" / "metrics" / name)}
 
     def _wait_for_stragglers(self) -> None:
         """Wait for processes of a supervisor that was killed: they end by themselves."""

@@ -42,6 +42,9 @@ def chosen(**counts: int) -> dict[str, int]:
     return {service: number for service, number in counts.items() if number > 1}
 
 
+real: Callable[[F], F] = click.option(
+    "--real", is_flag=True, help="On a real RocketMQ, MariaDB and Redis, which `orders stack` runs."
+)
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

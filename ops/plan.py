@@ -3,7 +3,7 @@
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +14,21 @@ from ops.errors import CommandFailed
 HOST = "127.0.0.1"
 MOST_INSTANCES = 64  # of one service; worker ids alone would allow 1,024
 _LAST_PORT = 65535
-_QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
+QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
 _ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(SERVICES, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The real servers that a deployment uses instead of the embedded ones; a database URL for each service.
+
+    `stack` is the data directory of the stack that runs them, empty where somebody else does.
+    """
+
+    broker_url: str
+    database_urls: Mapping[str, str]
+    redis_url: str
+    stack: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +36,16 @@ class Plan:
     """How a deployment is to run.
 
     `extra` holds further settings by their names in `common.config.Settings`, `instances` how many of a service run
-    (one of each that isn't named). The first instance is called as its service and has its usual port; instance
-    number n is called `order-n` and listens 3 (n - 1) ports above the first: a port depends on the name alone.
+    (one of each that isn't named), `servers` the real ones (None: embedded). The first instance is called as its
+    service and has its usual port; instance number n is called `order-n` and listens 3 (n - 1) ports above the first:
+    a port depends on the name alone.
     """
 
     port_base: int = 8001
     pay_timeout: float = 900.0
     extra: Mapping[str, str | float] = field(default_factory=dict)
     instances: Mapping[str, int] = field(default_factory=dict)
+    servers: Servers | None = None
 
     def __post_init__(self) -> None:
         """Raise `CommandFailed` for settings and services that don't exist, and for ports that can't be."""
@@ -83,7 +98,14 @@ class Plan:
             "pay_timeout": self.pay_timeout,
             "extra": dict(self.extra),
             "instances": dict(self.instances),
+            "servers": self.servers and asdict(self.servers),
         }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Plan":
+        """Return the plan that `as_settings` told."""
+        servers = settings.get("servers")
+        return cls(**{**settings, "servers": servers and Servers(**servers)})
 
     @property
     def _offsets(self) -> dict[str, int]:
@@ -102,7 +124,7 @@ def ports_are_free(plan: Plan) -> bool:
 def free_port_base(instances: Mapping[str, int] | None = None) -> int:
     """Return a `port_base` with which every port is free, with so many instances of each service."""
     for _ in range(200):
-        plan = Plan(secrets.choice(_QUIET_PORTS), instances=instances or {})
+        plan = Plan(secrets.choice(QUIET_PORTS), instances=instances or {})
         if ports_are_free(plan):
             return plan.port_base
     raise CommandFailed(f"Not enough free ports in a row were found on {HOST}.")

@@ -1,11 +1,15 @@
 """How a deployment is: what its state file says, compared with the processes themselves."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ops import runstate
 from ops.client import probe
 from ops.deployment import HOST, Deployment
+from ops.errors import NoDeployment
 from ops.runstate import Phase, ProcessState
+from ops.stack import Stack
+from ops.stack.status import StackStatus
 from ops.supervisor import is_alive
 
 
@@ -30,6 +34,7 @@ class Status:
     data_dir: str
     supervisor: int | None
     services: tuple[ServiceStatus, ...]
+    servers: StackStatus | None = None  # of a deployment started --real
 
     @property
     def running(self) -> bool:
@@ -54,7 +59,17 @@ def look(deployment: Deployment) -> Status:
         pid = process.pid if word not in {"dead", "stopped"} else None
         url = f"http://{HOST}:{port}"
         services.append(ServiceStatus(name, url, pid, port, word, reason, process.restarts, process.since))
-    return Status(str(deployment.place.root), supervisor, tuple(services))
+    return Status(str(deployment.place.root), supervisor, tuple(services), _servers(deployment))
+
+
+def _servers(deployment: Deployment) -> StackStatus | None:
+    servers = deployment.plan.servers
+    if servers is None or not servers.stack:
+        return None
+    try:
+        return Stack(Path(servers.stack)).status()
+    except NoDeployment:  # it was reset
+        return StackStatus(servers.stack, (), {}, defaults=False)
 
 
 def _judge(process: ProcessState, *, running: bool) -> tuple[str, str | None]:

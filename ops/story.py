@@ -1,13 +1,15 @@
 """How the demo shows itself: what it does, what it waits for, what held, the timeline and the ledger."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.clock import rfc3339
+from common.mq.port import MessageView
 from ops.errors import CommandFailed
 from ops.waiting import wait_for
 
@@ -59,6 +61,24 @@ class Teller:
                 escape(entry["event"]) if entry["known"] else f"[yellow]{escape(entry['event'])} (not known)[/]",
                 entry["source"],
                 escape(_flat(entry["evidence"])),
+            )
+        self._out.print(table)
+
+    def messages(self, order_id: str, views: Sequence[MessageView]) -> None:
+        """Show the messages of an order as they lie on RocketMQ, the oldest first."""
+        table = Table(title=f"RocketMQ's messages of order {order_id}", title_justify="left")
+        for heading in ("born at (UTC)", "id", "topic", "state", "check-backs", "properties", "ended"):
+            table.add_column(heading, overflow="fold")
+        for view in reversed(views):
+            properties = ", ".join(f"{name}={value}" for name, value in view.message.properties.items())
+            table.add_row(
+                rfc3339(view.born_at)[11:],
+                view.message_id,
+                view.message.topic,
+                view.state,
+                str(view.check_count),
+                escape(properties),
+                view.resolution or "-",
             )
         self._out.print(table)
 

@@ -68,11 +68,12 @@ make_venv() { # EXTRA
         tail -n 15 "$log" >&2
         die "The installation failed (all of it: $log). Is there a network? Try again."
     }
+    wanted "" >"$venv/stamp" # every extra brings the plain installation
     wanted "$1" >"$venv/stamp$1"
     echo "Installed." >&2
 }
 
-ensure() { # EXTRA: "" or "[test]"
+ensure() { # EXTRA: "", "[test]" or "[rocketmq]", which add up in one environment
     if ! is_made "$1"; then
         lock
         is_made "$1" || make_venv "$1"
@@ -80,7 +81,14 @@ ensure() { # EXTRA: "" or "[test]"
     fi
 }
 
+extra_for() { # WORDS of a command: what it needs besides
+    local word
+    for word in "$@"; do
+        [ "$word" != --real ] || { echo "[rocketmq]"; return; }
+    done
+}
+
 orders() {
-    ensure ""
+    ensure "$(extra_for "$@")"
     exec "$venv/bin/orders" "$@"
 }

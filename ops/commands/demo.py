@@ -5,6 +5,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from rich.console import Console
 
 from common.errors import OrdersError
 from ops import options
+from ops import real as servers
 from ops.commands import reconcile, up
-from ops.demo import PAY_TIMEOUT, SHORT_TIMES, Demo
+from ops.demo import PAY_TIMEOUT, REAL_TIMES, SHORT_TIMES, Demo
 from ops.deployment import Deployment, Plan, free_port_base, ports_are_free
 from ops.errors import CommandFailed
+from ops.plan import Servers
 from ops.story import Teller
 
 _GRACE = 10.0  # seconds
@@ -34,6 +37,7 @@ _INTERRUPTED = 130  # as a shell says of Ctrl-C
     "--port-base", type=click.IntRange(1, 65533), help="Port of order, and two more.  [default: 8001, or free ones]"
 )
 @options.instances
+@options.real
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -43,15 +47,18 @@ def command(
     order: int,
     stock: int,
     goods: int,
+    real: bool,
 ) -> None:
     """Show the whole story on data of its own: paid, unpaid, refused, and killed with kill -9.
 
-    Takes about half a minute. Exit code 0 only if everything held.
+    Takes about half a minute. Exit code 0 only if everything held. With --real it uses the stack of this clone if that
+    runs, or else a stack of its own, which it stops.
 
     \b
     Examples:
       orders demo
       orders demo --order 2 --stock 2
+      orders demo --real
       orders demo --keep
     """
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
@@ -61,8 +68,12 @@ def command(
     place = data_dir or Path(tempfile.mkdtemp(prefix="orders-demo-"))
     removed = data_dir is None
     instances = options.chosen(order=order, stock=stock, goods=goods)
+    out = options.console()
+    say = options.sayer(out)
+    began = time.monotonic()
     try:
-        _tell(options.console(), Deployment(place, _plan(port_base, instances), say=options.sayer(options.console())))
+        with servers.borrowed(place, private=keep, say=say) if real else nullcontext(None) as lent:
+            _tell(out, Deployment(place, _plan(port_base, instances, lent), say=say), began)
         removed = removed and not keep
     except OrdersError as error:
         removed = False
@@ -77,15 +88,15 @@ def command(
         _keep(place)
 
 
-def _plan(port_base: int | None, instances: Mapping[str, int]) -> Plan:
-    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, SHORT_TIMES, instances)
+def _plan(port_base: int | None, instances: Mapping[str, int], lent: Servers | None) -> Plan:
+    times = SHORT_TIMES if lent is None else REAL_TIMES
+    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, times, instances, lent)
     if port_base is None and not ports_are_free(usual):
         return replace(usual, port_base=free_port_base(instances))
     return usual
 
 
-def _tell(out: Console, deployment: Deployment) -> None:
-    began = time.monotonic()
+def _tell(out: Console, deployment: Deployment, began: float) -> None:
     out.print(f"Data in {deployment.place.root}", markup=False, soft_wrap=True)
     try:
         with out.status("migrating the databases, then starting order, stock and goods ..."):
@@ -94,11 +105,12 @@ def _tell(out: Console, deployment: Deployment) -> None:
             goods = deployment.fill_catalogue()
         urls = ", ".join(f"{name} {url}" for name, url in deployment.plan.urls.items())
         out.print(f"Ready: {urls}; {len(goods)} goods in the catalogue", markup=False, soft_wrap=True)
-        demo = Demo(deployment, goods, teller := Teller(out))
-        try:
+        teller = Teller(out)
+        with (
+            deployment.open_console() as messages,
+            closing(Demo(deployment, goods, messages, teller)) as demo,
+        ):
             demo.tell_all()
-        finally:
-            demo.close()
         teller.chapter("Do orders, stock and messages agree?")
         report = reconcile.compare(deployment, grace=_GRACE, out=out)
         reconcile.show(out, report)
@@ -112,4 +124,7 @@ def _tell(out: Console, deployment: Deployment) -> None:
 def _keep(place: Path) -> None:
     """Leave it running, with the usual times: an order of the reader's own shall not time out in 4 seconds."""
     found = Deployment.find(place)
-    up.start_detached(Deployment(place, Plan(found.plan.port_base, instances=found.plan.instances)))
+    plan = Plan(found.plan.port_base, instances=found.plan.instances)
+    if found.plan.servers is not None:
+        plan = replace(plan, servers=servers.start(place, say=click.echo))
+    up.start_detached(Deployment(place, plan))

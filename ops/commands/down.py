@@ -8,9 +8,13 @@ from pathlib import Path
 
 import click
 
-from ops import options, runstate
+from ops import options, real, runstate
+from ops.deployment import Deployment
+from ops.errors import NoDeployment
 from ops.places import DataDir
+from ops.plan import Servers
 from ops.runstate import Phase
+from ops.stack import Stack
 from ops.supervisor import is_alive
 from ops.waiting import wait_for
 
@@ -19,14 +23,38 @@ _WITHIN = 15.0  # seconds; as long as one process may take, beside each process 
 
 @click.command("down")
 @options.data_dir
-def command(data_dir: Path) -> None:
-    """Stop what `orders up` started, gracefully, and return once it has stopped.
+@click.option("--all", "everything", is_flag=True, help="Also the real servers of a deployment started with --real.")
+def command(data_dir: Path, everything: bool) -> None:
+    """Stop order, stock and goods, gracefully, and return once they have stopped.
+
+    The real servers of `up --real` run on, others may use them too: `orders down --all` or `orders stack down` stops
+    them.
 
     \b
-    Example:
+    Examples:
       orders down
+      orders down --all
     """
     place = DataDir(data_dir.absolute())
+    _stop_services(place)
+    servers = _servers(place)
+    if servers is None or not servers.stack:
+        return
+    if everything:
+        Stack(Path(servers.stack), say=click.echo).down()
+        click.echo(f"Its servers in {servers.stack} are stopped.")
+    elif Stack(Path(servers.stack)).runs():
+        click.echo(f"Its servers run on; stop them with: {real.hint(servers, 'down')}")
+
+
+def _servers(place: DataDir) -> Servers | None:
+    try:
+        return Deployment.find(place.root).plan.servers
+    except NoDeployment:
+        return None
+
+
+def _stop_services(place: DataDir) -> None:
     supervisor = place.lock.holder()
     if supervisor is None:
         _clear(place)

@@ -1,8 +1,7 @@
 """`orders messages`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks
 @click.option(
     "--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many at most, newest first."
 )
+@click.option("--admin-tool", is_flag=True, help="On RocketMQ: have its own admin tool look up --key or --id (slow).")
 @options.data_dir
 @options.as_json
 @click.pass_context
@@ -38,10 +38,14 @@ def command(
     message_id: str | None,
     state: str | None,
     limit: int,
+    admin_tool: bool,
     data_dir: Path,
     as_json: bool,
 ) -> None:
     """Look at the messages of the broker, as a console does; whether the services run or not.
+
+    On RocketMQ (`orders up --real`) a message that its group was given counts as done: RocketMQ does not tell whether
+    it was acknowledged, and gives it again if not. Delayed messages are found by --key or --id there.
 
     \b
     Examples:
@@ -52,9 +56,13 @@ def command(
     ctx.obj = data_dir
     if ctx.invoked_subcommand is not None:
         return
-    with _console(data_dir) as console:
-        wanted = State(state) if state is not None else None
-        found = console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
+    if admin_tool and key is None and message_id is None:
+        raise click.UsageError("--admin-tool looks up a --key or an --id.")
+    wanted = State(state) if state is not None else None
+    waiting = Screen(stderr=True).status("Asking RocketMQ's admin tool, several topics at once ...")
+    with Deployment.find(data_dir).open_console(admin_tool=admin_tool) as console:
+        with waiting if admin_tool else nullcontext():
+            found = console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
         if as_json:
             click.echo(json.dumps([as_document(view) for view in found], indent=2))
         else:
@@ -66,7 +74,7 @@ def command(
 @click.pass_obj
 def resend(data_dir: Path, message_id: str) -> None:
     """Give the dead message ID to its consumers again, its deliveries counted anew."""
-    with _console(data_dir) as console:
+    with Deployment.find(data_dir).open_console() as console:
         console.resend(message_id)
     click.echo(f"Message {message_id} is delivered again.")
 
@@ -76,18 +84,9 @@ def resend(data_dir: Path, message_id: str) -> None:
 @click.pass_obj
 def resume(data_dir: Path, message_id: str) -> None:
     """Have the parked half message ID checked back again, its checks counted anew."""
-    with _console(data_dir) as console:
+    with Deployment.find(data_dir).open_console() as console:
         console.resume(message_id)
     click.echo(f"Half message {message_id} is checked again.")
-
-
-@contextmanager
-def _console(data_dir: Path) -> Iterator[Console]:
-    broker = Deployment.find(data_dir).open_broker()
-    try:
-        yield broker.console()
-    finally:
-        broker.close()
 
 
 def as_document(view: MessageView) -> dict[str, Any]:

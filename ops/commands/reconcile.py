@@ -73,15 +73,14 @@ def sweep(deployment: Deployment) -> dict[str, Any]:
 def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
     """Compare a deployment, running or stopped, showing on `out` what is looked at."""
     with ExitStack() as open_things:
-        broker = deployment.open_broker()
-        open_things.callback(broker.close)
+        console = open_things.enter_context(deployment.open_console())
         ledgers = Ledgers(deployment.database_url("order"), deployment.database_url("stock"))
         open_things.callback(ledgers.close)
         interval = deployment.settings("order").sweep_interval
         limits = Limits(grace, confirm_within=grace + _MISSED_SWEEPS * interval)
         with out.status("Comparing ...") as status:
             comparison = Comparison(
-                ledgers, broker.console(), limits, progress=lambda what: status.update(f"Comparing {what} ...")
+                ledgers, console, limits, progress=lambda what: status.update(f"Comparing {what} ...")
             )
             return comparison.run()
 

@@ -12,6 +12,7 @@ from ops import options
 from ops.deployment import Deployment
 from ops.errors import NoDeployment
 from ops.places import DataDir
+from ops.stack.status import StackStatus
 from ops.status import Status, look
 
 _COLOURS = {"ready": "green", "starting": "yellow", "restarting": "yellow", "unready": "red", "dead": "red"}
@@ -26,7 +27,8 @@ _NOT_RUNNING = 3  # as the Linux Standard Base says of init scripts
 def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
     """Show every process: name, pid, port, state, restarts, since when.
 
-    Exit code 0 if all are ready, 1 if one isn't, 3 if nothing runs.
+    Of a deployment started --real also its servers. Exit code 0 if all services are ready (which they are only with
+    their servers), 1 if one isn't, 3 if none runs.
 
     \b
     Examples:
@@ -40,6 +42,8 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
         status = Status(str(place.root), None, ())
     if as_json:
         document = {"ready": status.ready, "running": status.running, **asdict(status)}
+        if status.servers is not None:
+            del document["servers"]["urls"]  # they hold a password
         click.echo(json.dumps(document, indent=2))
     else:
         _show(options.console(), status, place.hint("up"))
@@ -49,7 +53,27 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
 def _show(out: Console, status: Status, up: str) -> None:
     if not status.running:
         out.print(f"Nothing runs in {status.data_dir}. Start it with: {up}", markup=False, soft_wrap=True)
+    else:
+        _show_services(out, status)
+    if status.servers is not None:
+        _show_servers(out, status.servers)
+
+
+def _show_servers(out: Console, servers: StackStatus) -> None:
+    if not servers.running:
+        out.print(f"Its servers in {servers.data_dir} do not run.", markup=False, soft_wrap=True)
         return
+    table = Table(title=f"Servers in {servers.data_dir}", title_justify="left")
+    for heading in ("name", "state", "pid", "port", "since"):
+        table.add_column(heading, overflow="fold")
+    for server in servers.servers:
+        state = f"[{_COLOURS.get(server.state, 'default')}]{server.state}[/]"
+        reason = f": {server.reason}" if server.reason else ""
+        table.add_row(server.name, state + reason, str(server.pid or "-"), str(server.port), server.since or "-")
+    out.print(table)
+
+
+def _show_services(out: Console, status: Status) -> None:
     table = Table(title=f"{status.data_dir}, supervised by process {status.supervisor}", title_justify="left")
     for heading in ("name", "state", "pid", "port", "restarts", "since"):
         table.add_column(heading, overflow="fold")

@@ -3,8 +3,10 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -12,9 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ops import options
+from ops import real as servers
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
 from ops.places import PACKAGES
+from ops.plan import Servers
 from ops.status import look
 from ops.waiting import wait_for
 
@@ -41,26 +45,42 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
     callback=options.positive,
     help="Seconds until an unpaid order is closed.",
 )
+@options.real
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
 def command(
-    data_dir: Path, port_base: int, order: int, stock: int, goods: int, pay_timeout: float, reset: bool, detach: bool
+    data_dir: Path,
+    port_base: int,
+    order: int,
+    stock: int,
+    goods: int,
+    pay_timeout: float,
+    real: bool,
+    reset: bool,
+    detach: bool,
 ) -> None:
     """Start order, stock and goods, and keep them running until Ctrl-C or `orders down`.
 
-    A process that dies is started again. The first start fills in a small catalogue.
+    A process that dies is started again. The first start fills in a small catalogue. With --real they use the servers
+    of `orders stack`, in `stack` of the data directory (or where ORDERS_STACK_DIR says), which are started and run on.
 
     \b
     Examples:
       orders up
       orders up --port-base 9001 --pay-timeout 60 --data-dir /tmp/shop
       orders up --order 2 --stock 2
+      orders up --real --detach
       orders up --reset --detach
     """
     plan = Plan(port_base, pay_timeout, instances=options.chosen(order=order, stock=stock, goods=goods))
-    deployment = Deployment(data_dir, plan, say=options.sayer(options.console()))
+    say = options.sayer(options.console())
     if reset:
-        deployment.place.reset()
+        Deployment(data_dir, plan).place.reset()
+        if real:
+            servers.reset(data_dir)
+    if real:
+        plan = replace(plan, servers=servers.start(data_dir, say=say))
+    deployment = Deployment(data_dir, plan, say=say)
     if detach:
         start_detached(deployment)
     else:
@@ -84,6 +104,14 @@ def _run(out: Console, deployment: Deployment) -> None:
             signal.signal(signum, lambda *_: deployment.kill())
         deployment.stop()
     out.print("Stopped.")
+    say_what_runs_on(out, deployment)
+
+
+def say_what_runs_on(out: Console, deployment: Deployment) -> None:
+    """Tell of the real servers, which outlive the services."""
+    if deployment.plan.servers is not None and deployment.plan.servers.stack:
+        stop = servers.hint(deployment.plan.servers, "down")
+        out.print(f"Its servers run on; stop them with: {stop}", markup=False, soft_wrap=True)
 
 
 def _prepare(deployment: Deployment) -> None:
@@ -105,8 +133,16 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
     for service in look(deployment).services:
         table.add_row(service.name, service.url, str(service.pid))
     out.print(table)
+    if deployment.plan.servers is not None:
+        out.print(f"Servers: {_addresses(deployment.plan.servers)}", markup=False, soft_wrap=True)
     for line in _calls(deployment, goods):
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _addresses(real: Servers) -> str:
+    """Return where the servers are, without passwords."""
+    urls = {"RocketMQ": real.broker_url, "MariaDB": real.database_urls["order"], "Redis": real.redis_url}
+    return ", ".join(f"{name} {urlsplit(url).hostname}:{urlsplit(url).port}" for name, url in urls.items())
 
 
 def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
@@ -139,6 +175,7 @@ def start_detached(deployment: Deployment) -> None:
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.place.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
+                *(["--real"] if plan.servers is not None else []),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],
             stdin=subprocess.DEVNULL,

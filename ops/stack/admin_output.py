@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.errors import CommandFailed
+from ops.stack.message import StoredMessage
 
 PARKED_TOPIC = "TRANS_CHECK_MAX_TIME_TOPIC"
 HALF_TOPIC = "RMQ_SYS_TRANS_HALF_TOPIC"
@@ -16,51 +17,11 @@ _PRINTED = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _STORED = re.compile(r"storeTimestamp=(\d+)")
+_PLACE = re.compile(r"queueId=(\d+), .*?queueOffset=(\d+)")
 # A property's name has no comma and no "=": a ", " that no "name=" follows belongs to the value before it.
 _NEXT_PROPERTY = re.compile(r", (?=[^,={}\s]+=)")
 _FIELD = re.compile(r"^([A-Z][A-Za-z ]+?):\s+(.*)$", re.MULTILINE)
 _ROW_OF_KEY = re.compile(r"^([0-9A-F]{32,40})\s+\d+\s+\d+\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message as the broker stores it; `properties` are RocketMQ's own (KEYS, TAGS, REAL_TOPIC, …) and ours.
-
-    `redeliveries`: how often it was given again; `stored_at` in ms since the epoch, None where the tool does not tell.
-    """
-
-    message_id: str
-    topic: str
-    properties: Mapping[str, str]
-    body: bytes
-    redeliveries: int
-    stored_at: int | None
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """What it is found by."""
-        return tuple(self.properties.get("KEYS", "").split())
-
-    @property
-    def tag(self) -> str:
-        """Its tag."""
-        return self.properties.get("TAGS", "")
-
-    @property
-    def real_topic(self) -> str:
-        """Where it belongs: half and parked messages, retries and dead letters lie elsewhere."""
-        return self.properties.get("REAL_TOPIC", self.topic)
-
-    @property
-    def checks(self) -> int:
-        """How many check-backs a half message had."""
-        return int(self.properties.get("TRANSACTION_CHECK_TIMES", "0"))
-
-    @property
-    def born_at(self) -> int | None:
-        """When it was sent (ms since the epoch; the gRPC client for Python cuts it to whole seconds)."""
-        born = self.properties.get("BORN_TIMESTAMP")
-        return None if born is None else int(born)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +60,8 @@ def one_message(message_id: str, fields: Mapping[str, str], body: bytes) -> Stor
         body,
         int(fields.get("Reconsume Times", "0")),
         None,  # printed in the time zone of the tool
+        int(fields.get("Queue ID", "0")),
+        int(fields.get("Queue Offset", "0")),
     )
 
 
@@ -125,7 +88,7 @@ def properties(text: str) -> dict[str, str]:
 
 def _printed(match: re.Match[str]) -> StoredMessage:
     octets = bytes(int(octet) % 256 for octet in match["body"].split(", ") if octet)  # Java's bytes are signed
-    stored = _STORED.search(match[0])
+    stored, place = _STORED.search(match[0]), _PLACE.search(match[0])
     return StoredMessage(
         match["id"],
         match["topic"],
@@ -133,4 +96,5 @@ def _printed(match: re.Match[str]) -> StoredMessage:
         octets,
         int(match["times"]),
         int(stored[1]) if stored else None,
+        *(map(int, place.groups()) if place else ()),
     )

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import CommandFailed
+from ops.plan import QUIET_PORTS
 from ops.stack.settings import DEFAULT_TIMING, SHORT_TIMING, Timing
 
 HOST = "127.0.0.1"
 DEFAULT_PORT_BASE = 18800
 _LARGEST_PORT = 65535
-# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range): one of ours must still be free
-# after a restart.
-_LOWEST_FREE, _HIGHEST_FREE = 20000, 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def is_free(port: int) -> bool:
 def free_port_base() -> int:
     """Return the first of eight free ports in a row, below those that the kernel gives away. Raise `CommandFailed`."""
     for _ in range(200):
-        base = _LOWEST_FREE + 8 * secrets.randbelow((_HIGHEST_FREE - _LOWEST_FREE) // 8)
-        if all(is_free(base + number) for number in range(8)):
+        base = secrets.choice(QUIET_PORTS)  # one of them must still be free after a restart
+        if all(map(is_free, Ports.from_base(base).all())):
             return base
     raise CommandFailed(f"No eight free ports in a row were found on {HOST}.")

@@ -17,6 +17,7 @@ from common.errors import BrokerError
 from ops.stack.settings import MAX_REDELIVERIES, QUEUES, Kind
 
 _SEND, _CREATE_TOPIC, _UPDATE_CONFIG, _ROUTE, _CREATE_GROUP = 10, 17, 25, 105, 200
+_DELETE_GROUP, _DELETE_TOPIC, _DELETE_ROUTE = 207, 215, 216
 _SUCCESS = 0
 _VERSION = 453  # V5_2_0 in MQVersion.java: newer than 4.9.4, so that answers are proper JSON
 _SHORTEST_FRAME = 4  # bytes: the length of the header
@@ -25,7 +26,12 @@ _READABLE_WRITABLE = 6
 
 
 class Refused(BrokerError):
-    """The server answered that it won't."""
+    """The server answered that it won't; `code` says why, in RocketMQ's ResponseCode.java."""
+
+    def __init__(self, detail: str, code: int) -> None:
+        """Take the line to show, and the code."""
+        super().__init__(detail)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +79,57 @@ def create_group(broker: Address, group: str, *, redeliveries: int = MAX_REDELIV
     _call(broker, _CREATE_GROUP, {}, json.dumps(document).encode())
 
 
+def delete_topic(broker: Address, namesrv: Address, topic: str, cluster: str) -> None:
+    """Delete a topic with its messages, if there is one. Raise `BrokerError`."""
+    _call(broker, _DELETE_TOPIC, {"topic": topic})
+    _call(namesrv, _DELETE_ROUTE, {"topic": topic, "clusterName": cluster})
+
+
+def delete_group(broker: Address, group: str) -> None:
+    """Delete a consumer group and how far it came, if there is one. Raise `BrokerError`."""
+    _call(broker, _DELETE_GROUP, {"groupName": group, "cleanOffset": True})
+
+
 def route(server: Address, topic: str) -> dict[str, Any]:
     """Return where a topic is, asked of a name server or of a proxy's remoting port. Raise `BrokerError`."""
     found: dict[str, Any] = _loads(_call(server, _ROUTE, {"topic": topic})[1])
     return found
 
 
-def send(server: Address, topic: str, body: bytes) -> str:
-    """Store one normal message on queue 0 of a broker; return its id. Raise `BrokerError`."""
+def send(
+    server: Address,
+    topic: str,
+    body: bytes,
+    *,
+    properties: str = "",
+    queue: int = 0,
+    flags: int = 0,
+    group: str = "stack",
+) -> str:
+    """Store one message on a broker; return its id. Raise `BrokerError`.
+
+    `properties` as `ops.stack.message.pack` writes them, `flags` as MessageSysFlag.java names them.
+    """
     fields = {
-        "producerGroup": "stack",
+        "producerGroup": group,
         "topic": topic,
         "defaultTopic": "TBW102",
         "defaultTopicQueueNums": QUEUES,
-        "queueId": 0,
-        "sysFlag": 0,
+        "queueId": queue,
+        "sysFlag": flags,
         "bornTimestamp": now_ms(),
         "flag": 0,
-        "properties": "",
+        "properties": properties,
         "reconsumeTimes": 0,
         "unitMode": False,
         "batch": False,
     }
     return str(_call(server, _SEND, fields, body)[0].get("msgId", ""))
+
+
+def call(server: Address, code: int, fields: Mapping[str, object]) -> tuple[Mapping[str, Any], bytes]:
+    """Send any request of RequestCode.java; return the answer's fields and body. Raise `BrokerError`, `Refused`."""
+    return _call(server, code, fields)
 
 
 def _call(
@@ -118,7 +152,8 @@ def _call(
     except (OSError, ValueError) as error:
         raise BrokerError(f"{server.host}:{server.port} does not answer: {error}.") from error
     if answer.get("code") != _SUCCESS:
-        raise Refused(f"{server.host}:{server.port} refused: {answer.get('remark')} (code {answer.get('code')}).")
+        told = int(answer.get("code", -1))
+        raise Refused(f"{server.host}:{server.port} refused: {answer.get('remark')} (code {told}).", told)
     return answer.get("extFields") or {}, payload
 
 

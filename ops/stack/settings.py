@@ -36,6 +36,7 @@ TOPICS: Mapping[str, Kind] = {
     "stack_probe": Kind.NORMAL,  # each `up` and `status` stores a message here
 }
 GROUPS = ("order", "stock", "test")
+SUBSCRIPTIONS: Mapping[str, str] = {"order_rollback": "stock", "order_timeout": "order"}  # topic -> group
 QUEUES = 8  # of a topic
 MAX_REDELIVERIES = 16  # then %DLQ%<group>; RocketMQ's default
 
@@ -95,7 +96,14 @@ MARIADB: Values = {
     "skip_log_bin": True,
     "performance_schema": False,
 }
-REDIS: Values = {"appendonly": True, "appendfsync": "everysec", "protected-mode": True, "save": '""'}
+REDIS_DATABASES = 1024  # one for each deployment that shares a stack
+REDIS: Values = {
+    "databases": REDIS_DATABASES,
+    "appendonly": True,
+    "appendfsync": "everysec",
+    "protected-mode": True,
+    "save": '""',
+}
 
 JVM_MODULES = (  # what RocketMQ reaches into on Java 17
     "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",

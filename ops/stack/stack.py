@@ -95,6 +95,10 @@ class Stack:
             killed = self._daemon(name).kill()
         return killed.pid if killed else None
 
+    def signal(self, name: str, signum: int) -> None:
+        """Send a server a signal, if it runs."""
+        self._daemon(name).signal(signum)
+
     def stop(self, name: str) -> None:
         """Stop one server gracefully."""
         self._daemon(name)
@@ -114,6 +118,10 @@ class Stack:
         """Stop one server gracefully and start it again."""
         self.stop(name)
         self.start(name, within=within)
+
+    def runs(self) -> bool:
+        """Whether any server runs, ready or not."""
+        return any(daemon.running() for daemon in self._daemons.values())
 
     def status(self) -> StackStatus:
         """Have every server do some work; say how each is. Raise `NoDeployment`."""
@@ -175,7 +183,7 @@ class Stack:
         if before is not None and port_base:
             plan = StackPlan(plans.Ports.from_base(port_base), before.defaults, before.password)
         plan = plan.changed(ports, defaults=defaults)
-        if before not in {None, plan} and any(daemon.running() for daemon in self._daemons.values()):
+        if before not in {None, plan} and self.runs():
             raise CommandFailed(
                 f"The stack in {self.layout.root} runs with other ports or times: `orders stack down` first."
             )

@@ -1,0 +1,111 @@
+"""Which real servers a deployment uses: its own stack, in its data directory, or its share of another one."""
+
+import hashlib
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.mq.factory import open_broker
+from common.mq.port import BrokerOptions
+from ops.places import PACKAGES, default_data_dir
+from ops.plan import Servers
+from ops.stack import Stack, tenant
+from ops.stack.plan import DEFAULT_PORT_BASE, Ports, is_free
+
+STACK_DIR = "ORDERS_STACK_DIR"
+_ANY = 0  # as `orders stack up --port-base` takes it: free ports
+
+
+def stack_dir(data_dir: Path) -> Path:
+    """Return where the stack of a deployment is: beside its data, unless ORDERS_STACK_DIR names another."""
+    named = os.environ.get(STACK_DIR)
+    return (Path(named) if named else data_dir / "stack").absolute()
+
+
+def share(data_dir: Path) -> str:
+    """Return the name that a deployment has on its stack: none on its own, else one of its data directory."""
+    data_dir = data_dir.absolute()
+    if stack_dir(data_dir) == data_dir / "stack":
+        return ""
+    return "d" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:10]
+
+
+def start(data_dir: Path, *, say: Callable[[str], None]) -> Servers:
+    """Start what does not run of a deployment's servers, and return them. Raise `OrdersError`."""
+    require_client()
+    stack = Stack(stack_dir(data_dir), say=say)
+    bring_up(stack, at_home=stack.layout.root == default_data_dir().absolute() / "stack")
+    return tenant.servers(stack, share(data_dir))
+
+
+def reset(data_dir: Path) -> None:
+    """Delete what a deployment has on its servers: its own stack, or its share of another. Raise `OrdersError`."""
+    stack = Stack(stack_dir(data_dir), say=lambda _: None)
+    name = share(data_dir)
+    if not name:
+        stack.reset()
+    elif stack.layout.plan_file.is_file():
+        stack.up()
+        tenant.drop(stack, name)
+
+
+@contextmanager
+def borrowed(data_dir: Path, *, private: bool, say: Callable[[str], None]) -> Iterator[Servers]:
+    """Lend servers for a while: a share of the usual stack if it runs, else (or `private`) a stack in `data_dir`.
+
+    The share is deleted afterwards, the private stack is stopped. Raise `OrdersError`.
+    """
+    require_client()
+    usual = Stack(stack_dir(default_data_dir()), say=say)
+    if not private and _is_at_hand(usual):
+        name = f"demo_{secrets.token_hex(4)}"
+        try:
+            yield tenant.servers(usual, name)
+        finally:
+            tenant.drop(usual, name)
+        return
+    own = Stack(data_dir / "stack", say=say)
+    try:
+        bring_up(own, at_home=False)
+        yield tenant.servers(own)
+    finally:
+        say("Stopping the servers ...")
+        own.down()
+
+
+def bring_up(stack: Stack, *, at_home: bool) -> None:
+    """Start a stack, on the ports that it had; a new one on free ports, at the usual place on the usual ones if free.
+
+    Raise `CommandFailed`, `NotInTime`.
+    """
+    if stack.layout.plan_file.is_file():
+        stack.up()
+        return
+    usual = at_home and all(map(is_free, Ports.from_base(DEFAULT_PORT_BASE).all()))
+    stack.up(port_base=DEFAULT_PORT_BASE if usual else _ANY)
+
+
+def require_client() -> None:
+    """Raise `OrdersError`, which says how to install it, unless the client of RocketMQ is there."""
+    open_broker("rocketmq://127.0.0.1:1", BrokerOptions()).close()  # connects with the first producer only
+
+
+def hint(servers: Servers, command: str) -> str:
+    """Return how to run a command of `orders stack` on the servers of a deployment, as it works when pasted."""
+    script = PACKAGES / "scripts" / "stack"
+    near = script.is_relative_to(here := Path.cwd())
+    words = [f"./{script.relative_to(here)}" if near else str(script)] if script.is_file() else ["orders", "stack"]
+    words.append(command)
+    if Path(servers.stack) != default_data_dir().absolute() / "stack":
+        words += ["--data-dir", servers.stack]
+    return shlex.join(words)
+
+
+def _is_at_hand(stack: Stack) -> bool:
+    """Whether a stack runs, with short times: those of RocketMQ itself take minutes to tell a story."""
+    if not stack.layout.plan_file.is_file() or stack.plan.defaults:
+        return False
+    return stack.status().ready

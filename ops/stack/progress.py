@@ -1,0 +1,69 @@
+"""How far RocketMQ is: which half messages are open, and what waits for its consumers."""
+
+from collections.abc import Iterator
+
+from ops.stack.lanes import CHECKING_GROUP, HALF_TOPIC, RESOLVED_TOPIC, Lane, Lanes
+from ops.stack.message import StoredMessage
+from ops.stack.store import Store
+
+_ONLY_QUEUE = 0
+
+
+class OpenHalves:
+    """The half messages that were open when this was made.
+
+    As the broker finds out itself (TransactionalMessageServiceImpl.check of 5.2.0): those from its own offset in the
+    topic of half messages on, but for those whose offsets lie in the topic of resolved ones. With each check it stores
+    a half message anew, so of several with one id the newest counts.
+    """
+
+    def __init__(self, store: Store, lanes: Lanes) -> None:
+        """Look. Raise `BrokerError`."""
+        self.end = store.end(HALF_TOPIC, _ONLY_QUEUE)
+        begin = store.consumed(CHECKING_GROUP, HALF_TOPIC, _ONLY_QUEUE)
+        halves = [m for m in store.read(HALF_TOPIC, _ONLY_QUEUE, begin, self.end) if lanes.of(m)]
+        resolved = set(_resolved(store))  # after the half messages: each of these was resolved for certain
+        newest = {message.message_id: message for message in halves}
+        self.messages = {key: m for key, m in newest.items() if m.offset not in resolved}
+
+    def has(self, halves: list[StoredMessage]) -> bool:
+        """Whether a half message, found by one of its copies, is open; one that came later counts as open."""
+        return any(half.message_id in self.messages or half.offset >= self.end for half in halves)
+
+
+def _resolved(store: Store) -> Iterator[int]:
+    begin = store.consumed(CHECKING_GROUP, RESOLVED_TOPIC, _ONLY_QUEUE)
+    for message in store.read(RESOLVED_TOPIC, _ONLY_QUEUE, begin):
+        yield from (int(offset) for offset in message.body.decode("ascii").split(",") if offset)
+
+
+class Consumption:
+    """How far each group is, asked once for each queue."""
+
+    def __init__(self, store: Store) -> None:
+        """Take what to ask; nothing is asked yet."""
+        self._store = store
+        self._known: dict[tuple[str, int], int] = {}
+
+    def passed(self, lane: Lane, message: StoredMessage) -> bool:
+        """Whether a message was given to its group."""
+        return message.offset < self._consumed(lane, message.topic, message.queue)
+
+    def waiting(self, lane: Lane) -> Iterator[StoredMessage]:
+        """Yield what the group was not given yet."""
+        for topic in lane.consumed:
+            for queue in self._store.queues(topic):
+                yield from self._store.read(topic, queue, self._consumed(lane, topic, queue))
+
+    def behind(self, lane: Lane) -> int:
+        """Count what the group was not given yet."""
+        return sum(
+            max(0, self._store.end(topic, queue) - self._consumed(lane, topic, queue))
+            for topic in lane.consumed
+            for queue in self._store.queues(topic)
+        )
+
+    def _consumed(self, lane: Lane, topic: str, queue: int) -> int:
+        if (topic, queue) not in self._known:
+            self._known[topic, queue] = self._store.consumed(lane.real_group, topic, queue)
+        return self._known[topic, queue]

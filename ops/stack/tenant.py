@@ -1,0 +1,127 @@
+"""One deployment's share of a stack, so that several can use one: databases, topics and groups of a name's own."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pymysql
+from sqlalchemy import make_url
+
+from common.errors import ConsoleUnavailable, DatabaseUnavailable
+from common.mq.factory import split_prefix
+from common.mq.prefixed import prefixed
+from ops.errors import CommandFailed
+from ops.plan import Servers
+from ops.stack import remoting
+from ops.stack.console import StackConsole
+from ops.stack.plan import HOST
+from ops.stack.settings import CLUSTER, DATABASES, GROUPS, REDIS_DATABASES, SUBSCRIPTIONS, TOPICS
+from ops.stack.stack import Stack
+
+_NAME = re.compile(r"[a-z0-9_]{1,32}")
+_RESERVED = 16  # of Redis's databases: 0 is whose stack it is, 15 that of single tests
+
+
+def servers(stack: Stack, name: str = "") -> Servers:
+    """Return the servers of a running stack as a deployment's; without a name it has the stack to itself.
+
+    With one (`a-z`, `0-9`, `_`) it has databases `test_NAME_order` and so on, topics and groups `NAME-…`, and a
+    database of Redis; what is missing is created, what is there stays as it is. Raise `CommandFailed`,
+    `NoDeployment`, `BrokerError` or `DatabaseUnavailable`.
+    """
+    urls = stack.urls()
+    root = str(stack.layout.root)
+    own = {service: urls[f"{service.upper()}_DATABASE_URL"] for service in DATABASES}
+    if not name:
+        return Servers(urls["ORDERS_BROKER_URL"], own, urls["ORDERS_REDIS_URL"], root)
+    _check(name)
+    databases = {service: _renamed(url, _database(name, service)) for service, url in own.items()}
+    with _statements(urls["ORDERS_TEST_MYSQL"]) as execute:
+        for service in databases:
+            options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+            execute(f"CREATE DATABASE IF NOT EXISTS `{_database(name, service)}` {options}")
+    for topic in SUBSCRIPTIONS:
+        remoting.create_topic(stack.broker_address(), prefixed(name, topic), TOPICS[topic])
+    for group in _groups():
+        remoting.create_group(stack.broker_address(), prefixed(name, group))
+    broker = urls["ORDERS_BROKER_URL"]
+    broker += ("&" if urlsplit(broker).query else "?") + f"prefix={name}"
+    redis = f"redis://{HOST}:{stack.plan.ports.redis}/{_redis_database(name)}"
+    return Servers(broker, databases, redis, root)
+
+
+def console(servers: Servers, *, admin_tool: bool = False) -> StackConsole:
+    """Return the console of a deployment; with `admin_tool` RocketMQ's own tool looks up keys and ids.
+
+    Raise `ConsoleUnavailable` where its servers are no stack of ours, `NoDeployment` where the stack is gone.
+    """
+    if not servers.stack:
+        raise ConsoleUnavailable("Its RocketMQ is none of `orders stack`: look with RocketMQ's dashboard or mqadmin.")
+    stack = Stack(Path(servers.stack))
+    namesrv = remoting.Address(HOST, stack.plan.ports.namesrv)
+    prefix = split_prefix(servers.broker_url)[1]
+    return StackConsole(stack.broker_address(), namesrv, prefix, reader=stack.admin() if admin_tool else None)
+
+
+def drop(stack: Stack, name: str) -> None:
+    """Delete the databases, topics and groups that `servers` made for a name, with what is in them; again: nothing.
+
+    What it has in Redis expires by itself. Raise as `servers`.
+    """
+    _check(name)
+    with _statements(stack.urls()["ORDERS_TEST_MYSQL"]) as execute:
+        for service in DATABASES:
+            execute(f"DROP DATABASE IF EXISTS `{_database(name, service)}`")
+    namesrv = remoting.Address(HOST, stack.plan.ports.namesrv)
+    groups = [prefixed(name, group) for group in _groups()]
+    topics = [prefixed(name, topic) for topic in SUBSCRIPTIONS]
+    retries = [f"%RETRY%{prefixed(name, group)}_{prefixed(name, topic)}" for topic, group in SUBSCRIPTIONS.items()]
+    for topic in (*topics, *retries, *(f"{kind}{group}" for group in groups for kind in ("%RETRY%", "%DLQ%"))):
+        remoting.delete_topic(stack.broker_address(), namesrv, topic, CLUSTER)
+    for group in groups:
+        remoting.delete_group(stack.broker_address(), group)
+
+
+def _groups() -> list[str]:
+    return [group for group in GROUPS if group in SUBSCRIPTIONS.values()]
+
+
+def _check(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise CommandFailed(f"A name on a stack has 1 to 32 of a-z, 0-9 and _: {name!r} does not.")
+
+
+def _database(name: str, service: str) -> str:
+    return f"test_{name}_{service}"  # our user may make databases that begin so
+
+
+def _redis_database(name: str) -> int:
+    return _RESERVED + zlib.crc32(name.encode()) % (REDIS_DATABASES - _RESERVED)
+
+
+def _renamed(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+@contextmanager
+def _statements(url: str) -> Iterator["_Execute"]:
+    parts = make_url(url)
+    try:
+        with pymysql.connect(
+            host=parts.host, port=parts.port or 0, user=parts.username, password=str(parts.password), connect_timeout=5
+        ) as connection:
+            yield _Execute(connection)
+    except pymysql.Error as error:
+        raise DatabaseUnavailable(f"MariaDB of the stack: {error.args[-1]}") from error
+
+
+class _Execute:
+    def __init__(self, connection: "pymysql.Connection[pymysql.cursors.Cursor]") -> None:
+        self._connection = connection
+
+    def __call__(self, statement: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)

@@ -1,0 +1,110 @@
+"""A message as a console shows it, from all places where it lies on RocketMQ."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from common.mq.port import GroupView, Message, MessageView, Resolution, State
+from common.mq.rocketmq_grpc.names import BORN_AT, DELIVER_AT, EMPTY, FIRST_ID, GROUP, ONWARD, PLAIN
+from ops.stack.lanes import Lane, Spot
+from ops.stack.message import StoredMessage
+from ops.stack.progress import Consumption, OpenHalves
+
+_NOT_OURS = re.compile(r"__.*|orders\..*|[A-Z0-9_]+")  # RocketMQ's own (MessageConst.java), and the adapter's
+
+
+def identity(message: StoredMessage) -> str:
+    """Return the id that the sender of a message got."""
+    return message.properties.get(FIRST_ID, message.message_id)
+
+
+def at(message: StoredMessage) -> str:
+    """Return where a message lies, as the one that goes on for it tells."""
+    return f"{message.topic}:{message.queue}:{message.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Every copy of one message, by where it lies, each list in the order of storing."""
+
+    lane: Lane
+    by_spot: Mapping[Spot, Sequence[StoredMessage]]
+
+    def all(self, *spots: Spot) -> list[StoredMessage]:
+        """Return the copies that lie there, or anywhere."""
+        return [message for spot in spots or Spot for message in self.by_spot.get(spot, ())]
+
+    def left_behind(self, spot: Spot) -> StoredMessage | None:
+        """Return the newest dead letter (or parked half message), unless another copy went on for it."""
+        lying = self.all(spot)
+        gone_on = {message.properties.get(ONWARD) for message in self.all(Spot.HALF, Spot.RETRY)}
+        return lying[-1] if lying and at(lying[-1]) not in gone_on else None
+
+
+def view(copies: Copies, halves: OpenHalves, consumption: Consumption) -> MessageView:
+    """Return the message; what RocketMQ does not tell (how check-backs were answered, when) is left out."""
+    newest = max(copies.all(), key=lambda message: (message.stored_at or 0, message.checks, message.redeliveries))
+    own = {name: value for message in copies.all() for name, value in message.properties.items()}
+    group, attempts = _group(copies, consumption)
+    state = _state(copies, halves, group)
+    resolution, resolved_at = _resolution(copies, state, plain=PLAIN in own)
+    shown = {name: value for name, value in newest.properties.items() if not _NOT_OURS.fullmatch(name)}
+    body = b"" if EMPTY in own else newest.body
+    deliver_at = own.get(DELIVER_AT)
+    given = () if group is None else (GroupView(copies.lane.group, group, attempts, newest.stored_at or 0, None),)
+    return MessageView(
+        message_id=identity(newest),
+        message=Message(copies.lane.topic, body, newest.tag, newest.keys, shown),
+        state=state,
+        producer_group=own.get(GROUP, "").removeprefix(copies.lane.real_group.removesuffix(copies.lane.group)),
+        born_at=int(own.get(BORN_AT) or newest.born_at or 0),
+        deliver_at=int(deliver_at) if deliver_at else None,
+        resolution=resolution,
+        resolved_at=resolved_at,
+        checks=(),
+        check_count=_checks(copies),
+        groups=given,
+    )
+
+
+def _checks(copies: Copies) -> int:
+    """Return how often a half message was checked back since it was sent, or resumed."""
+    sent = sorted(copies.all(Spot.HALF, Spot.PARKED, Spot.VISIBLE), key=lambda message: message.stored_at or 0)
+    if not sent:
+        return 0
+    resumed = sent[-1].properties.get(ONWARD)
+    return max(message.checks for message in sent if message.properties.get(ONWARD) == resumed)
+
+
+def _group(copies: Copies, consumption: Consumption) -> tuple[State | None, int]:
+    """Return how far the consumer group is, None where it has nothing yet, and how often the message was delivered."""
+    given = copies.all(Spot.VISIBLE, Spot.RETRY)
+    dead = copies.left_behind(Spot.DEAD)
+    if dead is not None:
+        return State.DEAD, dead.redeliveries
+    if not given:
+        return None, 0
+    newest = max(given, key=lambda message: (message.stored_at or 0, message.redeliveries))
+    if consumption.passed(copies.lane, newest):
+        return State.DONE, newest.redeliveries + 1
+    return State.READY, newest.redeliveries
+
+
+def _state(copies: Copies, halves: OpenHalves, group: State | None) -> State:
+    if group is not None:
+        return group
+    if halves.has(copies.all(Spot.HALF)):
+        return State.HALF
+    if copies.left_behind(Spot.PARKED) is not None:
+        return State.PARKED
+    return State.DELAYED if copies.all(Spot.TIMER) else State.DONE
+
+
+def _resolution(copies: Copies, state: State, *, plain: bool) -> tuple[Resolution | None, int | None]:
+    """Return how a half message ended and when; a roll-back leaves no trace but that nothing else is there."""
+    if plain or not (copies.all(Spot.HALF, Spot.PARKED) or "TRAN_MSG" in copies.all()[0].properties):
+        return None, None
+    visible = copies.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD)
+    if visible:
+        return Resolution.COMMIT, min(message.stored_at or 0 for message in visible) or None
+    return (None if state in {State.HALF, State.PARKED} else Resolution.ROLLBACK), None
