@@ -1,0 +1,1 @@
+"""Crash-recovery drills: deployments of their own, what is done to them, and how they are judged afterwards."""

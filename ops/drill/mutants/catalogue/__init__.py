@@ -1,0 +1,26 @@
+"""All mutants."""
+
+from collections.abc import Collection
+
+from ops.drill.mutants.catalogue import closing, doors, messages, ordering, placing, stocking, sweeping, transactions
+from ops.drill.mutants.mutant import Mutant
+from ops.errors import CommandFailed
+
+MUTANTS: tuple[Mutant, ...] = (
+    *transactions.MUTANTS,
+    *placing.MUTANTS,
+    *ordering.MUTANTS,
+    *closing.MUTANTS,
+    *sweeping.MUTANTS,
+    *stocking.MUTANTS,
+    *messages.MUTANTS,
+    *doors.MUTANTS,
+)
+
+
+def named(names: Collection[str]) -> list[Mutant]:
+    """Return the mutants of these names, in the order of the catalogue. Raise `CommandFailed`."""
+    unknown = sorted(set(names) - {mutant.name for mutant in MUTANTS})
+    if unknown:
+        raise CommandFailed(f"No such mutant: {', '.join(unknown)}. `--list` shows them.")
+    return [mutant for mutant in MUTANTS if mutant.name in names]

@@ -1,0 +1,105 @@
+"""Bugs at the doors: tokens, scopes, limits, requests, calls to other services."""
+
+from ops.drill.mutants.mutant import edited
+
+_AUTH = "tests/unit/test_auth.py::"
+_WEB = "tests/unit/test_web.py::"
+_PEER = "tests/unit/test_peer.py::"
+
+MUTANTS = (
+    edited(
+        "signature-not-checked",
+        "anybody makes tokens",
+        _AUTH + "test_anything_else_is_refused",
+        ("common.auth:Verifier._decode", '"verify_iat": False', '"verify_iat": False, "verify_signature": False'),
+    ),
+    edited(
+        "remembered-token-never-expires",
+        "a token that was verified once is good for ever",
+        _AUTH + "test_a_remembered_token_expires",
+        ("common.auth:Verifier.verify", "time.time() < known[1]", "known[1]"),
+    ),
+    edited(
+        "scope-not-checked",
+        "every valid token may call everything",
+        _WEB + "test_a_token_without_the_scope_is_403",
+        ("common.web.api:Api._authorise", "identity.scopes.isdisjoint(scopes)", "False"),
+    ),
+    edited(
+        "rate-limit-off",
+        "nobody is ever asked to wait",
+        _WEB + "test_too_many_requests_of_one_user_are_429",
+        ("common.web.api:Api._limit", "if wait:", "if False:"),
+    ),
+    edited(
+        "limit-of-all-together",
+        "one user uses up what others may",
+        "tests/unit/test_limits.py::test_users_have_shares_of_their_own",
+        ("common.limits:_Counter.hit", "self._take_share((limit, *of))", "self._take_share((limit,))"),
+        ("common.limits:_Counter.hit", "self._keep((limit, *of), parsed, 1)", "self._keep((limit,), parsed, 50)"),
+    ),
+    edited(
+        "any-json-taken",
+        "duplicate keys, NaN and deep nesting get in",
+        _WEB + "test_what_is_no_json_is_400",
+        ("common.web.requests:_check_json", "if not _is_plain(raw):", "if False:"),
+    ),
+    edited(
+        "duplicate-keys-overlooked",
+        "the fast look at a body does not count its keys",
+        "tests/property/test_json.py::test_the_fast_look_lets_nothing_through_that_the_thorough_one_refuses",
+        ("common.web.requests:_is_plain", "return len(_END_OF_KEY.findall(raw)) == _keys(value)", "return True"),
+    ),
+    edited(
+        "refusal-taken-for-an-answer",
+        "a 5xx of another service is taken for its answer",
+        _PEER + "test_server_error",
+        ("common.peer:_Instance._ask", "if response.status >= _SERVER_ERROR:", "if False:"),
+    ),
+    edited(
+        "timed-out-call-repeated",
+        "a call that got no answer in time is made again, beyond its deadline",
+        _PEER + "test_no_answer_in_time",
+        (
+            "common.peer:Peer._send",
+            "except ReadTimeoutError:\n            instance.avoid()",
+            "except ReadTimeoutError:\n            waiting.append(instance); continue",
+        ),
+    ),
+    edited(
+        "refusal-counts-as-failure",
+        "a service that refuses orders is left alone as if it had failed",
+        _PEER + "test_refusals_are_no_failures",
+        ("common.peer:_Instance._ask", ">= _SERVER_ERROR", ">= 400"),
+    ),
+    edited(
+        "breaker-never-opens",
+        "a service that is down is asked by everybody, who all wait",
+        _PEER + "test_left_alone_after_failures_in_a_row",
+        ("common.breaker:Breaker.call", "self._tell(_fail)", "pass"),
+    ),
+    edited(
+        "breaker-never-closes",
+        "a service that failed once too often is never asked again",
+        "tests/unit/test_breaker.py::test_closes_by_itself",
+        ("common.breaker:Breaker.call", "return self._probe(work)", "raise BreakerOpen"),
+    ),
+    edited(
+        "dripping-answer-waited-for",
+        "the time limit of a call is one for each piece of the answer",
+        _PEER + "test_an_answer_that_drips",
+        ("common.peer:_Instance._read", "> call.deadline", "> float('inf')"),
+    ),
+    edited(
+        "gate-without-bound",
+        "however many orders are waiting, one more is let in",
+        _WEB + "test_more_than_may_be_inside_are_refused_at_once",
+        ("common.web.gate:Gate.__enter__", "if not self._free.acquire(blocking=False):", "if False:"),
+    ),
+    edited(
+        "gate-never-left",
+        "who was inside once holds its place for ever",
+        _WEB + "test_more_than_may_be_inside_are_refused_at_once",
+        ("common.web.gate:Gate.__exit__", "self._free.release()", "pass"),
+    ),
+)

@@ -1,0 +1,51 @@
+"""Bugs in consumers and in the embedded broker."""
+
+from ops.drill.mutants.mutant import edited
+
+_CONTRACT = "tests/contract/test_broker.py::"
+_EMBEDDED = "[embedded]"
+
+MUTANTS = (
+    edited(
+        "ack-before-commit",
+        "a rollback that could not be written is acknowledged",
+        "tests/unit/test_stock_consumer.py::test_database_down",
+        ("stock.consumer:RollbackConsumer._release", "return False", "return True"),
+    ),
+    edited(
+        "batch-ends-after-its-first-message",
+        "of a batch of rollbacks the first is done, and all are acknowledged",
+        "tests/unit/test_stock_consumer.py::test_batch",
+        ("stock.consumer:RollbackConsumer.__call__", "list(readable.values())", "list(readable.values())[:1]"),
+    ),
+    edited(
+        "unreadable-message-acknowledged",
+        "a timeout that can't be read is dropped without a word",
+        "tests/unit/test_order_timeouts.py::test_consumer",
+        ("order.consumer:TimeoutConsumer.__call__", '"retried") for', '"handled") for'),
+    ),
+    edited(
+        "failed-timeout-acknowledged",
+        "timeouts that could not be handled are acknowledged",
+        "tests/unit/test_order_timeouts.py::test_consumer",
+        ("order.consumer:TimeoutConsumer._handle", 'return ["retried"]', 'return ["handled"]'),
+    ),
+    edited(
+        "failing-handler-acknowledged",
+        "what a handler raised on is not delivered again",
+        _CONTRACT + "test_handler_that_raises_gets_all_again" + _EMBEDDED,
+        ("common.mq.embedded.consumer:EmbeddedConsumer._ask", "[Verdict.RETRY] * expected", "[Verdict.ACK] * expected"),
+    ),
+    edited(
+        "dead-letter-dropped",
+        "a message that keeps failing is dropped, not kept for somebody to look at",
+        _CONTRACT + "test_dead_letter_then_resent" + _EMBEDDED,
+        ("common.mq.embedded.deliveries:settle", '"dead" if', '"done" if'),
+    ),
+    edited(
+        "late-acknowledgement-counts",
+        "the ACK of a handler that was too slow ends the delivery that another one has",
+        _CONTRACT + "test_slow_handler_and_its_late_acknowledgement" + _EMBEDDED,
+        ("common.mq.embedded.deliveries:claim", "secrets.randbits(62)", "1"),
+    ),
+)

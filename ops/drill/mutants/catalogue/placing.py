@@ -1,0 +1,87 @@
+"""Bugs in placing a batch of orders, and in forming batches."""
+
+from ops.drill.mutants.mutant import edited
+
+_TESTS = "tests/unit/test_order_placing.py::"
+_PLACE = "order.service.placing:Placing.place"
+_BOTH = "order.service.placing:Placing._schedule_and_deduct"
+_COMMIT = "order.service.placing:Placing._commit"
+
+MUTANTS = (
+    edited(
+        "resolve-before-commit",
+        "the half message is dropped before the orders are committed",
+        _TESTS + "test_database_down",
+        (_COMMIT, "written = _write(tx, drafts)", "tx.resolve(Outcome.COMMITTED); written = _write(tx, drafts)"),
+    ),
+    edited(
+        "unknown-commit-resolved",
+        "a batch of which nobody knows whether it was committed is rolled back",
+        _TESTS + "test_connection_lost_in_commit",
+        (_COMMIT, "except (AlreadyAborted, CommitOutcomeUnknown):", "except AlreadyAborted:"),
+    ),
+    edited(
+        "failed-deduction-not-undone",
+        "stock that may have deducted, but did not answer, is not told to roll back",
+        _TESTS + "test_stock_does_not_answer",
+        (_BOTH, "tx.resolve(Outcome.ABORTED)", "tx.drop()"),
+    ),
+    edited(
+        "timeout-not-scheduled",
+        "orders are placed that no message will ever close",
+        _TESTS + "test_batch",
+        (_BOTH, "self._aside.start(self._schedule_timeout, tx, drafts)", "self._aside.start(int)"),
+    ),
+    edited(
+        "lost-timeout-ignored",
+        "an order is placed although its timeout could not be sent",
+        _TESTS + "test_timeout_not_scheduled",
+        (_BOTH, "scheduling.result()", "pass"),
+    ),
+    edited(
+        "short-order-let-through",
+        "an order that stock refused is placed",
+        _TESTS + "test_one_of_a_batch_is_short",
+        (_PLACE, '.verdict == "deducted"]', '.verdict != "released"]'),
+    ),
+    edited(
+        "tombstone-let-through",
+        "an order whose stock was released before it was deducted is placed",
+        _TESTS + "test_tombstone",
+        (_PLACE, '.verdict == "deducted"]', '.verdict != "insufficient"]'),
+    ),
+    edited(
+        "answers-shifted-by-one",
+        "each order of a batch gets its neighbour's answer",
+        _TESTS + "test_one_of_a_batch_is_short",
+        (_PLACE, "for order_id in order_ids]", "for order_id in (*order_ids[1:], order_ids[0])]"),
+    ),
+    edited(
+        "dropped-order-not-released",
+        "an order that dropped out of its batch keeps its stock",
+        _TESTS + "test_key_taken_before_the_batch",
+        ("order.service.placing:Placing._finish", "if dropped:", "if False:"),
+    ),
+    edited(
+        "batch-falls-with-one-order",
+        "one order that the database refuses takes its whole batch with it",
+        _TESTS + "test_an_order_that_the_database_refuses",
+        ("order.service.placing:_write", "except (DuplicateRow, RowRefused, BelowZero):", "except DuplicateRow:"),
+    ),
+    edited(
+        "batcher-answers-shifted",
+        "each client of a batch gets the answer of another one",
+        "tests/unit/test_batch.py::test_what_comes_meanwhile_is_the_next_batch",
+        (
+            "common.tx.batch:Batcher._lead",
+            "in zip(batch, answers, strict=True)",
+            "in zip(batch, [*answers[1:], answers[0]], strict=True)",
+        ),
+    ),
+    edited(
+        "batcher-queue-without-bound",
+        "whoever comes waits, however many wait already",
+        "tests/unit/test_batch.py::test_a_full_queue_refuses_at_once",
+        ("common.tx.batch:Batcher._take_lane_or_queue", "if len(self._queue) >= self._longest_queue:", "if False:"),
+    ),
+)

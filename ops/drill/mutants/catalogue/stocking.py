@@ -1,0 +1,72 @@
+"""Bugs in the stock service."""
+
+from typing import Any
+
+from ops.drill.mutants.mutant import Assign, Mutant, edited
+
+_TESTS = "tests/unit/test_stock_reservations.py::"
+_TOGETHER = "stock.service.releasing:release_together"
+
+
+def _ignoring(insert: Any) -> Any:
+    """Return an INSERT that passes over rows whose key is there."""
+    return insert.prefix_with("OR IGNORE")
+
+
+MUTANTS = (
+    Mutant(
+        "reservation-key-not-checked",
+        "the same order is deducted as often as it is asked for",
+        _TESTS + "test_deduct_again",
+        (
+            Assign("stock.service.deducting:NEW_HEADER", _ignoring),
+            Assign("stock.service.deducting:NEW_LINES", _ignoring),
+        ),
+    ),
+    edited(
+        "tombstone-not-written",
+        "a release that comes before its deduction leaves nothing behind",
+        _TESTS + "test_tombstone",
+        (_TOGETHER, "if unknown:", "if False:"),
+    ),
+    edited(
+        "released-twice",
+        "a release that comes again gives the pieces back again",
+        _TESTS + "test_release",
+        (_TOGETHER, "if known.get(order_id) == ReservationState.DEDUCTED]", "if order_id in known]"),
+    ),
+    edited(
+        "released-pieces-lost",
+        "a reservation is released, but its pieces are not given back",
+        _TESTS + "test_release",
+        (_TOGETHER, "_give_back(connection, live)", "pass"),
+    ),
+    edited(
+        "oversold",
+        "pieces are taken that are not there",
+        _TESTS + "test_short",
+        (
+            "stock.service.strategies.in_database:_take_together",
+            "if left.get(goods_id, 0) < quantity]",
+            "if left.get(goods_id, 0) < 0]",
+        ),
+    ),
+    edited(
+        "short-order-leaves-its-header",
+        "an order that was short keeps a reservation of nothing",
+        _TESTS + "test_short",
+        ("stock.service.deducting:deduct_together", "if short:", "if False:"),
+    ),
+    edited(
+        "deduction-after-its-tombstone",
+        "a deduction that comes after its release is told `deducted`",
+        _TESTS + "test_tombstone",
+        ("stock.service.deducting:deduct_singly", "Verdict(known[order_id])", "Verdict.DEDUCTED"),
+    ),
+    edited(
+        "void-not-released",
+        "the sweep's word that an order is void changes nothing",
+        _TESTS + "test_settle",
+        ("stock.service.reservations:Reservations.settle", "release(connection, void)", "pass"),
+    ),
+)

@@ -1,0 +1,115 @@
+"""What clients asked and were told, and how everything stood in the end: all that the checker knows. Kept as JSON.
+
+It imports nothing of the services or of what they are built on, so that both can't be wrong in the same way.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One call. Times in seconds since the run began; `answered` and `status` None: no answer came, `why` says why.
+
+    `label` is the client's own name of the order, which it put into the receiver's name when it placed it; `sent` is
+    the body of the request; `replayed` whether the answer said that it was a repeated one.
+    """
+
+    user: str
+    op: str
+    label: str
+    instance: str
+    invoked: float
+    answered: float | None = None
+    status: int | None = None
+    body: Any = None
+    order_id: str | None = None
+    sent: Mapping[str, Any] | None = None
+    keyed: bool = False
+    replayed: bool = False
+    why: str = ""
+
+    @property
+    def slug(self) -> str:
+        """Which problem the answer told of: `insufficient-stock`, for example; empty where it told of none."""
+        told = self.body.get("type", "") if isinstance(self.body, dict) else ""
+        return str(told).rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One row of the stock service with its lines: goods id → quantity."""
+
+    order_id: str
+    state: str
+    lines: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A goods' stock."""
+
+    total: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How everything stood in the end.
+
+    `goods` are the pieces that we had put there, `orders` what each user was shown of their own, `shown` and `levels`
+    the stock by REST and by SQL, `reservations` those of these goods or orders by SQL, `left` what was still on its
+    way. `quiet_after`: seconds from the last fault until nothing was, None if that never came; `limit` what is stated.
+    """
+
+    goods: Mapping[str, int]
+    orders: Mapping[str, Sequence[Mapping[str, Any]]]
+    shown: Mapping[str, Level]
+    levels: Mapping[str, Level]
+    reservations: Sequence[Reservation]
+    quiet_after: float | None
+    limit: float
+    left: Sequence[str] = field(default_factory=tuple)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Final":
+        """Return what `as_json` told."""
+        levels = {
+            name: {goods: Level(**level) for goods, level in document[name].items()} for name in ("shown", "levels")
+        }
+        return cls(**{**document, **levels, "reservations": [Reservation(**row) for row in document["reservations"]]})
+
+
+class Recorder:
+    """Collects a run's entries from all its clients, and writes each down as it is answered."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """Write to `file`, one JSON document a line; None: keep it in memory only."""
+        self._lock = threading.Lock()
+        self._out = file.open("w", encoding="utf-8", buffering=1) if file else None
+        self.entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Take one call and its answer."""
+        with self._lock:
+            self.entries.append(entry)
+            if self._out is not None:
+                self._out.write(json.dumps(asdict(entry)) + "\n")
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._out is not None:
+            self._out.close()
+
+
+def load(lines: Iterable[str]) -> list[Entry]:
+    """Return the entries that a recorder wrote."""
+    return [Entry(**json.loads(line)) for line in lines]

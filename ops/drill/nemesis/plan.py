@@ -1,0 +1,139 @@
+"""What a run does, written down before it begins: each client's calls, and each fault. Plain data, kept as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Op(StrEnum):
+    """What a client asks for."""
+
+    PLACE = "place"
+    PAY = "pay"
+    CANCEL = "cancel"
+    LOOK = "look"
+    LIST = "list"
+    LEVEL = "level"
+
+
+class Kind(StrEnum):
+    """How something is broken.
+
+    Those of `LINK_KINDS` are done to a connection, the others to a process, a server or a topic.
+    """
+
+    KILL = "kill"
+    PAUSE = "pause"
+    RESTART = "restart"
+    TRAP = "trap"
+    OUTAGE = "outage"
+    DISK = "disk"
+    REPEAT = "repeat"
+    CUT = "cut"
+    REFUSE = "refuse"
+    SLOW = "slow"
+    HANG = "hang"
+    LOSE_ANSWERS = "lose-answers"
+
+
+LINK_KINDS = frozenset({Kind.CUT, Kind.REFUSE, Kind.SLOW, Kind.HANG, Kind.LOSE_ANSWERS})
+
+
+ALL = "every process"
+"""A fault's target."""
+
+ROLLBACKS, TIMEOUTS = "order_rollback", "order_timeout"
+"""Targets of `Kind.REPEAT`: topics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `order` is the plan's name of the order meant; an order's id is known only when it was answered.
+
+    `lines` are the goods (their position in `Plan.goods`) and quantities of an order that is placed, or the goods
+    whose level is looked at; `instance` is which order process is asked.
+    """
+
+    op: Op
+    order: str = ""
+    lines: Sequence[tuple[int, int]] = ()
+    keyed: bool = True
+    instance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Calls made at the same moment, `after` seconds after the client's last ones were answered."""
+
+    after: float
+    calls: Sequence[Call]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One user."""
+
+    name: str
+    steps: Sequence[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something broken `at` seconds after the clients began, for so many `seconds` (0: a blow, not a state).
+
+    A trap is laid before they begin: the process waits for its failpoint.
+    """
+
+    at: float
+    kind: Kind
+    target: str
+    seconds: float = 0.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        more = "".join(f" {name}={value}" for name, value in self.settings.items())
+        lasting = f" for {self.seconds:g} s" if self.seconds else ""
+        when = "before the clients begin" if self.kind is Kind.TRAP else f"at {self.at:.2f} s"
+        return f"{self.kind} {self.target}{more} {when}{lasting}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run. `goods` are the pieces that there are of each goods; `regime` names the deployment's settings."""
+
+    seed: int
+    regime: str
+    goods: Sequence[int]
+    clients: Sequence[Client]
+    faults: Sequence[Fault]
+
+    @property
+    def calls(self) -> int:
+        """How many calls its clients make."""
+        return sum(len(step.calls) for client in self.clients for step in client.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Plan":
+        """Return the plan that `as_json` told. Raise `KeyError`, `TypeError`, `ValueError` for anything else."""
+        return cls(
+            int(document["seed"]),
+            str(document["regime"]),
+            tuple(int(pieces) for pieces in document["goods"]),
+            tuple(Client(one["name"], tuple(map(_step, one["steps"]))) for one in document["clients"]),
+            tuple(Fault(**{**one, "kind": Kind(one["kind"])}) for one in document["faults"]),
+        )
+
+
+def _step(document: Mapping[str, Any]) -> Step:
+    return Step(float(document["after"]), tuple(map(_call, document["calls"])))
+
+
+def _call(document: Mapping[str, Any]) -> Call:
+    lines = tuple((int(goods), int(quantity)) for goods, quantity in document["lines"])
+    return Call(**{**document, "op": Op(document["op"]), "lines": lines})

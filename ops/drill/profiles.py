@@ -1,0 +1,72 @@
+"""The deployments that drills play on: their settings, how many of each service run, and whether they are shared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ops.child import Patience
+
+_AT_ONCE = Patience(restart_longest=0.2)  # a process is killed by one drill after the other: that is no crash loop
+_NOT_SOON = 3600.0  # seconds; what is to do nothing during a drill
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a deployment is set up. `megabytes`: its data lies on a disk of its own of that size, which can be filled."""
+
+    name: str
+    extra: Mapping[str, float]
+    instances: Mapping[str, int] = field(default_factory=dict)
+    pay_timeout: float = 600.0
+    shared: bool = True
+    megabytes: int | None = None
+    patience: Patience = _AT_ONCE
+
+
+_SHORT: Mapping[str, float] = MappingProxyType(
+    {
+        "check_first_after": 0.4,
+        "check_interval": 0.4,
+        "check_max": 1000,  # nothing may be parked: check-back alone has to settle what a fault left open
+        "transaction_deadline": 1.0,
+        "invisible_for": 1.5,
+        "retry_first_after": 0.2,
+        "retry_longest": 1.0,
+        "max_deliveries": 1000,
+        "sweep_interval": _NOT_SOON,  # and no sweep may do it instead
+        "goods_cache": 0.1,
+        "peer_timeout": 1.0,
+    }
+)
+
+QUICK = Profile("quick", _SHORT)
+"""One process of each service; what is repeated is repeated soon, and nothing is given up."""
+
+PAIR = Profile("pair", _SHORT, {"order": 2, "stock": 2})
+"""Two processes of order and of stock."""
+
+PAIR_ALONE = Profile("pair-alone", PAIR.extra, PAIR.instances, shared=False)
+"""The same, just started: nobody else has had a worker id."""
+
+IMPATIENT = Profile(
+    "impatient",
+    {**_SHORT, "check_max": 3, "sweep_interval": 3.0, "sweep_grace": 1.0},
+    shared=False,
+)
+"""A half message that nobody answers for is parked after three checks; the sweep runs every 3 s."""
+
+UNFORGIVING = Profile("unforgiving", {**_SHORT, "max_deliveries": 4}, shared=False)
+"""A message that fails four times is a dead letter."""
+
+SMALL_DISK = Profile("small-disk", _SHORT, shared=False, megabytes=48)
+"""Everything on a small disk."""
+
+DEFAULTS = Profile("defaults", {}, pay_timeout=900.0, patience=Patience())
+"""The settings that everybody gets who sets nothing."""
+
+EVERY_STATE = Profile(
+    "every-state",
+    {**_SHORT, "check_max": 3, "max_deliveries": 3, "sweep_interval": 3.0, "sweep_grace": 1.0},
+    shared=False,
+)
+"""A broker that gives up soon on both half messages and deliveries."""

@@ -1,0 +1,126 @@
+"""What came out of drills: plain data, for the terminal, for JSON and for the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from common.clock import rfc3339
+
+SCHEMA = "orders-drill/1"
+"""The version of the JSON document; a member may be added under it, none changed or taken away."""
+
+
+class Kind(StrEnum):
+    """What an event is."""
+
+    STEP = "step"
+    FAULT = "fault"
+    MENDED = "mended"
+    ANSWER = "answer"
+    HELD = "held"
+    BROKEN = "broken"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that the drill did or saw; `at` in ms since the epoch."""
+
+    at: int
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One part of the promise, judged at rest: its figures, and what breaks it, in words."""
+
+    name: str
+    figures: Mapping[str, int]
+    broken: Sequence[str] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing breaks it."""
+        return not self.broken
+
+
+@dataclass(slots=True)
+class Result:
+    """One drill as it went; durations in seconds. `recovery` None: it never came to rest."""
+
+    name: str
+    breaks: str
+    where: str
+    holds: str
+    began_at: int
+    limit: float
+    limit_is: str
+    took: float = 0.0
+    recovery: float | None = None
+    reason: str | None = None
+    order_id: str | None = None
+    events: list[Event] = field(default_factory=list)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    invariants: list[Invariant] = field(default_factory=list)
+    evidence: str | None = None
+    repeat: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """The verdict."""
+        return self.reason is None
+
+    @property
+    def claims(self) -> list[Event]:
+        """What was held against the promise, and whether it held."""
+        return [event for event in self.events if event.kind in {Kind.HELD, Kind.BROKEN}]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON knows it; times are RFC 3339."""
+        document = asdict(self)
+        document["verdict"] = "passed" if self.passed else "failed"
+        document["began_at"] = rfc3339(self.began_at)
+        document["events"] = [{"at": rfc3339(e.at), "kind": e.kind.value, "text": e.text} for e in self.events]
+        document["invariants"] = [
+            {"name": i.name, "holds": i.holds, "figures": dict(i.figures), "broken": list(i.broken)}
+            for i in self.invariants
+        ]
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All drills of one run."""
+
+    began_at: int
+    took: float
+    ground: str
+    system: str
+    results: Sequence[Result]
+
+    @property
+    def failed(self) -> list[Result]:
+        """Those that failed."""
+        return [result for result in self.results if not result.passed]
+
+    @property
+    def slowest_recovery(self) -> Result | None:
+        """The drill that came nearest to its limit, or went furthest past it."""
+        known = [result for result in self.results if result.recovery is not None]
+        return max(known, key=lambda result: (result.recovery or 0.0) / result.limit, default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that `SCHEMA` names."""
+        return {
+            "schema": SCHEMA,
+            "began_at": rfc3339(self.began_at),
+            "took": round(self.took, 3),
+            "ground": self.ground,
+            "system": self.system,
+            "verdict": "failed" if self.failed else "passed",
+            "passed": len(self.results) - len(self.failed),
+            "failed": len(self.failed),
+            "drills": [result.as_json() for result in self.results],
+        }
