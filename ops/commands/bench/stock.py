@@ -1,4 +1,4 @@
-"""`orders bench`."""
+"""`orders bench stock`."""
 
 import json
 import sys
@@ -21,12 +21,7 @@ _SWITCH_INTERVAL = 0.0005  # seconds, as the services run: whoever holds a lock 
 _SPARE = 4  # connections beside one a thread
 
 
-@click.group("bench")
-def command() -> None:
-    """Measure parts of the system, on databases of their own."""
-
-
-@command.command("stock")
+@click.command("stock")
 @click.option("--database", "url", envvar="ORDERS_BENCH_DATABASE", help="An empty stock database; SQLite unless told.")
 @click.option("--redis", "redis_url", envvar="ORDERS_BENCH_REDIS", help="For redis-lock, which is left out without.")
 @click.option("--strategy", "chosen", type=click.Choice(NAMES), multiple=True, help="Only this one (repeatable).")
@@ -35,7 +30,7 @@ def command() -> None:
 @click.option("--batch", type=click.IntRange(1, 500), default=1, show_default=True, help="Orders a transaction.")
 @click.option("--empty", is_flag=True, help="Delete all stock in the database first: a bench that was killed left it.")
 @options.as_json
-def stock(
+def command(
     url: str | None,
     redis_url: str | None,
     chosen: Sequence[str],

@@ -1,0 +1,209 @@
+"""Fills the databases of a site with orders in bulk, as placing them would have: 10,000 a statement.
+
+The rows are made by the database server itself, from a table of numbers and one of goods and users that are dropped
+afterwards, so that ten million take minutes. Each chunk is one transaction a database, stock included: conservation
+holds at every read.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from sqlalchemy import Connection, text
+
+from common.db import Database
+from common.ids import EPOCH
+
+CHUNK = 10_000
+_NODE_BITS = 22  # of a snowflake: what is below its time
+_LIFE = 900_000  # ms from placing an order to when it falls due, of those that do not fall due later
+
+_NUMBERS = "CREATE TABLE bench_numbers (n INTEGER PRIMARY KEY)"
+_KINDS = "CREATE TABLE bench_kinds (place INTEGER PRIMARY KEY, goods_id BIGINT NOT NULL, user_id VARCHAR(64) NOT NULL)"
+_FROM = """
+FROM (SELECT n + :start AS n FROM bench_numbers WHERE n < :size) AS s
+JOIN bench_kinds AS k ON k.place = s.n % :kinds
+"""
+_ID = ":first_id + s.n * :step"
+_TX = ":first_id + (s.n - s.n % :group) * :step"
+_AT = ":first_ms + s.n * :gap"
+
+_ORDERS = f"""
+INSERT INTO orders (order_id, tx_id, user_id, status, close_reason, total_amount, currency, created_at, expires_at,
+    paid_at, closed_at, release_confirmed)
+SELECT {_ID}, {_TX}, k.user_id, {{status}}, {{reason}}, 250, 'EUR', {_AT}, {{due}}, {{paid}}, {{closed}}, {{confirmed}}
+{_FROM}
+"""  # nosec B608 - constants of this module
+_LINES = f"""
+INSERT INTO order_lines (order_id, position, goods_id, name, brief, quantity, unit_price)
+SELECT {_ID}, 0, k.goods_id, 'Tea', '', 1, 250 {_FROM}
+"""  # nosec B608
+_RECORDS = f"""
+INSERT INTO transaction_records (tx_id, outcome, decided_at)
+SELECT {_ID}, 'committed', {_AT} {_FROM} WHERE s.n % :group = 0
+"""  # nosec B608
+_RESERVATIONS = f"""
+INSERT INTO reservations (order_id, tx_id, state, verified, created_at, released_at)
+SELECT {_ID}, {_TX}, {{state}}, {{verified}}, {_AT}, {{released}} {_FROM}
+"""  # nosec B608
+_HELD = f"""
+INSERT INTO reservation_lines (order_id, goods_id, quantity) SELECT {_ID}, k.goods_id, 1 {_FROM}
+"""  # nosec B608
+_TAKE = "UPDATE stock SET available = available - :pieces WHERE goods_id = :goods_id"
+
+
+class Kind(StrEnum):
+    """How the orders are."""
+
+    SETTLED = "settled"  # paid, but every tenth, which was closed long ago
+    UNPAID = "unpaid"
+    CANCELLED = "cancelled"  # and their stock is not released yet
+
+
+_CLOSED_TENTH = "CASE WHEN s.n % 10 = 0 THEN {} ELSE {} END"
+_VALUES: Mapping[Kind, Mapping[str, str]] = {
+    Kind.SETTLED: {
+        "status": _CLOSED_TENTH.format("'closed'", "'paid'"),
+        "reason": _CLOSED_TENTH.format("'timeout'", "NULL"),
+        "due": f"{_AT} + {_LIFE}",
+        "paid": _CLOSED_TENTH.format("NULL", f"{_AT} + 1000"),
+        "closed": _CLOSED_TENTH.format(f"{_AT} + {_LIFE}", "NULL"),
+        "confirmed": _CLOSED_TENTH.format("1", "0"),
+        "state": _CLOSED_TENTH.format("'released'", "'deducted'"),
+        "verified": "1",
+        "released": _CLOSED_TENTH.format(f"{_AT} + {_LIFE}", "NULL"),
+    },
+    Kind.UNPAID: {
+        "status": "'created'",
+        "reason": "NULL",
+        "due": ":due",
+        "paid": "NULL",
+        "closed": "NULL",
+        "confirmed": "0",
+        "state": "'deducted'",
+        "verified": "1",
+        "released": "NULL",
+    },
+    Kind.CANCELLED: {
+        "status": "'closed'",
+        "reason": "'cancelled'",
+        "due": f"{_AT} + {_LIFE}",
+        "paid": "NULL",
+        "closed": f"{_AT} + 1",
+        "confirmed": "0",
+        "state": "'deducted'",
+        "verified": "1",
+        "released": "NULL",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Orders number 0, 1, 2 … of one piece each: `gap` ms apart from `first_ms` on, `group` to a transaction.
+
+    Number n is of user n % 100 and wants goods n % 100, of as many as there are. `due` is when unpaid ones fall due
+    (ms since the epoch).
+    """
+
+    kind: Kind
+    first_ms: int
+    gap: int = 1
+    group: int = 1
+    due: int = 0
+
+    def order_id(self, number: int) -> int:
+        """Return the id of an order."""
+        return self._first_id + number * self._step
+
+    def tx_id(self, number: int) -> int:
+        """Return the id of the transaction that an order was placed in."""
+        return self.order_id(number - number % self.group)
+
+    def is_live(self, number: int) -> bool:
+        """Whether an order holds stock."""
+        return self.kind is not Kind.SETTLED or number % 10 != 0
+
+    def parameters(self) -> dict[str, int]:
+        """Return what the statements need to know."""
+        return {
+            "first_id": self._first_id,
+            "step": self._step,
+            "first_ms": self.first_ms,
+            "gap": self.gap,
+            "group": self.group,
+            "due": self.due,
+        }
+
+    @property
+    def _first_id(self) -> int:
+        return (self.first_ms - EPOCH) << _NODE_BITS
+
+    @property
+    def _step(self) -> int:
+        return self.gap << _NODE_BITS
+
+
+class Filling:
+    """Writes orders of a series into the databases of order and stock. Use `open`."""
+
+    def __init__(self, order: Database, stock: Database, goods: Sequence[str], series: Series) -> None:
+        """Take the databases, and the goods that are wanted in turn."""
+        self._order, self._stock, self._goods, self._series = order, stock, goods, series
+
+    @classmethod
+    @contextmanager
+    def open(cls, order: Database, stock: Database, goods: Sequence[str], series: Series) -> Iterator["Filling"]:
+        """Make the helping tables for as long as the block runs."""
+        databases = (order, stock)
+        try:
+            for database in databases:
+                database.transact(lambda connection: _help(connection, goods))
+            yield cls(order, stock, goods, series)
+        finally:
+            for database in databases:
+                database.transact(_clean)
+
+    def add(self, begin: int, end: int, tell: Callable[[int], None] = lambda _: None) -> None:
+        """Write the orders number `begin` to `end` - 1; `tell` is told how many there are after each chunk."""
+        values = _VALUES[self._series.kind]
+        in_order = [_ORDERS.format(**values), _LINES, _RECORDS]
+        in_stock = [_RESERVATIONS.format(**values), _HELD]
+        for start in range(begin, end, CHUNK):
+            size = min(CHUNK, end - start)
+            given = {**self._series.parameters(), "start": start, "size": size, "kinds": len(self._goods)}
+            self._order.transact(partial(_execute, statements=in_order, given=given))
+            self._stock.transact(partial(self._reserve, statements=in_stock, given=given))
+            tell(start + size)
+
+    def _reserve(self, connection: Connection, statements: Sequence[str], given: Mapping[str, int]) -> None:
+        _execute(connection, statements, given)
+        numbers = range(given["start"], given["start"] + given["size"])
+        taken = Counter(self._goods[n % len(self._goods)] for n in numbers if self._series.is_live(n))
+        rows = [{"goods_id": int(goods_id), "pieces": pieces} for goods_id, pieces in sorted(taken.items())]
+        if rows:
+            connection.execute(text(_TAKE), rows)
+
+
+def _execute(connection: Connection, statements: Sequence[str], given: Mapping[str, int]) -> None:
+    for statement in statements:
+        connection.execute(text(statement), dict(given))
+
+
+def _help(connection: Connection, goods: Sequence[str]) -> None:
+    connection.execute(text(_NUMBERS))
+    connection.execute(text(_KINDS))
+    connection.execute(text("INSERT INTO bench_numbers (n) VALUES (:n)"), [{"n": n} for n in range(CHUNK)])
+    rows = [
+        {"place": place, "goods_id": int(goods_id), "user_id": f"user-{place}"} for place, goods_id in enumerate(goods)
+    ]
+    insert = "INSERT INTO bench_kinds (place, goods_id, user_id) VALUES (:place, :goods_id, :user_id)"
+    connection.execute(text(insert), rows)
+
+
+def _clean(connection: Connection) -> None:
+    for table in ("bench_numbers", "bench_kinds"):
+        connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
