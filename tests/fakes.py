@@ -3,15 +3,16 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import MetaData, create_engine
 
 from common.clock import now_ms, rfc3339
 from common.db import Database
-from common.errors import BrokerError, NotFound, PeerUnavailable
+from common.errors import BrokerError, NotFound, OrdersError, PeerUnavailable
 from common.events import ROLLBACK_TOPIC
 from common.ids import EPOCH
 from common.mq.factory import open_broker
@@ -23,7 +24,7 @@ from order.clients import Deduction, Fate, Goods, GoodsClient, LiveReservation, 
 from order.model import transaction_records
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
-from order.service.placing import IdempotencyKey, Placing
+from order.service.placing import Draft, IdempotencyKey, Placing
 from order.service.reading import Order, OrderReader
 from order.service.sweeping import Sweep
 from order.service.timeline import Timeline
@@ -35,6 +36,7 @@ from stock.service.reservations import Reservations, Wanted
 from tests.databases import database_url
 from tests.support import eventually
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 DEADLINE = 30.0  # seconds; transactions of `Ids.age` beyond it may be fenced
@@ -72,6 +74,18 @@ class Ids:
 
     def next(self) -> int:
         return ((now_ms() - int(self.age * 1000) - EPOCH) << 22) + next(self._sequence)
+
+
+class AtOnce:
+    """Starts nothing beside: each step is over when it was started, so that tests know where they are."""
+
+    def start(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(work(*args, **kwargs))
+        except OrdersError as error:
+            future.set_exception(error)
+        return future
 
 
 class Faults:
@@ -194,8 +208,8 @@ class Shop:
         self.checker = Checker(self.database, self.records, deadline=DEADLINE, retention=RETENTION)
         self.coordinator = Coordinator(self.producer, self.database, self.records, self.ids)
         self.reader = OrderReader(self.database)
-        self.placing = Placing(self.coordinator, self.producer, self.stock)
-        self.ordering = Ordering(self.database, self.goods, self.ids, self.placing.place, pay_timeout=pay_timeout)
+        self.placing = Placing(self.coordinator, self.producer, self.stock, AtOnce())
+        self.ordering = Ordering(self.database, self.goods, self.ids, self.place, pay_timeout=pay_timeout)
         self.closing = Closing(self.database, self.coordinator, self.reader)
         self.paying = Paying(self.database, self.reader)
         self.timeouts = Timeouts(self.database, self.checker, self.closing)
@@ -215,6 +229,13 @@ class Shop:
         self.broker.close()
         self.database.close()
         self._stock_database.close()
+
+    def place(self, draft: Draft) -> Order:
+        """Place a batch of one."""
+        (answer,) = self.placing.place([draft])
+        if isinstance(answer, OrdersError):
+            raise answer
+        return answer
 
     def sell(self, goods_id: int, pieces: int) -> None:
         """Put goods on sale, so many pieces of them in stock."""

@@ -337,7 +337,7 @@ def test_checker_that_raises_is_asked_again(broker_factory: BrokerFactory) -> No
 def test_any_live_producer_of_the_group_answers(broker_factory: BrokerFactory) -> None:
     """When the sender is gone, another producer of its group is asked; one of another group is not."""
     gone, alive, watcher = broker_factory(check_first_after=0.2), broker_factory(), broker_factory()
-    stranger, oracle = Oracle(CheckAnswer.UNKNOWN), Oracle(CheckAnswer.ROLLBACK)
+    stranger, oracle = Oracle(CheckAnswer.ROLLBACK), Oracle(CheckAnswer.ROLLBACK)
     half = gone.producer("order", Oracle(CheckAnswer.COMMIT)).begin(ROLLBACK)
     theirs = gone.producer("pay").begin(ROLLBACK)
     gone.close()

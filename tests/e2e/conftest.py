@@ -8,6 +8,7 @@ import pytest
 from ops.client import Client
 from ops.deployment import Deployment, Plan, free_port_base
 from tests.e2e.shop import Shop
+from tests.stack import servers
 
 MakeClient = Callable[..., Client]
 """Called with a user and scopes (`orders` unless told); returns a client, closed after the test."""
@@ -25,7 +26,7 @@ QUICK = {  # what is repeated, is repeated soon; a half message is never parked,
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Run a deployment with a catalogue, which all tests share; orders have an hour to be paid."""
-    plan = Plan(free_port_base(), pay_timeout=3600.0, extra=QUICK)
+    plan = Plan(free_port_base(), pay_timeout=3600.0, extra=QUICK, servers=servers())
     deployment = Deployment(tmp_path_factory.mktemp("shop"), plan)
     try:
         deployment.prepare()

@@ -14,7 +14,7 @@ import urllib3
 
 from ops.client import Answer, Client
 from ops.deployment import Deployment
-from tests import checker
+from ops.drill import ledger
 from tests.support import eventually
 
 T = TypeVar("T")
@@ -93,13 +93,18 @@ class Shop:
         """Return the header that proves who calls."""
         return {"Authorization": f"Bearer {self.deployment.token(name or self.name(), scopes)}"}
 
-    def assert_sound(self, *, within: float = 20.0) -> None:
-        """Wait until everything came to rest; fail if an invariant is broken."""
+    def assert_sound(self, *, within: float = 60.0) -> None:
+        """Wait until everything came to rest; raise `Unsound` if an invariant is broken."""
         broker = self.deployment.open_broker()
         try:
-            checker.assert_sound(self.deployment.place.root, broker, within=within)
+            ledger.settle(self.deployment, broker, within=within)
         finally:
             broker.close()
+
+    def newest_order_id(self) -> str:
+        """Return the id of the order that was tried last, from the message that was sent for it."""
+        with self.deployment.open_console() as console:
+            return console.find(topic="order_rollback")[0].message.keys[0]
 
     @contextmanager
     def settings(self, service: str, **changed: str | float) -> Iterator[None]:
@@ -167,6 +172,6 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
         return list(pool.map(run, calls))
 
 
-def eventually_status(client: Client, order_id: str, status: str, *, within: float = 15.0) -> None:
+def eventually_status(client: Client, order_id: str, status: str, *, within: float = 60.0) -> None:
     """Wait until an order has a status."""
     eventually(lambda: status_of(client, order_id) == status, within=within)

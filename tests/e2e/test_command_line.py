@@ -19,7 +19,7 @@ from ops.supervisor import is_alive
 from tests.e2e.conftest import MakeClient
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real asks the command line about a stack")]
 
 COMMANDS = ("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate")
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,14 @@ def test_everything_has_help(command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("nonsense",), ("up", "--port-base", "70000"), ("token",), ("messages", "--state", "x")]
+    "command",
+    [
+        ("nonsense",),
+        ("up", "--port-base", "70000"),
+        ("token",),
+        ("messages", "--state", "x"),
+        ("messages", "--admin-tool"),
+    ],
 )
 def test_wrong_usage_exits_with_2(command: tuple[str, ...]) -> None:
     """What can't be meant is told on stderr, with exit code 2."""

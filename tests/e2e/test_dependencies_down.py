@@ -1,16 +1,20 @@
 """What an order needs is down: a 503 in time that says when to try again, nothing created, nothing lost later."""
 
+import os
 import signal
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from ops.client import Answer, Client
 from tests.e2e.shop import Shop, at_once, cancel, pay, place, placed, slug
+from tests.stack import stack
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
@@ -30,16 +34,49 @@ def stopped(shop: Shop, service: str) -> Iterator[None]:
         eventually(lambda: shop.raw(service, "GET", "/healthz").status == 200)
 
 
+def locked(shop: Shop, what: str) -> AbstractContextManager[None]:
+    """Let nobody write to the broker, or to a service's database."""
+    if shop.deployment.plan.servers is None:
+        return _locked_file(shop.deployment.place.root / f"{what}.db")
+    return _stopped_broker(shop) if what == "broker" else _locked_tables(shop.deployment.database_url(what))
+
+
 @contextmanager
-def locked(shop: Shop, file: str) -> Iterator[None]:
+def _locked_file(path: Path) -> Iterator[None]:
     """Hold the write lock of a database file."""
-    path = shop.deployment.place.root / file
     with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         try:
             yield
         finally:
             holder.execute("ROLLBACK")
+
+
+@contextmanager
+def _locked_tables(url: str) -> Iterator[None]:
+    """Have every write to a database's tables wait, while reading goes on."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with closing(engine.connect()) as holder:
+        tables = holder.scalars(text("SHOW TABLES")).all()
+        holder.execute(text("LOCK TABLES " + ", ".join(f"`{table}` READ" for table in tables)))
+        try:
+            yield
+        finally:
+            holder.execute(text("UNLOCK TABLES"))
+    engine.dispose()
+
+
+@contextmanager
+def _stopped_broker(shop: Shop) -> Iterator[None]:
+    """Hold RocketMQ's broker and proxy still."""
+    (pid,) = (server.pid for server in stack().status().servers if server.name == "broker")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        eventually(lambda: shop.raw("order", "GET", "/readyz").status == 200, within=30)
 
 
 def refused(user: Client, tea: str, *, within: float, key: str | None = None) -> Answer:
@@ -58,13 +95,6 @@ def assert_nothing_created(shop: Shop, user: Client, tea: str) -> None:
     shop.assert_sound()
     assert shop.available(tea) == 10
     assert user.get("order", "/orders")["items"] == []
-
-
-def last_order_id(shop: Shop) -> str:
-    """Return the id of the order that was tried last, from the message that was sent for it."""
-    with closing(shop.deployment.open_broker()) as broker:
-        (view,) = broker.console().find(topic="order_timeout", limit=1)
-        return view.message.keys[0]
 
 
 def test_stock_that_does_not_answer(shop: Shop) -> None:
@@ -93,7 +123,7 @@ def test_a_deduction_that_comes_after_its_rollback_is_refused(shop: Shop) -> Non
     user, tea = shop.user(), shop.goods()
     with shop.settings("stock", failpoints="stock.deduct_received=delay:3"):
         refused(user, tea, within=_IN_TIME)
-        order_id = last_order_id(shop)
+        order_id = shop.newest_order_id()
         told = eventually(lambda: shop.service.ask("stock", "GET", f"/reservations/{order_id}").body.get("state"))
         assert told == "released"
         executed = b'orders_http_requests_total{method="POST",route="/reservations"'
@@ -120,12 +150,12 @@ def test_stock_that_died(shop: Shop) -> None:
 def test_goods_that_do_not_answer(shop: Shop) -> None:
     """Goods stopped: 503 in time, nothing created, no message sent; it works again afterwards."""
     user, tea = shop.user(), shop.goods()
-    before = last_order_id(shop) if place(user, {tea: 1}).status == 201 else ""
+    before = shop.newest_order_id() if place(user, {tea: 1}).status == 201 else ""
     time.sleep(0.6)  # until the price that order knows is too old to be used
     other = shop.user()
     with stopped(shop, "goods"):
         refused(other, tea, within=_IN_TIME)
-    assert last_order_id(shop) == before
+    assert shop.newest_order_id() == before
     assert other.get("order", "/orders")["items"] == []
     placed(other, {tea: 2})
     assert shop.available(tea) == 7
@@ -157,7 +187,7 @@ def test_a_broker_that_can_not_be_written(shop: Shop) -> None:
     """The broker's file locked for longer than a send waits: 503, nothing created, nor cancelled; then it works."""
     user, tea, owner = shop.user(), shop.goods(), shop.user()
     order_id = placed(owner, {shop.goods(): 1})["order_id"]
-    with locked(shop, "broker.db"):
+    with locked(shop, "broker"):
         answers = at_once([partial(place, user, {tea: 2}), partial(cancel, owner, order_id)])
         assert [(a.status, slug(a)) for a in answers] == [(503, "unavailable")] * 2
         assert all(int(a.headers["retry-after"]) >= 1 for a in answers)
@@ -170,7 +200,7 @@ def test_a_broker_that_can_not_be_written(shop: Shop) -> None:
 def test_an_order_database_that_can_not_be_written(shop: Shop) -> None:
     """The order database locked: 503 in time and nothing created, what was deducted comes back; then it works."""
     user, tea = shop.user(), shop.goods()
-    with locked(shop, "order.db"):
+    with locked(shop, "order"):
         refused(user, tea, within=_LOCK_IN_TIME)
         assert user.get("order", "/orders")["items"] == []  # reading goes on
     assert_nothing_created(shop, user, tea)
@@ -180,7 +210,7 @@ def test_an_order_database_that_can_not_be_written(shop: Shop) -> None:
 def test_a_stock_database_that_can_not_be_written(shop: Shop) -> None:
     """The stock database locked: 503 in time, nothing created; a deduction that gets its lock late is given back."""
     user, tea = shop.user(), shop.goods()
-    with locked(shop, "stock.db"):
+    with locked(shop, "stock"):
         refused(user, tea, within=_IN_TIME)
     assert_nothing_created(shop, user, tea)
     placed(user, {tea: 2})
@@ -189,7 +219,7 @@ def test_a_stock_database_that_can_not_be_written(shop: Shop) -> None:
 def test_a_goods_database_that_can_not_be_written(shop: Shop) -> None:
     """The goods database locked: changing a price is a 503 in time, reading goes on."""
     tea = shop.goods(unit_price=250)
-    with locked(shop, "goods.db"):
+    with locked(shop, "goods"):
         answer = shop.admin.ask("goods", "PATCH", f"/goods/{tea}", json_body={"unit_price": 1})
         assert (answer.status, slug(answer)) == (503, "unavailable")
         assert shop.admin.get("goods", f"/goods/{tea}")["unit_price"] == 250

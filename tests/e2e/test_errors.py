@@ -14,6 +14,7 @@ import pytest
 
 from ops.client import SERVICES
 from tests.e2e.shop import Raw, Shop, slug
+from tests.stack import REAL
 
 pytestmark = pytest.mark.e2e
 
@@ -320,8 +321,16 @@ def test_chunked_bodies_are_read(shop: Shop) -> None:
         b"GET /orders/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        b"GET /orders HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 5_000 + b"\r\n",
+        b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        b"GET /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\x00b\r\n\r\n",
+        b"GET /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+        b"GET /orders HTTP/1.1\r\nHost: x\r\nX-Request-Id: a\r\n b\r\n\r\n",
     ],
-    ids=["nonsense", "length", "smuggling", "long path", "long header", "raw path", "odd path", "cut body"],
+    ids=[
+        *("nonsense", "length", "smuggling", "long path", "long header", "raw path", "odd path", "cut body"),
+        *("many headers", "two lengths", "NUL in a header", "two tokens", "folded header"),
+    ],
 )
 def test_what_is_hardly_http_gets_no_server_error(shop: Shop, head: bytes) -> None:
     """Requests that break HTTP get a 4xx or a closed connection; never a 5xx, a traceback or a dead server."""
@@ -432,6 +441,13 @@ def test_the_docs_need_no_internet(shop: Shop, service: str) -> None:
         assert shop.raw(service, "GET", link).status == 200
 
 
+_OF_THE_BROKER = (  # which RocketMQ's client can't ask for
+    "orders_half_messages_unresolved",
+    "orders_half_message_oldest_seconds",
+    "orders_half_messages_parked",
+    "orders_dead_letters",
+    "orders_messages_pending",
+)
 _METRICS = {
     "order": {
         "orders_placed_total",
@@ -439,11 +455,7 @@ _METRICS = {
         "orders_check_backs_total",
         "orders_sweep_findings_total",
         "orders_timeouts_total",
-        "orders_half_messages_unresolved",
-        "orders_half_message_oldest_seconds",
-        "orders_half_messages_parked",
-        "orders_dead_letters",
-        "orders_messages_pending",
+        *([] if REAL else _OF_THE_BROKER),
     },
     "stock": {"orders_rollbacks_total"},
     "goods": set(),

@@ -12,7 +12,7 @@ from ops.supervisor import is_alive
 from tests.e2e.test_command_line import answered, orders
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded("drills/test_instances.py has several on real servers")]
 
 _NAMES = ["order", "order-2", "stock", "stock-2", "goods"]
 

@@ -10,8 +10,8 @@ import redis
 from common import migrations
 from common.db import Database
 from common.redis_client import RedisClient
+from ops.drill.proxy import Proxy
 from tests.databases import Server
-from tests.real.proxy import Proxy
 
 Migrated = Callable[[str], str]
 OpenDatabase = Callable[..., Database]

@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from common import migrations
 from common.db import Database
 from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow
+from ops.drill.proxy import Proxy
 from tests.databases import Server
 from tests.real.conftest import Migrated, OpenDatabase
-from tests.real.proxy import Proxy
 from tests.support import eventually
 
 Work = Callable[[Connection], Any]

@@ -20,7 +20,7 @@ from stock.service.reservations import Reservations, Wanted
 from stock.service.strategies import redis_lock
 from stock.service.strategies.factory import NAMES, make_strategy
 from stock.service.strategies.in_database import Naive
-from stock.service.strategies.port import StockContended, Strategy
+from stock.service.strategies.port import StockContended, Strategy, take_one_by_one
 from stock.service.strategies.redis_lock import RedisLock
 from tests.real.conftest import Migrated, OpenDatabase
 
@@ -246,6 +246,9 @@ class _Paused(RedisLock):
 class _PausedTaker:
     def __init__(self, taker: Any, owner: _Paused) -> None:
         self._taker, self._owner = taker, owner
+
+    def take_all(self, connection: Connection, orders: Mapping[int, Mapping[int, int]]) -> Any:
+        return take_one_by_one(self, connection, orders)
 
     def begin(self, connection: Connection, goods_ids: Any, orders: int) -> None:
         self._taker.begin(connection, goods_ids, orders)

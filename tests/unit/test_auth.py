@@ -1,11 +1,16 @@
 """Tokens: what is issued is accepted, and nothing else."""
 
+import base64
+import hmac
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jwt
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.auth import Identity, Verifier, issue
 from common.errors import Unauthenticated
@@ -71,6 +76,54 @@ def test_anything_else_is_refused(header: str | None) -> None:
         Verifier(SECRET).verify(header)
 
 
+def _by_hand(header: Any, claims: Any, key: bytes) -> str:
+    """Return a token whose signature is HMAC-SHA256 by `key`, whatever its header says."""
+    parts = [base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=") for part in (header, claims)]
+    signature = hmac.digest(key, b".".join(parts), "sha256")
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+PUBLIC_KEY = b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        *(({"alg": alg, "typ": "JWT"}, SECRET.encode()) for alg in ("RS256", "ES256", "PS256", "HS384", "hs256", "")),
+        *(({"alg": alg, "typ": "JWT"}, b"") for alg in ("none", "None", "nOnE", "HS256")),
+        ({"typ": "JWT"}, SECRET.encode()),
+        ({"alg": ["HS256"]}, SECRET.encode()),
+        ({"alg": None}, SECRET.encode()),
+        ({"alg": "HS256"}, PUBLIC_KEY),
+        ({"alg": "RS256"}, PUBLIC_KEY),
+        ({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "kid": "x"}, b"\x00\x00\x00"),
+        ({"alg": "HS256", "kid": "../../../dev/null"}, b""),
+        ([], SECRET.encode()),
+        ("HS256", SECRET.encode()),
+    ],
+)
+def test_the_token_does_not_choose_how_it_is_verified(header: Any, key: bytes) -> None:
+    """HS256 with our secret, and nothing that a token's own header says: no other algorithm, no key of its own."""
+    Verifier(SECRET).verify(f"Bearer {_by_hand({'alg': 'HS256'}, CLAIMS, SECRET.encode())}")
+    with pytest.raises(Unauthenticated):
+        Verifier(SECRET).verify(f"Bearer {_by_hand(header, CLAIMS, key)}")
+
+
+@pytest.mark.parametrize("claims", [[], "alice", None, 7, CLAIMS | {"sub": 7}, CLAIMS | {"sub": None}])
+def test_claims_that_are_none_are_refused(claims: Any) -> None:
+    """Properly signed nonsense is a 401, not a bug."""
+    with pytest.raises(Unauthenticated):
+        Verifier(SECRET).verify(f"Bearer {_by_hand({'alg': 'HS256'}, claims, SECRET.encode())}")
+
+
+@given(st.text(max_size=80))
+def test_no_header_is_a_bug(text: str) -> None:
+    """Whatever stands in the header: refused, and nothing else."""
+    for header in (text, f"Bearer {text}", f"Bearer a.{text}.b", f"bearer\t{text}"):
+        with pytest.raises(Unauthenticated):
+            Verifier(SECRET).verify(header)
+
+
 def test_a_tampered_token_is_refused_although_its_original_is_remembered() -> None:
     """The cache knows whole tokens, not parts of them."""
     verifier = Verifier(SECRET)
@@ -95,6 +148,11 @@ def test_a_remembered_token_expires() -> None:
 
     assert not refused()
     eventually(refused, within=5)
+
+
+def test_a_token_of_somebody_whose_clock_is_ahead_is_accepted() -> None:
+    """When a token was issued refuses nothing, only when it expires does: clocks of machines differ."""
+    assert Verifier(SECRET).verify(bearer(CLAIMS | {"iat": int(time.time()) + 60})).user_id == CLAIMS["sub"]
 
 
 def test_remembering_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

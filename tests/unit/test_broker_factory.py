@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import OrdersError
-from common.mq.factory import open_broker
+from common.mq.factory import open_broker, split_prefix
 from common.mq.port import BrokerOptions
 
 
@@ -51,3 +51,10 @@ def test_rocketmq_without_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rocketmq", None)
     with pytest.raises(OrdersError, match=r"pip install '\.\[rocketmq\]'.*without '\.\[rocketmq4\]'"):
         open_broker("rocketmq://127.0.0.1:8081", BrokerOptions())
+
+
+def test_a_prefix_is_taken_from_a_rocketmq_s_url() -> None:
+    """What else is in the query is the adapter's, and stays; no prefix changes nothing."""
+    url = "rocketmq://k:s@h:1?min_invisible=1&prefix=mine&poll=1"
+    assert split_prefix(url) == ("rocketmq://k:s@h:1?min_invisible=1&poll=1", "mine")
+    assert split_prefix("rocketmq://h:1") == ("rocketmq://h:1", "")

@@ -1,5 +1,6 @@
 """Failpoints: inert unless armed, and then exactly as armed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import structlog.testing
 
 from common import failpoints
 from common.errors import FailpointRaised, OrdersError
@@ -53,6 +55,14 @@ def test_delay() -> None:
     started = time.monotonic()
     failpoints.hit("order.deducted")
     assert time.monotonic() - started >= 0.05
+
+
+def test_a_delay_is_told_before_it_begins() -> None:
+    """Whoever reads the log knows that the process stands there: drills strike then."""
+    failpoints.arm("order.deducted=delay:0.01", production=False)
+    with structlog.testing.capture_logs() as logged:
+        failpoints.hit("order.deducted")
+    assert [(line["failpoint"], line["pid"]) for line in logged] == [("order.deducted", os.getpid())]
 
 
 def test_kill() -> None:

@@ -90,7 +90,7 @@ def test_a_request_in_flight_is_finished_before_the_process_ends(
         both_in_flight = b"orders_http_requests_in_flight 2.0"  # that one, and the one that asks
         eventually(lambda: both_in_flight in http("GET", "/metrics").data)
         process.send_signal(signal.SIGTERM)
-        eventually(lambda: not ready(http))
+        eventually(lambda: not ready(http), within=15)
         assert process.poll() is None
         holder.execute("ROLLBACK")
     caller.join()

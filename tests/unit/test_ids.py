@@ -130,6 +130,15 @@ def test_renewed(database: Database) -> None:
     ids.close()
 
 
+def test_renewing_is_written_down(database: Database, clock: Clock) -> None:
+    """A lease that is extended is so for everybody who reads the table, as for the process itself."""
+    ids = _unkept(database)
+    before = _rows(database)[ids.worker_id][1]
+    clock.now += 3_000
+    ids.renew()
+    assert _rows(database) == {ids.worker_id: (ids._owner, before + 3_000)}
+
+
 def test_keeper_survives_a_broken_database(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the database is down the lease runs out and ids stop; once it is back there are ids again."""
     ids = LeasedIds(database, "test", lease_seconds=0.06)

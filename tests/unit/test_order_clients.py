@@ -199,3 +199,23 @@ def test_stock_refused(answer: tuple[int, Any]) -> None:
     """Whatever is no proper answer counts as none: maybe done."""
     with pytest.raises(PeerUnavailable):
         StockClient(Peer(answer)).deduct(1, {2: {3: 4}})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"items": None}, {"items": [{}]}, {"items": [{"goods_id": "x"}]}])
+def test_goods_that_can_not_be_read(answer: Any) -> None:
+    """A 200 that is not what was agreed on is no answer, and no bug of ours."""
+    with pytest.raises(PeerUnavailable, match="goods"):
+        GoodsClient(Peer((200, answer)), max_age=1).find([1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("items", [None, [{}], [], [{"order_id": "8", "verdict": "deducted", "short": []}]])
+def test_stock_that_can_not_be_read(items: Any) -> None:
+    """Nor is one that says nothing about an order that was asked for: maybe deducted."""
+    client = StockClient(Peer(*[(200, {"orders": items, "items": items})] * 3))  # type: ignore[arg-type]
+    with pytest.raises(PeerUnavailable, match="stock"):
+        client.deduct(1, {7: {1: 1}})
+    if items is None or items == [{}]:
+        with pytest.raises(PeerUnavailable, match="stock"):
+            client.unverified(older_than=1, after=0, limit=1)
+        with pytest.raises(PeerUnavailable, match="stock"):
+            client.settle([(7, 1, "void")])

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -12,7 +11,7 @@ from sqlalchemy import func, select
 from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, PeerUnavailable
 from order.model import CloseReason, InsufficientStock, Status, UnknownGoods, orders
 from order.service.ordering import Ordering, Placed, Request
-from order.service.placing import IdempotencyKey, KeyTaken
+from order.service.placing import Draft, IdempotencyKey, KeyTaken
 from order.service.reading import Order, Receiver
 from tests.fakes import PRICE, Shop
 
@@ -183,7 +182,7 @@ def test_same_key_at_once(shop: Shop) -> None:
 
 
 def _other_process(shop: Shop) -> Ordering:
-    return Ordering(shop.database, shop.goods, shop.ids, shop.placing.place, pay_timeout=900.0)
+    return Ordering(shop.database, shop.goods, shop.ids, shop.place, pay_timeout=900.0)
 
 
 @pytest.mark.parametrize("pieces", [10, 1], ids=["enough for both", "the last piece"])
@@ -203,8 +202,8 @@ def test_same_key_in_another_process(shop: Shop, pieces: int) -> None:
 def test_key_taken_and_gone(shop: Shop) -> None:
     """A key that was taken, under which there is no order after all, is not answered with somebody else's."""
 
-    def taken(_: Any) -> list[Order | KeyTaken]:
-        return [KeyTaken()]
+    def taken(_: Draft) -> Order:
+        raise KeyTaken
 
     ordering = Ordering(shop.database, shop.goods, shop.ids, taken, pay_timeout=900.0)
     with pytest.raises(KeyTaken):

@@ -11,7 +11,8 @@ import pytest
 from common.errors import BrokerError, NotFound, PeerUnavailable
 from common.mq.port import Check, CheckAnswer, GroupView, MessageView, State
 from order.model import CloseReason
-from order.service.timeline import Entry
+from order.service.timeline import Entry, Timeline
+from stock.service.reservations import Wanted
 from tests.fakes import Shop
 
 OLD = 60.0
@@ -151,6 +152,21 @@ def test_broker_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _unknown(entries) == {("messages", "broker")}
     assert {"order requested", "local transaction committed", "stock deducted"} == set(_known(entries))
     assert entries[-1].at is None
+
+
+def test_a_broker_without_a_console(shop: Shop) -> None:
+    """Where to look is told; the transaction is known all the same, from the reservation where there is no order."""
+    order = shop.order({1: 1})
+    timeline = Timeline(shop.database, shop.records, None, shop.stock)
+    entries = timeline.of(order.order_id, owner="ann")
+    assert _unknown(entries) == {("messages", "broker")}
+    assert f"./scripts/messages --key {order.order_id}" in entries[-1].evidence["reason"]
+    shop.reservations.deduct(77, [Wanted(78, {1: 1})])
+    shop.records.fence(shop.database, 77)
+    given_up = timeline.of(78, owner=None)
+    assert _entry(given_up, "local transaction aborted").evidence["transaction"] == "placing"
+    with pytest.raises(NotFound):
+        timeline.of(79, owner=None)
 
 
 def test_messages_gone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

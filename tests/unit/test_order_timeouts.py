@@ -1,6 +1,6 @@
 """What a timeout message does: close what is unpaid, once it is due and decided."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from common.mq.port import Delivery, Message, Verdict
 from common.tx.record import AlreadyAborted, Outcome
 from order.consumer import TimeoutConsumer
 from order.model import CloseReason, Status
-from order.service.timeouts import TimeoutTooEarly
 from tests.fakes import Shop
 
 OLD = 60.0
@@ -44,7 +43,7 @@ def test_due(shop: Shop) -> None:
     """An unpaid order is closed, and its stock comes back; delivered again: nothing."""
     event = _placed(shop)
     for _ in range(2):
-        shop.timeouts.handle(event)
+        assert shop.timeouts.handle([event]) == [True]
     order = shop.reader.get(event.order_ids[0], owner=None)
     assert (order.status, order.close_reason) == (Status.CLOSED, CloseReason.TIMEOUT)
     shop.quiet()
@@ -56,7 +55,7 @@ def test_paid(shop: Shop) -> None:
     """A paid order is left alone."""
     event = _placed(shop)
     shop.paying.pay(event.order_ids[0], owner=None)
-    shop.timeouts.handle(event)
+    assert shop.timeouts.handle([event]) == [True]
     assert shop.reader.get(event.order_ids[0], owner=None).status is Status.PAID
     assert shop.state(event.order_ids[0]) == "deducted"
 
@@ -66,16 +65,14 @@ def test_too_early(tmp_path: Path) -> None:
     with closing(Shop(tmp_path)) as shop:
         shop.sell(1, 1)
         event = _placed(shop)
-        with pytest.raises(TimeoutTooEarly):
-            shop.timeouts.handle(event)
+        assert shop.timeouts.handle([event]) == [False]
         assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CREATED
 
 
 def test_undecided(shop: Shop) -> None:
     """A timeout that arrives before its order does must come again: it is not swallowed, nothing is fenced."""
     event = _never_placed(shop)
-    with pytest.raises(TimeoutTooEarly):
-        shop.timeouts.handle(event)
+    assert shop.timeouts.handle([event]) == [False]
     assert _outcome(shop, event) is None
 
 
@@ -83,7 +80,7 @@ def test_undecided_for_too_long(shop: Shop) -> None:
     """An order that never came is fenced by its timeout: it can't come any more."""
     shop.ids.age = OLD
     event = _never_placed(shop)
-    shop.timeouts.handle(event)
+    assert shop.timeouts.handle([event]) == [True]
     assert _outcome(shop, event) is Outcome.ABORTED
 
 
@@ -95,7 +92,7 @@ def test_late_order_is_refused(shop: Shop) -> None:
     def time_out() -> None:
         (view,) = shop.console.find(topic="order_timeout")
         timeout.append(OrderEvent.from_body(view.message.body))
-        shop.timeouts.handle(timeout[0])
+        assert shop.timeouts.handle(timeout) == [True]
 
     shop.faults.hooks["deduct"] = time_out
     with pytest.raises(AlreadyAborted):
@@ -112,43 +109,67 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
     seen = shop.timeouts._expiries
     looks: list[int] = []
 
-    def late(event: OrderEvent) -> dict[int, int]:
+    def late(events: Sequence[OrderEvent]) -> dict[int, int]:
         looks.append(1)
-        return {} if len(looks) == 1 else seen(event)
+        return {} if len(looks) == 1 else seen(events)
 
     monkeypatch.setattr(shop.timeouts, "_expiries", late)
-    shop.timeouts.handle(event)
+    assert shop.timeouts.handle([event]) == [True]
     assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CLOSED
 
 
 def test_dropped_order(shop: Shop) -> None:
     """Of a batch, those that were placed are closed; one that dropped out is nothing to wait for."""
     placed = _placed(shop)
-    shop.timeouts.handle(OrderEvent(tx_id=placed.tx_id, order_ids=(*placed.order_ids, shop.ids.next())))
+    event = OrderEvent(tx_id=placed.tx_id, order_ids=(*placed.order_ids, shop.ids.next()))
+    assert shop.timeouts.handle([event]) == [True]
     assert shop.reader.get(placed.order_ids[0], owner=None).status is Status.CLOSED
 
 
 def test_all_dropped(shop: Shop) -> None:
     """A batch that is committed, of whose orders none is left, is done with."""
     event = _placed(shop)
-    shop.timeouts.handle(OrderEvent(tx_id=event.tx_id, order_ids=(shop.ids.next(),)))
+    assert shop.timeouts.handle([OrderEvent(tx_id=event.tx_id, order_ids=(shop.ids.next(),))]) == [True]
 
 
-def _delivery(body: bytes) -> Delivery:
-    return Delivery("m", Message("order_timeout", body), 1, now_ms())
+def test_many_are_closed_together(shop: Shop) -> None:
+    """The due ones of several messages are closed under one half message; the others come again."""
+    due = [_placed(shop) for _ in range(3)]
+    paid, early = _placed(shop), _never_placed(shop)
+    shop.paying.pay(paid.order_ids[0], owner=None)
+    assert shop.timeouts.handle([due[0], early, *due[1:], paid]) == [True, False, True, True, True]
+    statuses = [shop.reader.get(event.order_ids[0], owner=None).status for event in (*due, paid)]
+    assert statuses == [Status.CLOSED, Status.CLOSED, Status.CLOSED, Status.PAID]
+    closing = shop.rollbacks(due[0].order_ids[0])[1]
+    assert set(closing.message.keys) == {str(event.order_ids[0]) for event in due}
+
+
+def test_very_many_are_closed_in_parts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message names more orders than a broker can take."""
+    monkeypatch.setattr("order.service.timeouts._TOGETHER", 2)
+    events = [_placed(shop) for _ in range(5)]
+    assert shop.timeouts.handle(events) == [True] * 5
+    sizes = [len(shop.rollbacks(event.order_ids[0])[1].message.keys) for event in events]
+    assert sizes == [2, 2, 2, 2, 1]
+
+
+def _delivery(message_id: str, body: bytes) -> Delivery:
+    return Delivery(message_id, Message("order_timeout", body), 1, now_ms())
 
 
 def test_consumer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handled is acknowledged; what is early, unreadable or failed comes again, each alone."""
-    counted: list[str] = []
-    consumer = TimeoutConsumer(shop.timeouts, counted.append)
+    counted: list[tuple[str, int]] = []
+    consumer = TimeoutConsumer(shop.timeouts, lambda *result: counted.append(result))
     due, early = _placed(shop), _never_placed(shop)
-    deliveries = [_delivery(b"{}"), _delivery(due.to_body()), _delivery(early.to_body())]
+    deliveries = [_delivery("1", b"{}"), _delivery("2", due.to_body()), _delivery("3", early.to_body())]
     assert consumer(deliveries) == [Verdict.RETRY, Verdict.ACK, Verdict.RETRY]
+    assert counted == [("early", 1), ("handled", 1), ("retried", 1)]
+    assert consumer(deliveries[:1]) == [Verdict.RETRY]
 
     def down(_: object) -> None:
         raise DatabaseUnavailable
 
     monkeypatch.setattr(shop.timeouts, "handle", down)
     assert consumer(deliveries[1:2]) == [Verdict.RETRY]
-    assert counted == ["retried", "handled", "early", "retried"]
+    assert counted[3:] == [("retried", 1), ("retried", 1)]

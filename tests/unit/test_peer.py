@@ -13,6 +13,8 @@ import structlog
 from common.errors import PeerUnavailable
 from common.peer import Peer
 
+FOREVER = 1000.0  # seconds
+
 Answer = bytes | Callable[[socket.socket], object]
 
 
@@ -201,3 +203,79 @@ def test_ready(server: Server, peer: Peer) -> None:
     assert server.requests[0].startswith(b"GET /healthz ")
     with pytest.raises(PeerUnavailable):
         peer.ready()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Stop the clock of circuit breakers; return what moves it on."""
+    now = [0.0]
+
+    class Stopped:
+        monotonic = staticmethod(lambda: now[0])
+
+    monkeypatch.setattr("common.breaker.time", Stopped)
+
+    def move(seconds: float) -> None:
+        now[0] += seconds
+
+    return move
+
+
+def _unavailable(peer: Peer, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(PeerUnavailable):
+            peer.call("GET", "/")
+
+
+def test_left_alone_after_failures_in_a_row(server: Server, peer: Peer, clock: Callable[[float], None]) -> None:
+    """After five failures it is not asked any more; after a while one call tries, and it is as before."""
+    server.answers = [_response(503)] * 5 + [_response(200)] * 2
+    _unavailable(peer, 8)
+    assert len(server.requests) == 5
+    clock(FOREVER)
+    assert [peer.call("GET", "/")[0] for _ in range(2)] == [200, 200]
+
+
+def test_refusals_are_no_failures(server: Server, peer: Peer) -> None:
+    """However many orders are refused, the service that refuses them works."""
+    server.answers = [_response(status, b"{}") for status in (409, 422, 404, 429, 401) * 4]
+    assert {peer.call("GET", "/")[0] for _ in range(20)} == {409, 422, 404, 429, 401}
+
+
+@pytest.mark.usefixtures("clock")
+def test_alive_again(server: Server, peer: Peer) -> None:
+    """Asking whether it is alive is done in any case; where it is, the next call is made at once."""
+    server.answers = [_response(500)] * 6 + [_response(200)] * 2
+    _unavailable(peer, 6)
+    with pytest.raises(PeerUnavailable):
+        peer.ready()
+    peer.ready()
+    assert peer.call("GET", "/")[0] == 200
+    assert len(server.requests) == 8
+
+
+def test_told_who_is_left_alone(server: Server, clock: Callable[[float], None]) -> None:
+    """Metrics learn when an instance is left alone, and when it is not any more."""
+    told: list[tuple[str, str, bool]] = []
+    peer = Peer("stock", server.url, lambda: "", timeout=1, connections=1, watch=lambda *what: told.append(what))
+    server.answers = [_response(500)] * 5 + [_response(200)]
+    _unavailable(peer, 5)
+    clock(FOREVER)
+    peer.call("GET", "/")
+    assert told == [("stock", server.url, True), ("stock", server.url, False)]
+    peer.close()
+
+
+def test_an_answer_that_drips(server: Server, peer: Peer) -> None:
+    """The time limit is one for the whole answer, not for each piece of it."""
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n")
+        while not server.stop.wait(0.02):
+            connection.sendall(b" ")
+
+    server.answers = [drip]
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+    assert time.monotonic() - started < 1.5

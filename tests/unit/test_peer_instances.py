@@ -8,7 +8,9 @@ import pytest
 
 from common.errors import PeerUnavailable
 from common.peer import Peer
-from tests.unit.test_peer import Server, _response
+from tests.unit.test_peer import Server, _response, clock
+
+__all__ = ["clock"]
 
 Make = Callable[..., Peer]
 
@@ -110,3 +112,31 @@ def test_an_answer_is_an_answer(servers: list[Server], make: Make) -> None:
     with pytest.raises(PeerUnavailable):
         make(*(server.url for server in servers)).call("GET", "/")
     assert servers[1].requests == []
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_instance_that_fails_is_left_to_itself(servers: list[Server], make: Make) -> None:
+    """Of two instances, one answers 500: after five of them every call goes to the other."""
+    servers[0].answers = [_response(500)] * 5
+    servers[1].answers = [_response(200)] * 15
+    peer = make(*(server.url for server in servers))
+    failed = 0
+    for _ in range(20):
+        try:
+            peer.call("GET", "/")
+        except PeerUnavailable:
+            failed += 1
+    assert failed == len(servers[0].requests) == 5
+    assert len(servers[1].requests) == 15
+
+
+@pytest.mark.usefixtures("clock")
+def test_all_instances_left_to_themselves(servers: list[Server], make: Make) -> None:
+    """Where every instance fails, nobody is asked any more: unavailable at once."""
+    for server in servers:
+        server.answers = [_response(500)] * 5
+    peer = make(*(server.url for server in servers))
+    for _ in range(14):
+        with pytest.raises(PeerUnavailable):
+            peer.call("GET", "/")
+    assert [len(server.requests) for server in servers] == [5, 5]

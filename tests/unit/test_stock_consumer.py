@@ -44,15 +44,16 @@ def _delivery(body: bytes, message_id: str = "m") -> Delivery:
 
 def test_batch(reservations: Reservations, levels: Levels) -> None:
     """A batch of rollbacks is released in one go; one that can't be read is retried alone."""
-    reservations.deduct(TX, [Wanted(7, {1: 2})])
+    reservations.deduct(TX, [Wanted(7, {1: 2}), Wanted(9, {1: 3})])
     counted: list[tuple[str, int]] = []
     consumer = RollbackConsumer(reservations, lambda what, number: counted.append((what, number)))
     good = OrderEvent(tx_id=TX, order_ids=(7, 8)).to_body()
-    verdicts = consumer([_delivery(b"no JSON", "bad"), _delivery(good, "good")])
-    assert verdicts == [Verdict.RETRY, Verdict.ACK]
+    more = OrderEvent(tx_id=TX, order_ids=(9,)).to_body()
+    verdicts = consumer([_delivery(b"no JSON", "bad"), _delivery(good, "good"), _delivery(more, "more")])
+    assert verdicts == [Verdict.RETRY, Verdict.ACK, Verdict.ACK]
     assert levels.get(1).available == 5
     assert reservations.get(8).state is ReservationState.RELEASED
-    assert counted == [("released", 1), ("retried", 1)]
+    assert counted == [("released", 2), ("retried", 1)]
 
 
 def test_database_down(reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:

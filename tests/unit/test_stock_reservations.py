@@ -14,7 +14,7 @@ from common.db import Database
 from common.errors import NotFound
 from stock import model
 from stock.model import ReservationState, Verdict
-from stock.service import reservations as reservations_module
+from stock.service import deducting, releasing
 from stock.service.levels import Level, Levels
 from stock.service.reservations import Decision, Reservations, Unverified, Wanted
 from tests.databases import database_url
@@ -183,28 +183,52 @@ def test_deduction_loses_the_race_for_the_header(
     else:
         _deduct(reservations, 7, g1=1)
     before = available()
-    _blind_once(monkeypatch)
+    _blind_once(monkeypatch, deducting)
     assert _deduct(reservations, 7, g1=1) == Decision(7, verdict)
     assert available() == before
 
 
-def _blind_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the next look at the headers see none, as if they came right after it."""
-    states, looked = reservations_module._states, []
+def _blind_once(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    """Have a module's next look at the headers see none, as if they came right after it."""
+    states, looked = module.states, []
 
     def blind(connection: Any, order_ids: Any) -> Any:
         looked.append(1)
         return {} if len(looked) == 1 else states(connection, order_ids)
 
-    monkeypatch.setattr(reservations_module, "_states", blind)
+    monkeypatch.setattr(module, "states", blind)
+
+
+def test_release_loses_the_race_for_the_header(
+    reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deduction that comes between a release's look at all headers and its tombstones is released after all."""
+    _deduct(reservations, 7, g1=2)
+    nothing = select(model.reservations.c.order_id, model.reservations.c.state).where(model.reservations.c.order_id < 0)
+    monkeypatch.setattr(releasing, "_LOCKED_STATES", nothing)
+    reservations.release({7: TX, 8: TX})
+    assert (reservations.get(7).state, reservations.get(8).state) == (RELEASED, RELEASED)
+    assert available() == (5, 5)
+
+
+def test_released_one_by_one(database: Database, reservations: Reservations, available: Available) -> None:
+    """What was released, or never deducted, gives nothing back, where orders are released one by one, too."""
+    _deduct(reservations, 7, g1=2)
+    reservations.release({7: TX})
+    for _ in range(2):
+        database.transact(lambda connection: releasing.release_singly(connection, {7: TX, 8: TX}))
+    assert (reservations.get(7).state, reservations.get(8).state) == (RELEASED, RELEASED)
+    assert available() == (5, 5)
 
 
 def test_tombstone_loses_the_race_for_the_header(
     database: Database, reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deduction that comes between a release's look and its tombstone is released after all."""
+    """The same where orders are released one by one; and it was released after it was made, by the clock too."""
     _deduct(reservations, 7, g1=2)
-    _blind_once(monkeypatch)
+    _blind_once(monkeypatch, releasing)
+    times = iter([0])  # the first look was long before the deduction
+    monkeypatch.setattr(releasing, "now_ms", lambda: next(times, now_ms()))
     # the first UPDATE of the release must miss as well, as it would before the deduction committed
     missed: list[int] = []
 
@@ -218,10 +242,12 @@ def test_tombstone_loses_the_race_for_the_header(
             return execute(statement, *args)
 
         monkeypatch.setattr(connection, "execute", late)
-        reservations_module._release(connection, {7: TX})
+        releasing.release_singly(connection, {7: TX})
 
     database.transact(work)
-    assert reservations.get(7).state is RELEASED
+    found = reservations.get(7)
+    assert found.state is RELEASED
+    assert (found.released_at or 0) >= found.created_at
     assert available() == (5, 5)
 
 

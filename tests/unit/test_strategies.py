@@ -50,13 +50,13 @@ def test_unknown() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "redis-lock"])
 def test_each_takes_and_refuses(name: str, tmp_path: Path) -> None:
-    """One after the other, all strategies do the same: whole or not at all, and the version tells of it."""
+    """All strategies do the same: whole or not at all, and the version tells of each transaction."""
     database = open_database(tmp_path / "stock.db", model.metadata)
     levels = Levels(database)
     levels.set_total(1, 3)
     reservations = Reservations(database, make_strategy(name, None, production=False))
-    batch = [Wanted(1, {1: 2}), Wanted(2, {1: 2}), Wanted(3, {1: 1, 9: 1}), Wanted(4, {1: 1})]
-    decisions = reservations.deduct(100, batch)
+    batch = [Wanted(1, {1: 2}), Wanted(2, {1: 2}), Wanted(3, {1: 1, 9: 1})]
+    decisions = reservations.deduct(100, batch) + reservations.deduct(101, [Wanted(4, {1: 1})])
     assert [(d.verdict.value, d.short) for d in decisions] == [
         ("deducted", ()),
         ("insufficient", (1,)),

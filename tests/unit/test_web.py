@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -398,6 +399,37 @@ def test_too_many_requests_of_one_user_are_429(client: FlaskClient) -> None:
     assert_problem(response, 429, "too-many-requests")
     assert 1 <= int(response.headers["Retry-After"]) <= 3600
     assert client.post("/limited", headers=other).status_code == 200
+
+
+def test_more_than_may_be_inside_are_refused_at_once(api: Api) -> None:
+    """Beyond what a route takes at once: 503 with Retry-After, while those inside go on; other routes don't mind."""
+    inside, go_on = threading.Barrier(3), threading.Event()
+
+    @api.post("/slow", returns={200: Out}, most_at_once=2)
+    def slow() -> Reply:
+        """Wait."""
+        inside.wait(10)
+        assert go_on.wait(10)
+        return Reply(Out(thing_id=1, owner="x"))
+
+    def call(path: str = "/slow") -> TestResponse:
+        with api.app.test_client() as client:
+            return client.post(path, headers=AUTH)
+
+    with ThreadPoolExecutor(2) as pool:
+        accepted = [pool.submit(call) for _ in range(2)]
+        inside.wait(10)
+        for _ in range(3):
+            refused = call()
+            assert_problem(refused, 503, "unavailable")
+            assert refused.headers["Retry-After"] == "1"
+        assert call("/limited").status_code == 200
+        go_on.set()
+        assert [future.result(10).status_code for future in accepted] == [200, 200]
+        inside.reset()
+        accepted = [pool.submit(call) for _ in range(2)]
+        inside.wait(10)
+        assert [future.result(10).status_code for future in accepted] == [200, 200]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/swagger-ui.css"])

@@ -1,0 +1,36 @@
+"""A short selection of the named drills for every change; all of them: ./scripts/drill --all."""
+
+import pytest
+
+from tests.drills.conftest import Play
+
+pytestmark = pytest.mark.drill
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resolve-lost",
+        "close-resolve-lost",
+        "commit-answer-lost",
+        "rollback-100-times",
+        "rollbacks-out-of-order",
+        "rollback-before-deduction",
+        "timeout-before-its-order",
+        "timeout-100-times",
+        "deduction-answered-too-late",
+        "broker-gone-at-order.half_sent",
+        "clock-steps-back",
+        "disk-failing",
+        "two-supervisors",
+        "parked-half-message",
+        "dead-letter-resent",
+        "poison-message",
+        "broker-lost",
+        "default-redelivery",
+        "killed-again-and-again",
+    ],
+)
+def test_drill(name: str, drill: Play) -> None:
+    """What its line of `./scripts/drill --list` says must hold, holds, and is settled within its limit."""
+    drill(name)

@@ -1,0 +1,50 @@
+"""A few random runs for every change; many of them: ./scripts/drill random --runs 500 --seed 7."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.drill.backing import Embedded
+from ops.drill.drill import Ground
+from ops.drill.nemesis.campaign import FINAL, Campaign, Lane
+from ops.drill.nemesis.checker import check
+from ops.drill.nemesis.history import Final, load
+from ops.drill.nemesis.plan import Fault, Kind
+from ops.drill.nemesis.planner import make
+from ops.drill.nemesis.run import HISTORY
+
+pytestmark = pytest.mark.drill
+
+_STRETCH = 2.0  # of the limits: whoever runs tests does other things too
+
+
+def test_random_runs(tmp_path: Path) -> None:
+    """Whatever was killed, cut or frozen, every answer was true and everything settled within its limit."""
+    campaign = Campaign(tmp_path / "runs", lambda seed: f"seed {seed}", str, shrink_for=0.0, keep_all=True)
+    lane = Lane(tmp_path / "lane", Embedded(), lambda _: None, _STRETCH)
+    plans = [make(seed, Ground.EMBEDDED) for seed in (29, 33)]
+    trap = Fault(0.0, Kind.TRAP, "order", settings={"failpoints": "order.committed=kill@2"})
+    plans[0] = replace(plans[0], faults=[trap, *plans[0].faults])
+    for run in campaign.play(plans, [lane]):
+        assert run.passed, f"{run.wrong}\nevidence: {run.evidence}\nagain: {run.again}"
+        assert run.answers["201"]
+        assert not any(blow.skipped for blow in run.blows)
+        kept = Path(campaign.directory, f"seed-{run.plan.seed}")
+        final = Final.from_json(json.loads((kept / FINAL).read_text(encoding="utf-8")))
+        assert check(load((kept / HISTORY).read_text(encoding="utf-8").splitlines()), final) == []
+    assert not any((tmp_path / "lane").iterdir())
+
+
+def test_a_run_that_fails_leaves_its_deployment(tmp_path: Path) -> None:
+    """Its databases and logs lie beside its history, and what was wrong in words."""
+    lane = Lane(tmp_path / "lane", Embedded(), lambda _: None, 0.001)
+    plan = replace(make(1, Ground.EMBEDDED), faults=[Fault(0.1, Kind.OUTAGE, "broker", 0.3)])
+    run = lane.play(plan, tmp_path / "evidence")
+    lane.close()
+    assert [wrong.partition(":")[0] for wrong in run.wrong] == ["settled_in_time"]
+    kept = tmp_path / "evidence"
+    assert {"plan.json", "history.jsonl", "final.json", "wrong.txt"} <= {path.name for path in kept.iterdir()}
+    assert (kept / "deployment" / "order.db").is_file()
+    assert (kept / "deployment" / "log" / "order.log").is_file()

@@ -1,0 +1,81 @@
+"""What plays drills: what it touches, and what it leaves of one that failed."""
+
+from pathlib import Path
+
+import pytest
+
+from ops.drill.drill import Drill
+from ops.drill.runner import Programme, play, play_all
+from ops.drill.scene import Scene
+from ops.drill.stage import Stage, claim_directory
+from ops.errors import CommandFailed
+
+pytestmark = pytest.mark.drill
+
+
+def _untrue(scene: Scene) -> None:
+    scene.placed()
+    scene.same("pieces available", scene.available(), 1)
+
+
+def _wrong_in_itself(_: Scene) -> None:
+    raise ZeroDivisionError
+
+
+def _orphan(scene: Scene) -> None:
+    scene.site.orphan(scene.goods_id)
+    scene.fault("stock is taken for an order that does not exist, and nobody sweeps")
+    scene.limit = 0.2
+    scene.settle()
+
+
+def _drill(name: str, play_it: object) -> Drill:
+    return Drill(name, "something", "somewhere", "everything", play_it)  # type: ignore[arg-type]
+
+
+def test_drills_that_fail_keep_their_evidence_and_others_go_on(tmp_path: Path) -> None:
+    """Each verdict says what was found; its data stays, and the next drill gets a deployment that nothing failed on."""
+    stage = Stage(tmp_path)
+    drills = [_drill("untrue", _untrue), _drill("wrong", _wrong_in_itself), _drill("orphan", _orphan)]
+    found = {r.name: r for r in play_all(drills, [stage], lambda *_: None, repeat=lambda d: f"again {d.name}")}
+    assert found["untrue"].reason == "This did not hold: pieces available: 98, not 1."
+    assert found["untrue"].timeline[0]["event"]
+    assert found["untrue"].repeat == "again untrue"
+    assert found["wrong"].reason == "ZeroDivisionError"
+    assert "Traceback" in (Path(str(found["wrong"].evidence)) / "traceback.txt").read_text()
+    assert "does not exist, but its stock is reserved" in str(found["orphan"].reason)
+    assert [i.holds for i in found["orphan"].invariants] == [True, False, True, True, False]
+    evidence = {str(r.evidence) for r in found.values()}
+    assert len(evidence) == 3
+    assert all((Path(one) / "order.db").is_file() for one in evidence)
+
+
+def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:
+    """Its deployment is stopped and deleted."""
+    stage = Stage(tmp_path)
+    result = play(_drill("fine", lambda scene: scene.placed()), stage)
+    stage.close()
+    assert result.passed
+    assert result.recovery is not None
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_somebody_else_s_is_refused(tmp_path: Path) -> None:
+    """A deployment of the user's is never touched, and the refusal says why; a drill's own is taken again."""
+    own = claim_directory(tmp_path / "new")
+    assert claim_directory(own) == own
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "order.db").touch()
+    with pytest.raises(CommandFailed, match="not a drill's own: drills kill processes"):
+        claim_directory(theirs)
+    assert [path.name for path in theirs.iterdir()] == ["order.db"]
+    with pytest.raises(CommandFailed, match="not a drill's own"):
+        claim_directory(theirs / "order.db")
+
+
+def test_a_stopped_programme_begins_no_other_drill(tmp_path: Path) -> None:
+    """After Ctrl-C what runs is finished, and nothing more is begun."""
+    programme = Programme([_drill("one", _untrue)])
+    programme.stop()
+    assert programme.take(Stage(tmp_path)) is None

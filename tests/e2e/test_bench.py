@@ -1,0 +1,120 @@
+"""Each command of the bench, tiny, on the embedded servers: it measures, and fails where the ledger is wrong."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
+
+from ops.bench.site import Site
+from ops.commands.bench import command
+
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real/test_bench.py has it on real servers")]
+
+QUICK = ("--runs", "1", "--seconds", "0.4", "--warm-up", "0.1")
+
+
+def bench(*words: str) -> Result:
+    """Run a command of the bench."""
+    return CliRunner().invoke(command, words)
+
+
+def figures(tmp_path: Path, *words: str) -> dict[str, Any]:
+    """Run a command of the bench, which must succeed; return what it wrote as JSON."""
+    file = tmp_path / "bench.json"
+    result = bench(*words, *QUICK, "--place", str(tmp_path), "--json", str(file))
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    assert (found["schema"], found["wrong"]) == (1, [])
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [], "its data is gone"
+    return found
+
+
+def answered(found: dict[str, Any]) -> Sequence[int]:
+    """Return how many successes each load had."""
+    return [sum(run["answered"] for run in load["runs"]) for load in found["measured"]]
+
+
+def test_orders(tmp_path: Path) -> None:
+    """Orders are placed in both loops, up to the knee; the processes are measured, a chart is drawn."""
+    page = tmp_path / "bench.html"
+    words = ("--clients", "2", "--kinds", "3", "--rate", "20", "--keys", "--html", str(page))
+    found = figures(tmp_path, "orders", *words)
+    assert [(load["loop"], load["rate"]) for load in found["measured"]] == [("closed", None), ("open", 20.0)]
+    assert min(answered(found)) > 0
+    processes = found["measured"][0]["runs"][0]["processes"]
+    assert processes.keys() == {"order", "stock", "goods", "load", "others"}
+    assert all(usage["memory"] > 0 for name, usage in processes.items() if name != "others")
+    assert "<svg" in page.read_text(encoding="utf-8")
+
+
+def test_a_wrong_ledger_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it was: where a piece of stock is missing afterwards, the exit code is 1, and it says which."""
+    monkeypatch.setattr("ops.bench.bench.JUDGED_WITHIN", 0.1)
+    create = Site.new_goods
+
+    def tampered(site: Site, number: int) -> list[str]:
+        goods = create(site, number)
+        steal = text("UPDATE stock SET available = available - 1 WHERE goods_id = :goods_id")
+        site.database("stock").transact(lambda c: c.execute(steal, {"goods_id": int(goods[0])}))
+        return goods
+
+    monkeypatch.setattr(Site, "new_goods", tampered)
+    file = tmp_path / "bench.json"
+    words = ("--clients", "2", "--kinds", "3", "--loop", "closed", "--json", str(file))
+    result = bench("orders", *words, *QUICK, "--place", str(tmp_path))
+    assert result.exit_code == 1, result.output
+    assert "WRONG" in result.output
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert min(answered(found)) > 0
+    assert any("in all" in line for line in found["wrong"])
+
+
+def test_baseline(tmp_path: Path) -> None:
+    """Both are measured in the same run, and their ratio told."""
+    found = figures(tmp_path, "baseline", "--clients", "2")
+    assert [load["name"] for load in found["measured"]] == ["naive, 2 clients", "orders, 2 clients"]
+    naive, system = (load["per_second"]["median"] for load in found["measured"])
+    assert found["facts"]["orders / naive, 2 clients"]["median"] == pytest.approx(system / naive)
+
+
+def test_reads(tmp_path: Path) -> None:
+    """Replays, orders and pages are read, and no read makes an order."""
+    found = figures(tmp_path, "reads", "--clients", "2", "--filling", "0.5")
+    assert len(found["measured"]) == 3
+    assert min(answered(found)) > 0
+
+
+def test_rollback(tmp_path: Path) -> None:
+    """A backlog of rollbacks is drained, by an instance that was not there when it arose."""
+    found = figures(tmp_path, "rollback", "--orders", "600", "--group", "4")
+    (load,) = found["measured"]
+    assert load["per_second"]["median"] > 0
+    assert load["runs"][0]["processes"]["stock"]["cores"] > 0
+
+
+def test_timeouts(tmp_path: Path) -> None:
+    """Orders fall due together, and all are closed and their stock is back while others are placed."""
+    found = figures(tmp_path, "timeouts", "--orders", "40", "--group", "4", "--clients", "2")
+    assert found["facts"]["due"] == 40
+    assert 0 <= found["facts"]["closed_after"] <= 60
+    assert found["facts"]["closed_after"] <= found["facts"]["back_after"]
+    assert min(answered(found)) > 0
+
+
+def test_growth(tmp_path: Path) -> None:
+    """It is measured at each size, and how long a sweep took is told."""
+    found = figures(tmp_path, "growth", "--from", "30", "--to", "200", "--clients", "2")
+    assert [load["name"].split()[0] for load in found["measured"]] == ["30", "30", "200", "200"]
+    assert found["facts"]["sweep_seconds"].keys() == {"30", "200"}
+
+
+def test_settings_are_read() -> None:
+    """A setting that is none, or does not exist, is refused in one line."""
+    assert "NAME=VALUE" in bench("orders", "--set", "threads").output
+    result = bench("orders", "--set", "nonsense=1")
+    assert result.exit_code != 0
+    assert "nonsense" in f"{result.output}{result.exception}"

@@ -1,0 +1,106 @@
+"""Whose order it is: every route with an order's id, as the document lists them, tried user by user."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ops.client import SERVICES, Answer, Client
+from tests.e2e.shop import Shop, place, placed, slug
+
+pytestmark = pytest.mark.e2e
+
+METHODS = ("get", "put", "post", "patch", "delete")
+OF_EVERYBODY = {  # routes with an id of what belongs to no user
+    ("stock", "/stock/{goods_id}"),
+    ("stock", "/stock/{goods_id}/restock"),
+    ("stock", "/reservations/{order_id}"),  # for services and admins alone
+    ("goods", "/goods/{goods_id}"),
+    ("goods", "/rooms/{room_id}/goods"),
+}
+
+
+def routes(shop: Shop) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield service, method, path and operation of every route with an id that is documented."""
+    for service in SERVICES:
+        document = shop.raw(service, "GET", "/openapi.json").json
+        for path, item in document["paths"].items():
+            for method in METHODS:
+                if method in item and "{" in path:
+                    yield service, method.upper(), path, item[method]
+
+
+def own_routes(shop: Shop) -> list[tuple[str, str, str]]:
+    """Return the routes with the id of something that is one user's; a new one is among them by itself."""
+    found = [(s, method, path) for s, method, path, _ in routes(shop) if (s, path) not in OF_EVERYBODY]
+    assert len(found) >= 4, "the document lists less than it did"
+    return found
+
+
+def test_everybody_sees_their_own_orders_and_nobody_elses(shop: Shop) -> None:
+    """Three users, each against each one's order, on every route: one's own works, another's is a 404 like any."""
+    tea = shop.goods(stock=1000)
+    users = [shop.user() for _ in range(3)]
+    for (service, method, path), (who, of) in itertools.product(
+        own_routes(shop), itertools.product(range(3), repeat=2)
+    ):
+        assert path.startswith("/orders/{order_id}"), f"{path}: make something for it here, as orders are made"
+        order = placed(users[of], {tea: 1})
+        answer = users[who].ask(service, method, path.replace("{order_id}", order["order_id"]))
+        if who == of:
+            assert answer.status == 200, (method, path)
+        else:
+            nothing = users[who].ask(service, method, path.replace("{order_id}", "1"))
+            assert (answer.status, slug(answer)) == (404, "not-found"), (method, path)
+            assert _without_place(answer) == _without_place(nothing)
+            assert users[of].get("order", f"/orders/{order['order_id']}")["status"] == "created"
+
+
+def _without_place(answer: Answer) -> dict[str, Any]:
+    return {k: v for k, v in answer.body.items() if k not in {"instance", "request_id"}}
+
+
+def test_no_scope_but_admin_is_above_ownership(shop: Shop) -> None:
+    """A token with `orders` and `service` sees no more than one with `orders`."""
+    order = placed(shop.user(), {shop.goods(): 1})
+    both = shop.user(scopes=("orders", "service"))
+    for service, method, path in own_routes(shop):
+        assert both.ask(service, method, path.replace("{order_id}", order["order_id"])).status == 404
+
+
+def test_a_service_is_no_user(shop: Shop) -> None:
+    """The token that services call each other with: 403 for placing and for whatever is an order's."""
+    tea, owner = shop.goods(), shop.user()
+    order = placed(owner, {tea: 1})
+    for name in ("order", owner_name(shop, order)):
+        service: Client = shop.user(name, scopes=("service",))
+        assert refused(place(service, {tea: 1}))
+        assert refused(service.ask("order", "GET", "/orders"))
+        for of, method, path in own_routes(shop):
+            assert refused(service.ask(of, method, path.replace("{order_id}", order["order_id"])))
+    assert owner.get("order", f"/orders/{order['order_id']}")["status"] == "created"
+
+
+def owner_name(shop: Shop, order: dict[str, Any]) -> str:
+    """Return the name of the user whose order it is."""
+    name: str = shop.admin.get("order", f"/orders/{order['order_id']}")["user_id"]
+    return name
+
+
+def refused(answer: Answer) -> bool:
+    return (answer.status, slug(answer)) == (403, "forbidden")
+
+
+def test_customers_may_not_look_behind_the_counter(shop: Shop) -> None:
+    """What is no user's and can change something, or tells of other users' orders, is not for customers."""
+    order = placed(shop.user(), {shop.goods(): 1})
+    customer = shop.user()
+    for service, method, path, operation in routes(shop):
+        if (service, path) in OF_EVERYBODY and (method != "GET" or "reservations" in path):
+            scopes = {scope for way in operation["security"] for scope in way["token"]}
+            assert scopes
+            assert "orders" not in scopes
+            body = {} if "requestBody" in operation else None
+            filled = path.replace("{order_id}", order["order_id"]).replace("{goods_id}", "1").replace("{room_id}", "1")
+            assert refused(customer.ask(service, method, filled, json_body=body)), (method, path)

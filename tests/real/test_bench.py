@@ -1,0 +1,34 @@
+"""The bench on real servers: a share of a running stack, which is gone afterwards."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ops.commands.bench import command
+
+QUICK = ("--runs", "1", "--seconds", "1", "--warm-up", "0.5")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "orders --clients 8 --kinds 5 --loop closed",
+        "baseline --clients 8",
+        "rollback --orders 3000 --group 4",
+        "timeouts --orders 100 --clients 4",
+        "growth --from 100 --to 20000 --clients 4",
+    ],
+)
+def test_bench(tmp_path: Path, words: str) -> None:
+    """It measures on RocketMQ and MariaDB, their processes too, and the ledger is exact."""
+    file = tmp_path / "bench.json"
+    stack = os.environ["ORDERS_TEST_STACK"]
+    result = CliRunner().invoke(command, [*words.split(), *QUICK, "--stack", stack, "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert all(run["answered"] for load in found["measured"] for run in load["runs"])
+    processes = set(found["measured"][-1]["runs"][0]["processes"])
+    assert {"broker", "mariadb", "order", "stock"} <= processes

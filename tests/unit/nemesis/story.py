@@ -1,0 +1,119 @@
+"""A run in which every answer is true, to be tampered with."""
+
+import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ops.drill.nemesis.checker import RULES, check
+from ops.drill.nemesis.history import Entry, Final, Level, Reservation
+
+USER, GOODS, PIECES, PRICE = "u", "1", 100, 50
+_CREATED_AT, _EXPIRES_AT, _PAST = "2030-01-01T10:00:00.000Z", "2030-01-01T10:15:00.000Z", "2030-01-01T10:20:00.000Z"
+
+
+def problem(status: int, slug: str) -> dict[str, Any]:
+    return {"type": f"/problems/{slug}", "status": status}
+
+
+def sent(label: str, quantity: int = 2) -> dict[str, Any]:
+    return {
+        "items": [{"goods_id": GOODS, "quantity": quantity}],
+        "receiver": {"name": label, "phone": "0", "address": USER},
+    }
+
+
+def order(order_id: str, label: str, status: str = "created", *, quantity: int = 2, why: str = "") -> dict[str, Any]:
+    return {
+        "order_id": order_id,
+        "user_id": USER,
+        "status": status,
+        "close_reason": why or None,
+        "items": [{"goods_id": GOODS, "quantity": quantity, "unit_price": PRICE}],
+        "receiver": sent(label)["receiver"],
+        "total_amount": PRICE * quantity,
+        "currency": "EUR",
+        "created_at": _CREATED_AT,
+        "expires_at": _EXPIRES_AT,
+        "paid_at": _PAST if status == "paid" else None,
+        "closed_at": _PAST if status == "closed" else None,
+    }
+
+
+@dataclass
+class Story:
+    """Grows a history and the final state that goes with it."""
+
+    history: list[Entry] = field(default_factory=list)
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    quiet_after: float | None = 1.0
+    level: Level | None = None
+    shown: Level | None = None
+
+    def call(self, op: str, label: str = "", **known: Any) -> None:
+        """Add a call a second after the last one; `status` None: no answer."""
+        at = float(len(self.history))
+        answered = None if known.get("status") is None else at + 0.5
+        self.history.append(Entry(USER, op, label, "order", at, **{"answered": answered, **known}))
+
+    def place(self, label: str, status: int | None = 201, body: Any = None, **known: Any) -> None:
+        """Add an attempt with a key to place an order of two pieces."""
+        self.call("place", label, status=status, body=body, **{"sent": sent(label), "keyed": True, **known})
+
+    def ends(self, shown: dict[str, Any], *, live: bool | None = None, held: int = 2) -> None:
+        """Have an order in the end, with its reservation."""
+        self.orders.append(shown)
+        live = shown["status"] != "closed" if live is None else live
+        self.reservations.append(Reservation(shown["order_id"], "deducted" if live else "released", {GOODS: held}))
+
+    def final(self) -> Final:
+        """Return how everything stood in the end; the stock adds up unless it was tampered with."""
+        reserved = sum(row.lines[GOODS] for row in self.reservations if row.state == "deducted")
+        level = self.level or Level(PIECES, PIECES - reserved)
+        shown = self.shown or level
+        return Final(
+            {GOODS: PIECES}, {USER: self.orders}, {GOODS: shown}, {GOODS: level}, self.reservations, self.quiet_after,
+            5.0, self.left,
+        )  # fmt: skip
+
+    def change(self, number: int, **how: Any) -> None:
+        """Change a call of the history."""
+        self.history[number] = replace(self.history[number], **how)
+
+    def verdict(self) -> list[str]:
+        """Return what the checker says of it."""
+        return check(self.history, self.final())
+
+    def without(self, name: str) -> list[str]:
+        """Return what the checker would say if it had not this rule."""
+        return check(self.history, self.final(), [rule for rule in RULES if rule.__name__ != name])
+
+
+PAID, CANCELLED, REFUSED, UNKNOWN, TAKEN, CUT = "paid", "cancelled", "refused", "unknown", "taken", "cut"
+FIRST_OF_PAID, REPEAT_OF_PAID, PAY, LOOK, LIST, LEVEL = range(6)
+
+
+def truth() -> Story:
+    """Return a run that shows every kind of true answer."""
+    story = Story()
+    story.place(PAID, body=order("11", PAID))
+    story.place(PAID, body=order("11", PAID), replayed=True)
+    story.call("pay", PAID, order_id="11", status=200, body=order("11", PAID, "paid"))
+    story.call("look", PAID, order_id="11", status=200, body=order("11", PAID, "paid"))
+    story.call("list", status=200, body={"items": [order("11", PAID, "paid")], "next_cursor": None})
+    story.call("level", status=200, body={"goods_id": GOODS, "total": PIECES, "available": PIECES - 2})
+    story.ends(order("11", PAID, "paid"))
+    story.place(CANCELLED, body=order("12", CANCELLED))
+    story.call("cancel", CANCELLED, order_id="12", status=200, body=order("12", CANCELLED, "closed", why="cancelled"))
+    story.call("pay", CANCELLED, order_id="12", status=409, body=problem(409, "order-closed"))
+    story.ends(order("12", CANCELLED, "closed", why="cancelled"))
+    story.place(REFUSED, status=503, body=problem(503, "unavailable"))
+    story.place(PAID, status=422, body=problem(422, "idempotency-mismatch"), sent=sent(PAID, 3))
+    story.place(UNKNOWN, status=503, body={**problem(503, "outcome-unknown"), "order_id": "13"})
+    story.ends(order("13", UNKNOWN))
+    story.place(TAKEN, status=409, body=problem(409, "insufficient-stock"), sent=sent(TAKEN, PIECES))
+    story.place(CUT, status=None)
+    story.place(CUT, body=order("14", CUT), replayed=True)
+    story.ends(order("14", CUT))
+    return copy.deepcopy(story)

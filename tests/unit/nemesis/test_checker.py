@@ -1,0 +1,298 @@
+"""The checker of random runs, on made-up histories: one for each lie that it must catch."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pytest
+
+from ops.drill.nemesis.checker import RULES, check
+from ops.drill.nemesis.history import Final, Level, Reservation, load
+from tests.unit.nemesis.story import (
+    CANCELLED,
+    CUT,
+    FIRST_OF_PAID,
+    GOODS,
+    LEVEL,
+    LIST,
+    LOOK,
+    PAID,
+    PAY,
+    PIECES,
+    REFUSED,
+    REPEAT_OF_PAID,
+    Story,
+    order,
+    problem,
+    sent,
+    truth,
+)
+
+Lie = Callable[[Story], object]
+
+
+def _acknowledged_and_gone(story: Story) -> None:
+    story.place("new", body=order("20", "new"))
+
+
+def _changed_since(story: Story) -> None:
+    story.orders[0]["receiver"]["phone"] = "1"
+
+
+def _not_as_asked(story: Story) -> None:
+    story.place("new", body=order("20", "new"), sent={**sent("new"), "receiver": {"name": "new"}})
+    story.ends(order("20", "new"))
+
+
+def _wrong_sum(story: Story) -> None:
+    wrong = {**order("20", "new"), "total_amount": 1}
+    story.place("new", body=wrong)
+    story.ends(wrong)
+
+
+def _created_all_the_same(story: Story) -> None:
+    story.ends(order("20", REFUSED))
+
+
+def _short_and_created(story: Story) -> None:
+    story.place("new", status=409, body=problem(409, "insufficient-stock"), sent=sent("new", 999))
+    story.ends(order("20", "new"))
+
+
+def _nobody_asked(story: Story) -> None:
+    story.ends(order("20", "new"))
+
+
+def _without_key_twice(story: Story) -> None:
+    story.place("new", body=order("20", "new"), keyed=False)
+    story.ends(order("20", "new"))
+    story.ends(order("21", "new"))
+
+
+def _other_content(story: Story) -> None:
+    story.place("new", status=None)
+    story.ends(order("20", "new", quantity=3), held=3)
+
+
+def _other_id_than_told(story: Story) -> None:
+    story.place("new", status=503, body={**problem(503, "outcome-unknown"), "order_id": "20"})
+    story.ends(order("21", "new"))
+
+
+def _two_orders_of_one_key(story: Story) -> None:
+    story.place("new", body=order("20", "new"))
+    story.place("new", status=None)
+    story.ends(order("20", "new"))
+    story.ends(order("21", "new"))
+
+
+def _repeat_of_nothing(story: Story) -> None:
+    story.place("new", body=order("20", "new"), replayed=True)
+    story.place("new", body=order("20", "new"))
+    story.ends(order("20", "new"))
+
+
+def _never_short(story: Story) -> None:
+    story.history[:] = [entry for entry in story.history if entry.status != 409 or entry.op != "place"]
+    story.place("new", status=409, body=problem(409, "insufficient-stock"))
+
+
+def _told(story: Story, op: str, told: str, final: str, why: str = "") -> None:
+    """Have an order that an answer said something of, and that ends as something else."""
+    story.place("new", body=order("20", "new"))
+    story.call(op, "new", order_id="20", status=200, body=order("20", "new", told, why="timeout"))
+    story.ends(order("20", "new", final, why=why))
+
+
+def _paid_by_a_refusal_and_closed(story: Story) -> None:
+    story.place("new", body=order("20", "new"))
+    story.call("cancel", "new", order_id="20", status=409, body=problem(409, "order-paid"))
+    story.ends(order("20", "new", "closed", why="timeout"))
+
+
+def _pay_shows_it_open(story: Story) -> None:
+    story.place("new", body=order("20", "new"))
+    story.call("pay", "new", order_id="20", status=200, body=order("20", "new"))
+    story.ends(order("20", "new", "paid"))
+
+
+def _answers_with_another_order(story: Story) -> None:
+    story.change(LOOK, body=order("99", PAID, "paid"))
+
+
+def _seen_open_again(story: Story) -> None:
+    story.change(LOOK, body=order("11", PAID))
+
+
+def _listed_open_again(story: Story) -> None:
+    story.change(LIST, body={"items": [order("11", PAID)], "next_cursor": None})
+
+
+def _refused_as_closed_while_paid(story: Story) -> None:
+    story.change(PAY, body=problem(409, "order-closed"), status=409)
+    story.history.pop(LOOK)
+    story.history.pop(LIST - 1)
+
+
+def _not_found(story: Story) -> None:
+    story.call("look", PAID, order_id="11", status=404, body=problem(404, "not-found"))
+
+
+def _missing_in_the_list(story: Story) -> None:
+    story.change(LIST, body={"items": [], "next_cursor": None})
+
+
+def _ends_as(status: str, why: str = "", closed_at: str = "") -> Lie:
+    def lie(story: Story) -> None:
+        story.place("new", body=order("20", "new"))
+        story.ends({**order("20", "new", status, why=why), **({"closed_at": closed_at} if closed_at else {})})
+
+    return lie
+
+
+def _one_piece_more(story: Story) -> None:
+    story.level = Level(PIECES, PIECES - 5)
+
+
+def _below_zero(story: Story) -> None:
+    story.ends(order("20", "new", quantity=PIECES), held=PIECES)
+    story.place("new", body=order("20", "new", quantity=PIECES), sent=sent("new", PIECES))
+
+
+def _total_changed(story: Story) -> None:
+    story.level = Level(PIECES + 1, PIECES + 1 - 6)
+
+
+def _shown_otherwise(story: Story) -> None:
+    story.shown = Level(PIECES, PIECES)
+
+
+def _level(total: int, available: int) -> Lie:
+    return lambda story: story.change(LEVEL, body={"goods_id": GOODS, "total": total, "available": available})
+
+
+def _reserved(number: int, *rows: Reservation) -> Lie:
+    def lie(story: Story) -> None:
+        story.reservations[number : number + 1] = rows
+
+    return lie
+
+
+def _left(story: Story) -> None:
+    story.left = ["order_rollback 1 of 11 is half"]
+
+
+def _quiet_after(seconds: float | None) -> Lie:
+    def lie(story: Story) -> None:
+        story.quiet_after = seconds
+
+    return lie
+
+
+LIES: list[tuple[str, Lie]] = [
+    ("lost", _acknowledged_and_gone),
+    ("altered", _changed_since),
+    ("altered", _not_as_asked),
+    ("altered", _wrong_sum),
+    ("invented", _created_all_the_same),
+    ("invented", _short_and_created),
+    ("invented", _nobody_asked),
+    ("invented", _without_key_twice),
+    ("invented", _other_content),
+    ("invented", _other_id_than_told),
+    ("one_key_one_order", _two_orders_of_one_key),
+    ("replayed_truly", lambda story: story.change(REPEAT_OF_PAID, replayed=False)),
+    ("replayed_truly", _repeat_of_nothing),
+    ("short_truly", _never_short),
+    ("documented", lambda story: story.call("pay", PAID, order_id="11", status=500, body=problem(500, "internal"))),
+    ("documented", lambda story: story.call("pay", PAID, order_id="11", status=503, body=problem(503, "internal"))),
+    ("done_as_told", _pay_shows_it_open),
+    ("done_as_told", _answers_with_another_order),
+    ("paid_stays", lambda story: _told(story, "pay", "paid", "closed", "timeout")),
+    ("paid_stays", lambda story: _told(story, "look", "paid", "closed", "timeout")),
+    ("paid_stays", _paid_by_a_refusal_and_closed),
+    ("closed_stays", lambda story: _told(story, "cancel", "closed", "created")),
+    ("closed_stays", _refused_as_closed_while_paid),
+    ("forwards", _seen_open_again),
+    ("forwards", _listed_open_again),
+    ("found", _not_found),
+    ("found", _missing_in_the_list),
+    ("asked_for", _ends_as("paid")),
+    ("asked_for", _ends_as("closed", "cancelled")),
+    ("asked_for", _ends_as("closed", "timeout", "2030-01-01T10:14:59.999Z")),
+    ("conserved", _one_piece_more),
+    ("conserved", _below_zero),
+    ("conserved", _total_changed),
+    ("shown_truly", _shown_otherwise),
+    ("levels_possible", _level(PIECES, PIECES + 1)),
+    ("levels_possible", _level(PIECES, -1)),
+    ("levels_possible", _level(PIECES - 1, 0)),
+    ("reserved_once", _reserved(0, Reservation("11", "released", {GOODS: 2}))),
+    ("reserved_once", _reserved(0)),
+    ("reserved_once", _reserved(0, Reservation("11", "deducted", {GOODS: 1}))),
+    ("reserved_once", _reserved(0, *[Reservation("11", "deducted", {GOODS: 2})] * 2)),
+    ("reserved_once", _reserved(1, Reservation("12", "deducted", {GOODS: 2}))),
+    ("reserved_once", _reserved(1, Reservation("77", "deducted", {GOODS: 2}))),
+    ("settled", _left),
+    ("settled_in_time", _quiet_after(5.1)),
+    ("settled_in_time", _quiet_after(None)),
+]
+
+
+def test_the_truth_is_believed() -> None:
+    """A run whose answers are all true is not accused of anything."""
+    assert truth().verdict() == []
+
+
+@pytest.mark.parametrize(("rule", "lie"), LIES, ids=[f"{rule}-{n}" for n, (rule, _) in enumerate(LIES)])
+def test_a_lie_is_caught_by_its_rule(rule: str, lie: Lie) -> None:
+    """Each lie is found by one rule, and would go unseen if that were dropped."""
+    story = truth()
+    lie(story)
+    assert {line.partition(":")[0] for line in story.verdict()} == {rule}
+    assert story.without(rule) == []
+
+
+def test_every_rule_has_its_lie() -> None:
+    """No rule goes untested."""
+    assert {rule.__name__ for rule in RULES} == {rule for rule, _ in LIES}
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda story: story.place(CUT, status=None),
+        lambda story: story.place("new", status=None),
+        lambda story: story.place("new", status=503, body={**problem(503, "outcome-unknown"), "order_id": "20"}),
+        lambda story: story.call("cancel", CANCELLED, order_id="12", status=503, body=problem(503, "unavailable")),
+        lambda story: story.place(REFUSED, status=429, body=problem(429, "too-many-requests")),
+    ],
+)
+def test_what_may_be_either_is_believed(late: Lie) -> None:
+    """An answer that leaves open what happened is no lie, whatever happened."""
+    story = truth()
+    late(story)
+    assert story.verdict() == []
+
+
+def test_answers_that_cross_are_believed() -> None:
+    """Who asked before an order was paid may be shown it open, even if that answer comes last."""
+    story = truth()
+    story.change(LOOK, body=order("11", PAID), invoked=story.history[PAY].invoked)
+    assert story.verdict() == []
+
+
+def test_an_order_need_not_be_found_before_its_201() -> None:
+    """What was asked before the 201 came may be told that there is no such order."""
+    story = truth()
+    story.change(LOOK, status=404, body=problem(404, "not-found"), invoked=story.history[FIRST_OF_PAID].invoked)
+    assert story.verdict() == []
+
+
+def test_the_verdict_is_the_same_from_files() -> None:
+    """A history and a final state that were kept are judged as they were at once."""
+    story = truth()
+    _left(story)
+    history = load(json.dumps(asdict(entry)) for entry in story.history)
+    final = Final.from_json(json.loads(json.dumps(story.final().as_json())))
+    assert check(history, final) == story.verdict() != []

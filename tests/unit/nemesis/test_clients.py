@@ -1,0 +1,95 @@
+"""The clients of random runs: what they send, and what of it they write down."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.client import Answer, Unreachable
+from ops.drill.nemesis.clients import Shop, Shopper, play
+from ops.drill.nemesis.history import Recorder, load
+from ops.drill.nemesis.plan import Call, Client, Op, Plan, Step
+
+
+class _Service:
+    """Answers from a list; None: no answer."""
+
+    def __init__(self, *answers: Answer | None) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[str, str, str, Any]] = []
+
+    def ask(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        json_body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        self.asked.append((service, method, path, query or headers))
+        answer = self._answers.pop(0)
+        if answer is None:
+            raise Unreachable("no answer: the connection was cut")
+        assert json_body is None or json_body["receiver"]["name"]
+        return answer
+
+
+def _play(service: _Service, recorder: Recorder, *calls: Call) -> None:
+    script = Client("c", [Step(0.0, [call]) for call in calls])
+    shopper = Shopper("u", service, Shop(["1", "2"], ["order", "order-2"], lambda: 1.5), recorder)
+    play(Plan(1, "steady", (1, 1), [script], []), {"c": shopper})
+
+
+def test_a_client_writes_down_what_it_was_told(tmp_path: Path) -> None:
+    """Each call is one line, with the order that it meant, in the file as in memory."""
+    service = _Service(
+        Answer(201, {"order_id": "7", "status": "created"}, {}),
+        Answer(200, {"order_id": "7", "status": "paid"}, {}),
+        Answer(201, {"order_id": "7", "status": "created"}, {"idempotency-replayed": "true"}),
+        Answer(200, {"items": [], "next_cursor": None}, {}),
+        Answer(200, {"goods_id": "2"}, {}),
+        Answer(200, {"order_id": "7", "status": "paid"}, {}),
+    )
+    recorder = Recorder(tmp_path / "history.jsonl")
+    placed = Call(Op.PLACE, "c-0", [(1, 3)])
+    looks = (Call(Op.LIST), Call(Op.LEVEL, lines=[(1, 0)]), Call(Op.LOOK, "c-0", instance=1))
+    _play(service, recorder, placed, Call(Op.PAY, "c-0"), placed, *looks)
+    recorder.close()
+    assert [asked[:3] for asked in service.asked] == [
+        ("order", "POST", "/orders"),
+        ("order", "POST", "/orders/7/pay"),
+        ("order", "POST", "/orders"),
+        ("order", "GET", "/orders"),
+        ("stock", "GET", "/stock/2"),
+        ("order-2", "GET", "/orders/7"),
+    ]
+    assert service.asked[0][3] == {"Idempotency-Key": "c-0"}
+    first, paid, again, *_ = recorder.entries
+    assert first.sent == {
+        "items": [{"goods_id": "2", "quantity": 3}],
+        "receiver": {"name": "c-0", "phone": "0", "address": "u"},
+    }
+    assert (first.keyed, first.replayed, again.replayed) == (True, False, True)
+    assert (paid.order_id, paid.status, paid.answered) == ("7", 200, 1.5)
+    assert load((tmp_path / "history.jsonl").read_text().splitlines()) == recorder.entries
+    assert json.loads((tmp_path / "history.jsonl").read_text().splitlines()[0])["label"] == "c-0"
+
+
+def test_what_was_never_told_is_not_asked_for() -> None:
+    """No answer is written down as such; without an order's id there is nothing to pay."""
+    service, recorder = _Service(None), Recorder()
+    _play(service, recorder, Call(Op.PLACE, "c-0", [(0, 1)], keyed=False), Call(Op.PAY, "c-0"))
+    (entry,) = recorder.entries
+    assert (entry.status, entry.answered, entry.why) == (None, None, "no answer: the connection was cut")
+    assert service.asked == [("order", "POST", "/orders", {})]
+
+
+def test_an_order_whose_fate_is_unknown_is_asked_for() -> None:
+    """The id that outcome-unknown tells is used like any other."""
+    unknown = Answer(503, {"type": "/problems/outcome-unknown", "order_id": "9"}, {})
+    service, recorder = _Service(unknown, Answer(404, {"type": "/problems/not-found"}, {})), Recorder()
+    _play(service, recorder, Call(Op.PLACE, "c-0", [(0, 1)]), Call(Op.CANCEL, "c-0"))
+    assert service.asked[1][2] == "/orders/9/cancel"
+    assert recorder.entries[1].slug == "not-found"

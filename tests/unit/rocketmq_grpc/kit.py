@@ -1,0 +1,109 @@
+"""A stand-in for RocketMQ's client, as far as the adapter sees it: what is asked is kept, what it answers is told."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+from rocketmq.grpc_protocol import Code, MessageType
+
+OK = SimpleNamespace(code=Code.OK, message="")
+
+
+def future(value: Any = None, error: BaseException | None = None) -> "Future[Any]":
+    """Return one that is done."""
+    done: Future[Any] = Future()
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(value)
+    return done
+
+
+class Rpc:
+    """Answers every call alike, by its name; `told` holds what each was asked, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self.answers: dict[str, Callable[[], Any]] = {}
+        self.channels: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.endswith("_async"):
+            raise AttributeError(name)
+
+        def call(_endpoints: Any, request: Any, *_: Any, **__: Any) -> "Future[Any]":
+            self.told.append((name.removesuffix("_async"), request))
+            try:
+                return future(self.answers.get(name, self.answer)())
+            except BaseException as error:  # noqa: BLE001 - it is what the call is to end with
+                return future(error=error)
+
+        return call
+
+    def answer(self) -> Any:
+        entry = SimpleNamespace(message_id="m1", transaction_id="t1", status=OK)
+        return SimpleNamespace(status=OK, entries=[entry])
+
+    def asked(self, name: str) -> list[Any]:
+        return [request for told, request in self.told if told == name]
+
+
+class Client:
+    """A running client with one queue of one broker, for messages of any kind."""
+
+    def __init__(self, *kinds: int) -> None:
+        self.rpc_client, self.client_id, self.client_type = Rpc(), "id", 1
+        self.topics = {"t"}
+        self.started = self.stopped = 0
+        self.client_configuration = SimpleNamespace(credentials=SimpleNamespace(ak="", sk=""), namespace="")
+        self.kinds = kinds or (MessageType.NORMAL, MessageType.DELAY, MessageType.TRANSACTION)
+        self.route_manager = SimpleNamespace(
+            get_all_endpoints=lambda: {"a": "endpoints"}, retrieve_topic_route_data=lambda topic: topic
+        )
+        self.stream_is_over = False
+        call = SimpleNamespace(
+            _RpcStreamStreamCall__stream_stream_call=SimpleNamespace(done=lambda: self.stream_is_over)
+        )
+        self.rpc_client.channels["endpoints"] = SimpleNamespace(telemetry_stream_stream_call=call)
+
+    def startup(self) -> None:
+        self.started += 1
+
+    def shutdown(self) -> None:
+        self.stopped += 1
+
+    def sign(self) -> list[tuple[str, str]]:
+        return []
+
+    def queue_of(self, topic: str) -> Any:
+        return SimpleNamespace(topic=topic, endpoints="endpoints", accept_message_types=self.kinds)
+
+
+class Held:
+    """A session that always has its client; `suspected` counts how often somebody doubted it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client, self.suspected, self.renewed = client, 0, 0
+
+    def client(self, _within: float) -> Client:
+        return self._client
+
+    def anew(self, old: Client, _within: float) -> Client:
+        self.renewed += 1
+        old.topics = old.topics | {"new"}
+        return old
+
+    def suspect(self) -> None:
+        self.suspected += 1
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def select_by(client: Client) -> Any:
+    """Return what stands for the client's choice of a queue."""
+    return lambda topic: SimpleNamespace(select_next_queue=lambda: client.queue_of(topic))

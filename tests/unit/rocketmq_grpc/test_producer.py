@@ -1,0 +1,160 @@
+"""Sending: which kind goes as what, how far a delay hops, and what a resolution may fail with."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
+
+from rocketmq.grpc_protocol import Code, MessageType, TransactionResolution
+
+from common.clock import now_ms
+from common.errors import BrokerError
+from common.mq.port import HalfMessage, Message, Resolution, Verdict
+from common.mq.rocketmq_grpc import producer as module
+from common.mq.rocketmq_grpc import wire
+from common.mq.rocketmq_grpc.onward import Onward
+from common.mq.rocketmq_grpc.place import Place
+from common.mq.rocketmq_grpc.producer import RocketMQProducer
+from tests.unit.rocketmq_grpc.kit import Client, Held, select_by
+
+MESSAGE = Message("t", b"x", keys=("1",))
+DAY = 86_400_000
+
+
+class Bench:
+    """A producer on a client of ours."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *kinds: int, place: Place | None = None) -> None:
+        self.client = Client(*kinds)
+        self.session = Held(self.client)
+        monkeypatch.setattr(module, "Session", lambda *_, **__: self.session)
+        monkeypatch.setattr(module.QueueSelector, "producer_queue_selector", select_by(self.client))
+        self.producer = RocketMQProducer(place or Place("127.0.0.1", 1), 1.0, "order", None, ())
+
+    @property
+    def sent(self) -> list[Any]:
+        return [request.messages[0] for request in self.client.rpc_client.asked("send_message")]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Return a producer whose topic takes every kind."""
+    made = Bench(monkeypatch)
+    yield made
+    made.producer.close()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "goes_as"),
+    [
+        ((MessageType.NORMAL, MessageType.DELAY), MessageType.NORMAL),
+        ((MessageType.TRANSACTION,), MessageType.TRANSACTION),
+        ((MessageType.DELAY,), MessageType.DELAY),
+    ],
+)
+def test_a_plain_message_goes_anywhere(monkeypatch: pytest.MonkeyPatch, kinds: tuple[int, ...], goes_as: int) -> None:
+    """As what the topic takes; where that is a transaction, as one that is committed at once."""
+    made = Bench(monkeypatch, *kinds)
+    assert made.producer.send(MESSAGE) == "m1"
+    assert made.sent[0].system_properties.message_type == goes_as
+    ends = made.client.rpc_client.asked("end_transaction")
+    assert [end.resolution for end in ends] == (
+        [TransactionResolution.COMMIT] if goes_as == MessageType.TRANSACTION else []
+    )
+    made.producer.close()
+
+
+@pytest.mark.parametrize("call", ["send", "send_at", "begin"])
+def test_a_topic_of_the_wrong_kind(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Says how to create the right one, and sends nothing."""
+    made = Bench(monkeypatch, MessageType.FIFO)
+    arguments = (MESSAGE, 1) if call == "send_at" else (MESSAGE,)
+    with pytest.raises(BrokerError, match=r"message\.type="):
+        getattr(made.producer, call)(*arguments)
+    assert made.sent == []
+    made.producer.close()
+
+
+def test_a_delay_is_rounded_up_to_the_second(bench: Bench) -> None:
+    """RocketMQ's timers count in seconds: never early."""
+    due = (now_ms() // 1000) * 1000 + 5001
+    bench.producer.send_at(MESSAGE, due)
+    assert bench.sent[0].system_properties.delivery_timestamp.ToMilliseconds() == due + 999
+    assert bench.sent[0].user_properties[wire.DELIVER_AT] == str(due)
+
+
+def test_a_delay_beyond_the_limit_goes_as_far_as_it_may(bench: Bench) -> None:
+    """A first hop of nearly a day; when it is really due travels along."""
+    due = now_ms() + 10 * DAY
+    bench.producer.send_at(MESSAGE, due)
+    hop = bench.sent[0].system_properties.delivery_timestamp.ToMilliseconds() - now_ms()
+    assert DAY - 120_000 < hop < DAY
+    assert bench.sent[0].user_properties[wire.DELIVER_AT] == str(due)
+
+
+def test_a_message_that_came_early_is_sent_on(bench: Bench) -> None:
+    """Its next hop carries the first id, the birth and the due time of the first."""
+    due = now_ms() + 10 * DAY
+    early = wire.Received("first", MESSAGE, 77, 1, "receipt", {wire.DELIVER_AT: str(due)}, "raw")
+    assert Onward(lambda: bench.producer).send(early) is Verdict.ACK
+    properties = bench.sent[0].user_properties
+    told = {name: properties[name] for name in (wire.FIRST_ID, wire.BORN_AT, wire.DELIVER_AT)}
+    assert told == {wire.FIRST_ID: "first", wire.BORN_AT: "77", wire.DELIVER_AT: str(due)}
+
+
+def test_a_message_that_could_not_be_sent_on_comes_again(bench: Bench) -> None:
+    """The hop before is not acknowledged, so nothing is lost; the session is told to look."""
+    bench.client.rpc_client.answers["send_message_async"] = _raises(TimeoutError())
+    early = wire.Received("first", MESSAGE, 77, 1, "receipt", {wire.DELIVER_AT: str(now_ms() + DAY)}, "raw")
+    assert Onward(lambda: bench.producer).send(early) is Verdict.RETRY
+    assert bench.session.suspected == 1
+
+
+def test_a_refusal_is_no_reason_to_doubt_the_client(bench: Bench) -> None:
+    """RocketMQ answered: only calls that got no answer have the session look."""
+    bench.client.rpc_client.answers["send_message_async"] = _answers(Code.MESSAGE_BODY_TOO_LARGE)
+    with pytest.raises(BrokerError, match="4 MiB"):
+        bench.producer.send(MESSAGE)
+    assert bench.session.suspected == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(Code.INVALID_TRANSACTION_ID, ""), (Code.INTERNAL_SERVER_ERROR, "x cannot found transaction data x")],
+)
+def test_resolving_what_is_resolved_changes_nothing(bench: Bench, code: int, said: str) -> None:
+    """The proxy has forgotten it: its check-back did it, or it restarted. No error."""
+    half = bench.producer.begin(MESSAGE)
+    bench.client.rpc_client.answers["end_transaction_async"] = _answers(code, said)
+    bench.producer.resolve(half, Resolution.COMMIT)
+
+
+def test_resolving_may_fail(bench: Bench) -> None:
+    """Other refusals are errors, and so is a half message of somebody else."""
+    half = bench.producer.begin(MESSAGE)
+    bench.client.rpc_client.answers["end_transaction_async"] = _answers(Code.FORBIDDEN)
+    with pytest.raises(BrokerError, match="access control"):
+        bench.producer.resolve(half, Resolution.ROLLBACK)
+    with pytest.raises(BrokerError, match="check-back"):
+        bench.producer.resolve(HalfMessage("m", MESSAGE, 1), Resolution.ROLLBACK)
+
+
+def test_a_new_topic_for_transactions_is_announced(bench: Bench) -> None:
+    """RocketMQ asks by topic: a client that did not name it is made anew, once."""
+    bench.producer.begin(Message("new", b"x"))
+    bench.producer.begin(Message("new", b"x"))
+    assert bench.session.renewed == 1
+
+
+def _raises(error: Exception) -> Any:
+    def answer() -> Any:
+        raise error
+
+    return answer
+
+
+def _answers(code: int, said: str = "") -> Any:
+    return lambda: SimpleNamespace(status=SimpleNamespace(code=code, message=said), entries=[])

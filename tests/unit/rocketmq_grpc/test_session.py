@@ -1,0 +1,148 @@
+"""When a client is given up and made anew, and what callers are told meanwhile."""
+
+import socket
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
+
+from rocketmq.grpc_protocol import Code
+
+from common.mq.rocketmq_grpc import session as module
+from common.mq.rocketmq_grpc.place import Place
+from common.mq.rocketmq_grpc.session import Away, Session
+from tests.support import eventually
+from tests.unit.rocketmq_grpc.kit import Client
+
+
+class Proxy:
+    """A port that can be opened and closed, and the clients that were made for it."""
+
+    def __init__(self) -> None:
+        self.made: list[Client] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.next_client: Callable[[], Client] = Client
+
+    def make(self) -> Client:
+        self.made.append(self.next_client())
+        return self.made[-1]
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def open(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    """Return where a RocketMQ seems to listen."""
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def session(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """Return a session that looks every few milliseconds."""
+    monkeypatch.setattr(module, "_EVERY", 0.02)
+    monkeypatch.setattr(module, "_EVERY_DOWN", 0.02)
+    monkeypatch.setattr(module, "_LINGER", 0.0)
+    session = Session(Place("127.0.0.1", proxy.port), "test", proxy.make)
+    session.start()
+    yield session
+    session.close()
+
+
+def refuses(code: int) -> Any:
+    return lambda: SimpleNamespace(status=SimpleNamespace(code=code, message="cannot find client settings"))
+
+
+def times_out() -> Any:
+    raise TimeoutError
+
+
+def test_a_client_that_is_well_is_kept(session: Session, proxy: Proxy) -> None:
+    """However often it is looked at."""
+    client = session.client(5)
+    eventually(lambda: len(client.rpc_client.asked("heartbeat")) > 5)
+    assert proxy.made == [client]
+    assert (client.started, client.stopped) == (1, 0)
+
+
+def test_a_client_that_was_forgotten_is_replaced_at_once(session: Session, proxy: Proxy) -> None:
+    """The sign of a restarted proxy: the heartbeat is refused. Without a request of anybody, the next one is there."""
+    first = session.client(5)
+    first.rpc_client.answers["heartbeat_async"] = refuses(Code.UNRECOGNIZED_CLIENT_TYPE)
+    eventually(lambda: session.client(5) is not first)
+    eventually(lambda: first.stopped == 1)
+    assert len(proxy.made) == 2
+
+
+def test_a_stream_that_ended_is_replaced(session: Session) -> None:
+    """Check-backs come on it, and the client itself would look after it in five minutes."""
+    first = session.client(5)
+    first.stream_is_over = True
+    eventually(lambda: session.client(5) is not first)
+
+
+def test_one_slow_heartbeat_is_forgiven_two_are_not(
+    session: Session, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine answers late once; a stuck channel does again."""
+    first = session.client(5)
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)  # every failure is one of time
+    calls = iter([times_out])
+
+    def once() -> Any:
+        return next(calls, first.rpc_client.answer)()
+
+    first.rpc_client.answers["heartbeat_async"] = once
+    before = len(first.rpc_client.asked("heartbeat"))
+    eventually(lambda: len(first.rpc_client.asked("heartbeat")) > before + 4)
+    assert proxy.made == [first]
+    monkeypatch.setattr(proxy, "next_client", Client)
+    first.rpc_client.answers["heartbeat_async"] = times_out
+    eventually(lambda: len(proxy.made) > 1)
+
+
+def test_while_nobody_listens_callers_are_told_so(session: Session, proxy: Proxy) -> None:
+    """At once and with the address; as soon as somebody does, there is a new client."""
+    first = session.client(5)
+    proxy.close()
+    first.stream_is_over = True
+    eventually(lambda: _is_away(session))
+    with pytest.raises(Away, match=rf"127\.0\.0\.1:{proxy.port} is not there"):
+        session.client(5)
+    proxy.open()
+    eventually(lambda: not _is_away(session))
+    assert session.client(5) is not first
+
+
+def test_a_client_that_knows_too_little_is_made_anew(session: Session) -> None:
+    """Asked for by whoever has a new topic; a second one who held the same old client gets the successor."""
+    first = session.client(5)
+    second = session.anew(first, 5)
+    assert second is not first
+    assert session.anew(first, 5) is second
+
+
+def test_after_closing_there_is_none(session: Session) -> None:
+    """Its client said goodbye; who asks is told that it was closed."""
+    client = session.client(5)
+    session.close()
+    assert client.stopped == 1
+    with pytest.raises(Away, match="closed"):
+        session.client(5)
+
+
+def _is_away(session: Session) -> bool:
+    try:
+        session.client(5)
+    except Away:
+        return True
+    return False

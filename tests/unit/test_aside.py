@@ -1,0 +1,47 @@
+"""Steps that go on beside a request."""
+
+import threading
+
+import pytest
+import structlog
+
+from common.aside import ThreadedAside
+from common.errors import BrokerError
+
+
+def test_a_step_runs_beside_under_the_same_log_context() -> None:
+    """On another thread, which knows the request."""
+    aside = ThreadedAside("test", 1)
+    structlog.contextvars.bind_contextvars(request_id="r1")
+    here = threading.get_ident()
+    there, context = aside.start(lambda: (threading.get_ident(), structlog.contextvars.get_contextvars())).result(5)
+    assert there != here
+    assert context == {"request_id": "r1"}
+    aside.close()
+
+
+def test_close_waits_and_later_steps_run_at_once() -> None:
+    """A request that is still in flight when the process stops finishes its steps itself."""
+    aside = ThreadedAside("test", 1)
+    go, done = threading.Event(), []
+    aside.start(lambda: (go.wait(5), done.append("first")))
+    threading.Timer(0.05, go.set).start()
+    aside.close()
+    assert done == ["first"]
+    assert aside.start(lambda value: value + 1, 1).result(0) == 2
+    with pytest.raises(BrokerError):
+        aside.start(_fail, BrokerError()).result(0)
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(("error", "told"), [(ZeroDivisionError(), True), (BrokerError(), False)])
+def test_what_nobody_expected_is_logged(error: Exception, told: bool) -> None:
+    """Nobody may ever look at the future; our own errors are told where they happen."""
+    aside = ThreadedAside("test", 1)
+    with structlog.testing.capture_logs() as logs:
+        aside.start(_fail, error)
+        aside.close()
+    assert [entry["log_level"] for entry in logs] == (["error"] if told else [])

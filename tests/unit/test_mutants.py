@@ -1,0 +1,139 @@
+"""Planted bugs: each fits the code as it is, names a test that exists, and is told apart from one that does not."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ops.cli import main
+from ops.drill.mutants import runner
+from ops.drill.mutants.catalogue import MUTANTS, named
+from ops.drill.mutants.mutant import Assign, DoesNotFit, Edit, Mutant
+from ops.errors import CommandFailed
+
+_PLANT_ALL = """
+from ops.drill.mutants.catalogue import MUTANTS
+for mutant in MUTANTS:
+    for change in mutant.changes:
+        change.plant()
+"""
+
+
+def double(number: int, *, plus: int = 1) -> int:
+    return number * 2 + plus
+
+
+class Counter:
+    start = 3
+
+    @staticmethod
+    def count(number: int) -> int:
+        return number + 1
+
+
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    codes, start = (double.__code__, Counter.count.__code__), Counter.start
+    yield
+    double.__code__, Counter.count.__code__ = codes
+    Counter.start = start
+
+
+def test_every_mutant_fits() -> None:
+    """What each one changes is there, in this very version of the code."""
+    subprocess.run([sys.executable, "-c", _PLANT_ALL], check=True, cwd=runner.root())
+
+
+def test_every_mutant_names_a_test_that_exists() -> None:
+    """So that none is caught by nothing, and each name is one mutant's."""
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 25
+    for mutant in MUTANTS:
+        file, _, test = mutant.test.partition("::")
+        tree = ast.parse((runner.root() / file).read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert test.partition("[")[0] in functions, mutant.name
+
+
+@pytest.mark.usefixtures("_restored")
+def test_an_edit_changes_the_function_itself() -> None:
+    """Whoever holds the function has the changed one; defaults stay as they are."""
+    held = double
+    Edit(f"{__name__}:double", (("* 2", "* 3"),)).plant()
+    assert held(5) == 16
+    Edit(f"{__name__}:Counter.count", (("+ 1", "- 1"),)).plant()
+    assert Counter.count(5) == 4
+
+
+@pytest.mark.usefixtures("_restored")
+def test_an_assignment_makes_a_value_of_the_one_before() -> None:
+    """Names of classes and modules alike."""
+    Assign(f"{__name__}:Counter.start", lambda value: value + 1).plant()
+    assert Counter.start == 4
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        ("double", "* 7"),
+        ("double", "number"),
+        ("triple", "* 2"),
+        ("Counter", "3"),
+    ],
+    ids=["not there", "there twice", "no such function", "no function"],
+)
+def test_a_mutant_that_does_not_fit_says_so(function: str, text: str) -> None:
+    """A mutant of code that has changed is not a bug that was caught."""
+    with pytest.raises(DoesNotFit):
+        Edit(f"{__name__}:{function}", ((text, "0"),)).plant()
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file of a test that is run in place of ours."""
+    file = tmp_path / "test_toy.py"
+    file.write_text("def test_toy():\n    assert 1\n", encoding="utf-8")
+    monkeypatch.setattr(runner, "root", lambda: tmp_path)
+    return file
+
+
+def _mutant(name: str) -> Mutant:
+    (found,) = named([name])
+    return Mutant(found.name, found.breaks, "test_toy.py::test_toy", found.changes)
+
+
+def test_a_survivor_is_told(toy: Path) -> None:
+    """A test that passes in spite of the bug has not caught it; one that fails has."""
+    mutant = _mutant("fence-missing")
+    assert runner.healthy([mutant], jobs=1) is None
+    (survived,) = runner.run_all([mutant], jobs=1)
+    assert not survived.caught
+    toy.write_text(
+        "import inspect\nfrom common.tx.coordinator import Checker\n\n"
+        "def test_toy():\n    assert 'fence' in Checker.outcome.__code__.co_names\n",
+        encoding="utf-8",
+    )
+    assert runner.healthy([mutant], jobs=1) is None
+    (caught,) = runner.run_all([mutant], jobs=1)
+    assert caught.caught
+
+
+def test_a_test_that_does_not_run_catches_nothing(toy: Path) -> None:
+    """An error in collecting is no failed test."""
+    toy.write_text("import nothing_of_that_name\n", encoding="utf-8")
+    (result,) = runner.run_all([_mutant("fence-missing")], jobs=1)
+    assert not result.caught
+    assert "nothing_of_that_name" in (runner.healthy([_mutant("fence-missing")], jobs=1) or "")
+
+
+def test_the_command_lists_and_refuses() -> None:
+    """`--list` shows every mutant; a name that is none is refused."""
+    listed = CliRunner().invoke(main, ["drill", "mutants", "--list"])
+    assert listed.exit_code == 0
+    assert all(mutant.name in listed.output for mutant in MUTANTS)
+    assert CliRunner().invoke(main, ["drill", "mutants", "no-such"]).exit_code == 1
+    with pytest.raises(CommandFailed, match="no-such"):
+        named(["no-such"])

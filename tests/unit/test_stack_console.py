@@ -1,0 +1,211 @@
+"""The console on RocketMQ, over a broker in memory: what each message is said to be, and what is sent on."""
+
+import pytest
+
+from common.errors import BrokerError, ConsoleUnavailable, MessageNotFound
+from common.mq.port import MessageView, Resolution, State
+from ops.plan import Servers
+from ops.stack import remoting, tenant
+from ops.stack.console import StackConsole
+from ops.stack.message import StoredMessage
+from ops.stack.remoting import Address
+from tests.unit.rocketmq_store import HALF, Shelves
+
+ADDRESS = Address("127.0.0.1", 1)
+TOPIC, GROUP = "me-order_rollback", "me-stock"
+RETRY, DEAD, PARKED = f"%RETRY%{GROUP}_{TOPIC}", f"%DLQ%{GROUP}", "TRANS_CHECK_MAX_TIME_TOPIC"
+OPS, CHECKER = "RMQ_SYS_TRANS_OP_HALF_TOPIC", "CID_RMQ_SYS_TRANS"
+SENT = {"KEYS": "11 12", "REAL_TOPIC": TOPIC, "TRAN_MSG": "true", "PGROUP": TOPIC, "REAL_QID": "3", "tx_id": "5"}
+OWN = {"orders__group": "me-order"}
+
+
+@pytest.fixture
+def shelves(monkeypatch: pytest.MonkeyPatch) -> Shelves:
+    """Return a broker with the topics that are always there."""
+    shelves = Shelves()
+    for topic in (HALF, OPS, PARKED, TOPIC, "me-order_timeout"):
+        shelves.topics[topic] = []
+    monkeypatch.setattr(remoting, "_call", shelves.call)
+    return shelves
+
+
+@pytest.fixture
+def console(shelves: Shelves) -> StackConsole:
+    """Return the console of the deployment `me`."""
+    assert shelves.topics
+    return StackConsole(ADDRESS, ADDRESS, "me")
+
+
+def only(found: list[MessageView]) -> MessageView:
+    (view,) = found
+    return view
+
+
+def half(shelves: Shelves, message_id: str = "A", **properties: str) -> int:
+    return shelves.put(HALF, message_id, b"body", **(SENT | OWN | properties))
+
+
+def test_a_half_message_is_open_until_it_is_resolved(shelves: Shelves, console: StackConsole) -> None:
+    """Listed while open, with its check-backs; dropped, nothing but the half message is left, which says so."""
+    half(shelves)
+    asked = half(shelves, TRANSACTION_CHECK_TIMES="2")
+    view = only(console.find(state=State.HALF))
+    assert (view.message_id, view.message.topic, view.message.body, view.state) == (
+        "A",
+        "order_rollback",
+        b"body",
+        "half",
+    )
+    assert (view.message.keys, view.message.properties, view.check_count) == (("11", "12"), {"tx_id": "5"}, 2)
+    assert (view.producer_group, view.resolution, view.groups) == ("order", None, ())
+    assert (console.stats().half, console.stats().oldest_half_age > 0) == (1, True)
+    shelves.put(OPS, "op", f"{asked},".encode())
+    shelves.consumed[CHECKER, HALF] = asked
+    assert console.find(state=State.HALF) == []
+    view = only(console.find(key="12"))
+    assert (view.state, view.resolution, console.stats().half) == (State.DONE, Resolution.ROLLBACK, 0)
+
+
+def test_a_committed_one_is_ready_then_done(shelves: Shelves, console: StackConsole) -> None:
+    """It lies in its topic; whether its group was given it is told by the group's offset."""
+    half(shelves)
+    shelves.consumed[CHECKER, HALF] = 1
+    shelves.put(TOPIC, "A", b"body", **(SENT | OWN))
+    view = only(console.find(state=State.READY))
+    assert (view.resolution, view.groups[0].group, view.groups[0].attempts) == (Resolution.COMMIT, "stock", 0)
+    assert view.resolved_at == shelves.clock
+    assert console.stats().pending == 1
+    shelves.consumed[GROUP, TOPIC] = 1
+    view = only(console.find(message_id="A"))
+    assert (view.state, view.groups[0].state, view.groups[0].attempts) == (State.DONE, State.DONE, 1)
+    assert (console.stats().pending, console.find(state=State.READY)) == (0, [])
+
+
+def test_a_plain_message_was_never_resolved(shelves: Shelves, console: StackConsole) -> None:
+    """Though the adapter sends it as a half message on such a topic; an empty body is empty again."""
+    shelves.put(TOPIC, "P", b"\x00", **(SENT | OWN | {"orders__plain": "1", "orders__empty": "1"}))
+    view = only(console.find(topic="order_rollback"))
+    assert (view.resolution, view.message.body) == (None, b"")
+
+
+def test_a_delayed_message_is_found_by_key(shelves: Shelves, console: StackConsole) -> None:
+    """RocketMQ lists none; it is known where it is due."""
+    shelves.put("rmq_sys_wheel_timer", "T", b"x", KEYS="11", REAL_TOPIC="me-order_timeout", orders__deliver_at="99")
+    view = only(console.find(key="11"))
+    assert (view.message.topic, view.state, view.deliver_at) == ("order_timeout", State.DELAYED, 99)
+    assert console.find(state=State.DELAYED) == []
+
+
+def test_what_is_another_s_is_not_ours(shelves: Shelves, console: StackConsole) -> None:
+    """Half, parked and delayed messages of all share their topics."""
+    half(shelves, REAL_TOPIC="you-order_rollback")
+    shelves.put(PARKED, "B", **(SENT | {"REAL_TOPIC": "order_rollback"}))
+    assert console.find() == console.find(key="11") == console.find(state=State.HALF) == []
+    assert (console.stats().half, console.stats().parked) == (0, 0)
+
+
+def test_a_dead_letter_is_resent_once(shelves: Shelves, console: StackConsole) -> None:
+    """A copy goes where its group's redeliveries lie, without its past; the old one counts as gone, until a new one."""
+    shelves.put(TOPIC, "A", b"body", **SENT)
+    shelves.put(DEAD, "A", b"body", redeliveries=3, **(SENT | {"1ST_POP_TIME": "9"}))
+    shelves.consumed[GROUP, TOPIC] = 1
+    view = only(console.find(state=State.DEAD))
+    assert (view.groups[0].state, view.groups[0].attempts, console.stats().dead) == (State.DEAD, 3, 1)
+    console.resend("A")
+    assert shelves.created == [RETRY]
+    sent = only(console.find(message_id="A"))
+    assert (sent.state, sent.message, sent.groups[0].attempts, console.stats().dead) == (
+        State.READY,
+        view.message,
+        0,
+        0,
+    )
+    assert sent.born_at == view.born_at
+    copy = shelves.topics[RETRY][0]
+    assert b"TRAN_MSG" not in copy
+    assert b"1ST_POP_TIME" not in copy
+    with pytest.raises(MessageNotFound):
+        console.resend("A")
+    shelves.put(DEAD, "A", b"body", redeliveries=1, **(SENT | {"orders__onward_of": f"{DEAD}:0:0"}))
+    assert only(console.find(state=State.DEAD)).groups[0].attempts == 1
+    console.resend("A")
+    assert len(shelves.topics[RETRY]) == 2
+
+
+def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: StackConsole) -> None:
+    """It becomes a half message that nobody was asked about yet, of the same producers; parked anew, it counts."""
+    half(shelves, TRANSACTION_CHECK_TIMES="15")
+    shelves.consumed[CHECKER, HALF] = 1
+    shelves.put(PARKED, "A", b"body", **(SENT | OWN | {"TRANSACTION_CHECK_TIMES": "15"}))
+    view = only(console.find(state=State.PARKED))
+    assert (view.check_count, view.resolution, console.stats().parked) == (15, None, 1)
+    console.resume("A")
+    view = only(console.find(state=State.HALF))
+    assert (view.message_id, view.check_count, view.producer_group, console.stats().parked) == ("A", 0, "order", 0)
+    assert (console.find(state=State.PARKED), view.message.properties) == ([], {"tx_id": "5"})
+    assert b"PGROUP\x01me-order_rollback" in shelves.topics[HALF][1]
+    with pytest.raises(MessageNotFound):
+        console.resume("A")
+    shelves.consumed[CHECKER, HALF] = 2
+    shelves.put(PARKED, "A", b"body", **(SENT | OWN | {"orders__onward_of": f"{PARKED}:0:0"}))
+    assert only(console.find(state=State.PARKED)).message_id == "A"
+
+
+def test_a_key_with_the_same_hash_is_another_key(shelves: Shelves, console: StackConsole) -> None:
+    """RocketMQ's index knows keys by their hash, and finds a message for another's key."""
+    shelves.put(TOPIC, "A", **SENT)
+    shelves.indexed[TOPIC].append(({"other"}, shelves.topics[TOPIC][0]))
+    assert console.find(key="other") == console.find(message_id="other") == []
+    with pytest.raises(MessageNotFound):
+        console.resend("other")
+
+
+@pytest.mark.parametrize("way", ["resend", "resume"])
+def test_what_lies_nowhere_can_t_be_sent_on(shelves: Shelves, console: StackConsole, way: str) -> None:
+    """Neither a stranger nor a message that is done."""
+    shelves.put(TOPIC, "A", **SENT)
+    for message_id in ("A", "nobody"):
+        with pytest.raises(MessageNotFound):
+            getattr(console, way)(message_id)
+
+
+def test_newest_first_and_no_more_than_asked_for(shelves: Shelves, console: StackConsole) -> None:
+    """Of all topics, read page by page."""
+    for number in range(5):
+        half(shelves, f"H{number}")
+        shelves.put("me-order_timeout", f"T{number}", KEYS="1")
+    assert [view.message_id for view in console.find(limit=3)] == ["T4", "H4", "T3"]
+    assert [view.message_id for view in console.find(topic="order_rollback", limit=2)] == ["H4", "H3"]
+    assert len(console.find()) == 10
+
+
+def test_what_a_broker_answers_in_an_unknown_form_is_told(shelves: Shelves, console: StackConsole) -> None:
+    """Not shown as nothing."""
+    shelves.topics[TOPIC].append(b"\x00\x00\x00\x09whatever")
+    with pytest.raises(BrokerError, match="not known"):
+        console.find(state=State.READY)
+
+
+def test_the_admin_tool_reads_what_is_there(shelves: Shelves) -> None:
+    """Another reader is asked by topic, where there is something, but for timers, which it does not know."""
+    half(shelves)
+    shelves.put("rmq_sys_wheel_timer", "T", KEYS="11", REAL_TOPIC="me-order_timeout", orders__deliver_at="99")
+    asked = []
+
+    class Tool:
+        def messages_by_key(self, topic: str, key: str) -> list[StoredMessage]:
+            asked.append((topic, key))
+            return [StoredMessage("A", topic, SENT, b"as the tool says", 0, None)]
+
+        def messages_by_id(self, topic: str, message_id: str) -> list[StoredMessage]:
+            return self.messages_by_key(topic, message_id)
+
+    found = StackConsole(ADDRESS, ADDRESS, "me", reader=Tool()).find(key="11")
+    assert asked == [(HALF, "11")]
+    assert {view.message.body for view in found} == {b"as the tool says", b""}
+
+
+def test_servers_of_somebody_else_have_no_console() -> None:
+    """It says where to look."""
+    with pytest.raises(ConsoleUnavailable, match="dashboard"):
+        tenant.console(Servers("rocketmq://elsewhere:8081", {}, ""))
