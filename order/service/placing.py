@@ -3,13 +3,14 @@
     begin      half message `order_rollback`, to be delivered if the transaction aborts
     schedule   delayed message `order_timeout`, while the stock is deducted
     deduct     stock, each order whole or not at all
-    commit     ONE local transaction: record + orders + lines + idempotency keys
+    commit     ONE local transaction: record + orders + lines + idempotency keys; an order that can't be written
+               drops out, and its stock is released by a message of its own before the others are committed
     resolve    roll the half message back: the orders stand; nobody waits for it
 
 One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -20,7 +21,6 @@ from common.aside import Aside
 from common.db import translated
 from common.errors import (
     BelowZero,
-    BrokerError,
     CommitOutcomeUnknown,
     DuplicateRow,
     OrdersError,
@@ -141,7 +141,7 @@ class Placing:
     def _commit(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
         """Run the local transaction; return what each order got, by its id, and have the message resolved."""
         try:
-            written = _write(tx, drafts)
+            written = self._write(tx, drafts)
         except (AlreadyAborted, CommitOutcomeUnknown):
             raise  # the check-back has decided, or will
         except _NoneLeft as none:
@@ -150,33 +150,37 @@ class Placing:
         except OrdersError:
             tx.resolve(Outcome.ABORTED)
             raise
-        dropped = tuple(order_id for order_id, answer in written.items() if isinstance(answer, OrdersError))
-        self._aside.start(self._finish, tx, dropped)
+        self._aside.start(tx.resolve, Outcome.COMMITTED)
         return written
 
-    def _finish(self, tx: Transaction, dropped: tuple[int, ...]) -> None:
-        """Resolve the message of a batch that stands, and give back what was deducted for orders that dropped out."""
-        tx.resolve(Outcome.COMMITTED)
-        if dropped:
-            try:
-                self._producer.send(OrderEvent(tx_id=tx.tx_id, order_ids=dropped).to_message(ROLLBACK_TOPIC))
-            except BrokerError as error:
-                log.warning("release of dropped orders left to the sweep", tx_id=tx.tx_id, reason=error.detail)
+    def _write(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
+        """Write all orders together, or, if the database refuses a row, one by one: so that it is one order's matter.
+
+        Orders that drop out are released before the others are committed: a crash in between aborts the whole batch,
+        which releases them too. Later, nobody but the sweep would know of them.
+        """
+        try:
+            tx.commit(lambda connection: _write_orders(connection, drafts))
+        except (DuplicateRow, RowRefused, BelowZero):
+            dropped: dict[int, Answer] = {}  # for good, though the database may have the transaction run again
+
+            def write(connection: Connection) -> dict[int, Answer]:
+                written = _write_one_by_one(connection, drafts, dropped)
+                if dropped:
+                    self._release(tx, dropped)
+                return written
+
+            return tx.commit(write)
+        return {draft.order.order_id: draft.order for draft in drafts}
+
+    def _release(self, tx: Transaction, order_ids: Iterable[int]) -> None:
+        self._producer.send(OrderEvent(tx_id=tx.tx_id, order_ids=tuple(order_ids)).to_message(ROLLBACK_TOPIC))
 
 
 def _refusal(deduction: Deduction) -> OrdersError:
     if deduction.verdict == "insufficient":
         return InsufficientStock(items=[{"goods_id": str(goods_id)} for goods_id in deduction.short])
     return Unavailable("The order was given up before its stock was deducted; nothing was created, try again.")
-
-
-def _write(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
-    """Write all orders together, or, if the database refuses a row, one by one: so that it is one order's matter."""
-    try:
-        tx.commit(lambda connection: _write_orders(connection, drafts))
-    except (DuplicateRow, RowRefused, BelowZero):
-        return tx.commit(lambda connection: _write_one_by_one(connection, drafts))
-    return {draft.order.order_id: draft.order for draft in drafts}
 
 
 def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> None:
@@ -188,22 +192,25 @@ def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> None:
         connection.execute(_NEW_KEYS, keys)
 
 
-def _write_one_by_one(connection: Connection, drafts: Sequence[Draft]) -> dict[int, Answer]:
-    """Write the orders that can be; the others drop out. Raise `_NoneLeft`."""
-    answers: dict[int, Answer] = {}
+def _write_one_by_one(connection: Connection, drafts: Sequence[Draft], dropped: dict[int, Answer]) -> dict[int, Answer]:
+    """Write the orders that can be; add the others to the `dropped`, which are left alone. Raise `_NoneLeft`."""
+    written: dict[int, Answer] = {}
     for draft in sorted(drafts, key=lambda draft: draft.key_order):
+        order_id = draft.order.order_id
+        if order_id in dropped:
+            continue
         try:
             with translated(), connection.begin_nested():
                 _write_orders(connection, [draft])
-            answers[draft.order.order_id] = draft.order
+            written[order_id] = draft.order
         except DuplicateRow:
-            answers[draft.order.order_id] = KeyTaken()
+            dropped[order_id] = KeyTaken()
         except (RowRefused, BelowZero) as error:
-            log.exception("the database refuses an order", order_id=str(draft.order.order_id))
-            answers[draft.order.order_id] = error
-    if all(isinstance(answer, OrdersError) for answer in answers.values()):
-        raise _NoneLeft(answers)
-    return answers
+            log.exception("the database refuses an order", order_id=str(order_id))
+            dropped[order_id] = error
+    if not written:
+        raise _NoneLeft(dropped)
+    return written | dropped
 
 
 def _order_row(order: Order) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from tests.model.world import CREATED, GONE, No, Pair, Steps, World, put
 
 _NOTHING = ("nothing created", "nothing created")
+_NOT_YET_RELEASED = frozenset({"dropped order not released", "dropped order released last"})
 _BEFORE_COMMIT = frozenset({"start", "half_sent", "waiting", "deducted"})
 
 
@@ -62,6 +63,11 @@ def _deducted(world: World, no: No) -> Steps:
         yield "AlreadyAborted", _over(world, _NOTHING)
     elif not kept:
         yield "_NoneLeft", aborting
+    elif world.verdicts[1] == "deducted" and 1 not in kept and world.own == "-" and not _NOT_YET_RELEASED & no:
+        yield "_release dropped", world._replace(own="ready")
+        if "no failing send" not in no:
+            yield "_release dropped raised", aborting
+            yield "_release dropped raised, but arrived", aborting._replace(own="ready")
     else:
         yield from _commit(world, no, kept)
 
@@ -97,10 +103,8 @@ def _answered(world: World, _no: No) -> Steps:
 
 
 def _resolved(world: World, no: No) -> Steps:
-    if world.verdicts[1] == "deducted" and world.orders[1] == GONE and "dropped order not released" not in no:
-        yield "_release_dropped", _over(world)._replace(own="ready")
-        if "no failing send" not in no:
-            yield "_release_dropped raised", _over(world)
+    if "dropped order released last" in no and world.verdicts[1] == "deducted" and world.orders[1] == GONE:
+        yield "_release dropped", _over(world)._replace(own="ready")
     else:
         yield "placing is over", _over(world)
 

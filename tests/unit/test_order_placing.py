@@ -1,21 +1,25 @@
 """Placing batches: what each step's failure leaves behind, at the broker, in the rows and in the stock."""
 
+import itertools
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
+from sqlalchemy.exc import OperationalError
 
+from common import failpoints
 from common.aside import ThreadedAside
 from common.clock import now_ms
 from common.errors import (
     BrokerError,
     CommitOutcomeUnknown,
     DatabaseUnavailable,
+    DuplicateRow,
     PeerUnavailable,
     RowRefused,
     Unavailable,
@@ -24,11 +28,25 @@ from common.mq.port import CheckAnswer, Resolution, State
 from common.tx.record import AlreadyAborted, Outcome
 from order.clients import Deduction
 from order.model import InsufficientStock, Status, idempotency_keys
+from order.service import placing
 from order.service.placing import Draft, IdempotencyKey, KeyTaken, Placing
 from order.service.reading import Line, Order, statuses
 from tests.fakes import Shop
 
 OLD = 60.0
+_DEADLOCK = 1213  # InnoDB's ER_LOCK_DEADLOCK
+
+
+class _ProcessEnded(BaseException):
+    """What is raised where a test's process would be killed."""
+
+
+def _ending_at(point: str) -> Callable[[str], None]:
+    def hit(passed: str) -> None:
+        if passed == point:
+            raise _ProcessEnded
+
+    return hit
 
 
 @pytest.fixture
@@ -255,15 +273,53 @@ def test_same_key_twice_in_a_batch(shop: Shop) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_release_of_the_dropped_fails(shop: Shop, when: str) -> None:
-    """A dropped order whose release could not be sent is released by the sweep."""
+    """A batch whose dropped order can't be released is given up whole: nothing was created, all stock comes back."""
     _take_key(shop, "k")
     drafts = [_draft(shop), _draft(shop, key="k")]
     shop.faults.plan("send", BrokerError(), when)
+    with pytest.raises(BrokerError):
+        shop.placing.place(drafts)
+    shop.quiet()
+    assert [_exists(shop, draft) for draft in drafts] == [False, False]
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["released", "released"]
+    assert shop.available(1) == 3
+
+
+@pytest.mark.parametrize("point", ["order.before_commit", "order.committed", "order.before_resolve"])
+def test_killed_after_an_order_dropped_out(shop: Shop, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stock comes back by its own message or by check-back, wherever the process ends: no sweep is needed."""
+    shop.ids.age = OLD
+    _take_key(shop, "k")
+    drafts = [_draft(shop), _draft(shop, key="k")]
+    monkeypatch.setattr(failpoints, "hit", _ending_at(point))
+    with suppress(_ProcessEnded):
+        shop.placing.place(drafts)
+    monkeypatch.undo()
+    assert len(shop.check_back()) == 1
+    shop.quiet()
+    stands = point != "order.before_commit"
+    assert [_exists(shop, draft) for draft in drafts] == [stands, False]
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted" if stands else "released", "released"]
+
+
+def test_dropped_for_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that was released is not written when the database has the transaction run again."""
+    drafts = [_draft(shop), _draft(shop, key="k")]
+    tries = itertools.count()
+
+    def write_orders(connection: Connection, together: Sequence[Draft]) -> None:
+        if drafts[1].order.order_id in {draft.order.order_id for draft in together} and next(tries) < 2:
+            raise DuplicateRow  # together and alone; a third try would be let through
+        placing_write_orders(connection, together)
+
+    placing_write_orders = placing._write_orders
+    monkeypatch.setattr(placing, "_write_orders", write_orders)
+    shop.faults.plan("send", OperationalError("INSERT", {}, Exception(_DEADLOCK)), "after")
     answers = shop.placing.place(drafts)
     assert [type(answer) for answer in answers] == [Order, KeyTaken]
+    assert not shop.faults.planned
     shop.quiet()
-    findings = shop.sweep.run(0.0)
-    assert (findings.verified, findings.released) == (1, 1 if when == "before" else 0)
+    assert [_exists(shop, draft) for draft in drafts] == [True, False]
     assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
 
 

@@ -12,7 +12,7 @@ MUTANTS = (
         "resolve-before-commit",
         "the half message is dropped before the orders are committed",
         _TESTS + "test_database_down",
-        (_COMMIT, "written = _write(tx, drafts)", "tx.resolve(Outcome.COMMITTED); written = _write(tx, drafts)"),
+        (_COMMIT, "written = self._write(tx, drafts)", "tx.resolve(Outcome.COMMITTED); written = self._write(tx, drafts)"),
     ),
     edited(
         "unknown-commit-resolved",
@@ -60,13 +60,23 @@ MUTANTS = (
         "dropped-order-not-released",
         "an order that dropped out of its batch keeps its stock",
         _TESTS + "test_key_taken_before_the_batch",
-        ("order.service.placing:Placing._finish", "if dropped:", "if False:"),
+        ("order.service.placing:Placing._write", "if dropped:", "if False:"),
+    ),
+    edited(
+        "dropped-order-comes-back",
+        "an order that was dropped and released is written when the transaction runs again",
+        _TESTS + "test_dropped_for_good",
+        ("order.service.placing:_write_one_by_one", "if order_id in dropped:", "if False:"),
     ),
     edited(
         "batch-falls-with-one-order",
         "one order that the database refuses takes its whole batch with it",
         _TESTS + "test_an_order_that_the_database_refuses",
-        ("order.service.placing:_write", "except (DuplicateRow, RowRefused, BelowZero):", "except DuplicateRow:"),
+        (
+            "order.service.placing:Placing._write",
+            "except (DuplicateRow, RowRefused, BelowZero):",
+            "except DuplicateRow:",
+        ),
     ),
     edited(
         "batcher-answers-shifted",
