@@ -10,6 +10,11 @@ pytestmark = pytest.mark.drill
 @pytest.mark.parametrize(
     "name",
     [
+        "full-batch-order.deducted",
+        "full-batch-order.committed",
+        "full-batch-stock.deducted",
+        "full-batch-stock.released",
+        "full-batch-close.committed",
         "resolve-lost",
         "close-resolve-lost",
         "commit-answer-lost",

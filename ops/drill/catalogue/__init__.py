@@ -6,6 +6,7 @@ from ops.drill.catalogue import (
     clock,
     database,
     disk,
+    full_batches,
     instances,
     kills,
     messages,
@@ -16,7 +17,7 @@ from ops.drill.catalogue import (
 from ops.drill.drill import Drill, Ground
 from ops.errors import CommandFailed
 
-_THEMES = (kills, checkback, stock, messages, races, broker, database, redis, clock, disk, instances)
+_THEMES = (kills, full_batches, checkback, stock, messages, races, broker, database, redis, clock, disk, instances)
 DRILLS: tuple[Drill, ...] = tuple(drill for theme in _THEMES for drill in theme.DRILLS)
 
 

@@ -8,7 +8,7 @@ from ops.drill.drill import Drill
 from ops.drill.scene import Scene
 
 _HELD_FOR = 0.5  # seconds that a process stands at a failpoint while the other one is killed
-_WORDS = {
+WORDS = {
     "order.half_sent": "half message on disk, nothing else done",
     "order.timeout_scheduled": "half message and timeout on disk, stock being taken",
     "order.deducted": "stock taken, timeout on disk, no order written",
@@ -69,14 +69,14 @@ def _drills(point: str, situation: Situation) -> tuple[Drill, Drill]:
     own = Drill(
         f"kill-{point}",
         f"{service} is killed (kill -9)",
-        f"at {point}: {_WORDS[point]}",
+        f"at {point}: {WORDS[point]}",
         situation.holds,
         partial(_kill_itself, point=point, situation=situation),
     )
     across = Drill(
         f"kill-{other}-at-{point}",
         f"{other} is killed (kill -9) while {service} is",
-        f"at {point}: {_WORDS[point]}",
+        f"at {point}: {WORDS[point]}",
         situation.holds,
         partial(_kill_the_other, point=point, situation=situation),
     )

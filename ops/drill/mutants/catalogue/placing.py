@@ -12,7 +12,7 @@ MUTANTS = (
         "resolve-before-commit",
         "the half message is dropped before the orders are committed",
         _TESTS + "test_database_down",
-        (_COMMIT, "written = self._write(tx, drafts)", "tx.resolve(Outcome.COMMITTED); written = self._write(tx, drafts)"),
+        (_COMMIT, "written = self._write(", "tx.resolve(Outcome.COMMITTED); written = self._write("),
     ),
     edited(
         "unknown-commit-resolved",
