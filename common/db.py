@@ -112,6 +112,10 @@ class Database:
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
 
+    def ping_writing(self) -> None:
+        """Raise `OrdersError` unless a transaction can be had that may write."""
+        self.transact(lambda _: None)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

@@ -20,6 +20,7 @@ from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
+from common.standby import Standby
 from common.telemetry import Metrics
 from common.tx.batch import Batcher
 from common.tx.coordinator import Checker, Coordinator
@@ -105,10 +106,11 @@ def build(settings: Settings) -> Service:
     rest.install(api, use_cases, rate_limit=settings.rate_limit, most_at_once=settings.placing_queue, count=told.placed)
     if console is not None:
         told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
-    timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts)
+    standby = Standby(database.ping_writing)
+    timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts, standby.suspect)
 
     def subscribe() -> None:
-        broker.consumer(_GROUP, TIMEOUT_TOPIC, timeouts, batch=_TIMEOUTS)
+        broker.consumer(_GROUP, TIMEOUT_TOPIC, timeouts, batch=_TIMEOUTS, ready=standby.ready)
 
     return Service(
         api,

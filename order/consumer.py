@@ -17,10 +17,18 @@ log = structlog.get_logger()
 class TimeoutConsumer:
     """Handles a batch of timeouts together; one that can't be read, or comes too early, comes again alone."""
 
-    def __init__(self, timeouts: Timeouts, count: Callable[[str, int], None] = lambda *_: None) -> None:
-        """Take the use case, and what counts results (``handled``, ``early`` or ``retried``, how many messages)."""
+    def __init__(
+        self,
+        timeouts: Timeouts,
+        count: Callable[[str, int], None] = lambda *_: None,
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take the use case, and what counts results (``handled``, ``early`` or ``retried``, how many messages).
+
+        `failed` is told when closing failed, whatever the messages were.
+        """
         self._timeouts = timeouts
-        self._count = count
+        self._count, self._failed = count, failed
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Close what the messages say. Return a verdict for each."""
@@ -38,6 +46,7 @@ class TimeoutConsumer:
         try:
             done = self._timeouts.handle(events)
         except OrdersError as error:
+            self._failed()
             log.warning("timeouts will be retried", messages=len(events), reason=error.detail)
             return ["retried"] * len(events)
         failpoints.hit("timeout.handled")

@@ -7,6 +7,7 @@ from common.events import ROLLBACK_TOPIC
 from common.mq.factory import open_broker
 from common.process import Service
 from common.redis_client import RedisClient
+from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
 from stock import api as rest
@@ -28,7 +29,10 @@ def build(settings: Settings) -> Service:
     metrics = Metrics("stock")
     reservations = Reservations(database, strategy)
     handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
-    consumer = RollbackConsumer(reservations, lambda result, number: handled.labels(result).inc(number))
+    standby = Standby(database.ping_writing)
+    consumer = RollbackConsumer(
+        reservations, lambda result, number: handled.labels(result).inc(number), standby.suspect
+    )
     api = Api(
         "stock",
         title="Stock",
@@ -42,7 +46,7 @@ def build(settings: Settings) -> Service:
     rest.install(api, Levels(database), reservations)
 
     def subscribe() -> None:
-        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS)
+        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS, ready=standby.ready)
 
     return Service(
         api,

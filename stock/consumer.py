@@ -17,10 +17,18 @@ log = structlog.get_logger()
 class RollbackConsumer:
     """Handles a batch of rollbacks in one transaction; one that can't be read is retried alone, then dead."""
 
-    def __init__(self, reservations: Reservations, count: Callable[[str, int], None] = lambda *_: None) -> None:
-        """Take the use case, and what counts results (``released`` or ``retried``, how many messages)."""
+    def __init__(
+        self,
+        reservations: Reservations,
+        count: Callable[[str, int], None] = lambda *_: None,
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take the use case, and what counts results (``released`` or ``retried``, how many messages).
+
+        `failed` is told when releasing failed, whatever the messages were.
+        """
         self._reservations = reservations
-        self._count = count
+        self._count, self._failed = count, failed
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Release what the messages say. Return a verdict for each."""
@@ -40,6 +48,7 @@ class RollbackConsumer:
         try:
             self._reservations.release(orders)
         except OrdersError as error:
+            self._failed()
             log.warning("rollbacks will be retried", orders=len(orders), reason=error.detail)
             return False
         log.info("rollbacks handled", order_ids=[str(order_id) for order_id in orders])

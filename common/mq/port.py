@@ -86,6 +86,17 @@ Checker = Callable[[HalfMessage], CheckAnswer]
 Handler = Callable[[Sequence[Delivery]], Sequence[Verdict]]
 """Gets up to `batch` deliveries, answers each in the same order. What it raises is RETRY for all, and logged."""
 
+Ready = Callable[[], bool]
+"""Whether messages may be taken. Raises nothing."""
+
+STANDBY_PAUSE = 0.25
+"""Seconds until a consumer that is not ready is asked again."""
+
+
+def always() -> bool:
+    """Be `Ready`."""
+    return True
+
 
 class Producer(Protocol):
     """Sends messages in the name of a producer group."""
@@ -194,8 +205,20 @@ class Broker(Protocol):
         this process before it has sent something there; the others need not know.
         """
 
-    def consumer(self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32) -> Consumer:
-        """Subscribe `group` to `topic` and run `handler`. A new group starts from the oldest message kept."""
+    def consumer(
+        self,
+        group: str,
+        topic: str,
+        handler: Handler,
+        *,
+        threads: int = 1,
+        batch: int = 32,
+        ready: Ready = always,
+    ) -> Consumer:
+        """Subscribe `group` to `topic` and run `handler`. A new group starts from the oldest message kept.
+
+        While `ready` says no, nothing is handed to the handler; it is asked again within `STANDBY_PAUSE`.
+        """
 
     def console(self) -> Console:
         """Return the console of this broker. Raise `ConsoleUnavailable` where its client can't look at messages."""

@@ -17,8 +17,10 @@ from common.mq.port import (
     Handler,
     Message,
     Producer,
+    Ready,
     Resolution,
     Verdict,
+    always,
 )
 
 
@@ -45,14 +47,23 @@ class PrefixedBroker:
         made = self._broker.producer(prefixed(self._prefix, group), check if checker else None, topics=own)
         return _PrefixedProducer(made, self._prefix)
 
-    def consumer(self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32) -> Consumer:
+    def consumer(
+        self,
+        group: str,
+        topic: str,
+        handler: Handler,
+        *,
+        threads: int = 1,
+        batch: int = 32,
+        ready: Ready = always,
+    ) -> Consumer:
         """Run `handler` on the messages of the topic that is called so here."""
 
         def handle(deliveries: Sequence[Delivery]) -> Sequence[Verdict]:
             return handler([replace(delivery, message=self._seen(delivery.message)) for delivery in deliveries])
 
         own_group, own_topic = prefixed(self._prefix, group), prefixed(self._prefix, topic)
-        return self._broker.consumer(own_group, own_topic, handle, threads=threads, batch=batch)
+        return self._broker.consumer(own_group, own_topic, handle, threads=threads, batch=batch, ready=ready)
 
     def console(self) -> Console:
         """Return the broker's console, in its own words."""

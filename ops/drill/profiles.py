@@ -58,6 +58,14 @@ IMPATIENT = Profile(
 UNFORGIVING = Profile("unforgiving", {**_SHORT, "max_deliveries": 4}, shared=False)
 """A message that fails four times is a dead letter."""
 
+LONG_OUTAGE = Profile(
+    "long-outage",
+    {**_SHORT, "retry_first_after": 1.0, "retry_longest": 600.0, "max_deliveries": 16},
+    pay_timeout=10.0,
+    shared=False,
+)
+"""Retries grow and end as they do by default; orders fall due soon."""
+
 SMALL_DISK = Profile("small-disk", _SHORT, shared=False, megabytes=48)
 """Everything on a small disk."""
 

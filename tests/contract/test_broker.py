@@ -451,11 +451,45 @@ def test_retry_comes_back_with_growing_delay(broker_factory: BrokerFactory) -> N
     producer.send(text(TOPIC, "bad"))
     producer.send(text(TOPIC, "good"))
     eventually(lambda: b"good" in inbox.bodies)
-    eventually(lambda: len(inbox.got) == 6, within=broker_factory.traits.patience)
+    eventually(lambda: inbox.bodies.count(b"bad") == 5, within=broker_factory.traits.patience)
     bad = [(d.attempt, at) for d, at in zip(inbox.got, inbox.at, strict=True) if d.message.body == b"bad"]
     assert [attempt for attempt, _ in bad] == [1, 2, 3, 4, 5]
     gaps = [later - earlier for (_, earlier), (_, later) in pairwise(bad)]
     assert all(gap >= least for gap, least in zip(gaps, [50, 100, 150, 150], strict=True)), gaps
+
+
+def test_nothing_is_taken_while_the_consumer_is_not_ready(broker_factory: BrokerFactory) -> None:
+    """What comes meanwhile waits: it costs no attempt, and is handed over when the consumer is ready."""
+    broker, is_ready, asked, inbox = broker_factory(), threading.Event(), threading.Semaphore(0), Inbox()
+
+    def ready() -> bool:
+        asked.release()
+        return is_ready.is_set()
+
+    broker.consumer("stock", TOPIC, inbox, ready=ready)
+    broker.producer("order").send(text(TOPIC, "1"))
+    for _ in range(8):
+        assert asked.acquire(timeout=broker_factory.traits.patience)
+    assert not inbox.got
+    is_ready.set()
+    eventually(lambda: inbox.got, within=broker_factory.traits.patience)
+    assert (inbox.got[0].attempt, inbox.bodies[0]) == (1, b"1")
+
+
+def test_a_consumer_that_is_not_ready_can_be_closed(broker_factory: BrokerFactory) -> None:
+    """Closing does not wait for it, and the message goes to the next one."""
+    broker, asked, inbox = broker_factory(), threading.Event(), Inbox()
+
+    def never() -> bool:
+        asked.set()
+        return False
+
+    consumer = broker.consumer("stock", TOPIC, Inbox(), ready=never)
+    broker.producer("order").send(text(TOPIC, "1"))
+    assert asked.wait(broker_factory.traits.patience)
+    consumer.close()
+    broker.consumer("stock", TOPIC, inbox)
+    eventually(lambda: inbox.got, within=broker_factory.traits.patience)
 
 
 @pytest.mark.needs("redelivery")

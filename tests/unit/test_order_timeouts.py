@@ -160,7 +160,8 @@ def _delivery(message_id: str, body: bytes) -> Delivery:
 def test_consumer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handled is acknowledged; what is early, unreadable or failed comes again, each alone."""
     counted: list[tuple[str, int]] = []
-    consumer = TimeoutConsumer(shop.timeouts, lambda *result: counted.append(result))
+    failed: list[bool] = []
+    consumer = TimeoutConsumer(shop.timeouts, lambda *result: counted.append(result), lambda: failed.append(True))
     due, early = _placed(shop), _never_placed(shop)
     deliveries = [_delivery("1", b"{}"), _delivery("2", due.to_body()), _delivery("3", early.to_body())]
     assert consumer(deliveries) == [Verdict.RETRY, Verdict.ACK, Verdict.RETRY]
@@ -171,5 +172,7 @@ def test_consumer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         raise DatabaseUnavailable
 
     monkeypatch.setattr(shop.timeouts, "handle", down)
+    assert not failed
     assert consumer(deliveries[1:2]) == [Verdict.RETRY]
     assert counted[3:] == [("retried", 1), ("retried", 1)]
+    assert failed

@@ -57,14 +57,17 @@ def test_batch(reservations: Reservations, levels: Levels) -> None:
 
 
 def test_database_down(reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rollbacks that could not be done are retried, all of them."""
+    """Rollbacks that could not be done are retried, all of them, once the database is there again."""
+    failed: list[bool] = []
 
     def down(_: object) -> None:
         raise DatabaseUnavailable
 
     monkeypatch.setattr(reservations, "release", down)
     good = OrderEvent(tx_id=TX, order_ids=(7,)).to_body()
-    assert RollbackConsumer(reservations)([_delivery(good)] * 2) == [Verdict.RETRY] * 2
+    consumer = RollbackConsumer(reservations, failed=lambda: failed.append(True))
+    assert consumer([_delivery(good)] * 2) == [Verdict.RETRY] * 2
+    assert failed
 
 
 def test_delivered_again(reservations: Reservations, levels: Levels) -> None:

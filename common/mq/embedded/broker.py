@@ -13,7 +13,7 @@ from common.mq.embedded.reader import Reader
 from common.mq.embedded.store import Store
 from common.mq.embedded.wakeup import Wakeup
 from common.mq.embedded.writer import Writer
-from common.mq.port import BrokerOptions, Checker, Handler
+from common.mq.port import BrokerOptions, Checker, Handler, Ready, always
 
 
 class EmbeddedBroker:
@@ -42,10 +42,17 @@ class EmbeddedBroker:
         return producer
 
     def consumer(
-        self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32
+        self,
+        group: str,
+        topic: str,
+        handler: Handler,
+        *,
+        threads: int = 1,
+        batch: int = 32,
+        ready: Ready = always,
     ) -> EmbeddedConsumer:
         """Subscribe `group` to `topic` for good and run `handler` until closed. Raise `BrokerError`."""
-        consumer = EmbeddedConsumer(self._store, group, topic, handler, threads, batch)
+        consumer = EmbeddedConsumer(self._store, group, topic, handler, ready, threads, batch)
         self._consumers.append(consumer)
         return consumer
 

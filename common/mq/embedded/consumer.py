@@ -7,17 +7,19 @@ import structlog
 from common.mq.embedded import deliveries
 from common.mq.embedded.store import Store
 from common.mq.embedded.wakeup import keep_going
-from common.mq.port import Handler, Verdict
+from common.mq.port import STANDBY_PAUSE, Handler, Ready, Verdict
 
 
 class EmbeddedConsumer:
     """Implements `common.mq.port.Consumer`: `threads` threads, one of which looks for messages at a time."""
 
-    def __init__(self, store: Store, group: str, topic: str, handler: Handler, threads: int, batch: int) -> None:
+    def __init__(
+        self, store: Store, group: str, topic: str, handler: Handler, ready: Ready, threads: int, batch: int
+    ) -> None:
         """Subscribe and start."""
         self._store = store
         self._topic = topic
-        self._handler = handler
+        self._handler, self._ready = handler, ready
         self._batch = batch
         self._closed = threading.Event()
         self._looking = threading.Lock()
@@ -53,6 +55,9 @@ class EmbeddedConsumer:
     def _take(self) -> deliveries.Claim | None:
         with self._looking:
             if not self._store.wakeup.until_due(self._next_due, self._closed):
+                return None
+            if not self._ready():
+                self._closed.wait(STANDBY_PAUSE)
                 return None
             options = self._store.options
             return self._store.writer.do(lambda c: deliveries.claim(c, self._subscription, self._batch, options))

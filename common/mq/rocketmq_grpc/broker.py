@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from common.errors import BrokerError, ConsoleUnavailable
-from common.mq.port import BrokerOptions, Checker, Handler, Message
+from common.mq.port import BrokerOptions, Checker, Handler, Message, Ready, always
 from common.mq.rocketmq_grpc.consumer import RocketMQConsumer
 from common.mq.rocketmq_grpc.onward import Onward
 from common.mq.rocketmq_grpc.place import Place
@@ -36,11 +36,20 @@ class RocketMQBroker:
         return producer
 
     def consumer(
-        self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32
+        self,
+        group: str,
+        topic: str,
+        handler: Handler,
+        *,
+        threads: int = 1,
+        batch: int = 32,
+        ready: Ready = always,
     ) -> RocketMQConsumer:
         """Run `handler` on the messages of `topic` until closed."""
         self._refuse_after_fork()
-        consumer = RocketMQConsumer(self._place, self._options, self._onward, group, topic, handler, threads, batch)
+        consumer = RocketMQConsumer(
+            self._place, self._options, self._onward, group, topic, handler, ready, threads, batch
+        )
         self._consumers.append(consumer)
         return consumer
 

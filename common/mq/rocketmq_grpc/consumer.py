@@ -9,7 +9,7 @@ from rocketmq import FilterExpression, SimpleConsumer
 
 from common.clock import now_ms
 from common.errors import BrokerError
-from common.mq.port import BrokerOptions, Delivery, Handler, Verdict
+from common.mq.port import STANDBY_PAUSE, BrokerOptions, Delivery, Handler, Ready, Verdict
 from common.mq.rocketmq_grpc import wire
 from common.mq.rocketmq_grpc.inbox import Batch, Inbox
 from common.mq.rocketmq_grpc.onward import Onward
@@ -33,11 +33,13 @@ class RocketMQConsumer:
         group: str,
         topic: str,
         handler: Handler,
+        ready: Ready,
         threads: int,
         batch: int,
     ) -> None:
         """Connect in the background and start."""
-        self._options, self._onward, self._topic, self._handler = options, onward, topic, handler
+        self._options, self._onward, self._topic = options, onward, topic
+        self._handler, self._ready = handler, ready
         self._closed = threading.Event()
         self._looking = threading.Lock()
         self._coming: dict[str, Future[Batch]] = {}  # by broker: what is asked for, or has come and waits its turn
@@ -69,6 +71,9 @@ class RocketMQConsumer:
 
     def _run(self) -> None:
         while not self._closed.is_set():
+            if not self._ready():
+                self._closed.wait(STANDBY_PAUSE)
+                continue
             try:
                 with self._looking:
                     batch = self._take()

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 
 from common.errors import BrokerError, ConsoleUnavailable, OrdersError
-from common.mq.port import BrokerOptions, Checker, Handler
+from common.mq.port import BrokerOptions, Checker, Handler, Ready, always
 from common.mq.rocketmq_remoting.consumer import RemotingConsumer
 from common.mq.rocketmq_remoting.library import load
 from common.mq.rocketmq_remoting.ping import ping
@@ -63,7 +63,14 @@ class RemotingBroker:
         return producer
 
     def consumer(
-        self, group: str, topic: str, handler: Handler, *, threads: int = 1, batch: int = 32
+        self,
+        group: str,
+        topic: str,
+        handler: Handler,
+        *,
+        threads: int = 1,
+        batch: int = 32,
+        ready: Ready = always,
     ) -> RemotingConsumer:
         """Subscribe `group` to `topic` and run `handler`. Raise `BrokerError`.
 
@@ -75,7 +82,9 @@ class RemotingBroker:
         if self._topics.setdefault(group, topic) != topic:
             raise BrokerError(f"RocketMQ: group {group!r} has {self._topics[group]!r} already; a group has one topic.")
         forwarder = self.producer(f"{group}-hop")
-        consumer = RemotingConsumer(self._link, group, topic, handler, forwarder.forward, threads=threads, batch=batch)
+        consumer = RemotingConsumer(
+            self._link, group, topic, handler, forwarder.forward, ready=ready, threads=threads, batch=batch
+        )
         self._consumers.append(consumer)
         return consumer
 

@@ -9,7 +9,7 @@ import structlog
 
 from common.clock import now_ms
 from common.errors import BrokerError
-from common.mq.port import Delivery, Handler, Verdict
+from common.mq.port import STANDBY_PAUSE, Delivery, Handler, Ready, Verdict
 from common.mq.rocketmq_remoting.callbacks import guarded
 from common.mq.rocketmq_remoting.desk import Desk
 from common.mq.rocketmq_remoting.levels import level_for
@@ -30,18 +30,20 @@ class RemotingConsumer:
         handler: Handler,
         forward: Callable[[Parcel], None],
         *,
+        ready: Ready,
         threads: int,
         batch: int,
     ) -> None:
         """Subscribe and start; `forward` sends a delayed message that is not due yet on. Raise `BrokerError`."""
         self._group = group
         self._topic = topic
-        self._handler = handler
+        self._handler, self._ready = handler, ready
         self._forward = forward
         self._library = link.library
         self._statuses = link.library.client.ConsumeStatus
         self._pid = os.getpid()
         self._closing = threading.Lock()
+        self._closed = threading.Event()
         self._native: Any = None
         name = f"consumer {group} of {topic}"
         self._desk = Desk(name, self._settle, Verdict.RETRY, threads=threads, batch=batch)
@@ -61,6 +63,7 @@ class RemotingConsumer:
             self._close()
 
     def _close(self) -> None:
+        self._closed.set()
         with self._closing:
             self._desk.close()
             native, self._native = self._native, None
@@ -86,6 +89,9 @@ class RemotingConsumer:
 
     def _settle(self, parcels: Sequence[Parcel]) -> list[Verdict]:
         """Have the handler see what is due and meant for this group; send on what is not due yet."""
+        while not self._ready():  # the native client can't be told to wait: its messages do
+            if self._closed.wait(STANDBY_PAUSE):
+                return [Verdict.RETRY] * len(parcels)
         now = now_ms()
         verdicts: dict[int, Verdict] = {}
         due: list[int] = []

@@ -19,6 +19,18 @@ MUTANTS = (
         ("stock.consumer:RollbackConsumer.__call__", "list(readable.values())", "list(readable.values())[:1]"),
     ),
     edited(
+        "consumer-never-stands-by",
+        "a consumer takes messages although its database is down: retries grow long, messages die",
+        "tests/unit/test_standby.py::test_the_probe_is_asked_only_after_a_failure",
+        ("common.standby:Standby.ready", "return False", "return True"),
+    ),
+    edited(
+        "standby-ignored",
+        "messages are handed to a consumer that is not ready",
+        _CONTRACT + "test_nothing_is_taken_while_the_consumer_is_not_ready" + _EMBEDDED,
+        ("common.mq.embedded.consumer:EmbeddedConsumer._take", "if not self._ready():", "if False:"),
+    ),
+    edited(
         "unreadable-message-acknowledged",
         "a timeout that can't be read is dropped without a word",
         "tests/unit/test_order_timeouts.py::test_consumer",

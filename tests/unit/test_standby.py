@@ -1,0 +1,21 @@
+"""Consumers that wait for what their handler needs."""
+
+from common.errors import DatabaseUnavailable
+from common.standby import Standby
+
+
+def test_the_probe_is_asked_only_after_a_failure() -> None:
+    """A consumer of which nothing has failed is ready; else once what it needs answers, and is not asked again."""
+    answers: list[Exception | None] = [DatabaseUnavailable(), DatabaseUnavailable(), None]
+
+    def probe() -> None:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    standby = Standby(probe)
+    assert standby.ready()
+    assert len(answers) == 3
+    standby.suspect()
+    assert [standby.ready(), standby.ready(), standby.ready(), standby.ready()] == [False, False, True, True]
+    assert not answers
