@@ -18,6 +18,7 @@ from rocketmq.grpc_protocol import TransactionResolution, TransactionSource
 from common.errors import BrokerError
 from common.mq.port import CheckAnswer, Checker, HalfMessage
 from common.mq.rocketmq_grpc import wire
+from common.mq.rocketmq_grpc.lines import Lines
 
 RESOLUTIONS = {
     CheckAnswer.COMMIT: TransactionResolution.COMMIT,
@@ -40,6 +41,12 @@ class AskedProducer(Producer):  # type: ignore[misc]
         """Take the topics whose questions it asks for."""
         super().__init__(configuration, topics, tls_enable=tls)
         self._asked = asked
+        self.lines = Lines(tls=tls)
+
+    def shutdown(self) -> None:
+        """Tell RocketMQ goodbye, hang up."""
+        super().shutdown()
+        self.lines.close()
 
     def on_recover_orphaned_transaction_command(self, endpoints: Any, msg: Any, transaction_id: str) -> None:
         """Be asked; runs on the client's event loop, so it must not wait."""

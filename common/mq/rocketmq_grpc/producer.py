@@ -26,7 +26,6 @@ _RESOLUTIONS = {
     Resolution.ROLLBACK: TransactionResolution.ROLLBACK,
 }
 _SECOND = 1000  # ms; the precision of RocketMQ's timers (timerPrecisionMs)
-_GRACE = 0.5  # seconds on top of gRPC's deadline, should its event loop be busy
 _MARGIN = 60_000  # ms kept from the longest delay: the clocks of two machines differ
 
 _FORGOTTEN = "cannot found transaction data"  # ProxyServiceImpl of 5.2.0 says so with INTERNAL_SERVER_ERROR
@@ -187,7 +186,7 @@ class RocketMQProducer:
             namespace=self._place.namespace,
             deliver_at=at,
         )
-        answer = self._call(client.rpc_client.send_message_async, queue.endpoints, request, client)
+        answer = self._call("SendMessage", queue.endpoints, request, client)
         return answer.entries[0]
 
     def _send_committed(self, client: Any, queue: Any, message: Message) -> str:
@@ -215,20 +214,21 @@ class RocketMQProducer:
         )
         request.topic.name, request.topic.resource_namespace = topic, self._place.namespace
         try:
-            self._call(client.rpc_client.end_transaction_async, endpoints, request, client)
+            self._call("EndTransaction", endpoints, request, client)
         except faults.Refused as error:
             if error.code != Code.INVALID_TRANSACTION_ID and _FORGOTTEN not in error.said:
                 raise
 
-    def _call(self, call: Any, endpoints: Any, request: Any, client: Any) -> Any:
+    def _call(self, method: str, endpoints: Any, request: Any, client: Any) -> Any:
         try:
             with faults.translated():
-                coming = call(endpoints, request, metadata=client.sign(), timeout=self._timeout)
-                answer = coming.result(self._timeout + _GRACE)
+                call = getattr(client.lines.to(endpoints), method)
+                answer = call(request, metadata=client.sign(), timeout=self._timeout)
                 faults.check(answer.status)
         except faults.Refused:
             raise
         except BrokerError:
+            client.lines.renew(endpoints)
             self._session.suspect()
             raise
         return answer

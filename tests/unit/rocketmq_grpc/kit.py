@@ -49,11 +49,29 @@ class Rpc:
         return [request for told, request in self.told if told == name]
 
 
+class FakeLines:
+    """Stands for `Lines`: its stub asks the client's `Rpc`, by the names of the client's own calls."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc, self.renewed = rpc, 0
+
+    def to(self, endpoints: Any) -> Any:
+        def called(name: str) -> Callable[..., Any]:
+            call = getattr(self._rpc, name)
+            return lambda request, **_: call(endpoints, request).result()
+
+        return SimpleNamespace(SendMessage=called("send_message_async"), EndTransaction=called("end_transaction_async"))
+
+    def renew(self, _endpoints: Any) -> None:
+        self.renewed += 1
+
+
 class Client:
     """A running client with one queue of one broker, for messages of any kind."""
 
     def __init__(self, *kinds: int) -> None:
         self.rpc_client, self.client_id, self.client_type = Rpc(), "id", 1
+        self.lines = FakeLines(self.rpc_client)
         self.topics = {"t"}
         self.started = self.stopped = 0
         self.client_configuration = SimpleNamespace(credentials=SimpleNamespace(ak="", sk=""), namespace="")
