@@ -14,6 +14,7 @@ from limits.strategies import FixedWindowRateLimiter
 from common.redis_client import RedisClient, RedisUnavailable
 
 _SHARES = 20  # of a limit, and of its window: a share is at most this part, and held no longer
+_CRUMBS = 1000  # of a limit: a share this small is held for a whole window
 _MOST_USERS = 10_000
 
 
@@ -84,14 +85,15 @@ class _Share:
 
     size: int
     left: int
-    until: float  # time.monotonic()
+    soon: float  # time.monotonic(): used up by then, it was too small
+    until: float  # then it is forfeited
 
 
 class _Counter:
     """Counts hits, those that come fast ahead and several at a time: asking for each would cost as much as the rest.
 
-    A share is twice as large as the last one if that was used up in time, else it is one hit again. So a limit is
-    never exceeded, and what is counted in vain is no more than was hit.
+    A share is twice as large as the last one if that was used up in time, else it is a crumb again: of small limits one
+    hit. So each process counts no more in vain than was hit, or than crumbs; and it may exceed a limit by a crumb.
     """
 
     def __init__(self, limiter: FixedWindowRateLimiter) -> None:
@@ -125,12 +127,18 @@ class _Counter:
     def _next_size(self, parsed: RateLimitItem, key: tuple[str, ...]) -> int:
         with self._guard:
             last = self._shares.get(key)
-        if last is None or last.left > 0 or time.monotonic() > last.until:
-            return 1
+        if last is None or last.left > 0 or time.monotonic() > last.soon:
+            return _crumb(parsed)
         return max(1, min(2 * last.size, parsed.amount // _SHARES))
 
     def _keep(self, key: tuple[str, ...], parsed: RateLimitItem, size: int) -> None:
         with self._guard:
             if len(self._shares) >= _MOST_USERS:
                 self._shares.clear()
-            self._shares[key] = _Share(size, size - 1, time.monotonic() + parsed.get_expiry() / _SHARES)
+            now = time.monotonic()
+            soon, whole = now + parsed.get_expiry() / _SHARES, now + parsed.get_expiry()
+            self._shares[key] = _Share(size, size - 1, soon, whole if size <= _crumb(parsed) else soon)
+
+
+def _crumb(parsed: RateLimitItem) -> int:
+    return max(1, parsed.amount // _CRUMBS)

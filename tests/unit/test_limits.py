@@ -95,6 +95,16 @@ def test_users_have_shares_of_their_own(counting: Counting) -> None:
     assert counting.hits(1, "100/hour", "ann") != [0]
 
 
+def test_slow_hits_under_a_large_limit_are_counted_together(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousandth of a limit is counted ahead for a whole window: who hits ten times in it asks once."""
+    clock = iter(range(0, 10**9, 100))
+    monkeypatch.setattr("common.limits.time.monotonic", lambda: next(clock))
+    assert sum(counting.hits(10, "10000/hour")) == 0
+    assert counting.asked == 1
+
+
 def test_slow_hits_are_counted_one_by_one(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes after a share ran out is not counted in vain."""
     clock = iter(range(0, 10**9, 1000))
