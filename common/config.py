@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64, description="processes that serve the port; see docs/scale.md")
+    core: int | None = Field(default=None, ge=0, description="the processor core that the process keeps to")
     share_port: bool = Field(default=False, description="other processes of ours listen on the port as well")
     threads: int = Field(
         default=64, ge=1, le=1024, description="requests worked on at once, beside orders being placed"
@@ -38,7 +39,7 @@ class Settings(BaseSettings):
     peer_timeout: float = Field(default=2.0, gt=0, description="for one call to another service, retries included")
     goods_cache: float = Field(default=0.5, ge=0, description="how long a price may be reused")
 
-    placing_lanes: int = Field(default=2, ge=1, le=64, description="batches of orders placed at once")
+    placing_lanes: int = Field(default=1, ge=1, le=64, description="batches of orders placed at once")
     placing_batch: int = Field(default=512, ge=50, le=5000, description="lines of orders in one batch, at most")
     placing_queue: int = Field(
         default=384, ge=1, le=1024, description="orders being placed at once or waiting for it; more get 503"

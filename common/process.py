@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from common import failpoints, lifeline
 from common.config import Settings
+from common.cores import at_hand, keep_to
 from common.errors import OrdersError
 from common.telemetry import configure_logging
 from common.web import Api, serve
@@ -27,6 +28,15 @@ class Service:
     """Requests that may wait inside, beside those that are worked on: each has a thread of its own."""
 
 
+def _next_cores(settings: Settings) -> list[int]:
+    """Return the cores for this service's further processes, in turn; none where nobody is kept to one."""
+    cores = at_hand()
+    if settings.core not in cores:
+        return []
+    here = cores.index(settings.core) + 1
+    return cores[here:] + cores[:here]
+
+
 def run(name: str, build: Callable[[Settings], Service]) -> None:
     """Run the service until SIGTERM or SIGINT. Exits with status 1 and one log line when it can't start."""
     try:
@@ -35,8 +45,11 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         wrong = "; ".join(f"{'_'.join(('ORDERS', *map(str, e['loc']))).upper()}: {e['msg']}" for e in error.errors())
         sys.exit(f"{name}: the settings are wrong: {wrong}")
     configure_logging(name, settings.log_level)
+    cores = _next_cores(settings)
+    if settings.core is not None:
+        keep_to(settings.core)
     lifeline.watch(os.environ)
-    workers = Workers(name, settings.workers - 1)
+    workers = Workers(name, settings.workers - 1, cores)
     try:
         if not settings.share_port:
             clear_metrics()

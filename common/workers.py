@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -25,15 +26,20 @@ log = structlog.get_logger()
 class Workers:
     """Keeps processes of `python -m module` running until closed."""
 
-    def __init__(self, module: str, number: int) -> None:
-        """Name the module, and how many processes; nothing runs before `start`."""
+    def __init__(self, module: str, number: int, cores: Sequence[int] = ()) -> None:
+        """Name the module, how many processes, and the cores that they keep to in turn; nothing runs before `start`."""
         self._command = (sys.executable, "-m", module)
         self._closing = threading.Event()
         self._guard = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._kept_open = -1  # the end of a pipe that closes with this process
         self._lifeline = -1
-        self._keepers = [threading.Thread(target=self._keep, name=f"worker {i + 2}") for i in range(number)]
+        self._keepers = [
+            threading.Thread(
+                target=self._keep, args=(cores[i % len(cores)] if cores else None,), name=f"worker {i + 2}"
+            )
+            for i in range(number)
+        ]
 
     def start(self) -> None:
         """Start them."""
@@ -55,9 +61,9 @@ class Workers:
             if keeper.ident is not None:
                 keeper.join()
 
-    def _keep(self) -> None:
+    def _keep(self, core: int | None) -> None:
         while not self._closing.is_set():
-            process = self._spawn()
+            process = self._spawn(core)
             if process is None:
                 return
             status = process.wait()
@@ -69,8 +75,10 @@ class Workers:
                 log.error("a worker ended and is started again", pid=process.pid, status=status)
                 self._closing.wait(_AGAIN_AFTER)
 
-    def _spawn(self) -> "subprocess.Popen[bytes] | None":
+    def _spawn(self, core: int | None) -> "subprocess.Popen[bytes] | None":
         shared = {"ORDERS_WORKERS": "1", "ORDERS_SHARE_PORT": "true", lifeline.VARIABLE: str(self._lifeline)}
+        if core is not None:
+            shared["ORDERS_CORE"] = str(core)
         with self._guard:
             if self._closing.is_set():
                 return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from common import auth, migrations
 from common.config import Settings
+from common.cores import at_hand
 from common.mq.factory import open_broker
 from common.mq.port import Broker, Console
 from common.telemetry import METRICS_DIR
@@ -171,9 +172,19 @@ class Deployment:
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
             **self._shared_metrics(name),
+            **self._core(name),
             **urls,
             **extra,
         }
+
+    def _core(self, name: str) -> dict[str, str]:
+        """Return the core of a process: that of order, which has most to do, is none of stock's and goods'."""
+        cores = at_hand()
+        if len(cores) < 2:  # noqa: PLR2004 - nothing to choose from
+            return {}
+        service = self.plan.processes[name]
+        number = self.plan.instances_of(service).index(name) + (service != "order")
+        return {"ORDERS_CORE": str(cores[number % len(cores)])}
 
     def _shared_metrics(self, name: str) -> dict[str, str]:
         """Return where the workers of a process share what they count; those of one alone need not."""
