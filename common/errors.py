@@ -124,6 +124,10 @@ class Unavailable(OrdersError):
     retry_after: ClassVar[int] = 1  # seconds
 
 
+class Overloaded(Unavailable):
+    """More requests are waiting than can be served soon; nothing was changed, try again."""
+
+
 class OutcomeUnknown(OrdersError):
     """The answer got lost on its way from the database; the check-back settles it, ask later."""
 

@@ -70,7 +70,8 @@ def build(settings: Settings) -> Service:
     producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
     coordinator = Coordinator(producer, database, records, ids, told.step)
 
-    aside = ThreadedAside("placing", 2 * settings.placing_lanes)  # for each lane what goes beside it, and its last step
+    # For each lane what goes beside it, and its last step; as many again, should a last step hang.
+    aside = ThreadedAside("placing", 4 * settings.placing_lanes)
     placing = Batcher(
         Placing(coordinator, producer, stock, aside).place,
         lanes=settings.placing_lanes,

@@ -14,14 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast
 
-from common.errors import Unavailable
+from common.errors import Overloaded, Unavailable
 
 J = TypeVar("J")
 A = TypeVar("A")
-
-
-class Overloaded(Unavailable):
-    """More requests are waiting than can be served soon; nothing was changed, try again."""
 
 
 class Batcher(Generic[J, A]):
@@ -55,10 +51,13 @@ class Batcher(Generic[J, A]):
     def submit(self, job: J) -> A:
         """Run `job` in a batch and return its answer. Raise what it or its batch got, or `Overloaded` at once."""
         ticket: _Ticket[J, A] = _Ticket(job)
-        if not self._take_lane_or_queue(ticket):
-            ticket.wait()
-        if not ticket.is_served:
-            self._lead(ticket)
+        try:
+            if not self._take_lane_or_queue(ticket):
+                ticket.wait()
+            if not ticket.is_served:
+                self._lead(ticket)
+        finally:
+            ticket.wake_behind()
         return ticket.answer()
 
     def _take_lane_or_queue(self, ticket: "_Ticket[J, A]") -> bool:
@@ -82,8 +81,7 @@ class Batcher(Generic[J, A]):
             answers = [error] * len(batch)
         finally:
             self._pass_lane_on()
-            for ticket, answer in zip(batch, answers, strict=True):
-                ticket.serve(answer)
+            _serve(batch, answers)
 
     def _run_all(self, jobs: Sequence[J]) -> Sequence[A | Exception]:
         self._observe(len(jobs))
@@ -108,15 +106,25 @@ class Batcher(Generic[J, A]):
             successor.wake()
 
 
+def _serve(batch: "Sequence[_Ticket[J, A]]", answers: Sequence[A | Exception]) -> None:
+    """Give each its answer, and who is to be woken by it: the leader wakes the first, and so on.
+
+    All of them woken at once would do nothing but fight for the interpreter lock, and take turns all the same.
+    """
+    for ticket, answer, behind in zip(batch, answers, (*batch[1:], None), strict=True):
+        ticket.serve(answer, behind)
+
+
 class _Ticket(Generic[J, A]):
     """One job, and the thread that waits for its answer or for its turn to lead."""
 
-    __slots__ = ("_answer", "_turn", "is_served", "job")
+    __slots__ = ("_answer", "_behind", "_turn", "is_served", "job")
 
     def __init__(self, job: J) -> None:
         self.job = job
         self.is_served = False
         self._answer: A | Exception | None = None
+        self._behind: _Ticket[J, A] | None = None
         self._turn = threading.Lock()
         self._turn.acquire()
 
@@ -127,10 +135,14 @@ class _Ticket(Generic[J, A]):
     def wake(self) -> None:
         self._turn.release()
 
-    def serve(self, answer: A | Exception) -> None:
-        self._answer = answer
+    def serve(self, answer: A | Exception, behind: "_Ticket[J, A] | None") -> None:
+        """Leave the answer for who is woken next, who is to wake whoever is `behind`."""
+        self._answer, self._behind = answer, behind
         self.is_served = True
-        self._turn.release()
+
+    def wake_behind(self) -> None:
+        if self._behind is not None:
+            self._behind.wake()
 
     def answer(self) -> A:
         if isinstance(self._answer, Exception):

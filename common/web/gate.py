@@ -3,11 +3,7 @@
 import threading
 from types import TracebackType
 
-from common.errors import Unavailable
-
-
-class Overloaded(Unavailable):
-    """More requests are waiting than can be served soon; nothing was changed, try again."""
+from common.errors import Overloaded
 
 
 class Gate:

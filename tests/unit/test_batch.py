@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import OrdersError, Unavailable
-from common.tx.batch import Batcher, Overloaded
+from common.errors import OrdersError, Overloaded, Unavailable
+from common.tx.batch import Batcher
 from tests.support import eventually
 
 

@@ -323,6 +323,24 @@ def test_dropped_for_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
 
 
+def test_a_refusal_that_passes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders that are refused together, but not one by one, all stand; nothing is released."""
+    drafts = [_draft(shop), _draft(shop)]
+    placing_write_orders = placing._write_orders
+
+    def write_orders(connection: Connection, together: Sequence[Draft]) -> None:
+        if len(together) > 1:
+            raise DuplicateRow
+        placing_write_orders(connection, together)
+
+    monkeypatch.setattr(placing, "_write_orders", write_orders)
+    answers = shop.placing.place(drafts)
+    assert [type(answer) for answer in answers] == [Order, Order]
+    assert [len(shop.rollbacks(draft.order.order_id)) for draft in drafts] == [1, 1]
+    shop.quiet()
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "deducted"]
+
+
 @pytest.mark.parametrize("broker_down", [False, True])
 def test_all_dropped(shop: Shop, broker_down: bool) -> None:
     """A batch of which nothing is left writes no record: it is aborted, and its rollback delivered."""
