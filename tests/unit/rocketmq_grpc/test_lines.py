@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 
 pytest.importorskip("rocketmq.v5", reason="the gRPC client is an extra: .[rocketmq]")
 
+import grpc
 from rocketmq.grpc_protocol import Code, SendMessageRequest
 from rocketmq.grpc_protocol.definition_pb2 import Status
 from rocketmq.grpc_protocol.service_pb2 import SendMessageResponse
