@@ -11,11 +11,10 @@ from sqlalchemy import Connection, create_engine, text
 
 from common.errors import BrokerError
 from common.ids import EPOCH
-from common.mq.port import Console
 from ops.deployment import Deployment
+from ops.drill.motion import console
 from ops.drill.result import Invariant
 from ops.drill.site import Site
-from ops.stack import tenant
 
 _OFF = """
 SELECT COUNT(*) FROM (
@@ -60,12 +59,6 @@ def judge(site: Site, left: Sequence[str] = ()) -> list[Invariant]:
             _answers(orders),
             _quiet(site, left),
         ]
-
-
-def console(site: Site) -> Console:
-    """Return what looks at the site's messages; RocketMQ's client can't."""
-    servers = site.deployment.plan.servers
-    return site.broker.console() if servers is None else tenant.console(servers)
 
 
 def newest_order_id(site: Site, since: int) -> str | None:
@@ -158,7 +151,7 @@ def _answers(orders: Connection) -> Invariant:
 def _quiet(site: Site, left: Sequence[str]) -> Invariant:
     name = "once quiet, no half message is open and no dead letter lies unseen"
     try:
-        stats = console(site).stats()
+        stats = console(site.deployment, site.broker).stats()
     except BrokerError:  # nobody tells
         return Invariant(name, {"on their way": len(left)}, list(left))
     figures = {"half": stats.half, "parked": stats.parked, "dead": stats.dead, "on their way": len(left)}

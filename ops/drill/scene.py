@@ -15,7 +15,7 @@ from common.clock import now_ms
 from common.ids import EPOCH
 from common.mq.port import Console, Producer
 from ops.client import Answer
-from ops.drill import judge, ledger
+from ops.drill import judge, ledger, motion
 from ops.drill.backing import Backing
 from ops.drill.notes import Broken, Notes, told
 from ops.drill.result import Event, Kind
@@ -139,7 +139,7 @@ class Scene(Notes):
     @cached_property
     def console(self) -> Console:
         """What looks at messages."""
-        return judge.console(self.site)
+        return motion.console(self.site.deployment, self.site.broker)
 
     @cached_property
     def producer(self) -> Producer:
