@@ -274,9 +274,11 @@ def test_the_dead_are_not_asked(stack: Stack, topic: Callable[[Kind], str], open
         done = subprocess.run(words, capture_output=True, timeout=30, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
     producer = opened().producer("order", check, topics=[transactional])
-    for _ in range(8):
+    # Not eight: RocketMQ takes turns by counting all questions, so with an even number each round asks the same client
+    # about the same message again. Seen once: a goodbye was without effect, and one of two was dead.
+    for _ in range(7):
         producer.begin(Message(transactional, b"half"))
-    eventually(lambda: len(asked) == 8, within=60)
+    eventually(lambda: len(asked) == 7, within=60)
     assert max(asked.values()) <= 2, asked  # with the dead asked too, one of them waits for nine rounds
 
 
