@@ -79,12 +79,6 @@ MUTANTS = (
         ),
     ),
     edited(
-        "batcher-wakes-one",
-        "of a batch that is served, only the first client is woken",
-        "tests/unit/test_batch.py::test_a_thread_that_is_told_to_end_leaves_nobody_waiting",
-        ("common.tx.batch:_Ticket.wake_behind", "is not None", "is None and False"),
-    ),
-    edited(
         "batcher-answers-shifted",
         "each client of a batch gets the answer of another one",
         "tests/unit/test_batch.py::test_what_comes_meanwhile_is_the_next_batch",
