@@ -34,6 +34,17 @@ class Raw:
         return json.loads(self.data)
 
 
+@contextmanager
+def running(deployment: Deployment) -> Iterator[Deployment]:
+    """Prepare and start a deployment; stop it in the end, also one that did not start."""
+    try:
+        deployment.prepare()
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.stop()
+
+
 class Shop:
     """A running deployment, and what a test wants of it."""
 

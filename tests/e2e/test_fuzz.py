@@ -10,7 +10,7 @@ import pytest
 from ops.client import SERVICES
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.drill import ledger
-from tests.e2e.shop import Shop, placed
+from tests.e2e.shop import Shop, placed, running
 
 pytestmark = [
     pytest.mark.e2e,
@@ -34,12 +34,8 @@ _PHASES = "examples,coverage,fuzzing,stateful"
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Run a deployment of its own: the fuzzer, as a service, reserves stock for orders that never were."""
     deployment = Deployment(tmp_path_factory.mktemp("noisy"), Plan(free_port_base()))
-    try:
-        deployment.prepare()
-        deployment.start()
+    with running(deployment):
         yield deployment
-    finally:
-        deployment.stop()
 
 
 @pytest.fixture

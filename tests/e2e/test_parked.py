@@ -12,7 +12,7 @@ from ops.client import Client, Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.drill import ledger
 from ops.stack.settings import SHORT_TIMING
-from tests.e2e.shop import Shop, place, placed
+from tests.e2e.shop import Shop, place, placed, running
 from tests.stack import REAL, servers
 from tests.support import eventually
 
@@ -35,12 +35,8 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     deployment = Deployment(
         tmp_path_factory.mktemp("impatient"), Plan(free_port_base(), extra=_IMPATIENT, servers=servers())
     )
-    try:
-        deployment.prepare()
-        deployment.start()
+    with running(deployment):
         yield deployment
-    finally:
-        deployment.stop()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from ops.deployment import Deployment, Plan, free_port_base
 from tests.e2e.conftest import QUICK
-from tests.e2e.shop import Shop, at_once, placed
+from tests.e2e.shop import Shop, at_once, placed, running
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
@@ -19,12 +19,8 @@ pytestmark = pytest.mark.e2e
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Run a deployment of two processes a service."""
     deployment = Deployment(tmp_path_factory.mktemp("pair"), Plan(free_port_base(), extra={**QUICK, "workers": 2}))
-    try:
-        deployment.prepare()
-        deployment.start()
+    with running(deployment):
         yield deployment
-    finally:
-        deployment.stop()
 
 
 @pytest.fixture
