@@ -204,16 +204,9 @@ class Scene(Notes):
         Messages that are told with a word of `but` may lie where they are. Raise `Broken`.
         """
         limit = self.limit if limit is None else limit
-        left = ["not looked at yet"]
-
-        def look() -> bool:
-            left[:] = self.open_ends(but=but)
-            return not left
-
-        try:
-            self.wait("everything to be settled", look, within=4 * limit)
-        except NotInTime as error:
-            raise Broken(f"Not settled {4 * limit:g} s after the last fault: {'; '.join(left[:5])}.") from error
+        left = self._rest(4 * limit, but=but)
+        if left:
+            raise Broken(f"Not settled {4 * limit:g} s after the last fault: {'; '.join(left[:5])}.")
         recovery = self.since_last_fault
         self.recovery = max(recovery, self.recovery or 0.0)
         self.say(f"settled {recovery:.1f} s after the last fault", Kind.SETTLED)
@@ -223,11 +216,22 @@ class Scene(Notes):
     def rest(self) -> list[str]:
         """Return what is still on its way, once more given the time it may take.
 
-        RocketMQ hides a message that a consumer took and died over until it delivers it again.
+        RocketMQ hides a message that a consumer took and died over until it delivers it again. So one of an earlier
+        drill may come up at any time, and one look at which nothing is on its way has to do.
         """
+        return self._rest(self.limit)
+
+    def _rest(self, within: float, *, but: Sequence[str] = ()) -> list[str]:
+        """Wait until nothing is on its way; return what still was when last looked at, in words."""
+        left: list[str] = []
+
+        def look() -> bool:
+            left[:] = self.open_ends(but=but)
+            return not left
+
         with suppress(NotInTime):
-            self.wait("everything to be at rest", lambda: not self.open_ends(), within=self.limit)
-        return self.open_ends()
+            self.wait("everything to be at rest", look, within=within)
+        return left
 
     def leave(self, word: str, why: str) -> None:
         """Leave messages that are told with this word as they are: the drill ends with them, and says why."""
