@@ -9,6 +9,7 @@ from ops.stack import tenant
 
 _ROLLBACK_TOPIC = "order_rollback"
 _AT_REST = frozenset({State.DONE, State.DELAYED})
+_TOLD = 50  # of each state, the newest: whoever waits looks again, and RocketMQ takes 10 ms for each
 
 
 def overdue(deployment: Deployment) -> list[str]:
@@ -20,14 +21,16 @@ def overdue(deployment: Deployment) -> list[str]:
 
 
 def messages(deployment: Deployment, broker: Broker) -> list[str]:
-    """Return the messages that are not at rest. Raise `BrokerError`; `ConsoleUnavailable` where nobody can tell.
+    """Return messages that are not at rest, of many some.
+
+    Raise `BrokerError`; `ConsoleUnavailable` where nobody can tell.
 
     A message that waits for its time is at rest; a rollback is never sent to wait, so one that does failed before.
     RocketMQ lists neither what is being handled nor what waits: see `ops.drill.ledger.settle`.
     """
     look = console(deployment, broker)
-    moving = [view for state in State if state not in _AT_REST for view in look.find(state=state, limit=10_000)]
-    moving += look.find(topic=_ROLLBACK_TOPIC, state=State.DELAYED, limit=10_000)
+    moving = [view for state in State if state not in _AT_REST for view in look.find(state=state, limit=_TOLD)]
+    moving += look.find(topic=_ROLLBACK_TOPIC, state=State.DELAYED, limit=_TOLD)
     return [f"{v.message.topic} {v.message_id} of {','.join(v.message.keys)} is {v.state}" for v in moving]
 
 

@@ -7,6 +7,7 @@ by age only. The old one counts as gone from then on, so a second resend or resu
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from common.clock import now_ms
 from common.errors import MessageNotFound
@@ -19,7 +20,7 @@ from ops.stack.progress import Consumption, OpenHalves
 from ops.stack.remoting import Address
 from ops.stack.settings import Kind
 from ops.stack.store import Reader, Store
-from ops.stack.views import Copies, at, identity, view
+from ops.stack.views import Copies, age, at, identity, view
 
 _AT_ONCE = 2  # lookups of the admin tool, each a JVM; on a busy machine more of them run into its timeouts
 _ALL = 1_000_000
@@ -52,15 +53,18 @@ class StackConsole:
             found = self._copies(key, by_id=False)
         else:
             lying = self._lying(state, halves, consumption, limit)
-            found = self._every_copy({identity(m): None for m in lying if topic in {None, self._topic(m)}})
-        views = [view(copies, halves, consumption) for copies in found]
-        matching = [
+            wanted = (message for message in lying if topic in {None, self._topic(message)})
+            found = self._every_copy(dict.fromkeys(map(identity, sorted(wanted, key=age, reverse=True))))
+        views = (view(copies, halves, consumption) for copies in found)
+        matching: Iterator[MessageView] = (
             one
             for one in views
             if topic in {None, one.message.topic}
             and state in {None, one.state}
             and message_id in {None, one.message_id}
-        ]
+        )
+        if message_id is None and key is None:
+            matching = islice(matching, limit)  # they come newest first, and each costs ten lookups
         return sorted(matching, key=lambda one: (one.born_at, one.message_id), reverse=True)[:limit]
 
     def stats(self) -> BrokerStats:

@@ -18,6 +18,11 @@ def identity(message: StoredMessage) -> str:
     return message.properties.get(FIRST_ID, message.message_id)
 
 
+def age(message: StoredMessage) -> tuple[int, str]:
+    """Return what sorts messages by their birth, as `view` tells it."""
+    return int(message.properties.get(BORN_AT) or message.born_at or 0), identity(message)
+
+
 def at(message: StoredMessage) -> str:
     """Return where a message lies, as the one that goes on for it tells."""
     return f"{message.topic}:{message.queue}:{message.offset}"

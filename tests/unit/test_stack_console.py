@@ -1,5 +1,8 @@
 """The console on RocketMQ, over a broker in memory: what each message is said to be, and what is sent on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from common.errors import BrokerError, ConsoleUnavailable, MessageNotFound
@@ -9,11 +12,12 @@ from ops.stack import remoting, tenant
 from ops.stack.console import StackConsole
 from ops.stack.message import StoredMessage
 from ops.stack.remoting import Address
-from tests.unit.rocketmq_store import HALF, Shelves
+from tests.unit.rocketmq_store import HALF, Answer, Shelves
 
 ADDRESS = Address("127.0.0.1", 1)
 TOPIC, GROUP = "me-order_rollback", "me-stock"
 RETRY, DEAD, PARKED = f"%RETRY%{GROUP}_{TOPIC}", f"%DLQ%{GROUP}", "TRANS_CHECK_MAX_TIME_TOPIC"
+QUERY = 12  # RequestCode.java
 OPS, CHECKER = "RMQ_SYS_TRANS_OP_HALF_TOPIC", "CID_RMQ_SYS_TRANS"
 SENT = {"KEYS": "11 12", "REAL_TOPIC": TOPIC, "TRAN_MSG": "true", "PGROUP": TOPIC, "REAL_QID": "3", "tx_id": "5"}
 OWN = {"orders__group": "me-order"}
@@ -209,3 +213,23 @@ def test_servers_of_somebody_else_have_no_console() -> None:
     """It says where to look."""
     with pytest.raises(ConsoleUnavailable, match="dashboard"):
         tenant.console(Servers("rocketmq://elsewhere:8081", {}, ""))
+
+
+def test_of_many_messages_only_the_newest_are_looked_up(
+    shelves: Shelves, console: StackConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit spares the lookups of the others, ten requests each: those of a thousand took ten seconds."""
+    for number in range(30):
+        shelves.put(TOPIC, f"M{number:02}", b"body", **(SENT | OWN))
+    asked: list[object] = []
+    looked_up = shelves.call
+
+    def counted(server: Address, code: int, fields: Mapping[str, Any], *rest: Any, **more: Any) -> Answer:
+        asked.extend([fields["key"]] if code == QUERY else [])
+        return looked_up(server, code, fields, *rest, **more)
+
+    monkeypatch.setattr(remoting, "_call", counted)
+    found = console.find(state=State.READY, limit=2)
+    assert [view.message_id for view in found] == ["M29", "M28"]
+    assert set(asked) == {"M29", "M28"}
+    assert len(console.find(state=State.READY)) == 30
