@@ -87,7 +87,7 @@ def build(settings: Settings) -> Service:
     )
     sweeping = Periodic("sweep", settings.sweep_interval, lambda: sweep_once(sweep, settings.sweep_grace))
     use_cases = rest.UseCases(
-        ordering=Ordering(database, goods, ids, placing.submit, pay_timeout=settings.pay_timeout),
+        ordering=Ordering(reader, goods, ids, placing.submit, pay_timeout=settings.pay_timeout),
         reader=reader,
         paying=Paying(database, reader),
         closing=closing,

@@ -209,7 +209,7 @@ class Shop:
         self.coordinator = Coordinator(self.producer, self.database, self.records, self.ids)
         self.reader = OrderReader(self.database)
         self.placing = Placing(self.coordinator, self.producer, self.stock, AtOnce())
-        self.ordering = Ordering(self.database, self.goods, self.ids, self.place, pay_timeout=pay_timeout)
+        self.ordering = Ordering(self.reader, self.goods, self.ids, self.place, pay_timeout=pay_timeout)
         self.closing = Closing(self.database, self.coordinator, self.reader)
         self.paying = Paying(self.database, self.reader)
         self.timeouts = Timeouts(self.database, self.checker, self.closing)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import structlog
 
 from common.clock import now_ms
-from common.db import Database
 from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown
 from common.ids import IdSource
 from order.clients import Goods, GoodsClient
 from order.model import InsufficientStock, Status, UnknownGoods
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
-from order.service.reading import Line, Order, Receiver, find_by_key
+from order.service.reading import Line, Order, OrderReader, Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +39,15 @@ class Ordering:
 
     def __init__(
         self,
-        database: Database,
+        reader: OrderReader,
         goods: GoodsClient,
         ids: IdSource,
         place: Callable[[Draft], Order],
         *,
         pay_timeout: float,
     ) -> None:
-        """Take what prices, what issues ids, what places a draft, and for how long an order may stay unpaid (s)."""
-        self._database = database
+        """Take what reads, prices, issues ids and places a draft, and for how long an order may stay unpaid (s)."""
+        self._reader = reader
         self._goods = goods
         self._ids = ids
         self._place = place
@@ -87,8 +86,7 @@ class Ordering:
             structlog.contextvars.bind_contextvars(order_id=order_id)
 
     def _first_answer(self, key: IdempotencyKey) -> Order | None:
-        with self._database.read() as connection:
-            found = find_by_key(connection, key.user_id, key.key)
+        found = self._reader.first_answer(key.user_id, key.key)
         if found is None:
             return None
         request_hash, order = found

@@ -1,29 +1,36 @@
-"""Orders as they stand, and how they are read."""
+"""Orders as they stand, and how they are read: those that are asked for at the same time, together."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select, tuple_
 
 from common.db import Database
 from common.errors import NotFound
+from common.tx.batch import Batcher
 from order.model import CloseReason, Status, idempotency_keys, order_lines, orders
 
 # Made once, for they run for every request; an order has at least one line, and none of its columns' names.
-_WITH_LINES = (
-    select(orders, *(column for column in order_lines.c if column.name != "order_id"))
-    .join_from(orders, order_lines)
-    .order_by(order_lines.c.position)
+_WITH_LINES = select(orders, *(column for column in order_lines.c if column.name != "order_id")).join_from(
+    orders, order_lines
 )
-_BY_ID = _WITH_LINES.where(orders.c.order_id == bindparam("order_id"))
-_BY_KEY = (
-    _WITH_LINES.add_columns(idempotency_keys.c.request_hash)
+_BY_IDS = _WITH_LINES.where(orders.c.order_id.in_(bindparam("order_ids", expanding=True)))
+_KEY = (idempotency_keys.c.user_id, idempotency_keys.c.idempotency_key)
+_BY_KEYS = (
+    _WITH_LINES.add_columns(idempotency_keys.c.idempotency_key, idempotency_keys.c.request_hash)
     .join(idempotency_keys, idempotency_keys.c.order_id == orders.c.order_id)
-    .where(
-        (idempotency_keys.c.user_id == bindparam("user_id")) & (idempotency_keys.c.idempotency_key == bindparam("key"))
-    )
+    .where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
 )
+_LANES = 1  # two make twice as many queries half as large, see docs/performance.md
+_TOGETHER = 256  # orders in one query
+_LONGEST_QUEUE = 1 << 16  # more than there may be threads: nobody is refused
+
+Key = tuple[str, str]
+"""A user, and an Idempotency-Key of theirs."""
+FirstAnswer = tuple[str, "Order"]
+"""The hash of the request that came with a key first, and the order that it made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +83,28 @@ class Order:
 
 
 class OrderReader:
-    """Reads orders from one database."""
+    """Reads orders from one database. Who asks while a query is under way shares the next one with all who do."""
 
     def __init__(self, database: Database) -> None:
         """Take the order service's database."""
         self._database = database
+        self._by_id: Batcher[int, Order | None] = Batcher(
+            self._find, lanes=_LANES, heaviest=_TOGETHER, longest_queue=_LONGEST_QUEUE
+        )
+        self._by_key: Batcher[Key, FirstAnswer | None] = Batcher(
+            self._find_first, lanes=_LANES, heaviest=_TOGETHER, longest_queue=_LONGEST_QUEUE
+        )
 
     def get(self, order_id: int, *, owner: str | None) -> Order:
         """Return an order of `owner` (None: of anybody). Raise `NotFound`, also when it is another's."""
-        with self._database.read() as connection:
-            order = find_order(connection, order_id)
+        order = self._by_id.submit(order_id)
         if order is None or owner not in {None, order.user_id}:
             raise NotFound("There is no such order.")
         return order
+
+    def first_answer(self, user_id: str, key: str) -> FirstAnswer | None:
+        """Return what a user's request with this Idempotency-Key got first, or None."""
+        return self._by_key.submit((user_id, key))
 
     def page(self, user_id: str, *, status: Status | None, below: int | None, limit: int) -> list[Order]:
         """Return the user's orders with ids below `below`, newest first."""
@@ -100,17 +116,38 @@ class OrderReader:
         with self._database.read() as connection:
             return _assemble(connection, connection.execute(query).all())
 
+    def _find(self, order_ids: Sequence[int]) -> list[Order | None]:
+        with self._database.read() as connection:
+            found = find_orders(connection, set(order_ids))
+        return [found.get(order_id) for order_id in order_ids]
 
-def find_order(connection: Connection, order_id: int) -> Order | None:
-    """Return an order, or None."""
-    rows = connection.execute(_BY_ID, {"order_id": order_id}).all()
-    return _order(rows[0], [_line(row) for row in rows]) if rows else None
+    def _find_first(self, keys: Sequence[Key]) -> list[FirstAnswer | None]:
+        with self._database.read() as connection:
+            found = find_by_keys(connection, set(keys))
+        return [found.get(key) for key in keys]
 
 
-def find_by_key(connection: Connection, user_id: str, key: str) -> tuple[str, Order] | None:
-    """Return the order that a user made under an idempotency key, and the hash of the request; or None."""
-    rows = connection.execute(_BY_KEY, {"user_id": user_id, "key": key}).all()
-    return (rows[0].request_hash, _order(rows[0], [_line(row) for row in rows])) if rows else None
+def find_orders(connection: Connection, order_ids: Collection[int]) -> dict[int, Order]:
+    """Return those of the orders that exist."""
+    rows = connection.execute(_BY_IDS, {"order_ids": list(order_ids)})
+    return {order_id: _order(lines[0], map(_line, lines)) for order_id, lines in _of_each(rows).items()}
+
+
+def find_by_keys(connection: Connection, keys: Collection[Key]) -> dict[Key, FirstAnswer]:
+    """Return what was made under those of the idempotency keys that are taken."""
+    of_each = _of_each(connection.execute(_BY_KEYS, {"keys": list(keys)})).values()
+    return {
+        (lines[0].user_id, lines[0].idempotency_key): (lines[0].request_hash, _order(lines[0], map(_line, lines)))
+        for lines in of_each
+    }
+
+
+def _of_each(rows: Iterable[Row[Any]]) -> Mapping[int, list[Row[Any]]]:
+    """Return the rows, one for each line, of each order in the order of its lines: sorted here, for a few cost less."""
+    lines: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        lines[row.order_id].append(row)
+    return {order_id: sorted(those, key=_position) for order_id, those in lines.items()}
 
 
 def statuses(connection: Connection, order_ids: Collection[int]) -> dict[int, Status]:
@@ -137,11 +174,15 @@ def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:
     return [_order(row, lines[row.order_id]) for row in rows]
 
 
+def _position(row: Row[Any]) -> int:
+    return int(row.position)
+
+
 def _line(row: Row[Any]) -> Line:
     return Line(row.goods_id, row.name, row.brief, row.image, row.quantity, row.unit_price, row.market_price)
 
 
-def _order(row: Row[Any], lines: Sequence[Line]) -> Order:
+def _order(row: Row[Any], lines: Iterable[Line]) -> Order:
     return Order(
         row.order_id,
         row.tx_id,

@@ -13,7 +13,7 @@ from common.tx.coordinator import DELIVER_IF, TX_ID
 from common.tx.record import Outcome, Records
 from order.clients import StockClient
 from order.model import Status
-from order.service.reading import Order, find_order
+from order.service.reading import Order, find_orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Timeline:
         With owner None (an admin), also of an order that was given up before it existed. Raise `NotFound`.
         """
         with self._database.read() as connection:
-            order = find_order(connection, order_id)
+            order = find_orders(connection, [order_id]).get(order_id)
         if owner is not None and (order is None or order.user_id != owner):
             raise NotFound("There is no such order.")
         messages = self._messages(order_id)

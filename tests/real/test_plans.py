@@ -18,9 +18,8 @@ from order import model as order_model
 from order.model import CloseReason, Status
 from order.service import sweeping
 from order.service.closing import _close_rows, _pay_row
-from order.service.ordering import Ordering
 from order.service.placing import Draft, IdempotencyKey, _write_orders
-from order.service.reading import Line, Order, OrderReader, expiries, find_order, statuses
+from order.service.reading import Line, Order, OrderReader, expiries, find_by_keys, find_orders, statuses
 from order.service.sweeping import Sweep
 from stock import model as stock_model
 from stock.service.levels import Levels
@@ -144,7 +143,8 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         database.transact(lambda c: _pay_row(c, 10**6))
         database.transact(lambda c: _close_rows(c, [10**6 + 1, 10**6 + 2], CloseReason.CANCELLED))
         with database.read() as connection:
-            find_order(connection, 7)
+            find_orders(connection, [7, 8, 9])
+            find_by_keys(connection, [("user7", "7"), ("user8", "8"), ("user9", "none")])
             statuses(connection, [7, 8, 9])
             expiries(connection, [7, 8, 9])
             records.decided_at(connection, 7)
@@ -157,14 +157,8 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         ids = Ids()
         ids.age = 60.0
         assert checker.outcome(ids.next()) is Outcome.ABORTED
-        _first_answer(database)
         Sweep(database, records, checker, Closes(database), NoStock(), record_retention=600.0).run(0.0)  # type: ignore[arg-type]
         assert not collected.complaints(), "\n".join(collected.last)
-
-
-def _first_answer(database: Database) -> None:
-    ordering = Ordering(database, None, Ids(), lambda _: [], pay_timeout=1.0)  # type: ignore[arg-type]
-    assert ordering._first_answer(IdempotencyKey("user7", "7", "x")) is not None
 
 
 def _fill_stock(database: Database) -> None:

@@ -182,7 +182,7 @@ def test_same_key_at_once(shop: Shop) -> None:
 
 
 def _other_process(shop: Shop) -> Ordering:
-    return Ordering(shop.database, shop.goods, shop.ids, shop.place, pay_timeout=900.0)
+    return Ordering(shop.reader, shop.goods, shop.ids, shop.place, pay_timeout=900.0)
 
 
 @pytest.mark.parametrize("pieces", [10, 1], ids=["enough for both", "the last piece"])
@@ -205,6 +205,6 @@ def test_key_taken_and_gone(shop: Shop) -> None:
     def taken(_: Draft) -> Order:
         raise KeyTaken
 
-    ordering = Ordering(shop.database, shop.goods, shop.ids, taken, pay_timeout=900.0)
+    ordering = Ordering(shop.reader, shop.goods, shop.ids, taken, pay_timeout=900.0)
     with pytest.raises(KeyTaken):
         ordering.order(_request())

@@ -1,14 +1,19 @@
 """Reading orders: one's own, page by page."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event
 
 from common.errors import NotFound
 from order.model import Status
+from order.service.reading import OrderReader
 from tests.fakes import Shop
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -55,3 +60,55 @@ def test_pages_by_status(shop: Shop) -> None:
     shop.closing.cancel(closed, owner=None)
     for status, order_id in ((Status.CREATED, unpaid), (Status.PAID, paid), (Status.CLOSED, closed)):
         assert [o.order_id for o in shop.reader.page("ann", status=status, below=None, limit=9)] == [order_id]
+
+
+class _Held:
+    """Holds the first query of a database up until it is let go, and counts them all."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.queries, self.go_on = 0, threading.Event()
+        event.listen(shop.database.engine, "before_cursor_execute", self._query)
+
+    def _query(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            self.queries += 1
+            assert self.go_on.wait(10)
+
+
+def _waiting(reader: OrderReader) -> int:
+    return len(reader._by_id._queue) + len(reader._by_key._queue)
+
+
+def test_who_asks_during_a_query_shares_the_next_one(shop: Shop) -> None:
+    """Nine reads at once are two queries; each gets its own order, with its lines as they were, or none."""
+    ids = [shop.order({2: 1, 1: 2}).order_id for _ in range(4)]
+    expected = [shop.reader.get(order_id, owner=None) for order_id in ids]
+    held = _Held(shop)
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(shop.reader.get, ids[0], owner=None)
+        eventually(lambda: held.queries == 1)
+        others = [pool.submit(shop.reader.get, order_id, owner=None) for order_id in [*ids, *ids[:3]]]
+        none = pool.submit(shop.reader.get, 1, owner=None)
+        eventually(lambda: _waiting(shop.reader) == 8)
+        held.go_on.set()
+        assert [one.result(10) for one in (first, *others)] == [expected[0], *expected, *expected[:3]]
+        with pytest.raises(NotFound):
+            none.result(10)
+    assert held.queries == 2
+
+
+def test_keys_that_are_asked_for_together(shop: Shop) -> None:
+    """Each user gets what was made under a key of theirs, and nobody what another made under the same one."""
+    mine = shop.order({2: 1, 1: 2}, key="a")
+    theirs = shop.order({1: 1}, key="a", user="bob")
+    held = _Held(shop)
+    asked = [("ann", "a"), ("bob", "a"), ("ann", "b"), ("carol", "a"), ("ann", "a")]
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(shop.reader.first_answer, "nobody", "a")
+        eventually(lambda: held.queries == 1)
+        found = [pool.submit(shop.reader.first_answer, *key) for key in asked]
+        eventually(lambda: _waiting(shop.reader) == 5)
+        held.go_on.set()
+        answers = [one.result(10) for one in found]
+    assert [answer and answer[1] for answer in answers] == [mine, theirs, None, None, mine]
+    assert (first.result(), held.queries) == (None, 2)

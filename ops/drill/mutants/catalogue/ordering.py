@@ -35,7 +35,7 @@ MUTANTS = (
         "keys-shared-among-users",
         "a key finds the order of whoever used it first",
         _TESTS + "test_keys_belong_to_users",
-        (_FIRST, "find_by_key(connection, key.user_id, key.key)", "find_by_key(connection, 'ann', key.key)"),
+        (_FIRST, "first_answer(key.user_id, key.key)", "first_answer('ann', key.key)"),
     ),
     edited(
         "lost-race-for-a-key",
