@@ -6,7 +6,7 @@ from functools import partialmethod
 from typing import Any, Literal
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Response, g
 from pydantic import BaseModel
 
 from common.auth import Verifier
@@ -15,20 +15,20 @@ from common.limits import Limiter, ProcessLimiter
 from common.schema import Query
 from common.telemetry import Metrics
 from common.web import docs, observe, problems, system
+from common.web.flask_app import Answer, App
 from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
-from common.web.requests import current_request, drain, read_body, read_idempotency_key, read_query
+from common.web.requests import (
+    current_request,
+    drain,
+    has_unread_body,
+    read_body,
+    read_idempotency_key,
+    read_query,
+)
 from common.web.routes import IdConverter, Reply, Route, View
 
 _DRAINED = 64  # times the largest body that is taken
-
-
-class _App(Flask):
-    """Flask, all of whose functions are plain ones."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Take it as it is: to find out five times in each request that it is no coroutine costs as much as JSON."""
-        return func
 
 
 class NoQuery(Query):
@@ -57,9 +57,7 @@ class Api:
         self._max_body = max_body
         self._verifier = verifier
         self._limiter = limiter or ProcessLimiter()
-        self.app = _App(service, static_folder=None, template_folder=None)
-        self.app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-        self.app.url_map.merge_slashes = False  # would answer with a redirect
+        self.app = App(service)
         self.app.url_map.converters["id"] = IdConverter
         observe.install(self.app, metrics)
         problems.install(self.app)
@@ -160,7 +158,7 @@ class Api:
         return handle
 
     def _authorise(self, scopes: Sequence[str]) -> None:
-        g.identity = identity = self._verifier.verify(request.headers.get("Authorization"))
+        g.identity = identity = self._verifier.verify(current_request().environ.get("HTTP_AUTHORIZATION"))
         if scopes and identity.scopes.isdisjoint(scopes):
             raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")
 
@@ -170,8 +168,7 @@ class Api:
         Bodies of nobody in particular are not waited for: they could hold up a thread as long as they like.
         """
         asked = current_request()
-        has_body = bool(asked.content_length) or "Transfer-Encoding" in asked.headers
-        if has_body and not ("identity" in g and drain(asked, _DRAINED * self._max_body)):
+        if has_unread_body(asked) and not ("identity" in g and drain(asked, _DRAINED * self._max_body)):
             response.headers["Connection"] = "close"
         return response
 
@@ -189,9 +186,7 @@ class Api:
 
 
 def _respond(reply: Reply) -> Response:
-    response = Response(_json(reply.body), reply.status, content_type="application/json")
-    response.headers.update(reply.headers)
-    return response
+    return Answer(_json(reply.body), reply.status, reply.headers, content_type="application/json")
 
 
 def _json(body: BaseModel | Mapping[str, Any] | bytes) -> bytes:

@@ -5,10 +5,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import orjson
-from flask import Flask, Response
+from flask import Flask
 
 from common.errors import NotFound
 from common.web import openapi
+from common.web.flask_app import Answer
 
 if TYPE_CHECKING:
     from common.web.api import Api
@@ -54,21 +55,21 @@ def install(app: Flask, api: "Api") -> None:
     def document() -> bytes:
         return orjson.dumps(openapi.document(api))
 
-    def show_document() -> Response:
-        return Response(document(), content_type="application/json")
+    def show_document() -> Answer:
+        return Answer(document(), content_type="application/json")
 
-    def show_page() -> Response:
-        return Response(_PAGE, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _POLICY})
+    def show_page() -> Answer:
+        return Answer(_PAGE, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _POLICY})
 
-    def show_asset(name: str) -> Response:
+    def show_asset(name: str) -> Answer:
         if name == "start.js":
-            return Response(_START, content_type="text/javascript; charset=utf-8")
+            return Answer(_START, content_type="text/javascript; charset=utf-8")
         if name not in _ASSETS:
             raise NotFound
         path, content_type = _ASSETS[name]
         content = files(_PACKAGE).joinpath("templates", "swagger", *path.split("/")).read_bytes()
         headers = {"Cache-Control": "public, max-age=86400"}
-        return Response(content, content_type=f"{content_type}; charset=utf-8", headers=headers)
+        return Answer(content, content_type=f"{content_type}; charset=utf-8", headers=headers)
 
     app.add_url_rule("/openapi.json", view_func=show_document)
     app.add_url_rule("/docs", view_func=show_page)

@@ -7,11 +7,11 @@ import time
 from functools import cache
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from werkzeug.routing import Rule
 
 from common.telemetry import Metrics
-from common.web.requests import current_request
+from common.web.requests import current_globals, current_request
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PARAMETER = re.compile(r"<(?:id:)?([a-z_]+)>")
@@ -42,17 +42,18 @@ def install(app: Flask, metrics: Metrics) -> None:
     first, numbers = os.urandom(10).hex(), itertools.count()  # at random each time would cost a request a tenth of all
 
     def begin() -> None:
-        sent = request.headers.get("X-Request-Id", "")
-        request_id = sent if _SANE_ID.fullmatch(sent) else f"{first}{next(numbers):012x}"
-        g.started, g.request_id = time.perf_counter(), request_id
+        sent = current_request().environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = sent if sent and _SANE_ID.fullmatch(sent) else f"{first}{next(numbers):012x}"
+        seen = current_globals()
+        seen.started, seen.request_id = time.perf_counter(), request_id
         metrics.in_flight.inc()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
 
     def end(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        seconds = time.perf_counter() - g.started
-        asked, status = current_request(), response.status_code
+        asked, seen, status = current_request(), current_globals(), response.status_code
+        response.headers["X-Request-Id"] = seen.request_id
+        seconds = time.perf_counter() - seen.started
         route = _route(asked.url_rule)
         method = asked.method if asked.url_rule is not None else _UNKNOWN
         metrics.requests.labels(method, route, str(status)).inc()

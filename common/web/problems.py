@@ -23,6 +23,7 @@ from common.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from common.web.flask_app import Answer
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -93,7 +94,7 @@ def _response(kind: type[OrdersError], detail: str, members: dict[str, Any]) -> 
         "instance": quote(request.path, safe="/:@!$&'()*+,;=", errors="replace"),
         "request_id": g.get("request_id", ""),
     }
-    return Response(orjson.dumps(problem | members), kind.status, content_type=CONTENT_TYPE)
+    return Answer(orjson.dumps(problem | members), kind.status, content_type=CONTENT_TYPE)
 
 
 def invalid(error: ValidationError) -> Invalid:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import orjson
-from flask import Request
+from flask import Request, g
 from flask import request as request_proxy
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import ClientDisconnected
@@ -17,6 +17,7 @@ from common.web.problems import invalid, pointer
 M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
+_JSON = "application/json"
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _END_OF_KEY = re.compile(rb'"[ \t\r\n]*:')
@@ -30,13 +31,16 @@ def current_request() -> Request:
     return found
 
 
+def current_globals() -> Any:
+    """Return what `flask.g` stands for in the current request."""
+    return cast("Any", g)._get_current_object()  # noqa: SLF001 - as above
+
+
 def read_body(request: Request, model: type[M], max_body: int) -> M:
     """Return the JSON body as a `model`. Raise `UnsupportedMediaType`, `TooLarge`, `Malformed` or `Invalid`."""
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType
-    if request.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
-        raise UnsupportedMediaType
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if request.environ.get("CONTENT_TYPE") != _JSON:
+        _check_media_type(request)
+    if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a content encoding.")
     raw = _read(request, max_body)
     _check_json(raw)
@@ -46,8 +50,16 @@ def read_body(request: Request, model: type[M], max_body: int) -> M:
         raise invalid(error) from None
 
 
+def _check_media_type(request: Request) -> None:
+    if request.mimetype != _JSON:
+        raise UnsupportedMediaType
+    if request.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType
+
+
 def _read(request: Request, max_body: int) -> bytes:
-    if (request.content_length or 0) > max_body:
+    length = request.content_length or 0
+    if length > max_body:
         raise TooLarge
     parts, size = [], 0
     try:
@@ -56,11 +68,21 @@ def _read(request: Request, max_body: int) -> bytes:
             size += len(part)
             if size > max_body:
                 raise TooLarge
+            if size == length:  # to read on, only to hear that this was all, costs another wait for the interpreter
+                current_globals().body_was_read = True
+                break
     except (ClientDisconnected, OSError) as error:
         raise Malformed("The body ended early.") from error
-    if size < (request.content_length or 0):  # granian ends the stream of a client that went away
+    if size < length:  # granian ends the stream of a client that went away
         raise Malformed("The body ended early.")
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def has_unread_body(request: Request) -> bool:
+    """Whether there may be something of a body that nobody has read."""
+    if "body_was_read" in current_globals():
+        return False
+    return bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ
 
 
 def drain(request: Request, limit: int) -> bool:
@@ -185,7 +207,7 @@ def read_query(request: Request, model: type[M]) -> M:
 
 def read_idempotency_key(request: Request) -> str | None:
     """Return the header Idempotency-Key, None without one. Raise `Invalid`."""
-    key = request.headers.get("Idempotency-Key")
+    key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
         message = "Header should have 1 to 255 visible ASCII characters"
         raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])

@@ -5,8 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import structlog
 from flask import Flask
@@ -14,10 +13,6 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.mt import MTServer
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-    from werkzeug.wsgi import ClosingIterator
 
 _GRACE = 10.0  # seconds for requests in flight when the process is told to stop
 _HEADERS_WITHIN = 60_000  # milliseconds: for sending a request's head, and how long a kept connection may idle
@@ -51,19 +46,6 @@ class _OneProcess(MTServer):
         for worker in self.wrks:
             worker.terminate()  # type: ignore[no-untyped-call]
             worker.join(_GRACE)  # type: ignore[no-untyped-call]
-
-
-def _whole(app: Flask) -> "WSGIApplication":
-    """Have `app` hand each answer over as one list, which granian sends at once.
-
-    From an iterator it takes piece by piece, each with a wait for the interpreter lock, on a stream of its own.
-    """
-
-    def run(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
-        with closing(cast("ClosingIterator", app(environ, start_response))) as answer:
-            return list(answer)
-
-    return run
 
 
 def serve(
@@ -106,7 +88,7 @@ def serve(
 
     server.on_startup(started)
     try:
-        server.serve(target_loader=lambda: _whole(app), wrap_loader=False)
+        server.serve(target_loader=lambda: app, wrap_loader=False)
     except OSError as error:
         log.error("can't listen", host=host, port=port, reason=error.strerror)  # noqa: TRY400 - the reason says it all
         _stop(on_stop, log)

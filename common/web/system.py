@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
-from flask import Flask, Response
+from flask import Flask
 
 from common.errors import OrdersError, Unavailable
 from common.schema import Health, Readiness
 from common.telemetry import Metrics
+from common.web.flask_app import Answer
 
 READY_WITHIN = 2.0  # seconds, for all checks together
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -21,21 +22,19 @@ def install(app: Flask, metrics: Metrics, checks: Mapping[str, Callable[[], None
     # One pool for all probes: a check that hangs holds one thread, not one a probe.
     pool = ThreadPoolExecutor(max_workers=max(1, len(checks)), thread_name_prefix="readyz")
 
-    def healthz() -> Response:
-        return Response(Health().model_dump_json(), content_type="application/json")
+    def healthz() -> Answer:
+        return Answer(Health().model_dump_json(), content_type="application/json")
 
-    def readyz() -> Response:
+    def readyz() -> Answer:
         results = _run(pool, checks)
         if "failed" in results.values():
             failed = ", ".join(sorted(name for name, result in results.items() if result == "failed"))
             raise Unavailable(f"Not ready: {failed}.", checks=results)
-        return Response(
-            Readiness.model_validate({"checks": results}).model_dump_json(), content_type="application/json"
-        )
+        return Answer(Readiness.model_validate({"checks": results}).model_dump_json(), content_type="application/json")
 
-    def show_metrics() -> Response:
+    def show_metrics() -> Answer:
         authorise(())
-        return Response(metrics.render(), content_type=METRICS_TYPE)
+        return Answer(metrics.render(), content_type=METRICS_TYPE)
 
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
