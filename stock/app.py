@@ -18,6 +18,7 @@ from stock.service.strategies.factory import make_strategy
 
 _GROUP = "stock"
 _ROLLBACKS = 256  # handled together
+_AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
 
 
 def build(settings: Settings) -> Service:
@@ -46,7 +47,7 @@ def build(settings: Settings) -> Service:
     rest.install(api, Levels(database), reservations)
 
     def subscribe() -> None:
-        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS, ready=standby.ready)
+        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS, threads=_AT_ONCE, ready=standby.ready)
 
     return Service(
         api,
