@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -13,8 +12,8 @@ from limits.strategies import FixedWindowRateLimiter
 
 from common.redis_client import RedisClient, RedisUnavailable
 
-_SHARES = 20  # of a limit, and of its window: a share is at most this part, and held no longer
-_CRUMBS = 1000  # of a limit: a share this small is held for a whole window
+_SHARES = 20  # of a limit: a share is at most this part of it; one used up in this part of a window was too small
+_CRUMBS = 1000  # of a limit: where few hits come, so many are counted ahead
 _MOST_USERS = 10_000
 
 
@@ -79,21 +78,51 @@ class SharedLimiter:
             return self._alone.hit(limit, *of)
 
 
-@dataclass(slots=True)
 class _Share:
-    """Hits that were counted ahead."""
+    """One user's hits that were counted ahead. Hold its lock: whoever comes meanwhile then finds what was counted."""
 
-    size: int
-    left: int
-    soon: float  # time.monotonic(): used up by then, it was too small
-    until: float  # then it is forfeited
+    __slots__ = ("_counted_at", "_full_until", "_left", "_size", "_until", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._size = self._left = 0
+        self._counted_at = self._until = self._full_until = float("-inf")  # of time.monotonic()
+
+    def take(self, now: float) -> bool:
+        if self._left == 0 or now > self._until:
+            return False
+        self._left -= 1
+        return True
+
+    def wait(self, now: float) -> int:
+        """Return the whole seconds until a limit that was reached is begun anew, 0 if none is known to be."""
+        return math.ceil(self._full_until - now) if now < self._full_until else 0
+
+    def next_size(self, parsed: RateLimitItem, now: float) -> int:
+        """Return how many to count next: twice as many if the last ones were used up soon, half as many if late."""
+        window = parsed.get_expiry()
+        took = now - self._counted_at
+        if self._left > 0 or took > window:
+            return _crumb(parsed)
+        if took <= window / _SHARES:
+            return max(_crumb(parsed), min(2 * self._size, parsed.amount // _SHARES))
+        return max(_crumb(parsed), self._size if took <= 2 * window / _SHARES else self._size // 2)
+
+    def counted(self, size: int, parsed: RateLimitItem, now: float) -> None:
+        """Keep hits, one of which was the one that asked."""
+        self._size, self._left = size, size - 1
+        self._counted_at, self._until = now, now + parsed.get_expiry()
+
+    def full(self, seconds: float, now: float) -> None:
+        """Remember that there is nothing to ask for until so many seconds from now."""
+        self._full_until = now + seconds
 
 
 class _Counter:
     """Counts hits, those that come fast ahead and several at a time: asking for each would cost as much as the rest.
 
-    A share is twice as large as the last one if that was used up in time, else it is a crumb again: of small limits one
-    hit. So each process counts no more in vain than was hit, or than crumbs; and it may exceed a limit by a crumb.
+    A share is a twentieth of a limit at most, and forfeited after a window. So each process counts no more in vain, and
+    may exceed a limit by no more, than that; small limits are counted hit by hit.
     """
 
     def __init__(self, limiter: FixedWindowRateLimiter) -> None:
@@ -103,41 +132,35 @@ class _Counter:
 
     def hit(self, limit: str, *of: str) -> int:
         parsed = _parsed(limit)
-        if self._take_share((limit, *of)):
-            return 0
-        size = self._next_size(parsed, (limit, *of))
+        share = self._share(limit, *of)
+        with share.lock:
+            now = time.monotonic()
+            if share.take(now):
+                return 0
+            return share.wait(now) or self._count(share, parsed, of, now)
+
+    def _count(self, share: _Share, parsed: RateLimitItem, of: tuple[str, ...], now: float) -> int:
+        size = share.next_size(parsed, now)
         # A hit that is refused counts all the same, so more than one is tried only where there is room for it
         if size > 1 and self._limiter.test(parsed, *of, cost=size) and self._limiter.hit(parsed, *of, cost=size):
-            self._keep((limit, *of), parsed, size)
+            share.counted(size, parsed, now)
             return 0
         if self._limiter.hit(parsed, *of):
-            self._keep((limit, *of), parsed, 1)
+            share.counted(1, parsed, now)
             return 0
         reset_at, _ = self._limiter.get_window_stats(parsed, *of)
-        return max(1, math.ceil(reset_at - time.time()))
+        seconds = max(0.0, reset_at - time.time())
+        share.full(seconds, now)
+        return max(1, math.ceil(seconds))
 
-    def _take_share(self, key: tuple[str, ...]) -> bool:
+    def _share(self, *key: str) -> _Share:
         with self._guard:
             share = self._shares.get(key)
-            if share is None or share.left == 0 or time.monotonic() > share.until:
-                return False
-            share.left -= 1
-            return True
-
-    def _next_size(self, parsed: RateLimitItem, key: tuple[str, ...]) -> int:
-        with self._guard:
-            last = self._shares.get(key)
-        if last is None or last.left > 0 or time.monotonic() > last.soon:
-            return _crumb(parsed)
-        return max(1, min(2 * last.size, parsed.amount // _SHARES))
-
-    def _keep(self, key: tuple[str, ...], parsed: RateLimitItem, size: int) -> None:
-        with self._guard:
-            if len(self._shares) >= _MOST_USERS:
-                self._shares.clear()
-            now = time.monotonic()
-            soon, whole = now + parsed.get_expiry() / _SHARES, now + parsed.get_expiry()
-            self._shares[key] = _Share(size, size - 1, soon, whole if size <= _crumb(parsed) else soon)
+            if share is None:
+                if len(self._shares) >= _MOST_USERS:
+                    self._shares.clear()
+                share = self._shares[key] = _Share()
+            return share
 
 
 def _crumb(parsed: RateLimitItem) -> int:

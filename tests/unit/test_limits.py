@@ -1,5 +1,6 @@
 """Rate limits: never more than allowed, and not counted one by one where hits come fast."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,11 +17,12 @@ class Counting:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.limiter: Any = limits_module._Counter(FixedWindowRateLimiter(MemoryStorage()))
-        self.asked = 0
+        self.asked, self.takes = 0, 0.0
         hit = self.limiter._limiter.hit
 
         def counted(*arguments: Any, **options: Any) -> bool:
             self.asked += 1
+            threading.Event().wait(self.takes)
             return bool(hit(*arguments, **options))
 
         monkeypatch.setattr(self.limiter._limiter, "hit", counted)
@@ -111,3 +113,32 @@ def test_slow_hits_are_counted_one_by_one(counting: Counting, monkeypatch: pytes
     monkeypatch.setattr("common.limits.time.monotonic", lambda: next(clock))
     assert sum(counting.hits(100, "100/hour")) == 0
     assert counting.asked == 100
+
+
+def test_many_threads_of_one_user_use_what_one_of_them_counted(counting: Counting) -> None:
+    """Of one limit as many get through as it allows, however many ask at once: nothing is counted to be thrown away."""
+    counting.takes = 0.001  # seconds, as a server does: meanwhile the others come
+    with ThreadPoolExecutor(32) as pool:
+        waits = [wait for found in pool.map(lambda _: counting.hits(300, "10000/hour"), range(32)) for wait in found]
+    assert waits.count(0) == 9600
+    assert counting.asked < 200
+
+
+@pytest.mark.parametrize("rate", [50, 700, 2100, 4900, 9000])
+def test_a_user_below_the_limit_is_not_refused(rate: int, counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any steady rate below it, over ten of its windows."""
+    now = [1000.0]
+    monkeypatch.setattr("common.limits.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("limits.storage.memory.time.time", lambda: now[0])
+    refused = 0
+    for _ in range(10 * rate):
+        refused += counting.hits(1, "10000/second") != [0]
+        now[0] += 1 / rate
+    assert refused == 0
+
+
+def test_a_limit_that_was_reached_is_not_asked_about_again_until_it_begins_anew(counting: Counting) -> None:
+    """Who is refused costs nothing until the window is over."""
+    counting.hits(3, "3/hour")
+    assert all(0 < wait <= 3600 for wait in counting.hits(10, "3/hour"))
+    assert counting.asked == 4

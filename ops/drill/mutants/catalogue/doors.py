@@ -35,8 +35,8 @@ MUTANTS = (
         "limit-of-all-together",
         "one user uses up what others may",
         "tests/unit/test_limits.py::test_users_have_shares_of_their_own",
-        ("common.limits:_Counter.hit", "self._take_share((limit, *of))", "self._take_share((limit,))"),
-        ("common.limits:_Counter.hit", "self._keep((limit, *of), parsed, 1)", "self._keep((limit,), parsed, 50)"),
+        ("common.limits:_Counter.hit", "self._share(limit, *of)", "self._share(limit)"),
+        ("common.limits:_Counter._count", "share.counted(1, parsed, now)", "share.counted(50, parsed, now)"),
     ),
     edited(
         "any-json-taken",
