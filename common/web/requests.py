@@ -18,6 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
 _JSON = "application/json"
+_WAS_READ = "orders.body_was_read"  # in the WSGI environment: the body has been read to its end
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _END_OF_KEY = re.compile(rb'"[ \t\r\n]*:')
@@ -69,7 +70,7 @@ def _read(request: Request, max_body: int) -> bytes:
             if size > max_body:
                 raise TooLarge
             if size == length:  # to read on, only to hear that this was all, costs another wait for the interpreter
-                current_globals().body_was_read = True
+                request.environ[_WAS_READ] = True
                 break
     except (ClientDisconnected, OSError) as error:
         raise Malformed("The body ended early.") from error
@@ -80,7 +81,7 @@ def _read(request: Request, max_body: int) -> bytes:
 
 def has_unread_body(request: Request) -> bool:
     """Whether there may be something of a body that nobody has read."""
-    if "body_was_read" in current_globals():
+    if _WAS_READ in request.environ:
         return False
     return bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ
 
