@@ -32,8 +32,8 @@ from order.consumer import TimeoutConsumer
 from order.model import transaction_records
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering
-from order.service.placing import Placing
-from order.service.reading import OrderReader
+from order.service.placing import Draft, Placing
+from order.service.reading import Order, OrderReader
 from order.service.sweeping import Sweep, sweep_once
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
@@ -72,14 +72,7 @@ def build(settings: Settings) -> Service:
 
     # For each lane what goes beside it, and its last step; as many again, should a last step hang.
     aside = ThreadedAside("placing", 4 * settings.placing_lanes)
-    placing = Batcher(
-        Placing(coordinator, producer, stock, aside).place,
-        lanes=settings.placing_lanes,
-        heaviest=settings.placing_batch,
-        longest_queue=settings.placing_queue,
-        weigh=lambda draft: draft.weight,
-        observe=told.batch,
-    )
+    placing = _in_batches(Placing(coordinator, producer, stock, aside), settings, told)
     reader = OrderReader(database)
     closing = Closing(database, coordinator, reader)
     sweep = Sweep(
@@ -122,6 +115,17 @@ def build(settings: Settings) -> Service:
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
+    )
+
+
+def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> Batcher[Draft, Order]:
+    return Batcher(
+        placing.place,
+        lanes=settings.placing_lanes,
+        heaviest=settings.placing_batch,
+        longest_queue=settings.placing_queue,
+        weigh=lambda draft: draft.weight,
+        observe=told.batch,
     )
 
 
