@@ -68,6 +68,8 @@ def start(tmp_path: Path, port: int) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+    if started:
+        print((tmp_path / "log").read_text())  # noqa: T201 - pytest shows it where a test fails
 
 
 def ready(http: Callable[..., urllib3.BaseHTTPResponse]) -> bool:
