@@ -281,10 +281,10 @@ def test_the_dead_are_not_asked(stack: Stack, topic: Callable[[Kind], str], open
     if all_asked.wait(15):
         assert max(asked.values()) <= 2, asked  # with the dead asked too, one of them waits for nine rounds
         return
-    # Seen twice in some thirty runs: one goodbye was without effect, though RocketMQ says OK to each, and its turns,
-    # which count the questions of all topics, kept coming to that one. Whoever comes then changes whose turn it is.
+    # Seen twice: for 60 s not all were asked, though RocketMQ said OK to every goodbye. Nobody knows why yet.
     opened().producer("order", check, topics=[transactional])
     assert all_asked.wait(60), asked
+    pytest.xfail("The one that lives was not asked in time, for a reason that is not known; another one was.")
 
 
 def _sends(send: Callable[[Message], object], message: Message) -> bool:
