@@ -19,10 +19,12 @@ class OpenHalves:
 
     def __init__(self, store: Store, lanes: Lanes) -> None:
         """Look. Raise `BrokerError`."""
+        self._store = store
+        begin = store.consumed(CHECKING_GROUP, HALF_TOPIC, _ONLY_QUEUE)  # first: a check moves on what it checked
         self.end = store.end(HALF_TOPIC, _ONLY_QUEUE)
-        begin = store.consumed(CHECKING_GROUP, HALF_TOPIC, _ONLY_QUEUE)
         halves = [m for m in store.read(HALF_TOPIC, _ONLY_QUEUE, begin, self.end) if lanes.of(m)]
-        resolved = set(_resolved(store))  # after the half messages: each of these was resolved for certain
+        begin = store.consumed(CHECKING_GROUP, RESOLVED_TOPIC, _ONLY_QUEUE)
+        resolved = {offset for offset, _ in self._resolved(begin)}  # after them: each was resolved for certain
         newest = {message.message_id: message for message in halves}
         self.messages = {key: m for key, m in newest.items() if m.offset not in resolved}
 
@@ -30,11 +32,22 @@ class OpenHalves:
         """Whether a half message, found by one of its copies, is open; one that came later counts as open."""
         return any(half.message_id in self.messages or half.offset >= self.end for half in halves)
 
+    def resolved_at(self, halves: list[StoredMessage]) -> int | None:
+        """Return when the newest of a half message's copies was resolved, in ms since the epoch; None: it was not.
 
-def _resolved(store: Store) -> Iterator[int]:
-    begin = store.consumed(CHECKING_GROUP, RESOLVED_TOPIC, _ONLY_QUEUE)
-    for message in store.read(RESOLVED_TOPIC, _ONLY_QUEUE, begin):
-        yield from (int(offset) for offset in message.body.decode("ascii").split(",") if offset)
+        Said by what RocketMQ stored for it. That no copy is open does not say it: a check stores the next copy, and
+        for a moment no index knows that yet.
+        """
+        newest = max(halves, key=lambda half: half.offset)
+        begin = self._store.since(RESOLVED_TOPIC, _ONLY_QUEUE, newest.stored_at or 0)
+        return next((at for offset, at in self._resolved(begin) if offset == newest.offset), None)
+
+    def _resolved(self, begin: int) -> Iterator[tuple[int, int]]:
+        """Yield the offsets of half messages that were resolved, and when."""
+        for message in self._store.read(RESOLVED_TOPIC, _ONLY_QUEUE, begin):
+            for offset in message.body.decode("ascii").split(","):
+                if offset:
+                    yield int(offset), message.stored_at or 0
 
 
 class Consumption:

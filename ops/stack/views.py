@@ -51,8 +51,8 @@ def view(copies: Copies, halves: OpenHalves, consumption: Consumption) -> Messag
     newest = max(copies.all(), key=lambda message: (message.stored_at or 0, message.checks, message.redeliveries))
     own = {name: value for message in copies.all() for name, value in message.properties.items()}
     group, attempts = _group(copies, consumption)
-    state = _state(copies, halves, group)
-    resolution, resolved_at = _resolution(copies, state, plain=PLAIN in own)
+    state, dropped_at = _state(copies, halves, group)
+    resolution, resolved_at = _resolution(copies, dropped_at, plain=PLAIN in own)
     shown = {name: value for name, value in newest.properties.items() if not _NOT_OURS.fullmatch(name)}
     body = b"" if EMPTY in own else newest.body
     deliver_at = own.get(DELIVER_AT)
@@ -95,21 +95,26 @@ def _group(copies: Copies, consumption: Consumption) -> tuple[State | None, int]
     return State.READY, newest.redeliveries
 
 
-def _state(copies: Copies, halves: OpenHalves, group: State | None) -> State:
+def _state(copies: Copies, halves: OpenHalves, group: State | None) -> tuple[State, int | None]:
+    """Return the state; of a half message that was rolled back also when."""
+    sent = copies.all(Spot.HALF)
     if group is not None:
-        return group
-    if halves.has(copies.all(Spot.HALF)):
-        return State.HALF
+        return group, None
+    if halves.has(sent):
+        return State.HALF, None
     if copies.left_behind(Spot.PARKED) is not None:
-        return State.PARKED
-    return State.DELAYED if copies.all(Spot.TIMER) else State.DONE
+        return State.PARKED, None
+    if copies.all(Spot.TIMER):
+        return State.DELAYED, None
+    dropped_at = halves.resolved_at(sent) if sent else None
+    return (State.HALF if sent and dropped_at is None else State.DONE), dropped_at
 
 
-def _resolution(copies: Copies, state: State, *, plain: bool) -> tuple[Resolution | None, int | None]:
-    """Return how a half message ended and when; a roll-back leaves no trace but that nothing else is there."""
+def _resolution(copies: Copies, dropped_at: int | None, *, plain: bool) -> tuple[Resolution | None, int | None]:
+    """Return how a half message ended and when."""
     if plain or not (copies.all(Spot.HALF, Spot.PARKED) or "TRAN_MSG" in copies.all()[0].properties):
         return None, None
     visible = copies.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD)
     if visible:
         return Resolution.COMMIT, min(message.stored_at or 0 for message in visible) or None
-    return (None if state in {State.HALF, State.PARKED} else Resolution.ROLLBACK), None
+    return (None, None) if dropped_at is None else (Resolution.ROLLBACK, dropped_at)

@@ -2,10 +2,12 @@
 
 import json
 import struct
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from ops.stack.message import decode
 from ops.stack.remoting import Address, Refused
 
 _SEND, _PREPARED = 10, 0x4
@@ -74,14 +76,18 @@ class Shelves:
         if code == _SEND:
             return self._send(topic, fields, body)
         return {
-            105: self._route, 30: self._end, 31: self._begin, 14: self._consumed, 11: self._pull, 12: self._query,
-            17: self._create,
+            105: self._route, 29: self._since, 30: self._end, 31: self._begin, 14: self._consumed, 11: self._pull,
+            12: self._query, 17: self._create,
         }[code](topic, fields)  # fmt: skip
 
     def _route(self, topic: str, _: Mapping[str, Any]) -> Answer:
         if topic not in self.topics:
             raise Refused("no route", 17)
         return {}, json.dumps({"queueDatas": [{"readQueueNums": 1}]}).encode()
+
+    def _since(self, topic: str, fields: Mapping[str, Any]) -> Answer:
+        times = [message.stored_at or 0 for message in decode(b"".join(self.topics.get(topic, [])))]
+        return {"offset": str(bisect_left(times, int(fields["timestamp"])))}, b""
 
     def _end(self, topic: str, _: Mapping[str, Any]) -> Answer:
         return {"offset": str(len(self.topics.get(topic, [])))}, b""

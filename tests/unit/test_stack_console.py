@@ -68,6 +68,21 @@ def test_a_half_message_is_open_until_it_is_resolved(shelves: Shelves, console: 
     assert console.find(state=State.HALF) == []
     view = only(console.find(key="12"))
     assert (view.state, view.resolution, console.stats().half) == (State.DONE, Resolution.ROLLBACK, 0)
+    assert view.resolved_at == shelves.clock
+
+
+def test_a_half_message_between_two_checks_is_not_taken_for_rolled_back(
+    shelves: Shelves, console: StackConsole
+) -> None:
+    """RocketMQ is past its last copy, and no index knows the next one yet; another's end is none of its own."""
+    half(shelves)
+    asked = half(shelves, TRANSACTION_CHECK_TIMES="1")
+    shelves.put(OPS, "op", b"7,9,")
+    shelves.put(OPS, "op", f"{asked - 1},".encode())
+    shelves.consumed[CHECKER, HALF] = asked + 1
+    shelves.consumed[CHECKER, OPS] = 2
+    view = only(console.find(message_id="A"))
+    assert (view.state, view.resolution, view.resolved_at, view.check_count) == (State.HALF, None, None, 1)
 
 
 def test_a_committed_one_is_ready_then_done(shelves: Shelves, console: StackConsole) -> None:
