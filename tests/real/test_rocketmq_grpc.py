@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,6 +21,7 @@ from common.clock import now_ms
 from common.errors import BrokerError, ConsoleUnavailable
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
+from ops.drill.nemesis.links import Switchboard
 from ops.stack.remoting import create_topic
 from ops.stack.settings import Kind
 from ops.stack.stack import Stack
@@ -73,8 +75,8 @@ def opened(stack: Stack) -> Iterator[Open]:
     """Open brokers, closed after the test."""
     brokers: list[Broker] = []
 
-    def open_(extra: str = "", **options: float) -> Broker:
-        url = stack.urls()["ORDERS_BROKER_URL"] + extra
+    def open_(extra: str = "", *, url: str = "", **options: float) -> Broker:
+        url = (url or stack.urls()["ORDERS_BROKER_URL"]) + extra
         brokers.append(open_broker(url, BrokerOptions(**options)))  # type: ignore[arg-type]
         return brokers[-1]
 
@@ -248,6 +250,33 @@ def test_process_without_a_home_and_without_goodbye(stack: Stack, topic: Callabl
     )
     assert (done.returncode, "sent" in done.stdout) == (0, True), done.stderr
     assert not list(home.iterdir())
+
+
+def test_pinned_to_the_address_of_its_url(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
+    """Behind a forwarded port nothing goes past it: no send, no resolution; check-backs and receives come back."""
+    transactional, seen, asked = topic(Kind.TRANSACTION), Seen(), threading.Event()
+
+    def check(_: HalfMessage) -> CheckAnswer:
+        asked.set()
+        return CheckAnswer.COMMIT
+
+    with Switchboard() as board:
+        proxy = urlsplit(stack.urls()["ORDERS_BROKER_URL"])
+        forwarded = proxy._replace(netloc=board.link("forward", proxy.hostname or "", proxy.port or 0))
+        broker = opened("&pinned=1", url=forwarded.geturl())
+        producer = broker.producer("order", check, topics=[transactional])
+        broker.consumer(f"stock-{transactional}", transactional, seen)
+        producer.resolve(producer.begin(Message(transactional, b"through")), Resolution.COMMIT)
+        eventually(lambda: seen.bodies == {b"through"}, within=10)
+        half = producer.begin(Message(transactional, b"left open"))
+        with board.refused("forward"):
+            with pytest.raises(BrokerError):
+                producer.begin(Message(transactional, b"past it"))
+            with pytest.raises(BrokerError):
+                producer.resolve(half, Resolution.ROLLBACK)
+        eventually(lambda: seen.bodies == {b"through", b"left open"}, within=10)
+        assert asked.is_set()
+        broker.close()
 
 
 _VICTIM = """

@@ -5,7 +5,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from common.errors import OrdersError
 
-_SHAPE = "rocketmq://[key:secret@]host:port[?tls=1&namespace=…&probe=topic&min_invisible=10&poll=5&max_delay=86400]"
+_SHAPE = (
+    "rocketmq://[key:secret@]host:port[?tls=1&pinned=1&namespace=…&probe=topic&min_invisible=10&poll=5&max_delay=86400]"
+)
 _MIN_INVISIBLE = 10.0  # seconds
 _POLL = 5.0
 _MAX_DELAY = 86_400.0
@@ -17,8 +19,9 @@ class Place:
 
     `min_invisible`, `poll` and `max_delay` are limits of the proxy, whose defaults are ours: in its configuration
     (ProxyConfig.java) `minInvisibleTimeMillsForRecv`, `grpcClientConsumerMinLongPollingTimeoutMillis` and
-    `maxDelayTimeMills`. `probe` is a topic for
-    normal messages: a ping stores one there.
+    `maxDelayTimeMills`. `probe` is a topic for normal messages: a ping stores one there. `pinned`: every call goes to
+    this host and port, whatever address the proxy names in its routes (behind a port forward, NAT or a load balancer;
+    a proxy in local mode names its broker's `brokerIP1`, which clients may not reach).
     """
 
     host: str
@@ -26,6 +29,7 @@ class Place:
     key: str = ""
     secret: str = ""
     tls: bool = False
+    pinned: bool = False
     namespace: str = ""
     probe: str = ""
     min_invisible: float = _MIN_INVISIBLE
@@ -50,6 +54,7 @@ class Place:
                 key=unquote(parts.username or ""),
                 secret=unquote(parts.password or ""),
                 tls=settings.pop("tls", "0") in {"1", "true"},
+                pinned=settings.pop("pinned", "0") in {"1", "true"},
                 namespace=settings.pop("namespace", ""),
                 probe=settings.pop("probe", ""),
                 min_invisible=float(settings.pop("min_invisible", _MIN_INVISIBLE)),

@@ -1,5 +1,6 @@
 """Which queues a topic has, asked of RocketMQ."""
 
+from concurrent.futures import Future
 from typing import Any
 
 from rocketmq.grpc_protocol import Code, QueryRouteRequest
@@ -16,6 +17,34 @@ def find(client: Any, topic: str, timeout: float) -> Any:
     except BrokerError:  # the client keeps the reason for itself
         query(client, topic, timeout)
         raise
+
+
+def pin(client: Any) -> None:
+    """Have a client that is not started yet reach every queue at the address where it asks for routes.
+
+    RocketMQ's client offers no setting for that, so the answers are changed on their way to it.
+    """
+    ask_rocketmq = client.rpc_client.query_topic_route_async
+    here = client.client_configuration.rpc_endpoints.endpoints
+
+    def asked(*arguments: Any, **named: Any) -> "Future[Any]":
+        pinned: Future[Any] = Future()
+
+        def answered(coming: "Future[Any]") -> None:
+            if coming.cancelled():
+                pinned.cancel()
+            elif (error := coming.exception()) is not None:
+                pinned.set_exception(error)
+            else:
+                route = coming.result()
+                for queue in route.message_queues:
+                    queue.broker.endpoints.CopyFrom(here)
+                pinned.set_result(route)
+
+        ask_rocketmq(*arguments, **named).add_done_callback(answered)
+        return pinned
+
+    client.rpc_client.query_topic_route_async = asked
 
 
 def ask(client: Any, topic: str, timeout: float) -> None:

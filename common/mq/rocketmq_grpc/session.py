@@ -156,6 +156,8 @@ class Session:
         """Start a client and see it answered for. Raise `BrokerError`."""
         with faults.translated():
             client = self._make()
+            if self._place.pinned:
+                routes.pin(client)
             client.startup()
         deadline = time.monotonic() + _PATIENCE
         while True:

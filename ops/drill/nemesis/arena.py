@@ -111,10 +111,11 @@ class Arena:
             service: self._through(f"{service}>database", url) for service, url in servers.database_urls.items()
         }
         redis = self._through("services>redis", servers.redis_url) if servers.redis_url else ""
-        return replace(servers, database_urls=databases, redis_url=redis)
+        broker = self._through("services>broker", servers.broker_url, pinned="1")
+        return replace(servers, database_urls=databases, redis_url=redis, broker_url=broker)
 
-    def _through(self, name: str, url: str) -> str:
+    def _through(self, name: str, url: str, **query: str) -> str:
         place = make_url(url)
         link = self.board.link(name, place.host or HOST, place.port or 0)
-        changed = place.set(host=HOST, port=int(link.rpartition(":")[2]))
+        changed = place.set(host=HOST, port=int(link.rpartition(":")[2])).update_query_dict(query)
         return changed.render_as_string(hide_password=False)

@@ -18,7 +18,7 @@ _MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "clos
 """Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
 
 _LINKS = ("client>order", "client>order-2", "order>stock", "order>stock-2", "order>goods")
-_REAL_LINKS = ("order>database", "stock>database", "services>redis")
+_REAL_LINKS = ("order>database", "stock>database", "services>redis", "services>broker")
 _REAL_SERVERS = ("broker", "namesrv", "mariadb", "redis")
 _LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.PAUSE: (0.1, 1.5),
