@@ -5,6 +5,7 @@ SQLite runs in WAL mode with synchronous=FULL, so that a commit is on disk befor
 polling SQLite's own; other processes are waited for by busy_timeout. For MySQL and MariaDB see `common.mysql`.
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, 
 T = TypeVar("T")
 
 _LOCK_WAIT = 5.0  # seconds a writer waits for its turn
-_ATTEMPTS = 4  # of a transaction that lost a lock or its connection before COMMIT
+_ATTEMPTS = 10  # of a transaction that lost a lock or its connection before COMMIT
 _ATTEMPTS_WITHIN = 5.0  # seconds; none is begun later
+_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds at most before an attempt, doubled each time: who met once meets again
 _SQLITE_CONNECTIONS = 8  # its writers take turns, and each connection has a cache of its own
 _SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
 
@@ -82,6 +84,8 @@ class Database:
             except _Retryable:
                 if attempt == _ATTEMPTS or time.monotonic() > last_start:
                     raise
+                longest = min(_PAUSE * 2**attempt, _LONGEST_PAUSE)
+                time.sleep(random.uniform(0, longest))  # noqa: S311 # nosec B311 - nobody gains by guessing it
         raise AssertionError("unreachable")
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:

@@ -222,10 +222,11 @@ def test_translation(database: Database, error: exc.SQLAlchemyError, expected: t
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("times", [1, 9])
 @pytest.mark.parametrize("code", [1205, 1213, 2006, 2013])
-def test_lost_before_commit_is_repeated(database: Database, code: int) -> None:
+def test_lost_before_commit_is_repeated(database: Database, code: int, times: int) -> None:
     """A deadlock, a lock wait or a connection lost before COMMIT: the work runs again, from the start."""
-    failures = [_driver_error(exc.OperationalError, code, "…")] * 2
+    failures = [_driver_error(exc.OperationalError, code, "…")] * times
 
     def work(connection: Connection) -> None:
         _insert(1)(connection)
@@ -237,7 +238,7 @@ def test_lost_before_commit_is_repeated(database: Database, code: int) -> None:
 
 
 def test_gives_up_repeating(database: Database) -> None:
-    """A transaction that never gets through is a `DatabaseUnavailable` after a few tries."""
+    """A transaction that never gets through is a `DatabaseUnavailable` after ten tries."""
     calls = []
 
     def work(_: Connection) -> None:
@@ -246,7 +247,7 @@ def test_gives_up_repeating(database: Database) -> None:
 
     with pytest.raises(DatabaseUnavailable):
         database.transact(work)
-    assert len(calls) == 4
+    assert len(calls) == 10
 
 
 @pytest.mark.parametrize("code", [1213, 2006, 2013])
