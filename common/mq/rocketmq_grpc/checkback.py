@@ -6,18 +6,20 @@ messages on a topic: seen on 5.2.0, with one open half message and one producer 
 that each was asked about the other's for ever.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
 from rocketmq import Producer
 from rocketmq.grpc_protocol import TransactionResolution, TransactionSource
+from rocketmq.v5.client.connection import RpcClient
 
 from common.errors import BrokerError
 from common.mq.port import CheckAnswer, Checker, HalfMessage
-from common.mq.rocketmq_grpc import wire
+from common.mq.rocketmq_grpc import faults, wire
 from common.mq.rocketmq_grpc.lines import Lines
 
 RESOLUTIONS = {
@@ -32,9 +34,12 @@ log = structlog.get_logger()
 
 
 class AskedProducer(Producer):  # type: ignore[misc]
-    """The client's producer, which hands questions on as they came.
+    """The client's producer, which hands questions on as they came, and knows whether they still reach it.
 
-    Its own way through a `TransactionChecker` loses the order of the keys, and can't count an unanswered check.
+    Its own way through a `TransactionChecker` loses the order of the keys, and can't count an unanswered check. Its
+    stream may go deaf: it writes its settings twice in its first second, and where one write meets the other, or fails,
+    it opens another stream on which it says nothing for 300 s. Till then RocketMQ asks it nothing, though its
+    heartbeats are answered and the stream stands (seen with 2.x of the client and 5.2.0).
     """
 
     def __init__(self, configuration: Any, topics: set[str], asked: Asked, *, tls: bool) -> None:
@@ -42,6 +47,26 @@ class AskedProducer(Producer):  # type: ignore[misc]
         super().__init__(configuration, topics, tls_enable=tls)
         self._asked = asked
         self.lines = Lines(tls=tls)
+        self._writing = asyncio.Lock()
+        self._answered = threading.Event()
+        self._write_now = self.rpc_client.telemetry_write_async
+        self.rpc_client.telemetry_write_async = self._write  # the client's own writes pass through it too
+
+    def listen(self, endpoints: Any, within: float) -> None:
+        """Return once RocketMQ answered on the stream of questions. Raise `BrokerError` if not in that many seconds.
+
+        It is told the settings again, which it answers on the same stream.
+        """
+        self._answered.clear()
+        with faults.translated():
+            self.rpc_client.telemetry_write_async(endpoints, self.sync_setting_req(endpoints)).result(within)
+        if not self._answered.wait(within):
+            raise BrokerError("RocketMQ does not answer on the stream that check-backs come on.")
+
+    def reset_setting(self, settings: Any) -> None:
+        """Take RocketMQ's answer to our settings."""
+        super().reset_setting(settings)
+        self._answered.set()
 
     def shutdown(self) -> None:
         """Tell RocketMQ goodbye, hang up."""
@@ -51,6 +76,13 @@ class AskedProducer(Producer):  # type: ignore[misc]
     def on_recover_orphaned_transaction_command(self, endpoints: Any, msg: Any, transaction_id: str) -> None:
         """Be asked; runs on the client's event loop, so it must not wait."""
         self._asked(endpoints, msg, transaction_id)
+
+    def _write(self, endpoints: Any, request: Any) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(self._write_alone(endpoints, request), RpcClient.get_channel_io_loop())
+
+    async def _write_alone(self, endpoints: Any, request: Any) -> None:
+        async with self._writing:
+            await asyncio.wrap_future(self._write_now(endpoints, request))
 
 
 class CheckBack:

@@ -173,7 +173,7 @@ class Session:
             return client
 
     def _beat(self, client: Any) -> None:
-        """Raise `BrokerError` unless the client's streams stand and RocketMQ knows it."""
+        """Raise `BrokerError` unless RocketMQ knows the client, and reaches it on its streams."""
         for topic in client.topics.copy():
             if not client.route_manager.get_all_endpoints():  # a broker that starts tells the name server late
                 routes.find(client, topic, _PATIENCE)
@@ -188,6 +188,8 @@ class Session:
                 with faults.translated():
                     future = client.rpc_client.heartbeat_async(endpoints, request, client.sign(), timeout=_PATIENCE)
                     faults.check(future.result(_PATIENCE + 1.0).status)
+                if self._goodbyes is not None:
+                    client.listen(endpoints, _PATIENCE)
             except BrokerError as error:
                 if time.monotonic() - started >= _PATIENCE:
                     raise _Slow(error.detail) from error

@@ -7,6 +7,8 @@ from typing import Any
 
 from rocketmq.grpc_protocol import Code, MessageType
 
+from common.errors import BrokerError
+
 OK = SimpleNamespace(code=Code.OK, message="")
 
 
@@ -80,10 +82,16 @@ class Client:
             get_all_endpoints=lambda: {"a": "endpoints"}, retrieve_topic_route_data=lambda topic: topic
         )
         self.stream_is_over = False
+        self.deaf_for = 0  # so many looks
         call = SimpleNamespace(
             _RpcStreamStreamCall__stream_stream_call=SimpleNamespace(done=lambda: self.stream_is_over)
         )
         self.rpc_client.channels["endpoints"] = SimpleNamespace(telemetry_stream_stream_call=call)
+
+    def listen(self, _endpoints: Any, _within: float) -> None:
+        self.deaf_for -= 1
+        if self.deaf_for >= 0:
+            raise BrokerError("no answer")
 
     def startup(self) -> None:
         self.started += 1

@@ -1,18 +1,24 @@
 """Questions about half messages: who answers, what is left unanswered so that RocketMQ asks again."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
 
-from rocketmq.grpc_protocol import MessageType, TransactionResolution, TransactionSource
+from rocketmq.grpc_protocol import MessageType, Settings, TransactionResolution, TransactionSource
 
 from common.errors import BrokerError
 from common.mq.port import CheckAnswer, HalfMessage, Message
 from common.mq.rocketmq_grpc import wire
-from common.mq.rocketmq_grpc.checkback import CheckBack
+from common.mq.rocketmq_grpc.checkback import AskedProducer, CheckBack
+from common.mq.rocketmq_grpc.place import Place
+from common.mq.rocketmq_grpc.producer import configuration
+from tests.support import eventually
+from tests.unit.rocketmq_grpc.kit import future
 
 MESSAGE = Message("t", b"x", keys=("1",), properties={"tx_id": "7"})
 
@@ -98,3 +104,48 @@ def test_a_closed_one_takes_no_question() -> None:
     asking.close()
     asking.asked("endpoints", half(), "t1")
     assert told == []
+
+
+@pytest.fixture
+def producer() -> AskedProducer:
+    """Return one that is not started."""
+    return AskedProducer(configuration(Place("127.0.0.1", 1), 1.0), {"t"}, lambda *_: None, tls=False)
+
+
+def test_writes_on_the_stream_wait_for_each_other(producer: AskedProducer) -> None:
+    """GRPC breaks a stream on which two writes meet; the client's own may, at its start."""
+    under_way: list[Future[None]] = []
+
+    def write(*_: Any) -> "Future[None]":
+        under_way.append(Future())
+        return under_way[-1]
+
+    producer._write_now = write
+    first, second = (producer.rpc_client.telemetry_write_async("endpoints", n) for n in (1, 2))
+    eventually(lambda: under_way)
+    under_way[0].set_exception(asyncio.InvalidStateError())
+    with pytest.raises(asyncio.InvalidStateError):
+        first.result(5)
+    eventually(lambda: len(under_way) == 2)
+    assert not second.done()
+    under_way[1].set_result(None)
+    second.result(5)
+
+
+def test_that_it_is_reached_is_told_by_an_answer_on_its_stream(producer: AskedProducer) -> None:
+    """To what it writes now: an earlier answer is none. A write that fails is told too."""
+    endpoints = producer.client_configuration.rpc_endpoints
+    producer._write_now = lambda *_: future()
+    producer.reset_setting(Settings())
+    with pytest.raises(BrokerError, match="does not answer on the stream"):
+        producer.listen(endpoints, 0.05)
+
+    def answered(*_: Any) -> "Future[None]":
+        producer.reset_setting(Settings())
+        return future()
+
+    producer._write_now = answered
+    producer.listen(endpoints, 5)
+    producer._write_now = lambda *_: future(error=asyncio.InvalidStateError())
+    with pytest.raises(BrokerError, match="client failed"):
+        producer.listen(endpoints, 5)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 from rocketmq.grpc_protocol import Code
 
 from common.mq.rocketmq_grpc import session as module
+from common.mq.rocketmq_grpc.goodbyes import Goodbyes
 from common.mq.rocketmq_grpc.place import Place
 from common.mq.rocketmq_grpc.session import Away, Session
 from tests.support import eventually
@@ -46,12 +48,17 @@ def proxy() -> Iterator[Proxy]:
     proxy.close()
 
 
-@pytest.fixture
-def session(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    """Return a session that looks every few milliseconds."""
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have sessions look every few milliseconds."""
     monkeypatch.setattr(module, "_EVERY", 0.02)
     monkeypatch.setattr(module, "_EVERY_DOWN", 0.02)
     monkeypatch.setattr(module, "_LINGER", 0.0)
+
+
+@pytest.fixture
+def session(proxy: Proxy) -> Iterator[Session]:
+    """Return a session that looks often, of a client that nobody asks."""
     session = Session(Place("127.0.0.1", proxy.port), "test", proxy.make)
     session.start()
     yield session
@@ -108,6 +115,21 @@ def test_one_slow_heartbeat_is_forgiven_two_are_not(
     monkeypatch.setattr(proxy, "next_client", Client)
     first.rpc_client.answers["heartbeat_async"] = times_out
     eventually(lambda: len(proxy.made) > 1)
+
+
+def test_a_stream_that_goes_deaf_is_replaced(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a client that is asked: once is a busy machine, twice is a stream on which RocketMQ does not reach it."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    place = Place("127.0.0.1", proxy.port)
+    session = Session(place, "test", proxy.make, goodbyes=Goodbyes(place, tmp_path))
+    session.start()
+    first = session.client(5)
+    first.deaf_for = 1
+    eventually(lambda: first.deaf_for < -3)
+    assert proxy.made == [first]
+    first.deaf_for = 2
+    eventually(lambda: session.client(5) is not first)
+    session.close()
 
 
 def test_while_nobody_listens_callers_are_told_so(session: Session, proxy: Proxy) -> None:
