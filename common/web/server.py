@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -15,36 +14,11 @@ from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.mt import MTServer
 
+from common.wake import Wake
+
 _GRACE = 10.0  # seconds for requests in flight when the process is told to stop
 _HEADERS_WITHIN = 60_000  # milliseconds: for sending a request's head, and how long a kept connection may idle
 _HEAD_BYTES = 64 * 1024
-
-
-class _Wake:
-    """What the main thread waits for, as a `threading.Event` that misses no signal; to be made on that thread.
-
-    A signal that comes just before a thread blocks, after it last looked for one, is noticed only once something else
-    wakes it: a process told to stop right after its start went on. The byte that Python's own handler writes stays
-    there until it is read: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
-    """
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-
-    def set(self) -> None:
-        self._is_set = True
-        with suppress(BlockingIOError):  # there are bytes enough
-            self._writer.send(b"\0")
-
-    def clear(self) -> None:
-        self._is_set = False
-
-    def wait(self) -> None:
-        while not self._is_set:
-            self._reader.recv(64)
 
 
 class _OneProcess(MTServer):
@@ -54,7 +28,7 @@ class _OneProcess(MTServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.main_loop_interrupt: Any = _Wake()
+        self.main_loop_interrupt: Any = Wake()
 
     def _check_gil(self) -> None:
         """Let the GIL be."""

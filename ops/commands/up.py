@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.wake import Wake
 from ops import options
 from ops import real as servers
 from ops.deployment import Deployment, Plan
@@ -96,7 +97,7 @@ def _run(out: Console, deployment: Deployment) -> None:
         deployment.start()
         show_ready(out, deployment, deployment.fill_catalogue())
         out.print(f"{_LAST_LINE}{deployment.place.hint('down')}", markup=False, soft_wrap=True)
-        signal.pause()
+        Wake().wait()
     except KeyboardInterrupt:
         out.print("Stopping ... (once more: at once)")
     finally:
