@@ -94,6 +94,12 @@ class LeasedIds:
                 time.sleep(0.0005)
         raise LeaseLost
 
+    def ask(self) -> None:
+        """Raise `LeaseLost` unless there are ids now."""
+        with self._lock:
+            if self._generator is None or now_ms() >= self._expires_at:
+                raise LeaseLost
+
     def renew(self) -> None:
         """Extend the lease, or take a new one where it was lost. Raise `DatabaseUnavailable` or `LeaseLost`."""
         now, leases = now_ms(), self._leases
@@ -127,10 +133,15 @@ class LeasedIds:
             log.info("worker id not given back; its lease runs out by itself", reason=error.detail)
 
     def _keep(self) -> None:
-        while not self._closing.wait(self._lease_ms / 3000):
+        """Renew the lease thrice in its time; while that fails much more often, for nothing goes on without ids."""
+        every = self._lease_ms / 3000
+        pause = every
+        while not self._closing.wait(pause):
             try:
                 self.renew()
+                pause = every
             except OrdersError as error:
+                pause = every / 10
                 log.warning("worker id lease not renewed", reason=error.detail, worker_id=self._worker_id)
 
     def _acquire(self) -> None:

@@ -16,13 +16,13 @@ class Standby:
     do neither.
     """
 
-    def __init__(self, probe: Callable[[], object]) -> None:
+    def __init__(self, *probes: Callable[[], object]) -> None:
         """Take what raises `OrdersError` while handling a message would."""
-        self._probe = probe
+        self._probes = probes
         self._suspected = False
 
     def suspect(self) -> None:
-        """Have the probe asked before the next messages are taken: handling some has failed."""
+        """Have the probes asked before the next messages are taken: handling some has failed."""
         self._suspected = True
 
     def ready(self) -> bool:
@@ -30,7 +30,8 @@ class Standby:
         if not self._suspected:
             return True
         try:
-            self._probe()
+            for probe in self._probes:
+                probe()
         except OrdersError as error:
             log.info("no messages are taken", reason=error.detail)
             return False

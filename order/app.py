@@ -100,7 +100,7 @@ def build(settings: Settings) -> Service:
     rest.install(api, use_cases, rate_limit=settings.rate_limit, most_at_once=settings.placing_queue, count=told.placed)
     if console is not None:
         told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
-    standby = Standby(database.ping_writing)
+    standby = Standby(database.ping_writing, ids.ask)
     timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts, standby.suspect)
 
     def subscribe() -> None:

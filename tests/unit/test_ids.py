@@ -154,6 +154,39 @@ def test_keeper_survives_a_broken_database(database: Database, monkeypatch: pyte
     ids.close()
 
 
+def test_a_renewal_that_failed_is_tried_again_soon(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the next one is due: until then a service whose database is back would have no ids."""
+    ids = LeasedIds(database, "test", lease_seconds=30.0)
+    outcomes = iter([None, DatabaseUnavailable(), DatabaseUnavailable(), None, None])
+    waited: list[float] = []
+
+    def renew() -> None:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return len(waited) > 5
+
+    monkeypatch.setattr(ids, "renew", renew)
+    monkeypatch.setattr(ids._closing, "wait", wait)
+    ids._keep()
+    assert waited == [10.0, 10.0, 1.0, 1.0, 10.0, 10.0]
+
+
+def test_whether_there_are_ids_is_told_without_taking_one(database: Database, clock: Clock) -> None:
+    """As long as the lease holds, and not before it was taken."""
+    ids = LeasedIds(database, "test", lease_seconds=1.0)
+    with pytest.raises(LeaseLost):
+        ids.ask()
+    ids.renew()
+    ids.ask()
+    clock.now += 1_000
+    with pytest.raises(LeaseLost):
+        ids.ask()
+
+
 def _stopped(ids: LeasedIds) -> bool:
     try:
         ids.next()

@@ -1,6 +1,6 @@
 """Consumers that wait for what their handler needs."""
 
-from common.errors import DatabaseUnavailable
+from common.errors import DatabaseUnavailable, LeaseLost
 from common.standby import Standby
 
 
@@ -19,3 +19,16 @@ def test_the_probe_is_asked_only_after_a_failure() -> None:
     standby.suspect()
     assert [standby.ready(), standby.ready(), standby.ready(), standby.ready()] == [False, False, True, True]
     assert not answers
+
+
+def test_all_that_it_needs_must_answer() -> None:
+    """One that does not keeps it from taking messages."""
+    refusals: list[Exception] = [LeaseLost()]
+
+    def fails_once() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    standby = Standby(lambda: None, fails_once)
+    standby.suspect()
+    assert [standby.ready(), standby.ready()] == [False, True]
