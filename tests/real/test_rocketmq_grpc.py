@@ -314,6 +314,26 @@ def test_the_dead_are_not_asked(stack: Stack, topic: Callable[[Kind], str], open
     assert max(asked.values()) <= 2, asked  # with the dead asked too, one of them waits for nine rounds
 
 
+def test_those_who_know_no_answer_are_not_asked(topic: Callable[[Kind], str], opened: Open) -> None:
+    """Producers without a checker send to the topic too; each question goes to the one that answers, at once."""
+    transactional, asked, all_asked = topic(Kind.TRANSACTION), {}, threading.Event()
+
+    def check(half: HalfMessage) -> CheckAnswer:
+        asked.setdefault(half.message_id, half.checks)
+        if len(asked) == 7:
+            all_asked.set()
+        return CheckAnswer.ROLLBACK
+
+    mute = opened()
+    for _ in range(4):
+        mute.producer("order").send(Message(transactional, b"plain"))
+    producer = opened().producer("order", check, topics=[transactional])
+    for _ in range(7):
+        producer.begin(Message(transactional, b"half"))
+    assert all_asked.wait(15), asked
+    assert max(asked.values()) <= 2, asked
+
+
 def test_a_stream_that_went_deaf_is_noticed(
     topic: Callable[[Kind], str], opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

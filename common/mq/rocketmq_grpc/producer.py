@@ -57,10 +57,11 @@ class RocketMQProducer:
     ) -> None:
         """Connect in the background; every call gives up after `timeout` seconds."""
         self._place, self._timeout, self._group = place, timeout, group
-        self._topics = set(topics)
+        self._is_asked = checker is not None  # others keep out: they would take turns with those who know the answer
+        self._topics = set(topics if self._is_asked else ())
         self._topics_lock = threading.Lock()
         self._check_back = CheckBack(group, checker, self._end)
-        goodbyes = Goodbyes(place) if checker is not None else None
+        goodbyes = Goodbyes(place) if self._is_asked else None
         self._session = Session(place, f"producer {group}", self._make, goodbyes=goodbyes)
         self._session.start()
 
@@ -149,7 +150,7 @@ class RocketMQProducer:
         """Return the running client and the queue to send to."""
         client = self._session.client(self._timeout)
         queue = self._select(client, topic)
-        if MessageType.TRANSACTION in queue.accept_message_types and topic not in client.topics:
+        if self._is_asked and MessageType.TRANSACTION in queue.accept_message_types and topic not in client.topics:
             client = self._announce(client, topic)
             queue = self._select(client, topic)
         return client, queue

@@ -12,7 +12,7 @@ from rocketmq.grpc_protocol import Code, MessageType, TransactionResolution
 
 from common.clock import now_ms
 from common.errors import BrokerError
-from common.mq.port import HalfMessage, Message, Resolution, Verdict
+from common.mq.port import CheckAnswer, Checker, HalfMessage, Message, Resolution, Verdict
 from common.mq.rocketmq_grpc import producer as module
 from common.mq.rocketmq_grpc import wire
 from common.mq.rocketmq_grpc.onward import Onward
@@ -27,12 +27,18 @@ DAY = 86_400_000
 class Bench:
     """A producer on a client of ours."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *kinds: int, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *kinds: int,
+        place: Place | None = None,
+        checker: Checker | None = lambda _: CheckAnswer.UNKNOWN,
+    ) -> None:
         self.client = Client(*kinds)
         self.session = Held(self.client)
         monkeypatch.setattr(module, "Session", lambda *_, **__: self.session)
         monkeypatch.setattr(module.QueueSelector, "producer_queue_selector", select_by(self.client))
-        self.producer = RocketMQProducer(place or Place("127.0.0.1", 1), 1.0, "order", None, ())
+        self.producer = RocketMQProducer(place or Place("127.0.0.1", 1), 1.0, "order", checker, ())
 
     @property
     def sent(self) -> list[Any]:
@@ -147,6 +153,15 @@ def test_a_new_topic_for_transactions_is_announced(bench: Bench) -> None:
     bench.producer.begin(Message("new", b"x"))
     bench.producer.begin(Message("new", b"x"))
     assert bench.session.renewed == 1
+
+
+def test_one_that_knows_no_answers_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RocketMQ would ask it in turn with those that do, and each time count a check."""
+    bench = Bench(monkeypatch, checker=None)
+    bench.producer.send(Message("new", b"x"))
+    bench.producer.begin(Message("new", b"x"))
+    assert bench.session.renewed == 0
+    bench.producer.close()
 
 
 def _raises(error: Exception) -> Any:
