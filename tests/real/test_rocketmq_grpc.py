@@ -17,6 +17,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
+
 from rocketmq.v5.client.client_telemetry_manager import ClientTelemetryManager
 from rocketmq.v5.client.connection import RpcClient
 
