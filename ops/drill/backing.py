@@ -13,7 +13,7 @@ from ops.plan import Servers
 class Backing(Protocol):
     """Gives a deployment its servers, and takes them back."""
 
-    def servers(self, directory: Path) -> Servers | None:
+    def servers(self, directory: Path, profile: Profile) -> Servers | None:
         """Return the servers for a deployment in `directory`, with nothing in them; None: embedded."""
 
     def settings(self, profile: Profile) -> Mapping[str, str | float]:
@@ -38,7 +38,7 @@ _FILES: Mapping[str, tuple[str, ...]] = {"broker": ("broker.db",), "database": (
 class Embedded:
     """SQLite files and the embedded broker: nothing to give."""
 
-    def servers(self, directory: Path) -> None:  # noqa: ARG002 - the port's signature, as below
+    def servers(self, directory: Path, profile: Profile) -> None:  # noqa: ARG002 - the port's signature, as below
         """Return none."""
         return
 

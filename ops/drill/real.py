@@ -1,4 +1,7 @@
-"""A RocketMQ, a MariaDB and a Redis of the drills' own; each deployment has databases, topics and groups of its own."""
+"""A RocketMQ, a MariaDB and a Redis of the drills' own; each deployment has databases, topics and groups of its own.
+
+One with a small disk has servers of its own, on that disk.
+"""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +26,16 @@ class Real:
         """Keep the stack's data below `root`; or use one that runs, and leave it running."""
         self.stack = running or Stack(root / "stack", say=say)
         self._is_ours, self._up = running is None, running is not None
+        self._say = say
         self._names: dict[Path, str] = {}
+        self._small: dict[Path, Stack] = {}
 
-    def servers(self, directory: Path) -> Servers:
+    def servers(self, directory: Path, profile: Profile) -> Servers:
         """Return the deployment's share of the stack. Raise `CommandFailed`, `BrokerError`, `DatabaseUnavailable`."""
+        if profile.megabytes is not None:
+            small = self._small[directory] = Stack(directory / "stack", say=self._say)
+            small.up(port_base=0)
+            return tenant.servers(small)
         if not self._up:
             self.stack.up(port_base=0)
             self._up = True
@@ -54,7 +63,10 @@ class Real:
             self.stack.start(name)
 
     def give_back(self, directory: Path, *, keep: bool) -> None:
-        """Delete the deployment's databases and topics, unless they are kept as evidence."""
+        """Delete the deployment's databases and topics, unless they are kept as evidence; stop servers of its own."""
+        small = self._small.pop(directory, None)
+        if small is not None:
+            small.down()
         name = self._names.get(directory)
         if name is not None and not keep:
             tenant.drop(self.stack, name)

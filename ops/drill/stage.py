@@ -102,7 +102,7 @@ class Stage:
         self.directory.mkdir(parents=True)
         if profile.megabytes is not None:
             _mount(self.directory, profile.megabytes)
-        servers = self._backing.servers(self.directory)
+        servers = self._backing.servers(self.directory, profile)
         extra = {**profile.extra, **self._backing.settings(profile)}
         plan = Plan(free_port_base(profile.instances), profile.pay_timeout, extra, profile.instances, servers)
         deployment = Deployment(self.directory, plan, say=self._say, patience=profile.patience)

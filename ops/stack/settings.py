@@ -53,6 +53,9 @@ BROKER: Values = {
     "autoCreateSubscriptionGroup": True,
     "registerNameServerPeriod": 10000,  # ms; the shortest. A name server that restarts knows us again after it
     "mappedFileSizeCommitLog": 67108864,
+    # ms, longer than RocketMQ looks back (10,000 s): never. A send that failed on a full disk leaves its start behind
+    # (CommitLog.beginTimeInLock of 5.2.0), and from a second later on every other one is refused as "busy".
+    "osPageCacheBusyTimeOutMills": 10_000_000,
     "diskMaxUsedSpaceRatio": 95,  # per cent; the default of 75 deletes messages early on a full laptop
 }
 PROXY: Values = {

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from ops.drill.drill import Drill, Ground
-from ops.drill.profiles import QUICK, SMALL_DISK
+from ops.drill.profiles import QUICK, SMALL_DISK, SMALL_SERVERS
 from ops.drill.scene import Broken, Scene
 
 _MOST = 300  # orders until the disk must be felt: SQLite goes on in room that it has already
@@ -91,6 +91,15 @@ DRILLS = (
         _full,
         ground=Ground.EMBEDDED,
         profile=SMALL_DISK,
+    ),
+    Drill(
+        "disk-full-of-servers",
+        "the disk is full (a small tmpfs, filled; to mount one needs root)",
+        "under RocketMQ, MariaDB and the logs",
+        "503 and nothing created, reading goes on; with room again everything agrees",
+        _full,
+        ground=Ground.REAL,
+        profile=SMALL_SERVERS,
     ),
     Drill(
         "disk-failing",

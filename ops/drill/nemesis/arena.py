@@ -34,7 +34,7 @@ class Arena:
         directory.mkdir(parents=True)
         self.board = Switchboard()
         self.board.__enter__()
-        servers = backing.servers(directory)
+        servers = backing.servers(directory, regime.profile)
         self.deployment = Deployment(directory, self._plan(servers), say=say, patience=regime.profile.patience)
         try:
             with _PREPARING:
