@@ -18,6 +18,7 @@ from ops.stack.settings import MAX_REDELIVERIES, QUEUES, Kind
 
 _SEND, _CREATE_TOPIC, _UPDATE_CONFIG, _ROUTE, _CREATE_GROUP = 10, 17, 25, 105, 200
 _DELETE_GROUP, _DELETE_TOPIC, _DELETE_ROUTE = 207, 215, 216
+_ALL_TOPICS, _KNOWN_TOPICS = 21, 206
 _SUCCESS = 0
 _VERSION = 453  # V5_2_0 in MQVersion.java: newer than 4.9.4, so that answers are proper JSON
 _SHORTEST_FRAME = 4  # bytes: the length of the header
@@ -49,6 +50,16 @@ def register(broker: Address) -> None:
     the next comes `registerNameServerPeriod` later. Setting its permission, to what it is, makes it register.
     """
     _call(broker, _UPDATE_CONFIG, {}, f"brokerPermission={_READABLE_WRITABLE}\n".encode())
+
+
+def unregistered(broker: Address, namesrv: Address) -> set[str]:
+    """Return the topics of a broker that its name server does not know yet, nor therefore any client.
+
+    Raise `BrokerError`.
+    """
+    has = _loads(_call(broker, _ALL_TOPICS, {})[1])["topicConfigTable"]
+    known = _loads(_call(namesrv, _KNOWN_TOPICS, {})[1])["topicList"]
+    return set(has) - set(known)
 
 
 def create_topic(broker: Address, topic: str, kind: Kind, *, queues: int = QUEUES) -> None:

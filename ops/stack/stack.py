@@ -230,7 +230,7 @@ class Stack:
         self._wait(name, lambda: PROBES[name](plan), within)
 
     def _await_topics(self, plan: StackPlan, within: float) -> None:
-        broker = remoting.Address(HOST, plan.ports.broker)
+        broker, namesrv = (remoting.Address(HOST, port) for port in (plan.ports.broker, plan.ports.namesrv))
 
         def create() -> str | None:
             try:
@@ -239,9 +239,10 @@ class Stack:
                     remoting.create_topic(broker, topic, kind)
                 for group in GROUPS:
                     remoting.create_group(broker, group)
+                unregistered = remoting.unregistered(broker, namesrv)
             except BrokerError as error:
                 return error.detail
-            return None
+            return f"{len(unregistered)} topics are not registered yet" if unregistered else None
 
         self._wait("broker", create, within)
 

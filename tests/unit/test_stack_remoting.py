@@ -3,9 +3,11 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +17,7 @@ from ops.stack.plan import Ports, StackPlan
 from ops.stack.probes import PROBES, http2
 from ops.stack.remoting import Address
 from ops.stack.settings import Kind
+from ops.stack.stack import Stack
 
 
 class Server:
@@ -52,6 +55,37 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+def test_topics_that_no_client_can_find_are_told(server: Server) -> None:
+    """Those that the broker has and the name server lists nowhere."""
+    namesrv = Server()
+    server.says({"code": 0}, b'{"topicConfigTable": {"a": {}, "b": {}}}')
+    namesrv.says({"code": 0}, b'{"topicList": ["b", "c"]}')
+    assert remoting.unregistered(server.address, namesrv.address) == {"a"}
+    namesrv.close()
+
+
+def test_a_broker_is_up_once_its_name_server_knows_its_topics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that missed its registration tells nobody of them for 10 s: it is made to register until they are known."""
+    asked: list[str] = []
+    missing = [{"t"}, {"t"}, set()]
+
+    def called(name: str, answer: Callable[[], object] = lambda: None) -> None:
+        def call(*_: object, **__: object) -> object:
+            asked.append(name)
+            return answer()
+
+        monkeypatch.setattr(remoting, name, call)
+
+    for name in ("register", "create_topic", "create_group"):
+        called(name)
+    called("unregistered", lambda: missing.pop(0))
+    stack = Stack(tmp_path)
+    stack._daemons["broker"] = SimpleNamespace(running=lambda: 1, log="")  # type: ignore[assignment]
+    stack._await_topics(StackPlan(Ports.from_base(1)), within=5)
+    assert not missing
+    assert asked.count("register") == 3
 
 
 def test_a_topic_is_created_with_its_kind(server: Server) -> None:
