@@ -39,7 +39,7 @@ class AskedProducer(Producer):  # type: ignore[misc]
     Its own way through a `TransactionChecker` loses the order of the keys, and can't count an unanswered check. Its
     stream may go deaf: it writes its settings twice in its first second, and where one write meets the other, or fails,
     it opens another stream on which it says nothing for 300 s. Till then RocketMQ asks it nothing, though its
-    heartbeats are answered and the stream stands (seen with 2.x of the client and 5.2.0).
+    heartbeats are answered and the stream stands (client 5.1.2, RocketMQ 5.2.0).
     """
 
     def __init__(self, configuration: Any, topics: set[str], asked: Asked, *, tls: bool) -> None:
