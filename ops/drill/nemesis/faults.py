@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from common.clock import now_ms
 from common.errors import OrdersError
 from common.mq.port import Resolution, State
+from ops.drill.motion import console
 from ops.drill.nemesis.arena import Arena
 from ops.drill.nemesis.plan import ALL, TIMEOUTS, Fault, Kind
 from ops.drill.nemesis.regimes import PROCESSES
@@ -149,7 +150,7 @@ class Striker:
     def _repeated(self, fault: Fault) -> Iterator[None]:
         """Send the newest messages of a topic again, as a broker does that lost track of what it delivered."""
         producer = self._arena.broker.producer("order")
-        for view in self._arena.broker.console().find(topic=fault.target, limit=_REPEATED):
+        for view in console(self._arena.deployment, self._arena.broker).find(topic=fault.target, limit=_REPEATED):
             if view.state in _OUT and view.resolution is not Resolution.ROLLBACK:  # others nobody was to get
                 if fault.target == TIMEOUTS:
                     producer.send_at(view.message, now_ms())

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from common.clock import now_ms
-from common.errors import BrokerError, OrdersError
+from common.errors import MessageNotFound, OrdersError
 from common.mq.port import State
 from ops.drill import ledger
+from ops.drill.motion import console
 from ops.drill.nemesis.arena import Arena
 from ops.drill.nemesis.history import Final, Level, Reservation
 from ops.drill.rows import read
@@ -85,12 +87,10 @@ def _is_parked(line: str) -> bool:
 
 def resume_parked(arena: Arena) -> None:
     """Do what an operator does about parked half messages: have them asked about again."""
-    console = arena.broker.console()
-    try:
-        for view in console.find(state=State.PARKED, limit=1000):
-            console.resume(view.message_id)
-    except BrokerError:  # RocketMQ has its admin tool for that; the sweep has settled them
-        return
+    looking = console(arena.deployment, arena.broker)
+    for view in looking.find(state=State.PARKED, limit=1000):
+        with suppress(MessageNotFound):  # done meanwhile
+            looking.resume(view.message_id)
 
 
 def read_final(
