@@ -14,17 +14,22 @@ from ops.drill.nemesis.history import Final, load
 from ops.drill.nemesis.plan import Fault, Kind
 from ops.drill.nemesis.planner import make
 from ops.drill.nemesis.run import HISTORY
+from ops.drill.real import Real
+from tests.stack import REAL, stack
 
 pytestmark = pytest.mark.drill
 
+_SEEDS = (29, 33)
+_REAL_SEEDS = (32, 45)  # connections to RocketMQ are cut, messages repeated, what is parked is looked for
 _STRETCH = 2.0  # of the limits: whoever runs tests does other things too
 
 
 def test_random_runs(tmp_path: Path) -> None:
     """Whatever was killed, cut or frozen, every answer was true and everything settled within its limit."""
     campaign = Campaign(tmp_path / "runs", lambda seed: f"seed {seed}", str, shrink_for=0.0, keep_all=True)
-    lane = Lane(tmp_path / "lane", Embedded(), lambda _: None, _STRETCH)
-    plans = [make(seed, Ground.EMBEDDED) for seed in (29, 33)]
+    backing = Real(tmp_path, running=stack()) if REAL else Embedded()
+    lane = Lane(tmp_path / "lane", backing, lambda _: None, _STRETCH)
+    plans = [make(seed, Ground.REAL if REAL else Ground.EMBEDDED) for seed in (_REAL_SEEDS if REAL else _SEEDS)]
     trap = Fault(0.0, Kind.TRAP, "order", settings={"failpoints": "order.committed=kill@2"})
     plans[0] = replace(plans[0], faults=[trap, *plans[0].faults])
     for run in campaign.play(plans, [lane]):
