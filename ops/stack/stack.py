@@ -5,7 +5,7 @@ import fcntl
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -225,6 +225,9 @@ class Stack:
             if name == "broker":
                 self._await_topics(plan, within)
             self._await(name, plan, within)
+            if name == "namesrv" and self._daemons["broker"].running() is not None:  # a new one knows nothing yet
+                with suppress(CommandFailed):  # a broker that is killed meanwhile does it when it starts
+                    self._await_topics(plan, within)
 
     def _await(self, name: str, plan: StackPlan, within: float) -> None:
         self._wait(name, lambda: PROBES[name](plan), within)

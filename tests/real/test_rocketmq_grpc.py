@@ -28,7 +28,8 @@ from common.errors import BrokerError, ConsoleUnavailable
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
 from ops.drill.nemesis.links import Switchboard
-from ops.stack.remoting import create_topic
+from ops.stack.plan import HOST
+from ops.stack.remoting import Address, create_topic, unregistered
 from ops.stack.settings import Kind
 from ops.stack.stack import Stack
 from tests.support import eventually
@@ -176,6 +177,14 @@ def test_down_at_start(stack: Stack, topic: Callable[[Kind], str], opened: Open)
         broker.ping()
     finally:
         restart.end()
+
+
+def test_a_name_server_that_restarted_knows_every_topic(stack: Stack, topic: Callable[[Kind], str]) -> None:
+    """At once, not when the broker registers next, up to 10 s later: clients would hear of no such topic."""
+    topic(Kind.NORMAL)
+    stack.kill("namesrv")
+    stack.start("namesrv")
+    assert unregistered(stack.broker_address(), Address(HOST, stack.plan.ports.namesrv)) == set()
 
 
 def test_broker_that_hangs(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
