@@ -221,13 +221,14 @@ class Stack:
             if name == "broker":
                 self._await("namesrv", plan, within)
             self._daemons[name].start(self.layout.program(name, plan, programs))
-        for name in await_all or SERVERS:
+        awaited = await_all or SERVERS
+        for name in awaited:
             if name == "broker":
                 self._await_topics(plan, within)
             self._await(name, plan, within)
-            if name == "namesrv" and self._daemons["broker"].running() is not None:  # a new one knows nothing yet
-                with suppress(CommandFailed):  # a broker that is killed meanwhile does it when it starts
-                    self._await_topics(plan, within)
+        if awaited == ["namesrv"] and self._daemons["broker"].running() is not None:  # a new one knows nothing yet
+            with suppress(CommandFailed):  # a broker that is killed meanwhile does it when it starts
+                self._await_topics(plan, within)
 
     def _await(self, name: str, plan: StackPlan, within: float) -> None:
         self._wait(name, lambda: PROBES[name](plan), within)
