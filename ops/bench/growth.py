@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from common.clock import now_ms
 from ops.bench.bench import Bench
@@ -18,6 +19,14 @@ _SWEEP_WITHIN = 600.0  # seconds
 _OK = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How long a sweep took, and how many orders it found something to do for: its work, whatever else there is."""
+
+    seconds: float
+    orders: int
+
+
 class GrowthBench:
     """Fills a site with settled orders and measures at each power of ten."""
 
@@ -26,7 +35,7 @@ class GrowthBench:
         self._bench, self._up_to = bench, up_to
         self._goods = bench.site.new_goods(_KINDS)
         self._series = Series(Kind.SETTLED, now_ms() - _SPAN, gap=max(1, _SPAN // up_to // 2))
-        self.sweeps: dict[int, float] = {}  # seconds, by the number of orders
+        self.sweeps: dict[int, Swept] = {}  # by the number of orders that were there
 
     def measure(self, first: int, clients: int) -> Iterator[Measured]:
         """Measure at `first` orders and each ten times as many; placing, listing, and how long a sweep takes."""
@@ -58,13 +67,13 @@ class GrowthBench:
         yield from (placing, listing)
 
 
-def _sweep(site: Site) -> float:
-    """Sweep once; return how long it took (seconds)."""
+def _sweep(site: Site) -> Swept:
     deployment = site.deployment
     with Client(deployment.plan.urls, deployment.token("bench", ["admin"]), timeout=_SWEEP_WITHIN) as client:
         began = time.monotonic()
-        client.post("order", "/sweep")
-        return time.monotonic() - began
+        found = client.post("order", "/sweep")
+        seconds = time.monotonic() - began
+    return Swept(seconds, sum(found[name] for name in ("verified", "released", "confirmed", "closed")))
 
 
 def _seldom(tell: Callable[[int], None]) -> Callable[[int], None]:

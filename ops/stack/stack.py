@@ -164,6 +164,10 @@ class Stack:
         """Return where topics and groups are created. Raise `NoDeployment`."""
         return remoting.Address(HOST, self.plan.ports.broker)
 
+    def namesrv_address(self) -> remoting.Address:
+        """Return where routes are told. Raise `NoDeployment`."""
+        return remoting.Address(HOST, self.plan.ports.namesrv)
+
     def logs(self, name: str) -> list[Path]:
         """Return the log files of a server, that of its output first."""
         found = [self._daemon(name).log]

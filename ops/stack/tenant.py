@@ -61,9 +61,10 @@ def console(servers: Servers, *, admin_tool: bool = False) -> StackConsole:
     if not servers.stack:
         raise ConsoleUnavailable("Its RocketMQ is none of `orders stack`: look with RocketMQ's dashboard or mqadmin.")
     stack = Stack(Path(servers.stack))
-    namesrv = remoting.Address(HOST, stack.plan.ports.namesrv)
     prefix = split_prefix(servers.broker_url)[1]
-    return StackConsole(stack.broker_address(), namesrv, prefix, reader=stack.admin() if admin_tool else None)
+    return StackConsole(
+        stack.broker_address(), stack.namesrv_address(), prefix, reader=stack.admin() if admin_tool else None
+    )
 
 
 def drop(stack: Stack, name: str) -> None:
@@ -75,14 +76,14 @@ def drop(stack: Stack, name: str) -> None:
     with _statements(stack.urls()["ORDERS_TEST_MYSQL"]) as execute:
         for service in DATABASES:
             execute(f"DROP DATABASE IF EXISTS `{_database(name, service)}`")
-    namesrv = remoting.Address(HOST, stack.plan.ports.namesrv)
+    broker, namesrv = stack.broker_address(), stack.namesrv_address()
     groups = [prefixed(name, group) for group in _groups()]
     topics = [prefixed(name, topic) for topic in SUBSCRIPTIONS]
     retries = [f"%RETRY%{prefixed(name, group)}_{prefixed(name, topic)}" for topic, group in SUBSCRIPTIONS.items()]
     for topic in (*topics, *retries, *(f"{kind}{group}" for group in groups for kind in ("%RETRY%", "%DLQ%"))):
-        remoting.delete_topic(stack.broker_address(), namesrv, topic, CLUSTER)
+        remoting.delete_topic(broker, namesrv, topic, CLUSTER)
     for group in groups:
-        remoting.delete_group(stack.broker_address(), group)
+        remoting.delete_group(broker, group)
 
 
 def _groups() -> list[str]:

@@ -110,6 +110,7 @@ def test_growth(tmp_path: Path) -> None:
     found = figures(tmp_path, "growth", "--from", "30", "--to", "200", "--clients", "2")
     assert [load["name"].split()[0] for load in found["measured"]] == ["30", "30", "200", "200"]
     assert found["facts"]["sweep_seconds"].keys() == {"30", "200"}
+    assert found["facts"]["sweep_orders"]["30"] == 0, "what is filled in is settled"
 
 
 def test_settings_are_read() -> None:

@@ -28,8 +28,7 @@ from common.errors import BrokerError, ConsoleUnavailable
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
 from ops.drill.nemesis.links import Switchboard
-from ops.stack.plan import HOST
-from ops.stack.remoting import Address, create_topic, unregistered
+from ops.stack.remoting import create_topic, unregistered
 from ops.stack.settings import Kind
 from ops.stack.stack import Stack
 from tests.support import eventually
@@ -184,7 +183,7 @@ def test_a_name_server_that_restarted_knows_every_topic(stack: Stack, topic: Cal
     topic(Kind.NORMAL)
     stack.kill("namesrv")
     stack.start("namesrv")
-    assert unregistered(stack.broker_address(), Address(HOST, stack.plan.ports.namesrv)) == set()
+    assert unregistered(stack.broker_address(), stack.namesrv_address()) == set()
 
 
 def test_broker_that_hangs(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:

@@ -10,7 +10,6 @@ import pytest
 from common.db import Database
 from common.errors import BrokerError, DatabaseUnavailable
 from common.mq.prefixed import prefixed
-from ops.plan import HOST
 from ops.stack import Stack, remoting, tenant
 
 
@@ -36,7 +35,7 @@ def test_a_name_has_what_is_its_own_until_it_is_dropped(stack: Stack, name: str)
     assert not set(servers.database_urls.values()) & set(tenant.servers(stack).database_urls.values())
     assert servers.redis_url != tenant.servers(stack).redis_url
     databases = [Database(url) for url in servers.database_urls.values()]
-    namesrv = remoting.Address(HOST, stack.plan.ports.namesrv)
+    namesrv = stack.namesrv_address()
     for database in databases:
         database.ping()
     assert remoting.route(namesrv, prefixed(name, "order_rollback"))["queueDatas"]

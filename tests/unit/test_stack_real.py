@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from ops.errors import NoDeployment
 from ops.stack import Stack, remoting
-from ops.stack.plan import HOST, is_free
+from ops.stack.plan import is_free
 from ops.stack.probes import PROBES
 from ops.stack.settings import SERVERS, TOPICS, Kind
 from tests.support import eventually
@@ -50,7 +50,7 @@ def test_every_server_is_ready_and_a_second_up_changes_nothing(stack: Stack) -> 
 def test_topics_have_their_kinds_from_the_start(stack: Stack) -> None:
     """Each topic is known to the name server, and can be made again."""
     for topic, kind in TOPICS.items():
-        assert remoting.route(remoting.Address(HOST, stack.plan.ports.namesrv), topic)["queueDatas"]
+        assert remoting.route(stack.namesrv_address(), topic)["queueDatas"]
         remoting.create_topic(stack.broker_address(), topic, kind)
 
 
