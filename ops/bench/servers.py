@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
 
+from ops.errors import CommandFailed
 from ops.plan import Servers
 from ops.stack import Stack, tenant
 
@@ -22,6 +23,7 @@ class RealServers:
     servers: Servers
     stack: Stack
     name: str  # of our share: no other bench has it
+    own: bool  # started for us
 
     @classmethod
     @contextmanager
@@ -36,7 +38,7 @@ class RealServers:
         try:
             if own:
                 stack.up(port_base=0)
-            yield cls(tenant.servers(stack, name), stack, name)
+            yield cls(tenant.servers(stack, name), stack, name, own)
         finally:
             if own:
                 stack.reset()
@@ -54,6 +56,13 @@ class RealServers:
     def pids(self) -> dict[str, int]:
         """Return the servers' processes."""
         return {server.name: server.pid for server in self.stack.status().servers if server.pid is not None}
+
+    def kill(self, name: str) -> None:
+        """End a server that was started for us with SIGKILL, and return once it works again. Raise `NotInTime`."""
+        if not self.own:
+            raise CommandFailed("Servers that somebody else started are not killed.")
+        self.stack.kill(name)
+        self.stack.start(name)
 
 
 def _named(name: str, database: str) -> str:

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from ops.bench.servers import NAIVE, RealServers
 from ops.bench.wire import Requests, make_request
 from ops.deployment import Deployment, free_port_base
 from ops.plan import Plan, Servers
+from ops.stack.settings import SERVERS
 
 USERS = 100
 PIECES = 10**9  # of each goods: nothing runs short
@@ -141,6 +143,23 @@ class Site:
     def servers(self) -> dict[str, int]:
         """The processes of real servers; asking them takes a while."""
         return self._servers.pids() if self._servers else {}
+
+    @property
+    def victims(self) -> list[str]:
+        """The processes that may be killed: ours."""
+        return [*self.deployment.plan.processes, *(SERVERS if self._servers and self._servers.own else ())]
+
+    def kill(self, name: str) -> None:
+        """End one of the `victims` with SIGKILL, and return once it works again. Raise `NotInTime`, `CommandFailed`."""
+        supervisor = self.deployment.supervisor
+        if name in self.deployment.plan.processes:
+            if (pid := supervisor.pid(name)) is not None:
+                supervisor.kill(name, signal.SIGKILL)
+                supervisor.wait_gone(pid)
+            supervisor.wait_ready(name)
+        elif self._servers:
+            self._servers.kill(name)
+            self.__dict__.pop("servers", None)  # its pid is another one now
 
     def pids(self) -> dict[str, int]:
         """Return the processes that take part, by name: services, and real servers."""

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from ops.bench.site import Site
+from ops.bench.soak import SoakBench
 from ops.commands.bench import command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real/test_bench.py has it on real servers")]
@@ -71,6 +72,32 @@ def test_a_wrong_ledger_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = json.loads(file.read_text(encoding="utf-8"))
     assert min(answered(found)) > 0
     assert any("in all" in line for line in found["wrong"])
+
+
+def test_soak(tmp_path: Path) -> None:
+    """Processes are killed while orders are placed, as often as said; what got a 201 is there in the end."""
+    found = figures(tmp_path, "soak", "--orders", "200", "--clients", "4", "--kill-every", "0.5")
+    assert found["facts"]["placed"] >= 200
+    assert sum(found["facts"]["kills"].values()) > 0
+    assert found["facts"]["kills"].keys() <= {"order", "stock", "goods"}
+    (load,) = found["measured"]
+    assert len(load["runs"]) > 1, "it goes on until there are enough"
+
+
+def test_soak_looks_at_all_orders_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that got a 201 and is not there fails it, though each round was fine."""
+    monkeypatch.setattr("ops.bench.soak.JUDGED_WITHIN", 0.1)
+    judge = SoakBench.judge
+
+    def forgetful(bench: SoakBench) -> list[str]:
+        bench.placed.append(2**60)
+        return judge(bench)
+
+    monkeypatch.setattr(SoakBench, "judge", forgetful)
+    result = bench("soak", "--orders", "5", "--clients", "2", "--kill-every", "0", *QUICK, "--place", str(tmp_path))
+    assert result.exit_code == 1, result.output
+    assert "acknowledged with 201, but it does not exist" in result.output
+    assert "killed meanwhile: nobody" in result.output
 
 
 def test_baseline(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, event, insert
 from sqlalchemy.exc import OperationalError
 
 from common import failpoints
@@ -269,6 +269,22 @@ def test_same_key_twice_in_a_batch(shop: Shop) -> None:
     assert [type(answer) for answer in answers] == [Order, KeyTaken]
     shop.quiet()
     assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
+
+
+@pytest.mark.parametrize(("taken", "order"), [(None, ["a", "b"]), ("b", ["a", "b", "a", "b"])])
+def test_keys_are_locked_in_one_order(shop: Shop, taken: str | None, order: list[str]) -> None:
+    """Together or one by one, keys are written in the order of their names, lest two batches wait for each other."""
+    if taken:
+        _take_key(shop, taken)
+    written: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, given: Any, _context: object, many: bool) -> None:
+        if "INTO idempotency_keys" in statement:
+            written.extend(row[1] for row in (given if many else [given]))
+
+    event.listen(shop.database.engine, "before_cursor_execute", note)
+    shop.placing.place([_draft(shop, key="b"), _draft(shop), _draft(shop, key="a")])
+    assert written == order
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

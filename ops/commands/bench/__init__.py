@@ -2,7 +2,7 @@
 
 import click
 
-from ops.commands.bench import baseline, growth, orders, reads, rollback, stock, timeouts
+from ops.commands.bench import baseline, growth, orders, reads, rollback, soak, stock, timeouts
 
 
 @click.group("bench")
@@ -14,5 +14,5 @@ def command() -> None:
     """
 
 
-for module in (orders, baseline, reads, rollback, timeouts, growth, stock):
+for module in (orders, baseline, reads, rollback, timeouts, growth, soak, stock):
     command.add_command(module.command)

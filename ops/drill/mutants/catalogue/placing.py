@@ -69,6 +69,12 @@ MUTANTS = (
         ("order.service.placing:_write_one_by_one", "if order_id in dropped:", "if False:"),
     ),
     edited(
+        "keys-locked-in-any-order",
+        "two batches lock each other's idempotency keys",
+        _TESTS + "test_keys_are_locked_in_one_order",
+        ("order.service.placing:_write_orders", "sorted(drafts, key=lambda draft: draft.key_order)", "drafts"),
+    ),
+    edited(
         "batch-falls-with-one-order",
         "one order that the database refuses takes its whole batch with it",
         _TESTS + "test_an_order_that_the_database_refuses",
