@@ -1,5 +1,6 @@
 """The edge of a service process: reads the settings, builds the service, serves it until told to stop."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     except OrdersError as error:
         structlog.get_logger().error("can't start", reason=error.detail, cause=repr(error.__cause__))
         sys.exit(1)
+    gc.freeze()  # what is here by now stays: to look at it all again takes 80 ms, every few seconds under load
     serve(
         service.api.app,
         host=settings.host,

@@ -186,6 +186,19 @@ def test_a_name_server_that_restarted_knows_every_topic(stack: Stack, topic: Cal
     assert unregistered(stack.broker_address(), stack.namesrv_address()) == set()
 
 
+def test_delays_survive_a_killed_broker(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
+    """What its timer wheel had not written to disk yet (it does every 10 s) is found again in its logs."""
+    delayed, seen = topic(Kind.DELAY), Seen()
+    broker = opened()
+    producer, due, bodies = broker.producer("order"), now_ms() + 5_000, {b"%d" % number for number in range(20)}
+    for body in bodies:
+        producer.send_at(Message(delayed, body), due)
+    stack.kill("broker")
+    stack.start("broker")
+    broker.consumer(f"order-{delayed}", delayed, seen)
+    eventually(lambda: bodies <= seen.bodies, within=30)
+
+
 def test_broker_that_hangs(stack: Stack, topic: Callable[[Kind], str], opened: Open) -> None:
     """Requests to a broker that is there and does not answer end in time; when it goes on, so do we."""
     broker, normal, seen = opened(send_timeout=1.0), topic(Kind.NORMAL), Seen()
