@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import BrokerError
+from common.mq.prefixed import prefixed
 from ops.errors import CommandFailed, NoDeployment
 from ops.stack import jars, packages, remoting
 from ops.stack import plan as plans
@@ -24,6 +25,7 @@ from ops.waiting import wait_for
 
 _LOCK_WITHIN = 300.0  # seconds: another `up` may be installing
 _STOP_WITHIN = 60.0
+_DROPPED = "skip ck from last epoch"  # as PopReviveService of 5.2.0 has it
 _READY_WITHIN = 120.0
 
 
@@ -175,6 +177,18 @@ class Stack:
         prefixes = {"namesrv": ("namesrv",), "broker": ("broker", "proxy", "store", "transaction")}.get(name, ())
         found += sorted(path for path in folder.glob("*.log") if path.name.startswith(prefixes) and prefixes)
         return [path for path in found if path.exists()]
+
+    def dropped(self, prefix: str) -> list[str]:
+        """Return what RocketMQ says of messages that it dropped, of topics with this prefix.
+
+        What was popped and not acknowledged comes again, but for a message that was stored in the millisecond after the
+        pop began (PopReviveService of 5.2.0): if its consumer dies, nobody ever gets it. Only a sweep can help.
+        """
+        said = self.layout.home / "logs" / "rocketmqlogs" / "pop.log"
+        if not said.exists():
+            return []
+        with said.open(encoding="utf-8", errors="replace") as lines:
+            return [line.rstrip() for line in lines if _DROPPED in line and prefixed(prefix, "") in line]
 
     def _daemon(self, name: str) -> Daemon:
         if name not in self._daemons:

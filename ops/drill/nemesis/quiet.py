@@ -4,16 +4,19 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from common.clock import now_ms
 from common.errors import MessageNotFound, OrdersError
+from common.mq.factory import split_prefix
 from common.mq.port import State
 from ops.drill import ledger
 from ops.drill.motion import console
 from ops.drill.nemesis.arena import Arena
 from ops.drill.nemesis.history import Final, Level, Reservation
 from ops.drill.rows import read
+from ops.stack import Stack
 
 _LOOK_EVERY = 0.05  # seconds
 _PATIENCE, _PATIENT_FOR = 3.0, 10.0  # times the limit, and seconds, that are waited before it counts as never
@@ -45,6 +48,12 @@ class Watch:
             if looked_at > self.since + max(_PATIENCE * limit, _PATIENT_FOR):
                 return None
             threading.Event().wait(_LOOK_EVERY)
+
+    def sweep(self) -> None:
+        """Sweep, as would be done in time, and count from now. Raise `CommandFailed`."""
+        with self._arena.deployment.client("drill", ["admin"]) as admin:
+            admin.post("order", "/sweep")
+        self.since = time.monotonic()
 
     def _note_what_happened(self) -> None:
         """Count from a trap that springs only now, and from the end of an order's time."""
@@ -83,6 +92,12 @@ class Watch:
 
 def _is_parked(line: str) -> bool:
     return line.endswith(" is parked")
+
+
+def dropped(arena: Arena) -> int:
+    """Return how many of the deployment's messages RocketMQ says it dropped so far; the embedded broker drops none."""
+    servers = arena.deployment.plan.servers
+    return len(Stack(Path(servers.stack)).dropped(split_prefix(servers.broker_url)[1])) if servers else 0
 
 
 def resume_parked(arena: Arena) -> None:

@@ -79,6 +79,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "quiet_after": run.quiet_after,
         "came_to_rest_last": list(run.last_open),
         "limit": run.limit,
+        "dropped_by_rocketmq": run.dropped,
         "answers": dict(run.answers),
         "faults": [
             {"fault": str(blow.fault), "began": blow.began, "ended": blow.ended, "skipped": blow.skipped or None}
@@ -95,6 +96,8 @@ def line(run: Run) -> str:
     sign = "[green]passed[/]" if run.passed else "[bold red]FAILED[/]"
     told = ", ".join(f"{number} x {answer}" for answer, number in sorted(run.answers.items()))
     quiet = "never quiet" if run.quiet_after is None else f"quiet after {run.quiet_after:.1f} s"
+    if run.dropped:
+        quiet += f" (RocketMQ dropped {run.dropped} of its messages)"
     faults = f"{len(run.plan.faults)} faults"
     return f"{sign} seed {run.plan.seed} ({run.plan.regime}): {faults}; {told}; {quiet}, {run.took:.1f} s in all"
 
