@@ -278,9 +278,9 @@ def test_keys_are_locked_in_one_order(shop: Shop, taken: str | None, order: list
         _take_key(shop, taken)
     written: list[str] = []
 
-    def note(_c: object, _cursor: object, statement: str, given: Any, _context: object, many: bool) -> None:
+    def note(_c: object, _cursor: object, statement: str, _given: object, context: Any, _many: bool) -> None:
         if "INTO idempotency_keys" in statement:
-            written.extend(row[1] for row in (given if many else [given]))
+            written.extend(row["idempotency_key"] for row in context.compiled_parameters)
 
     event.listen(shop.database.engine, "before_cursor_execute", note)
     shop.placing.place([_draft(shop, key="b"), _draft(shop), _draft(shop, key="a")])
