@@ -32,7 +32,8 @@ class SoakBench:
 
     def measure(self, orders: int) -> Measured:
         """Go on until so many orders got a 201. Raise `CommandFailed` where none did for minutes, `NotInTime`."""
-        measured = Measured(f"{self._clients} clients, with kills", "closed", self._clients, _KINDS)
+        name = f"{self._clients} clients" + (", with kills" if self._every else "")
+        measured = Measured(name, "closed", self._clients, _KINDS)
         last_success = time.monotonic()
         while len(self.placed) < orders:
             before = len(self.placed)
