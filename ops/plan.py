@@ -2,6 +2,8 @@
 
 import secrets
 import socket
+import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -121,12 +123,21 @@ def ports_are_free(plan: Plan) -> bool:
     return all(map(port_is_free, plan.ports.values()))
 
 
+_given: deque[frozenset[int]] = deque(maxlen=16)
+_giving = threading.Lock()
+
+
 def free_port_base(instances: Mapping[str, int] | None = None) -> int:
-    """Return a `port_base` with which every port is free, with so many instances of each service."""
+    """Return a `port_base` with which every port is free, with so many instances of each service.
+
+    What this process was given lately is passed over: its deployments, side by side, may not listen there yet.
+    """
     for _ in range(200):
         plan = Plan(secrets.choice(QUIET_PORTS), instances=instances or {})
-        if ports_are_free(plan):
-            return plan.port_base
+        with _giving:
+            if ports_are_free(plan) and all(map(frozenset(plan.ports.values()).isdisjoint, _given)):
+                _given.append(frozenset(plan.ports.values()))
+                return plan.port_base
     raise CommandFailed(f"Not enough free ports in a row were found on {HOST}.")
 
 

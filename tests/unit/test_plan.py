@@ -57,3 +57,12 @@ def test_free_ports_for_several() -> None:
     """Every port of every instance is free."""
     instances = {"order": 3, "goods": 2}
     assert ports_are_free(Plan(free_port_base(instances), instances=instances))
+
+
+def test_free_ports_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two deployments that start side by side share no port, though nobody listens there yet."""
+    first = free_port_base()
+    drawn = iter([first, first + 2, first - 2, first + 50, *range(first + 51, first + 500)])
+    monkeypatch.setattr("ops.plan.secrets.choice", lambda _: next(drawn))
+    second = free_port_base()
+    assert set(Plan(first).ports.values()).isdisjoint(Plan(second).ports.values())
