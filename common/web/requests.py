@@ -114,19 +114,30 @@ def _is_plain(raw: bytes) -> bool:
     Without a backslash no string holds NUL or half of a surrogate pair, and each key of an object is a quote followed
     by a colon: if there are as many keys as such places, none occurs twice.
     """
-    if b"\\" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+    if b"\\" in raw:
         return False
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        keys = _keys(orjson.loads(raw), MAX_DEPTH)
+    except (orjson.JSONDecodeError, _TooDeep):
         return False
-    return len(_END_OF_KEY.findall(raw)) == _keys(value)
+    return len(_END_OF_KEY.findall(raw)) == keys
 
 
-def _keys(value: object) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_keys, value.values()))
-    return sum(map(_keys, value)) if isinstance(value, list) else 0
+class _TooDeep(Exception):
+    pass
+
+
+def _keys(value: object, levels: int) -> int:
+    """Count the keys of all objects in a value. Raise `_TooDeep` where it has more than so many levels."""
+    if not isinstance(value, dict | list):
+        return 0
+    if not levels:
+        raise _TooDeep
+    keys, items = (len(value), value.values()) if isinstance(value, dict) else (0, value)
+    for item in items:
+        if isinstance(item, dict | list):
+            keys += _keys(item, levels - 1)
+    return keys
 
 
 def _check_json_thoroughly(raw: bytes) -> None:

@@ -70,6 +70,7 @@ def _passes_thoroughly(raw: bytes) -> bool:
 @example(b'{"a":NaN}')
 @example(b'{"a":' + b"9" * 5000 + b"}")
 @example(b"[" * 33 + b"]" * 33)
+@example(b'[{"a":' * 17 + b"1" + b"}]" * 17)
 @example(b'\xef\xbb\xbf{"a":1}')
 @example(b'{"a":"\xed\xa0\x80"}')
 @example(b'["a":1]')
@@ -111,3 +112,5 @@ def _depth(value: Any) -> int:
 def test_the_fast_look_is_one() -> None:
     """What clients send does pass it: else it proves nothing."""
     assert _is_plain(b'{"items": [{"goods_id": "1", "quantity": 2}], "receiver": {"name": "a: \xc3\xa9"}}')
+    batch = [{"order_id": "1", "items": [{"goods_id": "2", "quantity": 3}]}] * 100  # as order asks stock for
+    assert _is_plain(json.dumps({"tx_id": "1", "orders": batch}).encode())
