@@ -48,7 +48,7 @@ MUTANTS = (
         "duplicate-keys-overlooked",
         "the fast look at a body does not count its keys",
         "tests/property/test_json.py::test_the_fast_look_lets_nothing_through_that_the_thorough_one_refuses",
-        ("common.web.requests:_is_plain", "return len(_END_OF_KEY.findall(raw)) == _keys(value)", "return True"),
+        ("common.web.requests:_is_plain", "return len(_END_OF_KEY.findall(raw)) == keys", "return True"),
     ),
     edited(
         "refusal-taken-for-an-answer",
