@@ -9,12 +9,17 @@ from typing import Any
 
 import structlog
 from flask import Flask
+
+from common.wake import Wake
+
+# Read by granian's allocator (https://jemalloc.net/jemalloc.3.html#tuning) when it is loaded. Its caches, one for each
+# thread that a request waits in, took 37 MB with 256 of them and made nothing faster (docs/performance.md).
+os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,tcache:false")
+
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.mt import MTServer
-
-from common.wake import Wake
 
 _GRACE = 10.0  # seconds for requests in flight when the process is told to stop
 _HEADERS_WITHIN = 60_000  # milliseconds: for sending a request's head, and how long a kept connection may idle

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 _PROGRAM = """
 import gc
 from types import SimpleNamespace
@@ -22,3 +24,34 @@ def test_what_is_there_when_serving_begins_is_not_looked_at_again() -> None:
     ).stdout
     frozen, looked_at = map(int, told.split())
     assert frozen > 10_000 > looked_at
+
+
+_ALLOCATOR = """
+import os, sys
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "granian._granian":
+            print(os.environ.get("_RJEM_MALLOC_CONF"))
+
+sys.meta_path.insert(0, Watch())
+import common.process
+"""
+
+
+@pytest.mark.parametrize(("told", "used"), [({}, "narenas:1,tcache:false"), ({"_RJEM_MALLOC_CONF": "x:1"}, "x:1")])
+def test_the_servers_allocator_keeps_no_cache_for_each_thread(told: dict[str, str], used: str) -> None:
+    """It reads its settings when it is loaded; whoever runs the service may have others."""
+    without = {name: value for name, value in os.environ.items() if name != "_RJEM_MALLOC_CONF"}
+    program = [sys.executable, "-c", _ALLOCATOR]
+    seen = subprocess.run(program, env=without | told, check=True, capture_output=True, text=True).stdout
+    assert seen.strip() == used
+
+
+def test_the_allocator_understands_its_settings() -> None:
+    """A name that it does not know (any more) it says, on stderr, and goes on without."""
+    settings = {"_RJEM_MALLOC_CONF": "confirm_conf:true,narenas:1,tcache:false"}
+    program = [sys.executable, "-c", "import granian._granian"]
+    told = subprocess.run(program, env=os.environ | settings, check=True, capture_output=True, text=True).stderr
+    assert "narenas:1" in told
+    assert "Invalid conf" not in told
