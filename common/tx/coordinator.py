@@ -8,7 +8,8 @@ A service uses it for any message::
     checker = Checker(database, records, deadline=5.0, retention=7 * 24 * 3600)
     coordinator = Coordinator(broker.producer("shop", checker), database, records, ids)
 
-    tx = coordinator.begin(lambda tx_id: message(tx_id), deliver_if=Outcome.COMMITTED, name="sale")
+    tx_id = coordinator.ids.next()
+    tx = coordinator.begin(tx_id, message(tx_id), deliver_if=Outcome.COMMITTED, name="sale")
     tx.commit(lambda connection: connection.execute(...))  # the record and the rows, or neither
     tx.resolve(Outcome.COMMITTED)
 """
@@ -107,14 +108,12 @@ class Coordinator:
     ids: IdSource
     observe: Observe = field(default=_unobserved)
 
-    def begin(self, write: Callable[[int], Message], deliver_if: Outcome, *, name: str) -> Transaction:
-        """Send the half message that `write(tx_id)` returns, to be delivered iff the transaction ends as said.
+    def begin(self, tx_id: int, message: Message, deliver_if: Outcome, *, name: str) -> Transaction:
+        """Send the half message of a transaction, to be delivered iff the transaction ends as said.
 
-        `name` is the prefix of its failpoints and steps. Raise `BrokerError`, `LeaseLost` or `ClockWentBack`:
-        nothing happened.
+        `tx_id` is a new one of `ids`, whose time its deadline counts from; `name` is the prefix of its failpoints and
+        steps. Raise `BrokerError`: nothing happened.
         """
-        tx_id = self.ids.next()
-        message = write(tx_id)
         properties = {**message.properties, TX_ID: str(tx_id), DELIVER_IF: deliver_if.value}
         with self.observed(f"{name}.half"):
             half = self.producer.begin(replace(message, properties=properties))

@@ -12,7 +12,6 @@ from common.clock import now_ms
 from common.db import Database
 from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown
 from common.events import ROLLBACK_TOPIC, OrderEvent
-from common.mq.port import Message
 from common.tx.coordinator import Coordinator
 from common.tx.record import AlreadyAborted, Outcome
 from order.model import CloseReason, OrderClosed, OrderPaid, Status, orders
@@ -61,10 +60,9 @@ class Closing:
         return sorted(order_id for order_id, status in found.items() if status is Status.CREATED)
 
     def _close_all(self, order_ids: Sequence[int], reason: CloseReason) -> bool:
-        def rollback(tx_id: int) -> Message:
-            return OrderEvent(tx_id=tx_id, order_ids=tuple(order_ids)).to_message(ROLLBACK_TOPIC, reason.value)
-
-        tx = self._coordinator.begin(rollback, Outcome.COMMITTED, name="close")
+        event = OrderEvent(tx_id=self._coordinator.ids.next(), order_ids=tuple(order_ids))
+        rollback = event.to_message(ROLLBACK_TOPIC, reason.value)
+        tx = self._coordinator.begin(event.tx_id, rollback, Outcome.COMMITTED, name="close")
         try:
             tx.commit(lambda connection: _close_rows(connection, order_ids, reason))
         except _Raced:

@@ -1,7 +1,7 @@
 """Placing orders: the steps of the protocol, for a batch of orders at a time.
 
     begin      half message `order_rollback`, to be delivered if the transaction aborts
-    schedule   delayed message `order_timeout`, while the stock is deducted
+    schedule   delayed message `order_timeout`, beside the half message
     deduct     stock, each order whole or not at all
     commit     ONE local transaction: record + orders + lines + idempotency keys; an order that can't be written
                drops out, and its stock is released by a message of its own before the others are committed
@@ -11,6 +11,7 @@ One batch has one `tx_id`: it commits or aborts whole. An order that drops out i
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
 import structlog
@@ -99,13 +100,9 @@ class Placing:
         Raise what the whole batch got: `Unavailable` (nothing was created) or `CommitOutcomeUnknown`.
         """
         order_ids = tuple(draft.order.order_id for draft in drafts)
-        tx = self._coordinator.begin(
-            lambda tx_id: OrderEvent(tx_id=tx_id, order_ids=order_ids).to_message(ROLLBACK_TOPIC),
-            Outcome.ABORTED,
-            name="order",
-        )
+        tx, scheduling = self._begin(drafts)
         drafts = [replace(draft, order=replace(draft.order, tx_id=tx.tx_id)) for draft in drafts]
-        verdicts = self._schedule_and_deduct(tx, drafts)
+        verdicts = self._deduct(tx, drafts, scheduling)
         failpoints.hit("order.deducted")
         deducted = [draft for draft in drafts if verdicts[draft.order.order_id].verdict == "deducted"]
         if not deducted:
@@ -114,29 +111,36 @@ class Placing:
         written = self._commit(tx, deducted)
         return [written.get(order_id) or _refusal(verdicts[order_id]) for order_id in order_ids]
 
-    def _schedule_and_deduct(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Deduction]:
-        """Do both at once: neither needs the other. Where one fails, the other may have been done."""
-        scheduling = self._aside.start(self._schedule_timeout, tx, drafts)
+    def _begin(self, drafts: Sequence[Draft]) -> "tuple[Transaction, Future[None]]":
+        """Send the half message and, beside it, the timeout: one of orders that never came to be closes nothing."""
+        order_ids = tuple(draft.order.order_id for draft in drafts)
+        event = OrderEvent(tx_id=self._coordinator.ids.next(), order_ids=order_ids)
+        scheduling = self._aside.start(self._schedule, event, max(draft.order.expires_at for draft in drafts))
         try:
-            verdicts = self._deduct(tx, drafts)
-            scheduling.result()
-        except Unavailable:
-            tx.resolve(Outcome.ABORTED)  # the rollback must be delivered
+            rollback = event.to_message(ROLLBACK_TOPIC)
+            tx = self._coordinator.begin(event.tx_id, rollback, Outcome.ABORTED, name="order")
+        except OrdersError:
+            wait([scheduling])  # it ends with its batch
             raise
-        return verdicts
+        return tx, scheduling
 
-    def _schedule_timeout(self, tx: Transaction, drafts: Sequence[Draft]) -> None:
-        event = OrderEvent(tx_id=tx.tx_id, order_ids=tuple(draft.order.order_id for draft in drafts))
+    def _schedule(self, event: OrderEvent, at: int) -> None:
         with self._coordinator.observed("order.schedule"):
-            self._producer.send_at(event.to_message(TIMEOUT_TOPIC), max(draft.order.expires_at for draft in drafts))
+            self._producer.send_at(event.to_message(TIMEOUT_TOPIC), at)
         failpoints.hit("order.timeout_scheduled")
 
-    def _deduct(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Deduction]:
+    def _deduct(self, tx: Transaction, drafts: Sequence[Draft], scheduling: "Future[None]") -> dict[int, Deduction]:
         wanted = {
             draft.order.order_id: {line.goods_id: line.quantity for line in draft.order.lines} for draft in drafts
         }
-        with self._coordinator.observed("order.deduct"):
-            return self._stock.deduct(tx.tx_id, wanted)
+        try:
+            with self._coordinator.observed("order.deduct"):
+                verdicts = self._stock.deduct(tx.tx_id, wanted)
+            scheduling.result()
+        except Unavailable:
+            tx.resolve(Outcome.ABORTED)  # the rollback must be delivered: stock may have deducted
+            raise
+        return verdicts
 
     def _commit(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
         """Run the local transaction; return what each order got, by its id, and have the message resolved."""

@@ -4,12 +4,12 @@ from tests.model.world import CREATED, GONE, No, Pair, Steps, World, put
 
 _NOTHING = ("nothing created", "nothing created")
 _NOT_YET_RELEASED = frozenset({"dropped order not released", "dropped order released last"})
-_BEFORE_COMMIT = frozenset({"start", "half_sent", "waiting", "deducted"})
+_BEFORE_COMMIT = frozenset({"start", "beginning", "half_sent", "waiting", "deducted"})
 
 
 def placing(world: World, no: No) -> Steps:
     """Yield what the placing process may do next, dying included."""
-    if world.scheduling == "at it":  # beside the other steps; what is on its way arrives even if its sender dies
+    if world.scheduling == "at it":  # beside the half message and on; arrives even if its sender dies
         yield from _scheduling(world, no)
     if world.place == "done":
         return
@@ -24,7 +24,11 @@ def _over(world: World, answers: Pair | None = None) -> World:
     return world._replace(place="done", verdicts=(), answers=answers or world.answers, half_written=False)
 
 
-def _start(world: World, no: No) -> Steps:
+def _start(world: World, _no: No) -> Steps:
+    yield "timeout on its way", world._replace(place="beginning", scheduling="at it")
+
+
+def _beginning(world: World, no: No) -> Steps:
     yield "order.half_sent", world._replace(place="half_sent", half="half")
     if "no failing send" not in no:
         yield "begin raised", _over(world, _NOTHING)
@@ -32,7 +36,7 @@ def _start(world: World, no: No) -> Steps:
 
 
 def _half_sent(world: World, _no: No) -> Steps:
-    yield "stock.deduct called", world._replace(place="waiting", wire=world.wire + 1, scheduling="at it")
+    yield "stock.deduct called", world._replace(place="waiting", wire=world.wire + 1)
 
 
 def _scheduling(world: World, no: No) -> Steps:
@@ -129,6 +133,7 @@ def _aborting(world: World, _no: No) -> Steps:
 
 _STEPS = {
     "start": _start,
+    "beginning": _beginning,
     "half_sent": _half_sent,
     "waiting": _waiting,
     "deducted": _deducted,

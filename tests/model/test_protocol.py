@@ -51,6 +51,6 @@ def test_by_hand(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert protocol.main([]) == 0
     assert "all consistent" in capsys.readouterr().out
     assert protocol.main(["--mutants"]) == 0
-    assert "stock held by no order: order.half_sent > " in capsys.readouterr().out
+    assert "stock held by no order: timeout on its way > " in capsys.readouterr().out
     monkeypatch.setattr(protocol, "MUTANTS", (Mutant("no such flaw"),))
     assert protocol.main(["--mutants"]) == 1

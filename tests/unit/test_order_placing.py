@@ -24,6 +24,7 @@ from common.errors import (
     RowRefused,
     Unavailable,
 )
+from common.events import OrderEvent
 from common.mq.port import CheckAnswer, Resolution, State
 from common.tx.record import AlreadyAborted, Outcome
 from order.clients import Deduction
@@ -101,6 +102,7 @@ def test_batch(shop: Shop) -> None:
 
 def test_broker_down_at_begin(shop: Shop) -> None:
     """No half message: nothing happened."""
+    shop.faults.plan("send_at", BrokerError())
     shop.faults.plan("begin", BrokerError())
     with pytest.raises(Unavailable):
         shop.placing.place([_draft(shop)])
@@ -383,10 +385,10 @@ def test_an_order_that_the_database_refuses(shop: Shop) -> None:
     assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released", "deducted"]
 
 
-def test_timeout_is_scheduled_while_the_stock_is_deducted(shop: Shop) -> None:
+def test_timeout_is_scheduled_beside_the_half_message(shop: Shop) -> None:
     """Neither waits for the other, and the answer does not wait for the message's resolution."""
     both, answered = threading.Barrier(2, timeout=10), threading.Event()
-    shop.faults.hooks["send_at"] = shop.faults.hooks["deduct"] = both.wait
+    shop.faults.hooks["send_at"] = shop.faults.hooks["begin"] = both.wait
     shop.faults.hooks["resolve"] = lambda: answered.wait(10)
     aside = ThreadedAside("test", 2)
     draft = _draft(shop)
@@ -396,6 +398,33 @@ def test_timeout_is_scheduled_while_the_stock_is_deducted(shop: Shop) -> None:
     answered.set()
     aside.close()
     assert _resolution(shop, draft) is Resolution.ROLLBACK
+
+
+def test_stock_is_deducted_while_the_timeout_is_scheduled(shop: Shop) -> None:
+    """A timeout that takes longer than the half message holds up nobody but the local transaction."""
+    both = threading.Barrier(2, timeout=10)
+    shop.faults.hooks["send_at"] = shop.faults.hooks["deduct"] = both.wait
+    with closing(ThreadedAside("test", 2)) as aside:
+        (answer,) = Placing(shop.coordinator, shop.producer, shop.stock, aside).place([_draft(shop)])
+    assert isinstance(answer, Order)
+
+
+def test_a_timeout_ends_before_its_batch_does(shop: Shop) -> None:
+    """Where no half message can be sent, what goes on beside it is waited for; the timeout closes nothing later."""
+    shop.ids.age = OLD
+    refused = threading.Event()
+    shop.faults.hooks["begin"] = refused.set
+    shop.faults.hooks["send_at"] = lambda: refused.wait(10)
+    shop.faults.plan("begin", BrokerError())
+    draft = _draft(shop)
+    with closing(ThreadedAside("test", 2)) as aside:
+        with pytest.raises(Unavailable):
+            Placing(shop.coordinator, shop.producer, shop.stock, aside).place([draft])
+        (timeout,) = shop.console.find()
+    assert timeout.message.topic == "order_timeout"
+    assert shop.timeouts.handle([OrderEvent.from_body(timeout.message.body)]) == [True]
+    assert not _exists(shop, draft)
+    assert shop.available(1) == 3
 
 
 def test_verdicts_in_any_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

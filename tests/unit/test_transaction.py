@@ -75,7 +75,8 @@ class Diary:
         return [Verdict.ACK] * len(deliveries)
 
     def begin(self, deliver_if: Outcome) -> Transaction:
-        return self.coordinator.begin(lambda tx_id: Message("told", str(tx_id).encode()), deliver_if, name="diary")
+        tx_id = self.coordinator.ids.next()
+        return self.coordinator.begin(tx_id, Message("told", str(tx_id).encode()), deliver_if, name="diary")
 
     def entries(self) -> list[int]:
         with self.database.read() as connection:
@@ -200,7 +201,8 @@ def test_broker_down_at_begin(diary: Diary) -> None:
 
 def test_half_message_carries_all_a_checker_needs(diary: Diary) -> None:
     """Beside the message's own properties: the transaction's id and the sign, and nothing from memory."""
-    diary.coordinator.begin(lambda _: Message("told", b"1", properties={"mine": "x"}), ABORTED, name="diary")
+    message = Message("told", b"1", properties={"mine": "x"})
+    diary.coordinator.begin(diary.coordinator.ids.next(), message, ABORTED, name="diary")
     (view,) = diary.broker.console().find()
     assert view.message.properties == {"mine": "x", "tx_id": view.message.properties["tx_id"], "deliver_if": "aborted"}
 
@@ -412,7 +414,7 @@ def test_steps_are_observed(diary: Diary) -> None:
     coordinator = Coordinator(
         diary.producer, diary.database, diary.records, diary.ids, lambda step, _: steps.append(step)
     )
-    tx = coordinator.begin(lambda _: Message("told", b"1"), COMMITTED, name="diary")
+    tx = coordinator.begin(coordinator.ids.next(), Message("told", b"1"), COMMITTED, name="diary")
     tx.commit(lambda _: None)
     tx.resolve(COMMITTED)
     assert steps == ["diary.half", "diary.commit", "diary.resolve"]
@@ -426,7 +428,8 @@ def _armed(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _begin_close(diary: Diary) -> Transaction:
-    return diary.coordinator.begin(lambda tx_id: Message("told", str(tx_id).encode()), COMMITTED, name="close")
+    tx_id = diary.coordinator.ids.next()
+    return diary.coordinator.begin(tx_id, Message("told", str(tx_id).encode()), COMMITTED, name="close")
 
 
 @pytest.mark.usefixtures("_armed")

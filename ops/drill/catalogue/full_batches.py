@@ -4,6 +4,7 @@ The first order forms a batch of its own, which is held up; what comes meanwhile
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,14 +56,22 @@ def _play(scene: Scene, way: _Way) -> None:
         scene.reached("order", way.held_at)
         answers = [*_crowd(scene), first()]
     scene.died(way.service, pid, way.point)
-    sent = [view for view in scene.console.find(topic=ROLLBACK_TOPIC) if view.born_at >= scene.began_at]
-    batch = max(len(view.message.keys) for view in sent)
+    batch = _size_of_batch(scene, way, answers)
     scene.claim(f"{batch} orders were in the batch that it hit", batch >= _ENOUGH)
     scene.back(way.service, pid)
     scene.settle()
     accepted = sum(answer is not None and answer.status == _CREATED for answer in answers)
     left = 1 + batch if way.stands else accepted
     scene.stands_with_stock(_STOCK, *["closed" if way.closed else "created"] * left)
+
+
+def _size_of_batch(scene: Scene, way: _Way, answers: Sequence[Answer | None]) -> int:
+    if (
+        way.point == "order.timeout_scheduled"
+    ):  # perhaps no half message came; a timeout that waits, RocketMQ shows nobody
+        return answers.count(None)  # all who waited by then, for a batch may be larger than the crowd
+    sent = [view for view in scene.console.find(topic=ROLLBACK_TOPIC) if view.born_at >= scene.began_at]
+    return max(len(view.message.keys) for view in sent)
 
 
 def _crowd(scene: Scene) -> list[Answer | None]:

@@ -9,8 +9,8 @@ from ops.drill.scene import Scene
 
 _HELD_FOR = 0.5  # seconds that a process stands at a failpoint while the other one is killed
 WORDS = {
-    "order.half_sent": "half message on disk, nothing else done",
-    "order.timeout_scheduled": "half message and timeout on disk, stock being taken",
+    "order.half_sent": "half message on disk, timeout on its way or there, nothing else done",
+    "order.timeout_scheduled": "timeout on disk, half message on its way or there, stock perhaps being taken",
     "order.deducted": "stock taken, timeout on disk, no order written",
     "order.before_commit": "order written, database not yet committed",
     "order.committed": "database committed, half message open",

@@ -4,7 +4,8 @@ from ops.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_order_placing.py::"
 _PLACE = "order.service.placing:Placing.place"
-_BOTH = "order.service.placing:Placing._schedule_and_deduct"
+_BEGIN = "order.service.placing:Placing._begin"
+_DEDUCT = "order.service.placing:Placing._deduct"
 _COMMIT = "order.service.placing:Placing._commit"
 
 MUTANTS = (
@@ -24,19 +25,25 @@ MUTANTS = (
         "failed-deduction-not-undone",
         "stock that may have deducted, but did not answer, is not told to roll back",
         _TESTS + "test_stock_does_not_answer",
-        (_BOTH, "tx.resolve(Outcome.ABORTED)", "tx.drop()"),
+        (_DEDUCT, "tx.resolve(Outcome.ABORTED)", "tx.drop()"),
     ),
     edited(
         "timeout-not-scheduled",
         "orders are placed that no message will ever close",
         _TESTS + "test_batch",
-        (_BOTH, "self._aside.start(self._schedule_timeout, tx, drafts)", "self._aside.start(int)"),
+        (_BEGIN, "self._aside.start(self._schedule, event, ", "self._aside.start(max, 0, "),
+    ),
+    edited(
+        "timeout-outlives-its-batch",
+        "who was told that nothing was created may still have a timeout sent",
+        _TESTS + "test_a_timeout_ends_before_its_batch_does",
+        (_BEGIN, "wait([scheduling])", "pass"),
     ),
     edited(
         "lost-timeout-ignored",
         "an order is placed although its timeout could not be sent",
         _TESTS + "test_timeout_not_scheduled",
-        (_BOTH, "scheduling.result()", "pass"),
+        (_DEDUCT, "scheduling.result()", "pass"),
     ),
     edited(
         "short-order-let-through",
