@@ -6,10 +6,10 @@ from functools import partialmethod
 from typing import Any, Literal
 
 import orjson
-from flask import Response, g
+from flask import Response
 from pydantic import BaseModel
 
-from common.auth import Verifier
+from common.auth import Identity, Verifier
 from common.errors import Forbidden, OrdersError
 from common.limits import Limiter, ProcessLimiter
 from common.schema import Query
@@ -19,6 +19,7 @@ from common.web.flask_app import Answer, App
 from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
 from common.web.requests import (
+    current_globals,
     current_request,
     drain,
     has_unread_body,
@@ -142,8 +143,7 @@ class Api:
         gate = Gate(route.most_at_once) if route.most_at_once else nullcontext()
 
         def handle(**arguments: Any) -> Response:
-            self._authorise(route.scopes)
-            limit()
+            limit(self._authorise(route.scopes))
             asked = current_request()
             parameters = read_query(asked, query)
             if route.query is not None:
@@ -157,10 +157,12 @@ class Api:
 
         return handle
 
-    def _authorise(self, scopes: Sequence[str]) -> None:
-        g.identity = identity = self._verifier.verify(current_request().environ.get("HTTP_AUTHORIZATION"))
+    def _authorise(self, scopes: Sequence[str]) -> Identity:
+        identity = self._verifier.verify(current_request().environ.get("HTTP_AUTHORIZATION"))
+        current_globals().identity = identity
         if scopes and identity.scopes.isdisjoint(scopes):
             raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")
+        return identity
 
     def _finish_body(self, response: Response) -> Response:
         """Keep the connection usable where an answer came before the request was read, or say that it is not.
@@ -168,17 +170,17 @@ class Api:
         Bodies of nobody in particular are not waited for: they could hold up a thread as long as they like.
         """
         asked = current_request()
-        if has_unread_body(asked) and not ("identity" in g and drain(asked, _DRAINED * self._max_body)):
+        if has_unread_body(asked) and not ("identity" in current_globals() and drain(asked, _DRAINED * self._max_body)):
             response.headers["Connection"] = "close"
         return response
 
-    def _limit(self, route: Route) -> Callable[[], None]:
+    def _limit(self, route: Route) -> Callable[[Identity], None]:
         if not route.rate_limit:
-            return lambda: None
+            return lambda _: None
         limit, name = route.rate_limit, f"{route.method} {route.path}"
 
-        def check() -> None:
-            wait = self._limiter.hit(limit, name, g.identity.user_id)
+        def check(who: Identity) -> None:
+            wait = self._limiter.hit(limit, name, who.user_id)
             if wait:
                 raise OverLimit(wait)
 

@@ -38,8 +38,10 @@ def _declared(rule: str) -> str:
 
 def install(app: Flask, metrics: Metrics) -> None:
     """Observe all requests of `app`."""
-    log = structlog.get_logger()
+    log = structlog.get_logger().bind()  # once: what is not bound is bound anew for each line
     first, numbers = os.urandom(10).hex(), itertools.count()  # at random each time would cost a request a tenth of all
+
+    answered, took = cache(metrics.requests.labels), cache(metrics.latency.labels)  # few: routes are the declared ones
 
     def begin() -> None:
         sent = current_request().environ.get("HTTP_X_REQUEST_ID", "")
@@ -52,18 +54,18 @@ def install(app: Flask, metrics: Metrics) -> None:
 
     def end(response: Response) -> Response:
         asked, seen, status = current_request(), current_globals(), response.status_code
-        response.headers["X-Request-Id"] = seen.request_id
+        response.headers.add("X-Request-Id", seen.request_id)
         seconds = time.perf_counter() - seen.started
         route = _route(asked.url_rule)
         method = asked.method if asked.url_rule is not None else _UNKNOWN
-        metrics.requests.labels(method, route, str(status)).inc()
-        metrics.latency.labels(route).observe(seconds)
+        answered(method, route, str(status)).inc()
+        took(route).observe(seconds)
         if status >= _FAILING or asked.path not in _QUIET:
             log.info("request", method=asked.method, route=route, status=status, milliseconds=round(seconds * 1000, 1))
         return response
 
     def leave(_error: BaseException | None) -> None:
-        if "started" in g:
+        if "started" in current_globals():
             metrics.in_flight.dec()
 
     app.before_request(begin)

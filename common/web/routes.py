@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import g
 from pydantic import BaseModel
 from werkzeug.routing import BaseConverter
 
@@ -13,6 +12,7 @@ from common.auth import Identity
 from common.errors import OrdersError
 from common.schema import ID_PATTERN
 from common.web.problems import ProblemWith
+from common.web.requests import current_globals
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
@@ -73,5 +73,5 @@ class Route:
 
 def current_identity() -> Identity:
     """Return who makes the current request; only inside a view of a route that needs a token."""
-    identity: Identity = g.identity
+    identity: Identity = current_globals().identity
     return identity

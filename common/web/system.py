@@ -14,7 +14,7 @@ from common.web.flask_app import Answer
 READY_WITHIN = 2.0  # seconds, for all checks together
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Authorise = Callable[[Sequence[str]], None]
+Authorise = Callable[[Sequence[str]], object]
 
 
 def install(app: Flask, metrics: Metrics, checks: Mapping[str, Callable[[], None]], authorise: Authorise) -> None:
