@@ -38,7 +38,7 @@ def _declared(rule: str) -> str:
 
 def install(app: Flask, metrics: Metrics) -> None:
     """Observe all requests of `app`."""
-    log = structlog.get_logger().bind()  # once: what is not bound is bound anew for each line
+    log = cache(structlog.get_logger().bind)  # at the first request; unbound, it is bound anew for each line
     first, numbers = os.urandom(10).hex(), itertools.count()  # at random each time would cost a request a tenth of all
 
     answered, took = cache(metrics.requests.labels), cache(metrics.latency.labels)  # few: routes are the declared ones
@@ -61,7 +61,9 @@ def install(app: Flask, metrics: Metrics) -> None:
         answered(method, route, str(status)).inc()
         took(route).observe(seconds)
         if status >= _FAILING or asked.path not in _QUIET:
-            log.info("request", method=asked.method, route=route, status=status, milliseconds=round(seconds * 1000, 1))
+            log().info(
+                "request", method=asked.method, route=route, status=status, milliseconds=round(seconds * 1000, 1)
+            )
         return response
 
     def leave(_error: BaseException | None) -> None:

@@ -43,6 +43,22 @@ def test_every_line_is_one_json_object() -> None:
     assert "ZeroDivisionError" in broken["exception"]
 
 
+_LATE = """
+from common.auth import Verifier
+from common.telemetry import Metrics, configure_logging
+from common.web import Api
+api = Api("toy", title="", description="", max_body=1, verifier=Verifier("s" * 32), metrics=Metrics("toy"), checks={})
+configure_logging("toy", "info")
+api.app.test_client().get("/nowhere")
+"""
+
+
+def test_requests_are_logged_as_it_was_configured_after_the_api_was_made() -> None:
+    """Whoever builds on this may do both in any order."""
+    (line,) = lines_of(_LATE)
+    assert (line["service"], line["event"], line["status"]) == ("toy", "request", 404)
+
+
 def test_a_full_disk_under_the_log_fails_nothing() -> None:
     """The line is lost, the work goes on."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
