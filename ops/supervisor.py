@@ -110,8 +110,12 @@ class Supervisor:
             child.wait_ready(within, give_up_after=_GAVE_UP_AFTER)
 
     def wait_gone(self, pid: int, *, within: float = 30.0) -> None:
-        """Return once the process `pid` is gone and reaped. Raise `NotInTime`."""
-        wait_for(f"process {pid} to end", lambda: not is_alive(pid), within=within, every=0.01)
+        """Return once the process `pid` is gone, reaped, and not told of any more. Raise `NotInTime`."""
+
+        def is_gone() -> bool:  # reaped, it would for a moment still count as ready to whoever waits for its successor
+            return not is_alive(pid) and all(state.pid != pid for state in self.states())
+
+        wait_for(f"process {pid} to end", is_gone, within=within, every=0.01)
 
     def _write_state(self, **changes: Any) -> None:
         with self._writing:

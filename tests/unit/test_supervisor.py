@@ -67,6 +67,23 @@ def log_of(tmp_path: Path, name: str) -> list[str]:
     return (tmp_path / "log" / f"{name}.log").read_text().splitlines()
 
 
+def test_a_process_is_gone_once_nobody_is_told_of_it_any_more(make: Make) -> None:
+    """Who waits for the next one to be ready is not to be told that the last one was, though it has ended."""
+    supervisor = make(spec("one"))
+    supervisor.start()
+    supervisor.wait_ready(within=10)
+    first = supervisor.pid("one")
+    assert first is not None
+    with supervisor._children["one"]._now:  # its keeper has seen its end, and can't write it down yet
+        supervisor.kill("one", signal.SIGKILL)
+        eventually(lambda: not is_alive(first))
+        with pytest.raises(NotInTime):
+            supervisor.wait_gone(first, within=0.05)
+    supervisor.wait_gone(first, within=5)
+    supervisor.wait_ready("one", within=10)
+    assert supervisor.pid("one") != first
+
+
 def test_started_processes_get_ready_and_are_told_of_in_the_state_file(make: Make, tmp_path: Path) -> None:
     """Once all are ready, the state file names each with its pid, and the supervisor."""
     supervisor = make(spec("one", NOTES_ITS_END, os.devnull), spec("two", NOTES_ITS_END, os.devnull))
