@@ -412,15 +412,16 @@ def test_stock_is_deducted_while_the_timeout_is_scheduled(shop: Shop) -> None:
 def test_a_timeout_ends_before_its_batch_does(shop: Shop) -> None:
     """Where no half message can be sent, what goes on beside it is waited for; the timeout closes nothing later."""
     shop.ids.age = OLD
-    refused = threading.Event()
+    refused, raised = threading.Event(), threading.Event()
     shop.faults.hooks["begin"] = refused.set
-    shop.faults.hooks["send_at"] = lambda: refused.wait(10)
+    shop.faults.hooks["send_at"] = lambda: (refused.wait(10), raised.wait(0.3))  # sent after it all, unless waited for
     shop.faults.plan("begin", BrokerError())
     draft = _draft(shop)
     with closing(ThreadedAside("test", 2)) as aside:
         with pytest.raises(Unavailable):
             Placing(shop.coordinator, shop.producer, shop.stock, aside).place([draft])
         (timeout,) = shop.console.find()
+        raised.set()
     assert timeout.message.topic == "order_timeout"
     assert shop.timeouts.handle([OrderEvent.from_body(timeout.message.body)]) == [True]
     assert not _exists(shop, draft)
