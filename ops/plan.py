@@ -134,9 +134,10 @@ def free_port_base(instances: Mapping[str, int] | None = None) -> int:
     """
     for _ in range(200):
         plan = Plan(secrets.choice(QUIET_PORTS), instances=instances or {})
+        ports = frozenset(plan.ports.values())
         with _giving:
-            if ports_are_free(plan) and all(map(frozenset(plan.ports.values()).isdisjoint, _given)):
-                _given.append(frozenset(plan.ports.values()))
+            if ports_are_free(plan) and all(map(ports.isdisjoint, _given)):
+                _given.append(ports)
                 return plan.port_base
     raise CommandFailed(f"Not enough free ports in a row were found on {HOST}.")
 

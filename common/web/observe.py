@@ -7,7 +7,7 @@ import time
 from functools import cache
 
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response
 from werkzeug.routing import Rule
 
 from common.telemetry import Metrics
@@ -22,7 +22,7 @@ _FAILING = 500
 
 def current_request_id() -> str:
     """Return the id of the current request."""
-    request_id: str = g.request_id
+    request_id: str = current_globals().request_id
     return request_id
 
 

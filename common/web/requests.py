@@ -134,10 +134,7 @@ def _keys(value: object, levels: int) -> int:
     if not levels:
         raise _TooDeep
     keys, items = (len(value), value.values()) if isinstance(value, dict) else (0, value)
-    for item in items:
-        if isinstance(item, dict | list):
-            keys += _keys(item, levels - 1)
-    return keys
+    return keys + sum(_keys(item, levels - 1) for item in items)
 
 
 def _check_json_thoroughly(raw: bytes) -> None:

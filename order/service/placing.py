@@ -100,7 +100,7 @@ class Placing:
         Raise what the whole batch got: `Unavailable` (nothing was created) or `CommitOutcomeUnknown`.
         """
         order_ids = tuple(draft.order.order_id for draft in drafts)
-        tx, scheduling = self._begin(drafts)
+        tx, scheduling = self._begin(order_ids, max(draft.order.expires_at for draft in drafts))
         drafts = [replace(draft, order=replace(draft.order, tx_id=tx.tx_id)) for draft in drafts]
         verdicts = self._deduct(tx, drafts, scheduling)
         failpoints.hit("order.deducted")
@@ -111,11 +111,10 @@ class Placing:
         written = self._commit(tx, deducted)
         return [written.get(order_id) or _refusal(verdicts[order_id]) for order_id in order_ids]
 
-    def _begin(self, drafts: Sequence[Draft]) -> "tuple[Transaction, Future[None]]":
+    def _begin(self, order_ids: tuple[int, ...], expire_at: int) -> "tuple[Transaction, Future[None]]":
         """Send the half message and, beside it, the timeout: one of orders that never came to be closes nothing."""
-        order_ids = tuple(draft.order.order_id for draft in drafts)
         event = OrderEvent(tx_id=self._coordinator.ids.next(), order_ids=order_ids)
-        scheduling = self._aside.start(self._schedule, event, max(draft.order.expires_at for draft in drafts))
+        scheduling = self._aside.start(self._schedule, event, expire_at)
         try:
             rollback = event.to_message(ROLLBACK_TOPIC)
             tx = self._coordinator.begin(event.tx_id, rollback, Outcome.ABORTED, name="order")

@@ -66,10 +66,9 @@ def _play(scene: Scene, way: _Way) -> None:
 
 
 def _size_of_batch(scene: Scene, way: _Way, answers: Sequence[Answer | None]) -> int:
-    if (
-        way.point == "order.timeout_scheduled"
-    ):  # perhaps no half message came; a timeout that waits, RocketMQ shows nobody
-        return answers.count(None)  # all who waited by then, for a batch may be larger than the crowd
+    if way.point == "order.timeout_scheduled":
+        # Perhaps no half message came, and a timeout that waits RocketMQ shows nobody: count who lost their connection.
+        return answers.count(None)
     sent = [view for view in scene.console.find(topic=ROLLBACK_TOPIC) if view.born_at >= scene.began_at]
     return max(len(view.message.keys) for view in sent)
 
