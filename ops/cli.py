@@ -1,29 +1,28 @@
 """The command line `orders`. Each command is a module of `ops.commands`, imported when it is asked for."""
 
-import importlib
-
 import click
 
 from common.errors import OrdersError
+from ops.commands.subcommands import LazyGroup
 
-_COMMANDS = (
-    *("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate"),
-    *("stack", "docker", "bench", "drill"),
-)
+_COMMANDS = {
+    "demo": "Show the whole story on data of its own, with a kill -9 in the middle.",
+    "up": "Start order, stock and goods, and keep them running.",
+    "down": "Stop order, stock and goods gracefully.",
+    "status": "Show every process: name, pid, port, state, restarts, since when.",
+    "token": "Print a bearer token for USER.",
+    "messages": "Look at the messages of the broker; resend and resume them.",
+    "reconcile": "Compare orders, reservations, stock and messages; repair what is safe.",
+    "migrate": "Bring the databases of all services up to date.",
+    "stack": "Run a real RocketMQ, MariaDB and Redis on this machine, without Docker.",
+    "docker": "Prepare what `docker compose up` in docker/ needs.",
+    "bench": "Measure the system, on deployments and databases of their own.",
+    "drill": "Break things on a private deployment, with real processes and real kill -9.",
+}
 
 
-class _Commands(click.Group):
-    """Commands found by name; what they could foresee to go wrong is told in one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        if cmd_name not in _COMMANDS:
-            return None
-        command = importlib.import_module(f"ops.commands.{cmd_name}").command
-        assert isinstance(command, click.Command)  # noqa: S101 - what every module of ours there has
-        return command
+class _Commands(LazyGroup):
+    """What could be foreseen to go wrong is told in one line."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -34,7 +33,12 @@ class _Commands(click.Group):
             raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    package="ops.commands",
+    listed=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="orders-on-rocketmq")
 def main() -> None:
     """Orders whose stock never disagrees with them, whatever crashes.

@@ -10,8 +10,6 @@ import urllib3
 
 from ops.errors import CommandFailed
 
-SERVICES = ("order", "stock", "goods")
-
 
 class Unreachable(CommandFailed):
     """The service did not answer, or the connection was lost before its answer."""

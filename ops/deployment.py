@@ -6,19 +6,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import auth, migrations
+from common import migrations
 from common.config import Settings
 from common.cores import at_hand
 from common.mq.factory import open_broker
 from common.mq.port import Broker, Console
 from common.telemetry import METRICS_DIR
-from ops import catalogue, runstate
+from ops import catalogue, runstate, tokens
 from ops.child import Patience, python_module
-from ops.client import SERVICES, Client, probe
+from ops.client import Client, probe
 from ops.errors import CommandFailed, NoDeployment
 from ops.places import DataDir
 from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
 from ops.runstate import RunState
+from ops.services import SERVICES
 from ops.stack import tenant
 from ops.supervisor import Supervisor, is_alive
 from ops.waiting import wait_for
@@ -48,11 +49,7 @@ class Deployment:
     @classmethod
     def find(cls, data_dir: Path) -> "Deployment":
         """Return the deployment, running or stopped, of a data directory. Raise `NoDeployment`."""
-        place = DataDir(data_dir.absolute())
-        place.secret()
-        state = runstate.load(place.state_file)
-        if state is None:
-            raise NoDeployment(f"There is no deployment in {place.root}: start one with: {place.hint('up')}")
+        state = DataDir(data_dir.absolute()).state()
         return cls(data_dir, Plan.from_settings(state.settings))
 
     @property
@@ -112,10 +109,7 @@ class Deployment:
 
     def token(self, user: str, scopes: Iterable[str] = ("orders",), *, lifetime: float = 86400.0) -> str:
         """Return a bearer token, valid for `lifetime` seconds. Raise `NoDeployment`, `CommandFailed`."""
-        try:
-            return auth.issue(self.place.secret(), user, scopes, lifetime)
-        except ValueError as error:
-            raise CommandFailed(f"No token for {user!r}: {error}.") from error
+        return tokens.issue(self.place, user, scopes, lifetime)
 
     def client(self, user: str, scopes: Iterable[str] = ("orders",)) -> Client:
         """Return a REST client in the name of `user`; it knows every instance by its name, `order` being the first."""

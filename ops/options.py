@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from ops.client import SERVICES
 from ops.places import default_data_dir
-from ops.plan import MOST_INSTANCES
+from ops.services import MOST_INSTANCES, SERVICES
 
 F = TypeVar("F", bound=Callable[..., Any])
 

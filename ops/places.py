@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.errors import AlreadyRunning, CommandFailed, NoDeployment
-from ops.runstate import RunLock
+from ops.runstate import RunLock, RunState, load
 
 PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
 _MARK = "run/state.json"
@@ -83,6 +83,14 @@ class DataDir:
             return (self.root / "secret").read_text(encoding="ascii").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise NoDeployment(f"There is no deployment in {self.root}: start one with: {self.hint('up')}") from None
+
+    def state(self) -> RunState:
+        """Return how the deployment runs, or ran. Raise `NoDeployment` where none was ever started here."""
+        self.secret()
+        state = load(self.state_file)
+        if state is None:
+            raise NoDeployment(f"There is no deployment in {self.root}: start one with: {self.hint('up')}")
+        return state
 
     def reset(self) -> None:
         """Delete the data of a stopped deployment.

@@ -10,11 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from common.config import Settings
-from ops.client import SERVICES
 from ops.errors import CommandFailed
+from ops.services import MOST_INSTANCES, SERVICES
 
 HOST = "127.0.0.1"
-MOST_INSTANCES = 64  # of one service; worker ids alone would allow 1,024
 _LAST_PORT = 65535
 QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
 _ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(SERVICES, 1))

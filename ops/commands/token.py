@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from ops import options
-from ops.deployment import Deployment
+from ops import options, tokens
+from ops.places import DataDir
 
 
 @click.command("token")
@@ -26,4 +26,6 @@ def command(user: str, scope: str, lifetime: float, data_dir: Path) -> None:
     scopes = scope.split()
     if not scopes:
         raise click.BadParameter("at least one of orders, admin, service", param_hint="--scope")
-    click.echo(Deployment.find(data_dir).token(user, scopes, lifetime=lifetime))
+    place = DataDir(data_dir.absolute())
+    place.state()  # no token for a deployment that was never started
+    click.echo(tokens.issue(place, user, scopes, lifetime))

@@ -12,7 +12,7 @@ import jsonschema_rs
 import jwt
 import pytest
 
-from ops.client import SERVICES
+from ops.services import SERVICES
 from tests.e2e.shop import Raw, Shop, slug
 from tests.stack import REAL
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.client import SERVICES
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.drill import ledger
+from ops.services import SERVICES
 from tests.e2e.shop import Shop, placed, running
 
 pytestmark = [

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ops.client import SERVICES, Answer, Client
+from ops.client import Answer, Client
+from ops.services import SERVICES
 from tests.e2e.shop import Shop, place, placed, slug
 
 pytestmark = pytest.mark.e2e

@@ -3,7 +3,8 @@
 import pytest
 
 from ops.errors import CommandFailed
-from ops.plan import MOST_INSTANCES, Plan, free_port_base, ports_are_free
+from ops.plan import Plan, free_port_base, ports_are_free
+from ops.services import MOST_INSTANCES
 
 
 def test_one_of_each() -> None:
