@@ -18,6 +18,7 @@ from common.web import docs, observe, problems, system
 from common.web.flask_app import Answer, App
 from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
+from common.web.readiness import Check
 from common.web.requests import (
     current_globals,
     current_request,
@@ -49,7 +50,7 @@ class Api:
         max_body: int,
         verifier: Verifier,
         metrics: Metrics,
-        checks: Mapping[str, Callable[[], None]],
+        checks: Mapping[str, Check],
         limiter: Limiter | None = None,
     ) -> None:
         """Make it with health, readiness, metrics, OpenAPI and docs; `checks` raise `OrdersError` if not ready."""

@@ -2,7 +2,17 @@
 
 from collections.abc import Collection
 
-from ops.drill.mutants.catalogue import closing, doors, messages, ordering, placing, stocking, sweeping, transactions
+from ops.drill.mutants.catalogue import (
+    closing,
+    doors,
+    messages,
+    ordering,
+    placing,
+    stocking,
+    sweeping,
+    transactions,
+    waits,
+)
 from ops.drill.mutants.mutant import Mutant
 from ops.errors import CommandFailed
 
@@ -15,6 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *stocking.MUTANTS,
     *messages.MUTANTS,
     *doors.MUTANTS,
+    *waits.MUTANTS,
 )
 
 

@@ -1,0 +1,130 @@
+"""Whether a service is ready: its checks, run once for all who ask, each on a thread of its own.
+
+Anybody may ask, as often as they like, and some checks write. So there is one run at a time, whose results are shared.
+A check that hangs fails alone, holds one thread however often it is asked for, and keeps few requests waiting.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
+
+import structlog
+
+from common.errors import OrdersError
+
+Check = Callable[[], object]
+"""Raises `OrdersError` while what it looks at does not do what the service needs of it."""
+Result = Literal["ok", "failed"]
+
+READY_WITHIN: Final = 2.0  # seconds for each check, all at once; one that takes longer has failed
+SHARED_FOR: Final = 1.0  # seconds that the results of a run are given to all who ask
+MOST_PATIENT: Final = 4  # requests that wait for the slowest check of a run
+PATIENCE: Final = 0.25  # seconds from its beginning that all others wait: many times what a sound check takes
+
+log = structlog.get_logger()
+
+
+class Checks:
+    """The checks of one process. Thread-safe."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        """Take the checks by name; none runs before somebody asks."""
+        self._checks = [_OneCheck(name, check) for name, check in checks.items()]
+        self._guard = threading.Lock()
+        self._run = _Run(())
+        self._run.fresh_until = float("-inf")
+
+    def results(self) -> dict[str, Result]:
+        """Return the result of each check, found at most `SHARED_FOR` seconds ago; what is not known yet has failed."""
+        with self._guard:
+            begins = time.monotonic() >= self._run.fresh_until
+            if begins:
+                self._run = _Run([check.name for check in self._checks])
+            run = self._run
+        if begins:
+            for check in self._checks:
+                check.start(run)
+        run.wait()
+        if begins:
+            run.tell_unknown()
+        return run.results
+
+
+class _Run:
+    """One round of all checks, and what they have found so far."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._begun_at = time.monotonic()
+        self.fresh_until = self._begun_at + READY_WITHIN + SHARED_FOR  # earlier, once all is known
+        self._found: dict[str, Result] = {}
+        self._names = names
+        self._left = len(names)
+        self._all_ended = threading.Event()
+        self._guard = threading.Lock()
+        self._askers = itertools.count()
+
+    def ended(self, name: str, result: Result) -> None:
+        """Note what a check has found."""
+        with self._guard:
+            self._found[name] = result
+            self._left -= 1
+            if self._left == 0:
+                self.fresh_until = min(self.fresh_until, time.monotonic() + SHARED_FOR)
+                self._all_ended.set()
+
+    def wait(self) -> None:
+        """Return once all is known, or when this request has waited for as long as it may."""
+        patience = READY_WITHIN if next(self._askers) < MOST_PATIENT else PATIENCE
+        if self._left:
+            self._all_ended.wait(self._begun_at + patience - time.monotonic())
+
+    @property
+    def results(self) -> dict[str, Result]:
+        with self._guard:
+            return {name: self._found.get(name, "failed") for name in self._names}
+
+    def tell_unknown(self) -> None:
+        """Log which checks did not end in time."""
+        with self._guard:
+            unknown = [name for name in self._names if name not in self._found]
+        for name in unknown:
+            log.warning("not ready", check=name, reason=f"no answer within {READY_WITHIN:g} s")
+
+
+class _OneCheck:
+    """A check, and the thread that runs it: while that has not come back, the check has failed and no other starts."""
+
+    def __init__(self, name: str, check: Check) -> None:
+        self.name = name
+        self._check = check
+        self._running = threading.Lock()
+
+    def start(self, run: _Run) -> None:
+        """Begin; tell `run` what was found, at once where the last one still hangs."""
+        if not self._running.acquire(blocking=False):
+            log.warning("not ready", check=self.name, reason="the last check has not come back")
+            run.ended(self.name, "failed")
+            return
+        # A daemon, or a check that hangs would keep the process from ending
+        thread = threading.Thread(target=self._go, args=(run,), name=f"ready-{self.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            self._running.release()
+            log.warning("not ready", check=self.name, reason=str(error))
+            run.ended(self.name, "failed")
+
+    def _go(self, run: _Run) -> None:
+        result: Result = "failed"
+        try:
+            self._check()
+            result = "ok"
+        except OrdersError as error:
+            log.warning("not ready", check=self.name, reason=error.detail)
+        except Exception:  # a thread's edge: a fault of the check itself
+            log.exception("a readiness check is wrong", check=self.name)
+        finally:
+            self._running.release()
+            run.ended(self.name, result)
