@@ -5,13 +5,15 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 
 from common.cache import SharedCache
 from common.errors import NotFound, PeerUnavailable
 from common.peer import Peer
+
+T = TypeVar("T")
 
 _REFRESHED_TOGETHER = 200  # goods in one look-up
 
@@ -85,19 +87,45 @@ class GoodsClient:
             raise PeerUnavailable("The goods service refused a look-up; nothing was changed, try again.")
         fetched: dict[int, Goods | None] = dict.fromkeys(wanted)
         with _readable("goods"):
-            fetched |= {int(item["goods_id"]): _goods(item) for item in answer["items"]}
+            items = _by_id(answer["items"], "goods_id")
+            if not items.keys() <= fetched.keys():
+                raise ValueError("goods that nobody asked for")
+            fetched |= {goods_id: _goods(item) for goods_id, item in items.items()}
         return {goods_id: (asked_at, goods) for goods_id, goods in fetched.items()}
 
 
 @contextmanager
 def _readable(peer: str) -> Iterator[None]:
-    """Raise `PeerUnavailable` where an answer lacks what it should have."""
+    """Raise `PeerUnavailable` where an answer is not what was asked for."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise PeerUnavailable(
             f"The answer of the {peer} service can't be read; nothing was changed, try again."
         ) from error
+
+
+def _by_id(items: Sequence[Mapping[str, Any]], key: str) -> dict[int, Mapping[str, Any]]:
+    """Return the items by their id. Raise `ValueError` where one comes twice, for either could be meant."""
+    found = {int(item[key]): item for item in items}
+    if len(found) != len(items):
+        raise ValueError("an id that comes twice")
+    return found
+
+
+def _of_orders(items: Sequence[Mapping[str, Any]], asked: Collection[int]) -> dict[int, Mapping[str, Any]]:
+    """Return the items by order. Raise `ValueError` unless they are about the orders asked for, each once."""
+    found = _by_id(items, "order_id")
+    if found.keys() != set(asked):
+        raise ValueError("other orders than were asked for")
+    return found
+
+
+def _one_of(known: Collection[T], word: T) -> T:
+    """Return a word of an answer. Raise `ValueError` for one that nobody has agreed on."""
+    if word not in known:
+        raise ValueError("an unknown word")
+    return word
 
 
 def _to_bytes(goods: Goods | None) -> bytes:
@@ -123,12 +151,15 @@ def _goods(item: Mapping[str, Any]) -> Goods:
     )
 
 
+Word = Literal["deducted", "insufficient", "released"]
+
+
 @dataclass(frozen=True, slots=True)
 class Deduction:
     """The stock service's verdict on one order."""
 
     order_id: int
-    verdict: Literal["deducted", "insufficient", "released"]
+    verdict: Word
     short: tuple[int, ...]
 
 
@@ -141,6 +172,8 @@ class LiveReservation:
 
 
 Fate = Literal["stands", "void"]
+_VERDICTS: frozenset[Word] = frozenset({"deducted", "insufficient", "released"})
+_STATES = frozenset({"deducted", "released", None})
 
 
 class StockClient:
@@ -161,31 +194,37 @@ class StockClient:
         ]
         answer = self._call("POST", "/reservations", {"tx_id": str(tx_id), "orders": asked})
         with _readable("stock"):
-            found = {
-                int(item["order_id"]): Deduction(int(item["order_id"]), item["verdict"], tuple(map(int, item["short"])))
-                for item in answer["orders"]
+            return {
+                order_id: Deduction(order_id, _one_of(_VERDICTS, item["verdict"]), tuple(map(int, item["short"])))
+                for order_id, item in _of_orders(answer["orders"], orders).items()
             }
-            return {order_id: found[order_id] for order_id in orders}
 
     def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
         """Return live reservations made before `older_than` (ms) that nobody has confirmed, ids above `after`."""
         answer = self._call("GET", f"/reservations?older_than={older_than}&after={after}&limit={limit}")
         with _readable("stock"):
-            return [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
+            found = [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
+            order_ids = [after, *(reservation.order_id for reservation in found)]
+            if len(found) > limit or order_ids != sorted(set(order_ids)):  # or the next page could be this one again
+                raise ValueError("no page of what was asked for")
+            return found
 
-    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str]:
+    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str | None]:
         """Tell the fate of orders (order id, tx id, fate); return the state of each order's reservation."""
         asked = [{"order_id": str(o), "tx_id": str(t), "fate": fate} for o, t, fate in fates]
         answer = self._call("POST", "/reservations/settle", {"orders": asked})
         with _readable("stock"):
-            return {int(item["order_id"]): item["state"] for item in answer["orders"]}
+            found = _of_orders(answer["orders"], [order_id for order_id, _, _ in fates])
+            return {order_id: _one_of(_STATES, item["state"]) for order_id, item in found.items()}
 
     def reservation(self, order_id: int) -> dict[str, Any]:
         """Return one reservation as the stock service tells it. Raise `NotFound`."""
         status, answer = self._peer.call("GET", f"/reservations/{order_id}")
         if status == NotFound.status:
             raise NotFound
-        return self._expect(status, answer)
+        found = self._expect(status, answer)
+        with _readable("stock"):
+            return dict(_of_orders([found], [order_id])[order_id])
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         return self._expect(*self._peer.call(method, path, body))

@@ -153,10 +153,11 @@ class InProcessStock(StockClient):
         found = self._reservations.unverified(older_than=older_than, after=after, limit=limit)
         return [LiveReservation(r.order_id, r.tx_id) for r in found]
 
-    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str]:
+    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str | None]:
         self._faults.passing("settle", "before")
         self.settled += fates
-        return {o: s.value for o, s in self._reservations.settle({o: (t, fate) for o, t, fate in fates}).items()}
+        states = self._reservations.settle({o: (t, fate) for o, t, fate in fates})
+        return {o: states[o].value if o in states else None for o, _, _ in fates}
 
     def reservation(self, order_id: int) -> dict[str, Any]:
         self._faults.passing("reservation", "before")

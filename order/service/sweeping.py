@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import false, select, update
+from sqlalchemy import ColumnElement, false, select, true, update
 
 from common import failpoints
 from common.clock import now_ms
@@ -94,10 +94,12 @@ class Sweep:
                 states = self._stock.settle(fates)
                 failpoints.hit("sweep.settled")
                 standing = [order_id for order_id, _, fate in fates if fate == "stands"]
-                released = self._no_longer_standing([o for o in standing if states.get(o) != "deducted"])
-                findings.violations += released
-                findings.verified += len(standing) - len(released)
-                findings.released += len(fates) - len(standing)
+                unheld = [order_id for order_id in standing if states.get(order_id) != "deducted"]
+                released = [o for o, _, fate in fates if fate == "void" and states.get(o) == "released"]
+                findings.violations += self._still_standing(unheld)
+                findings.verified += len(standing) - len(unheld)
+                findings.released += len(released)
+                findings.undecided += len(fates) - len(standing) - len(released)
 
     def _unverified(self, before: int) -> Iterator[list[LiveReservation]]:
         after = 0
@@ -119,7 +121,7 @@ class Sweep:
             if r.order_id in known or decided[r.tx_id] is not None
         ]
 
-    def _no_longer_standing(self, order_ids: Sequence[int]) -> list[int]:
+    def _still_standing(self, order_ids: Sequence[int]) -> list[int]:
         """Of orders that stood a moment ago and whose stock is gone, those that still stand: that is a violation."""
         return [o for o, status in self._statuses(order_ids).items() if status is not Status.CLOSED]
 
@@ -128,22 +130,35 @@ class Sweep:
             return statuses(connection, order_ids)
 
     def _confirm_releases(self, before: int, findings: Findings) -> None:
+        """Have the stock of closed orders released, then mark those of which stock says that it is."""
+        for closed in self._unconfirmed(before):
+            states = self._stock.settle([(order_id, tx_id, "void") for order_id, tx_id in closed])
+            released = [order_id for order_id, _ in closed if states.get(order_id) == "released"]
+            self._mark_confirmed(released)
+            findings.confirmed += len(released)
+            findings.undecided += len(closed) - len(released)
+
+    def _unconfirmed(self, before: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield (order id, tx id) of closed orders, oldest first; one that stays unconfirmed holds up no other."""
         columns = orders.c
         unconfirmed = (columns.status == Status.CLOSED.value) & (columns.release_confirmed == false())
         query = (
-            select(columns.order_id, columns.tx_id)
+            select(columns.order_id, columns.tx_id, columns.closed_at)
             .where(unconfirmed & (columns.closed_at <= before))
-            .order_by(columns.closed_at)
+            .order_by(columns.closed_at, columns.order_id)
             .limit(PAGE)
         )
+        beyond: ColumnElement[bool] = true()
         while True:
             with self._database.read() as connection:
-                closed = connection.execute(query).all()
-            if not closed:
+                page = connection.execute(query.where(beyond)).all()
+            if not page:
                 return
-            self._stock.settle([(order_id, tx_id, "void") for order_id, tx_id in closed])
-            self._mark_confirmed([order_id for order_id, _ in closed])
-            findings.confirmed += len(closed)
+            yield [(row.order_id, row.tx_id) for row in page]
+            last = page[-1]
+            beyond = (columns.closed_at > last.closed_at) | (
+                (columns.closed_at == last.closed_at) & (columns.order_id > last.order_id)
+            )
 
     def _mark_confirmed(self, order_ids: Sequence[int]) -> None:
         mark = update(orders).where(orders.c.order_id.in_(order_ids)).values(release_confirmed=True)

@@ -10,6 +10,7 @@ from sqlalchemy import insert, update
 from common.clock import now_ms
 from common.db import Database
 from common.mq.port import BrokerStats, Message, MessageView, State
+from ops import ledgers
 from ops.findings import KEPT, Finding, Gravity, Report
 from ops.ledgers import Ledgers
 from ops.reconcile import Comparison, Limits
@@ -161,6 +162,19 @@ def test_every_disagreement_is_found(
     finding = only(site.compare())
     assert (finding.gravity, finding.subject, finding.id) == (Gravity.DISAGREEMENT, "order", "5")
     assert what in finding.what
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_borders_of_pages(site: Site, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Each order and each reservation is looked at once, where ids follow each other and pages are just full."""
+    monkeypatch.setattr(ledgers, "_PAGE", 2)
+    for order_id in range(1, number + 1):
+        site.order(order_id, "paid")
+        site.reservation(100 + order_id, "deducted")
+    report = site.compare()
+    found = sorted(int(finding.id) for finding in report.findings)
+    assert found == [*range(1, number + 1), *range(101, 101 + number)]
+    assert report.checked == {"goods": 1, "orders": number, "live_reservations": number}
 
 
 def test_stock_that_does_not_add_up_is_found(site: Site) -> None:

@@ -172,8 +172,8 @@ def test_deduct() -> None:
 
 def test_unverified() -> None:
     """The sweep's list is asked for page by page."""
-    peer = Peer((200, {"items": [{"order_id": "3", "tx_id": "4", "created_at": "…"}]}))
-    assert StockClient(peer).unverified(older_than=5, after=6, limit=7) == [LiveReservation(3, 4)]  # type: ignore[arg-type]
+    peer = Peer((200, {"items": [{"order_id": "8", "tx_id": "4", "created_at": "…"}]}))
+    assert StockClient(peer).unverified(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
     assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7")
 
 
@@ -188,10 +188,13 @@ def test_settle() -> None:
 
 def test_reservation() -> None:
     """One reservation is told as it is; none is a `NotFound`."""
-    client = StockClient(Peer((200, {"state": "deducted"}), (404, {})))  # type: ignore[arg-type]
-    assert client.reservation(1) == {"state": "deducted"}
+    told = {"order_id": "1", "state": "deducted"}
+    client = StockClient(Peer((200, told), (404, {}), (200, told)))  # type: ignore[arg-type]
+    assert client.reservation(1) == told
     with pytest.raises(NotFound):
         client.reservation(1)
+    with pytest.raises(PeerUnavailable):  # another order's
+        client.reservation(2)
 
 
 @pytest.mark.parametrize("answer", [(422, {}), (200, None), (200, []), (401, {})])
@@ -219,3 +222,60 @@ def test_stock_that_can_not_be_read(items: Any) -> None:
             client.unverified(older_than=1, after=0, limit=1)
         with pytest.raises(PeerUnavailable, match="stock"):
             client.settle([(7, 1, "void")])
+
+
+def _settled(*states: tuple[str, Any]) -> dict[str, Any]:
+    return {"orders": [{"order_id": order_id, "state": state} for order_id, state in states]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _settled(),
+        _settled(("1", "released")),
+        _settled(("1", "released"), ("1", "released")),
+        _settled(("1", "released"), ("2", "released"), ("2", "deducted")),
+        _settled(("1", "released"), ("2", "released"), ("3", "released")),
+        _settled(("1", "released"), ("2", "gone")),
+    ],
+    ids=["none", "one lacks", "one instead of the other", "one twice", "one more", "unknown state"],
+)
+def test_settled_otherwise_than_asked(answer: Any) -> None:
+    """An answer must tell of each order that was asked about, once, in words that were agreed on, and of no other."""
+    with pytest.raises(PeerUnavailable, match="stock"):
+        StockClient(Peer((200, answer))).settle([(1, 9, "void"), (2, 9, "void")])  # type: ignore[arg-type]
+
+
+def _decided(*verdicts: tuple[str, Any]) -> dict[str, Any]:
+    return {"orders": [{"order_id": order_id, "verdict": verdict, "short": []} for order_id, verdict in verdicts]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _decided(("1", "deducted"), ("1", "deducted")),
+        _decided(("1", "deducted"), ("2", "deducted"), ("2", "insufficient")),
+        _decided(("1", "deducted"), ("2", "deducted"), ("3", "deducted")),
+        _decided(("1", "deducted"), ("2", "taken")),
+    ],
+    ids=["one instead of the other", "one twice", "one more", "unknown verdict"],
+)
+def test_deducted_otherwise_than_asked(answer: Any) -> None:
+    """So must the verdicts, or it is not known what was deducted."""
+    with pytest.raises(PeerUnavailable, match="stock"):
+        StockClient(Peer((200, answer))).deduct(9, {1: {5: 1}, 2: {5: 1}})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order_ids", [[6], [5, 7], [8, 7], [7, 7], [7, 8, 9]])
+def test_a_page_that_was_not_asked_for(order_ids: list[int]) -> None:
+    """A page has ids above the last one, each once, lowest first, and not more than asked for: or it never ends."""
+    items = [{"order_id": str(order_id), "tx_id": "4"} for order_id in order_ids]
+    with pytest.raises(PeerUnavailable, match="stock"):
+        StockClient(Peer((200, {"items": items}))).unverified(older_than=5, after=6, limit=2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("told", [[1, 1], [1, 3]], ids=["one twice", "one more"])
+def test_goods_found_otherwise_than_asked(told: list[int]) -> None:
+    """Goods that nobody asked for, or twice, perhaps at two prices, are no answer."""
+    with pytest.raises(PeerUnavailable, match="goods"):
+        GoodsClient(Peer((200, {"items": [_goods(g) for g in told]})), max_age=1).find([1, 2])  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def test_violation(shop: Shop) -> None:
     order_id = shop.order({1: 1}).order_id
     settle = shop.stock.settle
 
-    def released_meanwhile(fates: Any) -> dict[int, str]:
+    def released_meanwhile(fates: Any) -> dict[int, str | None]:
         shop.reservations.release({order_id: 1})
         return settle(fates)
 
@@ -203,7 +204,7 @@ def test_closed_while_sweeping(shop: Shop) -> None:
     order_id = shop.order({1: 1}).order_id
     settle = shop.stock.settle
 
-    def closed_meanwhile(fates: Any) -> dict[int, str]:
+    def closed_meanwhile(fates: Any) -> dict[int, str | None]:
         shop.stock.settle = settle  # type: ignore[method-assign]
         shop.closing.close([order_id], CloseReason.CANCELLED)
         shop.quiet()
@@ -246,6 +247,68 @@ def test_stock_down(shop: Shop, step: str) -> None:
     assert sweep_once(shop.sweep, 0.0) == Findings(released=1, confirmed=1)
 
 
+def _verified_closed_unreleased(shop: Shop, number: int = 1) -> list[int]:
+    """Return orders whose release is the order side's matter alone: stock does not list them to be verified."""
+    order_ids = [shop.order({1: 1}).order_id for _ in range(number)]
+    shop.sweep.run(0.0)
+    for order_id in order_ids:
+        shop.faults.plan("resolve", BrokerError())
+        shop.closing.close([order_id], CloseReason.TIMEOUT)
+    return order_ids
+
+
+def test_confirmed_after_it_is_released(shop: Shop) -> None:
+    """Stock fails while closed orders are released: not one is confirmed, and the next sweep brings the pieces back."""
+    (order_id,) = _verified_closed_unreleased(shop)
+    shop.faults.plan("settle", PeerUnavailable())
+    assert sweep_once(shop.sweep, 0.0) is None
+    assert not _confirmed(shop, order_id)
+    assert sweep_once(shop.sweep, 0.0) == Findings(confirmed=1)
+    assert (shop.state(order_id), shop.available(1)) == ("released", 10)
+
+
+@pytest.mark.parametrize("told", [{}, {0: "released"}, "deducted", None], ids=["none", "other", "live", "no state"])
+def test_only_what_stock_calls_released_is_confirmed(shop: Shop, monkeypatch: pytest.MonkeyPatch, told: Any) -> None:
+    """An answer that does not say `released` of an order confirms it not; it is asked about again, after the others."""
+    monkeypatch.setattr(sweeping, "PAGE", 1)
+    stubborn, other = _verified_closed_unreleased(shop, 2)
+    settle = shop.stock.settle
+
+    def answer(fates: Any) -> dict[int, Any]:
+        if fates[0][0] != stubborn:
+            return settle(fates)
+        return told if isinstance(told, dict) else {stubborn: told}
+
+    shop.stock.settle = answer  # type: ignore[assignment, method-assign]
+    assert shop.sweep.run(0.0) == Findings(confirmed=1, undecided=1)
+    assert [_confirmed(shop, o) for o in (stubborn, other)] == [False, True]
+    shop.stock.settle = settle  # type: ignore[method-assign]
+    assert shop.sweep.run(0.0) == Findings(confirmed=1)
+
+
+def test_only_what_stock_calls_released_counts(shop: Shop) -> None:
+    """Nor is a void reservation told as released because stock was told that it is void."""
+    shop.ids.age = OLD
+    _deducted_only(shop)
+    shop.stock.settle = lambda _: {}  # type: ignore[assignment, method-assign]
+    assert shop.sweep.run(0.0) == Findings(undecided=1)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """A page that is just full, one less, one more, closed in one millisecond, ids that follow each other: all seen."""
+    monkeypatch.setattr(sweeping, "PAGE", 3)
+    monkeypatch.setattr(shop.ids, "next", count(shop.ids.next() - (1 << 40)).__next__)
+    forgotten = [_deducted_only(shop)[1] for _ in range(3 + more)]
+    standing = [shop.order({1: 1}).order_id for _ in range(3 + more)]
+    shop.sweep.run(0.0)
+    shop.faults.plan("resolve", BrokerError())
+    shop.closing.close(standing, CloseReason.TIMEOUT)
+    assert shop.sweep.run(0.0) == Findings(confirmed=3 + more)
+    assert {shop.state(o) for o in forgotten + standing} == {"released"}
+    assert shop.available(1) == 10
+
+
 def test_two_at_once(shop: Shop) -> None:
     """A second sweep in the middle of the first does no harm."""
     shop.ids.age = OLD
@@ -253,7 +316,7 @@ def test_two_at_once(shop: Shop) -> None:
     standing, closed = shop.order({1: 1}).order_id, _closed_unreleased(shop)
     settle = shop.stock.settle
 
-    def swept_meanwhile(fates: Any) -> dict[int, str]:
+    def swept_meanwhile(fates: Any) -> dict[int, str | None]:
         shop.stock.settle = settle  # type: ignore[method-assign]
         shop.sweep.run(0.0)
         return settle(fates)

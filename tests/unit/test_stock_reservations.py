@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import func, select
@@ -219,6 +219,35 @@ def test_released_one_by_one(database: Database, reservations: Reservations, ava
         database.transact(lambda connection: releasing.release_singly(connection, {7: TX, 8: TX}))
     assert (reservations.get(7).state, reservations.get(8).state) == (RELEASED, RELEASED)
     assert available() == (5, 5)
+
+
+def test_only_what_this_release_moved_is_given_back(
+    reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback that comes again, in one batch with one whose header came in between, gives its pieces back once."""
+    _deduct(reservations, 6, g1=1)
+    reservations.release({6: TX})
+    _deduct(reservations, 7, g1=2)
+    _deduct(reservations, 8, g1=2)
+    nothing = select(model.reservations.c.order_id, model.reservations.c.state).where(model.reservations.c.order_id < 0)
+    monkeypatch.setattr(releasing, "_LOCKED_STATES", nothing)
+    reservations.release({6: TX, 7: TX, 9: TX})
+    assert available() == (3, 5)
+    assert [reservations.get(o).state for o in (6, 7, 8, 9)] == [RELEASED, RELEASED, DEDUCTED, RELEASED]
+
+
+@pytest.mark.parametrize("fate", ["stands", "void"])
+def test_settled_one_by_one(
+    reservations: Reservations, monkeypatch: pytest.MonkeyPatch, fate: Literal["stands", "void"]
+) -> None:
+    """The second way of settling says and does what the first does."""
+    for order_id in (6, 7):
+        _deduct(reservations, order_id, g1=1)
+    nothing = select(model.reservations.c.order_id, model.reservations.c.state).where(model.reservations.c.order_id < 0)
+    monkeypatch.setattr(releasing, "_LOCKED_STATES", nothing)
+    states = reservations.settle({6: (TX, fate), 7: (TX, "void"), 8: (TX, "void")})
+    assert states == {6: RELEASED if fate == "void" else DEDUCTED, 7: RELEASED, 8: RELEASED}
+    assert reservations.get(6).verified is (fate == "stands")
 
 
 def test_tombstone_loses_the_race_for_the_header(

@@ -36,6 +36,16 @@ MUTANTS = (
         (_TOGETHER, "if known.get(order_id) == ReservationState.DEDUCTED]", "if order_id in known]"),
     ),
     edited(
+        "released-again-one-by-one",
+        "a rollback that comes again beside one whose header came in between gives its pieces back again",
+        _TESTS + "test_only_what_this_release_moved_is_given_back",
+        (
+            "stock.service.releasing:release_singly",
+            "_give_back(connection, released)",
+            "_give_back(connection, list(orders))",
+        ),
+    ),
+    edited(
         "released-pieces-lost",
         "a reservation is released, but its pieces are not given back",
         _TESTS + "test_release",

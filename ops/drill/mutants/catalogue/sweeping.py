@@ -3,6 +3,8 @@
 from ops.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_order_sweeping.py::"
+_CONFIRM = "order.service.sweeping:Sweep._confirm_releases"
+_RELEASE = 'states = self._stock.settle([(order_id, tx_id, "void") for order_id, tx_id in closed])'
 _FATES = "order.service.sweeping:Sweep._fates"
 
 MUTANTS = (
@@ -35,9 +37,47 @@ MUTANTS = (
         "a closed order is confirmed without asking stock for its release",
         _TESTS + "test_verified_orders_can_need_releasing_later",
         (
-            "order.service.sweeping:Sweep._confirm_releases",
+            _CONFIRM,
             'self._stock.settle([(order_id, tx_id, "void") for order_id, tx_id in closed])',
-            "pass",
+            '{order_id: "released" for order_id, _ in closed}',
         ),
+    ),
+    edited(
+        "sweep-confirms-first",
+        "a closed order is confirmed before its stock is released, and stock fails in between",
+        _TESTS + "test_confirmed_after_it_is_released",
+        (
+            _CONFIRM,
+            _RELEASE,
+            f"self._mark_confirmed([order_id for order_id, _ in closed]); {_RELEASE}",
+        ),
+    ),
+    edited(
+        "sweep-confirms-unnamed",
+        "a closed order is confirmed though stock's answer does not say that it is released",
+        _TESTS + "test_only_what_stock_calls_released_is_confirmed",
+        (_CONFIRM, 'if states.get(order_id) == "released"]', "]"),
+    ),
+    edited(
+        "sweep-skips-at-page-borders",
+        "the first order of each further page of reservations is never looked at",
+        _TESTS + "test_borders_of_pages",
+        ("order.service.sweeping:Sweep._unverified", "page[-1].order_id", "page[-1].order_id + 1"),
+    ),
+    edited(
+        "sweep-skips-within-a-millisecond",
+        "closed orders beyond a page that were closed in its last millisecond are never released",
+        _TESTS + "test_borders_of_pages",
+        (
+            "order.service.sweeping:Sweep._unconfirmed",
+            "(columns.closed_at == last.closed_at) & (columns.order_id > last.order_id)",
+            "false()",
+        ),
+    ),
+    edited(
+        "reconcile-skips-at-page-borders",
+        "the first order of each further page is never compared",
+        "tests/unit/test_ops_reconcile.py::test_borders_of_pages",
+        ("ops.ledgers:_pages", "after = page[-1]", "after = page[-1] + 1"),
     ),
 )
