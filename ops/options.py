@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
+from ops import versions
 from ops.places import default_data_dir
 from ops.services import MOST_INSTANCES, SERVICES
 
@@ -42,7 +44,31 @@ def chosen(**counts: int) -> dict[str, int]:
 
 
 real: Callable[[F], F] = click.option(
-    "--real", is_flag=True, help="On a real RocketMQ, MariaDB and Redis, which `orders stack` runs."
+    "--real",
+    is_flag=True,
+    is_eager=True,  # what goes with it looks for it
+    help="On a real RocketMQ, MariaDB and Redis, which `orders stack` runs.",
+)
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a version that can't be run, and one that nothing would run: it was asked for without `--real`."""
+    if not value:
+        return None
+    if not ctx.params.get("real", True):
+        if ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
+            raise click.BadParameter("it goes with --real", ctx, parameter)
+        return None
+    return versions.check(value)
+
+
+rocketmq: Callable[[F], F] = click.option(
+    "--rocketmq",
+    metavar="VERSION",
+    envvar="ORDERS_ROCKETMQ",
+    callback=_version,
+    help=f"Which RocketMQ the servers run: {', '.join(versions.KNOWN)}.  [env: ORDERS_ROCKETMQ; default: "
+    f"{versions.DEFAULT}, or as before]",
 )
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

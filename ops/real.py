@@ -33,11 +33,15 @@ def share(data_dir: Path) -> str:
     return "d" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:10]
 
 
-def start(data_dir: Path, *, say: Callable[[str], None]) -> Servers:
-    """Start what does not run of a deployment's servers, and return them. Raise `OrdersError`."""
+def start(data_dir: Path, *, say: Callable[[str], None], rocketmq: str | None = None) -> Servers:
+    """Start what does not run of a deployment's servers, and return them. Raise `OrdersError`.
+
+    `rocketmq` is a version of `ops.versions.KNOWN`; unless told it stays as it was.
+    """
     require_client()
     stack = Stack(stack_dir(data_dir), say=say)
-    bring_up(stack, at_home=stack.layout.root == default_data_dir().absolute() / "stack")
+    at_home = stack.layout.root == default_data_dir().absolute() / "stack"
+    bring_up(stack, at_home=at_home, rocketmq=rocketmq)
     return tenant.servers(stack, share(data_dir))
 
 
@@ -53,14 +57,18 @@ def reset(data_dir: Path) -> None:
 
 
 @contextmanager
-def borrowed(data_dir: Path, *, private: bool, say: Callable[[str], None]) -> Iterator[Servers]:
+def borrowed(
+    data_dir: Path, *, private: bool, say: Callable[[str], None], rocketmq: str | None = None
+) -> Iterator[Servers]:
     """Lend servers for a while: a share of the usual stack if it runs, else (or `private`) a stack in `data_dir`.
+
+    One that runs another `rocketmq` than the version asked for is left alone.
 
     The share is deleted afterwards, the private stack is stopped. Raise `OrdersError`.
     """
     require_client()
     usual = Stack(stack_dir(default_data_dir()), say=say)
-    if not private and _is_at_hand(usual):
+    if not private and _is_at_hand(usual, rocketmq):
         name = f"demo_{secrets.token_hex(4)}"
         try:
             yield tenant.servers(usual, name)
@@ -69,23 +77,23 @@ def borrowed(data_dir: Path, *, private: bool, say: Callable[[str], None]) -> It
         return
     own = Stack(data_dir / "stack", say=say)
     try:
-        bring_up(own, at_home=False)
+        bring_up(own, at_home=False, rocketmq=rocketmq)
         yield tenant.servers(own)
     finally:
         say("Stopping the servers ...")
         own.down()
 
 
-def bring_up(stack: Stack, *, at_home: bool) -> None:
+def bring_up(stack: Stack, *, at_home: bool, rocketmq: str | None = None) -> None:
     """Start a stack, on the ports that it had; a new one on free ports, at the usual place on the usual ones if free.
 
     Raise `CommandFailed`, `NotInTime`.
     """
     if stack.layout.plan_file.is_file():
-        stack.up()
+        stack.up(rocketmq=rocketmq)
         return
     usual = at_home and all(map(is_free, Ports.from_base(DEFAULT_PORT_BASE).all()))
-    stack.up(port_base=DEFAULT_PORT_BASE if usual else _ANY)
+    stack.up(port_base=DEFAULT_PORT_BASE if usual else _ANY, rocketmq=rocketmq)
 
 
 def require_client() -> None:
@@ -104,8 +112,8 @@ def hint(servers: Servers, command: str) -> str:
     return shlex.join(words)
 
 
-def _is_at_hand(stack: Stack) -> bool:
-    """Whether a stack runs, with short times: those of RocketMQ itself take minutes to tell a story."""
-    if not stack.layout.plan_file.is_file() or stack.plan.defaults:
+def _is_at_hand(stack: Stack, rocketmq: str | None) -> bool:
+    """Whether a stack of that version runs, with short times: RocketMQ's own take minutes to tell a story."""
+    if not stack.layout.plan_file.is_file() or stack.plan.defaults or rocketmq not in {None, stack.plan.rocketmq}:
         return False
     return stack.status().ready

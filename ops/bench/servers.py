@@ -27,17 +27,22 @@ class RealServers:
 
     @classmethod
     @contextmanager
-    def open(cls, found: Path | None, place: Path | None, say: Callable[[str], None]) -> Iterator["RealServers"]:
+    def open(
+        cls, found: Path | None, place: Path | None, say: Callable[[str], None], rocketmq: str | None = None
+    ) -> Iterator["RealServers"]:
         """Start a stack that is deleted afterwards; or use the one `found`, which must run, and leave it running.
 
-        Either way our databases and topics are our own; on that one they are deleted afterwards. Raise `OrdersError`.
+        Either way our databases and topics are our own; on that one they are deleted afterwards. `rocketmq`: the
+        version to run; one that is found must run it. Raise `OrdersError`.
         """
         own = found is None
         root = found or Path(tempfile.mkdtemp(prefix="orders-bench-stack-", dir=place))
         stack, name = Stack(root, say=say), f"bench_{secrets.token_hex(4)}"
+        if not own and rocketmq not in {None, stack.plan.rocketmq}:
+            raise CommandFailed(f"{root} runs RocketMQ {stack.plan.rocketmq}, not {rocketmq}.")
         try:
             if own:
-                stack.up(port_base=0)
+                stack.up(port_base=0, rocketmq=rocketmq)
             yield cls(tenant.servers(stack, name), stack, name, own)
         finally:
             if own:

@@ -35,11 +35,13 @@ Say = Callable[[str], None]
 class Setup:
     """How to run what is measured; `settings` by their names in `common.config.Settings`.
 
-    `real` without a `stack` starts servers of our own. `place` is where temporary data goes, `keep` leaves it there.
+    `real` without a `stack` starts servers of our own, with that version of `rocketmq`. `place` is where temporary data
+    goes, `keep` leaves it there.
     """
 
     real: bool = False
     stack: Path | None = None
+    rocketmq: str | None = None
     place: Path | None = None
     keep: bool = False
     settings: Mapping[str, str | float] = field(default_factory=dict)
@@ -64,7 +66,9 @@ def open_site(setup: Setup, say: Say) -> Iterator["Site"]:
     Raise `CommandFailed`, `NotInTime`.
     """
     with ExitStack() as stack:
-        servers = stack.enter_context(RealServers.open(setup.stack, setup.place, say)) if setup.real else None
+        servers = (
+            stack.enter_context(RealServers.open(setup.stack, setup.place, say, setup.rocketmq)) if setup.real else None
+        )
         removed, root = False, Path(tempfile.mkdtemp(prefix="orders-bench-", dir=setup.place))
         site = Site(Deployment(root, setup.plan(servers.servers if servers else None), say=say), servers, say)
         try:

@@ -38,6 +38,7 @@ _INTERRUPTED = 130  # as a shell says of Ctrl-C
 )
 @options.instances
 @options.real
+@options.rocketmq
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -48,6 +49,7 @@ def command(
     stock: int,
     goods: int,
     real: bool,
+    rocketmq: str | None,
 ) -> None:
     """Show the whole story on data of its own: paid, unpaid, refused, and killed with kill -9.
 
@@ -72,7 +74,8 @@ def command(
     say = options.sayer(out)
     began = time.monotonic()
     try:
-        with servers.borrowed(place, private=keep, say=say) if real else nullcontext(None) as lent:
+        lending = servers.borrowed(place, private=keep, say=say, rocketmq=rocketmq) if real else nullcontext(None)
+        with lending as lent:
             _tell(out, Deployment(place, _plan(port_base, instances, lent), say=say), began)
         removed = removed and not keep
     except OrdersError as error:

@@ -36,7 +36,8 @@ _INTERRUPTED = 130  # as a shell says of Ctrl-C
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--list", "listed", is_flag=True, help="Every drill: what breaks, where, what must hold.")
 @click.option("--all", "everything", is_flag=True, help="Play all drills.")
-@click.option("--real", is_flag=True, help="On a RocketMQ, MariaDB and Redis that are started for it.")
+@click.option("--real", is_flag=True, is_eager=True, help="On a RocketMQ, MariaDB and Redis that are started for it.")
+@options.rocketmq
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Report for programs, to a file."
 )
@@ -65,6 +66,7 @@ def command(
     listed: bool,
     everything: bool,
     real: bool,
+    rocketmq: str | None,
     json_file: Path | None,
     html_file: Path | None,
     brief: bool,
@@ -92,13 +94,20 @@ def command(
     if bool(names) == everything:
         raise click.UsageError("Name the drills to play, or say --all; --list shows them.")
     drills = catalogue.on(ground) if everything else catalogue.named(names, ground)
-    stages = _stages(data_dir, ground, 1 if real else min(lanes, len(drills)))
-    report = _play(out, drills, ground, stages, brief=brief, stretch=stretch)
+    stages = _stages(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
+    again = _again(ground, rocketmq)
+    report = _play(out, drills, ground, stages, again, brief=brief, stretch=stretch)
     for file, written in ((json_file, _as_json), (html_file, page.render)):
         if file is not None:
             file.write_text(written(report), encoding="utf-8")
             out.print(f"Written: {file}", markup=False, soft_wrap=True)
     ctx.exit(1 if report.failed else 0)
+
+
+def _again(ground: Ground, rocketmq: str | None) -> str:
+    """Return the command that plays one drill again, with a place for its name."""
+    version = f" --rocketmq {rocketmq}" if rocketmq else ""
+    return "./scripts/drill {}" + (f" --real{version}" if ground is Ground.REAL else "")
 
 
 def _as_json(report: Report) -> str:
@@ -123,17 +132,17 @@ class _Stages:
     lanes: list[Stage]
 
 
-def _stages(data_dir: Path | None, ground: Ground, lanes: int) -> _Stages:
+def _stages(data_dir: Path | None, ground: Ground, lanes: int, rocketmq: str | None) -> _Stages:
     """Return where drills are played, each lane in a directory of its own. Raise `CommandFailed`."""
     root = claim_directory(data_dir or Path(tempfile.mkdtemp(prefix="orders-drill-")))
     run = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=root))
     lane_dirs = [run / f"lane-{number}" for number in range(1, lanes + 1)]
-    stages = [Stage(d, backing=Real(d) if ground is Ground.REAL else Embedded()) for d in lane_dirs]
+    stages = [Stage(d, backing=Real(d, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()) for d in lane_dirs]
     return _Stages(run, root if data_dir is None else run, stages)
 
 
 def _play(
-    out: Console, drills: Sequence[Drill], ground: Ground, stages: _Stages, *, brief: bool, stretch: float
+    out: Console, drills: Sequence[Drill], ground: Ground, stages: _Stages, again: str, *, brief: bool, stretch: float
 ) -> Report:
     forget_settings()
     log_to(stages.run / "drill.log")
@@ -142,7 +151,6 @@ def _play(
     screen = Screen(out, len(drills), brief=brief, prefixed=len(stages.lanes) > 1)
     out.print(f"Playing {len(drills)} drills in {stages.run}", markup=False, soft_wrap=True)
     began, began_at, results = time.monotonic(), now_ms(), list[Result]()
-    again = "./scripts/drill {} --real" if ground is Ground.REAL else "./scripts/drill {}"
     played = play_all(
         drills, stages.lanes, screen.event, repeat=lambda drill: again.format(drill.name), stretch=stretch
     )

@@ -34,7 +34,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command("random")
 @click.option("--runs", type=click.IntRange(1), default=10, show_default=True, help="How many, with consecutive seeds.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the first run.")
-@click.option("--real", is_flag=True, help="On a RocketMQ, MariaDB and Redis that are started for it.")
+@click.option("--real", is_flag=True, is_eager=True, help="On a RocketMQ, MariaDB and Redis that are started for it.")
+@options.rocketmq
 @click.option("--json", "json_file", type=_FILE, help="Report for programs, to a file.")
 @click.option("--html", "html_file", type=_FILE, help="Report for people, to one HTML file.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plans as JSON, one a line, and play nothing.")
@@ -60,6 +61,7 @@ def command(
     runs: int,
     seed: int,
     real: bool,
+    rocketmq: str | None,
     json_file: Path | None,
     html_file: Path | None,
     only_plan: bool,
@@ -89,7 +91,8 @@ def command(
     out = options.console()
     root = claim_directory(data_dir or Path(tempfile.mkdtemp(prefix="orders-drill-")))
     base = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=root))
-    flag = " --real" if real else ""
+    version = f" --rocketmq {rocketmq}" if rocketmq else ""
+    flag = f" --real{version}" if real else ""
     again = f"--replay {replay.absolute()}" if replay else "--runs 1 --seed {}"
     campaign = Campaign(
         base,
@@ -100,7 +103,11 @@ def command(
     )
     count = 1 if real else min(lanes, len(plans))
     found = _play(
-        out, campaign, plans, ground, [_lane(base / f"lane-{number}", ground, stretch) for number in range(count)]
+        out,
+        campaign,
+        plans,
+        ground,
+        [_lane(base / f"lane-{number}", ground, stretch, rocketmq) for number in range(count)],
     )
     _sum_up(out, found, json_file, html_file)
     if keep:
@@ -117,8 +124,8 @@ def _read(file: Path) -> Plan:
         raise CommandFailed(f"{file} holds no plan: {error!r}.") from error
 
 
-def _lane(directory: Path, ground: Ground, stretch: float) -> Lane:
-    backing = Real(directory) if ground is Ground.REAL else Embedded()
+def _lane(directory: Path, ground: Ground, stretch: float, rocketmq: str | None) -> Lane:
+    backing = Real(directory, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()
     return Lane(directory, backing, lambda _: None, stretch)
 
 

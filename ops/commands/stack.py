@@ -72,7 +72,8 @@ def command() -> None:
     help="RocketMQ's own check-back times (first after 6 s, every 30 s, 15 times), or short ones.  "
     "[default: short, or as before]",
 )
-def up(data_dir: Path, port_base: int | None, defaults: bool | None, **ports: int | None) -> None:
+@options.rocketmq
+def up(data_dir: Path, port_base: int | None, defaults: bool | None, rocketmq: str | None, **ports: int | None) -> None:
     """Install what is missing, start what does not run, and return once every server does its work.
 
     On Debian and Ubuntu. Installing needs root or sudo; only programs are installed, no system service is started.
@@ -83,11 +84,12 @@ def up(data_dir: Path, port_base: int | None, defaults: bool | None, **ports: in
       orders stack up
       orders stack up --data-dir /tmp/other --port-base 0
       orders stack up --defaults --mariadb-port 13306
+      orders stack up --rocketmq 5.2.0
     """
     out = options.console()
     given = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
     stack = Stack(data_dir, say=options.sayer(out))
-    stack.up(port_base=port_base, ports=given, defaults=defaults)
+    stack.up(port_base=port_base, ports=given, defaults=defaults, rocketmq=rocketmq)
     _show(out, stack.status())
 
 
@@ -218,4 +220,5 @@ def _show(out: Console, found: StackStatus) -> None:
     out.print(table)
     for name, url in found.urls.items():
         out.print(f"{name}={url}", markup=False, soft_wrap=True)
-    out.print("Times: RocketMQ's own." if found.defaults else "Times: short ones, for development (--defaults).")
+    times = "RocketMQ's own" if found.defaults else "short ones, for development (--defaults)"
+    out.print(f"RocketMQ {found.rocketmq}; times: {times}.", markup=False)

@@ -47,6 +47,7 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
     help="Seconds until an unpaid order is closed.",
 )
 @options.real
+@options.rocketmq
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
 def command(
@@ -57,6 +58,7 @@ def command(
     goods: int,
     pay_timeout: float,
     real: bool,
+    rocketmq: str | None,
     reset: bool,
     detach: bool,
 ) -> None:
@@ -80,7 +82,7 @@ def command(
         if real:
             servers.reset(data_dir)
     if real:
-        plan = replace(plan, servers=servers.start(data_dir, say=say))
+        plan = replace(plan, servers=servers.start(data_dir, say=say, rocketmq=rocketmq))
     deployment = Deployment(data_dir, plan, say=say)
     if detach:
         start_detached(deployment)

@@ -21,12 +21,20 @@ class Real:
     """Implements `ops.drill.backing.Backing` on one stack, started when it is first wanted."""
 
     def __init__(
-        self, root: Path, say: Callable[[str], None] = lambda _: None, *, running: Stack | None = None
+        self,
+        root: Path,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        running: Stack | None = None,
+        rocketmq: str | None = None,
     ) -> None:
-        """Keep the stack's data below `root`; or use one that runs, and leave it running."""
+        """Keep the stack's data below `root`; or use one that runs, and leave it running.
+
+        `rocketmq`: the version to start, unless told the newest (`ops.versions.DEFAULT`).
+        """
         self.stack = running or Stack(root / "stack", say=say)
         self._is_ours, self._up = running is None, running is not None
-        self._say = say
+        self._say, self._rocketmq = say, running.plan.rocketmq if running else rocketmq
         self._names: dict[Path, str] = {}
         self._small: dict[Path, Stack] = {}
 
@@ -34,10 +42,10 @@ class Real:
         """Return the deployment's share of the stack. Raise `CommandFailed`, `BrokerError`, `DatabaseUnavailable`."""
         if profile.megabytes is not None:
             small = self._small[directory] = Stack(directory / "stack", say=self._say)
-            small.up(port_base=0)
+            small.up(port_base=0, rocketmq=self._rocketmq)
             return tenant.servers(small)
         if not self._up:
-            self.stack.up(port_base=0)
+            self.stack.up(port_base=0, rocketmq=self._rocketmq)
             self._up = True
         self._names[directory] = f"drill{secrets.token_hex(4)}"
         return tenant.servers(self.stack, self._names[directory])

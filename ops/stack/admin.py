@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ops.errors import CommandFailed
-from ops.stack import admin_output, jars, settings
+from ops.stack import admin_output, settings
 from ops.stack.admin_output import Progress
 from ops.stack.message import StoredMessage
 
@@ -29,9 +29,9 @@ _NO_TOPIC = re.compile(r"No topic route info|not matched route info|CODE: 17 ")
 class Admin:
     """Runs commands of the tool against the cluster of one name server. Every method raises `CommandFailed`."""
 
-    def __init__(self, namesrv: str, home: Path, java: str) -> None:
-        """Take the name server as host:port, and what the tool takes for the user's home."""
-        self._namesrv, self._home, self._java = namesrv, home, java
+    def __init__(self, namesrv: str, home: Path, java: str, classpath: str) -> None:
+        """Take the name server as host:port, what the tool takes for the user's home, and the jars it is in."""
+        self._namesrv, self._home, self._java, self._classpath = namesrv, home, java, classpath
 
     def message(self, topic: str, message_id: str) -> StoredMessage | None:
         """Return a message by its id; None if there is none."""
@@ -101,7 +101,7 @@ class Admin:
             self._java,
             *settings.ADMIN_JVM,
             f"-Duser.home={self._home}",
-            *("-cp", jars.classpath(), _MAIN, command, "-n", self._namesrv),
+            *("-cp", self._classpath, _MAIN, command, "-n", self._namesrv),
             *arguments,
         ]
         try:

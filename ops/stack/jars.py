@@ -1,4 +1,4 @@
-"""RocketMQ's jars: fetched once by Maven, by `pom.xml` beside this, and shared by all data directories of a user."""
+"""RocketMQ's jars: each version is fetched once by Maven, with `pom.xml`, and shared by all stacks of a user."""
 
 import fcntl
 import hashlib
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ops import versions
 from ops.errors import CommandFailed
 from ops.stack.packages import find
-from ops.stack.settings import ROCKETMQ_VERSION
 
 POM = Path(__file__).with_name("pom.xml")
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
@@ -27,52 +27,53 @@ def cache_dir() -> Path:
     return root / "orders-on-rocketmq"
 
 
-def folder() -> Path:
-    """Return where the jars of this very pom are, or are to be."""
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
-    return cache_dir() / f"rocketmq-{ROCKETMQ_VERSION}-{digest}"
+def folder(version: str) -> Path:
+    """Return where the jars of a version are, or are to be, as this very pom fetches them."""
+    asked = POM.read_text(encoding="utf-8").replace(versions.DEFAULT, "")  # another default leaves all as they are
+    return cache_dir() / f"rocketmq-{version}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
 
-def are_there() -> bool:
+def are_there(version: str) -> bool:
     """Whether the jars were fetched: the folder appears whole or not at all."""
-    return folder().is_dir()
+    return folder(version).is_dir()
 
 
-def classpath() -> str:
+def classpath(version: str) -> str:
     """Return what goes behind `java -cp`."""
-    return f"{folder()}/*"
+    return f"{folder(version)}/*"
 
 
-def ensure(say: Callable[[str], None]) -> None:
-    """Fetch the jars if they are missing; another process that does so is waited for. Raise `CommandFailed`."""
-    if are_there():
+def ensure(version: str, say: Callable[[str], None]) -> None:
+    """Fetch a version's jars if they are missing; another process that does so is waited for. Raise `CommandFailed`."""
+    if are_there(version):
         return
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandFailed(f"{cache_dir()}: {error.strerror}; set XDG_CACHE_HOME to another place.") from error
     with _locked(cache_dir() / "lock"):
-        if not are_there():
-            say(f"Fetching RocketMQ {ROCKETMQ_VERSION} with Maven (once; about 90 MB) ...")
-            _fetch()
+        if not are_there(version):
+            say(f"Fetching RocketMQ {version} with Maven (once; about 100 MB) ...")
+            _fetch(version)
 
 
-def _fetch() -> None:
+def _fetch(version: str) -> None:
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache_dir()) as draft:
         repository = cache_dir() / "maven"  # kept when a download fails, so that the next one goes on from there
         command = [
             find("mvn") or "mvn",
             *("--batch-mode", "--quiet", "--file", str(POM)),
-            *(f"-Dmaven.repo.local={repository}", f"-DoutputDirectory={draft}/lib", _PLUGIN),
+            *(f"-Drocketmq.version={version}", f"-Dmaven.repo.local={repository}", f"-DoutputDirectory={draft}/lib"),
+            _PLUGIN,
         ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise CommandFailed(f"Maven could not fetch RocketMQ: {error}.") from error
+            raise CommandFailed(f"Maven could not fetch RocketMQ {version}: {error}.") from error
         if done.returncode != 0:
             said = " ".join((done.stdout + done.stderr).strip().splitlines()[:3])
-            raise CommandFailed(f"Maven could not fetch RocketMQ ({said}). Is there a network? Try again.")
-        (Path(draft) / "lib").rename(folder())
+            raise CommandFailed(f"Maven could not fetch RocketMQ {version} ({said}). Is there a network? Try again.")
+        (Path(draft) / "lib").rename(folder(version))
         shutil.rmtree(repository)
 
 

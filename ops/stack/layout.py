@@ -101,9 +101,10 @@ class Layout:
         match server:
             case "namesrv":
                 start = ("org.apache.rocketmq.namesrv.NamesrvStartup", "-c", str(self.etc("namesrv.conf")))
-                return self._java(programs, settings.NAMESRV_JVM, *start)
+                return self._java(plan, programs, settings.NAMESRV_JVM, *start)
             case "broker":
                 return self._java(
+                    plan,
                     programs,
                     settings.BROKER_JVM,
                     *("org.apache.rocketmq.proxy.ProxyStartup", "-pm", "local"),
@@ -135,14 +136,14 @@ class Layout:
             raise CommandFailed(f"mariadb-install-db failed: {said}")
         draft.rename(final)
 
-    def _java(self, programs: Programs, memory: tuple[str, ...], *words: str) -> Program:
+    def _java(self, plan: StackPlan, programs: Programs, memory: tuple[str, ...], *words: str) -> Program:
         arguments = (
             "java",
             *memory,
             *settings.JVM_MODULES,
             f"-Duser.home={self.home}",
             f"-XX:ErrorFile={self.root}/log/java-%p.log",
-            *("-cp", jars.classpath()),
+            *("-cp", jars.classpath(plan.rocketmq)),
             *words,
         )
         return Program(programs.java, arguments, {"ROCKETMQ_HOME": str(self.home)})

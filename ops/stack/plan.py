@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ops import versions
 from ops.errors import CommandFailed
 from ops.plan import QUIET_PORTS
 from ops.stack.settings import DEFAULT_TIMING, SHORT_TIMING, Timing
@@ -66,32 +67,47 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class StackPlan:
-    """How a stack is to run. `defaults`: RocketMQ's own times instead of short ones for development."""
+    """How a stack is to run.
+
+    `defaults`: RocketMQ's own times instead of short ones for development. `rocketmq`: its version.
+    """
 
     ports: Ports
     defaults: bool = False
     password: str = ""
+    rocketmq: str = versions.BEFORE_THERE_WAS_A_CHOICE
 
     @property
     def timing(self) -> Timing:
         """The times that go with `defaults`."""
         return DEFAULT_TIMING if self.defaults else SHORT_TIMING
 
-    def changed(self, ports: Mapping[str, int], *, defaults: bool | None) -> "StackPlan":
-        """Return the plan with some ports and times set anew. Raise `CommandFailed`."""
+    def changed(self, ports: Mapping[str, int], *, defaults: bool | None, rocketmq: str | None = None) -> "StackPlan":
+        """Return the plan with some ports, times and the version set anew. Raise `CommandFailed`.
+
+        An older version is refused: it may not read what a newer one stored.
+        """
+        version = versions.check(rocketmq or self.rocketmq)
+        if versions.is_older(version, self.rocketmq):
+            raise CommandFailed(
+                f"RocketMQ {self.rocketmq} has stored here what {version} may not read: keep {self.rocketmq}, or "
+                "choose another --data-dir."
+            )
         plan = replace(
             self,
             ports=replace(self.ports, **ports),
             defaults=self.defaults if defaults is None else defaults,
+            rocketmq=version,
         )
         plan.ports.all()
         return plan
 
 
-def new_plan(port_base: int = DEFAULT_PORT_BASE) -> StackPlan:
+def new_plan(port_base: int = DEFAULT_PORT_BASE, rocketmq: str = versions.DEFAULT) -> StackPlan:
     """Return the plan of a new stack, with a password of its own; ports from 0: free ones. Raise `CommandFailed`."""
+    version = versions.check(rocketmq)
     ports = Ports.from_base(port_base or free_port_base())
-    return StackPlan(ports, password=secrets.token_urlsafe(24))
+    return StackPlan(ports, password=secrets.token_urlsafe(24), rocketmq=version)
 
 
 def load(path: Path) -> StackPlan | None:

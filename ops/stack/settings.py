@@ -12,7 +12,6 @@ from enum import StrEnum
 Value = str | int | bool
 Values = Mapping[str, Value]
 
-ROCKETMQ_VERSION = "5.2.0"  # pom.xml says it too: a test compares
 CLUSTER = "DefaultCluster"
 DATABASES = ("order", "stock", "goods")
 DATABASE_USER = "orders"

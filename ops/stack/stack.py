@@ -6,11 +6,13 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from common.errors import BrokerError
 from common.mq.prefixed import prefixed
+from ops import versions
 from ops.errors import CommandFailed, NoDeployment
 from ops.stack import jars, packages, remoting
 from ops.stack import plan as plans
@@ -52,18 +54,20 @@ class Stack:
         port_base: int | None = None,
         ports: Mapping[str, int] | None = None,
         defaults: bool | None = None,
+        rocketmq: str | None = None,
         within: float = _READY_WITHIN,
     ) -> None:
         """Install what is missing, start what does not run, and return once every server does its work.
 
         What is not given stays as it was. `port_base` 0: free ports. `ports`: single ones, by the fields of `Ports`.
-        `defaults`: RocketMQ's own times. `within`: seconds from the start of the servers to their being ready.
+        `defaults`: RocketMQ's own times. `rocketmq`: its version, one of `ops.versions.KNOWN`; newer than before is an
+        upgrade, an older one is refused. `within`: seconds from the start of the servers to their being ready.
         Raise `CommandFailed`, `NotInTime`.
         """
         self.layout.make()
         with self._locked():
-            plan = self._planned(port_base, ports or {}, defaults)
-            programs = self._ensure_programs()
+            plan = self._planned(port_base, ports or {}, defaults, rocketmq)
+            programs = self._ensure_programs(plan.rocketmq)
             self.layout.render(plan)
             missing = [name for name in SERVERS if self._daemons[name].running() is None]
             self._refuse_used_ports(plan, missing)
@@ -133,7 +137,7 @@ class Stack:
             running = daemon.running()
             state, reason = judge(daemon.identity(), running, partial(PROBES[name], plan))
             servers.append(ServerStatus.of(name, running, plan.ports.of(name), state, reason))
-        return StackStatus(str(self.layout.root), tuple(servers), self.urls(), plan.defaults)
+        return StackStatus(str(self.layout.root), tuple(servers), self.urls(), plan.defaults, plan.rocketmq)
 
     def urls(self) -> dict[str, str]:
         """Return where everything is: ORDERS_BROKER_URL, ORDERS_REDIS_URL, a database URL for each service, and more.
@@ -160,7 +164,8 @@ class Stack:
 
     def admin(self) -> Admin:
         """Return RocketMQ's admin tool for this stack. Raise `NoDeployment`, `CommandFailed`."""
-        return Admin(f"{HOST}:{self.plan.ports.namesrv}", self.layout.home, packages.programs().java)
+        plan, java = self.plan, packages.programs().java
+        return Admin(f"{HOST}:{plan.ports.namesrv}", self.layout.home, java, jars.classpath(plan.rocketmq))
 
     def broker_address(self) -> remoting.Address:
         """Return where topics and groups are created. Raise `NoDeployment`."""
@@ -195,21 +200,26 @@ class Stack:
             raise CommandFailed(f"There is no server {name!r}: {', '.join(SERVERS)}.")
         return self._daemons[name]
 
-    def _planned(self, port_base: int | None, ports: Mapping[str, int], defaults: bool | None) -> StackPlan:
+    def _planned(
+        self, port_base: int | None, ports: Mapping[str, int], defaults: bool | None, rocketmq: str | None
+    ) -> StackPlan:
         before = plans.load(self.layout.plan_file)
-        plan = before or plans.new_plan(plans.DEFAULT_PORT_BASE if port_base is None else port_base)
-        if before is not None and port_base:
-            plan = StackPlan(plans.Ports.from_base(port_base), before.defaults, before.password)
-        plan = plan.changed(ports, defaults=defaults)
-        if before not in {None, plan} and self.runs():
+        if before is None:
+            base = plans.DEFAULT_PORT_BASE if port_base is None else port_base
+            return plans.new_plan(base, rocketmq or versions.DEFAULT).changed(ports, defaults=defaults)
+        plan = replace(before, ports=plans.Ports.from_base(port_base)) if port_base else before
+        plan = plan.changed(ports, defaults=defaults, rocketmq=rocketmq)
+        if plan != before and self.runs():
             raise CommandFailed(
-                f"The stack in {self.layout.root} runs with other ports or times: `orders stack down` first."
+                f"The stack in {self.layout.root} runs with other ports, times or version: `orders stack down` first."
             )
+        if plan.rocketmq != before.rocketmq:
+            self._say(f"Upgrading {self.layout.root} from RocketMQ {before.rocketmq} to {plan.rocketmq}, for good.")
         return plan
 
-    def _ensure_programs(self) -> packages.Programs:
-        programs = packages.ensure(with_maven=not jars.are_there(), say=self._say)
-        jars.ensure(self._say)
+    def _ensure_programs(self, rocketmq: str) -> packages.Programs:
+        programs = packages.ensure(with_maven=not jars.are_there(rocketmq), say=self._say)
+        jars.ensure(rocketmq, self._say)
         return programs
 
     def _refuse_used_ports(self, plan: StackPlan, servers: list[str]) -> None:

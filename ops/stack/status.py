@@ -35,12 +35,13 @@ class ServerStatus:
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """A whole stack; `urls` is how to connect, `defaults` whether it runs with RocketMQ's own times."""
+    """A whole stack; `urls` is how to connect, `defaults` whether it has RocketMQ's own times."""
 
     data_dir: str
     servers: tuple[ServerStatus, ...]
     urls: Mapping[str, str]
     defaults: bool
+    rocketmq: str = ""
 
     @property
     def ready(self) -> bool:

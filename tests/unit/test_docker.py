@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from common.config import Settings
-from ops import docker
+from ops import docker, versions
 from ops.commands.docker import command
 from ops.stack import remoting, settings
 
@@ -83,11 +83,7 @@ class TestCompose:
         for name, service in services.items():
             _, _, tag = service["image"].partition(":")
             assert re.match(r"v?\d", tag), name
-        assert (
-            services["namesrv"]["image"]
-            == services["broker"]["image"]
-            == f"apache/rocketmq:{settings.ROCKETMQ_VERSION}"
-        )
+        assert services["namesrv"]["image"] == services["broker"]["image"] == f"apache/rocketmq:{versions.DEFAULT}"
 
     def test_who_waits_for_whom(self, services: dict[str, Any]) -> None:
         """One-shot services are waited for until they succeeded, servers until they are healthy, nobody in a circle."""

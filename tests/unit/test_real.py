@@ -50,7 +50,7 @@ def test_a_new_stack_takes_the_usual_ports_only_at_the_usual_place(
     monkeypatch.setattr(Stack, "up", lambda _, **options: asked.append(options))
     monkeypatch.setattr(real, "is_free", lambda _: free)
     real.bring_up(Stack(tmp_path), at_home=at_home)
-    assert asked == [{"port_base": expected}]
+    assert asked == [{"port_base": expected, "rocketmq": None}]
 
 
 def test_a_stack_that_was_there_keeps_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_a_stack_that_was_there_keeps_its_ports(tmp_path: Path, monkeypatch: pyt
     asked: list[Mapping[str, Any]] = []
     monkeypatch.setattr(Stack, "up", lambda _, **options: asked.append(options))
     real.bring_up(stack, at_home=False)
-    assert asked == [{}]
+    assert asked == [{"rocketmq": None}]
 
 
 def test_free_ports_are_none_that_the_kernel_gives_away() -> None:

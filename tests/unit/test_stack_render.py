@@ -99,11 +99,6 @@ def test_the_socket_goes_elsewhere_where_the_path_is_too_long(tmp_path: Path) ->
     assert deep.socket == Layout(deep.root).socket != other.socket
 
 
-def test_the_pom_fetches_the_version_of_the_settings() -> None:
-    """The version of RocketMQ is written in two places, and they agree."""
-    assert f"<rocketmq.version>{settings.ROCKETMQ_VERSION}<" in jars.POM.read_text()
-
-
 def test_the_jars_are_kept_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """XDG_CACHE_HOME counts if it is absolute."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

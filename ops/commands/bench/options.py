@@ -36,13 +36,17 @@ def settings(_: click.Context, parameter: click.Parameter, words: Sequence[str])
 
 
 _OPTIONS = (
-    click.option("--real", is_flag=True, help="On RocketMQ, MariaDB and Redis: a stack of its own (`orders stack`)."),
+    click.option(
+        "--real", is_flag=True, is_eager=True,
+        help="On RocketMQ, MariaDB and Redis: a stack of its own (`orders stack`).",
+    ),
     click.option(
         "--stack",
         "stack_dir",
         type=_DIRECTORY,
         help="With --real: the data directory of a running stack to use; databases and topics are the bench's own.",
     ),
+    options.rocketmq,
     click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of each run."),
     click.option("--warm-up", type=click.FloatRange(0), default=3.0, show_default=True, help="Seconds not counted."),
     click.option("--runs", type=click.IntRange(1, 100), default=3, show_default=True, help="Of each load."),
@@ -69,6 +73,7 @@ def read(given: dict[str, Any]) -> Common:
     instances = options.chosen(order=given.pop("order"), stock=given.pop("stock"), goods=given.pop("goods"))
     stack = given.pop("stack_dir")
     setup = Setup(
+        rocketmq=given.pop("rocketmq"),
         real=given.pop("real") or stack is not None,
         stack=stack,
         place=given.pop("place"),
