@@ -109,16 +109,14 @@ class Database:
             connection.invalidate()  # or the pool would keep it as SQLAlchemy leaves it: in the middle of a transaction
             if self._sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
                 raise DatabaseUnavailable from error
+            if mysql.code_of(error) in mysql.READ_ONLY:
+                raise _Retryable from error
             raise CommitOutcomeUnknown from error
 
     def ping(self) -> None:
         """Raise `DatabaseUnavailable` unless the database answers."""
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
-
-    def ping_writing(self) -> None:
-        """Raise `OrdersError` unless a transaction can be had that may write."""
-        self.transact(lambda _: None)
 
     def close(self) -> None:
         """Close every connection."""
@@ -168,7 +166,7 @@ def _translate(error: sa.SQLAlchemyError) -> OrdersError:
 
 
 def _translate_driver(error: sa.DBAPIError) -> OrdersError:
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    code = mysql.code_of(error)
     if code in mysql.FAILED_CHECK or "CHECK constraint" in str(error.orig):
         return BelowZero()
     if isinstance(error, sa.IntegrityError) and (code in mysql.DUPLICATE or "UNIQUE constraint" in str(error.orig)):

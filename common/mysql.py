@@ -7,14 +7,23 @@ https://dev.mysql.com/doc/mysql-errors/8.0/en/client-error-reference.html
 import select
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, event, exc
+from sqlalchemy import Connection, Engine, ExceptionContext, event, exc
 
 LOCK_WAIT: Final = 2  # seconds a statement waits for a row lock; whole ones, and less than a caller waits for us
 CONNECT_WITHIN: Final = 2  # seconds
 
-# The transaction is rolled back by then, or its connection is gone: lock wait timeout, deadlock, and 1305, what a
-# savepoint's roll back says when the deadlock took the whole transaction; server shut down, killed, gone, lost.
-REPEATABLE: Final = frozenset({1205, 1213, 1305, 1053, 1927, 2006, 2013, 2055, 4031})
+# This server writes nothing, another may: read_only (MySQL's super_read_only and a group's secondary say the same),
+# a read-only transaction, InnoDB in read-only mode (1836, and 1036 of its tables). Said in COMMIT, the transaction was
+# rolled back: ha_commit_trans of MariaDB and MySQL does so before it raises them.
+READ_ONLY: Final = frozenset({1290, 1792, 1836, 1036})
+# This connection is of no use any more, another may be: server shutting down, connection aborted (1152, 1184),
+# its packets broken (1158 to 1161), killed (1927), idle for too long (4031), server offline (3032), node of a Galera
+# cluster not ready (1047); and of the client: gone, lost, out of step, broken packet.
+_BROKEN: Final = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 2027, 2055, 4031})
+USELESS: Final = READ_ONLY | _BROKEN | {1047, 3032}
+# The transaction is rolled back by then, or its connection is useless: lock wait timeout, deadlock, and 1305, what a
+# savepoint's roll back says when the deadlock took the whole transaction.
+REPEATABLE: Final = USELESS | {1205, 1213, 1305}
 DUPLICATE: Final = frozenset({1062, 1586})
 FAILED_CHECK: Final = frozenset({3819, 4025})  # MySQL's, MariaDB's (an OperationalError there)
 
@@ -40,8 +49,18 @@ def engine_options(statement_timeout: float) -> dict[str, Any]:
 
 
 def watch(engine: Engine) -> None:
-    """Have the pool replace connections that the server has ended, without a round trip for each checkout."""
+    """Have the pool replace connections that the server has ended, without a round trip for each checkout.
+
+    One whose server says that it can't serve takes all that are as old with it: a switch-over behind a forwarder left
+    them with a server that is read-only now, where a read would still answer, with what is no longer true.
+    """
     event.listen(engine, "checkout", _replace_if_dead)
+    event.listen(engine, "handle_error", _drop_if_useless)
+
+
+def code_of(error: exc.DBAPIError) -> object:
+    """Return the number that a driver's error carries, None for one without."""
+    return error.orig.args[0] if error.orig is not None and error.orig.args else None
 
 
 def is_dead(connection: Any) -> bool:
@@ -65,3 +84,8 @@ def may_commit(connection: Connection) -> bool:
 def _replace_if_dead(connection: Any, _record: object, _proxy: object) -> None:
     if is_dead(connection):
         raise exc.DisconnectionError  # the pool opens another in its place
+
+
+def _drop_if_useless(context: ExceptionContext) -> None:
+    if isinstance(context.sqlalchemy_exception, exc.DBAPIError) and code_of(context.sqlalchemy_exception) in USELESS:
+        context.is_disconnect = True

@@ -3,6 +3,7 @@
 from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
+from common.heartbeat import Heartbeat
 from common.ids import LeasedIds
 from common.process import Service
 from common.telemetry import Metrics
@@ -22,7 +23,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=Metrics("goods"),
-        checks={"database": database.ping},
+        checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
     rest.install(api, Catalogue(database, ids), Rooms(database))
     return Service(api, start=[ids.start], stop=[ids.close, database.close])

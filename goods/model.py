@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from common.heartbeat import heartbeat_table
 from common.ids import lease_table
 
 metadata = MetaData()
@@ -56,3 +57,4 @@ room_goods = Table(
 )
 
 worker_leases = lease_table(metadata)
+heartbeat = heartbeat_table(metadata)

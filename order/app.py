@@ -12,6 +12,7 @@ from common.config import Settings
 from common.db import Database
 from common.errors import ConsoleUnavailable
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.heartbeat import Heartbeat
 from common.ids import LeasedIds
 from common.limits import SharedLimiter
 from common.mq.factory import open_broker
@@ -50,6 +51,7 @@ def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
     told = _Instruments(Metrics("order"))
     database = Database(settings.database_url, pool_size=settings.pool_size)
+    heartbeat = Heartbeat(database)
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
     peers = _peers(settings, told)
     stock = StockClient(peers["stock"])
@@ -94,13 +96,14 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=told.metrics,
-        checks={"database": database.ping, "broker": broker.ping} | {name: peer.ready for name, peer in peers.items()},
+        checks={"database": heartbeat.ask, "ids": ids.ask, "broker": broker.ping}
+        | {name: peer.ready for name, peer in peers.items()},
         limiter=SharedLimiter(redis) if redis else None,
     )
     rest.install(api, use_cases, rate_limit=settings.rate_limit, most_at_once=settings.placing_queue, count=told.placed)
     if console is not None:
         told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
-    standby = Standby(database.ping_writing, ids.ask)
+    standby = Standby(heartbeat.beat, ids.ask)
     timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts, standby.suspect)
 
     def subscribe() -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from common.errors import Conflict, Invalid
+from common.heartbeat import heartbeat_table
 from common.ids import SNOWFLAKE, lease_table
 from common.tx.record import record_table
 
@@ -112,3 +113,4 @@ idempotency_keys = Table(
 
 transaction_records = record_table(metadata)
 worker_leases = lease_table(metadata)
+heartbeat = heartbeat_table(metadata)

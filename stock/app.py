@@ -4,6 +4,7 @@ from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
 from common.events import ROLLBACK_TOPIC
+from common.heartbeat import Heartbeat
 from common.mq.factory import open_broker
 from common.process import Service
 from common.redis_client import RedisClient
@@ -26,11 +27,12 @@ def build(settings: Settings) -> Service:
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
     strategy = make_strategy(settings.stock_strategy, redis, production=settings.environment == "production")
     database = Database(settings.database_url, pool_size=settings.pool_size)
+    heartbeat = Heartbeat(database)
     broker = open_broker(settings.broker_url, settings.broker_options)
     metrics = Metrics("stock")
     reservations = Reservations(database, strategy)
     handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
-    standby = Standby(database.ping_writing)
+    standby = Standby(heartbeat.beat)
     consumer = RollbackConsumer(
         reservations, lambda result, number: handled.labels(result).inc(number), standby.suspect
     )
@@ -41,7 +43,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=metrics,
-        checks={"database": database.ping, "broker": broker.ping}
+        checks={"database": heartbeat.ask, "broker": broker.ping}
         | ({"redis": redis.ping} if redis and settings.stock_strategy == "redis-lock" else {}),
     )
     rest.install(api, Levels(database), reservations)

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from common.errors import Conflict
+from common.heartbeat import heartbeat_table
 from common.ids import SNOWFLAKE
 
 metadata = MetaData()
@@ -75,3 +76,5 @@ reservation_lines = Table(
     Column("quantity", Integer, nullable=False),
     CheckConstraint("quantity > 0", name="reservation_lines_quantity_positive"),
 )
+
+heartbeat = heartbeat_table(metadata)

@@ -16,7 +16,7 @@ class Proxy:
     def __init__(self, url: str) -> None:
         """Listen on a free port of 127.0.0.1."""
         self._parts = urlsplit(url)
-        self._server = (self._parts.hostname or "", self._parts.port or 3306)
+        self.lead_to(url)
         self._watch: _Watch = lambda _: "pass"
         self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
@@ -30,6 +30,11 @@ class Proxy:
         """The server's URL, with the proxy in its place."""
         user = self._parts.netloc.rpartition("@")[0]
         return urlunsplit(self._parts._replace(netloc=f"{user}{'@' if user else ''}127.0.0.1:{self._port}"))
+
+    def lead_to(self, url: str) -> None:
+        """Have new connections forwarded to another server; those there are stay where they are."""
+        parts = urlsplit(url)
+        self._server = (parts.hostname or "", parts.port or 3306)
 
     def _listen(self) -> None:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()

@@ -14,6 +14,12 @@ CREATE TABLE goods (
     CONSTRAINT goods_price_not_negative CHECK (unit_price >= 0 and market_price >= 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE heartbeat (
+    id int NOT NULL,
+    beats bigint NOT NULL,
+    PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE room_goods (
     room_id bigint NOT NULL,
     position int NOT NULL,

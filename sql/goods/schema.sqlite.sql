@@ -14,6 +14,12 @@ CREATE TABLE goods (
     CONSTRAINT goods_price_not_negative CHECK (unit_price >= 0 AND market_price >= 0)
 );
 
+CREATE TABLE heartbeat (
+    id INTEGER NOT NULL,
+    beats BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE room_goods (
     room_id BIGINT NOT NULL,
     position INTEGER NOT NULL,

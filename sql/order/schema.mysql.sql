@@ -1,3 +1,9 @@
+CREATE TABLE heartbeat (
+    id int NOT NULL,
+    beats bigint NOT NULL,
+    PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE idempotency_keys (
     user_id varchar(64) NOT NULL,
     idempotency_key varchar(255) NOT NULL,

@@ -1,3 +1,9 @@
+CREATE TABLE heartbeat (
+    id INTEGER NOT NULL,
+    beats BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE idempotency_keys (
     user_id VARCHAR(64) NOT NULL,
     idempotency_key VARCHAR(255) NOT NULL,

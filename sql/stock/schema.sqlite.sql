@@ -1,3 +1,9 @@
+CREATE TABLE heartbeat (
+    id INTEGER NOT NULL,
+    beats BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE reservation_lines (
     order_id BIGINT NOT NULL,
     goods_id BIGINT NOT NULL,

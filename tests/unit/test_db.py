@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, exc, text
 
 from common import db as db_module
+from common import mysql
 from common.db import Database
 from common.errors import (
     BelowZero,
@@ -250,7 +251,60 @@ def test_gives_up_repeating(database: Database) -> None:
     assert len(calls) == 10
 
 
-@pytest.mark.parametrize("code", [1213, 2006, 2013])
+@pytest.fixture
+def watched(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """Watch SQLite's connections as those to MySQL."""
+    monkeypatch.setattr(mysql, "is_dead", lambda _: False)
+    mysql.watch(database.engine)
+    return database
+
+
+def _failing_once(database: Database, monkeypatch: pytest.MonkeyPatch, what: str, code: int) -> list[Any]:
+    """Have the driver fail once, with a number of the server's; return what (a cursor, say) each try was made with."""
+    do = getattr(database.engine.dialect, what)
+    seen: list[Any] = []
+
+    def fails_once(on: Any, *args: Any) -> None:
+        seen.append(on)
+        if len(seen) == 1:
+            raise sqlite3.OperationalError(code, "…")
+        do(on, *args)
+
+    monkeypatch.setattr(database.engine.dialect, what, fails_once)
+    return seen
+
+
+@pytest.mark.parametrize("code", [1290, 1792, 1836, 1036, 1047, 1053, 1152, 1927, 2006, 2013, 3032, 4031])
+def test_a_connection_that_is_useless_is_dropped(watched: Database, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """What its server says can't be done there is done on a new connection, not on another kept one of its age."""
+    with watched.engine.connect() as one, watched.engine.connect() as other:
+        kept = {id(c.connection.dbapi_connection): c.connection.dbapi_connection for c in (one, other)}
+    asked = _failing_once(watched, monkeypatch, "do_execute", code)
+    watched.transact(_insert(1))
+    assert _ids(watched) == [1]
+    assert id(asked[0].connection) in kept
+    assert not {id(cursor.connection) for cursor in asked[1:]} & kept.keys()
+
+
+def test_a_useless_connection_is_dropped_by_a_read(watched: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read is not repeated, but the next one has a new connection."""
+    asked = _failing_once(watched, monkeypatch, "do_execute", 1053)
+    with pytest.raises(DatabaseUnavailable):
+        watched.ping()
+    watched.ping()
+    assert asked[0].connection is not asked[-1].connection
+
+
+@pytest.mark.parametrize("code", [1290, 1792, 1836, 1036])
+def test_read_only_in_commit_is_repeated(watched: Database, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A server that became read-only under a transaction rolls it back before it says so: nothing is unknown."""
+    asked = _failing_once(watched, monkeypatch, "do_commit", code)
+    watched.transact(_insert(1))
+    assert len(asked) == 2
+    assert _ids(watched) == [1]
+
+
+@pytest.mark.parametrize("code", [1053, 1213, 1927, 2006, 2013])
 def test_lost_in_commit_is_never_repeated(database: Database, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """Whatever is lost in COMMIT is a `CommitOutcomeUnknown`, and the work does not run again."""
     calls = []

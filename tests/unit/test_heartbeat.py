@@ -1,0 +1,95 @@
+"""Whether a database can be written: a probe that says what the next transaction would meet."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from sqlalchemy import MetaData, text
+
+from common import db as db_module
+from common.db import Database
+from common.errors import DatabaseUnavailable
+from common.heartbeat import Heartbeat, heartbeat_table
+from common.migrations import SERVICES
+
+METADATA = MetaData()
+heartbeat_table(METADATA)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/test.db")
+    METADATA.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def _beats(database: Database) -> list[int]:
+    with database.read() as connection:
+        return list(connection.scalars(text("SELECT beats FROM heartbeat")))
+
+
+def test_a_beat_is_written(database: Database) -> None:
+    """One row, changed each time: nothing grows."""
+    beat = Heartbeat(database).beat
+    for _ in range(3):
+        beat()
+    assert _beats(database) == [3]
+
+
+def test_asking_writes_nothing(database: Database, tmp_path: Path) -> None:
+    """A probe that comes every second costs no write."""
+    Heartbeat(database).beat()
+    before = (tmp_path / "test.db-wal").stat().st_size
+    for _ in range(10):
+        Heartbeat(database).ask()
+    assert _beats(database) == [1]
+    assert (tmp_path / "test.db-wal").stat().st_size == before
+
+
+def test_asking_is_a_statement_that_writes(database: Database) -> None:
+    """A read-only MariaDB refuses those alone: it would begin and end an empty transaction."""
+    sent: list[str] = []
+    db_module.event.listen(database.engine, "before_cursor_execute", lambda *event: sent.append(event[2]))
+    Heartbeat(database).ask()
+    assert [statement.split()[0] for statement in sent if not statement.startswith("BEGIN")] == ["UPDATE"]
+
+
+def test_a_database_that_is_only_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locked by another process: it answers reads, and both probes say that it can't be written; then that it can."""
+    monkeypatch.setattr(db_module, "_LOCK_WAIT", 0.05)
+    heartbeat = Heartbeat(Database(str(database.engine.url)))
+    with closing(sqlite3.connect(database.engine.url.database or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database.ping()
+        for probe in (heartbeat.ask, heartbeat.beat):
+            with pytest.raises(DatabaseUnavailable):
+                probe()
+        other.execute("ROLLBACK")
+    heartbeat.ask()
+    heartbeat.beat()
+    heartbeat._database.close()
+
+
+def test_a_file_that_may_not_be_written(database: Database) -> None:
+    """Both probes say so, though it answers reads."""
+
+    def only_read(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA query_only = ON")
+
+    other = Database(str(database.engine.url))
+    db_module.event.listen(other.engine, "connect", only_read)
+    other.ping()
+    for probe in (Heartbeat(other).ask, Heartbeat(other).beat):
+        with pytest.raises(DatabaseUnavailable):
+            probe()
+    other.close()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_the_table(service: str) -> None:
+    """Each of them writes."""
+    assert "heartbeat" in import_module(f"{service}.model").metadata.tables
