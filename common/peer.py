@@ -67,8 +67,8 @@ class Peer:
         return self._call(method, path, body, _Instance.ask)
 
     def ready(self) -> None:
-        """Raise `PeerUnavailable` unless the service is alive, whatever it answered lately."""
-        self._call("GET", "/healthz", None, _Instance.look)
+        """Raise `PeerUnavailable` unless an instance says that it is ready, whatever it answered lately."""
+        self._call("GET", "/readyz", None, _Instance.look)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -104,7 +104,7 @@ class Peer:
             instance = waiting.pop(0)
             try:
                 return how(instance, call, 1 + len(waiting))
-            except BreakerOpen:
+            except (BreakerOpen, _NotReady):
                 if not waiting:
                     raise
             except (NewConnectionError, ConnectTimeoutError):
@@ -137,6 +137,10 @@ class _Failed(Exception):
     """An answer that says that the peer failed."""
 
 
+class _NotReady(_Failed):
+    """An answer that says that this instance is not ready; another may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     method: str
@@ -165,8 +169,11 @@ class _Instance:
         return self._breaker.call(lambda: self._ask(call, share))
 
     def look(self, call: _Call, share: int) -> tuple[int, bytes]:
-        """Send once in any case. What answers this is worth a try by the next that `ask`."""
-        answer = self._ask(call, share)
+        """Send once in any case. What answers this is worth a try by the next that `ask`. Raise `_NotReady`."""
+        try:
+            answer = self._ask(call, share)
+        except _Failed as error:
+            raise _NotReady(*error.args) from error
         self._breaker.invite()
         return answer
 

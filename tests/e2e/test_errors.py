@@ -478,8 +478,8 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
     """GET /readyz: the database, the broker and the peers, each with its result."""
     checks = shop.raw(service, "GET", "/readyz").json["checks"]
     expected = {
-        "order": {"database", "broker", "stock", "goods"},
+        "order": {"database", "ids", "broker", "stock", "goods"},
         "stock": {"database", "broker"},
-        "goods": {"database"},
+        "goods": {"database", "ids"},
     }
     assert checks == dict.fromkeys(expected[service], "ok")

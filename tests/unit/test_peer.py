@@ -197,10 +197,10 @@ def test_redirects_are_not_followed(server: Server, peer: Peer) -> None:
 
 
 def test_ready(server: Server, peer: Peer) -> None:
-    """A service is ready when it is alive."""
+    """A service is ready when it says so itself: alive is not enough, its database may be read-only."""
     server.answers = [_response(200, b'{"status":"ok"}'), _response(503, b"{}")]
     peer.ready()
-    assert server.requests[0].startswith(b"GET /healthz ")
+    assert server.requests[0].startswith(b"GET /readyz ")
     with pytest.raises(PeerUnavailable):
         peer.ready()
 

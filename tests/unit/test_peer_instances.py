@@ -60,6 +60,17 @@ def test_an_instance_that_is_gone_is_passed_over(servers: list[Server], make: Ma
         assert peer.call("GET", "/")[0] == 200
 
 
+def test_ready_if_one_instance_is(servers: list[Server], make: Make) -> None:
+    """One that is not ready is left alone by calls before long, and the other takes them: whoever is asked first."""
+    servers[0].answers = [_response(503)] * 2
+    servers[1].answers = [_response(200, b"{}")] * 2 + [_response(503)]
+    peer = make(*(server.url for server in servers))
+    peer.ready()
+    peer.ready()
+    with pytest.raises(PeerUnavailable):
+        make(servers[1].url).ready()
+
+
 def test_nobody_there(make: Make) -> None:
     """Each instance is tried once; when none can be connected to the service is unavailable, at once."""
     peer = make(nobody(), nobody())

@@ -7,6 +7,7 @@ from ops.drill.mutants.catalogue import (
     doors,
     messages,
     ordering,
+    outages,
     placing,
     stocking,
     sweeping,
@@ -25,6 +26,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *stocking.MUTANTS,
     *messages.MUTANTS,
     *doors.MUTANTS,
+    *outages.MUTANTS,
     *waits.MUTANTS,
 )
 
