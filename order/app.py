@@ -58,14 +58,8 @@ def build(settings: Settings) -> Service:
     shared = SharedCache(redis, "goods-1", max_age=settings.goods_cache) if redis else None
     goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, shared=shared)
 
-    records = Records(transaction_records)
-    checker = Checker(
-        database,
-        records,
-        deadline=settings.transaction_deadline,
-        retention=settings.record_retention,
-        count=told.check_back,
-    )
+    records = Records(transaction_records, retention=settings.record_retention)
+    checker = Checker(database, records, deadline=settings.transaction_deadline, count=told.check_back)
     ids = LeasedIds(database, "order")
     broker = open_broker(settings.broker_url, settings.broker_options)
     console = _console(broker)
@@ -77,9 +71,7 @@ def build(settings: Settings) -> Service:
     placing = _in_batches(Placing(coordinator, producer, stock, aside), settings, told)
     reader = OrderReader(database)
     closing = Closing(database, coordinator, reader)
-    sweep = Sweep(
-        database, records, checker, closing, stock, record_retention=settings.record_retention, count=told.finding
-    )
+    sweep = Sweep(database, records, checker, closing, stock, count=told.finding)
     sweeping = Periodic("sweep", settings.sweep_interval, lambda: sweep_once(sweep, settings.sweep_grace))
     use_cases = rest.UseCases(
         ordering=Ordering(reader, goods, ids, placing.submit, pay_timeout=settings.pay_timeout),

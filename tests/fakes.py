@@ -205,8 +205,8 @@ class Shop:
         self.producer = FaultyProducer(self._plain_producer, self.faults)
         self.broker.consumer("stock", ROLLBACK_TOPIC, RollbackConsumer(self.reservations))
 
-        self.records = Records(transaction_records)
-        self.checker = Checker(self.database, self.records, deadline=DEADLINE, retention=RETENTION)
+        self.records = Records(transaction_records, retention=RETENTION)
+        self.checker = Checker(self.database, self.records, deadline=DEADLINE)
         self.coordinator = Coordinator(self.producer, self.database, self.records, self.ids)
         self.reader = OrderReader(self.database)
         self.placing = Placing(self.coordinator, self.producer, self.stock, AtOnce())
@@ -221,7 +221,6 @@ class Shop:
             self.checker,
             self.closing,
             self.stock,
-            record_retention=RETENTION,
             count=lambda what, number: self.counted.update({what: self.counted.get(what, 0) + number}),
         )
         self.timeline = Timeline(self.database, self.records, self.console, self.stock)

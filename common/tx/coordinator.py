@@ -5,7 +5,8 @@ fence: the record of the transaction, written with the business rows or, by the 
 
 A service uses it for any message::
 
-    checker = Checker(database, records, deadline=5.0, retention=7 * 24 * 3600)
+    records = Records(transaction_records, retention=7 * 24 * 3600)
+    checker = Checker(database, records, deadline=5.0)
     coordinator = Coordinator(broker.producer("shop", checker), database, records, ids)
 
     tx_id = coordinator.ids.next()
@@ -60,8 +61,9 @@ class Transaction:
     def commit(self, work: Callable[[Connection], T]) -> T:
         """Run the local transaction: the record and what `work` writes, in ONE database transaction.
 
-        Raise `AlreadyAborted` (the checker gave up on us; it resolves), `CommitOutcomeUnknown` (leave the message
-        alone, the check-back decides), or what `work` or the database raised: rolled back, call `resolve(ABORTED)`.
+        Raise `AlreadyAborted` (the checker gave up on us, or will; it resolves), `CommitOutcomeUnknown` (leave the
+        message alone, the check-back decides), or what `work` or the database raised: rolled back, call
+        `resolve(ABORTED)`.
         """
 
         def local_transaction(connection: Connection) -> T:
@@ -137,14 +139,12 @@ class Checker:
         records: Records,
         *,
         deadline: float,
-        retention: float,
         count: Callable[[CheckAnswer], None] = lambda _: None,
     ) -> None:
-        """Take how long a local transaction may take, and how long records are kept, in seconds."""
+        """Take how long a local transaction may take, in seconds."""
         self._database = database
         self._records = records
         self._deadline_ms = int(deadline * 1000)
-        self._retention_ms = int(retention * 1000)
         self._count = count
 
     def __call__(self, half: HalfMessage) -> CheckAnswer:
@@ -164,23 +164,20 @@ class Checker:
         outcome = self.outcome(tx_id)
         if outcome is None:
             return CheckAnswer.UNKNOWN
+        if outcome is Outcome.EXPIRED:  # the rows tell how it ended, and whoever sweeps them
+            return CheckAnswer.ROLLBACK
         return CheckAnswer.COMMIT if outcome == deliver_if else CheckAnswer.ROLLBACK
 
     def outcome(self, tx_id: int) -> Outcome | None:
-        """Return how a transaction ended, fencing it if it is past its deadline; None: it may still be running.
-
-        Also None when it is so old that its record may have been purged: then nobody may decide it any more.
-        """
+        """Return how a transaction ended, fencing it if it is past its deadline; None: it may still be running."""
         with self._database.read() as connection:
             outcome = self._records.find(connection, [tx_id]).get(tx_id)
         if outcome is not None:
             return outcome
-        age = now_ms() - issued_at(tx_id)
-        if age < self._deadline_ms:
-            return None
-        if age > self._retention_ms:
-            log.error("transaction older than its record is kept: not decided", tx_id=tx_id)
+        if now_ms() - issued_at(tx_id) < self._deadline_ms:
             return None
         outcome = self._records.fence(self._database, tx_id)
         failpoints.hit("check.fenced")
+        if outcome is Outcome.EXPIRED:
+            log.warning("transaction older than its record is kept: its message is not delivered", tx_id=tx_id)
         return outcome

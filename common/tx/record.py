@@ -9,14 +9,19 @@ from sqlalchemy.exc import IntegrityError
 from common.clock import now_ms
 from common.db import Database
 from common.errors import DuplicateRow, Unavailable
-from common.ids import SNOWFLAKE
+from common.ids import SNOWFLAKE, issued_at
 
 
 class Outcome(StrEnum):
-    """How a local transaction ended."""
+    """How a local transaction ended.
+
+    `expired`: so long ago that a record of it may have been purged, so that there is no telling how. It can't commit
+    any more; what it has written, or not, is all that is left of it. Nothing is ever delivered for it.
+    """
 
     COMMITTED = "committed"
     ABORTED = "aborted"
+    EXPIRED = "expired"
 
 
 class AlreadyAborted(Unavailable):
@@ -37,13 +42,20 @@ def record_table(metadata: MetaData) -> Table:
 class Records:
     """Reads and writes transaction records in one service's database."""
 
-    def __init__(self, table: Table) -> None:
-        """Take the table that `record_table` declared."""
+    def __init__(self, table: Table, *, retention: float) -> None:
+        """Take the table that `record_table` declared, and for how long anybody may ask for a record (seconds)."""
         self._table = table
+        self._retention_ms = int(retention * 1000)
         self._new = insert(table)  # made once: SQLAlchemy keeps what it compiled of it
 
     def commit(self, connection: Connection, tx_id: int) -> None:
-        """Insert `committed` as part of a local transaction. Raise `AlreadyAborted` if the fence is up."""
+        """Insert `committed` as part of a local transaction.
+
+        Raise `AlreadyAborted` if the fence is up, or may have been: a record as old as this would be may be purged,
+        so a process that was suspended for that long gives up by itself.
+        """
+        if self._is_expired(tx_id):
+            raise AlreadyAborted
         try:
             self._insert(connection, tx_id, Outcome.COMMITTED)
         except IntegrityError as error:
@@ -66,23 +78,32 @@ class Records:
     def fence(self, database: Database, tx_id: int) -> Outcome:
         """Decide an open transaction as `aborted`, and return what it is decided as: maybe it was, meanwhile.
 
+        One that is older than records are kept is decided as `expired`: it was open or its record is purged. The row
+        is the fence against a local transaction whose clock is behind ours, as well.
         Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: ask again.
         """
+        outcome = Outcome.EXPIRED if self._is_expired(tx_id) else Outcome.ABORTED
         try:
-            database.transact(lambda connection: self._insert(connection, tx_id, Outcome.ABORTED))
+            database.transact(lambda connection: self._insert(connection, tx_id, outcome))
         except DuplicateRow:
             with database.read() as connection:
                 return self.find(connection, [tx_id])[tx_id]
-        return Outcome.ABORTED
+        return outcome
 
-    def purge(self, connection: Connection, before: int, limit: int) -> int:
-        """Delete up to `limit` records decided before that time (ms since the epoch); return how many."""
-        columns = self._table.c
+    def purge(self, connection: Connection, limit: int) -> int:
+        """Delete up to `limit` records that nobody may ask for any more; return how many.
+
+        They are kept twice as long as they may be asked for: clocks may differ, and decisions be late, by as much.
+        """
+        columns, before = self._table.c, now_ms() - 2 * self._retention_ms
         old = connection.scalars(
             select(columns.tx_id).where(columns.decided_at < before).order_by(columns.decided_at).limit(limit)
         ).all()
         connection.execute(delete(self._table).where(columns.tx_id.in_(old)))
         return len(old)
+
+    def _is_expired(self, tx_id: int) -> bool:
+        return now_ms() - issued_at(tx_id) > self._retention_ms
 
     def _insert(self, connection: Connection, tx_id: int, outcome: Outcome) -> None:
         connection.execute(self._new, {"tx_id": tx_id, "outcome": outcome.value, "decided_at": now_ms()})

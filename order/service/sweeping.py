@@ -49,16 +49,14 @@ class Sweep:
         closing: Closing,
         stock: StockClient,
         *,
-        record_retention: float,
         count: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
-        """Take what it reads and acts through; records are kept for `record_retention` seconds."""
+        """Take what it reads and acts through; `count` is told what was found, and of how many orders."""
         self._database = database
         self._records = records
         self._checker = checker
         self._closing = closing
         self._stock = stock
-        self._retention_ms = int(record_retention * 1000)
         self._count = count
 
     def run(self, grace: float) -> Findings:
@@ -165,9 +163,7 @@ class Sweep:
         self._database.transact(lambda connection: connection.execute(mark))
 
     def _purge(self) -> None:
-        # Twice as long as any check asks: see Checker.outcome.
-        oldest = now_ms() - 2 * self._retention_ms
-        while self._database.transact(lambda connection: self._records.purge(connection, oldest, PAGE)) == PAGE:
+        while self._database.transact(lambda connection: self._records.purge(connection, PAGE)) == PAGE:
             pass
 
 

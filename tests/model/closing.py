@@ -1,6 +1,7 @@
 """Closing a batch of orders, as `order.service.closing.Closing` does it, and what becomes of its half message."""
 
-from tests.model.world import CLOSED, CREATED, IDLE, PAID, Closer, No, Steps, World, copied, put, release
+from tests.model.aging import refused
+from tests.model.world import CLOSED, CREATED, IDLE, PAID, Closer, No, Steps, World, copied, fence, put, release
 
 
 def closing(world: World, no: No, number: int) -> Steps:
@@ -55,7 +56,7 @@ def _go_on(world: World, no: No, number: int) -> Steps:
 def _commit(world: World, no: No, number: int) -> Steps:
     closer = world.closers[number]
     yield f"closing {number + 1} failed", _with(world, number, closer._replace(step="raced"))
-    if closer.record != "-":
+    if closer.record != "-" or refused(closer.age == "old", no):
         yield f"closing {number + 1}: AlreadyAborted", _with(world, number, closer._replace(step="idle"))
         return
     named = [order for order in (0, 1) if closer.named[order]]
@@ -75,12 +76,17 @@ def _check_back(world: World, no: No, number: int) -> Steps:
     closer = world.closers[number]
     deliver_if = "aborted" if "closing rolls back like placing" in no else "committed"
     if closer.record == "-":
-        yield "closing: check.fenced", _with(world, number, closer._replace(record="aborted"))
+        fenced = closer._replace(record=fence(closer.age == "old", no))
+        yield "closing: check.fenced", _with(world, number, fenced)
     else:
-        half = "ready" if closer.record == deliver_if else "dropped"
+        half = "ready" if closer.record in {deliver_if, *_delivered_too(no)} else "dropped"
         yield f"closing: check, {half}", _with(world, number, closer._replace(half=half))
     if "no giving up" not in no:
         yield "broker gives up on closing", _with(world, number, closer._replace(half="parked"))
+
+
+def _delivered_too(no: No) -> frozenset[str]:
+    return frozenset({"expired"}) if "what expired is delivered" in no else frozenset()
 
 
 def _released(world: World, no: No, closer: Closer) -> World:

@@ -1,5 +1,6 @@
 """Placing a batch, step by step as `order.service.placing.Placing.place` does it."""
 
+from tests.model.aging import refused
 from tests.model.world import CREATED, GONE, No, Pair, Steps, World, put
 
 _NOTHING = ("nothing created", "nothing created")
@@ -63,7 +64,7 @@ def _deducted(world: World, no: No) -> Steps:
     yield "local transaction failed", aborting
     if "acknowledged before it is committed" in no:
         yield "acknowledged", world._replace(answers=("201", "201"))
-    if world.record == "aborted" and "no fence" not in no:
+    if (world.record in {"aborted", "expired"} and "no fence" not in no) or refused(world.stop == "over", no):
         yield "AlreadyAborted", _over(world, _NOTHING)
     elif not kept:
         yield "_NoneLeft", aborting

@@ -39,6 +39,8 @@ _PLACED = World(
 )
 _NO_NET = frozenset({"no sweep", "no giving up"})  # check-backs alone settle all, within one interval
 _ONE_SWEEP = frozenset({"sweep in one step"})
+_FEW = frozenset({"no failing send"})
+_CLOCK_BEHIND = frozenset({"a clock is behind", "nothing is purged"})
 SCENARIOS = (
     Scenario("placing, stock for both", World()),
     Scenario("placing, stock for one", World(left=1, total=1)),
@@ -51,6 +53,10 @@ SCENARIOS = (
     Scenario("all of it, a key taken by another process", World(closers=(IDLE,), key="free", copies=1), _ONE_SWEEP),
     Scenario("all of it, stock for one", World(closers=(IDLE,), left=1, total=1), _ONE_SWEEP),
     Scenario("all of it, sweeping", World(closers=(IDLE,), copies=1), frozenset({"no failing send"})),
+    Scenario("placing, a long stop", World(stop="ahead"), _FEW),
+    Scenario("placing, a key taken, a long stop", World(key="free", stop="ahead"), _FEW | _ONE_SWEEP),
+    Scenario("closing, paying, a long stop", _PLACED._replace(closers=(IDLE,), wire=1, stop="ahead"), _ONE_SWEEP),
+    Scenario("placing, a long stop, a clock that is behind", World(stop="ahead"), _FEW | _CLOCK_BEHIND),
 )
 
 
@@ -86,6 +92,12 @@ MUTANTS = (
     Mutant("acknowledged before it is committed"),
     Mutant("a short order is let through", 1),
     Mutant("a late deduction revives", 6),
+    Mutant("a purged record is fenced like a missing one", 11),
+    Mutant("the old are left undecided", 12),
+    Mutant("records are purged too early", 11),
+    Mutant("old local transactions go on", 11),
+    Mutant("what expired is delivered", 13),
+    Mutant("the old are not fenced", 14),
 )
 
 

@@ -1,9 +1,10 @@
 """What can happen next in a world: one generator for each actor. `no` names what can't, and the flaws planted."""
 
+from tests.model.aging import long_stop, undecidable
 from tests.model.closing import closing
 from tests.model.placing import placing
 from tests.model.sweeping import sweeping
-from tests.model.world import CREATED, GONE, PAID, No, Steps, World, copied, put, release
+from tests.model.world import CREATED, GONE, PAID, No, Steps, World, copied, fence, put, release
 
 
 def steps(world: World, no: No) -> Steps:
@@ -16,6 +17,7 @@ def steps(world: World, no: No) -> Steps:
         yield from closing(world, no, number)
     yield from _paying(world, no)
     yield from sweeping(world, no)
+    yield from long_stop(world, no)
 
 
 def _stock(world: World, no: No) -> Steps:
@@ -65,12 +67,12 @@ def _batch_message(world: World, no: No) -> Steps:
 
 
 def _check_back(world: World, no: No) -> Steps:
-    if world.record == "committed":
+    if world.record in {"committed", "expired"}:
         yield "check: rollback", world._replace(half="dropped")
     elif world.record == "aborted" or "checker writes nothing" in no:
         yield "check: commit", world._replace(half="ready")
-    else:
-        yield "check.fenced", world._replace(record="aborted")
+    elif not undecidable(world, no):
+        yield "check.fenced", world._replace(record=fence(world.stop == "over", no))
     if "no giving up" not in no:
         yield "broker gives up", world._replace(half="parked")
 
@@ -80,7 +82,8 @@ def _timeout_message(world: World, no: No) -> Steps:
     if world.timeout != "delayed":
         return
     if world.orders == (GONE, GONE) and world.record == "-":
-        yield "timeout: check.fenced", world._replace(record="aborted")
+        if not undecidable(world, no):
+            yield "timeout: check.fenced", world._replace(record=fence(world.stop == "over", no))
     elif CREATED not in world.orders or not world.closers:
         yield "timeout.handled", world._replace(timeout="done")
     if "no lost request" not in no:

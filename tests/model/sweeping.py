@@ -1,6 +1,7 @@
 """The sweep from both sides, as `order.service.sweeping.Sweep` does it."""
 
-from tests.model.world import CLOSED, GONE, No, Steps, World, put, release
+from tests.model.aging import undecidable
+from tests.model.world import CLOSED, GONE, No, Steps, World, fence, put, release
 
 _IDLE = ("idle", "-", "-")
 _FATE = {GONE: "unknown", CLOSED: "void"}
@@ -25,10 +26,16 @@ def _in_one_step(world: World, no: No) -> Steps:
     for order in (0, 1):
         if _listed(world, order):
             fate = _FATE.get(world.orders[order], "stands")
-            if fate == "unknown" and world.record == "-":
-                yield "sweep.fenced", world._replace(record="aborted")
+            if fate == "unknown" and undecidable(world, no):
+                continue
+            if fate == "unknown" and world.record == "-" and not _unfenced(world, no):
+                yield "sweep.fenced", world._replace(record=fence(world.stop == "over", no))
             else:
                 yield f"sweep.settled {order + 1}", _settle(world, no, order, "void" if fate == "unknown" else fate)
+
+
+def _unfenced(world: World, no: No) -> bool:
+    return world.stop == "over" and "the old are not fenced" in no
 
 
 def _settle(world: World, no: No, order: int, fate: str) -> World:
@@ -49,7 +56,8 @@ def _step_by_step(world: World, no: No) -> Steps:
         return
     yield "sweep dies", world._replace(sweep=_IDLE)
     if step == "read":
-        fenced = "aborted" if world.record == "-" and "sweep releases the undecided" not in no else world.record
+        left_alone = world.record != "-" or "sweep releases the undecided" in no or _unfenced(world, no)
+        fenced = world.record if left_alone else fence(world.stop == "over", no)
         yield "sweep.fenced", _knowing(world._replace(record=fenced), "fenced", known)
     if step == "fenced":
         yield "sweep: looked again", _knowing(world, "decided", [_again(world, no, o, known[o]) for o in (0, 1)])

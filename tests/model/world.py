@@ -15,6 +15,7 @@ class Closer(NamedTuple):
     named: tuple[bool, bool] = (False, False)  # the orders in its message
     half: str = "-"  # its order_rollback, deliver_if committed: - half ready dropped parked
     record: str = "-"
+    age: str = "young"  # young old; old: its record is not kept any longer
 
 
 IDLE = Closer()
@@ -26,7 +27,9 @@ class World(NamedTuple):
     place: str = "start"  # the failpoint passed last, or what `Placing` is about to do
     answers: Pair = ("-", "-")  # what the clients were told: 201, nothing created, unknown, replayed
     half: str = "-"  # the batch's order_rollback, deliver_if aborted: - half ready dropped parked
-    record: str = "-"  # of the batch: - committed aborted
+    record: str = "-"  # of the batch: - committed aborted expired
+    stop: str = "none"  # a stop for longer than records are kept: none (there is none here) ahead over
+    resumed: bool = False  # an operator has had a parked half message asked about again
     orders: Pair = (GONE, GONE)
     wire: int = 0  # deduct requests on their way to stock, late ones included
     verdicts: tuple[str, ...] = ()  # the answer to the request that is waited for
@@ -63,6 +66,11 @@ def put(values: tuple[Any, ...], position: int, value: Any) -> Any:
 def copied(world: World) -> range:
     """Tell, as something to iterate over, whether one more duplicate may happen."""
     return range(_MOST_COPIES - world.copies)
+
+
+def fence(is_old: bool, no: No) -> str:
+    """Return what the checker writes where there is no record: there may have been one that was purged, or not."""
+    return "expired" if is_old and "a purged record is fenced like a missing one" not in no else "aborted"
 
 
 def release(world: World, no: No, order: int) -> World:

@@ -136,10 +136,10 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
     monkeypatch.setattr(sweeping, "PAGE", 50)
     with _opened(open_database, migrated("order"), _fill_orders) as database:
         collected = Collected(database)
-        records = Records(order_model.transaction_records)
+        records = Records(order_model.transaction_records, retention=600.0)
         drafts = [Draft(_order(10**6 + i), IdempotencyKey("ann", f"key{i}", "x")) for i in range(3)]
         database.transact(lambda c: _write_orders(c, drafts))
-        database.transact(lambda c: records.commit(c, 10**6))
+        database.transact(lambda c: records.commit(c, Ids().next()))
         database.transact(lambda c: _pay_row(c, 10**6))
         database.transact(lambda c: _close_rows(c, [10**6 + 1, 10**6 + 2], CloseReason.CANCELLED))
         with database.read() as connection:
@@ -152,12 +152,12 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         for status in (None, Status.PAID):
             for below in (None, 2000):
                 reader.page("user7", status=status, below=below, limit=20)
-        checker = Checker(database, records, deadline=5.0, retention=3600.0)
+        checker = Checker(database, records, deadline=5.0)
         checker.outcome(7)
         ids = Ids()
         ids.age = 60.0
         assert checker.outcome(ids.next()) is Outcome.ABORTED
-        Sweep(database, records, checker, Closes(database), NoStock(), record_retention=600.0).run(0.0)  # type: ignore[arg-type]
+        Sweep(database, records, checker, Closes(database), NoStock()).run(0.0)  # type: ignore[arg-type]
         assert not collected.complaints(), "\n".join(collected.last)
 
 

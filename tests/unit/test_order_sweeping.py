@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from common.clock import now_ms
 from common.errors import BrokerError, CommitOutcomeUnknown, PeerUnavailable
+from common.mq.port import CheckAnswer
+from common.tx import coordinator, record
 from common.tx.record import AlreadyAborted, Outcome
 from order.model import CloseReason, Status, idempotency_keys, orders, transaction_records
 from order.service import sweeping
@@ -121,6 +123,49 @@ def test_no_record_is_fenced_first(shop: Shop) -> None:
     assert shop.sweep.run(0.0) == Findings(released=1)
     assert _outcome(shop, tx_id) is Outcome.ABORTED
     assert shop.state(order_id) == "released"
+
+
+def test_older_than_records_are_kept(shop: Shop) -> None:
+    """A half-placed order is released however long everything was stopped; nothing of it can be written any more."""
+    shop.ids.age = RETENTION + 1
+    tx_id, order_id = _deducted_only(shop)
+    assert shop.sweep.run(0.0) == Findings(released=1)
+    assert (_outcome(shop, tx_id), shop.state(order_id)) == (Outcome.EXPIRED, "released")
+    assert shop.available(1) == 10
+
+
+def test_an_order_whose_record_is_purged_stands(shop: Shop) -> None:
+    """Its row says so: it is verified, one that dropped out of its batch is released, and its message is dropped."""
+    shop.ids.age = RETENTION - 60
+    shop.faults.plan("resolve", BrokerError())
+    order = shop.order({1: 1})
+    dropped = shop.ids.next()
+    shop.reservations.deduct(order.tx_id, [Wanted(dropped, {1: 1})])
+    shop.database.transact(lambda c: c.execute(delete(transaction_records)))
+    shop.records._retention_ms -= 120_000  # so much later
+    assert shop.sweep.run(0.0) == Findings(verified=1, released=1)
+    assert shop.check_back() == [CheckAnswer.ROLLBACK]
+    shop.quiet()
+    assert [shop.state(o) for o in (order.order_id, dropped)] == ["deducted", "released"]
+
+
+@pytest.mark.parametrize("ahead", [3600.0, RETENTION + 3600.0])
+def test_a_sweep_whose_clock_is_ahead(shop: Shop, monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+    """What it takes for old and fences can't be written after it: the client hears so, and nothing is held."""
+    deduct, now = shop.stock.deduct, record.now_ms
+
+    def swept_meanwhile(*args: Any) -> Any:
+        verdicts = deduct(*args)
+        with monkeypatch.context() as patch:
+            for module in (record, coordinator, sweeping):
+                patch.setattr(module, "now_ms", lambda: now() + int(ahead * 1000))
+            assert shop.sweep.run(0.0).released == 1
+        return verdicts
+
+    shop.stock.deduct = swept_meanwhile  # type: ignore[assignment, method-assign]
+    with pytest.raises(AlreadyAborted):
+        shop.order({1: 1})
+    assert shop.available(1) == 10
 
 
 def test_young_and_undecided_is_left_alone(shop: Shop) -> None:

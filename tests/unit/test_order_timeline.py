@@ -161,8 +161,9 @@ def test_a_broker_without_a_console(shop: Shop) -> None:
     entries = timeline.of(order.order_id, owner="ann")
     assert _unknown(entries) == {("messages", "broker")}
     assert f"./scripts/messages --key {order.order_id}" in entries[-1].evidence["reason"]
-    shop.reservations.deduct(77, [Wanted(78, {1: 1})])
-    shop.records.fence(shop.database, 77)
+    tx_id = shop.ids.next()
+    shop.reservations.deduct(tx_id, [Wanted(78, {1: 1})])
+    shop.records.fence(shop.database, tx_id)
     given_up = timeline.of(78, owner=None)
     assert _entry(given_up, "local transaction aborted").evidence["transaction"] == "placing"
     with pytest.raises(NotFound):

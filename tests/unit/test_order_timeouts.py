@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from common.clock import now_ms
 from common.errors import DatabaseUnavailable
@@ -12,8 +13,8 @@ from common.events import OrderEvent
 from common.mq.port import Delivery, Message, Verdict
 from common.tx.record import AlreadyAborted, Outcome
 from order.consumer import TimeoutConsumer
-from order.model import CloseReason, Status
-from tests.fakes import Shop
+from order.model import CloseReason, Status, transaction_records
+from tests.fakes import RETENTION, Shop
 
 OLD = 60.0
 
@@ -49,6 +50,22 @@ def test_due(shop: Shop) -> None:
     shop.quiet()
     assert shop.available(1) == 10
     assert len(shop.rollbacks(order.order_id)) == 2
+
+
+@pytest.mark.parametrize("status", ["never placed", "created", "paid"])
+def test_older_than_records_are_kept(shop: Shop, status: str) -> None:
+    """A timeout that comes after its record was purged is handled by what its order's row says."""
+    shop.ids.age = RETENTION - 60
+    event = _never_placed(shop) if status == "never placed" else _placed(shop)
+    if status == "paid":
+        shop.paying.pay(event.order_ids[0], owner=None)
+    shop.database.transact(lambda c: c.execute(delete(transaction_records)))
+    shop.records._retention_ms -= 120_000  # so much later
+    shop.ids.age = 0.0
+    assert shop.timeouts.handle([event]) == [True]
+    if status != "never placed":
+        became = shop.reader.get(event.order_ids[0], owner=None).status
+        assert became is (Status.PAID if status == "paid" else Status.CLOSED)
 
 
 def test_paid(shop: Shop) -> None:

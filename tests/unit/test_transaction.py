@@ -40,7 +40,8 @@ METADATA = MetaData()
 ENTRIES = Table("entries", METADATA, Column("tx_id", BigInteger, primary_key=True, autoincrement=False))
 RECORDS = record_table(METADATA)
 COMMITTED, ABORTED = Outcome.COMMITTED, Outcome.ABORTED
-SIGNS = pytest.mark.parametrize("deliver_if", list(Outcome))
+SIGNS = pytest.mark.parametrize("deliver_if", [COMMITTED, ABORTED])
+RETENTION = 3600.0  # seconds
 OLD = 60.0  # seconds: older than the deadline below
 OPTIONS = BrokerOptions(check_first_after=0.02, check_interval=0.02, check_max=1000)
 
@@ -51,10 +52,10 @@ class Diary:
     def __init__(self, directory: Path, stack: ExitStack, options: BrokerOptions = OPTIONS) -> None:
         self._directory, self._stack, self._options = directory, stack, options
         self.ids, self.faults = Ids(), Faults()
-        self.records = Records(RECORDS)
+        self.records = Records(RECORDS, retention=RETENTION)
         self.database = open_database(directory / "diary.db", METADATA)
         stack.callback(self.database.close)
-        self.checker = Checker(self.database, self.records, deadline=30.0, retention=3600.0)
+        self.checker = Checker(self.database, self.records, deadline=30.0)
         self.delivered: list[int] = []
         self.broker = self.process()
         self.broker.consumer("reader", "told", self._read)
@@ -251,7 +252,8 @@ def test_local_transaction_in_between(diary: Diary) -> None:
 
 def test_fence_of_two_checkers(diary: Diary) -> None:
     """Two checkers that fence the same transaction agree."""
-    assert [diary.records.fence(diary.database, 7) for _ in range(2)] == [ABORTED, ABORTED]
+    tx_id = diary.ids.next()
+    assert [diary.records.fence(diary.database, tx_id) for _ in range(2)] == [ABORTED, ABORTED]
 
 
 @SIGNS
@@ -348,17 +350,52 @@ def test_malformed_half_message(diary: Diary, properties: dict[str, str]) -> Non
 
 
 def test_older_than_records_are_kept(diary: Diary) -> None:
-    """A transaction whose record may have been purged is not decided: it may have committed."""
-    diary.ids.age = 3601.0
+    """A transaction whose record may have been purged may have committed: it ends, and nothing is delivered for it."""
+    diary.ids.age = RETENTION + 1
     tx_id = diary.ids.next()
-    assert diary.checker(_half(tx_id=str(tx_id), deliver_if="aborted")) is CheckAnswer.UNKNOWN
-    assert diary.outcome(tx_id) is None
+    for deliver_if in ("aborted", "committed", "expired"):
+        assert diary.checker(_half(tx_id=str(tx_id), deliver_if=deliver_if)) is CheckAnswer.ROLLBACK
+    assert diary.outcome(tx_id) is Outcome.EXPIRED
+
+
+@pytest.mark.parametrize("outcome", [COMMITTED, ABORTED])
+def test_a_record_is_believed_as_long_as_it_is_there(diary: Diary, outcome: Outcome) -> None:
+    """An old transaction's record, not purged yet, decides as ever."""
+    diary.ids.age = RETENTION + 1
+    tx_id = diary.ids.next()
+    row = {"tx_id": tx_id, "outcome": outcome.value, "decided_at": now_ms() - 1000}
+    diary.database.transact(lambda c: c.execute(insert(RECORDS).values(row)))
+    assert diary.checker.outcome(tx_id) is outcome
+    assert diary.checker(_half(tx_id=str(tx_id), deliver_if=outcome.value)) is CheckAnswer.COMMIT
+
+
+def test_a_local_transaction_that_was_suspended_for_too_long_gives_up(diary: Diary) -> None:
+    """One as old as records are kept writes nothing, though no fence is there (any more)."""
+    diary.ids.age = RETENTION + 1
+    with pytest.raises(AlreadyAborted):
+        diary.begin(COMMITTED).commit(_unreached)
+    with diary.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(RECORDS)) == 0
+
+
+def test_a_local_transaction_whose_clock_is_behind_finds_the_fence(diary: Diary) -> None:
+    """The fence of an expired transaction holds against a process that takes it for young."""
+    diary.ids.age = RETENTION + 1
+    tx = diary.begin(COMMITTED)
+    assert diary.checker.outcome(tx.tx_id) is Outcome.EXPIRED
+    with pytest.raises(AlreadyAborted):
+        replace(tx, _records=Records(RECORDS, retention=10 * RETENTION)).commit(_unreached)
+    assert diary.outcome(tx.tx_id) is Outcome.EXPIRED
+
+
+def _unreached(_: Connection) -> None:
+    raise AssertionError("what the local transaction writes comes after its record")
 
 
 def test_answers_are_counted(diary: Diary) -> None:
     """Each check-back's answer is counted."""
     counted: list[CheckAnswer] = []
-    checker = Checker(diary.database, diary.records, deadline=30.0, retention=3600.0, count=counted.append)
+    checker = Checker(diary.database, diary.records, deadline=30.0, count=counted.append)
     half = _half(tx_id=str(diary.ids.next()), deliver_if="aborted")
     checker(half)
     diary.records.fence(diary.database, int(half.message.properties["tx_id"]))
@@ -480,19 +517,22 @@ def test_failpoint_around_resolve(diary: Diary) -> None:
 def test_decided_at(diary: Diary) -> None:
     """The record tells when it was decided."""
     before = now_ms()
-    diary.records.fence(diary.database, 7)
+    tx_id = diary.ids.next()
+    diary.records.fence(diary.database, tx_id)
     with diary.database.read() as connection:
-        outcome, at = diary.records.decided_at(connection, 7) or (None, 0)
+        outcome, at = diary.records.decided_at(connection, tx_id) or (None, 0)
         assert diary.records.decided_at(connection, 8) is None
     assert outcome is ABORTED
     assert before <= at <= now_ms()
 
 
 def test_purge(diary: Diary) -> None:
-    """Records decided before a time are deleted, oldest first, so many at once; younger ones stay."""
-    rows = [{"tx_id": i, "outcome": "committed", "decided_at": 1000 + i} for i in range(10)]
+    """Records that nobody may ask for are deleted, twice as old as that, oldest first, so many at once; others stay."""
+    over = now_ms() - int(2 * RETENTION * 1000)
+    times = [over - 1000 + i for i in range(7)] + [over + 60_000 + i for i in range(3)]
+    rows = [{"tx_id": i, "outcome": "committed", "decided_at": at} for i, at in enumerate(times)]
     diary.database.transact(lambda c: c.execute(insert(RECORDS), rows))
-    purged = [diary.database.transact(lambda c: diary.records.purge(c, 1007, 5)) for _ in range(3)]
+    purged = [diary.database.transact(lambda c: diary.records.purge(c, 5)) for _ in range(3)]
     assert purged == [5, 2, 0]
     with diary.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(RECORDS)) == 3

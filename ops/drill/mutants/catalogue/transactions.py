@@ -41,7 +41,7 @@ MUTANTS = (
         "fence-too-early",
         "the checker fences transactions that are still running",
         _TESTS + "test_unknown_while_young",
-        (_OUTCOME, "if age < self._deadline_ms:", "if age < 0:"),
+        (_OUTCOME, "if now_ms() - issued_at(tx_id) < self._deadline_ms:", "if now_ms() - issued_at(tx_id) < 0:"),
     ),
     edited(
         "checker-trusts-memory",
@@ -57,7 +57,25 @@ MUTANTS = (
         "purged-record-taken-for-none",
         "a transaction so old that its record may be purged is decided as if it had none",
         _TESTS + "test_older_than_records_are_kept",
-        (_OUTCOME, "if age > self._retention_ms:", "if False:"),
+        ("common.tx.record:Records.fence", "if self._is_expired(tx_id)", "if False"),
+    ),
+    edited(
+        "expired-never-decided",
+        "a transaction older than records are kept is left undecided for ever: its pieces never come back",
+        "tests/unit/test_order_sweeping.py::test_older_than_records_are_kept",
+        (_OUTCOME, "outcome = self._records.fence(self._database, tx_id)", "return None"),
+    ),
+    edited(
+        "suspended-transaction-commits",
+        "a local transaction that was suspended until its fence was purged commits",
+        _TESTS + "test_a_local_transaction_that_was_suspended_for_too_long_gives_up",
+        ("common.tx.record:Records.commit", "if self._is_expired(tx_id):", "if False:"),
+    ),
+    edited(
+        "records-purged-too-early",
+        "records are purged while somebody may ask for them",
+        _TESTS + "test_purge",
+        ("common.tx.record:Records.purge", "now_ms() - 2 * self._retention_ms", "now_ms()"),
     ),
     edited(
         "deliver-if-flipped",
