@@ -1,10 +1,14 @@
 """The messages between the services: one shape for both topics."""
 
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from common.chunks import ROWS, by_weight, chunks
 from common.mq.port import Message
+
+K = TypeVar("K")
 
 ROLLBACK_TOPIC = "order_rollback"
 TIMEOUT_TOPIC = "order_timeout"
@@ -33,3 +37,16 @@ class OrderEvent(BaseModel):
         """Write the message that tells it: found again by any of its orders, its transaction in the properties."""
         keys = tuple(str(order_id) for order_id in self.order_ids)
         return Message(topic, self.to_body(), tag, keys, {"tx_id": str(self.tx_id)})
+
+
+def in_parts(events: Mapping[K, OrderEvent]) -> Iterator[list[tuple[K, OrderEvent]]]:
+    """Cut what messages say into parts that name at most `ROWS` orders, each with the key of its message.
+
+    A message that names more is in several parts: it is done with when the last of them is.
+    """
+    pieces = (
+        (key, OrderEvent(tx_id=event.tx_id, order_ids=tuple(part)))
+        for key, event in events.items()
+        for part in chunks(event.order_ids, ROWS)
+    )
+    return by_weight(pieces, lambda piece: len(piece[1].order_ids), ROWS)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from common.chunks import rows_in
 from common.clock import now_ms
 from common.db import Database
 from common.errors import CommitOutcomeUnknown, DuplicateRow, NotFound, OrdersError, OutcomeUnknown
@@ -47,6 +48,7 @@ class Room:
 
 _COLUMNS = [goods.c[field.name] for field in fields(Goods)]
 _GOODS = select(*_COLUMNS)
+_OF_IDS = _GOODS.where(goods.c.goods_id.in_(bindparam("ids", expanding=True)))
 _ONE = _GOODS.where(goods.c.goods_id == bindparam("id"))  # built once: it is the most frequent call
 _NOT_KNOWN = "The answer got lost on its way from the database: look whether the change is there before repeating it."
 
@@ -101,8 +103,7 @@ class Catalogue:
     def lookup(self, goods_ids: Iterable[int]) -> tuple[Goods, ...]:
         """Return those of `goods_ids` that exist, in no order."""
         with self._database.read() as connection:
-            rows = connection.execute(_GOODS.where(goods.c.goods_id.in_(set(goods_ids))))
-            return tuple(_goods(row) for row in rows)
+            return tuple(_goods(row) for row in rows_in(connection, _OF_IDS, "ids", set(goods_ids)))
 
 
 class Rooms:
@@ -143,7 +144,7 @@ def _put_room(connection: Connection, room_id: int, current_goods_id: int | None
 
 
 def _check_known(connection: Connection, goods_ids: Sequence[int]) -> None:
-    known = set(connection.execute(select(goods.c.goods_id).where(goods.c.goods_id.in_(goods_ids))).scalars())
+    known = {row.goods_id for row in rows_in(connection, _OF_IDS, "ids", goods_ids)}
     errors = [
         {"pointer": f"/goods_ids/{i}", "message": "There are no such goods"}
         for i, goods_id in enumerate(goods_ids)

@@ -1,13 +1,13 @@
 """`order_timeout` messages → unpaid orders closed → acknowledged after the commit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from pydantic import ValidationError
 
 from common import failpoints
 from common.errors import OrdersError
-from common.events import OrderEvent
+from common.events import OrderEvent, in_parts
 from common.mq.port import Delivery, Verdict
 from order.service.timeouts import Timeouts
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class TimeoutConsumer:
-    """Handles a batch of timeouts together; one that can't be read, or comes too early, comes again alone."""
+    """Handles a batch of timeouts, so many orders together; one that can't be read, or is early, comes again alone."""
 
     def __init__(
         self,
@@ -33,16 +33,27 @@ class TimeoutConsumer:
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Close what the messages say. Return a verdict for each."""
         failpoints.hit("timeout.received")
-        readable = {delivery.message_id: event for delivery in deliveries if (event := _read(delivery))}
-        results = dict(zip(readable, self._handle(list(readable.values())), strict=True))
-        of_each = [results.get(delivery.message_id, "retried") for delivery in deliveries]
+        readable = {place: event for place, delivery in enumerate(deliveries) if (event := _read(delivery))}
+        results = self._results(readable, deliveries[0].keep)
+        of_each = [results.get(place, "retried") for place in range(len(deliveries))]
         for result in sorted(set(of_each)):
             self._count(result, of_each.count(result))
         return [Verdict.ACK if result == "handled" else Verdict.RETRY for result in of_each]
 
+    def _results(self, events: Mapping[int, OrderEvent], keep: Callable[[], None]) -> dict[int, str]:
+        """Return what became of each message: of one that came in parts, what became of its worst."""
+        results = dict.fromkeys(events, "handled")
+        failed = False
+        for part in in_parts(events):
+            of_part = ["retried"] * len(part) if failed else self._handle([event for _, event in part])
+            failed = "retried" in of_part
+            for (place, _), result in zip(part, of_part, strict=True):
+                if result != "handled":
+                    results[place] = result
+            keep()
+        return results
+
     def _handle(self, events: Sequence[OrderEvent]) -> list[str]:
-        if not events:
-            return []
         try:
             done = self._timeouts.handle(events)
         except OrdersError as error:

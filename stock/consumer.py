@@ -1,13 +1,13 @@
 """`order_rollback` messages → releases → acknowledged after the commit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from pydantic import ValidationError
 
 from common import failpoints
 from common.errors import OrdersError
-from common.events import OrderEvent
+from common.events import OrderEvent, in_parts
 from common.mq.port import Delivery, Verdict
 from stock.service.reservations import Reservations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class RollbackConsumer:
-    """Handles a batch of rollbacks in one transaction; one that can't be read is retried alone, then dead."""
+    """Handles a batch of rollbacks, so many orders in one transaction; one that can't be read is retried, then dead."""
 
     def __init__(
         self,
@@ -33,15 +33,22 @@ class RollbackConsumer:
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Release what the messages say. Return a verdict for each."""
         failpoints.hit("stock.rollback_received")
-        readable = {delivery.message_id: event for delivery in deliveries if (event := _read(delivery))}
-        done = self._release(list(readable.values()))
+        readable = {place: event for place, delivery in enumerate(deliveries) if (event := _read(delivery))}
+        done = readable.keys() - self._failing(readable, deliveries[0].keep)
         failpoints.hit("stock.released")
-        verdicts = [
-            Verdict.ACK if done and delivery.message_id in readable else Verdict.RETRY for delivery in deliveries
-        ]
+        verdicts = [Verdict.ACK if place in done else Verdict.RETRY for place in range(len(deliveries))]
         self._count("released", verdicts.count(Verdict.ACK))
         self._count("retried", verdicts.count(Verdict.RETRY))
         return verdicts
+
+    def _failing(self, events: Mapping[int, OrderEvent], keep: Callable[[], None]) -> set[int]:
+        """Release part after part; return the messages that are not released whole. After a failure none is tried."""
+        failing: set[int] = set()
+        for part in in_parts(events):
+            if failing or not self._release([event for _, event in part]):
+                failing |= {place for place, _ in part}
+            keep()
+        return failing
 
     def _release(self, events: Sequence[OrderEvent]) -> bool:
         orders = {order_id: event.tx_id for event in events for order_id in event.order_ids}

@@ -1,10 +1,14 @@
 """What all tests share."""
 
+import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import Engine, event
 
+from common.mq.embedded.file import BrokerFile
 from tests.databases import USE_CASES
 from tests.stack import REAL
 
@@ -21,6 +25,23 @@ def _databases() -> Iterator[None]:
     """Drop what the tests of use cases made on a real server."""
     yield
     USE_CASES.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sqlite_of_the_fewest_variables() -> Iterator[None]:
+    """Have every SQLite connection refuse what one that is built for 999 host variables would."""
+
+    def limit(connection: Any, _record: object = None) -> Any:
+        if isinstance(connection, sqlite3.Connection):
+            connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+        return connection
+
+    connect = BrokerFile._connect
+    event.listen(Engine, "connect", limit)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(BrokerFile, "_connect", lambda *args, **named: limit(connect(*args, **named)))
+        yield
+    event.remove(Engine, "connect", limit)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from sqlalchemy import event
+
+from common.db import Database
 
 T = TypeVar("T")
 
@@ -16,3 +20,25 @@ def eventually(condition: Callable[[], T], *, within: float = 5.0) -> T:
             return value
         assert time.monotonic() < deadline, f"not within {within:g} s, last seen: {value!r}"
         time.sleep(0.01)
+
+
+class Transactions:
+    """How many rows each transaction of a database has changed, as long as it is watched."""
+
+    def __init__(self, database: Database) -> None:
+        self.sizes: list[int] = []
+        self._rows = 0
+        event.listen(database.engine, "after_cursor_execute", self._executed)
+        event.listen(database.engine, "commit", self._committed)
+
+    @property
+    def largest(self) -> int:
+        return max(self.sizes)
+
+    def _executed(self, _connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if not statement.lstrip().upper().startswith("SELECT"):
+            self._rows += max(cursor.rowcount, 0)
+
+    def _committed(self, _connection: object) -> None:
+        self.sizes.append(self._rows)
+        self._rows = 0

@@ -56,14 +56,23 @@ class Message:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
+def nothing_to_keep() -> None:
+    """Be the `Delivery.keep` of what nobody else is given meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as a consumer gets it; `attempt` counts from 1."""
+    """A message as a consumer gets it; `attempt` counts from 1.
+
+    A handler calls `keep` between the steps of long work: it moves the invisible time on of everything that the
+    handler got with it, so that nobody else is given it meanwhile. Costs nothing if called often; raises nothing.
+    """
 
     message_id: str
     message: Message
     attempt: int
     born_at: int
+    keep: Callable[[], None] = field(default=nothing_to_keep, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, delete, insert, select
+from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from common.chunks import rows_in
 from common.clock import now_ms
 from common.db import Database
 from common.errors import DuplicateRow, Unavailable
@@ -64,8 +65,8 @@ class Records:
     def find(self, connection: Connection, tx_ids: Collection[int]) -> dict[int, Outcome]:
         """Return the outcomes that are decided."""
         columns = self._table.c
-        rows = connection.execute(select(columns.tx_id, columns.outcome).where(columns.tx_id.in_(tx_ids)))
-        return {tx_id: Outcome(outcome) for tx_id, outcome in rows}
+        query = select(columns.tx_id, columns.outcome).where(columns.tx_id.in_(bindparam("tx_ids", expanding=True)))
+        return {tx_id: Outcome(outcome) for tx_id, outcome in rows_in(connection, query, "tx_ids", tx_ids)}
 
     def decided_at(self, connection: Connection, tx_id: int) -> tuple[Outcome, int] | None:
         """Return the outcome and when it was decided (ms since the epoch), or None."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import Connection, update
 
 from common import failpoints
+from common.chunks import ROWS, chunks
 from common.clock import now_ms
 from common.db import Database
 from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown
@@ -32,11 +33,14 @@ class Closing:
         self._reader = reader
 
     def close(self, order_ids: Collection[int], reason: CloseReason) -> list[int]:
-        """Close those of the orders that are unpaid, under one half message; return which this call closed.
+        """Close those of the orders that are unpaid, at most `ROWS` under one half message; return which this call did.
 
         The message's orders are closed all or none, so a race with a payment sends it round again without the paid
-        one. Raise `Unavailable` (nothing was changed) or `CommitOutcomeUnknown`.
+        one. Raise `Unavailable` or `CommitOutcomeUnknown`: some may be closed; do it again.
         """
+        return [order_id for part in chunks(order_ids, ROWS) for order_id in self._close_part(part, reason)]
+
+    def _close_part(self, order_ids: Collection[int], reason: CloseReason) -> list[int]:
         while open_ids := self._still_open(order_ids):
             if self._close_all(open_ids, reason):
                 return open_ids

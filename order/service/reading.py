@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, tuple_
 
+from common.chunks import rows_in
 from common.db import Database
 from common.errors import NotFound
 from common.tx.batch import Batcher
@@ -23,6 +24,9 @@ _BY_KEYS = (
     .join(idempotency_keys, idempotency_keys.c.order_id == orders.c.order_id)
     .where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
 )
+_OF_IDS = orders.c.order_id.in_(bindparam("order_ids", expanding=True))
+_STATUSES = select(orders.c.order_id, orders.c.status).where(_OF_IDS)
+_EXPIRIES = select(orders.c.order_id, orders.c.expires_at).where(_OF_IDS)
 _LANES = 1  # two make twice as many queries half as large, see docs/performance.md
 _TOGETHER = 256  # orders in one query
 _LONGEST_QUEUE = 1 << 16  # more than there may be threads: nobody is refused
@@ -129,13 +133,13 @@ class OrderReader:
 
 def find_orders(connection: Connection, order_ids: Collection[int]) -> dict[int, Order]:
     """Return those of the orders that exist."""
-    rows = connection.execute(_BY_IDS, {"order_ids": list(order_ids)})
+    rows = rows_in(connection, _BY_IDS, "order_ids", order_ids)
     return {order_id: _order(lines[0], map(_line, lines)) for order_id, lines in _of_each(rows).items()}
 
 
 def find_by_keys(connection: Connection, keys: Collection[Key]) -> dict[Key, FirstAnswer]:
     """Return what was made under those of the idempotency keys that are taken."""
-    of_each = _of_each(connection.execute(_BY_KEYS, {"keys": list(keys)})).values()
+    of_each = _of_each(rows_in(connection, _BY_KEYS, "keys", keys)).values()
     return {
         (lines[0].user_id, lines[0].idempotency_key): (lines[0].request_hash, _order(lines[0], map(_line, lines)))
         for lines in of_each
@@ -152,14 +156,13 @@ def _of_each(rows: Iterable[Row[Any]]) -> Mapping[int, list[Row[Any]]]:
 
 def statuses(connection: Connection, order_ids: Collection[int]) -> dict[int, Status]:
     """Return the status of those of the orders that exist."""
-    query = select(orders.c.order_id, orders.c.status).where(orders.c.order_id.in_(order_ids))
-    return {order_id: Status(status) for order_id, status in connection.execute(query)}
+    rows = rows_in(connection, _STATUSES, "order_ids", order_ids)
+    return {order_id: Status(status) for order_id, status in rows}
 
 
 def expiries(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
     """Return when those of the orders that exist expire, or would have: ms since the epoch."""
-    query = select(orders.c.order_id, orders.c.expires_at).where(orders.c.order_id.in_(order_ids))
-    return dict(connection.execute(query).all())
+    return {order_id: int(at) for order_id, at in rows_in(connection, _EXPIRIES, "order_ids", order_ids)}
 
 
 def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:

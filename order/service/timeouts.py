@@ -1,6 +1,6 @@
 """What timeout messages mean: the orders in them that are unpaid are closed, once their transactions are decided."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from common.clock import now_ms
 from common.db import Database
@@ -9,8 +9,6 @@ from common.tx.coordinator import Checker
 from order.model import CloseReason
 from order.service.closing import Closing
 from order.service.reading import expiries
-
-_TOGETHER = 500  # orders closed under one half message
 
 
 class Timeouts:
@@ -36,8 +34,8 @@ class Timeouts:
         now = now_ms()
         done = [event.tx_id not in undecided and _is_due(event, known, now) for event in events]
         due = (event for event, is_done in zip(events, done, strict=True) if is_done)
-        for order_ids in _parts([order_id for event in due for order_id in event.order_ids if order_id in known]):
-            self._closing.close(order_ids, CloseReason.TIMEOUT)
+        order_ids = dict.fromkeys(order_id for event in due for order_id in event.order_ids if order_id in known)
+        self._closing.close(order_ids, CloseReason.TIMEOUT)
         return done
 
     def _expiries(self, events: Sequence[OrderEvent]) -> dict[int, int]:
@@ -47,8 +45,3 @@ class Timeouts:
 
 def _is_due(event: OrderEvent, expires_at: dict[int, int], now: int) -> bool:
     return all(expires_at.get(order_id, 0) <= now for order_id in event.order_ids)
-
-
-def _parts(order_ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for first in range(0, len(order_ids), _TOGETHER):
-        yield order_ids[first : first + _TOGETHER]

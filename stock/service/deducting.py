@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete
 from sqlalchemy.exc import IntegrityError
 
 from common import failpoints
+from common.chunks import VALUES, chunks
 from stock.model import ReservationState, Verdict, reservations
 from stock.service.rows import NEW_HEADER, NEW_LINES, OF_ORDERS, header, line_rows, states
 from stock.service.strategies.port import Lines, Short, Taker, take_whole
@@ -29,8 +30,8 @@ def deduct_together(
     """Deduct orders that are new. Raise IntegrityError if one is not."""
     connection.execute(NEW_HEADER, [header(order_id, tx_id, ReservationState.DEDUCTED) for order_id in orders])
     short = taker.take_all(connection, orders)
-    if short:
-        connection.execute(_FORGET_HEADERS, {"order_ids": list(short)})
+    for part in chunks(short, VALUES):
+        connection.execute(_FORGET_HEADERS, {"order_ids": part})
     taken = {order_id: lines for order_id, lines in orders.items() if order_id not in short}
     if taken:
         connection.execute(NEW_LINES, line_rows(taken))

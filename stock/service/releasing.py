@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.exc import IntegrityError
 
+from common.chunks import VALUES, chunks, rows_in
 from common.clock import now_ms
 from stock.model import ReservationState, reservations
 from stock.service.rows import NEW_HEADER, OF_ORDERS, STATES, header, lines, states
@@ -22,14 +23,15 @@ _RELEASE = (
 def release_together(connection: Connection, orders: Mapping[int, int]) -> None:
     """Release `orders` (order id → tx id). Raise IntegrityError if a header comes in between that was not there."""
     order_ids = sorted(orders)
-    known = dict(connection.execute(_LOCKED_STATES, {"order_ids": order_ids}).all())
+    known = dict(rows_in(connection, _LOCKED_STATES, "order_ids", order_ids))
     unknown = [order_id for order_id in order_ids if order_id not in known]
     if unknown:
         rows = [header(order_id, orders[order_id], ReservationState.RELEASED) for order_id in unknown]
         connection.execute(NEW_HEADER, rows)
     live = [order_id for order_id in order_ids if known.get(order_id) == ReservationState.DEDUCTED]
+    for part in chunks(live, VALUES):
+        connection.execute(_RELEASE, {"order_ids": part, "now": now_ms()})
     if live:
-        connection.execute(_RELEASE, {"order_ids": live, "now": now_ms()})
         _give_back(connection, live)
 
 

@@ -4,19 +4,21 @@ Both begin with the same primary key, the reservation's header, so that any inte
 deduction finds the tombstone, a second release finds the first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from sqlalchemy import Connection, false, select, update
 
 from common import failpoints
+from common.chunks import LINES, ROWS, VALUES, by_weight, chunks
 from common.db import Database
 from common.errors import DuplicateRow, NotFound
 from stock.model import ReservationState, reservations
 from stock.service.deducting import Decision, deduct_singly, deduct_together
 from stock.service.releasing import release_singly, release_together
-from stock.service.rows import lines, states
+from stock.service.rows import OF_ORDERS, lines, numbers_of_lines, states
 from stock.service.strategies.in_database import Conditional
 from stock.service.strategies.port import Lines, Strategy, Taker
 
@@ -24,6 +26,10 @@ __all__ = ["Decision", "Reservation", "Reservations", "Unverified", "Wanted"]
 
 T = TypeVar("T")
 Fate = Literal["stands", "void"]
+
+_VERIFY = (
+    update(reservations).where(OF_ORDERS & (reservations.c.state == ReservationState.DEDUCTED)).values(verified=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +92,22 @@ class Reservations:
     def release(self, orders: Mapping[int, int]) -> None:
         """Release the reservations of `orders` (order id → tx id), or leave tombstones where there are none.
 
-        Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: do it again.
+        That takes as many transactions as it takes to keep each within its bound. Raise `DatabaseUnavailable` or
+        `CommitOutcomeUnknown`: some may be released; do it again.
         """
-        self._together_else_singly(
-            lambda connection: release_together(connection, orders),
-            lambda connection: release_singly(connection, orders),
-        )
+        for part in self._parts(orders):
+            self._together_else_singly(
+                partial(release_together, orders=part),
+                partial(release_singly, orders=part),
+            )
+
+    def _parts(self, orders: Mapping[int, int]) -> Iterator[dict[int, int]]:
+        """Cut orders into parts of which each changes at most `LINES` rows of lines and levels."""
+        for page in chunks(sorted(orders), ROWS):
+            with self._database.read() as connection:
+                lines_of = dict.fromkeys(page, 0) | numbers_of_lines(connection, page)
+            for part in by_weight(page, lines_of.__getitem__, LINES):
+                yield {order_id: orders[order_id] for order_id in part}
 
     def _together_else_singly(self, together: Callable[[Connection], T], singly: Callable[[Connection], T]) -> T:
         """Run `together` in a transaction; or `singly`, where a header was there already or came in between."""
@@ -106,22 +122,11 @@ class Reservations:
         `stands` marks a live reservation verified, `void` releases it. Raises as `release` does.
         """
         standing = [order_id for order_id, (_, fate) in fates.items() if fate == "stands"]
-        void = {order_id: tx_id for order_id, (tx_id, fate) in fates.items() if fate == "void"}
-
-        def settle(
-            connection: Connection, release: Callable[[Connection, Mapping[int, int]], None]
-        ) -> dict[int, ReservationState]:
-            live = reservations.c.state == ReservationState.DEDUCTED
-            connection.execute(
-                update(reservations).where(reservations.c.order_id.in_(standing) & live).values(verified=True)
-            )
-            release(connection, void)
-            return states(connection, list(fates))
-
-        found = self._together_else_singly(
-            lambda connection: settle(connection, release_together),
-            lambda connection: settle(connection, release_singly),
-        )
+        for part in chunks(standing, VALUES):
+            self._database.transact(partial(_verify, order_ids=part))
+        self.release({order_id: tx_id for order_id, (tx_id, fate) in fates.items() if fate == "void"})
+        with self._database.read() as connection:
+            found = states(connection, fates)
         failpoints.hit("stock.settled")
         return found
 
@@ -156,3 +161,7 @@ class Reservations:
             row.released_at,
             {goods_id: quantity for _, goods_id, quantity in held},
         )
+
+
+def _verify(connection: Connection, order_ids: Sequence[int]) -> None:
+    connection.execute(_VERIFY, {"order_ids": order_ids})

@@ -1,9 +1,10 @@
 """The rows of the deduction log: a header for each order, and its lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
+from common.chunks import rows_in
 from common.clock import now_ms
 from stock.model import ReservationState, reservation_lines, reservations
 from stock.service.strategies.port import Lines
@@ -13,6 +14,13 @@ NEW_HEADER = insert(reservations)
 NEW_LINES = insert(reservation_lines)
 OF_ORDERS = reservations.c.order_id.in_(bindparam("order_ids", expanding=True))
 STATES = select(reservations.c.order_id, reservations.c.state).where(OF_ORDERS)
+_LINES_OF_ORDERS = reservation_lines.c.order_id.in_(bindparam("order_ids", expanding=True))
+_LINES = select(reservation_lines.c.order_id, reservation_lines.c.goods_id, reservation_lines.c.quantity).where(
+    _LINES_OF_ORDERS
+)
+_NUMBERS = (
+    select(reservation_lines.c.order_id, func.count()).where(_LINES_OF_ORDERS).group_by(reservation_lines.c.order_id)
+)
 
 
 def header(order_id: int, tx_id: int, state: ReservationState) -> dict[str, object]:
@@ -31,14 +39,17 @@ def line_rows(orders: Mapping[int, Lines]) -> list[dict[str, int]]:
     ]
 
 
-def states(connection: Connection, order_ids: Sequence[int]) -> dict[int, ReservationState]:
+def states(connection: Connection, order_ids: Collection[int]) -> dict[int, ReservationState]:
     """Return the states of those headers that exist."""
-    rows = connection.execute(STATES, {"order_ids": order_ids})
+    rows = rows_in(connection, STATES, "order_ids", order_ids)
     return {order_id: ReservationState(state) for order_id, state in rows}
 
 
-def lines(connection: Connection, order_ids: Sequence[int]) -> Sequence[tuple[int, int, int]]:
+def lines(connection: Connection, order_ids: Collection[int]) -> list[tuple[int, int, int]]:
     """Return what orders hold: order id, goods id, quantity."""
-    columns = reservation_lines.c
-    query = select(columns.order_id, columns.goods_id, columns.quantity).where(columns.order_id.in_(order_ids))
-    return connection.execute(query).all()
+    return rows_in(connection, _LINES, "order_ids", order_ids)
+
+
+def numbers_of_lines(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
+    """Return how many lines each of the orders has that have any."""
+    return {order_id: int(number) for order_id, number in rows_in(connection, _NUMBERS, "order_ids", order_ids)}

@@ -589,6 +589,34 @@ def test_slow_handler_and_its_late_acknowledgement(broker_factory: BrokerFactory
     eventually(lambda: 3 in attempts, within=patience)
 
 
+@pytest.mark.needs("redelivery")
+def test_long_work_that_gets_on_keeps_its_messages(broker_factory: BrokerFactory) -> None:
+    """A handler that says between its steps that it gets on may take longer than the invisible time."""
+    invisible = max(0.3, broker_factory.traits.invisible)
+    broker = broker_factory(invisible_for=invisible)
+    attempts: list[tuple[bytes, int]] = []
+    idle = threading.Event()
+
+    def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
+        attempts.extend((delivery.message.body, delivery.attempt) for delivery in deliveries)
+        until = now_ms() + 2000 * invisible
+        while b"long" in deliveries[0].message.body and now_ms() < until:
+            idle.wait(0.02)  # the work
+            deliveries[0].keep()
+        return [Verdict.ACK] * len(deliveries)
+
+    broker.consumer("stock", TOPIC, handle, threads=2)
+    producer = broker.producer("order")
+    producer.send(text(TOPIC, "long"))
+    eventually(lambda: (b"long", 1) in attempts, within=broker_factory.traits.patience)
+    broker.close()  # waits for the handler
+    again = broker_factory(invisible_for=invisible)
+    again.consumer("stock", TOPIC, handle)
+    again.producer("order").send(text(TOPIC, "next"))
+    eventually(lambda: (b"next", 1) in attempts, within=broker_factory.traits.patience)
+    assert attempts == [(b"long", 1), (b"next", 1)]
+
+
 @pytest.mark.needs("console")
 def test_message_that_outlives_its_last_delivery_is_dead(broker_factory: BrokerFactory) -> None:
     """A message whose every handler vanishes is dead after the last delivery, not delivered for ever."""

@@ -19,7 +19,7 @@ import pytest
 
 from common.clock import now_ms
 from common.errors import BrokerCorrupt, BrokerError
-from common.mq.embedded import EmbeddedBroker, deliveries
+from common.mq.embedded import EmbeddedBroker, deliveries, housekeeping
 from common.mq.embedded.checkback import count_missed
 from common.mq.embedded.file import BrokerFile
 from common.mq.embedded.housekeeping import claim_purge
@@ -519,6 +519,36 @@ def test_handler_may_close_its_own_consumer(broker: EmbeddedBroker) -> None:
     eventually(lambda: broker.console().find(state=State.DONE))
 
 
+def test_claim_is_bounded_by_bytes(path: Path) -> None:
+    """Of heavy messages fewer are taken together; one that is heavier than all alone."""
+    broker = EmbeddedBroker(path, PATIENT)
+    producer = broker.producer("order")
+    for size in (300, 50, 50, 50, 300):
+        producer.send(Message(TOPIC, b"x" * (size * 1024)))
+    taken: list[int] = []
+
+    def handle(got: Sequence[Delivery]) -> list[Verdict]:
+        taken.append(len(got))
+        return [Verdict.ACK] * len(got)
+
+    broker.consumer("stock", TOPIC, handle, batch=256)
+    eventually(lambda: sum(taken) == 5)
+    broker.close()
+    assert taken == [1, 2, 1, 1]
+
+
+def test_many_messages_at_once_on_a_small_sqlite(path: Path) -> None:
+    """A full group commit is more host variables than an SQLite that is built for 999 takes in one statement."""
+    broker = EmbeddedBroker(path, PATIENT)
+    producer = broker.producer("order")
+    with ThreadPoolExecutor(256) as pool:
+        ids = list(pool.map(lambda n: producer.send(Message(TOPIC, b"%d" % n)), range(600)))
+    assert len(set(ids)) == 600
+    assert [view.message_id for view in broker.console().find(limit=1000)] == sorted(ids, reverse=True)
+    assert all(int(view.message.body) == ids.index(view.message_id) for view in broker.console().find(limit=1000))
+    broker.close()
+
+
 # retention
 
 
@@ -555,6 +585,31 @@ def test_retention_deletes_what_is_over_and_shrinks_the_file(path: Path) -> None
         assert raw.execute("SELECT count(*) FROM message_keys").fetchone() == (3,)
         assert raw.execute("SELECT count(*) FROM checks").fetchone() == (1,)
         assert raw.execute("SELECT count(*) FROM deliveries").fetchone() == (2,)
+
+
+def test_retention_deletes_so_many_rows_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages of many keys are deleted in more transactions."""
+    broker = EmbeddedBroker(path, BrokerOptions(retention=0.0, send_timeout=5.0))
+    eventually(lambda: not broker._store.writer.do(claim_purge))  # its own first pass is made
+    producer = broker.producer("order")
+    for n in range(4):
+        producer.send(Message("unheard", b"", keys=tuple(f"{n}-{key}" for key in range(2000))))
+    deleted: list[int] = []
+    purge = housekeeping.purge_chunk
+
+    def counted(connection: sqlite3.Connection, after: int, before: int) -> int | None:
+        (keys,) = connection.execute("SELECT count(*) FROM message_keys").fetchone()
+        position = purge(connection, after, before)
+        (left,) = connection.execute("SELECT count(*) FROM message_keys").fetchone()
+        deleted.append(keys - left)
+        return position
+
+    monkeypatch.setattr(housekeeping, "purge_chunk", counted)
+    eventually(lambda: now_ms() > broker.console().find()[0].born_at)
+    broker.purge()
+    broker.close()
+    assert max(deleted) == 4000
+    assert sum(deleted) == 8000
 
 
 def test_young_messages_stay(broker: EmbeddedBroker) -> None:

@@ -13,7 +13,7 @@ import pytest
 from common.errors import BrokerCorrupt, BrokerError, Malformed, MessageNotFound
 from common.mq.embedded.faults import translate, translated
 from common.mq.embedded.file import BrokerFile
-from common.mq.embedded.messages import Draft, insert, number_of, public_id
+from common.mq.embedded.messages import MOST_BYTES, Draft, insert, number_of, public_id
 from common.mq.embedded.reader import Reader
 from common.mq.embedded.wakeup import Wakeup, keep_going
 from common.mq.embedded.writer import Writer
@@ -37,7 +37,8 @@ class Bench:
         self.release.wait(10)
 
     def insert(self, body: bytes) -> int:
-        return self.writer.do_with_others(insert, Draft("order", Message("t", body)))[0]
+        draft = Draft("order", Message("t", body))
+        return self.writer.do_with_others(insert, draft, weight=draft.size)[0]
 
     def queued(self) -> int:
         return self.writer._queue.qsize()
@@ -109,6 +110,26 @@ def test_largest_batch_is_bounded(bench: Bench) -> None:
         bench.release.set()
         assert len({w.result(5) for w in waiting}) == 300
     assert bench.statements.count("BEGIN IMMEDIATE") == 2
+
+
+def test_heaviest_batch_is_bounded(bench: Bench) -> None:
+    """One transaction writes so many bytes and no more, but for one message, which may be larger."""
+    with ThreadPoolExecutor(5) as pool:
+        pool.submit(bench.writer.do, bench.block)
+        eventually(bench.busy.is_set)
+        waiting = [pool.submit(bench.insert, b"x" * (700 * 1024)) for _ in range(4)]
+        eventually(lambda: bench.queued() == 4)
+        bench.statements.clear()
+        bench.release.set()
+        assert len({w.result(5) for w in waiting}) == 4
+    assert bench.statements.count("BEGIN IMMEDIATE") == 2
+
+
+def test_message_that_is_too_large() -> None:
+    """It is refused at once, with its size and what is allowed; its keys and properties count."""
+    with pytest.raises(Malformed, match="at most 4194304 bytes; this is 41943"):
+        Draft("order", Message("t", b"x" * (MOST_BYTES - 20), keys=("k" * 30,)))
+    assert Draft("order", Message("t", b"x" * (MOST_BYTES - 100), keys=("k" * 30,))).size < MOST_BYTES
 
 
 def test_caller_of_a_stuck_disk_is_let_go(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_many_are_closed_together(shop: Shop) -> None:
 
 def test_very_many_are_closed_in_parts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """No message names more orders than a broker can take."""
-    monkeypatch.setattr("order.service.timeouts._TOGETHER", 2)
+    monkeypatch.setattr("order.service.closing.ROWS", 2)
     events = [_placed(shop) for _ in range(5)]
     assert shop.timeouts.handle(events) == [True] * 5
     sizes = [len(shop.rollbacks(event.order_ids[0])[1].message.keys) for event in events]
@@ -193,3 +193,56 @@ def test_consumer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert consumer(deliveries[1:2]) == [Verdict.RETRY]
     assert counted[3:] == [("retried", 1), ("retried", 1)]
     assert failed
+
+
+def test_batches_are_bounded_by_orders(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many orders the messages name, so many are closed together; each part keeps the messages."""
+    monkeypatch.setattr("common.events.ROWS", 2)
+    kept: list[int] = []
+    events = [_placed(shop) for _ in range(5)]
+    ids = [order_id for event in events for order_id in event.order_ids]
+    large = OrderEvent(tx_id=events[0].tx_id, order_ids=tuple(ids[:3]))
+    rest = OrderEvent(tx_id=events[3].tx_id, order_ids=tuple(ids[3:]))
+    deliveries = [
+        Delivery(name, Message("order_timeout", event.to_body()), 1, 0, lambda: kept.append(1))
+        for name, event in (("large", large), ("rest", rest))
+    ]
+    assert TimeoutConsumer(shop.timeouts)(deliveries) == [Verdict.ACK, Verdict.ACK]
+    assert [len(shop.rollbacks(order_id)[1].message.keys) for order_id in ids] == [2, 2, 1, 2, 2]
+    assert len(kept) == 3
+
+
+def test_a_message_in_parts_is_as_its_worst_part(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose last part fails comes again whole, though its first is done; after a failure nothing is tried."""
+    monkeypatch.setattr("common.events.ROWS", 1)
+    events = [_placed(shop) for _ in range(3)]
+    ids = [order_id for event in events for order_id in event.order_ids]
+    handle, tried = shop.timeouts.handle, []
+
+    def fail_at_the_third(part: Sequence[OrderEvent]) -> list[bool]:
+        tried.append(part)
+        if len(tried) == 3:
+            raise DatabaseUnavailable
+        return handle(part)
+
+    monkeypatch.setattr(shop.timeouts, "handle", fail_at_the_third)
+    early = _never_placed(shop)
+    halfway = OrderEvent(tx_id=events[0].tx_id, order_ids=(ids[1], ids[2]))
+    bodies = [events[0].to_body(), halfway.to_body(), early.to_body()]
+    deliveries = [_delivery(str(n), body) for n, body in enumerate(bodies)]
+    counted: list[tuple[str, int]] = []
+    assert TimeoutConsumer(shop.timeouts, lambda *result: counted.append(result))(deliveries) == [
+        Verdict.ACK,
+        Verdict.RETRY,
+        Verdict.RETRY,
+    ]
+    assert counted == [("handled", 1), ("retried", 2)]
+    assert len(tried) == 3
+
+
+def test_more_orders_than_a_statement_may_name(shop: Shop) -> None:
+    """Thousands of order ids in one timeout, of which few came to be: those are closed."""
+    event = _placed(shop)
+    crowd = OrderEvent(tx_id=event.tx_id, order_ids=(*range(1, 3000), *event.order_ids))
+    assert TimeoutConsumer(shop.timeouts)([_delivery("1", crowd.to_body())]) == [Verdict.ACK]
+    assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CLOSED

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from common.chunks import ROWS
 from common.db import Database
 from common.errors import DatabaseUnavailable
 from common.events import OrderEvent
@@ -15,6 +16,7 @@ from stock.model import ReservationState
 from stock.service.levels import Levels
 from stock.service.reservations import Reservations, Wanted
 from tests.fakes import open_database
+from tests.support import Transactions
 
 TX = 100
 
@@ -77,3 +79,46 @@ def test_delivered_again(reservations: Reservations, levels: Levels) -> None:
     for _ in range(2):
         assert RollbackConsumer(reservations)([rollback]) == [Verdict.ACK]
         assert levels.get(1).available == 5
+
+
+def test_transactions_are_bounded_by_what_they_write(database: Database, reservations: Reservations) -> None:
+    """However many orders the messages name, one transaction takes so many: of one message, too, and of small ones."""
+    rows = Transactions(database)
+    large = OrderEvent(tx_id=TX, order_ids=tuple(range(1, 3 * ROWS)))
+    small = [OrderEvent(tx_id=TX, order_ids=tuple(range(n, n + 100))) for n in range(10_000, 11_000, 100)]
+    consumer = RollbackConsumer(reservations)
+    assert consumer([_delivery(event.to_body()) for event in (large, *small)]) == [Verdict.ACK] * 11
+    assert rows.largest == ROWS
+    assert sum(rows.sizes) == 3 * ROWS - 1 + 1000
+    assert reservations.get(3 * ROWS - 1).state is ReservationState.RELEASED
+    assert reservations.get(10_999).state is ReservationState.RELEASED
+
+
+def test_what_is_worked_on_is_kept(reservations: Reservations) -> None:
+    """After each transaction the broker is told that the messages are still worked on."""
+    kept: list[int] = []
+    body = OrderEvent(tx_id=TX, order_ids=tuple(range(1, 2 * ROWS + 2))).to_body()
+    delivery = Delivery("m", Message("order_rollback", body), 1, 0, lambda: kept.append(1))
+    assert RollbackConsumer(reservations)([delivery]) == [Verdict.ACK]
+    assert len(kept) == 3
+
+
+def test_failure_between_parts(reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages that were released whole are acknowledged; after a failure no other part is tried."""
+    release, tried = reservations.release, []
+
+    def fail_at_the_second(orders: dict[int, int]) -> None:
+        tried.append(len(orders))
+        if len(tried) == 2:
+            raise DatabaseUnavailable
+        release(orders)
+
+    monkeypatch.setattr(reservations, "release", fail_at_the_second)
+    sizes = (ROWS, ROWS + 1, ROWS)
+    events = [
+        OrderEvent(tx_id=TX, order_ids=tuple(range(n, n + size)))
+        for n, size in zip((1, 2000, 4000), sizes, strict=True)
+    ]
+    verdicts = RollbackConsumer(reservations)([_delivery(event.to_body()) for event in events])
+    assert verdicts == [Verdict.ACK, Verdict.RETRY, Verdict.RETRY]
+    assert tried == [ROWS, ROWS]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import func, select
 
+from common.chunks import ROWS
 from common.clock import now_ms
 from common.db import Database
 from common.errors import NotFound
@@ -19,6 +20,7 @@ from stock.service.levels import Level, Levels
 from stock.service.reservations import Decision, Reservations, Unverified, Wanted
 from tests.databases import database_url
 from tests.fakes import open_database
+from tests.support import Transactions
 
 DEDUCTED, RELEASED = ReservationState.DEDUCTED, ReservationState.RELEASED
 TX = 100
@@ -339,3 +341,45 @@ def test_conservation_is_enforced_by_the_database(database: Database) -> None:
     with database.read() as connection:
         held = connection.scalar(live.where((headers.state == DEDUCTED) & (lines.goods_id == 1)))
     assert levels.get(1) == Level(1, 5, 5 - held)
+
+
+def test_release_is_bounded_by_lines(database: Database, reservations: Reservations) -> None:
+    """Orders of many lines go back in more transactions: each writes so many rows of lines and levels at most."""
+    kinds = range(100, 150)
+    for goods_id in kinds:
+        Levels(database).set_total(goods_id, 999)
+    order_ids = range(1, 242)
+    for first in range(1, 242, 80):
+        some = range(first, min(first + 80, 242))
+        reservations.deduct(TX, [Wanted(order_id, dict.fromkeys(kinds, 1)) for order_id in some])
+    rows = Transactions(database)
+    reservations.release(dict.fromkeys(order_ids, TX))
+    assert len(rows.sizes) == 3  # 241 x 50 lines, 5,000 at a time
+    assert rows.largest == 100 + 50  # headers and levels
+    assert {Levels(database).get(goods_id).available for goods_id in kinds} == {999}
+
+
+def test_very_many_are_settled(database: Database, reservations: Reservations) -> None:
+    """More orders than one statement may name, standing and void: each transaction is bounded, and each state told."""
+    reservations.deduct(TX, [Wanted(1, {1: 1}), Wanted(5000, {1: 1})])
+    rows = Transactions(database)
+    fates = {order_id: (TX, "stands" if order_id < 3000 else "void") for order_id in range(1, 6000)}
+    states = reservations.settle(fates)  # type: ignore[arg-type]
+    assert rows.largest <= ROWS + 1  # and the goods
+    assert states[1] is DEDUCTED
+    assert reservations.get(1).verified
+    assert {states[order_id] for order_id in range(3000, 6000)} == {RELEASED}
+    assert len(states) == 3001
+
+
+def test_very_many_goods(database: Database, reservations: Reservations) -> None:
+    """A batch of more goods than one statement may name is deducted and released, short orders of it are refused."""
+    for goods_id in range(1000, 2000):
+        Levels(database).set_total(goods_id, 1)
+    orders = [Wanted(n, {1000 + 25 * n + i: 1 for i in range(25)}) for n in range(40)]
+    short = [Wanted(n, {9999: 1}) for n in range(100, 1100)]
+    verdicts = [decision.verdict for decision in reservations.deduct(TX, [*orders, *short])]
+    assert verdicts == [Verdict.DEDUCTED] * 40 + [Verdict.INSUFFICIENT] * 1000
+    assert Levels(database).get(1999).available == 0
+    reservations.release(dict.fromkeys(range(40), TX))
+    assert [Levels(database).get(goods_id).available for goods_id in (1000, 1500, 1999)] == [1, 1, 1]

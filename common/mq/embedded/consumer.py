@@ -1,12 +1,14 @@
 """A consumer of the embedded broker."""
 
 import threading
+from dataclasses import replace
 
 import structlog
 
 from common.mq.embedded import deliveries
 from common.mq.embedded.store import Store
 from common.mq.embedded.wakeup import keep_going
+from common.mq.keeping import Keeper
 from common.mq.port import STANDBY_PAUSE, Handler, Ready, Verdict
 
 
@@ -67,9 +69,16 @@ class EmbeddedConsumer:
 
     def _ask(self, taken: deliveries.Claim) -> list[Verdict]:
         expected = len(taken.deliveries)
+        options = self._store.options
+        keep = Keeper(
+            self._topic,
+            options.invisible_for,
+            lambda: self._store.writer.do(lambda c: deliveries.extend(c, self._subscription, taken, options)),
+        )
+        kept = [replace(one, keep=keep) for one in taken.deliveries]
         log = structlog.get_logger().bind(topic=self._topic, message_ids=[d.message_id for d in taken.deliveries])
         try:
-            verdicts = [Verdict(verdict) for verdict in self._handler(taken.deliveries)]
+            verdicts = [Verdict(verdict) for verdict in self._handler(kept)]
         except Exception:
             log.exception("broker.handler_failed")
         else:

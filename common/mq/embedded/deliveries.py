@@ -8,8 +8,11 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
+from common.chunks import by_weight
 from common.clock import now_ms
 from common.mq.embedded.messages import public_id, read_message
 from common.mq.embedded.reader import Reader
@@ -38,10 +41,16 @@ _RETRY = """
 UPDATE deliveries SET state = ?, visible_at = ?, lease = NULL
 WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id = ?
 """
+_EXTEND = """
+UPDATE deliveries SET visible_at = ?
+WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id IN (SELECT value FROM json_each(?))
+"""
 _GIVE_BACK = """
 UPDATE deliveries SET attempts = attempts - 1, visible_at = ?, lease = NULL
 WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id IN (SELECT value FROM json_each(?))
 """
+
+_HEAVIEST = 128 * 1024  # bytes claimed together: the ids of some 3,000 orders; one message may weigh more
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +82,13 @@ def next_due(reader: Reader, subscription: int) -> int | None:
 
 
 def claim(connection: sqlite3.Connection, subscription: int, limit: int, options: BrokerOptions) -> Claim:
-    """Take up to `limit` due deliveries, oldest first; bury those whose last attempt ran out of time."""
+    """Take up to `limit` due deliveries, oldest first, fewer heavy ones; bury those whose last one ran out of time."""
     now = now_ms()
     taken = Claim(secrets.randbits(62), [], [])
     exhausted = []
-    for row in connection.execute(_DUE, (subscription, now, limit)).fetchall():
+    with closing(connection.execute(_DUE, (subscription, now, limit))) as due:
+        rows = next(by_weight(due, _weight, _HEAVIEST), [])  # the rest is not even read
+    for row in rows:
         number, born_at, attempts = row[0], row[6], row[7]
         if attempts >= options.max_deliveries:
             exhausted.append(number)
@@ -90,6 +101,17 @@ def claim(connection: sqlite3.Connection, subscription: int, limit: int, options
         until = now + in_ms(options.invisible_for)
         connection.execute(_LEASE, (until, taken.lease, subscription, json.dumps(taken.numbers)))
     return taken
+
+
+def _weight(row: Sequence[Any]) -> int:
+    """Return the bytes of a message's keys, properties and body."""
+    return sum(map(len, row[3:6]))
+
+
+def extend(connection: sqlite3.Connection, subscription: int, taken: Claim, options: BrokerOptions) -> None:
+    """Begin the invisible time of a claim anew; what was claimed by somebody else meanwhile is left to them."""
+    until = now_ms() + in_ms(options.invisible_for)
+    connection.execute(_EXTEND, (until, subscription, taken.lease, json.dumps(taken.numbers)))
 
 
 def settle(

@@ -3,8 +3,10 @@
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from functools import partial
 
+from common.chunks import by_weight
 from common.clock import now_ms
 from common.mq.embedded import checkback
 from common.mq.embedded.store import Store, in_ms
@@ -12,8 +14,10 @@ from common.mq.embedded.wakeup import keep_going
 
 _PURGE_EVERY = 60.0  # seconds, all processes together
 _CHUNK = 500  # messages looked at in one transaction
+_HEAVIEST = 5000  # rows deleted in one transaction: messages with their keys; one message may have more
 _PAGES = 500  # pages given back to the file system in one transaction
 
+_NEXT = "SELECT id, born_at, json_array_length(keys) FROM messages WHERE id > ? ORDER BY id LIMIT ?"
 _DELETE = """
 DELETE FROM messages WHERE id > :after AND id <= :last AND (
     (stage = 'dropped' AND resolved_at < :before)
@@ -31,13 +35,12 @@ def purge_chunk(connection: sqlite3.Connection, after: int, before: int) -> int 
 
     Numbers and birth times rise together, so the walk ends at the first message that is too young.
     """
-    rows = connection.execute(
-        "SELECT id, born_at FROM messages WHERE id > ? ORDER BY id LIMIT ?", (after, _CHUNK)
-    ).fetchall()
-    old = [number for number, born_at in rows if born_at < before]
+    with closing(connection.execute(_NEXT, (after, _CHUNK))) as rows:
+        chunk = next(by_weight(rows, lambda row: 1 + int(row[2]), _HEAVIEST), [])
+    old = [number for number, born_at, _ in chunk if born_at < before]
     if old:
         connection.execute(_DELETE, {"after": after, "last": old[-1], "before": before})
-    return old[-1] if len(old) == _CHUNK else None
+    return old[-1] if old and len(old) == len(chunk) else None
 
 
 def vacuum_chunk(connection: sqlite3.Connection) -> bool:

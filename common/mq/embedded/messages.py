@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from common.chunks import chunks
 from common.clock import now_ms
 from common.errors import Malformed
 from common.mq.port import Message, Resolution
@@ -21,6 +22,9 @@ _RESOLVE = """
 UPDATE messages SET stage = ?, resolution = ?, resolved_at = ?, next_check_at = NULL
 WHERE id IN (SELECT value FROM json_each(?)) AND stage IN ('half', 'parked')
 """
+_INSERTED_TOGETHER = 90  # of ten values each: SQLite may be built for 999 host variables
+MOST_BYTES = 4 * 1024 * 1024
+"""Of a message in all. RocketMQ takes as much by default: maxMessageSize of its broker."""
 _STAGES = {Resolution.COMMIT: "visible", Resolution.ROLLBACK: "dropped"}
 
 COLUMNS = "m.id, m.topic, m.tag, m.keys, m.properties, m.body, m.born_at"
@@ -55,7 +59,10 @@ class Draft:
     def __init__(
         self, group: str, message: Message, *, deliver_at: int | None = None, first_check_after: int | None = None
     ) -> None:
-        """Prepare a message, delayed until `deliver_at` or half (first checked so many ms after its birth)."""
+        """Prepare a message, delayed until `deliver_at` or half (first checked so many ms after its birth).
+
+        Raise `Malformed` for one that can't be stored, or is larger than `MOST_BYTES`.
+        """
         self._first_check_after = first_check_after
         self._deliver_at = deliver_at if deliver_at is None else min(deliver_at, _LATEST)
         properties = dict(message.properties)
@@ -73,6 +80,11 @@ class Draft:
             json.dumps(properties, ensure_ascii=False),
             body,
         )
+        self.size = sum(map(len, self._rest))
+        if self.size > MOST_BYTES:
+            raise Malformed(
+                f"A message with its keys and properties is at most {MOST_BYTES} bytes; this is {self.size}."
+            )
 
     def row(self, now: int) -> tuple[Any, ...]:
         """Return the values that `_INSERT` names, for a message born `now`."""
@@ -84,11 +96,13 @@ class Draft:
 def insert(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[tuple[int, int]]:
     """Insert messages; return the number and the time of birth of each.
 
-    One statement for all: each statement lets go of the interpreter lock, and in a busy process waits to get it back.
+    One statement for many: each statement lets go of the interpreter lock, and in a busy process waits to get it back.
     """
     now = now_ms()
-    values = [value for draft in drafts for value in draft.row(now)]
-    last = connection.execute(_INSERT + ", ".join([_ROW] * len(drafts)), values).lastrowid or 0
+    last = 0
+    for part in chunks(drafts, _INSERTED_TOGETHER):
+        values = [value for draft in part for value in draft.row(now)]
+        last = connection.execute(_INSERT + ", ".join([_ROW] * len(part)), values).lastrowid or 0
     first = last - len(drafts) + 1  # AUTOINCREMENT counts on, and nobody else can write now
     return [(number, now) for number in range(first, last + 1)]
 

@@ -51,7 +51,7 @@ class EmbeddedProducer:
 
     def _insert(self, draft: messages.Draft) -> tuple[str, int]:
         self._refuse_if_closed()
-        number, born_at = self._store.writer.do_with_others(messages.insert, draft)
+        number, born_at = self._store.writer.do_with_others(messages.insert, draft, weight=draft.size)
         return messages.public_id(number), born_at
 
     def _refuse_if_closed(self) -> None:

@@ -25,6 +25,7 @@ Shared = Callable[[sqlite3.Connection, Sequence[A]], Sequence[T]]
 """Work that many callers share: takes the argument of each, returns an answer for each."""
 
 _MOST = 256  # pieces of work in one transaction
+_HEAVIEST = 1024 * 1024  # bytes that they write; one piece may weigh more
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.005  # seconds between tries for the write lock
 _CLOSED = "The broker was closed."
 _LATE = "The broker did not answer in time; the message may have arrived all the same."
@@ -34,6 +35,7 @@ _LATE = "The broker did not answer in time; the message may have arrived all the
 class _Job:
     work: Shared[Any, Any]
     argument: Any
+    weight: int = 0
     done: "Future[Any]" = field(default_factory=Future)
 
 
@@ -61,9 +63,12 @@ class Writer:
         result: T = self._submit(_Job(_alone, work))
         return result
 
-    def do_with_others(self, work: Shared[A, T], argument: A) -> T:
-        """Do the same, but let callers with the same `work` share one run of it. Raise `BrokerError`."""
-        result: T = self._submit(_Job(work, argument))
+    def do_with_others(self, work: Shared[A, T], argument: A, *, weight: int = 0) -> T:
+        """Do the same, but let callers with the same `work` share one run of it. Raise `BrokerError`.
+
+        `weight`: how many bytes it writes, where that may be many.
+        """
+        result: T = self._submit(_Job(work, argument, weight))
         return result
 
     def _submit(self, job: _Job) -> Any:
@@ -94,10 +99,12 @@ class Writer:
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
         batch: list[_Job] = []
+        weight = 0
         job = self._queue.get()
         while job is not None:
             batch.append(job)
-            if len(batch) == _MOST:
+            weight += job.weight
+            if len(batch) == _MOST or weight >= _HEAVIEST:
                 return batch, True
             try:
                 job = self._queue.get_nowait()

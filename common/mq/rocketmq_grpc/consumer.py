@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
 
 import structlog
 from rocketmq import FilterExpression, SimpleConsumer
 
 from common.clock import now_ms
 from common.errors import BrokerError
+from common.mq.keeping import Keeper
 from common.mq.port import STANDBY_PAUSE, BrokerOptions, Delivery, Handler, Ready, Verdict
 from common.mq.rocketmq_grpc import wire
 from common.mq.rocketmq_grpc.inbox import Batch, Inbox
@@ -104,14 +106,23 @@ class RocketMQConsumer:
     def _work(self, batch: Batch) -> None:
         client = self._session.client(self._options.send_timeout)
         early = [one for one in batch.messages if int(one.own.get(wire.DELIVER_AT, 0)) > now_ms()]
+        if early:  # first: they must not wait for a handler that takes long
+            self._inbox.settle(client, batch.endpoints, early, [self._onward.send(one) for one in early])
         due = [one for one in batch.messages if one not in early]
-        verdicts = [*self._ask(due), *map(self._onward.send, early)]
-        self._inbox.settle(client, batch.endpoints, [*due, *early], verdicts)
+        if due:
+            verdicts = self._ask(due, self._keeper(client, batch.endpoints, due))
+            self._inbox.settle(client, batch.endpoints, due, verdicts)
 
-    def _ask(self, due: Sequence[wire.Received]) -> list[Verdict]:
-        if not due:
-            return []
-        deliveries = [Delivery(one.message_id, one.message, one.attempt, one.born_at) for one in due]
+    def _keeper(self, client: Any, endpoints: Any, due: list[wire.Received]) -> Keeper:
+        """Return what keeps `due`, in which it replaces what has a new receipt."""
+
+        def extend() -> None:
+            due[:] = self._inbox.extend(client, endpoints, due)
+
+        return Keeper(self._topic, self._inbox.invisible_for, extend)
+
+    def _ask(self, due: Sequence[wire.Received], keep: Keeper) -> list[Verdict]:
+        deliveries = [Delivery(one.message_id, one.message, one.attempt, one.born_at, keep) for one in due]
         ids = [delivery.message_id for delivery in deliveries]
         try:
             verdicts = [Verdict(verdict) for verdict in self._handler(deliveries)]

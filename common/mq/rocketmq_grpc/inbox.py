@@ -5,7 +5,7 @@ Not through `SimpleConsumer.receive` and `ack`: they ask one broker at a time, a
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,6 +19,7 @@ from rocketmq.grpc_protocol import (
 )
 from rocketmq.v5.client.connection import RpcClient
 
+from common.errors import BrokerError
 from common.mq.port import BrokerOptions, Verdict
 from common.mq.rocketmq_grpc import faults, routes, wire
 from common.mq.rocketmq_grpc.place import Place
@@ -94,6 +95,23 @@ class Inbox:
         for call in calls:
             self._finish(call)
 
+    def extend(self, client: Any, endpoints: Any, messages: Sequence[wire.Received]) -> list[wire.Received]:
+        """Begin the invisible time of messages anew; return them with the receipts that they are settled by now.
+
+        Where that fails, a message keeps the receipt that it has. Raises nothing.
+        """
+        change = client.rpc_client.change_invisible_duration_async
+        calls = [change(endpoints, self._hide(one, self._invisible_ms()), **self._how(client)) for one in messages]
+        return [self._extended(one, call) for one, call in zip(messages, calls, strict=True)]
+
+    def _extended(self, one: wire.Received, call: Any) -> wire.Received:
+        try:
+            answer = self._finish(call)
+        except BrokerError as error:  # it may come twice then, as after any crash
+            log.warning("broker.not_kept", topic=self._topic, reason=error.detail)
+            return one
+        return replace(one, receipt=answer.receipt_handle or one.receipt)
+
     async def _receive(self, client: Any, endpoints: Any, request: Any) -> Batch:
         timeout = self._place.poll + self._options.send_timeout
         call = await client.rpc_client.receive_message(endpoints, request, metadata=client.sign(), timeout=timeout)
@@ -108,7 +126,7 @@ class Inbox:
     def _how(self, client: Any) -> dict[str, Any]:
         return {"metadata": client.sign(), "timeout": self._options.send_timeout}
 
-    def _finish(self, call: Any) -> None:
+    def _finish(self, call: Any) -> Any:
         with faults.translated():
             answer = call.result(self._options.send_timeout + 1)
         try:
@@ -119,6 +137,7 @@ class Inbox:
             if error.code != Code.INVALID_RECEIPT_HANDLE:
                 raise
             log.info("broker.settled_too_late", topic=self._topic)
+        return answer
 
     def _ack(self, handled: Sequence[wire.Received]) -> Any:
         request = AckMessageRequest()
@@ -129,12 +148,15 @@ class Inbox:
         return request
 
     def _put_off(self, one: wire.Received) -> Any:
+        options = self._options
+        delay = min(options.retry_first_after * 2 ** min(one.attempt - 1, 60), options.retry_longest)
+        return self._hide(one, max(1, int(delay * 1000)))
+
+    def _hide(self, one: wire.Received, ms: int) -> Any:
         request = ChangeInvisibleDurationRequest(message_id=one.raw_id, receipt_handle=one.receipt)
         self._address(request.group)
         self._address(request.topic, self._topic)
-        options = self._options
-        delay = min(options.retry_first_after * 2 ** min(one.attempt - 1, 60), options.retry_longest)
-        request.invisible_duration.FromMilliseconds(max(1, int(delay * 1000)))
+        request.invisible_duration.FromMilliseconds(ms)
         return request
 
     def _bury(self, one: wire.Received) -> Any:
@@ -152,4 +174,9 @@ class Inbox:
         resource.name, resource.resource_namespace = name or self._group, self._place.namespace
 
     def _invisible_ms(self) -> int:
-        return int(max(self._options.invisible_for, self._place.min_invisible) * 1000)
+        return int(self.invisible_for * 1000)
+
+    @property
+    def invisible_for(self) -> float:
+        """Seconds in which nobody else is given what was received."""
+        return max(self._options.invisible_for, self._place.min_invisible)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from common.chunks import VALUES, chunks, rows_in
 from stock.model import stock
 from stock.service.strategies.port import Lines, StockContended, Taker, take_one_by_one
 
@@ -138,14 +139,14 @@ def _take_together(connection: Connection, orders: Mapping[int, Lines]) -> dict[
 
 
 def change_levels(connection: Connection, changes: Mapping[int, int]) -> None:
-    """Add to what is available of several goods (goods id → pieces) with one UPDATE."""
-    in_order = sorted(changes.items())
-    goods_ids = tuple(goods_id for goods_id, _ in in_order)
-    parameters = (*(value for pair in in_order for value in pair), *goods_ids)
-    connection.exec_driver_sql(_change_statement(len(in_order), connection.dialect.positional), parameters)
+    """Add to what is available of several goods (goods id → pieces), in the order of their ids, with few UPDATEs."""
+    for part in chunks(sorted(changes.items()), VALUES):
+        goods_ids = tuple(goods_id for goods_id, _ in part)
+        parameters = (*(value for pair in part for value in pair), *goods_ids)
+        connection.exec_driver_sql(_change_statement(len(part), connection.dialect.positional), parameters)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=VALUES)
 def _change_statement(goods: int, qmark: bool) -> str:
     """Write the UPDATE for so many goods. SQLAlchemy would take a millisecond to put one together for each batch."""
     mark = "?" if qmark else "%s"
@@ -158,12 +159,11 @@ def _change_statement(goods: int, qmark: bool) -> str:
 
 
 def _locked_levels(connection: Connection, goods_ids: Collection[int]) -> dict[int, int]:
-    return dict(connection.execute(_LOCKED_LEVELS, {"goods_ids": sorted(goods_ids)}).all())
+    return dict(rows_in(connection, _LOCKED_LEVELS, "goods_ids", sorted(goods_ids)))
 
 
 def _lock(connection: Connection, goods_ids: Collection[int]) -> None:
-    query = select(stock.c.goods_id).where(stock.c.goods_id.in_(goods_ids)).order_by(stock.c.goods_id)
-    connection.execute(query.with_for_update()).all()
+    _locked_levels(connection, goods_ids)
 
 
 def _lower(connection: Connection, condition: object, quantity: int) -> bool:

@@ -78,6 +78,28 @@ def test_other_failures_are_errors() -> None:
     assert inbox.got(future(batch)) is batch
 
 
+def test_extending_begins_the_invisible_time_anew() -> None:
+    """Each message has a new receipt then; one that could not be told keeps the one that it has."""
+    client = Client()
+    answers = iter(
+        [SimpleNamespace(status=OK, receipt_handle="new-1"), None, SimpleNamespace(status=OK, receipt_handle="")]
+    )
+
+    def answer() -> Any:
+        found = next(answers)
+        if found is None:
+            raise TimeoutError
+        return found
+
+    client.rpc_client.answers["change_invisible_duration_async"] = answer
+    inbox = Inbox(Place("127.0.0.1", 1, min_invisible=1.0), OPTIONS, "stock", "t", 100)
+    extended = inbox.extend(client, "endpoints", [received(1), received(2), received(3)])
+    assert [one.receipt for one in extended] == ["new-1", "receipt-2", "receipt-3"]
+    asked = client.rpc_client.asked("change_invisible_duration")
+    assert [(one.message_id, one.receipt_handle) for one in asked] == [(f"raw-{n}", f"receipt-{n}") for n in (1, 2, 3)]
+    assert {one.invisible_duration.ToMilliseconds() for one in asked} == {1000}
+
+
 def test_one_receive_for_each_broker() -> None:
     """Of queues that can be read, one of each master: a receive has the messages of all queues of its broker."""
     client = Client()

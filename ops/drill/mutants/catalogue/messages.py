@@ -16,7 +16,7 @@ MUTANTS = (
         "batch-ends-after-its-first-message",
         "of a batch of rollbacks the first is done, and all are acknowledged",
         "tests/unit/test_stock_consumer.py::test_batch",
-        ("stock.consumer:RollbackConsumer.__call__", "list(readable.values())", "list(readable.values())[:1]"),
+        ("stock.consumer:RollbackConsumer._failing", "for _, event in part]", "for _, event in part][:1]"),
     ),
     edited(
         "consumer-never-stands-by",
