@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from common.chunks import LINES
 from common.clock import rfc3339
 from common.schema import Id, Quantity, Query, QueryInt, Schema, distinct_by
 from stock.model import ReservationState, Verdict
@@ -53,11 +54,22 @@ class OrderIn(Schema):
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=50), distinct_by("goods_id")]
 
 
+def _few_lines(orders: list[OrderIn]) -> list[OrderIn]:
+    if sum(len(order.items) for order in orders) > LINES:
+        raise ValueError(f"List should have at most {LINES} items in all its orders together")
+    return orders
+
+
 class Deduct(Schema):
-    """The orders of one transaction."""
+    """The orders of one transaction, of at most 5,000 items together."""
 
     tx_id: Id
-    orders: Annotated[list[OrderIn], Field(min_length=1, max_length=MAX_ORDERS), distinct_by("order_id")]
+    orders: Annotated[
+        list[OrderIn],
+        Field(min_length=1, max_length=MAX_ORDERS),
+        distinct_by("order_id"),
+        AfterValidator(_few_lines),
+    ]
 
 
 class DecisionOut(Schema):

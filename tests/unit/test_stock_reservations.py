@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from common.chunks import ROWS
@@ -15,6 +16,7 @@ from common.db import Database
 from common.errors import NotFound
 from stock import model
 from stock.model import ReservationState, Verdict
+from stock.schema import Deduct
 from stock.service import deducting, releasing
 from stock.service.levels import Level, Levels
 from stock.service.reservations import Decision, Reservations, Unverified, Wanted
@@ -383,3 +385,12 @@ def test_very_many_goods(database: Database, reservations: Reservations) -> None
     assert Levels(database).get(1999).available == 0
     reservations.release(dict.fromkeys(range(40), TX))
     assert [Levels(database).get(goods_id).available for goods_id in (1000, 1500, 1999)] == [1, 1, 1]
+
+
+def test_deduction_of_too_many_lines() -> None:
+    """A batch of more lines than one transaction takes is refused, with what is allowed."""
+    items = [{"goods_id": str(n), "quantity": 1} for n in range(1, 51)]
+    orders = [{"order_id": str(n), "items": items} for n in range(1, 102)]
+    assert len(Deduct.model_validate({"tx_id": "1", "orders": orders[:100]}).orders) == 100
+    with pytest.raises(ValidationError, match="at most 5000 items in all"):
+        Deduct.model_validate({"tx_id": "1", "orders": orders})

@@ -65,7 +65,7 @@ MUTANTS = (
         "short-order-leaves-its-header",
         "an order that was short keeps a reservation of nothing",
         _TESTS + "test_short",
-        ("stock.service.deducting:deduct_together", "if short:", "if False:"),
+        ("stock.service.deducting:deduct_together", "chunks(short, VALUES)", "()"),
     ),
     edited(
         "deduction-after-its-tombstone",
