@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from common.errors import BrokerCorrupt, BrokerError, Malformed, MessageNotFound
+from common.mq.embedded import writer
 from common.mq.embedded.faults import translate, translated
 from common.mq.embedded.file import BrokerFile
 from common.mq.embedded.messages import MOST_BYTES, Draft, insert, number_of, public_id
@@ -112,12 +113,13 @@ def test_largest_batch_is_bounded(bench: Bench) -> None:
     assert bench.statements.count("BEGIN IMMEDIATE") == 2
 
 
-def test_heaviest_batch_is_bounded(bench: Bench) -> None:
+def test_heaviest_batch_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One transaction writes so many bytes and no more, but for one message, which may be larger."""
+    monkeypatch.setattr(writer, "_HEAVIEST", 1000)
     with ThreadPoolExecutor(5) as pool:
         pool.submit(bench.writer.do, bench.block)
         eventually(bench.busy.is_set)
-        waiting = [pool.submit(bench.insert, b"x" * (700 * 1024)) for _ in range(4)]
+        waiting = [pool.submit(bench.insert, b"x" * 700) for _ in range(4)]
         eventually(lambda: bench.queued() == 4)
         bench.statements.clear()
         bench.release.set()
