@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     )
     max_connections: int = Field(default=8192, ge=1, description="idle ones too; further ones wait until others leave")
     max_body: int = Field(default=64 * 1024, ge=1024, description="bytes")
+    body_timeout: float = Field(
+        default=10.0, gt=0, description="for a body to arrive; 2 while half of the threads read slow ones"
+    )
     rate_limit: str = Field(default="10000/second", description="orders placed per user, in the words of Flask-Limiter")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -27,6 +27,7 @@ __all__ = [
     "RowRefused",
     "TooLarge",
     "TooManyRequests",
+    "TooSlow",
     "Unauthenticated",
     "Unavailable",
     "UnsupportedMediaType",
@@ -79,6 +80,12 @@ class MethodNotAllowed(OrdersError):
     """The resource does not know this method; the Allow header lists those it knows."""
 
     status, slug, title = 405, "method-not-allowed", "Method not allowed"
+
+
+class TooSlow(OrdersError):
+    """The body did not arrive in the time that is waited for it."""
+
+    status, slug, title = 408, "too-slow", "Request too slow"
 
 
 class Conflict(OrdersError):

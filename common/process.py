@@ -13,8 +13,10 @@ from common import failpoints, lifeline
 from common.config import Settings
 from common.cores import at_hand, keep_to
 from common.errors import OrdersError
+from common.periodic import Periodic
 from common.telemetry import configure_logging
 from common.web import Api, serve
+from common.web.bodies import LOOK_EVERY
 from common.workers import Workers, clear_metrics
 
 
@@ -56,7 +58,8 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
             clear_metrics()
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
-        for start in service.start:
+        bodies = Periodic("bodies", LOOK_EVERY, service.api.bodies.cut_overdue)
+        for start in (*service.start, bodies.start):
             start()
         workers.start()
     except OrdersError as error:
@@ -70,5 +73,5 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         threads=settings.threads + service.waiting,
         max_connections=settings.max_connections,
         share_port=settings.share_port or settings.workers > 1,
-        on_stop=[workers.close, *service.stop],
+        on_stop=[workers.close, bodies.close, *service.stop],
     )

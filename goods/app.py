@@ -21,6 +21,8 @@ def build(settings: Settings) -> Service:
         title="Goods",
         description="The catalogue, and the goods lists of live rooms.",
         max_body=settings.max_body,
+        body_timeout=settings.body_timeout,
+        slow_bodies=settings.threads // 2,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=Metrics("goods"),
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},

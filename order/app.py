@@ -86,6 +86,8 @@ def build(settings: Settings) -> Service:
         title="Orders",
         description="Orders that never disagree with their stock.",
         max_body=settings.max_body,
+        body_timeout=settings.body_timeout,
+        slow_bodies=settings.threads // 2,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=told.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": broker.ping}

@@ -41,6 +41,8 @@ def build(settings: Settings) -> Service:
         title="Stock",
         description="How much there is of each goods, and which orders hold it.",
         max_body=settings.max_body,
+        body_timeout=settings.body_timeout,
+        slow_bodies=settings.threads // 2,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=metrics,
         checks={"database": heartbeat.ask, "broker": broker.ping}

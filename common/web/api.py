@@ -15,6 +15,7 @@ from common.limits import Limiter, ProcessLimiter
 from common.schema import Query
 from common.telemetry import Metrics
 from common.web import docs, observe, problems, system
+from common.web.bodies import Bodies, has_unread_body
 from common.web.flask_app import Answer, App
 from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
@@ -22,15 +23,13 @@ from common.web.readiness import Check
 from common.web.requests import (
     current_globals,
     current_request,
-    drain,
-    has_unread_body,
     read_body,
     read_idempotency_key,
     read_query,
+    refuse_idempotency_key,
+    refuse_repeated_headers,
 )
 from common.web.routes import IdConverter, Reply, Route, View
-
-_DRAINED = 64  # times the largest body that is taken
 
 
 class NoQuery(Query):
@@ -52,20 +51,27 @@ class Api:
         metrics: Metrics,
         checks: Mapping[str, Check],
         limiter: Limiter | None = None,
+        body_timeout: float = 10.0,
+        slow_bodies: int = 8,
     ) -> None:
-        """Make it with health, readiness, metrics, OpenAPI and docs; `checks` raise `OrdersError` if not ready."""
+        """Make it with health, readiness, metrics, OpenAPI and docs; `checks` raise `OrdersError` if not ready.
+
+        A body has up to `max_body` bytes and arrives within `body_timeout` seconds; `slow_bodies` of them may take that
+        long at once (see `Bodies`).
+        """
         self.service, self.title, self.description, self.version = service, title, description, version
         self.routes: list[Route] = []
-        self._max_body = max_body
+        self.bodies = Bodies(largest=max_body, within=body_timeout, slow=slow_bodies)
         self._verifier = verifier
         self._limiter = limiter or ProcessLimiter()
         self.app = App(service)
         self.app.url_map.converters["id"] = IdConverter
         observe.install(self.app, metrics)
+        self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)
         system.install(self.app, metrics, checks, self._authorise)
         docs.install(self.app, self)
-        self.app.after_request(self._finish_body)
+        self.app.after_request(_part_over_unread_body)
 
     def get(
         self,
@@ -151,9 +157,11 @@ class Api:
                 arguments["query"] = parameters
             if route.idempotent:
                 arguments["idempotency_key"] = read_idempotency_key(asked)
+            elif route.writes:
+                refuse_idempotency_key(asked)
             with gate:
                 if route.body is not None:
-                    arguments["body"] = read_body(asked, route.body, self._max_body)
+                    arguments["body"] = read_body(asked, route.body, self.bodies)
                 return _respond(route.view(**arguments))
 
         return handle
@@ -164,16 +172,6 @@ class Api:
         if scopes and identity.scopes.isdisjoint(scopes):
             raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")
         return identity
-
-    def _finish_body(self, response: Response) -> Response:
-        """Keep the connection usable where an answer came before the request was read, or say that it is not.
-
-        Bodies of nobody in particular are not waited for: they could hold up a thread as long as they like.
-        """
-        asked = current_request()
-        if has_unread_body(asked) and not ("identity" in current_globals() and drain(asked, _DRAINED * self._max_body)):
-            response.headers["Connection"] = "close"
-        return response
 
     def _limit(self, route: Route) -> Callable[[Identity], None]:
         if not route.rate_limit:
@@ -186,6 +184,16 @@ class Api:
                 raise OverLimit(wait)
 
         return check
+
+
+def _part_over_unread_body(response: Response) -> Response:
+    """Say that the connection ends, where an answer came before the request was read to its end.
+
+    What is left of a body is not waited for: its sender could hold up a thread for as long as they like.
+    """
+    if has_unread_body(current_request()):
+        response.headers["Connection"] = "close"
+    return response
 
 
 def _respond(reply: Reply) -> Response:

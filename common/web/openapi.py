@@ -17,6 +17,7 @@ from common.errors import (
     OrdersError,
     TooLarge,
     TooManyRequests,
+    TooSlow,
     Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
@@ -35,7 +36,9 @@ _ID: Json = {"schema": ID_SCHEMA}
 _ABOUT = (
     "Every error is a problem (RFC 9457), unknown paths (404) and wrong methods (405, with Allow) included. "
     "HEAD is answered wherever GET is, without the body; OPTIONS is not supported. Unknown fields and unknown "
-    "query parameters are refused. Ids are 64-bit integers in decimal, as strings."
+    "query parameters are refused. A header that means one thing and comes twice (Authorization, Host, "
+    "Idempotency-Key, X-Request-Id) is 400 malformed; Idempotency-Key at a call that does not take it is 422 invalid. "
+    "An answer before the end of a body closes the connection. Ids are 64-bit integers in decimal, as strings."
 )
 
 
@@ -128,6 +131,7 @@ def _not_null(schema: Json) -> Json:
 def _errors(route: Route) -> list[type[OrdersError] | ProblemWith]:
     """Return what the view may raise, and what the wrapper does before it is called."""
     found: list[type[OrdersError] | ProblemWith] = [
+        Malformed,
         Unauthenticated,
         MethodNotAllowed,
         Invalid,
@@ -139,7 +143,7 @@ def _errors(route: Route) -> list[type[OrdersError] | ProblemWith]:
     if route.parameters:
         found.append(NotFound)
     if route.body is not None:
-        found += [Malformed, TooLarge, UnsupportedMediaType]
+        found += [TooSlow, TooLarge, UnsupportedMediaType]
     if route.rate_limit:
         found.append(TooManyRequests)
     return [*found, *route.errors]
@@ -196,7 +200,7 @@ def _system_operations(schemas: _Schemas) -> Json:
     def operation(
         name: str, summary: str, response: Json, *errors: type[OrdersError] | ProblemWith, guarded: bool = False
     ) -> Json:
-        responses = _responses({200: response}, [*errors, MethodNotAllowed, OrdersError], schemas)
+        responses = _responses({200: response}, [*errors, Malformed, MethodNotAllowed, OrdersError], schemas)
         security: list[Json] = [{"token": []}] if guarded else []
         return {
             "operationId": name,

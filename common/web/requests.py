@@ -9,21 +9,25 @@ import orjson
 from flask import Request, g
 from flask import request as request_proxy
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import ClientDisconnected
 
-from common.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType
+from common.errors import Invalid, Malformed, UnsupportedMediaType
+from common.web.bodies import Bodies
 from common.web.problems import invalid, pointer
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
 _JSON = "application/json"
-_WAS_READ = "orders.body_was_read"  # in the WSGI environment: the body has been read to its end
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+_IDEMPOTENCY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII without the comma, see refuse_repeated_headers
+_ONCE = (
+    ("HTTP_AUTHORIZATION", "Authorization"),
+    ("HTTP_HOST", "Host"),
+    ("HTTP_IDEMPOTENCY_KEY", "Idempotency-Key"),
+    ("HTTP_X_REQUEST_ID", "X-Request-Id"),
+)  # the headers that are read here, and mean one thing; Content-Length and Content-Type: see docs/decisions/0003
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _END_OF_KEY = re.compile(rb'"[ \t\r\n]*:')
 _MAX_QUERY_FIELDS = 32
-_DRAINED_AT_ONCE = 64 * 1024
 
 
 def current_request() -> Request:
@@ -37,13 +41,28 @@ def current_globals() -> Any:
     return cast("Any", g)._get_current_object()  # noqa: SLF001 - as above
 
 
-def read_body(request: Request, model: type[M], max_body: int) -> M:
-    """Return the JSON body as a `model`. Raise `UnsupportedMediaType`, `TooLarge`, `Malformed` or `Invalid`."""
+def refuse_repeated_headers(request: Request) -> None:
+    """Raise `Malformed` where a header that means one thing comes twice.
+
+    Lines of the same name are one line with commas between (RFC 9110, 5.3): granian joins them, as any proxy may. So
+    what comes once has no comma in it, and what has one came twice.
+    """
+    environ = request.environ
+    for key, name in _ONCE:
+        if "," in environ.get(key, ""):
+            raise Malformed(f"Send the header {name} once; a comma in it counts as two.")
+
+
+def read_body(request: Request, model: type[M], bodies: Bodies) -> M:
+    """Return the JSON body as a `model`.
+
+    Raise `UnsupportedMediaType`, `TooLarge`, `TooSlow`, `Malformed` or `Invalid`.
+    """
     if request.environ.get("CONTENT_TYPE") != _JSON:
         _check_media_type(request)
     if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a content encoding.")
-    raw = _read(request, max_body)
+    raw = bodies.read(request)
     _check_json(raw)
     try:
         return model.model_validate_json(raw)
@@ -56,50 +75,6 @@ def _check_media_type(request: Request) -> None:
         raise UnsupportedMediaType
     if request.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType
-
-
-def _read(request: Request, max_body: int) -> bytes:
-    length = request.content_length or 0
-    if length > max_body:
-        raise TooLarge
-    parts, size = [], 0
-    try:
-        while part := request.stream.read(max_body + 1 - size):
-            parts.append(part)
-            size += len(part)
-            if size > max_body:
-                raise TooLarge
-            if size == length:  # to read on, only to hear that this was all, costs another wait for the interpreter
-                request.environ[_WAS_READ] = True
-                break
-    except (ClientDisconnected, OSError) as error:
-        raise Malformed("The body ended early.") from error
-    if size < length:  # granian ends the stream of a client that went away
-        raise Malformed("The body ended early.")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def has_unread_body(request: Request) -> bool:
-    """Whether there may be something of a body that nobody has read."""
-    if _WAS_READ in request.environ:
-        return False
-    return bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ
-
-
-def drain(request: Request, limit: int) -> bool:
-    """Read what is left of a body, up to `limit` bytes; tell whether that was all of it.
-
-    A server that answers before it read the request has to close the connection, which a client that keeps its
-    connections finds out with its next request; closing it on what still arrives may even lose the answer.
-    """
-    if (request.content_length or 0) > limit or "Expect" in request.headers:  # whoever asks first, sends nothing more
-        return False
-    try:
-        while limit > 0 and (part := request.stream.read(min(limit, _DRAINED_AT_ONCE))):
-            limit -= len(part)
-    except (ClientDisconnected, OSError):
-        return False
-    return limit > 0
 
 
 def _check_json(raw: bytes) -> None:
@@ -218,6 +193,13 @@ def read_idempotency_key(request: Request) -> str | None:
     """Return the header Idempotency-Key, None without one. Raise `Invalid`."""
     key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        message = "Header should have 1 to 255 visible ASCII characters"
+        message = "Header should have 1 to 255 visible ASCII characters, and no comma"
         raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])
     return key
+
+
+def refuse_idempotency_key(request: Request) -> None:
+    """Raise `Invalid` where a header Idempotency-Key comes with a call that does not keep what it promises."""
+    if "HTTP_IDEMPOTENCY_KEY" in request.environ:
+        message = "This call takes no Idempotency-Key"
+        raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])

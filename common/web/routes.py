@@ -61,6 +61,11 @@ class Route:
     most_at_once: int = 0
 
     @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET"
+
+    @property
     def parameters(self) -> list[str]:
         """The names in the path's braces."""
         return _PARAMETER.findall(self.path)

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from common import process
 
 process.serve = lambda *_, **__: print(gc.get_freeze_count(), len(gc.get_objects()))
-process.run("goods", lambda _: process.Service(SimpleNamespace(app=None), start=[], stop=[]))
+api = SimpleNamespace(app=None, bodies=SimpleNamespace(cut_overdue=None))
+process.run("goods", lambda _: process.Service(api, start=[], stop=[]))
 """
 
 

@@ -13,6 +13,7 @@ from jsonschema_rs import validator_for
 from pydantic import BaseModel
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
+from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
 from common.auth import Verifier, issue
@@ -222,7 +223,7 @@ def test_what_is_no_json_is_400(client: FlaskClient, raw: bytes) -> None:
 
 def test_an_absurdly_long_integer_is_refused_cheaply(api: Api) -> None:
     """Digits beyond Python's limit for converting them are malformed, not an internal error."""
-    api._max_body = 100_000
+    api.bodies._largest = 100_000
     with api.app.test_client() as client:
         assert_problem(post(client, b'{"quantity":' + b"9" * 5000 + b"}"), 400, "malformed")
 
@@ -291,6 +292,44 @@ def test_a_large_body_is_413(client: FlaskClient) -> None:
     assert_problem(client.open(**chunked(large)), 413, "too-large")
 
 
+class Untouchable(io.BytesIO):
+    """A body that nobody may read."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise AssertionError("read")
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "headers"),
+    [
+        (401, "POST", "/things/7/parts", {}),
+        (403, "POST", "/things/7/parts", {"Authorization": f"Bearer {issue(SECRET, 'bob', [], 86_400)}"}),
+        (404, "POST", "/nothing", AUTH),
+        (405, "DELETE", "/things", AUTH),
+        (413, "POST", "/things/7/parts", AUTH),
+        (415, "POST", "/things/7/parts", AUTH | {"Content-Type": "text/plain"}),
+        (422, "POST", "/things/7/parts?a=1", AUTH),
+        (200, "GET", "/things", AUTH),
+        (200, "POST", "/limited", AUTH),
+        (200, "GET", "/healthz", {}),
+    ],
+)
+def test_a_body_that_is_not_wanted_is_not_read(
+    client: FlaskClient, status: int, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """Its sender could hold up a thread; so the connection ends instead, and the answer says so."""
+    told = {"Content-Type": "application/json"} | headers
+    length = {"CONTENT_LENGTH": "9999" if status == 413 else "9"}
+    answer = client.open(path, method=method, headers=told, input_stream=Untouchable(), environ_overrides=length)
+    assert (answer.status_code, answer.headers.get("Connection")) == (status, "close")
+
+
+def test_a_body_that_was_read_leaves_its_connection_open(client: FlaskClient) -> None:
+    """Told in advance or in chunks."""
+    assert "Connection" not in post(client).headers
+    assert "Connection" not in client.open(**chunked(json.dumps(GOOD).encode())).headers
+
+
 def test_a_body_that_ends_early_is_400(client: FlaskClient) -> None:
     """The client went away, or lied about the length."""
     environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "999"}
@@ -346,6 +385,40 @@ def test_a_route_without_parameters_refuses_any(client: FlaskClient) -> None:
 def test_a_wrong_idempotency_key_is_422(client: FlaskClient, key: str) -> None:
     """1 to 255 visible ASCII characters."""
     assert_problem(post(client, headers=AUTH | {"Idempotency-Key": key}), 422, "invalid", "/Idempotency-Key")
+
+
+def test_an_idempotency_key_may_have_any_other_visible_character(client: FlaskClient) -> None:
+    """All that is visible but the comma, which a repeated header has."""
+    key = "".join(chr(code) for code in range(0x21, 0x7F)).replace(",", "")
+    response = post(client, headers=AUTH | {"Idempotency-Key": key})
+    assert (response.status_code, response.get_json()["key"]) == (201, key)
+
+
+@pytest.mark.parametrize("values", [("k", "k"), ("k", "l"), ("k,l",)])
+@pytest.mark.parametrize("name", ["Authorization", "Host", "Idempotency-Key", "X-Request-Id"])
+def test_a_header_that_comes_twice_is_400(client: FlaskClient, name: str, values: tuple[str, ...]) -> None:
+    """What means one thing comes once, whatever the call: a proxy that doubles it must not make it something else."""
+    headers = Headers({} if name == "Authorization" else AUTH)
+    for value in (TOKEN, TOKEN) if name == "Authorization" and values == ("k", "k") else values:
+        headers.add(name, value)
+    for answer in (post(client, headers=headers), client.get("/healthz", headers=headers)):
+        assert name in assert_problem(answer, 400, "malformed")["detail"]
+
+
+def test_headers_that_are_lists_may_come_twice(client: FlaskClient) -> None:
+    """Accept, Prefer and the like are lists, on one line or several."""
+    headers = Headers(AUTH)
+    for name in ("Accept", "Prefer", "Accept-Encoding", "Via"):
+        headers.add(name, "a")
+        headers.add(name, "b")
+    assert post(client, headers=headers).status_code == 201
+
+
+def test_an_idempotency_key_where_it_would_be_ignored_is_422(client: FlaskClient) -> None:
+    """A promise that a call does not keep is refused; reading promises nothing."""
+    keyed = AUTH | {"Idempotency-Key": "k"}
+    assert_problem(client.post("/limited", headers=keyed), 422, "invalid", "/Idempotency-Key")
+    assert client.get("/things", headers=keyed).status_code == 200
 
 
 @pytest.mark.parametrize("sent", ["abc-1.2_3", "x" * 64])
@@ -511,7 +584,7 @@ def test_the_document_tells_every_status_of_a_route(client: FlaskClient) -> None
     """What the view returns and raises, and what is answered before it is called."""
     document = client.get("/openapi.json").get_json()
     operation = document["paths"]["/things/{thing_id}/parts"]["post"]
-    expected = ["201", "400", "401", "403", "404", "405", "409", "413", "415", "422", "500", "503"]
+    expected = ["201", "400", "401", "403", "404", "405", "408", "409", "413", "415", "422", "500", "503"]
     assert document["openapi"] == "3.1.0"
     assert sorted(operation["responses"]) == expected
     assert (operation["summary"], operation["description"]) == ("Add a part.", "Whatever that means.")

@@ -39,6 +39,34 @@ MUTANTS = (
         ("common.limits:_Counter._count", "share.counted(1, parsed, now)", "share.counted(50, parsed, now)"),
     ),
     edited(
+        "unwanted-bodies-drained",
+        "whoever announces a body and sends none holds a thread",
+        _WEB + "test_a_body_that_is_not_wanted_is_not_read",
+        (
+            "common.web.api:_part_over_unread_body",
+            "if has_unread_body(current_request()):",
+            "if has_unread_body(current_request()) and current_request().stream.read():",
+        ),
+    ),
+    edited(
+        "bodies-without-a-deadline",
+        "a client that drips holds a thread as long as it likes",
+        "tests/unit/test_bodies.py::test_a_slow_body_is_cut_and_a_busy_connection_kept",
+        ("common.web.bodies:Bodies.cut_overdue", "if overdue:", "if not overdue:"),
+    ),
+    edited(
+        "repeated-header-taken",
+        "a key that a proxy doubled is another key, and makes another order",
+        _WEB + "test_a_header_that_comes_twice_is_400",
+        ("common.web.requests:refuse_repeated_headers", 'if "," in', 'if "\\n" in'),
+    ),
+    edited(
+        "idempotency-key-ignored",
+        "a call takes a key, and does the same again under it",
+        _WEB + "test_an_idempotency_key_where_it_would_be_ignored_is_422",
+        ("common.web.api:Api._handler", "elif route.writes:", "elif False:"),
+    ),
+    edited(
         "any-json-taken",
         "duplicate keys, NaN and deep nesting get in",
         _WEB + "test_what_is_no_json_is_400",
