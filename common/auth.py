@@ -14,6 +14,8 @@ from common.errors import Unauthenticated
 AUDIENCE = "orders"
 SCOPES = frozenset({"orders", "admin", "service"})
 
+SERVICE_TOKEN_LIFETIME = 600.0  # seconds
+
 _ALGORITHM = "HS256"
 _USER = re.compile(r"[!-~]{1,64}")
 _LONGEST_HEADER = 4096  # characters
@@ -41,6 +43,30 @@ def issue(secret: str, user: str, scopes: Iterable[str], lifetime: float) -> str
     now = time.time()
     claims = {"sub": user, "scope": " ".join(scopes), "aud": AUDIENCE, "iat": int(now), "exp": now + lifetime}
     return jwt.encode(claims, secret, algorithm=_ALGORITHM)
+
+
+class ServiceToken:
+    """A service's own bearer token, made anew after half of its lifetime. Thread-safe."""
+
+    def __init__(self, secret: str, service: str, *, lifetime: float = SERVICE_TOKEN_LIFETIME) -> None:
+        """Sign with `secret` for `service`; a token is good for `lifetime` seconds."""
+        self._secret = secret
+        self._service = service
+        self._lifetime = lifetime
+        self._token = ""
+        self._renew_at = (float("-inf"), float("-inf"))  # of time.monotonic(), of time.time()
+
+    def __call__(self) -> str:
+        """Return a token that is good for at least half of its lifetime."""
+        monotonic_due, wall_due = self._renew_at
+        # Others judge it by the wall clock, which goes on in a machine that was suspended; where that was set back,
+        # only the other one tells how old it is.
+        if time.monotonic() >= monotonic_due or time.time() >= wall_due:
+            half = self._lifetime / 2
+            due = (time.monotonic() + half, time.time() + half)
+            self._token = issue(self._secret, self._service, ["service"], self._lifetime)
+            self._renew_at = due  # last, or another thread would take the token before for a new one
+        return self._token
 
 
 class Verifier:

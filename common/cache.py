@@ -1,7 +1,8 @@
 """Values of a short life, shared by instances through Redis and fetched by one of them at a time.
 
 A value goes from Redis by Redis's own clock, as old as the question that it answers, so clocks of machines don't
-matter. Whoever finds some missing claims them, fetches them and puts them; who comes second waits for what the first
+matter. With it stands how long it was given to live, so that its age can be told by an instance that gives another
+time. Whoever finds some missing claims them, fetches them and puts them; who comes second waits for what the first
 puts. Without Redis everybody fetches, as if there were no cache.
 """
 
@@ -67,11 +68,8 @@ class SharedCache:
             return list(zip(answers[::2], answers[1::2], strict=True))
 
         answers = self._client.call(read) if keys else []
-        return {
-            key: (value, self._max_age - left / 1000)
-            for key, (value, left) in zip(keys, answers, strict=True)
-            if value is not None and left > 0
-        }
+        known = {key: _aged(stored, left) for key, (stored, left) in zip(keys, answers, strict=True)}
+        return {key: aged for key, aged in known.items() if aged is not None and aged[1] <= self._max_age}
 
     def _claim(self, keys: Collection[str]) -> list[str]:
         def claim(client: redis.Redis) -> list[object]:
@@ -96,7 +94,8 @@ class SharedCache:
     def _put(self, values: Mapping[str, bytes], age: float) -> None:
         left = int((self._max_age - age) * 1000)
         if left > 0:
-            self._do(lambda pipeline: [pipeline.set(self._value(k), v, px=left) for k, v in values.items()])
+            head = b"%d:" % int(self._max_age * 1000)
+            self._do(lambda pipeline: [pipeline.set(self._value(k), head + v, px=left) for k, v in values.items()])
 
     def _unclaim(self, keys: Collection[str]) -> None:
         self._do(lambda pipeline: pipeline.delete(*map(self._claimed, keys)))
@@ -117,3 +116,11 @@ class SharedCache:
 
     def _claimed(self, key: str) -> str:
         return f"orders:{self._name}:{key}:claimed"
+
+
+def _aged(stored: bytes | None, left: int) -> tuple[bytes, float] | None:
+    """Return a value and its age (s), by the ms that it was given and has left; None where it is gone or not ours."""
+    lifetime, separator, value = (stored or b"").partition(b":")
+    if left <= 0 or not separator or not lifetime.isdigit():
+        return None
+    return value, max(0, int(lifetime) - left) / 1000

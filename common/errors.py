@@ -31,6 +31,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "UnsupportedMediaType",
+    "another",
 ]
 
 
@@ -192,3 +193,13 @@ class ClockWentBack(Unavailable):
 
 class FailpointRaised(Unavailable):
     """A failpoint that the environment switched on raised here."""
+
+
+def another(error: Exception) -> Exception:
+    """Return an exception like this one: the same object can't be raised in several threads.
+
+    It is made without its constructor, which may want anything.
+    """
+    made = type(error).__new__(type(error), *error.args)
+    made.__dict__.update(error.__dict__)
+    return made

@@ -23,6 +23,7 @@ Watch = Callable[[str, str, bool], None]
 """Told the name of a peer, the URL of its instance, and whether that is left alone from now on."""
 
 _SERVER_ERROR = 500
+_REFUSES_US = frozenset({401, 403})
 _AVOIDED_FOR = 2.0  # seconds that an instance that did not answer is asked only after the others
 _READ = 64 * 1024  # bytes at once
 
@@ -59,29 +60,31 @@ class Peer:
         self._instances = [_Instance(one, connections, partial(self._changed, watch, one)) for one in urls]
         self._turns = itertools.count()
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None, *, within: float | None = None) -> tuple[int, Any]:
         """Call `path`; return the status and the JSON answer (None for an empty one).
 
-        Raise `PeerUnavailable` for no answer in time, a 5xx, or one that can't be read: the call may have been done.
+        The deadline is `within` seconds away, and no further than the peer's `timeout`. Raise `PeerUnavailable` for no
+        answer in time, a 5xx, or one that can't be read: the call may have been done.
         """
-        return self._call(method, path, body, _Instance.ask)
+        timeout = self._timeout if within is None else min(within, self._timeout)
+        return self._call(method, path, body, _Instance.ask, timeout)
 
     def ready(self) -> None:
-        """Raise `PeerUnavailable` unless an instance says that it is ready, whatever it answered lately."""
-        self._call("GET", "/readyz", None, _Instance.look)
+        """Raise `PeerUnavailable` unless an instance is ready and takes our token, whatever it answered lately."""
+        self._call("GET", "/internal/readyz", None, _Instance.look, self._timeout)
 
     def close(self) -> None:
         """Close the kept connections."""
         for instance in self._instances:
             instance.close()
 
-    def _call(self, method: str, path: str, body: Any, how: "How") -> tuple[int, Any]:
+    def _call(self, method: str, path: str, body: Any, how: "How", timeout: float) -> tuple[int, Any]:
         payload = None if body is None else orjson.dumps(body)
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id is not None:
             headers["X-Request-Id"] = request_id
-        call = _Call(method, path, payload, headers, time.monotonic() + self._timeout)
+        call = _Call(method, path, payload, headers, time.monotonic() + timeout)
         try:
             status, data = self._send(call, how)
             return status, orjson.loads(data) if data else None
@@ -138,7 +141,7 @@ class _Failed(Exception):
 
 
 class _NotReady(_Failed):
-    """An answer that says that this instance is not ready; another may be."""
+    """An answer that says that calls of ours would fail there; another instance may be ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +172,15 @@ class _Instance:
         return self._breaker.call(lambda: self._ask(call, share))
 
     def look(self, call: _Call, share: int) -> tuple[int, bytes]:
-        """Send once in any case. What answers this is worth a try by the next that `ask`. Raise `_NotReady`."""
+        """Send once in any case. What says that it is ready is worth a try by the next that `ask`."""
         try:
-            answer = self._ask(call, share)
+            status, data = self._ask(call, share)
         except _Failed as error:
             raise _NotReady(*error.args) from error
+        if status in _REFUSES_US:
+            raise _NotReady(f"status {status}: it refuses our token")
         self._breaker.invite()
-        return answer
+        return status, data
 
     def _ask(self, call: _Call, share: int) -> tuple[int, bytes]:
         left = max(call.deadline - time.monotonic(), 0.001)

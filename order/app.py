@@ -1,12 +1,11 @@
 """Wires the order service together; nothing else does."""
 
-import time
 from functools import partial
 
 import structlog
 
 from common.aside import ThreadedAside
-from common.auth import Verifier, issue
+from common.auth import ServiceToken, Verifier
 from common.cache import SharedCache
 from common.config import Settings
 from common.db import Database
@@ -40,7 +39,7 @@ from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
 
 _GROUP = "order"
-_TOKEN_LIFETIME = 600.0  # seconds
+_LONGEST_WAIT = 5.0  # seconds until an order's batch begins; two batches that wait in vain for stock take as long
 _TIMEOUTS = 256  # handled together
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -55,8 +54,8 @@ def build(settings: Settings) -> Service:
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
     peers = _peers(settings, told)
     stock = StockClient(peers["stock"])
-    shared = SharedCache(redis, "goods-1", max_age=settings.goods_cache) if redis else None
-    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, shared=shared)
+    shared = SharedCache(redis, "goods-2", max_age=settings.goods_cache) if redis else None
+    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, timeout=settings.peer_timeout, shared=shared)
 
     records = Records(transaction_records, retention=settings.record_retention)
     checker = Checker(database, records, deadline=settings.transaction_deadline, count=told.check_back)
@@ -121,13 +120,14 @@ def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> B
         lanes=settings.placing_lanes,
         heaviest=settings.placing_batch,
         longest_queue=settings.placing_queue,
+        longest_wait=_LONGEST_WAIT,
         weigh=lambda draft: draft.weight,
         observe=told.batch,
     )
 
 
 def _peers(settings: Settings, told: "_Instruments") -> dict[str, Peer]:
-    token = _ServiceToken(settings.jwt_secret.get_secret_value())
+    token = ServiceToken(settings.jwt_secret.get_secret_value(), "order")
     return {
         name: Peer(name, url, token, timeout=settings.peer_timeout, connections=settings.threads, watch=told.left_alone)
         for name, url in (("stock", settings.stock_url), ("goods", settings.goods_url))
@@ -169,20 +169,6 @@ class _Instruments:
 
     def timeouts(self, result: str, messages: int) -> None:
         self._timeouts.labels(result).inc(messages)
-
-
-class _ServiceToken:
-    """This service's own bearer token, made anew before it expires."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-        self._token, self._renew_at = "", 0.0
-
-    def __call__(self) -> str:
-        if time.monotonic() >= self._renew_at:
-            self._token = issue(self._secret, "order", ["service"], _TOKEN_LIFETIME)
-            self._renew_at = time.monotonic() + _TOKEN_LIFETIME / 2
-        return self._token
 
 
 def _console(broker: Broker) -> Console | None:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal, TypeVar
 
 import orjson
 
 from common.cache import SharedCache
 from common.errors import NotFound, PeerUnavailable
+from common.flight import SingleFlight
 from common.peer import Peer
 
 T = TypeVar("T")
@@ -35,54 +37,77 @@ class Goods:
 class GoodsClient:
     """Prices, reused for at most `max_age` seconds; one look-up at a time fetches all that are wanted and stale."""
 
-    def __init__(self, peer: Peer, *, max_age: float, shared: SharedCache | None = None) -> None:
-        """Take the goods service, for how long an answer may be reused (s), and what other instances know."""
+    def __init__(self, peer: Peer, *, max_age: float, timeout: float, shared: SharedCache | None = None) -> None:
+        """Take the goods service, for how long an answer may be reused (s), and what other instances know.
+
+        Nobody waits for prices for longer than `timeout` seconds, whichever request looks them up.
+        """
         self._peer = peer
         self._shared = shared
         self._max_age = max_age
         self._known: dict[int, tuple[float, Goods | None]] = {}
-        self._fetching = threading.Lock()
+        self._guard = threading.Lock()
+        self._waiting: dict[int, None] = {}  # goods that the next look-up is to bring too
+        self._look_ups: SingleFlight[dict[int, Goods | None]] = SingleFlight(patience=timeout)
 
     def find(self, goods_ids: Collection[int]) -> dict[int, Goods]:
         """Return those of the goods that exist. Raise `PeerUnavailable`."""
-        found = self._fresh(goods_ids)
+        oldest = time.monotonic() - self._max_age
+        found = self._fresh(goods_ids, oldest)
         if found is None:
-            with self._fetching:
-                found = self._fresh(goods_ids)  # whoever held the lock may have fetched ours too
-                if found is None:
-                    found = self._fetch(goods_ids)
+            with self._guard:
+                self._waiting |= dict.fromkeys(goods_ids)
+            found = self._look_ups.get(
+                lambda: self._fresh(goods_ids, oldest), lambda left: self._fetch(goods_ids, time.monotonic() + left)
+            )
         return {goods_id: goods for goods_id, goods in found.items() if goods is not None}
 
-    def _fresh(self, goods_ids: Collection[int]) -> dict[int, Goods | None] | None:
-        oldest = time.monotonic() - self._max_age
-        found = {}
+    def _fresh(self, goods_ids: Collection[int], oldest: float) -> dict[int, Goods | None] | None:
+        known, found = self._known, {}
         for goods_id in goods_ids:
-            fetched_at, goods = self._known.get(goods_id, (float("-inf"), None))
+            fetched_at, goods = known.get(goods_id, (float("-inf"), None))
             if fetched_at < oldest:
                 return None
             found[goods_id] = goods
         return found
 
-    def _fetch(self, goods_ids: Collection[int]) -> dict[int, Goods | None]:
-        fetched = self._look_up(goods_ids) if self._shared is None else self._share(self._shared, goods_ids)
+    def _fetch(self, goods_ids: Collection[int], deadline: float) -> dict[int, Goods | None]:
+        wanted = self._wanted(goods_ids)
+        shared = self._shared
+        fetched = self._look_up(wanted, deadline) if shared is None else self._share(shared, wanted, deadline)
         others = [item for item in self._known.items() if item[0] not in fetched]
         known = [*fetched.items(), *others][: max(_REFRESHED_TOGETHER, len(fetched))]
-        self._known = {i: (at, goods) for i, (at, goods) in known if goods is not None or i in goods_ids}
+        self._known = {i: (at, goods) for i, (at, goods) in known if goods is not None or i in wanted}
         return {goods_id: fetched[goods_id][1] for goods_id in goods_ids}
 
-    def _share(self, shared: SharedCache, goods_ids: Collection[int]) -> dict[int, tuple[float, Goods | None]]:
+    def _wanted(self, goods_ids: Collection[int]) -> dict[int, None]:
+        """Return these and what others wait for, as many as one look-up takes; the rest goes with the next."""
+        with self._guard:
+            for goods_id in goods_ids:
+                self._waiting.pop(goods_id, None)
+            room = max(0, _REFRESHED_TOGETHER - len(goods_ids))
+            others = list(islice(self._waiting, room))
+            for goods_id in others:
+                del self._waiting[goods_id]
+        return dict.fromkeys([*goods_ids, *others])
+
+    def _share(
+        self, shared: SharedCache, goods_ids: Collection[int], deadline: float
+    ) -> dict[int, tuple[float, Goods | None]]:
         def look_up(keys: Collection[str]) -> dict[str, bytes]:
-            return {str(i): _to_bytes(goods) for i, (_, goods) in self._look_up([int(key) for key in keys]).items()}
+            fetched = self._look_up([int(key) for key in keys], deadline)
+            return {str(goods_id): _to_bytes(goods) for goods_id, (_, goods) in fetched.items()}
 
         found = shared.get([str(goods_id) for goods_id in goods_ids], look_up)
         now = time.monotonic()
         return {int(key): (now - age, _from_bytes(value)) for key, (value, age) in found.items()}
 
-    def _look_up(self, goods_ids: Collection[int]) -> dict[int, tuple[float, Goods | None]]:
+    def _look_up(self, goods_ids: Collection[int], deadline: float) -> dict[int, tuple[float, Goods | None]]:
         """Ask the goods service for these, and for what else was asked for lately."""
         wanted = list(dict.fromkeys([*goods_ids, *self._known]))[: max(_REFRESHED_TOGETHER, len(goods_ids))]
         asked_at = time.monotonic()  # before the call: a price is as old as the question
-        status, answer = self._peer.call("POST", "/goods/lookup", {"goods_ids": [str(i) for i in wanted]})
+        asked = {"goods_ids": [str(i) for i in wanted]}
+        status, answer = self._peer.call("POST", "/goods/lookup", asked, within=deadline - asked_at)
         if status != 200:  # noqa: PLR2004
             raise PeerUnavailable("The goods service refused a look-up; nothing was changed, try again.")
         fetched: dict[int, Goods | None] = dict.fromkeys(wanted)

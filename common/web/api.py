@@ -10,9 +10,10 @@ from flask import Response
 from pydantic import BaseModel
 
 from common.auth import Identity, Verifier
-from common.errors import Forbidden, OrdersError
+from common.errors import Forbidden, OrdersError, Unavailable
 from common.limits import Limiter, ProcessLimiter
-from common.schema import Query
+from common.schema import Checks as ReadinessMembers
+from common.schema import Query, Readiness
 from common.telemetry import Metrics
 from common.web import docs, observe, problems, system
 from common.web.bodies import Bodies, has_unread_body
@@ -69,9 +70,21 @@ class Api:
         observe.install(self.app, metrics)
         self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)
-        system.install(self.app, metrics, checks, self._authorise)
+        self._ready = system.install(self.app, metrics, checks, self._authorise)
         docs.install(self.app, self)
         self.app.after_request(_part_over_unread_body)
+        self._declare_readiness()
+
+    def _declare_readiness(self) -> None:
+        @self.get(
+            "/internal/readyz",
+            scopes=("service",),
+            returns={200: Readiness},
+            errors=[ProblemWith(Unavailable, ReadinessMembers)],
+        )
+        def ready() -> Reply:
+            """Tell another service, if its token is taken, whether its calls can be answered: as /readyz does."""
+            return Reply(self._ready())
 
     def get(
         self,

@@ -15,19 +15,22 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Authorise = Callable[[Sequence[str]], object]
 
 
-def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise: Authorise) -> None:
-    """Add the three routes to `app`."""
+def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise: Authorise) -> Callable[[], Readiness]:
+    """Add the three routes to `app`; return what tells readiness, or raises `Unavailable`."""
     needed = Checks(checks)
 
     def healthz() -> Answer:
         return Answer(Health().model_dump_json(), content_type="application/json")
 
-    def readyz() -> Answer:
+    def ready() -> Readiness:
         results = needed.results()
         if "failed" in results.values():
             failed = ", ".join(sorted(name for name, result in results.items() if result == "failed"))
             raise Unavailable(f"Not ready: {failed}.", checks=results)
-        return Answer(Readiness.model_validate({"checks": results}).model_dump_json(), content_type="application/json")
+        return Readiness.model_validate({"checks": results})
+
+    def readyz() -> Answer:
+        return Answer(ready().model_dump_json(), content_type="application/json")
 
     def show_metrics() -> Answer:
         authorise(())
@@ -36,3 +39,4 @@ def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
     app.add_url_rule("/metrics", view_func=show_metrics)
+    return ready

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import structlog
 
 from common.clock import now_ms
-from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown
+from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, Unavailable
 from common.ids import IdSource
 from order.clients import Goods, GoodsClient
 from order.model import InsufficientStock, Status, UnknownGoods
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
 from order.service.reading import Line, Order, OrderReader, Receiver
+
+_LONGEST_TURN = 5.0  # seconds that a request waits for another one with its Idempotency-Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,12 @@ class _Turns:
             lock, users = self._locks.get(key, (threading.Lock(), 0))
             self._locks[key] = (lock, users + 1)
         try:
-            with lock:
+            if not lock.acquire(timeout=_LONGEST_TURN):
+                raise Unavailable("A request with this Idempotency-Key is still being worked on; send it again.")
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._guard:
                 _, users = self._locks[key]

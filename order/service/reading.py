@@ -30,6 +30,7 @@ _EXPIRIES = select(orders.c.order_id, orders.c.expires_at).where(_OF_IDS)
 _LANES = 1  # two make twice as many queries half as large, see docs/performance.md
 _TOGETHER = 256  # orders in one query
 _LONGEST_QUEUE = 1 << 16  # more than there may be threads: nobody is refused
+_LONGEST_WAIT = 5.0  # seconds until its query begins; as long as one may wait for a connection
 
 Key = tuple[str, str]
 """A user, and an Idempotency-Key of theirs."""
@@ -93,10 +94,10 @@ class OrderReader:
         """Take the order service's database."""
         self._database = database
         self._by_id: Batcher[int, Order | None] = Batcher(
-            self._find, lanes=_LANES, heaviest=_TOGETHER, longest_queue=_LONGEST_QUEUE
+            self._find, lanes=_LANES, heaviest=_TOGETHER, longest_queue=_LONGEST_QUEUE, longest_wait=_LONGEST_WAIT
         )
         self._by_key: Batcher[Key, FirstAnswer | None] = Batcher(
-            self._find_first, lanes=_LANES, heaviest=_TOGETHER, longest_queue=_LONGEST_QUEUE
+            self._find_first, lanes=_LANES, heaviest=_TOGETHER, longest_queue=_LONGEST_QUEUE, longest_wait=_LONGEST_WAIT
         )
 
     def get(self, order_id: int, *, owner: str | None) -> Order:

@@ -28,14 +28,17 @@ class SlowCatalogue(Catalogue):
         super().__init__({goods_id: _goods(goods_id) for goods_id in goods_ids})
         self.takes = 0.05
 
-    def call(self, *asked: Any) -> tuple[int, Any]:
+    def call(self, *asked: Any, within: float = 0) -> tuple[int, Any]:
+        del within
         answer = super().call(*asked)
         threading.Event().wait(self.takes)
         return answer
 
 
 def _client(catalogue: Catalogue, redis: RedisClient) -> GoodsClient:
-    return GoodsClient(catalogue, max_age=MAX_AGE, shared=SharedCache(redis, "goods-test", max_age=MAX_AGE))  # type: ignore[arg-type]
+    return GoodsClient(
+        catalogue, max_age=MAX_AGE, timeout=5.0, shared=SharedCache(redis, "goods-test", max_age=MAX_AGE)
+    )  # type: ignore[arg-type]
 
 
 def test_instances_share_prices(redis_url: str, open_redis: OpenRedis) -> None:

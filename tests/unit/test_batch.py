@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import OrdersError, Overloaded, Unavailable
+from common.errors import CommitOutcomeUnknown, OrdersError, Overloaded, Unavailable
 from common.tx.batch import Batcher
 from tests.support import eventually
 
@@ -58,8 +59,8 @@ class Clients:
         return self._batcher._busy
 
 
-def _batcher(run: Callable[[Sequence[int]], Sequence[int | Exception]], **options: int) -> Batcher[int, int]:
-    return Batcher(run, **({"lanes": 1, "heaviest": 100, "longest_queue": 100} | options))  # type: ignore[arg-type]
+def _batcher(run: Callable[[Sequence[int]], Sequence[int | Exception]], **options: Any) -> Batcher[int, int]:
+    return Batcher(run, **({"lanes": 1, "heaviest": 100, "longest_queue": 100, "longest_wait": 30.0} | options))
 
 
 def test_a_lone_job_runs_in_its_own_thread() -> None:
@@ -101,7 +102,7 @@ def test_lanes_run_at_once() -> None:
 def test_a_batch_is_no_heavier_than_allowed() -> None:
     """What would make it too heavy leads the next one; one job that is too heavy by itself runs alone."""
     runs = Runs()
-    batcher: Batcher[int, int] = Batcher(runs, lanes=1, heaviest=5, longest_queue=9, weigh=lambda job: job)
+    batcher = _batcher(runs, heaviest=5, longest_queue=9, weigh=lambda job: job)
     futures = Clients(batcher).submit(1, 3, 2, 2, 9, 1)
     for number in range(5):
         runs.let(number)
@@ -120,6 +121,69 @@ def test_a_full_queue_refuses_at_once() -> None:
     runs.let(0)
     runs.let(1)
     assert [future.result(10) for future in futures] == [10, 20, 30]
+
+
+def test_who_waits_in_vain_for_a_batch_leaves_the_queue() -> None:
+    """It was never run, which the error says, and leaves no gap: whoever came behind it is served."""
+    runs = Runs()
+    batcher = _batcher(runs, longest_wait=0.2)
+    clients = Clients(batcher)
+    first, late = clients.submit(1, 2)
+    assert isinstance(late.exception(10), Overloaded)
+    behind = clients.submit(3)[0]
+    runs.let(0)
+    runs.let(1)
+    assert (first.result(10), behind.result(10)) == (10, 30)
+    assert runs.begun == [[1], [3]]
+    assert (batcher._busy, len(batcher._queue)) == (0, 0)
+
+
+def test_who_is_in_a_batch_waits_for_it() -> None:
+    """However long it takes: nobody whose job is being done is told that nothing was done."""
+    runs = Runs()
+    batcher = _batcher(runs, longest_wait=0.3)
+    futures = Clients(batcher).submit(1, 2, 3)
+    runs.let(0)
+    eventually(lambda: len(runs.begun) == 2)
+    assert wait(futures[1:], timeout=0.5).done == set()
+    runs.let(1)
+    assert [future.result(10) for future in futures] == [10, 20, 30]
+
+
+def test_what_weighing_raises_is_its_jobs_alone() -> None:
+    """It comes before the job takes a place: no lane is lost, and nobody else hears of it."""
+    runs = Runs()
+
+    def weigh(job: int) -> int:
+        if job < 0:
+            raise ValueError("below nothing")
+        return job
+
+    batcher = _batcher(runs, weigh=weigh)
+    with pytest.raises(ValueError, match="below nothing"):
+        batcher.submit(-1)
+    clients = Clients(batcher)
+    first = clients.submit(1)[0]
+    with pytest.raises(ValueError, match="below nothing"):
+        batcher.submit(-2)
+    second = clients.submit(2)[0]
+    runs.let(0)
+    runs.let(1)
+    assert (first.result(10), second.result(10)) == (10, 20)
+    assert (batcher._busy, len(batcher._queue)) == (0, 0)
+
+
+def test_what_counting_raises_is_nobodys() -> None:
+    """Jobs are not refused because of a fault in what tells how many there were."""
+
+    def run(jobs: Sequence[int]) -> list[int | Exception]:
+        return list(jobs)
+
+    def observe(_: int) -> None:
+        raise ValueError
+
+    batcher = _batcher(run, observe=observe)
+    assert [batcher.submit(1), batcher.submit(2)] == [1, 2]
 
 
 def test_a_fault_of_the_batch_is_everybodys() -> None:
@@ -171,7 +235,7 @@ def test_a_wrong_number_of_answers_is_a_fault() -> None:
 
 
 def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
-    """What is no Exception goes through in the leader's thread; its followers are told to try again."""
+    """What is no Exception goes through in the leader's thread; its followers are not told that nothing was done."""
     gate = threading.Event()
 
     def run(jobs: Sequence[int]) -> list[int | Exception]:
@@ -184,7 +248,7 @@ def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
     futures = Clients(batcher).submit(0, 1, 2)
     gate.set()
     assert isinstance(futures[1].exception(10), SystemExit)
-    assert isinstance(futures[2].exception(10), Unavailable)
+    assert isinstance(futures[2].exception(10), CommitOutcomeUnknown)
 
 
 @settings(deadline=None, max_examples=30)

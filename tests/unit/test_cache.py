@@ -1,7 +1,8 @@
 """Prices and limits without a Redis that answers: everything works, and nobody waits for it twice."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -63,6 +64,69 @@ def test_cache_without_redis(redis: RedisClient) -> None:
         assert {key: value for key, (value, _) in found.items()} == {"a": b"a", "b": b"b", "more": b"than asked for"}
         assert all(0 <= age < 0.5 for _, age in found.values())
     assert asked == [["a", "b"]] * 2
+
+
+class Store:
+    """As much of a Redis as the cache uses, by a clock that is set; stands in for the client and for its pipelines."""
+
+    def __init__(self) -> None:
+        self.ms = 0
+        self.values: dict[str, tuple[bytes, int]] = {}
+        self._answers: list[object] = []
+
+    def call(self, work: Callable[["Store"], Any]) -> Any:
+        return work(self)
+
+    def pipeline(self, *, transaction: bool) -> "Store":
+        del transaction
+        return self
+
+    def execute(self) -> list[object]:
+        answers, self._answers = self._answers, []
+        return answers
+
+    def get(self, key: str) -> None:
+        self._answers.append(self.values[key][0] if self._left(key) > 0 else None)
+
+    def pttl(self, key: str) -> None:
+        self._answers.append(self._left(key))
+
+    def set(self, key: str, value: bytes, *, px: int, nx: bool = False) -> None:
+        done = not nx or self._left(key) <= 0
+        if done:
+            self.values[key] = (value, self.ms + px)
+        self._answers.append(done)
+
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            self.values.pop(key, None)
+
+    def _left(self, key: str) -> int:
+        return self.values[key][1] - self.ms if key in self.values else -2
+
+
+def test_age_of_what_another_setting_wrote() -> None:
+    """Told by what the value was given, not by what its reader would give; one that is too old for it is a miss."""
+    store = Store()
+    patient = SharedCache(store, "test", max_age=60.0)  # type: ignore[arg-type]
+    hasty = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    patient.get(["a"], lambda keys: dict.fromkeys(keys, b"1"))
+    store.ms += 400
+    assert hasty.get(["a"], lambda _: {})["a"] == (b"1", pytest.approx(0.4, abs=0.1))
+    store.ms += 200
+    assert hasty.get(["a"], lambda keys: dict.fromkeys(keys, b"2"))["a"][0] == b"2"
+    store.ms += 300
+    assert patient.get(["a"], lambda _: {})["a"] == (b"2", pytest.approx(0.3, abs=0.1))
+
+
+@pytest.mark.parametrize("stored", [b"", b"{}", b":x", b"-1:x", b"a:x"])
+def test_what_no_cache_of_ours_wrote_is_a_miss(stored: bytes) -> None:
+    """It is fetched, and replaced."""
+    store = Store()
+    cache = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    store.values["orders:test:a"] = (stored, 400)
+    for fetched in ([b"1"], []):
+        assert cache.get(["a"], lambda keys, fetched=fetched: dict(zip(keys, fetched, strict=True)))["a"][0] == b"1"  # type: ignore[misc]
 
 
 def test_limits_without_redis(redis: RedisClient) -> None:

@@ -1,13 +1,17 @@
 """What order asks goods and stock, and what it makes of their answers."""
 
 import threading
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from common.errors import NotFound, PeerUnavailable
 from order.clients import Deduction, GoodsClient, LiveReservation, StockClient
+from tests.support import eventually
+from tests.unit.test_flight import waiting
 
 
 class Peer:
@@ -17,7 +21,8 @@ class Peer:
         self.answers = list(answers)
         self.calls: list[tuple[Any, ...]] = []
 
-    def call(self, *asked: Any) -> tuple[int, Any]:
+    def call(self, *asked: Any, within: float = 0) -> tuple[int, Any]:
+        del within
         self.calls.append(asked)
         return self.answers.pop(0)
 
@@ -43,7 +48,8 @@ class Catalogue(Peer):
         super().__init__()
         self.known = dict(known)
 
-    def call(self, *asked: Any) -> tuple[int, Any]:
+    def call(self, *asked: Any, within: float = 0) -> tuple[int, Any]:
+        del within
         self.calls.append(asked)
         return 200, {"items": [self.known[int(i)] for i in asked[2]["goods_ids"] if int(i) in self.known]}
 
@@ -68,7 +74,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Now:
 def test_goods_found() -> None:
     """Goods are looked up together; those that don't exist are left out; the first image is the one kept."""
     known = {1: _goods(1, images=["a", "b"], brief="Green", market_price=150), 2: _goods(2)}
-    found = GoodsClient(Catalogue(known), max_age=1.0).find([1, 2, 3])  # type: ignore[arg-type]
+    found = GoodsClient(Catalogue(known), max_age=1.0, timeout=5.0).find([1, 2, 3])  # type: ignore[arg-type]
     assert set(found) == {1, 2}
     assert (found[1].image, found[1].brief, found[1].market_price) == ("a", "Green", 150)
     assert (found[2].image, found[2].brief, found[2].market_price) == (None, "", None)
@@ -77,7 +83,7 @@ def test_goods_found() -> None:
 def test_prices_are_reused_until_too_old(now: Now) -> None:
     """A price is reused for `max_age` and not longer; goods that don't exist are remembered as well."""
     catalogue = Catalogue({1: _goods(1)})
-    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     client.find([1, 9])
     now.seconds += 0.5
     client.find([1, 9])
@@ -91,10 +97,10 @@ def test_prices_are_reused_until_too_old(now: Now) -> None:
 def test_price_is_as_old_as_the_question(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow answer does not make a price younger."""
     catalogue = Catalogue({1: _goods(1)})
-    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     call = catalogue.call
 
-    def slow(*asked: Any) -> tuple[int, Any]:
+    def slow(*asked: Any, **_: Any) -> tuple[int, Any]:
         now.seconds += 0.6
         return call(*asked)
 
@@ -107,7 +113,7 @@ def test_price_is_as_old_as_the_question(now: Now, monkeypatch: pytest.MonkeyPat
 def test_stale_prices_are_refreshed_together(now: Now) -> None:
     """One look-up refreshes what else was asked for lately."""
     catalogue = Catalogue({1: _goods(1), 2: _goods(2)})
-    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     client.find([1])
     client.find([2])
     assert catalogue.asked == [["1"], ["2", "1"]]
@@ -119,7 +125,7 @@ def test_stale_prices_are_refreshed_together(now: Now) -> None:
 def test_unknown_goods_are_forgotten(now: Now) -> None:
     """Ids that don't exist are not refreshed for ever: what anybody may ask must not grow."""
     catalogue = Catalogue({1: _goods(1)})
-    client = GoodsClient(catalogue, max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     for unknown in range(100, 110):
         client.find([unknown])
         now.seconds += 1
@@ -133,13 +139,13 @@ def test_many_at_once_ask_once() -> None:
     catalogue = Catalogue({1: _goods(1)})
     call = catalogue.call
 
-    def slow(*args: Any) -> tuple[int, Any]:
+    def slow(*args: Any, **_: Any) -> tuple[int, Any]:
         asked.set()
         assert may_answer.wait(5)
         return call(*args)
 
     catalogue.call = slow  # type: ignore[method-assign]
-    client = GoodsClient(catalogue, max_age=60.0)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=60.0, timeout=5.0)  # type: ignore[arg-type]
     threads = [threading.Thread(target=client.find, args=([1],)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -153,7 +159,7 @@ def test_many_at_once_ask_once() -> None:
 def test_goods_refused() -> None:
     """An answer other than 200 is no answer."""
     with pytest.raises(PeerUnavailable):
-        GoodsClient(Peer((403, {})), max_age=1.0).find([1])  # type: ignore[arg-type]
+        GoodsClient(Peer((403, {})), max_age=1.0, timeout=5.0).find([1])  # type: ignore[arg-type]
 
 
 def test_deduct() -> None:
@@ -208,7 +214,7 @@ def test_stock_refused(answer: tuple[int, Any]) -> None:
 def test_goods_that_can_not_be_read(answer: Any) -> None:
     """A 200 that is not what was agreed on is no answer, and no bug of ours."""
     with pytest.raises(PeerUnavailable, match="goods"):
-        GoodsClient(Peer((200, answer)), max_age=1).find([1])  # type: ignore[arg-type]
+        GoodsClient(Peer((200, answer)), max_age=1, timeout=5.0).find([1])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("items", [None, [{}], [], [{"order_id": "8", "verdict": "deducted", "short": []}]])
@@ -278,4 +284,100 @@ def test_a_page_that_was_not_asked_for(order_ids: list[int]) -> None:
 def test_goods_found_otherwise_than_asked(told: list[int]) -> None:
     """Goods that nobody asked for, or twice, perhaps at two prices, are no answer."""
     with pytest.raises(PeerUnavailable, match="goods"):
-        GoodsClient(Peer((200, {"items": [_goods(g) for g in told]})), max_age=1).find([1, 2])  # type: ignore[arg-type]
+        GoodsClient(Peer((200, {"items": [_goods(g) for g in told]})), max_age=1, timeout=5.0).find([1, 2])  # type: ignore[arg-type]
+
+
+class Hanging(Catalogue):
+    """A goods service that answers when it is told to; `fails` when it does not answer at all."""
+
+    def __init__(self, known: Mapping[int, dict[str, Any]]) -> None:
+        super().__init__(known)
+        self.fails = False
+        self.go_on = threading.Event()
+
+    def call(self, *asked: Any, within: float = 0) -> tuple[int, Any]:
+        self.calls.append(asked)
+        if not self.go_on.wait(within) or self.fails:
+            raise PeerUnavailable("The goods service did not answer; nothing was changed, try again.")
+        self.calls.pop()
+        return super().call(*asked, within=within)
+
+
+def test_goods_that_hang_keep_each_caller_for_its_deadline_once() -> None:
+    """32 at once: one look-up, whose failure is everybody's, when its deadline is over."""
+    catalogue = Hanging({1: _goods(1)})
+    client = GoodsClient(catalogue, max_age=0.5, timeout=0.5)  # type: ignore[arg-type]
+
+    def find(number: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(PeerUnavailable):
+            client.find([number])
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(32) as pool:
+        took = list(pool.map(find, range(32)))
+    assert max(took) < 0.5 + 0.4
+    assert len(catalogue.calls) <= 2  # a thread that came to run late begins another
+
+
+def test_goods_that_fail_at_once_fail_for_all_who_wait() -> None:
+    """With the breaker open nobody waits; each raises an error of its own, and nobody asks for it again."""
+    catalogue = Hanging({1: _goods(1)})
+    client = GoodsClient(catalogue, max_age=0.5, timeout=30.0)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(client.find, [1]) for _ in range(8)]
+        eventually(lambda: len(catalogue.calls) == 1 and waiting(client._look_ups) == 7)
+        catalogue.fails = True
+        catalogue.go_on.set()
+        errors = [future.exception(5) for future in futures]
+    assert {type(error) for error in errors} == {PeerUnavailable}
+    assert len({id(error) for error in errors}) == 8
+    assert len(catalogue.calls) == 1
+    catalogue.fails = False
+    assert client.find([1])[1].unit_price == 100
+
+
+def test_what_many_wait_for_is_looked_up_together() -> None:
+    """Whoever comes during a look-up and wants other goods gets them from the next one, with all who came meanwhile."""
+    catalogue = Hanging({i: _goods(i) for i in range(1, 9)})
+    client = GoodsClient(catalogue, max_age=60.0, timeout=30.0)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(8) as pool:
+        futures = {1: pool.submit(client.find, [1])}
+        eventually(lambda: catalogue.calls)
+        futures |= {i: pool.submit(client.find, [i]) for i in range(2, 9)}
+        eventually(lambda: waiting(client._look_ups) == 7)
+        catalogue.go_on.set()
+        assert [set(future.result(5)) for future in futures.values()] == [{i} for i in futures]
+    first, second = catalogue.asked
+    assert first == ["1"]
+    assert set(second) == {str(i) for i in futures}
+
+
+def test_a_look_up_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others wait for beyond that goes with the next: goods refuses larger ones."""
+    monkeypatch.setattr("order.clients._REFRESHED_TOGETHER", 3)
+    catalogue = Hanging({i: _goods(i) for i in range(1, 9)})
+    client = GoodsClient(catalogue, max_age=60.0, timeout=30.0)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(8) as pool:
+        futures = {1: pool.submit(client.find, [1])}
+        eventually(lambda: catalogue.calls)
+        futures |= {i: pool.submit(client.find, [i]) for i in range(2, 9)}
+        eventually(lambda: waiting(client._look_ups) == 7)
+        catalogue.go_on.set()
+        assert [set(future.result(5)) for future in futures.values()] == [{i} for i in futures]
+    assert max(map(len, catalogue.asked)) == 3
+
+
+def test_who_waits_for_a_slow_look_up_leaves_at_its_deadline() -> None:
+    """The wait has the deadline too, though another's look-up goes on; that is not made to fail by it."""
+    catalogue = Hanging({1: _goods(1)})
+    client = GoodsClient(catalogue, max_age=60.0, timeout=0.3)  # type: ignore[arg-type]
+    call = catalogue.call
+    catalogue.call = lambda *asked, within=0.0: call(*asked, within=within + 30)  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.find, [1])
+        eventually(lambda: catalogue.calls)
+        with pytest.raises(PeerUnavailable):
+            client.find([1])
+        catalogue.go_on.set()
+        assert first.result(5)[1].unit_price == 100

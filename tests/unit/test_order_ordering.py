@@ -2,13 +2,22 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, PeerUnavailable
+from common.errors import (
+    CommitOutcomeUnknown,
+    IdempotencyMismatch,
+    Invalid,
+    OutcomeUnknown,
+    PeerUnavailable,
+    Unavailable,
+)
 from order.model import CloseReason, InsufficientStock, Status, UnknownGoods, orders
 from order.service.ordering import Ordering, Placed, Request
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
@@ -183,6 +192,28 @@ def test_same_key_at_once(shop: Shop) -> None:
 
 def _other_process(shop: Shop) -> Ordering:
     return Ordering(shop.reader, shop.goods, shop.ids, shop.place, pay_timeout=900.0)
+
+
+def test_who_waits_in_vain_for_another_with_its_key_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has made nothing and knows nothing of the other; that goes on, and its answer is the key's."""
+    monkeypatch.setattr("order.service.ordering._LONGEST_TURN", 0.05)
+    inside, go_on = threading.Event(), threading.Event()
+    find = shop.goods.find
+
+    def slow(*asked: Any) -> Any:
+        inside.set()
+        assert go_on.wait(10)
+        return find(*asked)
+
+    monkeypatch.setattr(shop.goods, "find", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shop.ordering.order, _request())
+        assert inside.wait(10)
+        with pytest.raises(Unavailable, match="still being worked on"):
+            shop.ordering.order(_request())
+        go_on.set()
+        assert shop.ordering.order(_request()).order == first.result(10).order
+    assert shop.ordering._turns._locks == {}
 
 
 @pytest.mark.parametrize("pieces", [10, 1], ids=["enough for both", "the last piece"])

@@ -197,12 +197,38 @@ def test_redirects_are_not_followed(server: Server, peer: Peer) -> None:
 
 
 def test_ready(server: Server, peer: Peer) -> None:
-    """A service is ready when it says so itself: alive is not enough, its database may be read-only."""
-    server.answers = [_response(200, b'{"status":"ok"}'), _response(503, b"{}")]
+    """A service is ready when it says so to us, by our token."""
+    server.answers = [_response(200, b'{"status":"ready"}'), _response(503, b"{}")]
     peer.ready()
-    assert server.requests[0].startswith(b"GET /readyz ")
+    assert server.requests[0].startswith(b"GET /internal/readyz ")
+    assert b"Authorization: Bearer the-token\r\n" in server.requests[0]
     with pytest.raises(PeerUnavailable):
         peer.ready()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_peer_that_refuses_our_token_is_not_ready(server: Server, peer: Peer, status: int) -> None:
+    """Alive as it may be: it would refuse every call of ours."""
+    server.answers = [_response(status, b"{}")]
+    with structlog.testing.capture_logs() as lines, pytest.raises(PeerUnavailable):
+        peer.ready()
+    assert "it refuses our token" in lines[0]["reason"]
+
+
+def test_a_peer_that_does_not_tell_is_alive(server: Server, peer: Peer) -> None:
+    """One of the release before knows no such question; its calls are answered all the same."""
+    server.answers = [_response(404, b"{}")]
+    peer.ready()
+
+
+def test_a_shorter_deadline_of_one_call(server: Server, peer: Peer) -> None:
+    """A caller that has waited already waits for what is left, and never for longer than the peer's own deadline."""
+    server.answers = [lambda _: server.stop.wait(30)] * 2
+    for within, expected in ((0.05, 0.05), (30.0, 0.3)):
+        began = time.monotonic()
+        with pytest.raises(PeerUnavailable):
+            peer.call("GET", "/", within=within)
+        assert expected <= time.monotonic() - began < expected + 5
 
 
 @pytest.fixture

@@ -80,6 +80,17 @@ def test_nobody_there(make: Make) -> None:
     assert time.monotonic() - started < 0.5
 
 
+def test_one_instance_that_is_ready_is_enough(servers: list[Server], make: Make) -> None:
+    """One that is not, or refuses our token, is passed over; none that is: the service is not ready."""
+    servers[0].answers = [_response(503, b"{}"), _response(401, b"{}"), _response(503, b"{}")]
+    servers[1].answers = [_response(200, b"{}"), _response(200, b"{}"), _response(401, b"{}")]
+    peer = make(*(server.url for server in servers))
+    peer.ready()
+    peer.ready()
+    with pytest.raises(PeerUnavailable):
+        peer.ready()
+
+
 def test_a_cut_call_is_repeated_at_the_next_instance(servers: list[Server], make: Make) -> None:
     """What an instance that died was asked is asked of another one, with the same body."""
     servers[0].answers = [b""]

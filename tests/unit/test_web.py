@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
-from common.auth import Verifier, issue
+from common.auth import ServiceToken, Verifier, issue
 from common.errors import Conflict, DatabaseUnavailable, DuplicateRow, Unavailable
 from common.schema import Currency, Id, Line, Money, PageQuery, Quantity, Schema, decode_cursor
 from common.telemetry import Metrics
@@ -567,6 +567,25 @@ def test_readiness_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch)
     finally:
         released.set()
     assert problem["checks"] == {"broker": "failed", "database": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        (ServiceToken(SECRET, "order")(), 200),
+        (ServiceToken("another" * 5, "order")(), 401),
+        (issue(SECRET, "ann", ["orders", "admin"], 60), 403),
+    ],
+)
+def test_readiness_for_another_service_needs_its_token(client: FlaskClient, token: str, status: int) -> None:
+    """So that one whose token is refused learns it before a client does."""
+    assert client.get("/internal/readyz", headers={"Authorization": f"Bearer {token}"}).status_code == status
+
+
+def test_readiness_for_another_service_is_readiness(client: FlaskClient) -> None:
+    """The same checks, the same answer."""
+    headers = {"Authorization": f"Bearer {ServiceToken(SECRET, 'order')()}"}
+    assert client.get("/internal/readyz", headers=headers).get_json() == client.get("/readyz").get_json()
 
 
 def test_docs_need_no_resource_from_elsewhere(client: FlaskClient) -> None:

@@ -3,6 +3,10 @@
 from ops.drill.mutants.mutant import edited
 
 _READINESS = "tests/unit/test_readiness.py::"
+_AUTH = "tests/unit/test_auth.py::"
+_BATCH = "tests/unit/test_batch.py::"
+_CLIENTS = "tests/unit/test_order_clients.py::"
+_FLIGHT = "tests/unit/test_flight.py::"
 
 MUTANTS = (
     edited(
@@ -22,5 +26,78 @@ MUTANTS = (
         "a check that hangs takes all request threads with it",
         _READINESS + "test_probes_of_what_hangs_leave_request_threads_free",
         ("common.web.readiness:_Run.wait", "if next(self._askers) < MOST_PATIENT else PATIENCE", ""),
+    ),
+    edited(
+        "look-ups-one-after-the-other",
+        "all who wait for prices repeat the look-up that failed",
+        _CLIENTS + "test_goods_that_fail_at_once_fail_for_all_who_wait",
+        ("common.flight:_Flight.wait", "if self._error is not None and self._whole:", "if False:"),
+    ),
+    edited(
+        "look-up-waited-for-without-end",
+        "who waits for another's look-up waits for as long as that takes",
+        _CLIENTS + "test_who_waits_for_a_slow_look_up_leaves_at_its_deadline",
+        ("common.flight:_Flight.wait", "self._landed.wait(seconds)", "self._landed.wait()"),
+    ),
+    edited(
+        "last-second-failure-shared",
+        "who has all its time left fails by one who had none",
+        _FLIGHT + "test_the_failure_of_one_who_had_waited_is_its_own",
+        ("common.flight:_Flight.wait", " and self._whole", ""),
+    ),
+    edited(
+        "wishes-looked-up-singly",
+        "who waits for a look-up makes one of its own, one after the other",
+        _CLIENTS + "test_what_many_wait_for_is_looked_up_together",
+        ("order.clients:GoodsClient._wanted", "dict.fromkeys([*goods_ids, *others])", "dict.fromkeys(goods_ids)"),
+    ),
+    edited(
+        "queue-waited-in-without-end",
+        "who waits for a batch waits until there is one",
+        _BATCH + "test_who_waits_in_vain_for_a_batch_leaves_the_queue",
+        ("common.tx.batch:Batcher._wait", "ticket.wait(self._longest_wait)", "ticket.wait()"),
+    ),
+    edited(
+        "running-job-told-as-not-run",
+        "who is in a batch is told after a while that nothing was done",
+        _BATCH + "test_who_is_in_a_batch_waits_for_it",
+        ("common.tx.batch:Batcher._wait", "if ticket in self._queue:\n", "if True:\n"),
+        ("common.tx.batch:Batcher._wait", "self._queue.remove(ticket)", "pass"),
+    ),
+    edited(
+        "cut-batch-told-as-not-run",
+        "the followers of a thread that ended in the middle of it are told that nothing was done",
+        _BATCH + "test_a_thread_that_is_told_to_end_leaves_nobody_waiting",
+        ("common.tx.batch:Batcher._lead", "CommitOutcomeUnknown()", "Overloaded()"),
+    ),
+    edited(
+        "key-waited-for-without-end",
+        "who sends a key twice holds a thread for as long as the first request takes",
+        "tests/unit/test_order_ordering.py::test_who_waits_in_vain_for_another_with_its_key_is_told",
+        ("order.service.ordering:_Turns.of", "lock.acquire(timeout=_LONGEST_TURN)", "lock.acquire(timeout=20)"),
+    ),
+    edited(
+        "service-token-renewed-late",
+        "the other services refuse every call for half of the time",
+        _AUTH + "test_a_service_token_is_good_for_half_of_its_lifetime_whenever_it_is_asked_for",
+        ("common.auth:ServiceToken.__call__", "self._lifetime / 2", "self._lifetime * 2"),
+    ),
+    edited(
+        "service-token-by-one-clock",
+        "after a suspend the other services refuse every call",
+        _AUTH + "test_a_service_token_is_renewed_after_the_machine_was_suspended",
+        ("common.auth:ServiceToken.__call__", " or time.time() >= wall_due", ""),
+    ),
+    edited(
+        "refused-token-not-noticed",
+        "a service is ready though the others refuse its token",
+        "tests/unit/test_peer.py::test_a_peer_that_refuses_our_token_is_not_ready",
+        ("common.peer:_Instance.look", "if status in _REFUSES_US:", "if False:"),
+    ),
+    edited(
+        "age-by-own-setting",
+        "how old a shared price is, is reckoned by how long its reader would keep one",
+        "tests/unit/test_cache.py::test_age_of_what_another_setting_wrote",
+        ("common.cache:SharedCache._put", "int(self._max_age * 1000)", "500"),
     ),
 )
