@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from ops.client import Answer, Client
+from ops.drill.freezing import frozen
 from tests.e2e.shop import Shop, at_once, cancel, pay, place, placed, slug
 from tests.stack import stack
 from tests.support import eventually
@@ -26,11 +27,10 @@ _LOCK_IN_TIME = 9.0  # seconds: how long the databases and the broker wait for a
 @contextmanager
 def stopped(shop: Shop, service: str) -> Iterator[None]:
     """Hold a process still: it neither answers nor dies."""
-    shop.deployment.supervisor.kill(service, signal.SIGSTOP)
     try:
-        yield
+        with frozen(shop.deployment, service):
+            yield
     finally:
-        shop.deployment.supervisor.kill(service, signal.SIGCONT)
         eventually(lambda: shop.raw(service, "GET", "/healthz").status == 200)
 
 

@@ -11,6 +11,7 @@ from common.mq.port import MessageView, State
 from ops.client import Client, Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.drill import ledger
+from ops.drill.freezing import frozen
 from ops.stack.settings import SHORT_TIMING
 from tests.e2e.shop import Shop, place, placed, running
 from tests.stack import REAL, servers
@@ -76,14 +77,12 @@ def abandoned(shop: Shop, user: Client, tea: str) -> tuple[str, str]:
     with ThreadPoolExecutor(1) as pool:
         request = pool.submit(place, user, {tea: 4})
         eventually(lambda: shop.available(tea) == 6, within=10)
-        supervisor.kill("order", signal.SIGSTOP)  # it neither goes on nor answers, nor is it started again
-        try:
-            order_id = shop.newest_order_id()
-            parked = eventually(lambda: parked_id(shop, order_id), within=150)
-        finally:
-            old = supervisor.pid("order")
-            assert old is not None
-            supervisor.kill("order", signal.SIGKILL)
+        with frozen(shop.deployment, "order") as old:  # it neither goes on nor answers, nor is it started again
+            try:
+                order_id = shop.newest_order_id()
+                parked = eventually(lambda: parked_id(shop, order_id), within=150)
+            finally:
+                supervisor.kill("order", signal.SIGKILL)
         supervisor.wait_gone(old)
         eventually(lambda: supervisor.pid("order") not in {None, old}, within=30)
         with pytest.raises(Unreachable):

@@ -1,6 +1,5 @@
 """Clocks that step, and leases of worker ids that are lost: no id is ever issued twice."""
 
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from ops.drill.clockwork import Clock
 from ops.drill.crowd import spread
 from ops.drill.drill import Drill, Ground
+from ops.drill.freezing import frozen
 from ops.drill.profiles import PAIR, PAIR_ALONE
 from ops.drill.scene import Scene
 
@@ -64,17 +64,13 @@ def _accepted(scene: Scene) -> str | None:
 def _lease_lost(scene: Scene) -> None:
     scene.stock(1000)
     first = _ids(scene, "order", 20)
-    pid = scene.supervisor.pid("order")
-    scene.supervisor.kill("order", signal.SIGSTOP)
-    scene.fault(f"order (pid {pid}) is frozen (SIGSTOP) for longer than its lease of a worker id")
-    try:
+    with frozen(scene.site.deployment, "order") as pid:
+        scene.fault(f"order (pid {pid}) is frozen (SIGSTOP) for longer than its lease of a worker id")
         scene.pause(_LEASE)
         other = scene.kill("order-2")  # its own lease goes on, so it takes the one that ran out
         scene.back("order-2", other)
         taken = _ids(scene, "order-2", 20)
         scene.same("worker id that order-2 took over", _worker(taken[0]), _worker(first[0]))
-    finally:
-        scene.supervisor.kill("order", signal.SIGCONT)
     scene.mended("order goes on (SIGCONT)")
     scene.wait("order to issue ids again", lambda: _accepted(scene))
     both = spread(lambda number: _ids(scene, ("order", "order-2")[number % 2], 10), range(4), threads=4)

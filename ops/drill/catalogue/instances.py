@@ -1,6 +1,5 @@
 """Several instances of a service, and two supervisors that want one data directory."""
 
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +8,7 @@ from functools import partial
 from ops.client import Answer
 from ops.drill.crowd import at_once
 from ops.drill.drill import Drill, Ground
+from ops.drill.freezing import frozen
 from ops.drill.profiles import PAIR, QUICK
 from ops.drill.scene import Scene
 from ops.drill.site import STOCK
@@ -22,13 +22,10 @@ def _takes_over_delivery(scene: Scene) -> None:
     order_id = scene.placed()
     scene.supervisor.hold("stock-2")
     pid = scene.arm("stock-2", "stock.rollback_received=kill")
-    scene.supervisor.kill("stock", signal.SIGSTOP)
-    scene.say("stock is frozen, so that stock-2 gets the rollback")
-    try:
+    with frozen(scene.site.deployment, "stock"):
+        scene.say("stock is frozen, so that stock-2 gets the rollback")
         scene.change(order_id, "cancel")
         scene.died("stock-2", pid, "stock.rollback_received, and stays dead")
-    finally:
-        scene.supervisor.kill("stock", signal.SIGCONT)
     scene.mended("stock goes on")
     scene.settle()
     scene.claim("stock-2 is still dead: stock took its delivery over", scene.supervisor.pid("stock-2") is None)

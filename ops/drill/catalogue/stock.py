@@ -1,11 +1,11 @@
 """A stock service that is gone, slow or frozen, and deductions that come too late."""
 
-import signal
 from functools import partial
 from typing import Any
 
 from ops.drill.crowd import spread
 from ops.drill.drill import Drill, Ground
+from ops.drill.freezing import frozen
 from ops.drill.profiles import DEFAULTS
 from ops.drill.scene import Scene
 
@@ -62,15 +62,11 @@ def _answered_too_late(scene: Scene) -> None:
 
 
 def _frozen(scene: Scene) -> None:
-    pid = scene.supervisor.pid("stock")
-    scene.supervisor.kill("stock", signal.SIGSTOP)
-    scene.fault(f"stock (pid {pid}) is frozen (SIGSTOP)")
-    try:
+    with frozen(scene.site.deployment, "stock") as pid:
+        scene.fault(f"stock (pid {pid}) is frozen (SIGSTOP)")
         answer = scene.place()
         scene.same("HTTP status of the answer", answer and answer.status, _REFUSED)
-    finally:
-        scene.supervisor.kill("stock", signal.SIGCONT)
-        scene.mended("stock goes on (SIGCONT), and with it the deduction that it had got")
+    scene.mended("stock goes on (SIGCONT), and with it the deduction that it had got")
     scene.wait("stock to answer", lambda: scene.available() >= 0)
     scene.settle()
     scene.stands()
