@@ -6,11 +6,24 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import Phase, settings
 from sqlalchemy import Engine, event
 
 from common.mq.embedded.file import BrokerFile
 from tests.databases import USE_CASES
 from tests.stack import REAL
+
+# A property that fails says at once with what, whatever an example costs. Hypothesis makes examples smaller for up to
+# five minutes (https://github.com/HypothesisWorks/hypothesis/issues/2340), which is longer than a test may take, and a
+# test that is ended by its time limit prints none. `--hypothesis-profile=smallest --timeout=0` does it when asked to.
+settings.register_profile("smallest", settings(), deadline=None, print_blob=True)
+settings.register_profile(
+    "at-once",
+    settings.get_profile("smallest"),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    report_multiple_bugs=False,
+)
+settings.load_profile("at-once")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
@@ -15,6 +16,7 @@ from order.service.placing import Answer, Draft, IdempotencyKey
 from order.service.reading import Line, Order
 from tests.fakes import Shop
 
+pytestmark = pytest.mark.timeout(600)  # each example makes two shops on files: on a busy machine they take minutes
 SCARCE, PLENTY = 1, 2
 Asked = tuple[int, int, str | None]
 """Goods, quantity, idempotency key: `taken` is another order's already."""
@@ -54,7 +56,7 @@ def _told(shop: Shop, drafts: list[Draft], answers: list[Answer]) -> list[tuple[
     return [*told, ("left", shop.available(SCARCE), shop.available(PLENTY))]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(asked=st.lists(_scarce | _plenty, min_size=1, max_size=10), pieces=st.integers(0, 8))
 def test_each_gets_what_it_would_have_got_alone(asked: list[Asked], pieces: int) -> None:
     """Short ones, ones whose key is taken, and keys that occur twice: as one batch, and one after the other."""

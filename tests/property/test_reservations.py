@@ -18,6 +18,7 @@ from stock.service.levels import Levels
 from stock.service.reservations import Reservations, Wanted
 from tests.databases import database_url
 
+pytestmark = pytest.mark.timeout(600)  # its transactions are real ones: on a busy machine they take minutes
 GOODS = (1, 2, 3)
 TX = 100
 
@@ -129,8 +130,6 @@ def test_reservations() -> None:
     with tempfile.TemporaryDirectory() as directory:
         database = Database(database_url(Path(directory), "stock"))
         model.metadata.create_all(database.engine)
-        steps = settings(
-            max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        )
+        steps = settings(max_examples=40, stateful_step_count=20, suppress_health_check=list(HealthCheck))
         run_state_machine_as_test(lambda: Stock(database), settings=steps)  # type: ignore[arg-type]
         database.close()

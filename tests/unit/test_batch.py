@@ -251,7 +251,7 @@ def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
     assert isinstance(futures[2].exception(10), CommitOutcomeUnknown)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     refused=st.sets(st.integers(0, 40)),
     lanes=st.integers(1, 3),
