@@ -68,7 +68,7 @@ class Child:
         self._process.start()
         theirs.close()
 
-    def receive(self, within: float = 20.0) -> Any:
+    def receive(self, within: float = 60.0) -> Any:
         assert self.pipe.poll(within), "the child said nothing"
         return self.pipe.recv()
 

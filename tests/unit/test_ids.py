@@ -143,12 +143,16 @@ def test_keeper_survives_a_broken_database(database: Database, monkeypatch: pyte
     """While the database is down the lease runs out and ids stop; once it is back there are ids again."""
     ids = LeasedIds(database, "test", lease_seconds=0.06)
     ids.start()
+    refused = threading.Semaphore(0)
     with monkeypatch.context() as patch:
 
         def down(_: object) -> None:
+            refused.release()
             raise DatabaseUnavailable
 
         patch.setattr(database, "transact", down)
+        for _ in range(2):  # it has met the fault, and has tried again: a lease can run out without either
+            assert refused.acquire(timeout=10)
         eventually(lambda: _stopped(ids))
     eventually(lambda: not _stopped(ids))
     ids.close()

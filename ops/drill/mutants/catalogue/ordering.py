@@ -75,4 +75,10 @@ MUTANTS = (
         "tests/unit/test_ids.py::test_never_at_or_after_expiry",
         ("common.ids:LeasedIds.next", "if issued_at(snowflake) < self._expires_at:", "if True:"),
     ),
+    edited(
+        "lease-kept-until-the-database-fails",
+        "the thread that renews the lease ends with the first renewal that fails, and ids with it",
+        "tests/unit/test_ids.py::test_keeper_survives_a_broken_database",
+        ("common.ids:LeasedIds._keep", "except OrdersError as error", "except DuplicateRow as error"),
+    ),
 )
