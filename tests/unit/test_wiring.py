@@ -1,0 +1,317 @@
+"""What each service's composition root hands to whom: every setting arrives where it is meant to, and only there.
+
+The parts are the real ones, on files; only what is passed to them is written down.
+"""
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common import migrations
+from common.auth import Verifier
+from common.config import Settings
+from common.errors import OrdersError
+from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.mq.factory import open_broker
+from common.mq.port import Broker, BrokerOptions, CheckAnswer
+from common.process import Service
+from goods import app as goods_app
+from order import app as order_app
+from stock import app as stock_app
+
+SECRET = "s" * 40
+
+Passed = dict[str, list[dict[str, Any]]]
+"""By the name of what was called: the arguments of each call, by parameter."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings none of which is a default, and no two alike."""
+    return Settings(
+        port=0,
+        threads=5,
+        max_body=20_001,
+        rate_limit="77/minute",
+        jwt_secret=SECRET,
+        database_url=f"sqlite:///{tmp_path}/own.db",
+        broker_url=f"embedded:///{tmp_path}/broker.db",
+        stock_url="http://127.0.0.1:11",
+        goods_url="http://127.0.0.1:12",
+        peer_timeout=1.25,
+        goods_cache=0.75,
+        placing_lanes=3,
+        placing_batch=123,
+        placing_queue=45,
+        pay_timeout=611.0,
+        transaction_deadline=6.5,
+        sweep_interval=71.0,
+        sweep_grace=37.0,
+        check_interval=4.5,
+        max_deliveries=9,
+    )
+
+
+class Noting:
+    """Writes down with what something is called."""
+
+    def __init__(self) -> None:
+        self.passed: Passed = {}
+        self.made: dict[str, list[Any]] = {}
+
+    def __call__(self, name: str, part: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            made = part(*args, **kwargs)
+            self.passed.setdefault(name, []).append(inspect.signature(part).bind(*args, **kwargs).arguments)
+            self.made.setdefault(name, []).append(made)
+            return made
+
+        return noted
+
+
+class Wiring:
+    """A service that is built, and what was passed to each of its parts."""
+
+    def __init__(self, app: types.ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
+        self.noting = Noting()
+        for name, part in vars(app).copy().items():
+            if _is_ours(part) and not name.startswith("_") and name not in {"build", "open_broker"}:
+                patch.setattr(app, name, self.noting(name, part))
+        if hasattr(app, "open_broker"):
+            patch.setattr(app, "open_broker", self.noting("open_broker", self._open_broker))
+        patch.setattr(app.rest, "install", self.noting("install", app.rest.install))
+        self.service: Service = app.build(settings)
+
+    def _open_broker(self, url: str, options: BrokerOptions) -> Broker:
+        broker = open_broker(url, options)
+        for name in ("producer", "consumer"):
+            setattr(broker, name, self.noting(name, getattr(broker, name)))
+        return broker
+
+    def of(self, part: str, *parameters: str) -> tuple[Any, ...]:
+        """Return these arguments of the one call of a part; None for one that was left out."""
+        (passed,) = self.noting.passed[part]
+        return tuple(passed.get(parameter) for parameter in parameters)
+
+    def the(self, part: str) -> Any:
+        """Return what the one call of a part made."""
+        (made,) = self.noting.made[part]
+        return made
+
+    def counted(self) -> str:
+        return str(self.the("Metrics").render().decode())
+
+    def close(self) -> None:
+        for stop in self.service.stop:
+            stop()
+
+
+def _is_ours(part: object) -> bool:
+    if isinstance(part, type) and issubclass(part, BaseException):
+        return False
+    ours = {"common", "order", "stock", "goods"}
+    return callable(part) and str(getattr(part, "__module__", "")).partition(".")[0] in ours
+
+
+@pytest.fixture
+def wired(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[types.ModuleType], Wiring]]:
+    """Return what builds a service on files of its own, and closes it afterwards."""
+    built: list[Wiring] = []
+
+    def build(app: types.ModuleType) -> Wiring:
+        migrations.upgrade(app.__name__.partition(".")[0], settings.database_url)
+        built.append(Wiring(app, settings, monkeypatch))
+        return built[-1]
+
+    yield build
+    for wiring in built:
+        wiring.close()
+
+
+@pytest.fixture
+def order(wired: Callable[[types.ModuleType], Wiring]) -> Wiring:
+    return wired(order_app)
+
+
+@pytest.fixture
+def stock(wired: Callable[[types.ModuleType], Wiring]) -> Wiring:
+    return wired(stock_app)
+
+
+@pytest.fixture
+def goods(wired: Callable[[types.ModuleType], Wiring]) -> Wiring:
+    return wired(goods_app)
+
+
+def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Settings) -> None:
+    """Times, sizes and addresses, each to one part."""
+    assert order.of("Database", "url", "pool_size") == (settings.database_url, 13)
+    assert order.of("Checker", "deadline") == (6.5,)
+    assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
+    assert order.of("ThreadedAside", "threads") == (12,)
+    assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
+    assert order.of("Periodic", "interval") == (71.0,)
+    assert order.of("Ordering", "pay_timeout") == (611.0,)
+    assert order.of("GoodsClient", "max_age", "shared") == (0.75, None)
+    assert order.of("Api", "service", "max_body", "limiter") == ("order", 20_001, None)
+    assert order.of("Verifier", "secret") == (SECRET,)
+    assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
+    assert order.service.waiting == 45
+
+
+def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
+    """With the same time limit, as many connections as there are threads, and the service's token."""
+    passed, made = order.noting.passed["Peer"], order.noting.made["Peer"]
+    assert {one["name"]: one["url"] for one in passed} == {
+        "stock": "http://127.0.0.1:11",
+        "goods": "http://127.0.0.1:12",
+    }
+    assert {(one["timeout"], one["connections"]) for one in passed} == {(1.25, 5)}
+    by_name = {one["name"]: peer for one, peer in zip(passed, made, strict=True)}
+    assert order.of("StockClient", "peer") == (by_name["stock"],)
+    assert order.of("GoodsClient", "peer") == (by_name["goods"],)
+    for one in passed:
+        caller = Verifier(SECRET).verify(f"Bearer {one['token']()}")
+        assert (caller.user_id, caller.scopes) == ("order", frozenset({"service"}))
+
+
+def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
+    order: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it leaves alone what is younger than the grace; by hand, what a transaction may still be doing."""
+    swept: list[float] = []
+    monkeypatch.setattr(order.the("Sweep"), "run", swept.append)
+    (work,) = order.of("Periodic", "work")
+    work()
+    (use_cases,) = order.of("install", "use_cases")
+    use_cases.sweep()
+    assert swept == [37.0, 6.5]
+
+
+def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
+    """One database, one fence, one coordinator, one source of ids: whoever needs one has that one."""
+    database, records, checker = order.the("Database"), order.the("Records"), order.the("Checker")
+    coordinator, ids, reader, closing = (order.the(p) for p in ("Coordinator", "LeasedIds", "OrderReader", "Closing"))
+    assert order.of("Checker", "database", "records") == (database, records)
+    assert order.of("LeasedIds", "database", "owner") == (database, "order")
+    assert order.of("producer", "group", "checker", "topics") == ("order", checker, [ROLLBACK_TOPIC])
+    parts = (order.the("producer"), database, records, ids)
+    assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
+    stock, aside = order.the("StockClient"), order.the("ThreadedAside")
+    parts = (coordinator, order.the("producer"), stock, aside)
+    assert order.of("Placing", "coordinator", "producer", "stock", "aside") == parts
+    assert order.of("Closing", "database", "coordinator", "reader") == (database, coordinator, reader)
+    assert order.of("Paying", "database", "reader") == (database, reader)
+    parts = (database, records, checker, closing, stock)
+    assert order.of("Sweep", "database", "records", "checker", "closing", "stock") == parts
+    assert order.of("Ordering", "reader", "goods", "ids") == (reader, order.the("GoodsClient"), ids)
+    assert order.of("Ordering", "place") == (order.the("Batcher").submit,)
+    assert order.of("Batcher", "run") == (order.the("Placing").place,)
+    assert order.of("Timeouts", "database", "checker", "closing") == (database, checker, closing)
+    assert order.of("Timeline", "database", "records", "stock") == (database, records, stock)
+    assert order.of("Timeline", "console")[0] is not None
+    use_cases = order.of("install", "use_cases")[0]
+    assert (use_cases.reader, use_cases.closing, use_cases.paying) == (reader, closing, order.the("Paying"))
+    assert (use_cases.ordering, use_cases.timeline) == (order.the("Ordering"), order.the("Timeline"))
+
+
+def test_order_consumes_timeouts_while_it_can_handle_them(order: Wiring) -> None:
+    """A failure keeps it from taking more until it can write and has ids."""
+    for start in order.service.start:
+        start()
+    standby = order.the("Standby")
+    assert order.of("consumer", "group", "topic", "handler") == ("order", TIMEOUT_TOPIC, order.the("TimeoutConsumer"))
+    assert order.of("consumer", "batch", "ready") == (256, standby.ready)
+    assert order.of("TimeoutConsumer", "timeouts", "failed") == (order.the("Timeouts"), standby.suspect)
+    assert order.of("Heartbeat", "database") == (order.the("Database"),)
+    assert order.of("Standby", "probes")[0] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)
+    assert order.the("LeasedIds").worker_id >= 0
+
+
+def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
+    """Each callback ends in its own metric."""
+    order.of("Checker", "count")[0](CheckAnswer.COMMIT)
+    order.of("Coordinator", "observe")[0]("order.deduct", 0.5)
+    order.of("Batcher", "observe")[0](7)
+    order.of("Sweep", "count")[0]("released", 3)
+    order.of("install", "count")[0]("created")
+    order.of("TimeoutConsumer", "count")[0]("early", 5)
+    order.noting.passed["Peer"][0]["watch"]("stock", "http://127.0.0.1:11", True)
+    told = order.counted().splitlines()
+    for line in (
+        'orders_check_backs_total{answer="commit"} 1.0',
+        'orders_step_seconds_sum{step="order.deduct"} 0.5',
+        "orders_batch_orders_sum 7.0",
+        'orders_sweep_findings_total{finding="released"} 3.0',
+        'orders_placed_total{outcome="created"} 1.0',
+        'orders_timeouts_total{result="early"} 5.0',
+        'orders_peer_left_alone{instance="http://127.0.0.1:11",peer="stock"} 1.0',
+        "orders_half_messages_unresolved 0.0",
+        "orders_messages_pending 0.0",
+    ):
+        assert line in told
+
+
+def test_order_weighs_drafts_by_what_they_write(order: Wiring) -> None:
+    """A batch is full by lines, not by orders."""
+    assert order.of("Batcher", "weigh")[0](SimpleNamespace(weight=17)) == 17
+
+
+def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
+    """Each setting, part, callback and probe."""
+    for start in stock.service.start:
+        start()
+    database, standby = stock.the("Database"), stock.the("Standby")
+    assert stock.of("Database", "url", "pool_size") == (settings.database_url, 13)
+    assert stock.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
+    assert stock.of("make_strategy", "name", "redis", "production") == ("conditional", None, False)
+    assert stock.of("Reservations", "database", "strategy") == (database, stock.the("make_strategy"))
+    assert stock.of("Levels", "database") == (database,)
+    assert stock.of("Heartbeat", "database") == (database,)
+    assert stock.of("Standby", "probes")[0] == (stock.the("Heartbeat").beat,)
+    assert stock.of("RollbackConsumer", "reservations", "failed") == (stock.the("Reservations"), standby.suspect)
+    assert stock.of("consumer", "group", "topic", "handler") == ("stock", ROLLBACK_TOPIC, stock.the("RollbackConsumer"))
+    assert stock.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
+    assert stock.of("Api", "service", "max_body") == ("stock", 20_001)
+    assert stock.of("Verifier", "secret") == (SECRET,)
+    assert stock.of("install", "levels", "reservations") == (stock.the("Levels"), stock.the("Reservations"))
+    stock.of("RollbackConsumer", "count")[0]("released", 3)
+    assert 'orders_rollbacks_total{result="released"} 3.0' in stock.counted().splitlines()
+
+
+def test_goods_is_wired(goods: Wiring, settings: Settings) -> None:
+    """Each setting and part."""
+    for start in goods.service.start:
+        start()
+    database = goods.the("Database")
+    assert goods.of("Database", "url", "pool_size") == (settings.database_url, 13)
+    assert goods.of("LeasedIds", "database", "owner") == (database, "goods")
+    assert goods.of("Catalogue", "database", "ids") == (database, goods.the("LeasedIds"))
+    assert goods.of("Rooms", "database") == (database,)
+    assert goods.of("Api", "service", "max_body") == ("goods", 20_001)
+    assert goods.of("Verifier", "secret") == (SECRET,)
+    assert goods.of("install", "catalogue", "rooms") == (goods.the("Catalogue"), goods.the("Rooms"))
+
+
+@pytest.mark.parametrize("app", [order_app, stock_app, goods_app])
+def test_ready_means_that_all_it_needs_answers(
+    app: types.ModuleType, wired: Callable[[types.ModuleType], Wiring]
+) -> None:
+    """Closed, none of its checks passes: each looks at the part that it is named for."""
+    wiring = wired(app)
+    checks = wiring.of("Api", "checks")[0]
+    assert "database" in checks
+    if app is not goods_app:
+        checks["broker"]()
+        wiring.the("open_broker").close()
+        with pytest.raises(OrdersError):
+            checks["broker"]()
+    if app is order_app:
+        for peer in ("stock", "goods"):
+            with pytest.raises(OrdersError):  # nothing listens there
+                checks[peer]()
