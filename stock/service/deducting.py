@@ -3,14 +3,18 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import Connection, delete
-from sqlalchemy.exc import IntegrityError
 
 from common import failpoints
 from common.chunks import VALUES, chunks
+from common.db import translated
+from common.errors import BelowZero, DuplicateRow, RowRefused
 from stock.model import ReservationState, Verdict, reservations
 from stock.service.rows import NEW_HEADER, NEW_LINES, OF_ORDERS, header, line_rows, states
 from stock.service.strategies.port import Lines, Short, Taker, take_whole
+
+log = structlog.get_logger()
 
 _FORGET_HEADERS = delete(reservations).where(OF_ORDERS)
 
@@ -62,12 +66,15 @@ def deduct_singly(
 
 def _deduct(connection: Connection, taker: Taker, tx_id: int, order_id: int, lines: Lines) -> Decision:
     try:
-        with connection.begin_nested():
+        with translated(), connection.begin_nested():
             connection.execute(NEW_HEADER, header(order_id, tx_id, ReservationState.DEDUCTED))
             take_whole(taker, connection, lines)
             connection.execute(NEW_LINES, line_rows({order_id: lines}))
     except Short as short:
         return Decision(order_id, Verdict.INSUFFICIENT, short.goods_ids)
-    except IntegrityError:  # the same order, or its release, came in between: what it left is the answer
+    except DuplicateRow:  # the same order, or its release, came in between: what it left is the answer
         return Decision(order_id, Verdict(states(connection, [order_id])[order_id]))
+    except (BelowZero, RowRefused):  # a level that is wrong already, by hand or by a bug: it is not this batch's matter
+        log.exception("the database refuses to deduct an order", order_id=str(order_id), goods_ids=sorted(lines))
+        return Decision(order_id, Verdict.INSUFFICIENT, tuple(sorted(lines)))
     return Decision(order_id, Verdict.DEDUCTED)

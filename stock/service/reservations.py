@@ -14,7 +14,7 @@ from sqlalchemy import Connection, false, select, update
 from common import failpoints
 from common.chunks import LINES, ROWS, VALUES, by_weight, chunks
 from common.db import Database
-from common.errors import DuplicateRow, NotFound
+from common.errors import BelowZero, DuplicateRow, NotFound, RowRefused
 from stock.model import ReservationState, reservations
 from stock.service.deducting import Decision, deduct_singly, deduct_together
 from stock.service.releasing import release_singly, release_together
@@ -110,10 +110,10 @@ class Reservations:
                 yield {order_id: orders[order_id] for order_id in part}
 
     def _together_else_singly(self, together: Callable[[Connection], T], singly: Callable[[Connection], T]) -> T:
-        """Run `together` in a transaction; or `singly`, where a header was there already or came in between."""
+        """Run `together` in a transaction; or `singly`, where a header was there already, or one row is refused."""
         try:
             return self._database.transact(together)
-        except DuplicateRow:
+        except (DuplicateRow, BelowZero, RowRefused):
             return self._database.transact(singly)
 
     def settle(self, fates: Mapping[int, tuple[int, Fate]]) -> dict[int, ReservationState]:

@@ -101,6 +101,20 @@ def test_batch(reservations: Reservations, available: Available) -> None:
     assert available() == (0, 4)
 
 
+@pytest.mark.parametrize("others", [{}, {8: {2: 1}}])
+def test_a_row_that_the_database_refuses(
+    reservations: Reservations, available: Available, others: dict[int, dict[int, int]]
+) -> None:
+    """A CHECK that fails is its own order's refusal, naming the goods; others of the batch are deducted."""
+    wanted = {7: {1: 0}, **others}  # no request gets here with none of something; a level may be wrong in its own way
+    decisions = reservations.deduct(TX, [Wanted(order_id, lines) for order_id, lines in wanted.items()])
+    assert decisions[0] == Decision(7, Verdict.INSUFFICIENT, (1,))
+    assert [decision.verdict for decision in decisions[1:]] == [Verdict.DEDUCTED] * len(others)
+    assert available() == (5, 5 - len(others))
+    with pytest.raises(NotFound):
+        reservations.get(7)
+
+
 def test_release(reservations: Reservations, available: Available) -> None:
     """A release gives every line back, once."""
     _deduct(reservations, 7, g1=2, g2=5)
