@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 
 import structlog
 
@@ -26,6 +27,8 @@ _RECORD = """
 INSERT INTO checks (message_id, number, at)
 SELECT ?1, 1 + coalesce(max(number), 0), ?2 FROM checks WHERE message_id = ?1 RETURNING number
 """
+_UNCOUNT = "UPDATE messages SET check_count = check_count - 1, next_check_at = ? WHERE id = ? AND stage = 'half'"
+_UNRECORD = "DELETE FROM checks WHERE message_id = ? AND number = ?"
 _ANSWER = "UPDATE checks SET answer = ? WHERE message_id = ? AND number = ?"
 _PARK = "UPDATE messages SET stage = 'parked', next_check_at = NULL WHERE id = ? AND stage = 'half'"
 _MISSED = "SELECT id, check_count FROM messages WHERE stage = 'half' AND next_check_at <= ? LIMIT 500"
@@ -54,6 +57,15 @@ def answer(connection: sqlite3.Connection, asked: Asked, said: CheckAnswer) -> N
     connection.execute(_ANSWER, (said, number, check))
     if said in _RESOLUTIONS:
         messages.resolve(connection, [(number, _RESOLUTIONS[said])])
+
+
+def give_back(connection: sqlite3.Connection, unasked: Sequence[Asked]) -> None:
+    """Undo claims that no checker saw: who closes must not bring a message nearer to being parked."""
+    now = now_ms()
+    for half, check in unasked:
+        number = messages.number_of(half.message_id)
+        connection.execute(_UNCOUNT, (now, number))
+        connection.execute(_UNRECORD, (number, check))
 
 
 def count_missed(connection: sqlite3.Connection, options: BrokerOptions) -> None:
@@ -109,10 +121,11 @@ class CheckBack:
     def _step(self) -> None:
         if not self._store.wakeup.until_due(self._next_due, self._closed):
             return
-        for asked in self._store.writer.do(lambda connection: claim(connection, self._group, self._store.options)):
-            if self._closed.is_set():  # whoever asks next takes it up
-                return
-            self._ask(asked)
+        claimed = self._store.writer.do(lambda connection: claim(connection, self._group, self._store.options))
+        while claimed and not self._closed.is_set():
+            self._ask(claimed.pop(0))
+        if claimed:  # whoever asks next takes them up
+            self._store.writer.do(lambda connection: give_back(connection, claimed))
 
     def _next_due(self) -> int | None:
         ((due,),) = self._store.reader.query(

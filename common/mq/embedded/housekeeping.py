@@ -1,4 +1,4 @@
-"""What somebody must do now and then: count missed check-backs, delete what is old."""
+"""What somebody must do now and then: count missed check-backs, delete what is old, follow a clock set back."""
 
 import sqlite3
 import threading
@@ -8,7 +8,7 @@ from functools import partial
 
 from common.chunks import by_weight
 from common.clock import now_ms
-from common.mq.embedded import checkback
+from common.mq.embedded import checkback, clockset
 from common.mq.embedded.store import Store, in_ms
 from common.mq.embedded.wakeup import keep_going
 
@@ -54,7 +54,8 @@ def claim_purge(connection: sqlite3.Connection) -> bool:
     """Take the next pass for ourselves, if it is due."""
     now = now_ms()
     cursor = connection.execute(
-        "UPDATE housekeeping SET purge_at = ? WHERE purge_at <= ?", (now + in_ms(_PURGE_EVERY), now)
+        "UPDATE housekeeping SET purge_at = ?1 WHERE purge_at NOT BETWEEN ?2 AND ?1",
+        (now + in_ms(_PURGE_EVERY), now + 1),
     )
     return cursor.rowcount == 1
 
@@ -67,6 +68,7 @@ class Housekeeper:
         self._store = store
         self._closed = threading.Event()
         self._next_look = 0.0
+        self._clock = clockset.Watch(store.reader)
         self._thread = threading.Thread(
             target=keep_going, args=(self._step, self._closed, "housekeeping"), name="broker-housekeeper", daemon=True
         )
@@ -88,6 +90,9 @@ class Housekeeper:
         self._thread.join()
 
     def _step(self) -> None:
+        if self._clock.went_back():
+            self._store.writer.do(lambda connection: clockset.bring_near(connection, self._store.options))
+            self._store.wakeup.ring()
         if checkback.missed(self._store.reader, self._store.options):
             self._store.writer.do(lambda connection: checkback.count_missed(connection, self._store.options))
         if time.monotonic() >= self._next_look:
