@@ -188,7 +188,7 @@ class LeaseLost(Unavailable):
 
 
 class ClockWentBack(Unavailable):
-    """The clock of this machine went back further than ids can wait for."""
+    """The clock of this machine went back; ids are issued again under another worker id, try again."""
 
 
 class FailpointRaised(Unavailable):

@@ -169,12 +169,17 @@ class Checker:
         return CheckAnswer.COMMIT if outcome == deliver_if else CheckAnswer.ROLLBACK
 
     def outcome(self, tx_id: int) -> Outcome | None:
-        """Return how a transaction ended, fencing it if it is past its deadline; None: it may still be running."""
+        """Return how a transaction ended, fencing it if it is past its deadline; None: it may still be running.
+
+        Past it is one whose time is further from now than the deadline, be it ahead. To fence is safe at any time: the
+        deadline only spares who is still at work.
+        """
         with self._database.read() as connection:
             outcome = self._records.find(connection, [tx_id]).get(tx_id)
         if outcome is not None:
             return outcome
-        if now_ms() - issued_at(tx_id) < self._deadline_ms:
+        age = now_ms() - issued_at(tx_id)
+        if abs(age) < self._deadline_ms:  # one of an hour ahead began before the clock was set back: it waits no hour
             return None
         outcome = self._records.fence(self._database, tx_id)
         failpoints.hit("check.fenced")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import snowflake.snowflake
 from sqlalchemy import MetaData, insert, select, update
 
 from common import ids as ids_module
@@ -29,17 +28,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 class Clock:
-    """A wall clock to be set, in ms since the epoch; advances by itself only where told."""
+    """A wall clock to be set, in ms since the epoch; stands still by itself."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now: float = now_ms()
-        self.step = 0.0
-        monkeypatch.setattr(ids_module, "now_ms", lambda: int(self.now))
-        monkeypatch.setattr(snowflake.snowflake, "time", self._time)
-
-    def _time(self) -> float:
-        self.now += self.step
-        return (self.now + 0.5) / 1000
+        self.now = now_ms()
+        monkeypatch.setattr(ids_module, "now_ms", lambda: self.now)
 
 
 @pytest.fixture
@@ -169,14 +162,37 @@ def test_a_renewal_that_failed_is_tried_again_soon(database: Database, monkeypat
         if outcome is not None:
             raise outcome
 
+    def breathe(seconds: float) -> bool:
+        waited.append(seconds)
+        return waited.count(1.0) > 5
+
     def wait(seconds: float) -> bool:
         waited.append(seconds)
-        return len(waited) > 5
+        return False
 
     monkeypatch.setattr(ids, "renew", renew)
-    monkeypatch.setattr(ids._closing, "wait", wait)
+    monkeypatch.setattr(ids._closing, "wait", breathe)
+    monkeypatch.setattr(ids._wanted, "wait", wait)
     ids._keep()
-    assert waited == [10.0, 10.0, 1.0, 1.0, 10.0, 10.0]
+    assert waited == [1.0, 10.0, 1.0, 10.0, 1.0, 1.0, 1.0, 10.0, 1.0]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("want", ["next", "ask"])
+def test_who_finds_no_ids_has_a_lease_looked_for_at_once(
+    database: Database, clock: Clock, hours: int, want: str
+) -> None:
+    """Not when the next renewal is due, which with this lease is 20 minutes later."""
+    ids = LeasedIds(database, "test", lease_seconds=3600)
+    ids._closing.wait = lambda _=None: ids._closing.is_set()  # type: ignore[method-assign] - no pause between two
+    ids.start()
+    before = ids.next()
+    clock.now += hours * 3_600_000 + 1
+    with pytest.raises((LeaseLost, ClockWentBack)):
+        getattr(ids, want)()
+    eventually(lambda: not _stopped(ids))
+    assert ids.next() != before
+    ids.close()
 
 
 def test_whether_there_are_ids_is_told_without_taking_one(database: Database, clock: Clock) -> None:
@@ -194,7 +210,7 @@ def test_whether_there_are_ids_is_told_without_taking_one(database: Database, cl
 def _stopped(ids: LeasedIds) -> bool:
     try:
         ids.next()
-    except LeaseLost:
+    except (LeaseLost, ClockWentBack):
         return True
     return False
 
@@ -314,34 +330,98 @@ def test_close_without_database(database: Database, monkeypatch: pytest.MonkeyPa
 
 
 def test_clock_back_a_little(database: Database, clock: Clock) -> None:
-    """A clock that goes back a little is waited for: later ids are still higher."""
+    """Within the tolerance ids go on from the last one, rising, without a wait and without a new lease."""
     ids = _unkept(database)
-    first = ids.next()
-    clock.now -= 20
-    clock.step = 1.0
-    assert ids.next() > first
+    issued = [ids.next()]
+    clock.now -= 490
+    issued += [ids.next() for _ in range(5000)]
+    assert issued == sorted(set(issued))
+    ids.ask()
+    ids.renew()
+    assert len(_rows(database)) == 1
 
 
 def test_clock_back_a_lot(database: Database, clock: Clock) -> None:
-    """A clock that goes back further is an error for as long as it lags, and nothing is ever issued twice."""
-    ids = _unkept(database, lease_seconds=60.0)
-    issued = [ids.next() for _ in range(10)]
-    for _ in range(2):
-        clock.now -= 5_000
-        with pytest.raises(ClockWentBack):
-            ids.next()
-    clock.now += 10_001
+    """Further back there are none until another worker id is leased; the row of the first stays as it was."""
+    ids = _unkept(database)
+    first, issued = ids.worker_id, [ids.next() for _ in range(10)]
+    before = _rows(database)[first]
+    clock.now -= 3_600_000
+    with pytest.raises(ClockWentBack):
+        ids.next()
+    with pytest.raises(ClockWentBack):
+        ids.ask()
+    ids.renew()
+    assert ids.worker_id != first
+    assert _rows(database)[first] == before
     issued += [ids.next() for _ in range(10)]
-    assert issued == sorted(set(issued))
+    assert issued_at(issued[-1]) == clock.now
+    assert len(set(issued)) == 20
+
+
+def test_clock_forward_and_back(database: Database, clock: Clock) -> None:
+    """Ids of the hour ahead are not issued again when the clock comes there; its worker id rests until then."""
+    ids = _unkept(database)
+    issued = []
+    for step in (3_600_000, -3_600_000, 3_600_000):
+        clock.now += step
+        ids.renew()
+        issued += [ids.next() for _ in range(3)]
+    assert len(set(issued)) == 9
+
+
+def test_clock_back_while_a_lease_is_taken(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease begins when it was asked for: an id from before could be one of the owner before."""
+    before = _unkept(database, lease_seconds=1.0)
+    issued = [before.next()]
+    clock.now += 2_001
+    transact = database.transact
+
+    def slow(work: Any) -> Any:
+        clock.now -= 2_001
+        return transact(work)
+
+    ids = LeasedIds(database, "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "transact", slow)
+        ids._acquire()
+    assert ids.worker_id == before.worker_id
+    with pytest.raises(ClockWentBack):
+        ids.next()
+    clock.now += 1_501
+    assert issued_at(ids.next()) > before._held().expires_at > issued_at(issued[0])
+
+
+def test_restarts_while_the_clock_is_back(database: Database, clock: Clock) -> None:
+    """Rows that lie in the future stay; a service that starts again and again has another one, the same each time."""
+    for _ in range(3):
+        _unkept(database)
+    clock.now -= 3_600_000
+    for _ in range(20):
+        ids = _unkept(database)
+        ids.next()
+        ids.close()
+        clock.now += 1_100
+    assert len(_rows(database)) == 4
+
+
+def test_clock_before_all_ids(database: Database, clock: Clock) -> None:
+    """A machine without a battery starts in 1970: no lease, and a line that says why; the same far in the future."""
+    for now in (0, EPOCH - 1, EPOCH + 2**41):
+        clock.now = now
+        with pytest.raises(ClockWentBack, match="2024"):
+            LeasedIds(database, "test").start()
+    assert _rows(database) == {}
 
 
 def test_sequence_full(database: Database, clock: Clock) -> None:
-    """More than 4,096 ids in one millisecond wait for the next one."""
-    ids = _unkept(database)
-    issued = [ids.next() for _ in range(4095)]
-    clock.step = 0.5
-    issued += [ids.next() for _ in range(10)]
+    """More than 4,096 ids in one millisecond go on in the next, up to the end of the lease or the tolerance."""
+    ids = _unkept(database, lease_seconds=0.003)
+    issued = [ids.next() for _ in range(3 * 4096)]
     assert issued == sorted(set(issued))
+    assert issued_at(issued[-1]) == clock.now + 2
+    with pytest.raises(LeaseLost):
+        ids.next()
 
 
 def test_clock_back_during_renewal(database: Database, clock: Clock) -> None:
@@ -353,7 +433,7 @@ def test_clock_back_during_renewal(database: Database, clock: Clock) -> None:
     ids.renew()
     clock.now += 50_000
     other = _unkept(database)
-    assert (other.worker_id, issued_at(other.next())) != (ids.worker_id, issued_at(last))
+    assert other.next() != last
 
 
 def test_clock_back_before_close(database: Database, clock: Clock) -> None:

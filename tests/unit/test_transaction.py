@@ -349,6 +349,15 @@ def test_malformed_half_message(diary: Diary, properties: dict[str, str]) -> Non
     assert diary.outcome(7) is None
 
 
+@pytest.mark.parametrize("hours", [-1, 1, -24 * 365])
+def test_begun_under_another_clock(diary: Diary, hours: int) -> None:
+    """A clock that was set back makes open transactions lie in the future: they are fenced now, not in an hour."""
+    diary.ids.age = hours * 3600.0 - (0.0 if hours < 0 else 60.0)
+    tx_id = diary.ids.next()
+    assert diary.checker(_half(tx_id=str(tx_id), deliver_if="aborted")) is CheckAnswer.COMMIT
+    assert diary.outcome(tx_id) is ABORTED
+
+
 def test_older_than_records_are_kept(diary: Diary) -> None:
     """A transaction whose record may have been purged may have committed: it ends, and nothing is delivered for it."""
     diary.ids.age = RETENTION + 1

@@ -64,16 +64,16 @@ MUTANTS = (
         "a process keeps its worker id in memory, but not in the database",
         "tests/unit/test_ids.py::test_renewing_is_written_down",
         (
-            "common.ids:LeasedIds.renew",
-            "if now < self._expires_at and self._database.transact(extend):",
-            "if now < self._expires_at:",
+            "common.ids:LeasedIds._extended",
+            "if self._database.transact(lambda connection: connection.execute(extend).rowcount) != 1:",
+            "if False:",
         ),
     ),
     edited(
         "lease-outlived",
         "a process issues ids after its lease ran out",
         "tests/unit/test_ids.py::test_never_at_or_after_expiry",
-        ("common.ids:LeasedIds.next", "if issued_at(snowflake) < self._expires_at:", "if True:"),
+        ("common.ids:_Lease.check", "if max(now, self.last) >= self.expires_at:", "if False:"),
     ),
     edited(
         "lease-kept-until-the-database-fails",

@@ -3,6 +3,8 @@
 from ops.drill.mutants.mutant import edited
 
 _DB = "tests/unit/test_db.py::"
+_CLOCK = "tests/unit/test_embedded_clock.py::"
+_IDS = "tests/unit/test_ids.py::"
 _HEARTBEAT = "tests/unit/test_heartbeat.py::"
 
 MUTANTS = (
@@ -35,5 +37,63 @@ MUTANTS = (
         "order is ready though stock says that it is not",
         "tests/unit/test_peer.py::test_ready",
         ("common.peer:Peer.ready", "/readyz", "/healthz"),
+    ),
+    edited(
+        "ids-wait-for-the-clock",
+        "a clock set back by an hour leaves order without ids for that hour",
+        _IDS + "test_clock_back_a_lot",
+        ("common.ids:LeasedIds.renew", "lease = None\n", "pass\n"),
+    ),
+    edited(
+        "lease-begins-with-the-clock",
+        "ids begin at what the clock says, not at when the worker id was another's no more",
+        _IDS + "test_clock_back_while_a_lease_is_taken",
+        ("common.ids:LeasedIds._acquire", "last=now)", "last=now_ms())"),
+    ),
+    edited(
+        "clock-tolerance-unbounded",
+        "ids run ahead of a clock that was set back by any time",
+        _IDS + "test_clock_back_a_lot",
+        ("common.ids:_Lease.check", "if self.last - now > _CLOCK_TOLERANCE:", "if False:"),
+    ),
+    edited(
+        "ids-wanted-unheard",
+        "a process that finds no ids waits for the next renewal of its lease",
+        _IDS + "test_who_finds_no_ids_has_a_lease_looked_for_at_once",
+        ("common.ids:LeasedIds.next", "self._wanted.set()", "pass"),
+    ),
+    edited(
+        "transaction-of-the-future-young",
+        "a clock set back by an hour leaves open transactions undecided for that hour",
+        "tests/unit/test_transaction.py::test_begun_under_another_clock",
+        ("common.tx.coordinator:Checker.outcome", "abs(age)", "age"),
+    ),
+    edited(
+        "clock-set-back-unseen",
+        "the embedded broker delivers and checks nothing until a clock set back has caught up",
+        _CLOCK + "test_half_before_it",
+        ("common.mq.embedded.clockset:Watch.went_back", "return before - self._ahead > _NOTICED", "return False"),
+    ),
+    edited(
+        "delayed-message-early",
+        "a clock set back delivers delayed messages at once",
+        _CLOCK + "test_delayed_before_it",
+        (
+            "common.mq.embedded.clockset:bring_near",
+            "(_CHECKS, _CLAIMED, _PUT_OFF, _SENT)",
+            "(_CHECKS, _CLAIMED, _PUT_OFF, _SENT.replace('IS NULL)', 'IS deliver_at)'))",
+        ),
+    ),
+    edited(
+        "closing-counts-checks",
+        "check-backs that a closing process claimed and did not ask bring messages nearer to being parked",
+        "tests/unit/test_embedded_broker.py::test_closing_a_producer_leaves_the_rest_to_others",
+        ("common.mq.embedded.checkback:CheckBack._step", "if claimed:", "if False:"),
+    ),
+    edited(
+        "refused-row-without-a-verdict",
+        "an order whose row the stock database refuses has no answer",
+        "tests/unit/test_stock_reservations.py::test_a_row_that_the_database_refuses",
+        ("stock.service.deducting:_deduct", "except (BelowZero, RowRefused):", "except ZeroDivisionError:"),
     ),
 )
