@@ -14,6 +14,7 @@ _COMMANDS = {
     "messages": "Look at the messages of the broker; resend and resume them.",
     "reconcile": "Compare orders, reservations, stock and messages; repair what is safe.",
     "migrate": "Bring the databases of all services up to date.",
+    "provision": "Make the topics and consumer groups on a RocketMQ of your own.",
     "stack": "Run a real RocketMQ, MariaDB and Redis on this machine, without Docker.",
     "docker": "Prepare what `docker compose up` in docker/ needs.",
     "bench": "Measure the system, on deployments and databases of their own.",

@@ -1,4 +1,4 @@
-"""What `docker/` shares with `orders stack`: configuration files rendered from `ops.stack.settings`, and topics.
+"""What `docker/` shares with `orders stack`: configuration files rendered from `ops.stack.settings`.
 
 Only places differ: in a container every server has its usual port and listens on every address. The official images
 bring their own data directories, users and Java.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common import migrations
 from ops.errors import CommandFailed
-from ops.stack import remoting, render, settings
+from ops.stack import render, settings
 
 ROCKETMQ_HOME = "/home/rocketmq"  # of the image apache/rocketmq
 REDIS_DATA = "/data"  # of the image redis
@@ -71,15 +71,6 @@ def java_options(memory: tuple[str, ...]) -> str:
     young = int(heap.removeprefix("-Xmx").removesuffix("m")) // 2
     chosen = [option for option in memory if option.startswith(("-Xms", "-Xmx", "-XX:MaxDirectMemorySize", "-D"))]
     return " ".join([*chosen, f"-Xmn{young}m"])
-
-
-def create_topics(broker: remoting.Address) -> list[str]:
-    """Create the topics with their kinds and the consumer groups; return their names. Raise `BrokerError`."""
-    for topic, kind in settings.TOPICS.items():
-        remoting.create_topic(broker, topic, kind)
-    for group in settings.GROUPS:
-        remoting.create_group(broker, group)
-    return [*settings.TOPICS, *settings.GROUPS]
 
 
 def migrate(environment: Mapping[str, str]) -> None:

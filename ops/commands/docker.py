@@ -9,7 +9,6 @@ from common import auth
 from ops import docker, options
 from ops.errors import CommandFailed
 from ops.places import PACKAGES
-from ops.stack.remoting import Address
 
 _SHORTEST_SECRET = 32  # as common.config.Settings has it
 _YEAR = 365 * 86400.0
@@ -37,22 +36,6 @@ def render(into: Path) -> None:
     """
     for path in docker.write(into):
         click.echo(f"Wrote {path}.")
-
-
-@command.command("topics")
-@click.argument("broker", metavar="HOST:PORT")
-def topics(broker: str) -> None:
-    """Create topics and consumer groups on the broker whose own port is HOST:PORT; again: nothing changes.
-
-    \b
-    Example:
-      orders docker topics broker:10911
-    """
-    host, _, port = broker.rpartition(":")
-    if not host or not port.isdecimal():
-        raise click.BadParameter("such as broker:10911", param_hint="HOST:PORT")
-    names = docker.create_topics(Address(host, int(port)))
-    click.echo(f"Created or known: {', '.join(names)}.")
 
 
 @command.command("migrate")

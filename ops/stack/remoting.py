@@ -18,8 +18,9 @@ from ops.stack.settings import MAX_REDELIVERIES, QUEUES, Kind
 
 _SEND, _CREATE_TOPIC, _UPDATE_CONFIG, _ROUTE, _CREATE_GROUP = 10, 17, 25, 105, 200
 _DELETE_GROUP, _DELETE_TOPIC, _DELETE_ROUTE = 207, 215, 216
-_ALL_TOPICS, _KNOWN_TOPICS = 21, 206
+_ALL_TOPICS, _KNOWN_TOPICS, _CLUSTERS, _ALL_GROUPS = 21, 206, 106, 201
 _SUCCESS = 0
+_MASTER = "0"  # its id among the brokers of one name
 _VERSION = 453  # V5_2_0 in MQVersion.java: newer than 4.9.4, so that answers are proper JSON
 _SHORTEST_FRAME = 4  # bytes: the length of the header
 _LARGEST_FRAME = 16 * 1024 * 1024
@@ -43,6 +44,14 @@ class Address:
     port: int
 
 
+def address(named: str) -> Address:
+    """Read host:port. Raise `ValueError`."""
+    host, _, port = named.rpartition(":")
+    if not host:
+        raise ValueError(f"{named!r} is no HOST:PORT")
+    return Address(host, int(port))
+
+
 def register(broker: Address) -> None:
     """Have a broker tell its name servers all it has, now. Raise `BrokerError`.
 
@@ -57,9 +66,26 @@ def unregistered(broker: Address, namesrv: Address) -> set[str]:
 
     Raise `BrokerError`.
     """
-    has = _loads(_call(broker, _ALL_TOPICS, {})[1])["topicConfigTable"]
     known = _loads(_call(namesrv, _KNOWN_TOPICS, {})[1])["topicList"]
-    return set(has) - set(known)
+    return set(topics(broker)) - set(known)
+
+
+def topics(broker: Address) -> dict[str, str]:
+    """Return the topics of a broker with the kind of each, empty where it has none. Raise `BrokerError`."""
+    table: dict[str, Any] = _loads(_call(broker, _ALL_TOPICS, {})[1])["topicConfigTable"]
+    return {topic: str(told.get("attributes", {}).get("message.type", "")) for topic, told in table.items()}
+
+
+def groups(broker: Address) -> set[str]:
+    """Return the consumer groups of a broker. Raise `BrokerError`."""
+    return set(_loads(_call(broker, _ALL_GROUPS, {})[1])["subscriptionGroupTable"])
+
+
+def masters(namesrv: Address) -> dict[str, Address]:
+    """Return the brokers that take messages, by name, as a name server knows them. Raise `BrokerError`."""
+    table = _loads(_call(namesrv, _CLUSTERS, {})[1]).get("brokerAddrTable") or {}
+    told = {name: broker["brokerAddrs"].get(_MASTER) for name, broker in table.items()}
+    return {name: address(where) for name, where in told.items() if where}
 
 
 def create_topic(broker: Address, topic: str, kind: Kind, *, queues: int = QUEUES) -> None:

@@ -14,14 +14,15 @@ from common.errors import BrokerError
 from common.mq.prefixed import prefixed
 from ops import versions
 from ops.errors import CommandFailed, NoDeployment
-from ops.stack import jars, packages, remoting
+from ops.stack import jars, packages, provision, remoting
 from ops.stack import plan as plans
 from ops.stack.admin import Admin
 from ops.stack.daemons import Daemon
 from ops.stack.layout import Layout
 from ops.stack.plan import HOST, StackPlan
 from ops.stack.probes import PROBES
-from ops.stack.settings import DATABASE_USER, DATABASES, GROUPS, SERVERS, TOPICS
+from ops.stack.provision import Supplies
+from ops.stack.settings import DATABASE_USER, DATABASES, SERVERS
 from ops.stack.status import ServerStatus, StackStatus, judge
 from ops.waiting import wait_for
 
@@ -267,10 +268,7 @@ class Stack:
         def create() -> str | None:
             try:
                 remoting.register(broker)
-                for topic, kind in TOPICS.items():
-                    remoting.create_topic(broker, topic, kind)
-                for group in GROUPS:
-                    remoting.create_group(broker, group)
+                provision.make(Supplies.of_stack(), broker)
                 unregistered = remoting.unregistered(broker, namesrv)
             except BrokerError as error:
                 return error.detail

@@ -12,13 +12,13 @@ from sqlalchemy import make_url
 
 from common.errors import ConsoleUnavailable, DatabaseUnavailable
 from common.mq.factory import split_prefix
-from common.mq.prefixed import prefixed
 from ops.errors import CommandFailed
 from ops.plan import Servers
-from ops.stack import remoting
+from ops.stack import provision
 from ops.stack.console import StackConsole
 from ops.stack.plan import HOST
-from ops.stack.settings import CLUSTER, DATABASES, GROUPS, REDIS_DATABASES, SUBSCRIPTIONS, TOPICS
+from ops.stack.provision import Supplies
+from ops.stack.settings import DATABASES, REDIS_DATABASES
 from ops.stack.stack import Stack
 
 _NAME = re.compile(r"[a-z0-9_]{1,32}")
@@ -43,10 +43,7 @@ def servers(stack: Stack, name: str = "") -> Servers:
         for service in databases:
             options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
             execute(f"CREATE DATABASE IF NOT EXISTS `{_database(name, service)}` {options}")
-    for topic in SUBSCRIPTIONS:
-        remoting.create_topic(stack.broker_address(), prefixed(name, topic), TOPICS[topic])
-    for group in _groups():
-        remoting.create_group(stack.broker_address(), prefixed(name, group))
+    provision.make(Supplies.of_deployment(name), stack.broker_address())
     broker = urls["ORDERS_BROKER_URL"]
     broker += ("&" if urlsplit(broker).query else "?") + f"prefix={name}"
     redis = f"redis://{HOST}:{stack.plan.ports.redis}/{_redis_database(name)}"
@@ -76,18 +73,7 @@ def drop(stack: Stack, name: str) -> None:
     with _statements(stack.urls()["ORDERS_TEST_MYSQL"]) as execute:
         for service in DATABASES:
             execute(f"DROP DATABASE IF EXISTS `{_database(name, service)}`")
-    broker, namesrv = stack.broker_address(), stack.namesrv_address()
-    groups = [prefixed(name, group) for group in _groups()]
-    topics = [prefixed(name, topic) for topic in SUBSCRIPTIONS]
-    retries = [f"%RETRY%{prefixed(name, group)}_{prefixed(name, topic)}" for topic, group in SUBSCRIPTIONS.items()]
-    for topic in (*topics, *retries, *(f"{kind}{group}" for group in groups for kind in ("%RETRY%", "%DLQ%"))):
-        remoting.delete_topic(broker, namesrv, topic, CLUSTER)
-    for group in groups:
-        remoting.delete_group(broker, group)
-
-
-def _groups() -> list[str]:
-    return [group for group in GROUPS if group in SUBSCRIPTIONS.values()]
+    provision.remove(name, stack.broker_address(), stack.namesrv_address())
 
 
 def _check(name: str) -> None:

@@ -25,9 +25,9 @@ from common.mq.port import (  # fmt: skip
 class Names:
     """The names of one test: the same in all its brokers, and nobody else's."""
 
-    def __init__(self, create_topic: Callable[[str], None]) -> None:
+    def __init__(self, create_topic: Callable[[str], None], create_group: Callable[[str], None]) -> None:
         self._suffix = uuid.uuid4().hex[:8]
-        self._create_topic = create_topic
+        self._create_topic, self._create_group = create_topic, create_group
         self._known: set[str] = set()
 
     def topic(self, topic: str) -> str:
@@ -35,6 +35,14 @@ class Names:
         if name not in self._known:
             self._known.add(name)
             self._create_topic(name)
+        return name
+
+    def group(self, group: str, topic: str) -> str:
+        """Return a group of one topic: one of RocketMQ has the same topics everywhere."""
+        name = f"{self.own(group)}-{topic}"
+        if name not in self._known:
+            self._known.add(name)
+            self._create_group(name)
         return name
 
     def own(self, name: str) -> str:
@@ -86,8 +94,8 @@ class Apart:
         def handle(deliveries: Sequence[Delivery]) -> Sequence[Verdict]:
             return handler([replace(d, message=self._names.seen(d.message)) for d in deliveries])
 
-        own = f"{self._names.own(group)}-{topic}"  # a group of RocketMQ has the same topics everywhere
-        return self._broker.consumer(own, self._names.topic(topic), handle, **options)
+        own, there = self._names.group(group, topic), self._names.topic(topic)
+        return self._broker.consumer(own, there, handle, **options)
 
     def console(self) -> NoReturn:
         pytest.skip("this broker's client has no console: only its admin tool looks at messages")

@@ -9,7 +9,7 @@ import pytest
 
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions
-from tests.contract.apart import Apart, Names
+from tests.contract.apart import Apart
 from tests.contract.rocketmq import Topics, required
 from tests.contract.traits import BrokerFactory, Traits
 
@@ -53,13 +53,13 @@ def broker_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[B
         url = f"embedded:///{tmp_path}/broker.db"
     elif adapter == "rocketmq_grpc":
         url = f"rocketmq://{required('ORDERS_TEST_ROCKETMQ')}?min_invisible=1&poll=1"
-        names = Names(Topics(required("ORDERS_TEST_NAMESRV")).create)
+        names = Topics(required("ORDERS_TEST_NAMESRV")).names()
     else:
         if ROCKETMQ4 is None:
             pytest.skip("ORDERS_TEST_ROCKETMQ4 names no RocketMQ")
         library = os.environ.get("LIBROCKETMQ")
         url = f"rocketmq4://{ROCKETMQ4}" + (f"?library={library}" if library else "")
-        names = Names(Topics(ROCKETMQ4).create)
+        names = Topics(ROCKETMQ4).names()
     opened: list[Broker] = []
 
     def factory(**options: float) -> Broker:

@@ -8,9 +8,11 @@ import os
 
 import pytest
 
-from ops.stack.remoting import Address, create_topic, route
+from ops.stack.remoting import address, create_group, create_topic, route
+from ops.stack.settings import Kind
+from tests.contract.apart import Names
 
-_KINDS = {"order_rollback": "TRANSACTION", "order_timeout": "DELAY", "anything": "MIXED"}
+_KINDS = {"order_rollback": Kind.TRANSACTION, "order_timeout": Kind.DELAY}
 _ANY_TOPIC = "stack_probe"  # one that `orders stack` creates
 
 
@@ -24,18 +26,19 @@ def required(variable: str) -> str:
     return named
 
 
-def address(named: str) -> Address:
-    """Read host:port."""
-    host, port = named.rsplit(":", 1)
-    return Address(host, int(port))
-
-
 class Topics:
-    """Creates topics, each of the kind that the tests use it for."""
+    """Creates topics, each of the kind that the tests use it for, and groups."""
 
     def __init__(self, namesrv: str) -> None:
         route_data = route(address(namesrv), _ANY_TOPIC)
         self._broker = address(route_data["brokerDatas"][0]["brokerAddrs"]["0"])
 
     def create(self, name: str) -> None:
-        create_topic(self._broker, name, _KINDS.get(name.rsplit("-", 1)[0], "NORMAL"))  # type: ignore[arg-type]
+        create_topic(self._broker, name, _KINDS.get(name.rsplit("-", 1)[0], Kind.NORMAL))
+
+    def create_group(self, name: str) -> None:
+        create_group(self._broker, name)
+
+    def names(self) -> Names:
+        """Return the names of one test."""
+        return Names(self.create, self.create_group)

@@ -28,7 +28,7 @@ from common.errors import BrokerError, ConsoleUnavailable
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
 from ops.drill.nemesis.links import Switchboard
-from ops.stack.remoting import create_topic, unregistered
+from ops.stack.remoting import create_group, create_topic, unregistered
 from ops.stack.settings import Kind
 from ops.stack.stack import Stack
 from tests.support import eventually
@@ -66,11 +66,13 @@ def stack() -> Stack:
 
 @pytest.fixture
 def topic(stack: Stack) -> Callable[[Kind], str]:
-    """Create topics of a test's own."""
+    """Create topics of a test's own, each with the groups that its consumers may have."""
 
     def create(kind: Kind) -> str:
         name = f"{kind.lower()}-{uuid.uuid4().hex[:12]}"
         create_topic(stack.broker_address(), name, kind)
+        for group in ("stock", "order"):
+            create_group(stack.broker_address(), f"{group}-{name}")
         return name
 
     return create

@@ -39,7 +39,12 @@ def test_a_name_has_what_is_its_own_until_it_is_dropped(stack: Stack, name: str)
     for database in databases:
         database.ping()
     assert remoting.route(namesrv, prefixed(name, "order_rollback"))["queueDatas"]
+    beside = prefixed(name, "stock")
+    assert f"%RETRY%{beside}" in remoting.topics(stack.broker_address())
+    assert beside in remoting.groups(stack.broker_address())
     tenant.drop(stack, name)
+    assert not [topic for topic in remoting.topics(stack.broker_address()) if beside in topic]
+    assert beside not in remoting.groups(stack.broker_address())
     for database in databases:
         database.close()
         with pytest.raises(DatabaseUnavailable):

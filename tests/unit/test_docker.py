@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from common.config import Settings
 from ops import docker, versions
 from ops.commands.docker import command
-from ops.stack import remoting, settings
+from ops.stack import settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -226,7 +226,7 @@ class TestOneSource:
     def test_ports(self, services: dict[str, Any]) -> None:
         """Who is pointed at a server is pointed at a port that it listens on."""
         assert f"namesrv:{docker.NAMESRV_PORT}" in services["broker"]["command"]
-        assert f"broker:{docker.BROKER_PORT}" in services["topics"]["command"]
+        assert f"namesrv:{docker.NAMESRV_PORT}" in services["topics"]["command"]
         assert (
             f"-Drocketmq.namesrv.addr=namesrv:{docker.NAMESRV_PORT}"
             in services["dashboard"]["environment"]["JAVA_OPTS"]
@@ -373,20 +373,3 @@ class TestCommands:
         assert all((tmp_path / f"{name}.db").exists() for name in OURS)
         refused = CliRunner().invoke(command, ["migrate"], env={**urls, "STOCK_DATABASE_URL": ""})
         assert "STOCK_DATABASE_URL" in str(refused.exception)
-
-    def test_topics(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`orders docker topics` creates every topic of the stack with its kind, and every group, where it is told."""
-        made: list[tuple[Any, ...]] = []
-        monkeypatch.setattr(remoting, "create_topic", lambda *asked: made.append(asked))
-        monkeypatch.setattr(remoting, "create_group", lambda *asked: made.append(asked))
-        assert CliRunner().invoke(command, ["topics", "broker:10911"]).exit_code == 0
-        broker = remoting.Address("broker", docker.BROKER_PORT)
-        assert made == [
-            *((broker, topic, kind) for topic, kind in settings.TOPICS.items()),
-            *((broker, group) for group in settings.GROUPS),
-        ]
-
-    @pytest.mark.parametrize("where", ["broker", "broker:", ":10911", "broker:port"])
-    def test_topics_wants_an_address(self, where: str) -> None:
-        """What is no HOST:PORT is refused before anything is tried."""
-        assert "HOST:PORT" in CliRunner().invoke(command, ["topics", where]).output
