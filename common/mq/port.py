@@ -233,7 +233,7 @@ class Broker(Protocol):
         """Return the console of this broker. Raise `ConsoleUnavailable` where its client can't look at messages."""
 
     def ping(self) -> None:
-        """Raise `BrokerError` unless the broker answers and can store."""
+        """Raise `BrokerError` unless the broker answers, can store and lets our consumers have messages."""
 
     def close(self) -> None:
         """Close consumers, then producers, then the connection."""

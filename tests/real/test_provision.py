@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from common.errors import BrokerError
 from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions, Delivery, Message, Verdict
+from common.mq.port import Broker, BrokerOptions, Delivery, Message, Verdict
+from ops import versions
 from ops.commands import provision as commands
-from ops.stack import Stack, provision
+from ops.stack import Stack, provision, remoting
+from ops.stack.provision import Supplies
 from tests.support import eventually
 
 
@@ -52,6 +55,34 @@ def test_what_is_provisioned_is_there_and_the_admin_tool_sees_its_groups(stack: 
         said = eventually(lambda: _progress(stack, f"{prefix}-stock"), within=100)
     assert f"{prefix}-order_rollback" in said
     assert "Consume TPS" in said
+
+
+def test_a_consumer_without_its_group_says_so_and_works_once_it_is_there(stack: Stack, prefix: str) -> None:
+    """RocketMQ 5.5 gives it nothing, older ones make the group: either way its message comes, and nothing is silent."""
+    provision.make(Supplies.of_deployment(prefix), stack.broker_address())
+    remoting.delete_group(stack.broker_address(), f"{prefix}-stock")
+    with closing(open_broker(f"{stack.urls()['ORDERS_BROKER_URL']}&prefix={prefix}", BrokerOptions())) as broker:
+        inbox: list[Delivery] = []
+
+        def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
+            inbox.extend(deliveries)
+            return [Verdict.ACK] * len(deliveries)
+
+        broker.consumer("stock", "order_rollback", handle)
+        broker.producer("order").send(Message("order_rollback", b"{}"))
+        if not versions.is_older(stack.plan.rocketmq, "5.5.0"):
+            eventually(lambda: f"no consumer group {prefix}-stock" in _not_ready(broker), within=30)
+            assert inbox == []
+            provision.make(Supplies.of_deployment(prefix), stack.broker_address())
+        eventually(lambda: inbox and not _not_ready(broker), within=30)
+
+
+def _not_ready(broker: Broker) -> str:
+    try:
+        broker.ping()
+    except BrokerError as error:
+        return error.detail
+    return ""
 
 
 def _progress(stack: Stack, group: str) -> str | None:

@@ -58,7 +58,13 @@ class RocketMQBroker:
         raise ConsoleUnavailable("RocketMQ tells its gRPC clients nothing of messages.")
 
     def ping(self) -> None:
-        """Store a message in the topic `probe` of the URL, or, without one, have a question answered."""
+        """Store a message in the topic `probe` of the URL, or, without one, have a question answered.
+
+        Raise `BrokerError` also where RocketMQ refuses a consumer for want of its group.
+        """
+        refused = next((consumer.refusal for consumer in self._consumers if consumer.refusal), "")
+        if refused:
+            raise BrokerError(refused)
         with self._lock:
             if self._pinger is None:
                 self._pinger = self._make_producer("ping", None, ())

@@ -7,12 +7,13 @@ from typing import Any
 
 import structlog
 from rocketmq import FilterExpression, SimpleConsumer
+from rocketmq.grpc_protocol import Code
 
 from common.clock import now_ms
 from common.errors import BrokerError
 from common.mq.keeping import Keeper
 from common.mq.port import STANDBY_PAUSE, BrokerOptions, Delivery, Handler, Ready, Verdict
-from common.mq.rocketmq_grpc import wire
+from common.mq.rocketmq_grpc import faults, wire
 from common.mq.rocketmq_grpc.inbox import Batch, Inbox
 from common.mq.rocketmq_grpc.onward import Onward
 from common.mq.rocketmq_grpc.place import Place
@@ -20,6 +21,7 @@ from common.mq.rocketmq_grpc.producer import configuration
 from common.mq.rocketmq_grpc.session import Away, Session
 
 _PAUSE = 0.25  # seconds, while RocketMQ is away
+_PAUSE_WITHOUT_GROUP = 2.0
 
 log = structlog.get_logger()
 
@@ -40,9 +42,10 @@ class RocketMQConsumer:
         batch: int,
     ) -> None:
         """Connect in the background and start."""
-        self._options, self._onward, self._topic = options, onward, topic
+        self._options, self._onward, self._group, self._topic = options, onward, group, topic
         self._handler, self._ready = handler, ready
         self._closed = threading.Event()
+        self._no_group = ""  # not empty: RocketMQ let it connect, and says at each receive that its group is missing
         self._looking = threading.Lock()
         self._coming: dict[str, Future[Batch]] = {}  # by broker: what is asked for, or has come and waits its turn
         name = f"consumer {group} of {topic}"
@@ -59,6 +62,11 @@ class RocketMQConsumer:
         self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def refusal(self) -> str:
+        """Why RocketMQ gives it nothing although it is there; empty where it does."""
+        return self._session.refusal or self._no_group
 
     def close(self) -> None:
         """Let the handlers in flight finish, give back what they have not seen. Takes up to `Place.poll` seconds."""
@@ -84,10 +92,20 @@ class RocketMQConsumer:
             except Away:  # its session said so
                 self._closed.wait(_PAUSE)
             except BrokerError as error:
-                if not self._closed.is_set():
-                    log.warning("broker.receive_failed", topic=self._topic, reason=error.detail)
-                    self._session.suspect()
-                    self._closed.wait(_PAUSE)
+                self._failed(error)
+
+    def _failed(self, error: BrokerError) -> None:
+        """Tell why nothing comes, of a missing group once; wait until it is worth while to ask again."""
+        missing = isinstance(error, faults.Refused) and error.code == Code.CONSUMER_GROUP_NOT_FOUND
+        told, self._no_group = self._no_group, faults.NoGroup(self._group).detail if missing else ""
+        if self._closed.is_set():
+            return
+        if missing and not told:
+            log.warning("broker.group_missing", client=self._topic, group=self._group, reason=self._no_group)
+        elif not missing:
+            log.warning("broker.receive_failed", topic=self._topic, reason=error.detail)
+            self._session.suspect()
+        self._closed.wait(_PAUSE_WITHOUT_GROUP if missing else _PAUSE)
 
     def _take(self) -> Batch | None:
         """Ask every broker that nothing is asked of yet; return what comes first."""
@@ -101,7 +119,9 @@ class RocketMQConsumer:
         first = next(broker for broker, coming in self._coming.items() if coming in done)
         if self._closed.is_set():
             return None
-        return self._inbox.got(self._coming.pop(first))
+        batch = self._inbox.got(self._coming.pop(first))
+        self._no_group = ""
+        return batch
 
     def _work(self, batch: Batch) -> None:
         client = self._session.client(self._options.send_timeout)

@@ -42,6 +42,17 @@ class Refused(BrokerError):
         self.code, self.said = code, said
 
 
+class NoGroup(BrokerError):
+    """RocketMQ has no such consumer group, so its consumers get nothing."""
+
+    def __init__(self, group: str) -> None:
+        """Take the group's name."""
+        super().__init__(
+            f"RocketMQ has no consumer group {group}, so that its consumers get nothing: make it with "
+            f"`orders provision`, or mqadmin updateSubGroup -g {group}. It is looked for until it is there."
+        )
+
+
 def check(status: Any) -> None:
     """Raise `Refused` unless a status says OK."""
     if status.code not in {Code.OK, Code.MULTIPLE_RESULTS}:

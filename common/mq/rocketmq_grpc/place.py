@@ -1,9 +1,10 @@
 """Where RocketMQ is, and what it allows: the URL `rocketmq://[key:secret@]host:port[?…]`, read."""
 
+import socket
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from common.errors import OrdersError
+from common.errors import BrokerError, OrdersError
 
 _SHAPE = (
     "rocketmq://[key:secret@]host:port[?tls=1&pinned=1&namespace=…&probe=topic&min_invisible=10&poll=5&max_delay=86400]"
@@ -11,6 +12,7 @@ _SHAPE = (
 _MIN_INVISIBLE = 10.0  # seconds
 _POLL = 5.0
 _MAX_DELAY = 86_400.0
+_CONNECT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,18 @@ class Place:
     def address(self) -> str:
         """Host and port, as a person writes them."""
         return f"{self.host}:{self.port}"
+
+    def knock(self) -> None:
+        """See whether anybody listens, which costs less than a client. Raise `BrokerError`."""
+        try:
+            with socket.create_connection((self.host, self.port), _CONNECT) as knock:
+                if knock.getsockname() == knock.getpeername():  # TCP met itself: a port of the kernel's own choice
+                    raise ConnectionRefusedError("nobody listens")
+        except OSError as error:
+            raise BrokerError(
+                f"RocketMQ at {self.address} is not there ({error}); start it, or check the broker's URL: "
+                "it is tried again."
+            ) from error
 
     @classmethod
     def read(cls, url: str) -> "Place":

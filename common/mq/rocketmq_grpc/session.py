@@ -5,7 +5,6 @@ check-backs come, is rebuilt every 300 s only, and its channel tries to connect 
 A new client has neither past, and is made in a tenth of a second.
 """
 
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,15 +14,17 @@ import structlog
 from rocketmq.grpc_protocol import HeartbeatRequest
 
 from common.errors import BrokerError
-from common.mq.rocketmq_grpc import faults, routes
+from common.mq.rocketmq_grpc import faults, routes, streams
 from common.mq.rocketmq_grpc.goodbyes import Goodbyes
 from common.mq.rocketmq_grpc.place import Place
 
 _EVERY = 1.0  # seconds between two heartbeats; RocketMQ's client sends one every 10 s
 _EVERY_DOWN = 0.25
 _PATIENCE = 2.0  # for one heartbeat
-_CONNECT = 0.5
+_EVERY_REFUSED = 2.0  # while its group is missing
 _LINGER = 3.0  # that a replaced client has for its calls in flight
+_NO_GROUP = "group not found"  # as the proxy of 5.5.0 ends the stream of a consumer whose group it does not find
+_STRIKES_REFUSED = 5  # looks for a missing group that fail in another way, until a client is given up
 _STRIKES = 2  # heartbeats not answered in time until a client is given up: one may be a busy machine
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ class Session:
         self._place, self._name, self._make, self._group = place, name, make, group
         self._goodbyes = goodbyes
         self._client: Any = None
+        self._refused: Any = None  # a client that runs, whose group RocketMQ does not have
         self._why = ""  # not empty: known to be down, and why
         self._changed = threading.Condition()
         self._closed = threading.Event()
@@ -81,6 +83,11 @@ class Session:
                     raise Away(f"RocketMQ at {self._place.address} did not answer in time; try again.")
         return self.client(within)
 
+    @property
+    def refusal(self) -> str:
+        """Why RocketMQ gives this client nothing although it is there; empty where it does, or is away."""
+        return "" if self._refused is None else self._why
+
     def suspect(self) -> None:
         """Have the client looked at now: a call of it failed."""
         self._suspected.set()
@@ -93,21 +100,48 @@ class Session:
         self._suspected.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._client is not None:
-            self._retire(self._client)
-            self._client = None
+        for client in (self._client, self._refused):
+            if client is not None:
+                self._retire(client)
+        self._client = self._refused = None
         for thread in self._retired:
             thread.join()
 
     def _keep(self) -> None:
         while not self._closed.is_set():
-            if self._client is None or self._outdated:
+            if self._refused is not None:
+                self._ask_again()
+            elif self._client is None or self._outdated:
                 self._outdated = False
                 self._renew()
             else:
                 self._look()
-            self._suspected.wait(_EVERY_DOWN if self._why else _EVERY)
+            self._suspected.wait(self._pause())
             self._suspected.clear()
+
+    def _pause(self) -> float:
+        if self._refused is not None:
+            return _EVERY_REFUSED
+        return _EVERY_DOWN if self._why else _EVERY
+
+    def _ask_again(self) -> None:
+        """See whether RocketMQ has the group by now: the same client, on another stream, to which it said no."""
+        client, why = self._refused, ""
+        try:
+            for endpoints in _endpoints(client):
+                streams.replace(client, endpoints, _PATIENCE)
+            self._see_answered(client)
+        except faults.NoGroup:
+            self._strikes = 0
+            return
+        except BrokerError as error:
+            self._strikes += 1
+            if self._strikes < _STRIKES_REFUSED:
+                return
+            self._retire(client)  # more than its group is missing: begin anew
+            client, why = None, error.detail
+        self._refused = None
+        self._hold(client, why)
 
     def _look(self) -> None:
         try:
@@ -127,10 +161,14 @@ class Session:
         """Replace the client by one that works; without one if RocketMQ is away."""
         client, why = None, ""
         try:
-            self._knock()
+            self._place.knock()
             client = self._begin()
         except BrokerError as error:
             why = error.detail
+        self._hold(client, why)
+
+    def _hold(self, client: Any, why: str) -> None:
+        """Have this client from now on; None: `why` there is none."""
         with self._changed:
             old, again = self._client, bool(self._client or self._why)
             self._client, self._why, self._strikes = client, why, 0
@@ -140,18 +178,6 @@ class Session:
         if client is not None:
             log.info("broker.connected", client=self._name, again=again)
 
-    def _knock(self) -> None:
-        """See whether anybody listens, which costs less than a client."""
-        try:
-            with socket.create_connection((self._place.host, self._place.port), _CONNECT) as knock:
-                if knock.getsockname() == knock.getpeername():  # TCP met itself: a port of the kernel's own choice
-                    raise ConnectionRefusedError("nobody listens")
-        except OSError as error:
-            raise BrokerError(
-                f"RocketMQ at {self._place.address} is not there ({error}); start it, or check the broker's URL: "
-                "it is tried again."
-            ) from error
-
     def _begin(self) -> Any:
         """Start a client and see it answered for. Raise `BrokerError`."""
         with faults.translated():
@@ -159,26 +185,40 @@ class Session:
             if self._place.pinned:
                 routes.pin(client)
             client.startup()
+        try:
+            self._see_answered(client)
+        except faults.NoGroup as error:
+            log.warning("broker.group_missing", client=self._name, group=self._group, reason=error.detail)
+            self._refused = client
+            raise
+        except BrokerError:
+            self._retire(client)
+            raise
+        if self._goodbyes is not None:
+            self._goodbyes.greeted(client.client_id)
+        return client
+
+    def _see_answered(self, client: Any) -> None:
+        """Return once RocketMQ knows a client whose settings are on their way. Raise `BrokerError`."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                self._beat(client)
-            except BrokerError:
-                if time.monotonic() < deadline and not self._closed.wait(0.05):  # its settings are on their way
-                    continue
-                self._retire(client)
+                return self._beat(client)
+            except faults.NoGroup:
                 raise
-            if self._goodbyes is not None:
-                self._goodbyes.greeted(client.client_id)
-            return client
+            except BrokerError:
+                if time.monotonic() >= deadline or self._closed.wait(0.05):
+                    raise
 
     def _beat(self, client: Any) -> None:
         """Raise `BrokerError` unless RocketMQ knows the client, and reaches it on its streams."""
         for topic in client.topics.copy():
             if not client.route_manager.get_all_endpoints():  # a broker that starts tells the name server late
                 routes.find(client, topic, _PATIENCE)
-        for endpoints in list(client.route_manager.get_all_endpoints().values()):
-            if not _stream_stands(client, endpoints):
+        for endpoints in _endpoints(client):
+            if not streams.stands(client, endpoints):
+                if self._group and _NO_GROUP in streams.last_words(client, endpoints, _PATIENCE):
+                    raise faults.NoGroup(self._group)
                 raise BrokerError("RocketMQ closed the stream that check-backs come on; it is opened again.")
             request = HeartbeatRequest(client_type=client.client_type)
             if self._group:
@@ -213,8 +253,6 @@ class Session:
             log.info("broker.client_left_behind", reason=error.detail)
 
 
-def _stream_stands(client: Any, endpoints: Any) -> bool:
-    """Look at the stream's call, which the client keeps private; the package is pinned, and a test looks for it."""
-    channel = client.rpc_client.channels.get(endpoints)
-    stream = None if channel is None else channel.telemetry_stream_stream_call
-    return stream is not None and not stream._RpcStreamStreamCall__stream_stream_call.done()  # noqa: SLF001
+def _endpoints(client: Any) -> list[Any]:
+    """Return every broker that a client has a stream to."""
+    return list(client.route_manager.get_all_endpoints().values())

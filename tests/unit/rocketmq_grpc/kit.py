@@ -1,5 +1,6 @@
 """A stand-in for RocketMQ's client, as far as the adapter sees it: what is asked is kept, what it answers is told."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ class Rpc:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
         self.answers: dict[str, Callable[[], Any]] = {}
+        self.telemetry_stream: Callable[..., Any]
         self.channels: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -82,16 +84,32 @@ class Client:
             get_all_endpoints=lambda: {"a": "endpoints"}, retrieve_topic_route_data=lambda topic: topic
         )
         self.stream_is_over = False
+        self.last_words = ""  # with which RocketMQ ended the stream
+        self.streams_opened_on: list[str] = []  # the threads
         self.deaf_for = 0  # so many looks
         call = SimpleNamespace(
-            _RpcStreamStreamCall__stream_stream_call=SimpleNamespace(done=lambda: self.stream_is_over)
+            _RpcStreamStreamCall__stream_stream_call=SimpleNamespace(
+                done=lambda: self.stream_is_over, details=self._details
+            ),
+            stream_write=self._details,
         )
         self.rpc_client.channels["endpoints"] = SimpleNamespace(telemetry_stream_stream_call=call)
+        self.rpc_client.telemetry_stream = self._open_stream
 
     def listen(self, _endpoints: Any, _within: float) -> None:
         self.deaf_for -= 1
         if self.deaf_for >= 0:
             raise BrokerError("no answer")
+
+    async def _details(self, *_: Any) -> str:
+        return self.last_words
+
+    def _open_stream(self, endpoints: str, *_: Any, **__: Any) -> Any:
+        self.streams_opened_on.append(threading.current_thread().name)
+        return self.rpc_client.channels[endpoints]
+
+    def sync_setting_req(self, _endpoints: Any) -> str:
+        return "settings"
 
     def startup(self) -> None:
         self.started += 1
@@ -111,6 +129,7 @@ class Held:
 
     def __init__(self, client: Client) -> None:
         self._client, self.suspected, self.renewed = client, 0, 0
+        self.refusal = ""
 
     def client(self, _within: float) -> Client:
         return self._client

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
 
 from rocketmq.grpc_protocol import Code
+from rocketmq.v5.client.connection import RpcClient
 
 from common.mq.rocketmq_grpc import session as module
 from common.mq.rocketmq_grpc.goodbyes import Goodbyes
@@ -53,6 +54,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have sessions look every few milliseconds."""
     monkeypatch.setattr(module, "_EVERY", 0.02)
     monkeypatch.setattr(module, "_EVERY_DOWN", 0.02)
+    monkeypatch.setattr(module, "_EVERY_REFUSED", 0.02)
     monkeypatch.setattr(module, "_LINGER", 0.0)
 
 
@@ -160,6 +162,56 @@ def test_after_closing_there_is_none(session: Session) -> None:
     assert client.stopped == 1
     with pytest.raises(Away, match="closed"):
         session.client(5)
+
+
+def without_group() -> Client:
+    """Return a client whose stream RocketMQ ended as it does for want of the group."""
+    client = Client()
+    client.stream_is_over = True
+    client.last_words = "process client telemetryCommand failed. group not found: stock"
+    return client
+
+
+@pytest.fixture
+def refused(proxy: Proxy) -> Iterator[Session]:
+    """Return a session of a consumer whose group is missing, known to be refused."""
+    RpcClient()  # starts the event loop that all clients share
+    proxy.next_client = without_group
+    session = Session(Place("127.0.0.1", proxy.port), "test", proxy.make, "stock")
+    session.start()
+    eventually(lambda: session.refusal)
+    yield session
+    session.close()
+
+
+def test_a_missing_group_is_said_by_name_and_asked_for_with_one_client(refused: Session, proxy: Proxy) -> None:
+    """On new streams of the same client, opened on its event loop; a heartbeat says when the group is there."""
+    (client,) = proxy.made
+    with pytest.raises(Away, match=r"no consumer group stock.*orders provision"):
+        refused.client(5)
+    eventually(lambda: len(client.streams_opened_on) > 3)
+    assert proxy.made == [client]
+    assert set(client.streams_opened_on) == {"channel_io_loop_thread"}
+    assert client.rpc_client.asked("heartbeat") == []
+    client.stream_is_over = False
+    eventually(lambda: not refused.refusal)
+    assert (refused.client(5), proxy.made) == (client, [client])
+    assert client.rpc_client.asked("heartbeat")
+
+
+def test_what_fails_otherwise_than_for_want_of_its_group_gets_a_new_client_in_the_end(
+    refused: Session, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its channel may be dead; one failure alone may be a busy machine."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    (client,) = proxy.made
+    proxy.next_client = Client
+    opened = len(client.streams_opened_on)
+    client.last_words = "somebody tripped over the cable"
+    second = eventually(lambda: None if _is_away(refused) else refused.client(5), within=30)
+    assert second is proxy.made[1]
+    assert len(client.streams_opened_on) - opened >= module._STRIKES_REFUSED - 1
+    eventually(lambda: client.stopped == 1)
 
 
 def _is_away(session: Session) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from ops.drill.mutants.catalogue import (
     closing,
+    consoles,
     doors,
     messages,
     ordering,
@@ -28,6 +29,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *doors.MUTANTS,
     *outages.MUTANTS,
     *waits.MUTANTS,
+    *consoles.MUTANTS,
 )
 
 

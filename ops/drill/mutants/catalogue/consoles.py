@@ -1,0 +1,32 @@
+"""Bugs in what makes topics and groups on RocketMQ, and in what looks at its messages."""
+
+from ops.drill.mutants.mutant import edited
+
+_PROVISION = "tests/unit/test_stack_provision.py::"
+
+MUTANTS = (
+    edited(
+        "group-not-made",
+        "topics are made before consumers start, their groups are not",
+        _PROVISION + "test_a_deployment_gets_its_topics_with_kinds_its_groups_and_a_topic_beside_each",
+        ("ops.stack.provision:make", "for group in made.groups:", "for group in ():"),
+    ),
+    edited(
+        "no-topic-beside-a-group",
+        "consumerProgress finds no route of %RETRY%<group>, and fails on a healthy system",
+        _PROVISION + "test_a_deployment_gets_its_topics_with_kinds_its_groups_and_a_topic_beside_each",
+        ("ops.stack.provision:missing", "supplies.all_topics.items()", "supplies.topics.items()"),
+    ),
+    edited(
+        "topic-of-another-kind-taken",
+        "a topic that refuses our messages counts as provisioned",
+        _PROVISION + "test_a_topic_of_another_kind_is_told_before_anything_is_made",
+        ("ops.stack.provision:missing", "not in {kind, _ANY_KIND}", "is None"),
+    ),
+    edited(
+        "downgrade-allowed",
+        "an older RocketMQ opens what a newer one stored",
+        "tests/unit/test_stack_versions.py::test_a_stack_keeps_the_version_it_has_until_told_a_newer_one",
+        ("ops.stack.plan:StackPlan.changed", "if versions.is_older(version, self.rocketmq):", "if False:"),
+    ),
+)
