@@ -151,8 +151,8 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer; nothing was changed, try again."""
 
 
-class CommitOutcomeUnknown(OrdersError):
-    """The connection was lost in COMMIT: the transaction may stand or not."""
+class CommitOutcomeUnknown(OutcomeUnknown):
+    """The answer got lost on its way from the database: look whether the change is there before repeating it."""
 
 
 class DuplicateRow(OrdersError):

@@ -1,8 +1,9 @@
 """REST: parse, call a use case, serialise."""
 
-from common.errors import Invalid, NotFound, OutcomeUnknown
+from common.errors import Invalid, NotFound
+from common.idempotency import key_of
 from common.schema import PageQuery, decode_cursor, encode_cursor
-from common.web import Api, Reply
+from common.web import Api, Reply, current_identity, replayed
 from goods.schema import ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
 from goods.service import Catalogue, Rooms, UnknownGoods
 
@@ -39,15 +40,15 @@ def _declare_reading(api: Api, catalogue: Catalogue) -> None:
 
 
 def _declare_writing(api: Api, catalogue: Catalogue) -> None:
-    @api.post("/goods", scopes=("admin",), body=NewGoods, returns={201: GoodsOut}, errors=[OutcomeUnknown])
-    def add_goods(body: NewGoods) -> Reply:
+    @api.post("/goods", scopes=("admin",), body=NewGoods, returns={201: GoodsOut}, idempotent=True)
+    def add_goods(body: NewGoods, idempotency_key: str | None) -> Reply:
         """Add goods; their stock starts at 0."""
-        added = catalogue.add(body.parsed())
-        return Reply(GoodsOut.of(added), 201, {"Location": f"/goods/{added.goods_id}"})
+        key = key_of(current_identity().user_id, idempotency_key, "POST /goods", body)
+        added = catalogue.add(body.parsed(), key)
+        where = {"Location": f"/goods/{added.answer.goods_id}"}
+        return Reply(GoodsOut.of(added.answer), 201, where | replayed(added.replayed))
 
-    @api.patch(
-        "/goods/{goods_id}", scopes=("admin",), body=ChangedGoods, returns={200: GoodsOut}, errors=[OutcomeUnknown]
-    )
+    @api.patch("/goods/{goods_id}", scopes=("admin",), body=ChangedGoods, returns={200: GoodsOut})
     def change_goods(goods_id: int, body: ChangedGoods) -> Reply:
         """Change anything but the currency."""
         return Reply(GoodsOut.of(catalogue.change(goods_id, body.parsed())))
@@ -64,7 +65,7 @@ def _declare_rooms(api: Api, rooms: Rooms) -> None:
         scopes=("admin",),
         body=RoomList,
         returns={200: RoomOut},
-        errors=[UnknownGoods, OutcomeUnknown],
+        errors=[UnknownGoods],
     )
     def put_room(room_id: int, body: RoomList) -> Reply:
         """Replace a live room's goods."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from common.heartbeat import heartbeat_table
+from common.idempotency import key_table
 from common.ids import lease_table
 
 metadata = MetaData()
@@ -57,4 +58,5 @@ room_goods = Table(
 )
 
 worker_leases = lease_table(metadata)
+idempotency_keys = key_table(metadata)
 heartbeat = heartbeat_table(metadata)

@@ -1,19 +1,18 @@
 """The use cases of the catalogue and of live rooms."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from common.chunks import rows_in
 from common.clock import now_ms
 from common.db import Database
-from common.errors import CommitOutcomeUnknown, DuplicateRow, NotFound, OrdersError, OutcomeUnknown
+from common.errors import DuplicateRow, NotFound, OrdersError
+from common.idempotency import Answered, IdempotencyKey, Keys
 from common.ids import IdSource
-from goods.model import goods, room_goods, rooms
-
-T = TypeVar("T")
+from goods.model import goods, idempotency_keys, room_goods, rooms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,6 @@ _COLUMNS = [goods.c[field.name] for field in fields(Goods)]
 _GOODS = select(*_COLUMNS)
 _OF_IDS = _GOODS.where(goods.c.goods_id.in_(bindparam("ids", expanding=True)))
 _ONE = _GOODS.where(goods.c.goods_id == bindparam("id"))  # built once: it is the most frequent call
-_NOT_KNOWN = "The answer got lost on its way from the database: look whether the change is there before repeating it."
 
 
 class UnknownGoods(OrdersError):
@@ -66,14 +64,22 @@ class Catalogue:
         """Keep them in `database`; take new ids from `ids`."""
         self._database = database
         self._ids = ids
+        self._added = Keys(database, idempotency_keys, _as_added)
 
-    def add(self, new: NewGoods) -> Goods:
-        """Store new goods. Raise `Unavailable` (not stored) or `OutcomeUnknown`."""
+    def add(self, new: NewGoods, key: IdempotencyKey | None = None) -> Answered[Goods]:
+        """Store new goods, once for each key.
+
+        Raise `IdempotencyMismatch`, `Unavailable` (not stored) or `OutcomeUnknown`.
+        """
         added = Goods(goods_id=self._ids.next(), **asdict(new))
         now = now_ms()
         row = {**asdict(added), "images": list(added.images), "created_at": now, "updated_at": now}
-        _certainly(self._database, lambda connection: connection.execute(insert(goods).values(row)))
-        return added
+
+        def work(connection: Connection) -> Goods:
+            connection.execute(insert(goods).values(row))
+            return added
+
+        return self._added.once(key, work)
 
     def change(self, goods_id: int, changes: Mapping[str, Any]) -> Goods:
         """Change fields of goods. Raise `NotFound`, `Unavailable` (not changed) or `OutcomeUnknown`."""
@@ -85,7 +91,7 @@ class Catalogue:
             connection.execute(statement)
             return connection.execute(_ONE, {"id": goods_id}).first()
 
-        return _existing(_certainly(self._database, work))
+        return _existing(self._database.transact(work))
 
     def get(self, goods_id: int) -> Goods:
         """Return one. Raise `NotFound` or `Unavailable`."""
@@ -131,9 +137,9 @@ class Rooms:
             return _room(connection, room_id)
 
         try:
-            return _certainly(self._database, work)
+            return self._database.transact(work)
         except DuplicateRow:  # somebody else put this room for the first time, just now
-            return _certainly(self._database, work)
+            return self._database.transact(work)
 
 
 def _put_room(connection: Connection, room_id: int, current_goods_id: int | None) -> None:
@@ -173,8 +179,5 @@ def _goods(row: Row[Any]) -> Goods:
     return Goods(**{**row._mapping, "images": tuple(row.images)})  # noqa: SLF001 - its public name
 
 
-def _certainly(database: Database, work: Callable[[Connection], T]) -> T:
-    try:
-        return database.transact(work)
-    except CommitOutcomeUnknown as error:
-        raise OutcomeUnknown(_NOT_KNOWN) from error
+def _as_added(answer: Mapping[str, Any]) -> Goods:
+    return Goods(**{**answer, "images": tuple(answer["images"])})

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import structlog
 
 from common.errors import (
-    IdempotencyMismatch,
     NotFound,
     OrdersError,
     OutcomeUnknown,
     TooManyRequests,
 )
+from common.idempotency import key_of
 from common.schema import decode_cursor
-from common.web import Api, ProblemWith, Reply, current_identity
+from common.web import Api, ProblemWith, Reply, current_identity, replayed
 from order.model import InsufficientStock, OrderClosed, OrderPaid, UnknownGoods
 from order.schema import (
     OrderOut,
@@ -29,7 +29,6 @@ from order.schema import (
 )
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
-from order.service.placing import IdempotencyKey
 from order.service.reading import OrderReader, Receiver
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
@@ -90,7 +89,6 @@ def _install_placing(
         errors=[
             ProblemWith(InsufficientStock, ShortMembers),
             UnknownGoods,
-            IdempotencyMismatch,
             TooManyRequests,
             _OUTCOME_UNKNOWN,
         ],
@@ -107,16 +105,14 @@ def _install_placing(
             raise
         count("replayed" if placed.replayed else "created")
         headers = {"Location": f"/orders/{placed.order.order_id}"}
-        if placed.replayed:
-            headers["Idempotency-Replayed"] = "true"
-        return Reply(order_document(placed.order), 201, headers)
+        return Reply(order_document(placed.order), 201, headers | replayed(placed.replayed))
 
 
 def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     user_id = current_identity().user_id
     asked = body.receiver
     receiver = Receiver(asked.name, asked.phone, asked.address) if asked is not None else None
-    key = IdempotencyKey(user_id, idempotency_key, body.hash()) if idempotency_key is not None else None
+    key = key_of(user_id, idempotency_key, "POST /orders", body)
     return Request(user_id, {item.goods_id: item.quantity for item in body.items}, receiver, key)
 
 

@@ -1,6 +1,5 @@
 """What goes over the order service's REST interface."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -37,10 +36,6 @@ class PlaceOrder(Schema):
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=50), distinct_by("goods_id")]
     receiver: Receiver | None = None
-
-    def hash(self) -> str:
-        """Return what tells this request from another with the same Idempotency-Key."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class ItemOut(Schema):

@@ -1,7 +1,8 @@
 """The stock service over REST."""
 
 from common.errors import NotFound
-from common.web import Api, Reply
+from common.idempotency import key_of
+from common.web import Api, Reply, current_identity, replayed
 from stock.model import BelowReserved
 from stock.schema import (
     Decisions,
@@ -37,10 +38,13 @@ def _install_levels(api: Api, levels: Levels) -> None:
         """Set how many pieces there are, reserved ones included."""
         return Reply(LevelOut.of(levels.set_total(goods_id, body.total)))
 
-    @api.post("/stock/{goods_id}/restock", scopes=("admin",), body=Restock, returns={200: LevelOut})
-    def restock(goods_id: int, body: Restock) -> Reply:
+    @api.post("/stock/{goods_id}/restock", scopes=("admin",), body=Restock, returns={200: LevelOut}, idempotent=True)
+    def restock(goods_id: int, body: Restock, idempotency_key: str | None) -> Reply:
         """Add pieces."""
-        return Reply(LevelOut.of(levels.restock(goods_id, body.quantity)))
+        call = f"POST /stock/{goods_id}/restock"
+        key = key_of(current_identity().user_id, idempotency_key, call, body)
+        added = levels.restock(goods_id, body.quantity, key)
+        return Reply(LevelOut.of(added.answer), headers=replayed(added.replayed))
 
 
 def _install_reservations(api: Api, reservations: Reservations) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from common.errors import Conflict
 from common.heartbeat import heartbeat_table
+from common.idempotency import key_table
 from common.ids import SNOWFLAKE
 
 metadata = MetaData()
@@ -78,3 +79,5 @@ reservation_lines = Table(
 )
 
 heartbeat = heartbeat_table(metadata)
+
+idempotency_keys = key_table(metadata)

@@ -10,11 +10,13 @@ from pydantic.json_schema import models_json_schema
 
 from common.errors import (
     Forbidden,
+    IdempotencyMismatch,
     Invalid,
     Malformed,
     MethodNotAllowed,
     NotFound,
     OrdersError,
+    OutcomeUnknown,
     TooLarge,
     TooManyRequests,
     TooSlow,
@@ -144,6 +146,10 @@ def _errors(route: Route) -> list[type[OrdersError] | ProblemWith]:
         found.append(NotFound)
     if route.body is not None:
         found += [TooSlow, TooLarge, UnsupportedMediaType]
+    if route.writes:
+        found.append(OutcomeUnknown)
+    if route.idempotent:
+        found.append(IdempotencyMismatch)
     if route.rate_limit:
         found.append(TooManyRequests)
     return [*found, *route.errors]

@@ -26,6 +26,11 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def replayed(again: bool) -> dict[str, str]:
+    """Return the header that marks an answer as an earlier one, if it is."""
+    return {"Idempotency-Replayed": "true"} if again else {}
+
+
 class IdConverter(BaseConverter):
     """Ids in paths, canonical decimal; a path with anything else in its place is unknown."""
 

@@ -9,10 +9,11 @@ import structlog
 
 from common.clock import now_ms
 from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, Unavailable
+from common.idempotency import IdempotencyKey
 from common.ids import IdSource
 from order.clients import Goods, GoodsClient
 from order.model import InsufficientStock, Status, UnknownGoods
-from order.service.placing import Draft, IdempotencyKey, KeyTaken
+from order.service.placing import Draft, KeyTaken
 from order.service.reading import Line, Order, OrderReader, Receiver
 
 _LONGEST_TURN = 5.0  # seconds that a request waits for another one with its Idempotency-Key

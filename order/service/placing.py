@@ -29,6 +29,7 @@ from common.errors import (
     Unavailable,
 )
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC, OrderEvent
+from common.idempotency import IdempotencyKey
 from common.mq.port import Producer
 from common.tx.coordinator import Coordinator, Transaction
 from common.tx.record import AlreadyAborted, Outcome
@@ -40,15 +41,6 @@ from order.service.reading import Order
 _NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """A client's key for one order, and the hash of the request it came with first."""
-
-    user_id: str
-    key: str
-    request_hash: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,16 @@ CREATE TABLE heartbeat (
     PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE idempotency_keys (
+    user_id varchar(64) NOT NULL,
+    idempotency_key varchar(255) NOT NULL,
+    request_hash varchar(64) NOT NULL,
+    answer longtext NOT NULL CHECK (json_valid(answer)),
+    created_at bigint NOT NULL,
+    PRIMARY KEY (user_id,idempotency_key),
+    KEY idempotency_keys_by_age (created_at)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE reservation_lines (
     order_id bigint NOT NULL,
     goods_id bigint NOT NULL,

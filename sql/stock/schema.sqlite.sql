@@ -4,6 +4,17 @@ CREATE TABLE heartbeat (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE idempotency_keys (
+    user_id VARCHAR(64) NOT NULL,
+    idempotency_key VARCHAR(255) NOT NULL,
+    request_hash VARCHAR(64) NOT NULL,
+    answer JSON NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (user_id, idempotency_key)
+);
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
 CREATE TABLE reservation_lines (
     order_id BIGINT NOT NULL,
     goods_id BIGINT NOT NULL,

@@ -1,13 +1,13 @@
 """How much there is of each goods."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Update, insert, select, update
 
 from common.db import Database
 from common.errors import DuplicateRow, Invalid
-from stock.model import BelowReserved, stock
+from common.idempotency import Answered, IdempotencyKey, Keys
+from stock.model import BelowReserved, idempotency_keys, stock
 
 MOST = 1_000_000_000_000  # pieces of one goods
 
@@ -27,6 +27,7 @@ class Levels:
     def __init__(self, database: Database) -> None:
         """Take the stock service's database."""
         self._database = database
+        self._restocked = Keys(database, idempotency_keys, lambda answer: Level(**answer))
 
     def get(self, goods_id: int) -> Level:
         """Return the level of one goods; of goods that never had stock: nothing of it."""
@@ -50,10 +51,16 @@ class Levels:
             _change_or_insert(connection, change, goods_id, total, otherwise=BelowReserved())
             return _read(connection, goods_id)
 
-        return self._transact(work)
+        try:
+            return self._database.transact(work)
+        except DuplicateRow:  # another call inserted the goods first: now there is a row to update
+            return self._database.transact(work)
 
-    def restock(self, goods_id: int, quantity: int) -> Level:
-        """Add pieces. Raise `Invalid` where there would be more than `MOST`."""
+    def restock(self, goods_id: int, quantity: int, key: IdempotencyKey | None = None) -> Answered[Level]:
+        """Add pieces, once for each key.
+
+        Raise `Invalid` where there would be more than `MOST`, `IdempotencyMismatch`, `Unavailable` or `OutcomeUnknown`.
+        """
 
         def work(connection: Connection) -> Level:
             change = (
@@ -65,13 +72,7 @@ class Levels:
             _change_or_insert(connection, change, goods_id, quantity, otherwise=Invalid(errors=too_many))
             return _read(connection, goods_id)
 
-        return self._transact(work)
-
-    def _transact(self, work: Callable[[Connection], Level]) -> Level:
-        try:
-            return self._database.transact(work)
-        except DuplicateRow:  # somebody inserted the goods first: now there is a row to update
-            return self._database.transact(work)
+        return self._restocked.once(key, work)
 
 
 def _change_or_insert(

@@ -229,7 +229,7 @@ def test_goods(migrated: Migrated, open_database: OpenDatabase) -> None:
         catalogue, rooms = Catalogue(database, Ids()), Rooms(database)
         prices = {"unit_price": 1, "market_price": 1, "currency": "EUR"}
         new = NewGoods(name="Tea", brief="", category_id=None, images=(), on_sale=True, **prices)  # type: ignore[arg-type]
-        added = catalogue.add(new)
+        added = catalogue.add(new).answer
         catalogue.change(added.goods_id, {"unit_price": 2})
         catalogue.list(20, None)
         catalogue.list(20, MANY - 200)  # EXPLAIN does not count in that LIMIT ends it

@@ -25,8 +25,12 @@ class Caller:
     def __init__(self, client: FlaskClient) -> None:
         self._client = client
 
-    def __call__(self, method: str, path: str, body: Any = None, *, scopes: str = "admin service") -> TestResponse:
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, scopes: str = "admin service", key: str | None = None
+    ) -> TestResponse:
         headers = {"Authorization": f"Bearer {issue(SECRET, 'alice', scopes.split(), 60)}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         options = {} if body is None else {"json": body}
         return self._client.open(path, method=method, headers=headers, **options)  # type: ignore[arg-type]
 
@@ -291,14 +295,47 @@ def test_two_first_lists_of_a_room_at_once_both_succeed(call: Caller, monkeypatc
     assert len(tries) == 2
 
 
-def test_a_commit_whose_outcome_is_unknown_is_said_so(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_goods_again_under_a_key(call: Caller) -> None:
+    """The first answer and its Location again, marked; spelt otherwise too; another body is refused."""
+    first = call("POST", "/goods", TEA | {"images": ["http://x/a"]}, key="k")
+    again = call("POST", "/goods", {"images": ["http://x/a"]} | TEA, key="k")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.get_json() == first.get_json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert (first.headers.get("Idempotency-Replayed"), again.headers["Idempotency-Replayed"]) == (None, "true")
+    assert len(call("GET", "/goods").get_json()["items"]) == 1
+    assert slug(call("POST", "/goods", TEA, key="k")) == (422, "idempotency-mismatch")
+    assert call("POST", "/goods", TEA, key="l").get_json()["goods_id"] != first.get_json()["goods_id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [("PATCH", "/goods/1", {}), ("PUT", "/rooms/1/goods", {"goods_ids": []})]
+)
+def test_calls_that_can_be_repeated_anyway_take_no_key(call: Caller, method: str, path: str, body: Any) -> None:
+    """They refuse it, for they would not keep it."""
+    response = call(method, path, body, key="k")
+    assert slug(response) == (422, "invalid")
+    assert pointers(response) == ["/Idempotency-Key"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/goods", TEA),
+        ("PATCH", "/goods/1", {"name": "Tea"}),
+        ("PUT", "/rooms/1/goods", {"goods_ids": []}),
+    ],
+)
+def test_a_commit_whose_outcome_is_unknown_is_said_so(
+    call: Caller, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+) -> None:
     """Neither "created" nor "nothing was created" would be true."""
 
     def lose_connection(_self: Database, _work: Any) -> Any:
         raise CommitOutcomeUnknown
 
     monkeypatch.setattr(Database, "transact", lose_connection)
-    response = call("POST", "/goods", TEA)
+    response = call(method, path, body)
     assert slug(response) == (503, "outcome-unknown")
     assert "Retry-After" in response.headers
 

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import Connection, event, insert
 
 from common.db import Database
-from common.errors import DuplicateRow, Invalid
+from common.errors import CommitOutcomeUnknown, DuplicateRow, IdempotencyMismatch, Invalid, OutcomeUnknown
+from common.idempotency import Answered, IdempotencyKey, Keys
 from stock import model
 from stock.model import BelowReserved
 from stock.service.levels import MOST, Level, Levels
@@ -42,8 +45,8 @@ def test_set_total(levels: Levels) -> None:
 
 def test_restock(levels: Levels) -> None:
     """Pieces that come in are added to the total and to what is available; the first ones too."""
-    assert levels.restock(1, 5) == Level(1, 5, 5)
-    assert levels.restock(1, 2) == levels.get(1) == Level(1, 7, 7)
+    assert levels.restock(1, 5).answer == Level(1, 5, 5)
+    assert levels.restock(1, 2).answer == levels.get(1) == Level(1, 7, 7)
 
 
 def test_reserved_stay_reserved(database: Database, levels: Levels) -> None:
@@ -53,13 +56,13 @@ def test_reserved_stay_reserved(database: Database, levels: Levels) -> None:
     assert levels.set_total(1, 4) == Level(1, 4, 0)
     with pytest.raises(BelowReserved):
         levels.set_total(1, 3)
-    assert levels.restock(1, 2) == levels.get(1) == Level(1, 6, 2)
+    assert levels.restock(1, 2).answer == levels.get(1) == Level(1, 6, 2)
 
 
 def test_most(levels: Levels) -> None:
     """There is a most of everything; what would exceed it is refused and changes nothing."""
     levels.set_total(1, MOST - 1)
-    assert levels.restock(1, 1).total == MOST
+    assert levels.restock(1, 1).answer.total == MOST
     with pytest.raises(Invalid) as caught:
         levels.restock(1, 1)
     assert caught.value.members["errors"][0]["pointer"] == "/quantity"
@@ -82,7 +85,8 @@ def test_first_piece_twice_at_once(
         return transact(work)
 
     monkeypatch.setattr(database, "transact", racing)
-    assert getattr(levels, use_case)(1, 7).total == {"set_total": 7, "restock": 12}[use_case]
+    getattr(levels, use_case)(1, 7)
+    assert levels.get(1).total == {"set_total": 7, "restock": 12}[use_case]
 
 
 def test_restock_at_once(levels: Levels) -> None:
@@ -105,3 +109,69 @@ def test_row_that_comes_between_two_looks(database: Database, levels: Levels) ->
 
     event.listen(database.engine, "before_cursor_execute", insert_meanwhile)
     assert levels.set_total(1, 9) == Level(1, 9, 9)
+
+
+KEY = IdempotencyKey("alice", "k", "h" * 64)
+
+
+def test_restock_under_a_key(levels: Levels) -> None:
+    """The same key again: the first answer, though there is more meanwhile, and nothing more added."""
+    assert levels.restock(1, 5, KEY) == Answered(Level(1, 5, 5))
+    levels.restock(1, 2)
+    assert levels.restock(1, 5, KEY) == Answered(Level(1, 5, 5), replayed=True)
+    assert levels.restock(1, 5, replace(KEY, user_id="bob")) == Answered(Level(1, 12, 12))
+    with pytest.raises(IdempotencyMismatch):
+        levels.restock(1, 5, replace(KEY, request_hash="i" * 64))
+    assert levels.get(1).total == 12
+
+
+def test_a_refused_restock_leaves_no_key(levels: Levels) -> None:
+    """What changed nothing may succeed later."""
+    levels.set_total(1, MOST)
+    with pytest.raises(Invalid):
+        levels.restock(1, 1, KEY)
+    levels.set_total(1, 0)
+    assert levels.restock(1, 1, KEY) == Answered(Level(1, 1, 1))
+
+
+def test_one_key_at_once_adds_once(levels: Levels) -> None:
+    """However many come at the same moment."""
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: levels.restock(1, 3, KEY), range(8)))
+    assert sorted(one.replayed for one in found) == [False] + [True] * 7
+    assert {one.answer for one in found} == {Level(1, 3, 3)} == {levels.get(1)}
+
+
+def test_a_key_taken_in_between_is_found(database: Database, levels: Levels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process commits the same key after our look at it: its answer is ours, and our pieces are not added."""
+    first, others = Keys[Level]._first, Levels(database)
+    raced: list[int] = []
+
+    def overlook(self: Keys[Level], connection: Connection, key: IdempotencyKey) -> Answered[Level] | None:
+        if raced:
+            return first(self, connection, key)
+        raced.append(1)
+        return None
+
+    others.restock(1, 4, KEY)
+    monkeypatch.setattr(Keys, "_first", overlook)
+    assert levels.restock(1, 4, KEY) == Answered(Level(1, 4, 4), replayed=True)
+    assert levels.get(1).total == 4
+
+
+def test_a_lost_answer_to_commit_is_told(levels: Levels, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a 503 that says so for every caller, and the same key then finds what was done."""
+    monkeypatch.setattr(database, "_commit", lost_after(database._commit))
+    with pytest.raises(OutcomeUnknown):
+        levels.restock(1, 3, KEY)
+    monkeypatch.undo()
+    assert levels.restock(1, 3, KEY) == Answered(Level(1, 3, 3), replayed=True)
+    assert OutcomeUnknown.status == CommitOutcomeUnknown.status == 503
+
+
+def lost_after(commit: Any) -> Any:
+    def lose(*arguments: Any) -> None:
+        commit(*arguments)
+        raise CommitOutcomeUnknown
+
+    return lose

@@ -61,6 +61,12 @@ MUTANTS = (
         ("common.web.requests:refuse_repeated_headers", 'if "," in', 'if "\\n" in'),
     ),
     edited(
+        "key-row-not-written",
+        "what is added under a key is added again under it",
+        "tests/unit/test_stock_levels.py::test_restock_under_a_key",
+        ("common.idempotency:Keys.once", "            if key is not None:\n", "            if False:\n"),
+    ),
+    edited(
         "idempotency-key-ignored",
         "a call takes a key, and does the same again under it",
         _WEB + "test_an_idempotency_key_where_it_would_be_ignored_is_422",

@@ -1,0 +1,112 @@
+"""The first answer again for a call that comes again under its Idempotency-Key.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ is where the header comes from. The row of a
+key is written in the transaction of what the call does, so both are there or neither; a call that was refused leaves
+no row, and may succeed later. Orders are placed in batches and keep a table of their own.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import JSON, BigInteger, Column, Connection, Index, MetaData, String, Table, insert, select
+
+from common.clock import now_ms
+from common.db import Database
+from common.errors import DuplicateRow, IdempotencyMismatch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A user's key for one call, and the hash of the request that it came with."""
+
+    user_id: str
+    key: str
+    request_hash: str
+
+
+def key_of(user_id: str, key: str | None, call: str, body: BaseModel) -> IdempotencyKey | None:
+    """Return the key of a request, None without one; `call` is its method and path.
+
+    Hashed is what was sent, not what is made of it: a field that comes to be later must not make another request of it.
+    """
+    if key is None:
+        return None
+    sent = f"{call}\n{body.model_dump_json(exclude_unset=True)}"
+    return IdempotencyKey(user_id, key, hashlib.sha256(sent.encode()).hexdigest())
+
+
+def key_table(metadata: MetaData) -> Table:
+    """Declare the table of keys; `created_at` in ms since the epoch, for purging."""
+    return Table(
+        "idempotency_keys",
+        metadata,
+        Column("user_id", String(64), primary_key=True),
+        Column("idempotency_key", String(255), primary_key=True),
+        Column("request_hash", String(64), nullable=False),
+        Column("answer", JSON, nullable=False),
+        Column("created_at", BigInteger, nullable=False),
+        Index("idempotency_keys_by_age", "created_at"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """What a call got, and whether it had got it before."""
+
+    answer: T
+    replayed: bool = False
+
+
+class Keys(Generic[T]):
+    """What calls of one kind were answered, by their keys."""
+
+    def __init__(self, database: Database, table: Table, read: Callable[[Mapping[str, Any]], T]) -> None:
+        """Keep answers, dataclasses, in `table`; `read` makes one of its fields, as JSON has them."""
+        self._database = database
+        self._table = table
+        self._read = read
+
+    def once(self, key: IdempotencyKey | None, work: Callable[[Connection], T]) -> Answered[T]:
+        """Run `work` in a transaction, or return what it returned under this key before.
+
+        Raise `IdempotencyMismatch`, what `work` raises, `Unavailable` (nothing was done) or `OutcomeUnknown`.
+        """
+
+        def run(connection: Connection) -> Answered[T]:
+            first = self._first(connection, key) if key is not None else None
+            if first is not None:
+                return first
+            answer = work(connection)
+            if key is not None:
+                connection.execute(insert(self._table).values(_row(key, answer)))
+            return Answered(answer)
+
+        try:
+            return self._database.transact(run)
+        except DuplicateRow:  # the same key, or the same row of `work`'s, came in between: now it is found
+            return self._database.transact(run)
+
+    def _first(self, connection: Connection, key: IdempotencyKey) -> Answered[T] | None:
+        columns = self._table.c
+        is_key = (columns.user_id == key.user_id) & (columns.idempotency_key == key.key)
+        row = connection.execute(select(columns.request_hash, columns.answer).where(is_key)).first()
+        if row is None:
+            return None
+        if row.request_hash != key.request_hash:
+            raise IdempotencyMismatch
+        return Answered(self._read(row.answer), replayed=True)
+
+
+def _row(key: IdempotencyKey, answer: Any) -> dict[str, Any]:
+    return {
+        "user_id": key.user_id,
+        "idempotency_key": key.key,
+        "request_hash": key.request_hash,
+        "answer": asdict(answer),
+        "created_at": now_ms(),
+    }
