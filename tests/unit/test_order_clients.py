@@ -306,9 +306,11 @@ class Hanging(Catalogue):
 def test_goods_that_hang_keep_each_caller_for_its_deadline_once() -> None:
     """32 at once: one look-up, whose failure is everybody's, when its deadline is over."""
     catalogue = Hanging({1: _goods(1)})
-    client = GoodsClient(catalogue, max_age=0.5, timeout=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=2.0)  # type: ignore[arg-type]
+    start = threading.Barrier(32)
 
     def find(number: int) -> float:
+        start.wait()
         began = time.monotonic()
         with pytest.raises(PeerUnavailable):
             client.find([number])
@@ -316,8 +318,8 @@ def test_goods_that_hang_keep_each_caller_for_its_deadline_once() -> None:
 
     with ThreadPoolExecutor(32) as pool:
         took = list(pool.map(find, range(32)))
-    assert max(took) < 0.5 + 0.4
-    assert len(catalogue.calls) <= 2  # a thread that came to run late begins another
+    assert max(took) < 2 * 2.0  # where each repeats the look-up, it takes the last one 64 s
+    assert len(catalogue.calls) <= 3  # a thread that came to run late begins another
 
 
 def test_goods_that_fail_at_once_fail_for_all_who_wait() -> None:
