@@ -2,9 +2,10 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from common import consistency
 from common.mq.port import BrokerOptions
 
 
@@ -45,7 +46,10 @@ class Settings(BaseSettings):
     placing_lanes: int = Field(default=1, ge=1, le=64, description="batches of orders placed at once")
     placing_batch: int = Field(default=512, ge=50, le=5000, description="lines of orders in one batch, at most")
     placing_queue: int = Field(
-        default=384, ge=1, le=1024, description="orders being placed at once or waiting for it; more get 503"
+        default=384, ge=1, le=1000, description="orders being placed at once or waiting for it; more get 503"
+    )
+    placing_queue_per_user: int = Field(
+        default=0, ge=0, description="of them one user's; more of that user get 429; 0: a quarter of the queue"
     )
 
     stock_strategy: Literal["conditional", "pessimistic", "optimistic", "redis-lock", "naive"] = Field(
@@ -71,12 +75,17 @@ class Settings(BaseSettings):
     message_retention: float = Field(default=72 * 3600.0, gt=0)
 
     @model_validator(mode="after")
-    def _records_outlive_what_asks_for_them(self) -> Self:
-        """Refuse what would leave a late timeout undecided for ever, because its record was purged."""
-        longest = max(self.pay_timeout, self.transaction_deadline, self.sweep_interval + self.sweep_grace)
-        if self.record_retention <= longest:
-            raise ValueError(f"record_retention must be longer than pay_timeout and what else asks: {longest:g} s")
+    def _agree(self) -> Self:
+        """Refuse settings that contradict each other."""
+        found = consistency.faults(self)
+        if found:
+            raise ValueError("\n".join(found))
         return self
+
+    @property
+    def queue_share(self) -> int:
+        """Places of the placing queue that one user may have."""
+        return self.placing_queue_per_user or max(1, self.placing_queue // 4)
 
     @property
     def pool_size(self) -> int:
@@ -96,3 +105,15 @@ class Settings(BaseSettings):
             max_deliveries=self.max_deliveries,
             retention=self.message_retention,
         )
+
+
+def explain(error: ValidationError) -> list[str]:
+    """Return what is wrong with settings: one line for each fault, with the variable, its value and what is allowed."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = "_".join(("ORDERS", *map(str, fault["loc"]))).upper()
+        secret = any(word in name for word in ("SECRET", "URL"))
+        given = "" if secret or fault["type"] == "missing" else f"={fault['input']}"
+        told = fault["msg"].removeprefix("Value error, ")
+        lines += [f"{name}{given}: {told}"] if fault["loc"] else told.splitlines()
+    return lines

@@ -10,7 +10,7 @@ import structlog
 from pydantic import ValidationError
 
 from common import failpoints, lifeline
-from common.config import Settings
+from common.config import Settings, explain
 from common.cores import at_hand, keep_to
 from common.errors import OrdersError
 from common.periodic import Periodic
@@ -45,8 +45,7 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{'_'.join(('ORDERS', *map(str, e['loc']))).upper()}: {e['msg']}" for e in error.errors())
-        sys.exit(f"{name}: the settings are wrong: {wrong}")
+        sys.exit("\n".join(f"{name}: can't start: {fault}" for fault in explain(error)))
     configure_logging(name, settings.log_level)
     cores = _next_cores(settings)
     if settings.core is not None:

@@ -4,7 +4,7 @@ from common.errors import Invalid, NotFound
 from common.idempotency import key_of
 from common.schema import PageQuery, decode_cursor, encode_cursor
 from common.web import Api, Reply, current_identity, replayed
-from goods.schema import ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
+from goods.schema import LONGEST_LOOKUP, ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
 from goods.service import Catalogue, Rooms, UnknownGoods
 
 
@@ -33,7 +33,7 @@ def _declare_reading(api: Api, catalogue: Catalogue) -> None:
         """Look at one of the goods."""
         return Reply(GoodsOut.of(catalogue.get(goods_id)))
 
-    @api.post("/goods/lookup", scopes=("service",), body=Lookup, returns={200: Found})
+    @api.post("/goods/lookup", scopes=("service",), body=Lookup, returns={200: Found}, body_at_least=LONGEST_LOOKUP)
     def lookup_goods(body: Lookup) -> Reply:
         """Look at several of the goods at once, for the other services; unknown ones are left out."""
         return Reply(Found(items=tuple(GoodsOut.of(one) for one in catalogue.lookup(body.goods_ids))))

@@ -95,6 +95,9 @@ class GoodsPage(Schema):
     next_cursor: str | None = Field(description="for the next page; null at the end")
 
 
+LONGEST_LOOKUP = 8 * 1024  # bytes that as many ids as one look-up takes have at most
+
+
 class Lookup(Schema):
     """Which goods to look up."""
 

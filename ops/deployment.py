@@ -6,8 +6,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from common import migrations
-from common.config import Settings
+from common.config import Settings, explain
 from common.cores import at_hand
 from common.mq.factory import open_broker
 from common.mq.port import Broker, Console
@@ -83,8 +85,17 @@ class Deployment:
     def migrate(self) -> None:
         """Bring the databases of all services up to date. Raise `OrdersError`."""
         self.place.make()
+        self._check_settings()
         for name in SERVICES:
             migrations.upgrade(name, self._database_url(name))
+
+    def _check_settings(self) -> None:
+        """Raise `CommandFailed` where a process would refuse its settings, those of the environment included."""
+        for name in self.plan.processes:
+            try:
+                self.settings(name)
+            except ValidationError as error:
+                raise CommandFailed("\n".join(f"{name}: {fault}" for fault in explain(error))) from None
 
     def start(self, *, within: float = 60.0) -> None:
         """Start all services (after `prepare`) and return once they are ready. Raise `NotInTime`."""

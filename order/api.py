@@ -1,6 +1,6 @@
 """The order service over REST."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -55,13 +55,15 @@ def install(
     *,
     rate_limit: str,
     most_at_once: int,
+    most_of_one_user: int,
     count: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Declare the routes; `count` is told the outcome of every order that somebody tried to place.
 
-    Placing is limited to `rate_limit` per user and to `most_at_once` of all users together.
+    Placing is limited to `rate_limit` per user, and to `most_at_once` of all users, of which `most_of_one_user`.
     """
-    _install_placing(api, use_cases.ordering, rate_limit, most_at_once, count)
+    limits = {"most_at_once": most_at_once, "most_of_one_user": most_of_one_user}
+    _install_placing(api, use_cases.ordering, rate_limit, limits, count)
     _install_reading(api, use_cases.reader, use_cases.timeline)
     _install_changing(api, use_cases.paying, use_cases.closing)
 
@@ -79,7 +81,7 @@ def _owner(order_id: int) -> str | None:
 
 
 def _install_placing(
-    api: Api, ordering: Ordering, rate_limit: str, most_at_once: int, count: Callable[[str], None]
+    api: Api, ordering: Ordering, rate_limit: str, limits: Mapping[str, int], count: Callable[[str], None]
 ) -> None:
     @api.post(
         "/orders",
@@ -94,7 +96,7 @@ def _install_placing(
         ],
         rate_limit=rate_limit,
         idempotent=True,
-        most_at_once=most_at_once,
+        **limits,
     )
     def place(body: PlaceOrder, idempotency_key: str | None) -> Reply:
         """Place an order."""

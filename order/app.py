@@ -93,7 +93,14 @@ def build(settings: Settings) -> Service:
         | {name: peer.ready for name, peer in peers.items()},
         limiter=SharedLimiter(redis) if redis else None,
     )
-    rest.install(api, use_cases, rate_limit=settings.rate_limit, most_at_once=settings.placing_queue, count=told.placed)
+    rest.install(
+        api,
+        use_cases,
+        rate_limit=settings.rate_limit,
+        most_at_once=settings.placing_queue,
+        most_of_one_user=settings.queue_share,
+        count=told.placed,
+    )
     if console is not None:
         told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
     standby = Standby(heartbeat.beat, ids.ask)

@@ -5,6 +5,7 @@ from common.idempotency import key_of
 from common.web import Api, Reply, current_identity, replayed
 from stock.model import BelowReserved
 from stock.schema import (
+    LONGEST_BODY,
     Decisions,
     Deduct,
     LevelOut,
@@ -48,7 +49,7 @@ def _install_levels(api: Api, levels: Levels) -> None:
 
 
 def _install_reservations(api: Api, reservations: Reservations) -> None:
-    @api.post("/reservations", scopes=("service",), body=Deduct, returns={200: Decisions})
+    @api.post("/reservations", scopes=("service",), body=Deduct, returns={200: Decisions}, body_at_least=LONGEST_BODY)
     def deduct(body: Deduct) -> Reply:
         """Deduct orders, each whole or not at all; asked again, answers the same and takes nothing more."""
         wanted = [
@@ -67,7 +68,9 @@ def _install_reservations(api: Api, reservations: Reservations) -> None:
         """Show the reservation of one order."""
         return Reply(ReservationOut.of(reservations.get(order_id)))
 
-    @api.post("/reservations/settle", scopes=("service",), body=Settle, returns={200: Settled})
+    @api.post(
+        "/reservations/settle", scopes=("service",), body=Settle, returns={200: Settled}, body_at_least=LONGEST_BODY
+    )
     def settle(body: Settle) -> Reply:
         """Take the order service's word: verify the reservations of orders that stand, release those of void ones."""
         states = reservations.settle({order.order_id: (order.tx_id, order.fate) for order in body.orders})

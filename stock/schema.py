@@ -13,6 +13,7 @@ from stock.service.reservations import Decision, Reservation, Unverified
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 MAX_ORDERS = 1000  # of one call
+LONGEST_BODY = 512 * 1024  # bytes that as many orders and lines as one call takes have at most
 
 
 class LevelOut(Schema):

@@ -1,7 +1,7 @@
 """Declares routes: guards, parses, calls the view, answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partialmethod
 from typing import Any, Literal
 
@@ -109,6 +109,8 @@ class Api:
         rate_limit: str = "",
         idempotent: bool = False,
         most_at_once: int = 0,
+        most_of_one_user: int = 0,
+        body_at_least: int = 0,
     ) -> Callable[[View], View]:
         """Declare a POST (see `Route`)."""
         return self._declare(
@@ -121,6 +123,8 @@ class Api:
             rate_limit=rate_limit,
             idempotent=idempotent,
             most_at_once=most_at_once,
+            most_of_one_user=most_of_one_user,
+            body_at_least=body_at_least,
         )
 
     def put(
@@ -160,10 +164,12 @@ class Api:
     def _handler(self, route: Route) -> Callable[..., Response]:
         limit = self._limit(route)
         query = route.query or NoQuery
-        gate = Gate(route.most_at_once) if route.most_at_once else nullcontext()
+        gate = Gate(route.most_at_once, share=route.most_of_one_user or route.most_at_once)
+        enter: Callable[[str], AbstractContextManager[None]] = gate.of if route.most_at_once else _open
 
         def handle(**arguments: Any) -> Response:
-            limit(self._authorise(route.scopes))
+            identity = self._authorise(route.scopes)
+            limit(identity)
             asked = current_request()
             parameters = read_query(asked, query)
             if route.query is not None:
@@ -172,9 +178,9 @@ class Api:
                 arguments["idempotency_key"] = read_idempotency_key(asked)
             elif route.writes:
                 refuse_idempotency_key(asked)
-            with gate:
+            with enter(identity.user_id):
                 if route.body is not None:
-                    arguments["body"] = read_body(asked, route.body, self.bodies)
+                    arguments["body"] = read_body(asked, route.body, self.bodies, at_least=route.body_at_least)
                 return _respond(route.view(**arguments))
 
         return handle
@@ -207,6 +213,10 @@ def _part_over_unread_body(response: Response) -> Response:
     if has_unread_body(current_request()):
         response.headers["Connection"] = "close"
     return response
+
+
+def _open(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def _respond(reply: Reply) -> Response:

@@ -62,15 +62,18 @@ class Bodies:
         self._slow = slow
         self._under_way: dict[int, _Reading] = {}  # by thread-safe operations of the interpreter alone
 
-    def read(self, request: Request) -> bytes:
-        """Return the body. Raise `TooLarge`, `TooSlow` or `Malformed` (it ended early)."""
-        length = request.content_length or 0
-        if length > self._largest:
+    def read(self, request: Request, *, at_least: int = 0) -> bytes:
+        """Return the body, of up to `at_least` bytes whatever else is the largest.
+
+        Raise `TooLarge`, `TooSlow` or `Malformed` (it ended early).
+        """
+        length, largest = request.content_length or 0, max(self._largest, at_least)
+        if length > largest:
             raise TooLarge
         reading = _Reading.of(request)
         self._under_way[id(reading)] = reading
         try:
-            raw = self._to_the_end(request, length)
+            raw = self._to_the_end(request, length, largest)
         finally:
             was_cut = self._under_way.pop(id(reading), None) is None
         if was_cut or time.monotonic() - reading.began > self._within:
@@ -80,13 +83,14 @@ class Bodies:
         request.environ[_WAS_READ] = True
         return raw
 
-    def _to_the_end(self, request: Request, length: int) -> bytes:
+    @staticmethod
+    def _to_the_end(request: Request, length: int, largest: int) -> bytes:
         parts, size = [], 0
         with suppress(ClientDisconnected, OSError):  # which leaves it too short
-            while part := request.stream.read(self._largest + 1 - size):
+            while part := request.stream.read(largest + 1 - size):
                 parts.append(part)
                 size += len(part)
-                if size > self._largest:
+                if size > largest:
                     raise TooLarge
                 if size == length:  # to read on, only to hear that this was all, costs a wait for the interpreter
                     break

@@ -53,8 +53,8 @@ def refuse_repeated_headers(request: Request) -> None:
             raise Malformed(f"Send the header {name} once; a comma in it counts as two.")
 
 
-def read_body(request: Request, model: type[M], bodies: Bodies) -> M:
-    """Return the JSON body as a `model`.
+def read_body(request: Request, model: type[M], bodies: Bodies, *, at_least: int = 0) -> M:
+    """Return the JSON body as a `model`; for `at_least` see `Bodies.read`.
 
     Raise `UnsupportedMediaType`, `TooLarge`, `TooSlow`, `Malformed` or `Invalid`.
     """
@@ -62,7 +62,7 @@ def read_body(request: Request, model: type[M], bodies: Bodies) -> M:
         _check_media_type(request)
     if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a content encoding.")
-    raw = bodies.read(request)
+    raw = bodies.read(request, at_least=at_least)
     _check_json(raw)
     try:
         return model.model_validate_json(raw)

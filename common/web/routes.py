@@ -50,7 +50,9 @@ class Route:
     """One operation: all that is needed to guard it, to call it and to document it.
 
     `scopes`: any one of them is enough, none = any valid token. `rate_limit`: per user, for example
-    ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused, 0 = none.
+    ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused,
+    0 = none; of them `most_of_one_user`, 0 = all. `body_at_least`: bytes of a body that are taken whatever is set, for
+    calls of our own services, which ask for as much as the route's model allows.
     """
 
     method: str
@@ -64,6 +66,8 @@ class Route:
     rate_limit: str = ""
     idempotent: bool = False
     most_at_once: int = 0
+    most_of_one_user: int = 0
+    body_at_least: int = 0
 
     @property
     def writes(self) -> bool:

@@ -1,9 +1,15 @@
 """Settings that contradict each other are refused before anything starts."""
 
+from typing import Any
+
+import orjson
 import pytest
 from pydantic import ValidationError
 
-from common.config import Settings
+from common.chunks import LINES
+from common.config import Settings, explain
+from goods.schema import LONGEST_LOOKUP
+from stock.schema import LONGEST_BODY, MAX_ORDERS
 
 GOOD = {"port": 1, "jwt_secret": "s" * 32, "database_url": "sqlite://"}
 
@@ -23,10 +29,102 @@ def test_defaults_agree() -> None:
 )
 def test_records_outlive_what_asks_for_them(changed: dict[str, float]) -> None:
     """A record that is purged before the timeout of its order asks for it would leave that undecided for ever."""
-    with pytest.raises(ValidationError, match="record_retention"):
+    with pytest.raises(ValidationError, match=r"ORDERS_RECORD_RETENTION=3600[.]0 must be more than"):
         Settings.model_validate(GOOD | changed)
 
 
 def test_the_secret_does_not_show() -> None:
     """Settings may be printed."""
     assert "s" * 32 not in repr(Settings.model_validate(GOOD))
+
+
+PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd6Pf1Gj0ScV"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"retry_first_after": 5.0, "retry_longest": 1.0}, "ORDERS_RETRY_FIRST_AFTER=5.0 is more than ORDERS_RETRY_LO"),
+        ({"broker_url": "rocketmq://h:1", "pay_timeout": 90000.0}, "ORDERS_PAY_TIMEOUT=90000.0 is more than 86400"),
+        ({"placing_queue": 8, "placing_queue_per_user": 9}, "ORDERS_PLACING_QUEUE_PER_USER=9 is more than ORDERS_PLAC"),
+        ({"rate_limit": "10/sec"}, "ORDERS_RATE_LIMIT=10/sec is not one limit: a number from 1, a slash, second"),
+        ({"rate_limit": "10/second;100/minute"}, "ORDERS_RATE_LIMIT=10/second;100/minute is not one limit"),
+        ({"rate_limit": "0/second"}, "ORDERS_RATE_LIMIT=0/second is not one limit"),
+        ({"rate_limit": "1/0 second"}, "ORDERS_RATE_LIMIT=1/0 second is not one limit"),
+        ({"rate_limit": ""}, "ORDERS_RATE_LIMIT= is not one limit"),
+        ({"stock_url": "stock:8002"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"goods_url": "http://a:1,http://"}, "ORDERS_GOODS_URL has an instance that is no http://host:port"),
+        ({"order_url": ""}, "ORDERS_ORDER_URL has an instance that is no http://host:port"),
+        ({"database_url": "postgresql://h/d"}, "ORDERS_DATABASE_URL must begin with one of sqlite://, mysql+pymysql"),
+        ({"broker_url": "kafka://h:1"}, "ORDERS_BROKER_URL must begin with one of embedded://, rocketmq://, rocketmq4"),
+        ({"redis_url": "127.0.0.1:6379"}, "ORDERS_REDIS_URL must begin with one of redis://"),
+        ({"stock_strategy": "redis-lock"}, "ORDERS_STOCK_STRATEGY=redis-lock needs ORDERS_REDIS_URL"),
+        (PRODUCTION | {"stock_strategy": "naive"}, "ORDERS_STOCK_STRATEGY=naive oversells"),
+        (PRODUCTION | {"failpoints": "a=raise"}, "ORDERS_FAILPOINTS is set"),
+        (PRODUCTION | {"jwt_secret": "s" * 32}, "ORDERS_JWT_SECRET can be guessed"),
+        (PRODUCTION | {"jwt_secret": "change-me-0123456789-abcdefghijkl"}, "ORDERS_JWT_SECRET can be guessed"),
+        (PRODUCTION | {"peer_timeout": 6.0}, "ORDERS_PEER_TIMEOUT=6.0 is more than ORDERS_TRANSACTION_DEADLINE=5.0"),
+        (PRODUCTION | {"transaction_deadline": 40.0}, "ORDERS_TRANSACTION_DEADLINE=40.0 is more than ORDERS_SWEEP_GRA"),
+        ({"placing_queue": 1001}, "ORDERS_PLACING_QUEUE=1001: Input should be less than or equal to 1000"),
+        ({"port": "x"}, "ORDERS_PORT=x: Input should be a valid integer"),
+    ],
+)
+def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], told: str) -> None:
+    """With the variable, its value and what is right."""
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate(GOOD | changed)
+    lines = explain(raised.value)
+    assert len(lines) == 1
+    assert lines[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        PRODUCTION,
+        {"rate_limit": "5/2 second"},
+        {"rate_limit": "10 per minute"},
+        {"stock_url": "http://a:1, https://b:2"},
+    ],
+)
+def test_what_agrees_is_taken(changed: dict[str, Any]) -> None:
+    """Also what is written in another way that is honoured."""
+    Settings.model_validate(GOOD | changed)
+
+
+def test_every_fault_is_told() -> None:
+    """One line for each, so that they are mended at once."""
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate(GOOD | {"rate_limit": "10/sec", "retry_longest": 0.5, "order_url": "x"})
+    assert [line.split("=")[0].split(" ")[0] for line in explain(raised.value)] == [
+        "ORDERS_RETRY_FIRST_AFTER",
+        "ORDERS_RATE_LIMIT",
+        "ORDERS_ORDER_URL",
+    ]
+
+
+@pytest.mark.parametrize("secret", [{"jwt_secret": "short-hush"}, {"database_url": "mysql://u:hush@h/d"}])
+def test_what_is_secret_is_not_told(secret: dict[str, str]) -> None:
+    """A fault names the variable alone where its value may hold a password."""
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate(GOOD | secret)
+    assert "hush" not in "".join(explain(raised.value))
+
+
+def test_a_users_share_of_the_queue() -> None:
+    """A quarter, unless told; never nothing."""
+    assert Settings.model_validate(GOOD).queue_share == 96
+    assert Settings.model_validate(GOOD | {"placing_queue": 1}).queue_share == 1
+    assert Settings.model_validate(GOOD | {"placing_queue_per_user": 7}).queue_share == 7
+
+
+def test_stock_takes_whatever_an_order_process_may_send() -> None:
+    """The largest batch that can be set, of lines at their longest, and the largest settlement and look-up."""
+    largest, most = 2**63 - 1, Settings.model_fields["placing_queue"].metadata
+    assert any(getattr(bound, "le", None) == MAX_ORDERS for bound in most)
+    line = {"goods_id": str(largest), "quantity": 10**6}
+    orders = [{"order_id": str(largest), "items": [line] * (LINES // MAX_ORDERS)}] * MAX_ORDERS
+    assert len(orjson.dumps({"tx_id": str(largest), "orders": orders})) <= LONGEST_BODY
+    fates = [{"order_id": str(largest), "tx_id": str(largest), "fate": "stands"}] * MAX_ORDERS
+    assert len(orjson.dumps({"orders": fates})) <= LONGEST_BODY
+    assert len(orjson.dumps({"goods_ids": [str(largest)] * 200})) <= LONGEST_LOOKUP

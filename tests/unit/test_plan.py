@@ -1,7 +1,10 @@
 """How a deployment is to run: instances, their names and their ports."""
 
+from pathlib import Path
+
 import pytest
 
+from ops.deployment import Deployment
 from ops.errors import CommandFailed
 from ops.plan import Plan, free_port_base, ports_are_free
 from ops.services import MOST_INSTANCES
@@ -67,3 +70,17 @@ def test_free_ports_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.plan.secrets.choice", lambda _: next(drawn))
     second = free_port_base()
     assert set(Plan(first).ports.values()).isdisjoint(Plan(second).ports.values())
+
+
+def test_settings_that_a_process_would_refuse_are_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the environment too; each fault is a line that names the process and the variable."""
+    monkeypatch.setenv("ORDERS_RETRY_LONGEST", "0.5")
+    deployment = Deployment(tmp_path / "d", Plan(extra={"rate_limit": "10/sec"}))
+    with pytest.raises(CommandFailed) as refused:
+        deployment.prepare()
+    told = str(refused.value)
+    assert "ORDERS_RATE_LIMIT=10/sec is not one limit" in told
+    assert "ORDERS_RETRY_FIRST_AFTER=1.0 is more than ORDERS_RETRY_LONGEST=0.5" in told
+    assert not list(tmp_path.rglob("*.db"))

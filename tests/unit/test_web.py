@@ -474,6 +474,52 @@ def test_too_many_requests_of_one_user_are_429(client: FlaskClient) -> None:
     assert client.post("/limited", headers=other).status_code == 200
 
 
+def test_one_user_has_a_share_of_what_may_be_inside(api: Api) -> None:
+    """Beyond it that user gets 429 with Retry-After at once, while others are let in; later it is let in again."""
+    inside, go_on = threading.Barrier(3), threading.Event()
+
+    @api.post("/slow", returns={200: Out}, most_at_once=4, most_of_one_user=2)
+    def slow() -> Reply:
+        """Wait."""
+        inside.wait(10)
+        assert go_on.wait(10)
+        return Reply(Out(thing_id=1, owner="x"))
+
+    def call(user: str) -> TestResponse:
+        with api.app.test_client() as client:
+            return client.post("/slow", headers={"Authorization": f"Bearer {issue(SECRET, user, [], 60)}"})
+
+    with ThreadPoolExecutor(4) as pool:
+        accepted = [pool.submit(call, "ann") for _ in range(2)]
+        inside.wait(10)
+        refused = call("ann")
+        assert_problem(refused, 429, "too-many-requests")
+        assert refused.headers["Retry-After"] == "1"
+        accepted += [pool.submit(call, "bob") for _ in range(2)]
+        inside.wait(10)
+        assert_problem(call("ann"), 503, "unavailable")
+        go_on.set()
+        assert [future.result(10).status_code for future in accepted] == [200] * 4
+        accepted = [pool.submit(call, "ann") for _ in range(2)]
+        inside.wait(10)
+        assert [future.result(10).status_code for future in accepted] == [200] * 2
+
+
+def test_a_body_of_our_own_services_is_taken_whatever_is_set(api: Api) -> None:
+    """A route that needs longer ones than clients may send says so itself."""
+
+    @api.post("/long", body=Body, returns={200: Out}, body_at_least=5000)
+    def long(body: Body) -> Reply:
+        """Take a long one."""
+        return Reply(Out(thing_id=1, owner=body.name[:1]))
+
+    with api.app.test_client() as client:
+        for size, status in ((4000, 200), (6000, 413)):
+            padded = json.dumps(GOOD).encode() + b" " * (size - len(json.dumps(GOOD)))
+            answer = client.post("/long", data=padded, headers=AUTH, content_type="application/json")
+            assert answer.status_code == status
+
+
 def test_more_than_may_be_inside_are_refused_at_once(api: Api) -> None:
     """Beyond what a route takes at once: 503 with Retry-After, while those inside go on; other routes don't mind."""
     inside, go_on = threading.Barrier(3), threading.Event()

@@ -128,12 +128,12 @@ MUTANTS = (
         "gate-without-bound",
         "however many orders are waiting, one more is let in",
         _WEB + "test_more_than_may_be_inside_are_refused_at_once",
-        ("common.web.gate:Gate.__enter__", "if not self._free.acquire(blocking=False):", "if False:"),
+        ("common.web.gate:Gate._enter", "if self._inside >= self._most:", "if False:"),
     ),
     edited(
         "gate-never-left",
         "who was inside once holds its place for ever",
         _WEB + "test_more_than_may_be_inside_are_refused_at_once",
-        ("common.web.gate:Gate.__exit__", "self._free.release()", "pass"),
+        ("common.web.gate:Gate._leave", "self._inside -= 1", "pass"),
     ),
 )

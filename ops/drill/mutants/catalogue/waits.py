@@ -100,4 +100,22 @@ MUTANTS = (
         "tests/unit/test_cache.py::test_age_of_what_another_setting_wrote",
         ("common.cache:SharedCache._put", "int(self._max_age * 1000)", "500"),
     ),
+    edited(
+        "queue-of-one-user",
+        "one user's orders keep all others out",
+        "tests/unit/test_web.py::test_one_user_has_a_share_of_what_may_be_inside",
+        ("common.web.gate:Gate._enter", "if self._of_users.get(user, 0) >= self._share:", "if False:"),
+    ),
+    edited(
+        "settings-taken-as-they-come",
+        "settings that contradict each other start, and fail with the first full batch",
+        "tests/unit/test_config.py::test_what_contradicts_itself_is_told_in_one_line",
+        ("common.config:Settings._agree", "if found:", "if False:"),
+    ),
+    edited(
+        "body-limit-of-clients-for-services",
+        "a full batch of long orders is refused by stock",
+        "tests/unit/test_web.py::test_a_body_of_our_own_services_is_taken_whatever_is_set",
+        ("common.web.bodies:Bodies.read", "max(self._largest, at_least)", "self._largest"),
+    ),
 )
