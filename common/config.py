@@ -12,7 +12,7 @@ from common.mq.port import BrokerOptions
 class Settings(BaseSettings):
     """Everything that may be set. Durations in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ORDERS_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = "development"
     failpoints: str = ""
@@ -34,9 +34,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     jwt_secret: SecretStr = Field(min_length=32)
-    database_url: str
-    broker_url: str = ""
-    redis_url: str = Field(default="", description="shares prices and rate limits among instances; empty: each its own")
+    database_url: str = Field(repr=False)
+    broker_url: str = Field(default="", repr=False)
+    redis_url: str = Field(
+        default="", repr=False, description="shares prices and rate limits among instances; empty: each its own"
+    )
     order_url: str = "http://127.0.0.1:8001"
     stock_url: str = "http://127.0.0.1:8002"
     goods_url: str = "http://127.0.0.1:8003"

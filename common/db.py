@@ -50,7 +50,7 @@ class Database:
             }
         else:
             options |= {"pool_size": pool_size, **mysql.engine_options(statement_timeout)}
-        self.engine: Engine = create_engine(url, **options)
+        self.engine: Engine = create_engine(url, hide_parameters=True, **options)  # rows hold names and addresses
         self._turn: AbstractContextManager[Any] = nullcontext()
         if self._sqlite:
             self._turn = _Turn()

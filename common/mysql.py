@@ -4,6 +4,7 @@ Error numbers: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's, 
 https://dev.mysql.com/doc/mysql-errors/8.0/en/client-error-reference.html
 """
 
+import re
 import select
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ USELESS: Final = READ_ONLY | _BROKEN | {1047, 3032}
 # savepoint's roll back says when the deadlock took the whole transaction.
 REPEATABLE: Final = USELESS | {1205, 1213, 1305}
 DUPLICATE: Final = frozenset({1062, 1586})
+# What these quote is a name: of a host, a user, a database, a table, a column; others may quote a value.
+_NAMES_ONLY: Final = frozenset({1044, 1045, 1048, 1049, 1146, 1264, 1290, 1364, 1406, 1451, 1452, 2003, 2005})
+_QUOTED: Final = re.compile(r"'.*'", re.DOTALL)
 FAILED_CHECK: Final = frozenset({3819, 4025})  # MySQL's, MariaDB's (an OperationalError there)
 
 
@@ -48,12 +52,22 @@ def engine_options(statement_timeout: float) -> dict[str, Any]:
     }
 
 
+def _hide_values(context: Any) -> None:
+    """Take what may be a value of a row out of an error: who reads logs is not who may read rows."""
+    error = context.original_exception
+    if len(error.args) > 1 and error.args[0] not in _NAMES_ONLY:
+        error.args = (error.args[0], _QUOTED.sub("'…'", str(error.args[1])))
+        if context.sqlalchemy_exception is not None:
+            context.sqlalchemy_exception.args = (f"({type(error).__name__}) {error}",)
+
+
 def watch(engine: Engine) -> None:
     """Have the pool replace connections that the server has ended, without a round trip for each checkout.
 
     One whose server says that it can't serve takes all that are as old with it: a switch-over behind a forwarder left
     them with a server that is read-only now, where a read would still answer, with what is no longer true.
     """
+    event.listen(engine, "handle_error", _hide_values)
     event.listen(engine, "checkout", _replace_if_dead)
     event.listen(engine, "handle_error", _drop_if_useless)
 
