@@ -16,15 +16,23 @@ class Gravity(StrEnum):
     IN_PROGRESS = "in progress"
 
 
+REPAIR = "orders reconcile --repair"
+WAIT = "wait: the services finish it"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be; `age` in seconds, None where it has none."""
+    """One thing that is not as it should be; `age` in seconds, None where it has none.
+
+    `remedy`: what a person does about it, as a command where there is one.
+    """
 
     gravity: Gravity
     subject: str  # order, goods or message
     id: str
     what: str
     age: float | None = None
+    remedy: str = REPAIR
 
 
 @dataclass(slots=True)
@@ -52,7 +60,14 @@ class Report:
             "checked": self.checked,
             "counts": {gravity.value: self.counts[gravity.value] for gravity in Gravity},
             "findings": [
-                {"gravity": f.gravity.value, "subject": f.subject, "id": f.id, "what": f.what, "age_seconds": f.age}
+                {
+                    "gravity": f.gravity.value,
+                    "subject": f.subject,
+                    "id": f.id,
+                    "what": f.what,
+                    "age_seconds": f.age,
+                    "remedy": f.remedy,
+                }
                 for f in self.findings
             ],
         }

@@ -6,13 +6,13 @@ look.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC
 from common.mq.port import Console, MessageView, State
-from ops.findings import KEPT, Finding, Gravity, Report
+from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
 from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow
 from order.model import Status
 
@@ -44,12 +44,14 @@ class Comparison:
         """Take what to read; `progress` is told what is looked at."""
         self._ledgers, self._console, self._limits = ledgers, console, limits
         self._progress, self._pause = progress, pause
+        self._available: Mapping[int, int] = {}
 
     def run(self) -> Report:
         """Compare everything. Raise `DatabaseUnavailable` or `BrokerError` where it can't be read."""
         report = Report()
         self._progress("stock levels")
         levels = self._ledgers.levels()
+        self._available = {level.goods_id: level.available for level in levels}
         report.add([finding for level in levels if (finding := _judge_level(level))])
         report.checked = {"goods": len(levels), "orders": 0, "live_reservations": 0}
         for name, pages in (("orders", self._ledgers.order_ids()), ("live_reservations", self._orphans(report))):
@@ -105,11 +107,22 @@ class Comparison:
             yield from self._judge_closed(order_id, order, live=live)
         else:
             if reservation is None or not live:
-                yield _wrong("order", order_id, f"the order is {order.status}, but its stock is not reserved")
+                what = f"the order is {order.status}, but its stock is not reserved"
+                yield _wrong("order", order_id, what, self._restock(order))
             elif dict(order.lines) != dict(reservation.lines):
-                yield _wrong("order", order_id, f"the order is {order.status}, but other quantities are reserved")
+                yield _wrong(
+                    "order", order_id, f"the order is {order.status}, but other quantities are reserved", _BY_HAND
+                )
             if order.status is Status.CREATED and order.expires_at <= now_ms():
                 yield self._open("order", order_id, "the order is overdue and was not closed", order.expires_at)
+
+    def _restock(self, order: OrderRow) -> str:
+        """Return what gets the order its stock; an unpaid one for which it is short is closed by the repair."""
+        short = {g: pieces for g, wanted in order.lines.items() if (pieces := wanted - self._available.get(g, 0)) > 0}
+        if order.status is Status.CREATED or not short:
+            return REPAIR
+        calls = "; ".join(f'POST /stock/{g}/restock {{"quantity": {pieces}}}' for g, pieces in sorted(short.items()))
+        return f"its stock is short: {calls} once they are there, then {REPAIR}"
 
     def _judge_closed(self, order_id: str, order: OrderRow, *, live: bool) -> Iterator[Finding]:
         closed_at = order.closed_at or 0
@@ -133,37 +146,50 @@ class Comparison:
         born_at = max(view.born_at, view.deliver_at or 0)
         what = _MESSAGE_TROUBLE[view.state].format(topic=view.message.topic)
         if view.state in {State.PARKED, State.DEAD}:
-            return Finding(Gravity.UNRESOLVED, "message", view.message_id, what, _age(born_at))
-        return self._open("message", view.message_id, what, born_at)
+            remedy = f"orders messages {_ENDED[view.state]} {view.message_id}"
+            return Finding(Gravity.UNRESOLVED, "message", view.message_id, what, _age(born_at), remedy)
+        return replace(self._open("message", view.message_id, what, born_at), remedy=WAIT)
 
     def _by_age(self, order_id: str, what: str, since: int) -> Finding:
         gravity = Gravity.DISAGREEMENT if _age(since) > self._limits.grace else Gravity.IN_PROGRESS
-        return Finding(gravity, "order", order_id, what, _age(since))
+        return Finding(gravity, "order", order_id, what, _age(since), _remedy(gravity))
 
     def _open(self, subject: str, identity: str, what: str, since: int) -> Finding:
         gravity = Gravity.UNRESOLVED if _age(since) > self._limits.grace else Gravity.IN_PROGRESS
-        return Finding(gravity, subject, identity, what, _age(since))
+        return Finding(gravity, subject, identity, what, _age(since), _remedy(gravity))
 
 
 _MESSAGE_TROUBLE = {
     State.HALF: "a half message of {topic} is not resolved",
-    State.PARKED: "a half message of {topic} is parked: the broker asks no more (see: orders messages resume)",
-    State.DEAD: "a message of {topic} is dead: it failed too often (see: orders messages resend)",
+    State.PARKED: "a half message of {topic} is parked: the broker asks no more",
+    State.DEAD: "a message of {topic} is dead: it failed too often",
     State.READY: "a message of {topic} waits for its consumer",
     State.IN_FLIGHT: "a message of {topic} is being consumed",
     State.DELAYED: "a message of {topic} failed and waits for its next try",
 }
 
 
+_ENDED = {State.PARKED: "resume", State.DEAD: "resend"}
+_BY_HAND = "decide which is right, see docs/backup.md: nothing repairs it by itself"
+
+
 def _judge_level(level: Level) -> Finding | None:
     if level.available >= 0 and level.total == level.available + level.reserved:
         return None
     numbers = f"total {level.total}, available {level.available}, reserved {level.reserved}"
-    return _wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}")
+    total = max(level.total, level.reserved)
+    mended = f"total = {total}, available = {total - level.reserved}"
+    sql = f"UPDATE stock SET {mended} WHERE goods_id = {level.goods_id}"  # noqa: S608 - shown, never executed
+    remedy = f"stop stock and count the pieces; {sql}"
+    return _wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}", remedy)
 
 
-def _wrong(subject: str, identity: str, what: str) -> Finding:
-    return Finding(Gravity.DISAGREEMENT, subject, identity, what)
+def _wrong(subject: str, identity: str, what: str, remedy: str) -> Finding:
+    return Finding(Gravity.DISAGREEMENT, subject, identity, what, remedy=remedy)
+
+
+def _remedy(gravity: Gravity) -> str:
+    return WAIT if gravity is Gravity.IN_PROGRESS else REPAIR
 
 
 def _age(since: int) -> float:

@@ -30,6 +30,7 @@ from order import api as rest
 from order.clients import GoodsClient, StockClient
 from order.consumer import TimeoutConsumer
 from order.model import transaction_records
+from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering
 from order.service.placing import Draft, Placing
@@ -70,15 +71,16 @@ def build(settings: Settings) -> Service:
     placing = _in_batches(Placing(coordinator, producer, stock, aside), settings, told)
     reader = OrderReader(database)
     closing = Closing(database, coordinator, reader)
-    sweep = Sweep(database, records, checker, closing, stock, count=told.finding)
+    audit = Audit(database, stock, closing)
+    sweep = Sweep(database, records, checker, closing, stock, audit, count=told.finding)
     sweeping = Periodic("sweep", settings.sweep_interval, lambda: sweep_once(sweep, settings.sweep_grace))
     use_cases = rest.UseCases(
         ordering=Ordering(reader, goods, ids, placing.submit, pay_timeout=settings.pay_timeout),
         reader=reader,
-        paying=Paying(database, reader),
+        paying=Paying(database, reader, audit.is_held),
         closing=closing,
         timeline=Timeline(database, records, console, stock),
-        sweep=lambda: sweep.run(settings.transaction_deadline),
+        sweep=lambda: sweep.run(settings.transaction_deadline, full=True),
     )
     api = Api(
         "order",

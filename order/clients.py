@@ -208,8 +208,13 @@ class StockClient:
         """Take the stock service."""
         self._peer = peer
 
-    def deduct(self, tx_id: int, orders: Mapping[int, Mapping[int, int]]) -> dict[int, Deduction]:
-        """Deduct the orders (order id → goods id → quantity); return a verdict for each."""
+    def deduct(
+        self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
+    ) -> dict[int, Deduction]:
+        """Deduct the orders (order id → goods id → quantity); return a verdict for each.
+
+        `revive`: also those that were released, which only the audit may say.
+        """
         asked = [
             {
                 "order_id": str(order_id),
@@ -217,7 +222,8 @@ class StockClient:
             }
             for order_id, lines in orders.items()
         ]
-        answer = self._call("POST", "/reservations", {"tx_id": str(tx_id), "orders": asked})
+        body = {"tx_id": str(tx_id), "orders": asked} | ({"revive": True} if revive else {})
+        answer = self._call("POST", "/reservations", body)
         with _readable("stock"):
             return {
                 order_id: Deduction(order_id, _one_of(_VERDICTS, item["verdict"]), tuple(map(int, item["short"])))
@@ -226,7 +232,14 @@ class StockClient:
 
     def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
         """Return live reservations made before `older_than` (ms) that nobody has confirmed, ids above `after`."""
-        answer = self._call("GET", f"/reservations?older_than={older_than}&after={after}&limit={limit}")
+        return self._live(f"older_than={older_than}&after={after}&limit={limit}", after, limit)
+
+    def live(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
+        """Return the same, and those that somebody has confirmed."""
+        return self._live(f"older_than={older_than}&after={after}&limit={limit}&verified=any", after, limit)
+
+    def _live(self, query: str, after: int, limit: int) -> list[LiveReservation]:
+        answer = self._call("GET", f"/reservations?{query}")
         with _readable("stock"):
             found = [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
             order_ids = [after, *(reservation.order_id for reservation in found)]
@@ -238,8 +251,17 @@ class StockClient:
         """Tell the fate of orders (order id, tx id, fate); return the state of each order's reservation."""
         asked = [{"order_id": str(o), "tx_id": str(t), "fate": fate} for o, t, fate in fates]
         answer = self._call("POST", "/reservations/settle", {"orders": asked})
+        return self._states(answer, [order_id for order_id, _, _ in fates])
+
+    def states(self, order_ids: Collection[int]) -> dict[int, str | None]:
+        """Return the state of each order's reservation, None where there is none, and change nothing."""
+        answer = self._call("POST", "/reservations/states", {"order_ids": [str(order_id) for order_id in order_ids]})
+        return self._states(answer, order_ids)
+
+    @staticmethod
+    def _states(answer: Mapping[str, Any], order_ids: Collection[int]) -> dict[int, str | None]:
         with _readable("stock"):
-            found = _of_orders(answer["orders"], [order_id for order_id, _, _ in fates])
+            found = _of_orders(answer["orders"], order_ids)
             return {order_id: _one_of(_STATES, item["state"]) for order_id, item in found.items()}
 
     def reservation(self, order_id: int) -> dict[str, Any]:

@@ -111,6 +111,14 @@ idempotency_keys = Table(
     Column("order_id", BigInteger, nullable=False),
 )
 
+orders_without_stock = Table(
+    "orders_without_stock",
+    metadata,
+    Column("order_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("found_at", BigInteger, nullable=False),
+)
+"""What the audit found, empty as long as nothing was restored: beside `orders`, whose rows are many."""
+
 transaction_records = record_table(metadata)
 worker_leases = lease_table(metadata)
 heartbeat = heartbeat_table(metadata)

@@ -173,6 +173,7 @@ class SweepOut(Schema):
     released: int
     confirmed: int
     closed: int
+    reserved: int
     undecided: int
     violations: list[Id]
 
@@ -184,6 +185,7 @@ class SweepOut(Schema):
             released=findings.released,
             confirmed=findings.confirmed,
             closed=findings.closed,
+            reserved=findings.reserved,
             undecided=findings.undecided,
             violations=findings.violations,
         )

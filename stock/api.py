@@ -14,7 +14,7 @@ from stock.schema import (
     Settle,
     Settled,
     SetTotal,
-    StateOut,
+    StatesQuery,
     UnverifiedOut,
     UnverifiedQuery,
 )
@@ -55,12 +55,14 @@ def _install_reservations(api: Api, reservations: Reservations) -> None:
         wanted = [
             Wanted(order.order_id, {item.goods_id: item.quantity for item in order.items}) for order in body.orders
         ]
-        return Reply(Decisions.of(reservations.deduct(body.tx_id, wanted)))
+        return Reply(Decisions.of(reservations.deduct(body.tx_id, wanted, revive=body.revive)))
 
     @api.get("/reservations", scopes=("service", "admin"), query=UnverifiedQuery, returns={200: UnverifiedOut})
     def list_unverified(query: UnverifiedQuery) -> Reply:
-        """List live reservations that the order service has not confirmed."""
-        found = reservations.unverified(older_than=query.older_than, after=query.after, limit=query.limit)
+        """List live reservations that the order service has not confirmed, or all."""
+        found = reservations.unverified(
+            older_than=query.older_than, after=query.after, limit=query.limit, or_verified=query.verified == "any"
+        )
         return Reply(UnverifiedOut.of(found))
 
     @api.get("/reservations/{order_id}", scopes=("service", "admin"), returns={200: ReservationOut}, errors=[NotFound])
@@ -69,13 +71,20 @@ def _install_reservations(api: Api, reservations: Reservations) -> None:
         return Reply(ReservationOut.of(reservations.get(order_id)))
 
     @api.post(
+        "/reservations/states",
+        scopes=("service", "admin"),
+        body=StatesQuery,
+        returns={200: Settled},
+        body_at_least=LONGEST_BODY,
+    )
+    def show_states(body: StatesQuery) -> Reply:
+        """Show the states of orders' reservations."""
+        return Reply(Settled.of(body.order_ids, reservations.states(body.order_ids)))
+
+    @api.post(
         "/reservations/settle", scopes=("service",), body=Settle, returns={200: Settled}, body_at_least=LONGEST_BODY
     )
     def settle(body: Settle) -> Reply:
         """Take the order service's word: verify the reservations of orders that stand, release those of void ones."""
         states = reservations.settle({order.order_id: (order.tx_id, order.fate) for order in body.orders})
-        return Reply(
-            Settled(
-                orders=[StateOut(order_id=order.order_id, state=states.get(order.order_id)) for order in body.orders]
-            )
-        )
+        return Reply(Settled.of([order.order_id for order in body.orders], states))

@@ -1,5 +1,6 @@
 """What goes over the stock service's REST interface."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -71,6 +72,7 @@ class Deduct(Schema):
         distinct_by("order_id"),
         AfterValidator(_few_lines),
     ]
+    revive: bool = False
 
 
 class DecisionOut(Schema):
@@ -118,11 +120,21 @@ class ReservationOut(Schema):
 
 
 class UnverifiedQuery(Query):
-    """Which live reservations to list: made before `older_than` (ms since the epoch), ids above `after`."""
+    """Which live reservations to list: made before `older_than` (ms since the epoch), ids above `after`.
+
+    `verified=any`: those too that the order service has confirmed.
+    """
 
     older_than: Annotated[QueryInt, Field(ge=0, le=2**53)]
     after: Annotated[QueryInt, Field(ge=0, lt=2**63)] = 0
     limit: Annotated[QueryInt, Field(ge=1, le=MAX_ORDERS)] = 500
+    verified: Literal["no", "any"] = "no"
+
+
+class StatesQuery(Schema):
+    """The orders whose reservations' states are asked for."""
+
+    order_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_ORDERS)]
 
 
 class UnverifiedItem(Schema):
@@ -168,6 +180,11 @@ class StateOut(Schema):
 
 
 class Settled(Schema):
-    """The states after settling, in the order asked."""
+    """The states, after settling if that was asked for, in the order asked."""
 
     orders: list[StateOut]
+
+    @classmethod
+    def of(cls, order_ids: Sequence[int], states: Mapping[int, ReservationState]) -> "Settled":
+        """Show the state of each order's reservation."""
+        return cls(orders=[StateOut(order_id=order_id, state=states.get(order_id)) for order_id in order_ids])

@@ -22,6 +22,7 @@ from common.tx.record import Records
 from order import model as order_model
 from order.clients import Deduction, Fate, Goods, GoodsClient, LiveReservation, StockClient
 from order.model import transaction_records
+from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
 from order.service.placing import Draft, IdempotencyKey, Placing
@@ -142,9 +143,12 @@ class InProcessStock(StockClient):
         self._faults = faults
         self.settled: list[tuple[int, int, Fate]] = []
 
-    def deduct(self, tx_id: int, orders: Mapping[int, Mapping[int, int]]) -> dict[int, Deduction]:
+    def deduct(
+        self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
+    ) -> dict[int, Deduction]:
         self._faults.passing("deduct", "before")
-        decisions = self._reservations.deduct(tx_id, [Wanted(order_id, lines) for order_id, lines in orders.items()])
+        wanted = [Wanted(order_id, lines) for order_id, lines in orders.items()]
+        decisions = self._reservations.deduct(tx_id, wanted, revive=revive)
         self._faults.passing("deduct", "after")
         return {d.order_id: Deduction(d.order_id, d.verdict.value, d.short) for d in decisions}
 
@@ -152,6 +156,16 @@ class InProcessStock(StockClient):
         self._faults.passing("unverified", "before")
         found = self._reservations.unverified(older_than=older_than, after=after, limit=limit)
         return [LiveReservation(r.order_id, r.tx_id) for r in found]
+
+    def live(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
+        self._faults.passing("live", "before")
+        found = self._reservations.unverified(older_than=older_than, after=after, limit=limit, or_verified=True)
+        return [LiveReservation(r.order_id, r.tx_id) for r in found]
+
+    def states(self, order_ids: Collection[int]) -> dict[int, str | None]:
+        self._faults.passing("states", "before")
+        found = self._reservations.states(list(order_ids))
+        return {o: found[o].value if o in found else None for o in order_ids}
 
     def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str | None]:
         self._faults.passing("settle", "before")
@@ -195,8 +209,8 @@ class Shop:
     def __init__(self, directory: Path, *, pay_timeout: float = 900.0) -> None:
         self.ids, self.faults, self.goods = Ids(), Faults(), InMemoryGoods()
         self.database = open_database(directory / "order.db", order_model.metadata)
-        self._stock_database = open_database(directory / "stock.db", stock_model.metadata)
-        self.levels, self.reservations = Levels(self._stock_database), Reservations(self._stock_database)
+        self.stock_database = open_database(directory / "stock.db", stock_model.metadata)
+        self.levels, self.reservations = Levels(self.stock_database), Reservations(self.stock_database)
         self.stock = InProcessStock(self.reservations, self.faults)
 
         self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))
@@ -212,7 +226,8 @@ class Shop:
         self.placing = Placing(self.coordinator, self.producer, self.stock, AtOnce())
         self.ordering = Ordering(self.reader, self.goods, self.ids, self.place, pay_timeout=pay_timeout)
         self.closing = Closing(self.database, self.coordinator, self.reader)
-        self.paying = Paying(self.database, self.reader)
+        self.audit = Audit(self.database, self.stock, self.closing)
+        self.paying = Paying(self.database, self.reader, self.audit.is_held)
         self.timeouts = Timeouts(self.database, self.checker, self.closing)
         self.counted: dict[str, int] = {}
         self.sweep = Sweep(
@@ -221,6 +236,7 @@ class Shop:
             self.checker,
             self.closing,
             self.stock,
+            self.audit,
             count=lambda what, number: self.counted.update({what: self.counted.get(what, 0) + number}),
         )
         self.timeline = Timeline(self.database, self.records, self.console, self.stock)
@@ -228,7 +244,7 @@ class Shop:
     def close(self) -> None:
         self.broker.close()
         self.database.close()
-        self._stock_database.close()
+        self.stock_database.close()
 
     def place(self, draft: Draft) -> Order:
         """Place a batch of one."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ops import options
 from ops.client import Client, Unreachable
 from ops.deployment import Deployment
-from ops.findings import Gravity, Report
+from ops.findings import REPAIR, WAIT, Gravity, Report
 from ops.ledgers import Ledgers
 from ops.reconcile import Comparison, Limits
 
@@ -22,7 +23,7 @@ _MISSED_SWEEPS = 3  # before a release that no sweep confirmed is told
 
 
 @click.command("reconcile")
-@click.option("--repair", is_flag=True, help="Sweep now, by the order service's own code, then compare again.")
+@click.option("--repair", is_flag=True, help="Sweep now, all of it and by the order service's own code, then compare.")
 @click.option(
     "--grace",
     type=float,
@@ -55,7 +56,7 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
     else:
         if swept is not None:
             out.print("Swept:", ", ".join(f"{name} {number}" for name, number in swept.items()), markup=False)
-        show(out, report)
+        show(out, report, repaired=repair)
     ctx.exit(0 if report.clean else 1)
 
 
@@ -85,18 +86,30 @@ def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
             return comparison.run()
 
 
-def show(out: Console, report: Report) -> None:
-    """Print a report."""
+def show(out: Console, report: Report, *, repaired: bool = False) -> None:
+    """Print a report, and what is to be done; what was just tried is not recommended again."""
     checked = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in report.checked.items())
     if report.clean:
         out.print(f"[green]Everything agrees[/] ({checked}, no message unresolved).")
         return
     table = Table(title=f"Compared {checked}", title_justify="left")
-    for heading in ("gravity", "what", "id", "age"):
+    for heading in ("gravity", "what", "id", "age", "remedy"):
         table.add_column(heading, overflow="fold")
     for f in report.findings:
         age = "-" if f.age is None else f"{f.age:.0f} s"
-        table.add_row(f"[{_COLOURS[f.gravity]}]{f.gravity}[/]", f.what, f"{f.subject} {f.id}", age)
+        table.add_row(f"[{_COLOURS[f.gravity]}]{f.gravity}[/]", f.what, f"{f.subject} {f.id}", age, escape(f.remedy))
     out.print(table)
     counts = ", ".join(f"{number} {gravity}" for gravity, number in report.counts.items())
-    out.print(f"{counts}. To mend what can be mended: orders reconcile --repair")
+    out.print(f"{counts}. {_advice(report, repaired=repaired)}", markup=False)
+
+
+def _advice(report: Report, *, repaired: bool) -> str:
+    """Return what to do about all of it."""
+    repairable = any(finding.remedy == REPAIR for finding in report.findings)
+    if repairable and not repaired:
+        return f"To mend what can be mended: {REPAIR}"
+    if repairable:
+        return "The repair did not come to all of it: orders status, and the log of order, say what it met."
+    if all(finding.remedy == WAIT for finding in report.findings):
+        return "It is on its way: compare again a little later."
+    return "The rest is for a person: see the remedies above, and docs/backup.md."

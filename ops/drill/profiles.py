@@ -55,6 +55,17 @@ IMPATIENT = Profile(
 )
 """A half message that nobody answers for is parked after three checks; the sweep runs every 3 s."""
 
+RESTORED = Profile("restored", _SHORT, shared=False)
+"""Its files are restored from backups; it sweeps only when told to."""
+
+LONG_STOP = Profile(
+    "long-stop",
+    {**_SHORT, "sweep_interval": 2.0, "sweep_grace": 1.0, "record_retention": 5.0},
+    pay_timeout=4.0,
+    shared=False,
+)
+"""Records of transactions are kept for 5 s."""
+
 UNFORGIVING = Profile("unforgiving", {**_SHORT, "max_deliveries": 4}, shared=False)
 """A message that fails four times is a dead letter."""
 

@@ -3,20 +3,23 @@
 Closing is a transactional message with the other sign: `order_rollback`, to be delivered if the transaction commits.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from sqlalchemy import Connection, update
+import structlog
+from sqlalchemy import Connection, select, update
 
 from common import failpoints
 from common.chunks import ROWS, chunks
 from common.clock import now_ms
 from common.db import Database
-from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown
+from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown, Unavailable
 from common.events import ROLLBACK_TOPIC, OrderEvent
 from common.tx.coordinator import Coordinator
 from common.tx.record import AlreadyAborted, Outcome
-from order.model import CloseReason, OrderClosed, OrderPaid, Status, orders
+from order.model import CloseReason, OrderClosed, OrderPaid, Status, orders, orders_without_stock
 from order.service.reading import Order, OrderReader, statuses
+
+log = structlog.get_logger()
 
 
 class _Raced(Exception):
@@ -84,22 +87,32 @@ class Closing:
 class Paying:
     """Marks orders paid."""
 
-    def __init__(self, database: Database, reader: OrderReader) -> None:
-        """Take the order service's database, and what reads orders."""
+    def __init__(self, database: Database, reader: OrderReader, is_held: Callable[[int], bool]) -> None:
+        """Take the order service's database, what reads orders, and what knows whether an order's stock is held."""
         self._database = database
         self._reader = reader
+        self._is_held = is_held
 
     def pay(self, order_id: int, *, owner: str | None) -> Order:
         """Pay an unpaid order; again: the same. Raise `NotFound`, `OrderClosed`, `Unavailable`, `OutcomeUnknown`."""
-        self._reader.get(order_id, owner=owner)
+        before = self._reader.get(order_id, owner=owner)
+        if before.status is Status.CREATED and not self._is_held(order_id):
+            return self._outcome(order_id, owner)
         try:
             self._database.transact(lambda connection: _pay_row(connection, order_id))
         except CommitOutcomeUnknown as error:
             raise OutcomeUnknown(order_id=str(order_id)) from error
         failpoints.hit("pay.committed")
+        return self._outcome(order_id, owner)
+
+    def _outcome(self, order_id: int, owner: str | None) -> Order:
+        """Return the order if it is paid, or raise why it is not."""
         order = self._reader.get(order_id, owner=owner)
         if order.status is Status.CLOSED:
             raise OrderClosed
+        if order.status is Status.CREATED:
+            log.error("an order without its stock was to be paid", order_id=str(order_id))
+            raise Unavailable("The stock of this order is not held at the moment; nothing was changed, try again.")
         return order
 
 
@@ -114,4 +127,5 @@ def _close_rows(connection: Connection, order_ids: Sequence[int], reason: CloseR
 
 def _pay_row(connection: Connection, order_id: int) -> None:
     is_open = (orders.c.order_id == order_id) & (orders.c.status == Status.CREATED.value)
-    connection.execute(update(orders).where(is_open).values(status=Status.PAID.value, paid_at=now_ms()))
+    is_held = ~select(orders_without_stock.c.order_id).where(orders_without_stock.c.order_id == order_id).exists()
+    connection.execute(update(orders).where(is_open & is_held).values(status=Status.PAID.value, paid_at=now_ms()))

@@ -6,6 +6,7 @@ does is proportional to what is new; several instances may run at once, since ev
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 from sqlalchemy import ColumnElement, false, select, true, update
@@ -18,10 +19,19 @@ from common.tx.coordinator import Checker
 from common.tx.record import Records
 from order.clients import Fate, LiveReservation, StockClient
 from order.model import CloseReason, Status, orders
+from order.service.auditing import Audit
 from order.service.closing import Closing
 from order.service.reading import statuses
 
 PAGE = 500  # orders in one round trip
+
+
+class ListLive(Protocol):
+    """Lists live reservations, page by page."""
+
+    def __call__(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
+        """Return those made before `older_than` (ms) with ids above `after`, lowest first."""
+
 
 log = structlog.get_logger()
 
@@ -34,6 +44,7 @@ class Findings:
     released: int = 0
     confirmed: int = 0
     closed: int = 0
+    reserved: int = 0
     undecided: int = 0
     violations: list[int] = field(default_factory=list)
 
@@ -48,6 +59,7 @@ class Sweep:
         checker: Checker,
         closing: Closing,
         stock: StockClient,
+        audit: Audit,
         *,
         count: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
@@ -57,17 +69,29 @@ class Sweep:
         self._checker = checker
         self._closing = closing
         self._stock = stock
+        self._audit = audit
         self._count = count
 
-    def run(self, grace: float) -> Findings:
-        """Sweep what has been open for longer than `grace` seconds. Raise what its database and the stock raise."""
+    def run(self, grace: float, *, full: bool = False) -> Findings:
+        """Sweep what has been open for longer than `grace` seconds. Raise what its database and the stock raise.
+
+        `full`: look at all orders and all live reservations, confirmed ones too, and repair what disagrees: what a
+        person has done who restored a database. It takes as long as there are many.
+        """
         before = now_ms() - int(grace * 1000)
         findings = Findings()
-        self._settle_reservations(before, findings)
+        self._settle_reservations(before, findings, self._stock.live if full else self._stock.unverified)
         self._confirm_releases(before, findings)
         self._purge()
-        self._close_overdue(before, findings)  # last: it alone needs the broker
-        for name in ("verified", "released", "confirmed", "closed", "undecided"):
+        if not full:  # what needs the broker comes last
+            findings.violations += self._audit.look(before)
+        self._close_overdue(before, findings)
+        if full:
+            findings.reserved, closed = self._audit.repair(before)
+            findings.closed += closed
+            findings.violations += self._audit.without_stock()
+        findings.violations = sorted(set(findings.violations))
+        for name in ("verified", "released", "confirmed", "closed", "reserved", "undecided"):
             self._count(name, getattr(findings, name))
         self._count("violations", len(findings.violations))
         if findings.violations:
@@ -84,8 +108,8 @@ class Sweep:
                 return
             findings.closed += len(self._closing.close(order_ids, CloseReason.TIMEOUT))
 
-    def _settle_reservations(self, before: int, findings: Findings) -> None:
-        for page in self._unverified(before):
+    def _settle_reservations(self, before: int, findings: Findings, list_live: ListLive) -> None:
+        for page in _pages(before, list_live):
             fates = self._fates(page)
             findings.undecided += len(page) - len(fates)
             if fates:
@@ -98,12 +122,6 @@ class Sweep:
                 findings.verified += len(standing) - len(unheld)
                 findings.released += len(released)
                 findings.undecided += len(fates) - len(standing) - len(released)
-
-    def _unverified(self, before: int) -> Iterator[list[LiveReservation]]:
-        after = 0
-        while page := self._stock.unverified(older_than=before, after=after, limit=PAGE):
-            yield page
-            after = page[-1].order_id
 
     def _fates(self, page: Sequence[LiveReservation]) -> list[tuple[int, int, Fate]]:
         """Decide each reservation by its order, or, where there is none, by the record of its transaction."""
@@ -165,6 +183,13 @@ class Sweep:
     def _purge(self) -> None:
         while self._database.transact(lambda connection: self._records.purge(connection, PAGE)) == PAGE:
             pass
+
+
+def _pages(before: int, list_live: ListLive) -> Iterator[list[LiveReservation]]:
+    after = 0
+    while page := list_live(older_than=before, after=after, limit=PAGE):
+        yield page
+        after = page[-1].order_id
 
 
 def sweep_once(sweep: Sweep, grace: float) -> Findings | None:

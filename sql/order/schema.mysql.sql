@@ -50,6 +50,12 @@ CREATE TABLE orders (
     KEY orders_to_confirm (status,release_confirmed,closed_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE orders_without_stock (
+    order_id bigint NOT NULL,
+    found_at bigint NOT NULL,
+    PRIMARY KEY (order_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE transaction_records (
     tx_id bigint NOT NULL,
     outcome varchar(9) NOT NULL,

@@ -54,6 +54,12 @@ CREATE INDEX orders_overdue ON orders (status, expires_at);
 
 CREATE INDEX orders_to_confirm ON orders (status, release_confirmed, closed_at);
 
+CREATE TABLE orders_without_stock (
+    order_id INTEGER NOT NULL,
+    found_at BIGINT NOT NULL,
+    PRIMARY KEY (order_id)
+);
+
 CREATE TABLE transaction_records (
     tx_id INTEGER NOT NULL,
     outcome VARCHAR(9) NOT NULL,

@@ -18,7 +18,7 @@ from common.errors import BelowZero, DuplicateRow, NotFound, RowRefused
 from stock.model import ReservationState, reservations
 from stock.service.deducting import Decision, deduct_singly, deduct_together
 from stock.service.releasing import release_singly, release_together
-from stock.service.rows import OF_ORDERS, lines, numbers_of_lines, states
+from stock.service.rows import OF_ORDERS, forget_released, lines, numbers_of_lines, states
 from stock.service.strategies.in_database import Conditional
 from stock.service.strategies.port import Lines, Strategy, Taker
 
@@ -70,9 +70,11 @@ class Reservations:
         self._database = database
         self._strategy = strategy or Conditional()
 
-    def deduct(self, tx_id: int, orders: Sequence[Wanted]) -> list[Decision]:
+    def deduct(self, tx_id: int, orders: Sequence[Wanted], *, revive: bool = False) -> list[Decision]:
         """Deduct each order whole or not at all, in one transaction; repeated, answer the same and take nothing.
 
+        `revive`: what was released is forgotten first. Only for orders that stand though a restored database, theirs
+        or ours, says that they were released (docs/decisions/0023): in the protocol, nothing leaves `released`.
         Raise `Unavailable`, or `CommitOutcomeUnknown`: then it may have been deducted.
         """
         failpoints.hit("stock.deduct_received")
@@ -81,9 +83,14 @@ class Reservations:
 
         def deduct(taker: Taker) -> dict[int, Decision]:
             return self._together_else_singly(
-                lambda connection: deduct_together(connection, taker, tx_id, wanted),
-                lambda connection: deduct_singly(connection, taker, tx_id, wanted, goods_ids),
+                lambda connection: deduct_together(forgotten(connection), taker, tx_id, wanted),
+                lambda connection: deduct_singly(forgotten(connection), taker, tx_id, wanted, goods_ids),
             )
+
+        def forgotten(connection: Connection) -> Connection:
+            if revive:
+                forget_released(connection, list(wanted))
+            return connection
 
         decisions = self._strategy.run(goods_ids, deduct)
         failpoints.hit("stock.deducted")
@@ -130,18 +137,26 @@ class Reservations:
         failpoints.hit("stock.settled")
         return found
 
-    def unverified(self, *, older_than: int, after: int, limit: int) -> list[Unverified]:
-        """Return live, unverified reservations made before `older_than` (ms) with ids above `after`, lowest first."""
+    def states(self, order_ids: Sequence[int]) -> dict[int, ReservationState]:
+        """Return the states of those that have a reservation, or a tombstone."""
+        with self._database.read() as connection:
+            return states(connection, order_ids)
+
+    def unverified(self, *, older_than: int, after: int, limit: int, or_verified: bool = False) -> list[Unverified]:
+        """Return live, unverified reservations made before `older_than` (ms) with ids above `after`, lowest first.
+
+        `or_verified`: all that are live.
+        """
         columns = reservations.c
         query = (
             select(columns.order_id, columns.tx_id, columns.created_at)
-            .where(
-                (columns.verified == false()) & (columns.state == ReservationState.DEDUCTED)
-            )  # IS has no index on MySQL
+            .where(columns.state == ReservationState.DEDUCTED)
             .where((columns.order_id > after) & (columns.created_at <= older_than))
             .order_by(columns.order_id)
             .limit(limit)
         )
+        if not or_verified:
+            query = query.where(columns.verified == false())  # IS has no index on MySQL
         with self._database.read() as connection:
             return [Unverified(*row) for row in connection.execute(query)]
 

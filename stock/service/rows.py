@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from common.chunks import rows_in
+from common.chunks import VALUES, chunks, rows_in
 from common.clock import now_ms
 from stock.model import ReservationState, reservation_lines, reservations
 from stock.service.strategies.port import Lines
@@ -43,6 +43,15 @@ def states(connection: Connection, order_ids: Collection[int]) -> dict[int, Rese
     """Return the states of those headers that exist."""
     rows = rows_in(connection, STATES, "order_ids", order_ids)
     return {order_id: ReservationState(state) for order_id, state in rows}
+
+
+def forget_released(connection: Connection, order_ids: Collection[int]) -> None:
+    """Delete those reservations, and tombstones, that are released: they hold nothing."""
+    released = STATES.where(reservations.c.state == ReservationState.RELEASED.value).with_for_update()
+    for part in chunks(order_ids, VALUES):
+        found = [order_id for order_id, _ in connection.execute(released, {"order_ids": part})]
+        connection.execute(delete(reservation_lines).where(reservation_lines.c.order_id.in_(found)))
+        connection.execute(delete(reservations).where(reservations.c.order_id.in_(found)))
 
 
 def lines(connection: Connection, order_ids: Collection[int]) -> list[tuple[int, int, int]]:

@@ -17,6 +17,7 @@ from goods.service import Catalogue, NewGoods, Rooms
 from order import model as order_model
 from order.model import CloseReason, Status
 from order.service import sweeping
+from order.service.auditing import Audit
 from order.service.closing import _close_rows, _pay_row
 from order.service.placing import Draft, IdempotencyKey, _write_orders
 from order.service.reading import Line, Order, OrderReader, expiries, find_by_keys, find_orders, statuses
@@ -157,7 +158,9 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         ids = Ids()
         ids.age = 60.0
         assert checker.outcome(ids.next()) is Outcome.ABORTED
-        Sweep(database, records, checker, Closes(database), NoStock()).run(0.0)  # type: ignore[arg-type]
+        Sweep(
+            database, records, checker, Closes(database), NoStock(), Audit(database, NoStock(), Closes(database))
+        ).run(0.0)  # type: ignore[arg-type]
         assert not collected.complaints(), "\n".join(collected.last)
 
 

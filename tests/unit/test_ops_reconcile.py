@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import insert, update
 
 from common.clock import now_ms
 from common.db import Database
 from common.mq.port import BrokerStats, Message, MessageView, State
 from ops import ledgers
-from ops.findings import KEPT, Finding, Gravity, Report
+from ops.commands.reconcile import show
+from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
 from ops.ledgers import Ledgers
 from ops.reconcile import Comparison, Limits
 from order.model import metadata as order_tables
@@ -190,6 +192,67 @@ def test_a_reservation_of_goods_without_stock_is_found(site: Site) -> None:
     site.reservation(1, "deducted")
     site.stock.transact(lambda c: c.execute(stock.delete()))
     assert "total 0" in only(site.compare()).what
+
+
+@pytest.mark.parametrize(
+    ("status", "available", "remedy"),
+    [
+        ("created", 0, "orders reconcile --repair"),
+        ("paid", 2, "orders reconcile --repair"),
+        ("paid", 1, f'its stock is short: POST /stock/{GOODS}/restock {{"quantity": 1}} once they are there, then'),
+    ],
+)
+def test_an_order_without_stock_is_told_with_its_remedy(site: Site, status: str, available: int, remedy: str) -> None:
+    """The repair is recommended where it does something; where pieces are short, the call that mends it is told."""
+    site.order(5, status)
+    site.stock.transact(lambda c: c.execute(update(stock).values(total=available, available=available)))
+    assert only(site.compare()).remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "remedy"),
+    [
+        (State.PARKED, 0, "orders messages resume 0"),
+        (State.DEAD, 0, "orders messages resend 0"),
+        (State.HALF, LONG_AGO, WAIT),
+        (State.READY, 0, WAIT),
+    ],
+)
+def test_messages_are_told_with_their_remedy(site: Site, state: State, age: int, remedy: str) -> None:
+    """A sweep does nothing about a message: what does is told."""
+    site.message(state, age)
+    assert only(site.compare()).remedy == remedy
+
+
+@pytest.mark.parametrize(("reserved", "mended"), [(2, "total = 5, available = 3"), (7, "total = 7, available = 0")])
+def test_stock_that_does_not_add_up_is_told_with_its_remedy(site: Site, reserved: int, mended: str) -> None:
+    """What it should be is told; nothing changes it but a person who has counted."""
+    site.order(1, "paid", reserved)
+    site.reservation(1, "deducted", reserved)
+    site.stock.transact(lambda c: c.execute(update(stock).values(total=5, available=1)))
+    finding = only(site.compare())
+    assert finding.remedy.endswith(f"SET {mended} WHERE goods_id = {GOODS}")
+
+
+@pytest.mark.parametrize(
+    ("remedies", "repaired", "advice"),
+    [
+        ([REPAIR, WAIT], False, "To mend what can be mended: orders reconcile --repair"),
+        ([REPAIR, WAIT], True, "did not come to all of it"),
+        (["restock", WAIT], False, "for a person"),
+        ([WAIT, WAIT], True, "a little later"),
+    ],
+)
+def test_what_would_do_nothing_is_not_recommended(remedies: list[str], repaired: bool, advice: str) -> None:
+    """A repair is recommended if there is something for it to do, and it was not tried just now."""
+    report = Report()
+    report.add([Finding(Gravity.DISAGREEMENT, "order", "1", "x", remedy=remedy) for remedy in remedies])
+    out = Console(width=200)
+    with out.capture() as captured:
+        show(out, report, repaired=repaired)
+    text = captured.get()
+    assert advice in text
+    assert ("To mend" in text) is (advice.startswith("To mend"))
 
 
 def test_what_is_young_is_in_progress(site: Site) -> None:

@@ -183,6 +183,30 @@ def test_unverified() -> None:
     assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7")
 
 
+def test_live() -> None:
+    """So is the list of all that are live."""
+    peer = Peer((200, {"items": [{"order_id": "8", "tx_id": "4", "created_at": "…"}]}))
+    assert StockClient(peer).live(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
+    assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7&verified=any")
+
+
+def test_states() -> None:
+    """States are asked for without changing them, and told for each order that was asked about."""
+    told = {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}
+    peer = Peer((200, told), (200, told))
+    assert StockClient(peer).states([1, 2]) == {1: "deducted", 2: None}  # type: ignore[arg-type]
+    assert peer.calls == [("POST", "/reservations/states", {"order_ids": ["1", "2"]})]
+    with pytest.raises(PeerUnavailable):
+        StockClient(peer).states([1])  # type: ignore[arg-type]
+
+
+def test_revive() -> None:
+    """Only the audit has a released order deducted again, and says so."""
+    peer = Peer((200, {"orders": [{"order_id": "1", "verdict": "deducted", "short": []}]}))
+    StockClient(peer).deduct(7, {1: {5: 2}}, revive=True)  # type: ignore[arg-type]
+    assert peer.calls[0][2]["revive"] is True
+
+
 def test_settle() -> None:
     """Fates are told, states come back; an order without a reservation has none."""
     peer = Peer((200, {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}))

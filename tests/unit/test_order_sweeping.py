@@ -417,6 +417,7 @@ def test_counted(shop: Shop) -> None:
         "released": 0,
         "confirmed": 0,
         "closed": 0,
+        "reserved": 0,
         "undecided": 0,
         "violations": 0,
     }

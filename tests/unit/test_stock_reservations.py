@@ -181,6 +181,36 @@ def test_unverified(reservations: Reservations) -> None:
     assert [r.order_id for r in reservations.unverified(older_than=now_ms(), after=3, limit=2)] == [5]
 
 
+def test_all_that_is_live(reservations: Reservations) -> None:
+    """What a full sweep is to ask about: the verified ones too, and nothing that is released."""
+    for order_id in (3, 1, 2):
+        _deduct(reservations, order_id, g1=1)
+    reservations.settle({2: (TX, "stands"), 3: (TX, "void")})
+    found = reservations.unverified(older_than=now_ms(), after=0, limit=10, or_verified=True)
+    assert [r.order_id for r in found] == [1, 2]
+
+
+def test_states(reservations: Reservations) -> None:
+    """States are told of what there is, tombstones too."""
+    _deduct(reservations, 1, g1=1)
+    reservations.release({2: TX})
+    assert reservations.states([1, 2, 3]) == {1: DEDUCTED, 2: RELEASED}
+
+
+def test_revive(reservations: Reservations, available: Available) -> None:
+    """What was released is deducted anew where the audit says so, whole or not at all; what is live stays as it is."""
+    _deduct(reservations, 6, g1=1)
+    _deduct(reservations, 7, g1=2, g2=1)
+    reservations.release({7: TX, 8: TX, 9: TX})
+    wanted = [Wanted(6, {1: 1}), Wanted(7, {1: 2, 2: 1}), Wanted(8, {1: 2}), Wanted(9, {1: 1})]
+    decisions = reservations.deduct(TX, wanted, revive=True)
+    assert [d.verdict.value for d in decisions] == ["deducted", "deducted", "deducted", "insufficient"]
+    assert (reservations.get(7).lines, reservations.get(8).lines) == ({1: 2, 2: 1}, {1: 2})
+    assert available() == (0, 4)
+    reservations.release({7: TX})
+    assert available() == (2, 5)
+
+
 def test_unknown(reservations: Reservations) -> None:
     """An order that nobody deducted nor released has no reservation."""
     with pytest.raises(NotFound):

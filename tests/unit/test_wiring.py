@@ -183,14 +183,14 @@ def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
 def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
     order: Wiring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By itself it leaves alone what is younger than the grace; by hand, what a transaction may still be doing."""
-    swept: list[float] = []
-    monkeypatch.setattr(order.the("Sweep"), "run", swept.append)
+    """By itself it leaves alone what is younger than the grace; by hand, all is looked at but what may be under way."""
+    swept: list[tuple[float, bool]] = []
+    monkeypatch.setattr(order.the("Sweep"), "run", lambda grace, *, full=False: swept.append((grace, full)))
     (work,) = order.of("Periodic", "work")
     work()
     (use_cases,) = order.of("install", "use_cases")
     use_cases.sweep()
-    assert swept == [37.0, 6.5]
+    assert swept == [(37.0, False), (6.5, True)]
 
 
 def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
@@ -206,9 +206,11 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     parts = (coordinator, order.the("producer"), stock, aside)
     assert order.of("Placing", "coordinator", "producer", "stock", "aside") == parts
     assert order.of("Closing", "database", "coordinator", "reader") == (database, coordinator, reader)
-    assert order.of("Paying", "database", "reader") == (database, reader)
-    parts = (database, records, checker, closing, stock)
-    assert order.of("Sweep", "database", "records", "checker", "closing", "stock") == parts
+    audit = order.the("Audit")
+    assert order.of("Audit", "database", "stock", "closing") == (database, stock, closing)
+    assert order.of("Paying", "database", "reader", "is_held") == (database, reader, audit.is_held)
+    parts = (database, records, checker, closing, stock, audit)
+    assert order.of("Sweep", "database", "records", "checker", "closing", "stock", "audit") == parts
     assert order.of("Ordering", "reader", "goods", "ids") == (reader, order.the("GoodsClient"), ids)
     assert order.of("Ordering", "place") == (order.the("Batcher").submit,)
     assert order.of("Batcher", "run") == (order.the("Placing").place,)

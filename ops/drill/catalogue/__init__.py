@@ -12,12 +12,27 @@ from ops.drill.catalogue import (
     messages,
     races,
     redis,
+    restore,
     stock,
 )
 from ops.drill.drill import Drill, Ground
 from ops.errors import CommandFailed
 
-_THEMES = (kills, full_batches, checkback, stock, messages, races, broker, database, redis, clock, disk, instances)
+_THEMES = (
+    kills,
+    full_batches,
+    checkback,
+    stock,
+    messages,
+    races,
+    broker,
+    database,
+    redis,
+    clock,
+    disk,
+    restore,
+    instances,
+)
 DRILLS: tuple[Drill, ...] = tuple(drill for theme in _THEMES for drill in theme.DRILLS)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from ops.drill.mutants.catalogue import (
+    auditing,
     closing,
     consoles,
     doors,
@@ -24,6 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *ordering.MUTANTS,
     *closing.MUTANTS,
     *sweeping.MUTANTS,
+    *auditing.MUTANTS,
     *stocking.MUTANTS,
     *messages.MUTANTS,
     *doors.MUTANTS,

@@ -62,7 +62,7 @@ MUTANTS = (
         "sweep-skips-at-page-borders",
         "the first order of each further page of reservations is never looked at",
         _TESTS + "test_borders_of_pages",
-        ("order.service.sweeping:Sweep._unverified", "page[-1].order_id", "page[-1].order_id + 1"),
+        ("order.service.sweeping:_pages", "page[-1].order_id", "page[-1].order_id + 1"),
     ),
     edited(
         "sweep-skips-within-a-millisecond",

@@ -1,0 +1,250 @@
+"""The audit, on databases that were restored from older backups: what disagrees is found, and repaired or told."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from common.errors import PeerUnavailable, Unavailable
+from order.model import CloseReason, Status, order_lines, orders, orders_without_stock
+from order.service import auditing, sweeping
+from order.service.sweeping import Findings
+from stock.model import reservation_lines, reservations, stock
+from tests.fakes import Shop
+
+Rows = dict[Any, list[dict[str, Any]]]
+
+OLD = 60.0
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with closing(Shop(tmp_path)) as shop:
+        shop.ids.age = OLD
+        shop.sell(1, 10)
+        yield shop
+
+
+def _backup(shop: Shop, service: str) -> Callable[[], None]:
+    """Take a backup of a service's tables; return what restores it."""
+    database, tables = {
+        "order": (shop.database, (orders, order_lines, orders_without_stock)),
+        "stock": (shop.stock_database, (stock, reservations, reservation_lines)),
+    }[service]
+    with database.read() as connection:
+        rows = [(table, [dict(row._mapping) for row in connection.execute(select(table))]) for table in tables]
+
+    def restore() -> None:
+        def work(connection: Any) -> None:
+            for table, _ in reversed(rows):
+                connection.execute(delete(table))
+            for table, kept in rows:
+                if kept:
+                    connection.execute(insert(table), kept)
+
+        database.transact(work)
+
+    return restore
+
+
+def _paid(shop: Shop, quantity: int = 1) -> int:
+    order_id = shop.order({1: quantity}).order_id
+    shop.paying.pay(order_id, owner=None)
+    return order_id
+
+
+def _close(shop: Shop, order_id: int) -> None:
+    shop.closing.close([order_id], CloseReason.CANCELLED)
+    shop.quiet()
+
+
+def _status(shop: Shop, order_id: int) -> Status:
+    return shop.reader.get(order_id, owner=None).status
+
+
+def _repair(shop: Shop) -> Findings:
+    findings = shop.sweep.run(0.0, full=True)
+    shop.quiet()
+    return findings
+
+
+def test_stock_restored_lacks_reservations(shop: Shop) -> None:
+    """Orders newer than the backup are found in the next sweep, counted, not payable, and get their stock anew."""
+    restore = _backup(shop, "stock")
+    created, paid = shop.order({1: 2}).order_id, _paid(shop)
+    shop.sweep.run(0.0)
+    restore()
+    assert shop.sweep.run(0.0) == Findings(violations=[created, paid])
+    assert shop.counted["violations"] == 2
+    with pytest.raises(Unavailable, match="stock"):
+        shop.paying.pay(created, owner=None)
+    findings = _repair(shop)
+    assert (findings.reserved, findings.closed, findings.violations) == (2, 0, [])
+    assert (shop.state(created), shop.state(paid), shop.available(1)) == ("deducted", "deducted", 7)
+    assert shop.paying.pay(created, owner=None).status is Status.PAID
+    assert shop.sweep.run(0.0) == Findings(verified=2)
+
+
+def test_stock_restored_is_too_little(shop: Shop) -> None:
+    """Where pieces are short, an unpaid order is closed and a paid one is told, until somebody restocks."""
+    restore = _backup(shop, "stock")
+    created, paid = shop.order({1: 2}).order_id, _paid(shop, 3)
+    restore()
+    shop.levels.set_total(1, 1)
+    findings = _repair(shop)
+    assert (findings.reserved, findings.closed, findings.violations) == (0, 1, [paid])
+    assert (_status(shop, created), _status(shop, paid)) == (Status.CLOSED, Status.PAID)
+    shop.levels.restock(1, 2)
+    findings = _repair(shop)
+    assert (findings.reserved, findings.violations) == (1, [])
+    assert (shop.state(paid), shop.available(1)) == ("deducted", 0)
+
+
+def test_stock_restored_holds_for_closed_orders(shop: Shop) -> None:
+    """A reservation that was released after the backup, verified and confirmed, is released again."""
+    order_id = shop.order({1: 2}).order_id
+    shop.sweep.run(0.0)
+    restore = _backup(shop, "stock")
+    _close(shop, order_id)
+    shop.sweep.run(0.0)
+    restore()
+    assert (shop.state(order_id), shop.available(1)) == ("deducted", 8)
+    assert shop.sweep.run(0.0) == Findings()
+    assert _repair(shop).released == 1
+    assert (shop.state(order_id), shop.available(1)) == ("released", 10)
+
+
+def test_orders_restored_lack_orders(shop: Shop) -> None:
+    """Verified reservations of orders that are gone are released; nothing can write such an order any more."""
+    restore = _backup(shop, "order")
+    order_id = _paid(shop)
+    shop.sweep.run(0.0)
+    restore()
+    assert shop.sweep.run(0.0) == Findings()
+    assert _repair(shop).released == 1
+    assert (shop.state(order_id), shop.available(1)) == ("released", 10)
+
+
+def test_orders_restored_are_open_again(shop: Shop) -> None:
+    """An order that was closed after the backup can't be paid, and is closed by the repair."""
+    order_id = shop.order({1: 2}).order_id
+    restore = _backup(shop, "order")
+    _close(shop, order_id)
+    restore()
+    with pytest.raises(Unavailable):
+        shop.paying.pay(order_id, owner=None)
+    assert shop.sweep.run(0.0).violations == [order_id]
+    findings = _repair(shop)
+    assert (findings.closed, findings.violations) == (1, [])
+    assert (_status(shop, order_id), shop.available(1)) == (Status.CLOSED, 10)
+
+
+def test_the_better_backup_comes_later(shop: Shop) -> None:
+    """Orders repaired away come back with a newer database: the paid one gets its stock, though it was released."""
+    older = _backup(shop, "order")
+    paid = _paid(shop, 2)
+    newer = _backup(shop, "order")
+    older()
+    assert _repair(shop).released == 1
+    newer()
+    assert shop.sweep.run(0.0).violations == [paid]
+    findings = _repair(shop)
+    assert (findings.reserved, findings.violations) == (1, [])
+    assert (shop.state(paid), shop.available(1)) == ("deducted", 8)
+    shop.reservations.release({paid: 1})
+    assert shop.available(1) == 10
+
+
+def test_nothing_to_repair(shop: Shop) -> None:
+    """On databases that agree a repair changes nothing, and a young order is left alone."""
+    paid, closed = _paid(shop), shop.order({1: 1}).order_id
+    _close(shop, closed)
+    shop.sweep.run(0.0)
+    assert _repair(shop) == Findings(verified=1)
+    restore = _backup(shop, "stock")
+    young = shop.order({1: 1}).order_id
+    restore()
+    assert shop.sweep.run(60.0, full=True) == Findings()
+    assert (shop.state(paid), shop.state(young)) == ("deducted", None)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 3])
+def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """Every order is looked at, where ids follow each other and pages are just full: by the sweep and by the repair."""
+    for module in (auditing, sweeping):
+        monkeypatch.setattr(module, "PAGE", 3)
+    order_ids = count(shop.ids.next())
+    restore = _backup(shop, "stock")
+    placed = []
+    for _ in range(3 + more):
+        monkeypatch.setattr(shop.ids, "next", order_ids.__next__)
+        placed.append(shop.order({1: 1}).order_id)
+    restore()
+    assert shop.sweep.run(0.0).violations == placed[: sweeping.PAGE]
+    with shop.database.read() as connection:
+        assert connection.scalars(select(orders_without_stock.c.order_id)).all() == placed
+    assert _repair(shop).reserved == len(placed)
+    assert shop.available(1) == 10 - len(placed)
+
+
+def test_closed_between_the_looks(shop: Shop) -> None:
+    """An order that is closed while stock is asked is no violation."""
+    order_id = shop.order({1: 1}).order_id
+    states = shop.stock.states
+
+    def closed_meanwhile(order_ids: Any) -> dict[int, str | None]:
+        _close(shop, order_id)
+        return states(order_ids)
+
+    shop.stock.states = closed_meanwhile  # type: ignore[method-assign]
+    assert shop.sweep.run(0.0).violations == []
+
+
+def test_closed_while_it_is_repaired(shop: Shop) -> None:
+    """An order without stock that is closed just before its stock is reserved anew gets none."""
+    restore = _backup(shop, "stock")
+    order_id = shop.order({1: 1}).order_id
+    restore()
+    deduct = shop.stock.deduct
+
+    def closed_meanwhile(*args: Any, **options: Any) -> Any:
+        _close(shop, order_id)
+        return deduct(*args, **options)
+
+    shop.stock.deduct = closed_meanwhile  # type: ignore[method-assign]
+    findings = _repair(shop)
+    assert (findings.reserved, findings.closed, findings.violations) == (0, 0, [])
+    assert (shop.state(order_id), shop.available(1)) == ("released", 10)
+
+
+def test_stock_is_asked_before_the_first_look_only(shop: Shop) -> None:
+    """A payment costs no call once the sweep has looked; while stock is down nothing is known against an order."""
+    first, second, third = (shop.order({1: 1}).order_id for _ in range(3))
+    asked: list[Any] = []
+    states = shop.stock.states
+    shop.stock.states = lambda order_ids: asked.append(order_ids) or states(order_ids)  # type: ignore[func-returns-value, method-assign]
+    shop.faults.plan("states", PeerUnavailable())
+    shop.paying.pay(first, owner=None)
+    shop.paying.pay(second, owner=None)
+    assert asked == [[first], [second]]
+    shop.sweep.run(0.0)
+    asked.clear()
+    shop.paying.pay(third, owner=None)
+    assert asked == []
+
+
+def test_found_once(shop: Shop) -> None:
+    """What is written down is not written again; what is closed since is forgotten."""
+    restore = _backup(shop, "stock")
+    order_id = shop.order({1: 1}).order_id
+    restore()
+    for _ in range(2):
+        assert shop.sweep.run(0.0).violations == [order_id]
+    shop.database.transact(lambda c: c.execute(update(orders).values(status="closed", release_confirmed=True)))
+    assert shop.sweep.run(60.0).violations == []
+    with shop.database.read() as connection:
+        assert connection.scalars(select(orders_without_stock.c.order_id)).all() == []
