@@ -63,6 +63,10 @@ def build(settings: Settings) -> Service:
     ids = LeasedIds(database, "order")
     broker = open_broker(settings.broker_url, settings.broker_options)
     console = _console(broker)
+
+    def sendable() -> None:
+        broker.ping(ROLLBACK_TOPIC, TIMEOUT_TOPIC)
+
     producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
     coordinator = Coordinator(producer, database, records, ids, told.step)
 
@@ -91,7 +95,7 @@ def build(settings: Settings) -> Service:
         slow_bodies=settings.threads // 2,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=told.metrics,
-        checks={"database": heartbeat.ask, "ids": ids.ask, "broker": broker.ping}
+        checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in peers.items()},
         limiter=SharedLimiter(redis) if redis else None,
     )
@@ -105,7 +109,7 @@ def build(settings: Settings) -> Service:
     )
     if console is not None:
         told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
-    standby = Standby(heartbeat.beat, ids.ask)
+    standby = Standby(heartbeat.beat, ids.ask, sendable)
     timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts, standby.suspect)
 
     def subscribe() -> None:

@@ -232,8 +232,8 @@ class Broker(Protocol):
     def console(self) -> Console:
         """Return the console of this broker. Raise `ConsoleUnavailable` where its client can't look at messages."""
 
-    def ping(self) -> None:
-        """Raise `BrokerError` unless the broker answers, can store and lets our consumers have messages."""
+    def ping(self, *topics: str) -> None:
+        """Raise `BrokerError` unless the broker answers, can store, takes messages for `topics`, and gives ours."""
 
     def close(self) -> None:
         """Close consumers, then producers, then the connection."""

@@ -69,9 +69,9 @@ class PrefixedBroker:
         """Return the broker's console, in its own words."""
         return self._broker.console()
 
-    def ping(self) -> None:
-        """Raise `BrokerError` unless the broker answers and can store."""
-        self._broker.ping()
+    def ping(self, *topics: str) -> None:
+        """Raise `BrokerError` unless the broker answers and can store, also in the topics that are called so here."""
+        self._broker.ping(*(prefixed(self._prefix, topic) for topic in topics))
 
     def close(self) -> None:
         """Close the broker."""

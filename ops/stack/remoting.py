@@ -19,6 +19,7 @@ from ops.stack.settings import MAX_REDELIVERIES, QUEUES, Kind
 _SEND, _CREATE_TOPIC, _UPDATE_CONFIG, _ROUTE, _CREATE_GROUP = 10, 17, 25, 105, 200
 _DELETE_GROUP, _DELETE_TOPIC, _DELETE_ROUTE = 207, 215, 216
 _ALL_TOPICS, _KNOWN_TOPICS, _CLUSTERS, _ALL_GROUPS = 21, 206, 106, 201
+_WIPE_WRITE_PERM, _ADD_WRITE_PERM = 205, 327
 _SUCCESS = 0
 _MASTER = "0"  # its id among the brokers of one name
 _VERSION = 453  # V5_2_0 in MQVersion.java: newer than 4.9.4, so that answers are proper JSON
@@ -114,6 +115,14 @@ def create_group(broker: Address, group: str, *, redeliveries: int = MAX_REDELIV
         "retryMaxTimes": redeliveries,
     }
     _call(broker, _CREATE_GROUP, {}, json.dumps(document).encode())
+
+
+def set_writable(namesrv: Address, broker: str, *, writable: bool) -> None:
+    """Take write permission from all topics of a broker, by its name, or give it back: as a name server tells clients.
+
+    As `mqadmin wipeWritePerm` and `addWritePerm`. Raise `BrokerError`.
+    """
+    _call(namesrv, _ADD_WRITE_PERM if writable else _WIPE_WRITE_PERM, {"brokerName": broker})
 
 
 def delete_topic(broker: Address, namesrv: Address, topic: str, cluster: str) -> None:

@@ -64,6 +64,8 @@ BROKER: Values = {
 PROXY: Values = {
     "rocketMQClusterName": CLUSTER,
     "grpcShutdownTimeSeconds": 3,  # open streams of clients hold a stop for this long (default 30)
+    # For so long the proxy tells what it knew of a topic, be it that it took no messages or was not there (default 20)
+    "topicRouteServiceCacheRefreshSeconds": 2,
 }
 
 

@@ -100,8 +100,8 @@ class Apart:
     def console(self) -> NoReturn:
         pytest.skip("this broker's client has no console: only its admin tool looks at messages")
 
-    def ping(self) -> None:
-        self._broker.ping()
+    def ping(self, *topics: str) -> None:
+        self._broker.ping(*topics)
 
     def close(self) -> None:
         self._broker.close()

@@ -60,8 +60,11 @@ class EmbeddedBroker:
         """Return the console of this broker."""
         return EmbeddedConsole(self._store, self._console_reader)
 
-    def ping(self) -> None:
-        """Write something for real. Raise `BrokerError` if it does not reach the disk, or not the file we opened."""
+    def ping(self, *_topics: str) -> None:
+        """Write something for real. Raise `BrokerError` if it does not reach the disk, or not the file we opened.
+
+        What can be written takes any topic.
+        """
         self._store.writer.do(lambda c: c.execute("UPDATE housekeeping SET pinged_at = ?", (now_ms(),)).rowcount)
 
     def purge(self) -> None:

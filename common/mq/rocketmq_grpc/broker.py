@@ -57,10 +57,10 @@ class RocketMQBroker:
         """Raise `ConsoleUnavailable`: RocketMQ's gRPC protocol tells nothing of messages but to their consumers."""
         raise ConsoleUnavailable("RocketMQ tells its gRPC clients nothing of messages.")
 
-    def ping(self) -> None:
+    def ping(self, *topics: str) -> None:
         """Store a message in the topic `probe` of the URL, or, without one, have a question answered.
 
-        Raise `BrokerError` also where RocketMQ refuses a consumer for want of its group.
+        Ask also whether each of `topics` has a queue that takes messages. Raise `BrokerError` also where RocketMQ refuses a consumer for want of its group.
         """
         refused = next((consumer.refusal for consumer in self._consumers if consumer.refusal), "")
         if refused:
@@ -70,8 +70,8 @@ class RocketMQBroker:
                 self._pinger = self._make_producer("ping", None, ())
         if self._place.probe:
             self._pinger.send(Message(self._place.probe, b"ping"))
-        else:
-            self._pinger.ask()
+        if topics or not self._place.probe:
+            self._pinger.ask(topics)
 
     def close(self) -> None:
         """Close consumers, then producers; once more does nothing."""

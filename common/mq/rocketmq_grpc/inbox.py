@@ -49,9 +49,17 @@ class Inbox:
         self._batch = min(batch, _LARGEST_BATCH)
 
     def brokers(self, client: Any) -> dict[str, Any]:
-        """Return one readable queue of each broker: a receive gets messages of all queues of its broker."""
+        """Return one readable queue of each broker: a receive gets messages of all queues of its broker.
+
+        Raise `BrokerError` where none can be read; then RocketMQ is asked anew the next time.
+        """
         route = routes.find(client, self._topic, self._options.send_timeout)
-        readable = (queue for queue in route.message_queues if queue.is_readable() and queue.is_master_broker())
+        readable = [queue for queue in route.message_queues if queue.is_readable() and queue.is_master_broker()]
+        if not readable:
+            client.route_manager.remove_topic_route_data(self._topic)
+            raise BrokerError(
+                f"Topic {self._topic} has no queue that can be read; check the permission of its brokers."
+            )
         return {str(queue).rsplit(".", 2)[0]: queue for queue in readable}
 
     def ask(self, client: Any, queue: Any) -> "Future[Batch]":

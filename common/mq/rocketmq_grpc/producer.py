@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from rocketmq import ClientConfiguration, Credentials
 from rocketmq.grpc_protocol import Code, EndTransactionRequest, MessageType, TransactionResolution, TransactionSource
-from rocketmq.v5.client.balancer import QueueSelector
 from rocketmq.v5.util import MessageIdCodec
 
 from common.clock import now_ms
@@ -60,6 +59,7 @@ class RocketMQProducer:
         self._is_asked = checker is not None  # others keep out: they would take turns with those who know the answer
         self._topics = set(topics if self._is_asked else ())
         self._topics_lock = threading.Lock()
+        self._routes = routes.Routes(timeout)
         self._check_back = CheckBack(group, checker, self._end)
         goodbyes = Goodbyes(place) if self._is_asked else None
         self._session = Session(place, f"producer {group}", self._make, goodbyes=goodbyes)
@@ -125,11 +125,13 @@ class RocketMQProducer:
             TransactionSource.SOURCE_CLIENT,
         )
 
-    def ask(self) -> None:
-        """Raise `BrokerError` unless RocketMQ answers."""
+    def ask(self, topics: Iterable[str] = ()) -> None:
+        """Raise `BrokerError` unless RocketMQ answers, and takes messages for the topics."""
         client = self._session.client(self._timeout)
         try:
             routes.ask(client, self._place.probe or "orders_ping", self._timeout)
+            for topic in topics:
+                routes.ask_writable(client, topic, self._timeout)
         except BrokerError:
             self._session.suspect()
             raise
@@ -149,16 +151,11 @@ class RocketMQProducer:
     def _queue(self, topic: str) -> tuple[Any, Any]:
         """Return the running client and the queue to send to."""
         client = self._session.client(self._timeout)
-        queue = self._select(client, topic)
+        queue = self._routes.queue(client, topic)
         if self._is_asked and MessageType.TRANSACTION in queue.accept_message_types and topic not in client.topics:
             client = self._announce(client, topic)
-            queue = self._select(client, topic)
+            queue = self._routes.queue(client, topic)
         return client, queue
-
-    def _select(self, client: Any, topic: str) -> Any:
-        route = routes.find(client, topic, self._timeout)
-        with faults.translated():
-            return QueueSelector.producer_queue_selector(route).select_next_queue()
 
     def _announce(self, client: Any, topic: str) -> Any:
         """Return a client that RocketMQ knows to publish to `topic`, or it would not ask it about half messages.
@@ -187,7 +184,11 @@ class RocketMQProducer:
             namespace=self._place.namespace,
             deliver_at=at,
         )
-        answer = self._call("SendMessage", queue.endpoints, request, client)
+        try:
+            answer = self._call("SendMessage", queue.endpoints, request, client)
+        except BrokerError:  # the topic may be another's by now, or have been made anew
+            self._routes.forget(client, message.topic)
+            raise
         return answer.entries[0]
 
     def _send_committed(self, client: Any, queue: Any, message: Message) -> str:

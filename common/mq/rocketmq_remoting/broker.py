@@ -95,8 +95,8 @@ class RemotingBroker:
             "finds them by order id and by message id), see docs/rocketmq4.md."
         )
 
-    def ping(self) -> None:
-        """Raise `BrokerError` unless a name server answers and its broker takes connections."""
+    def ping(self, *_topics: str) -> None:
+        """Raise `BrokerError` unless a name server answers and its broker takes connections; topics are not asked."""
         ping(self._link.name_servers, self._link.send_timeout)
 
     def close(self) -> None:

@@ -77,11 +77,15 @@ class Client:
         self.rpc_client, self.client_id, self.client_type = Rpc(), "id", 1
         self.lines = FakeLines(self.rpc_client)
         self.topics = {"t"}
+        self.forgotten: list[str] = []  # topics whose routes were to be asked anew
+        self.closed_until = 0  # so many routes forgotten
         self.started = self.stopped = 0
         self.client_configuration = SimpleNamespace(credentials=SimpleNamespace(ak="", sk=""), namespace="")
         self.kinds = kinds or (MessageType.NORMAL, MessageType.DELAY, MessageType.TRANSACTION)
         self.route_manager = SimpleNamespace(
-            get_all_endpoints=lambda: {"a": "endpoints"}, retrieve_topic_route_data=lambda topic: topic
+            get_all_endpoints=lambda: {"a": "endpoints"},
+            retrieve_topic_route_data=self.route_of,
+            remove_topic_route_data=self.forgotten.append,
         )
         self.stream_is_over = False
         self.last_words = ""  # with which RocketMQ ended the stream
@@ -121,7 +125,16 @@ class Client:
         return []
 
     def queue_of(self, topic: str) -> Any:
-        return SimpleNamespace(topic=topic, endpoints="endpoints", accept_message_types=self.kinds)
+        return SimpleNamespace(
+            topic=topic,
+            endpoints="endpoints",
+            accept_message_types=self.kinds,
+            is_writable=lambda: len(self.forgotten) >= self.closed_until,
+            is_master_broker=lambda: True,
+        )
+
+    def route_of(self, topic: str) -> Any:
+        return SimpleNamespace(topic=topic, message_queues=[self.queue_of(topic)])
 
 
 class Held:
@@ -147,8 +160,3 @@ class Held:
 
     def close(self) -> None:
         pass
-
-
-def select_by(client: Client) -> Any:
-    """Return what stands for the client's choice of a queue."""
-    return lambda topic: SimpleNamespace(select_next_queue=lambda: client.queue_of(topic))

@@ -109,6 +109,16 @@ def test_one_receive_for_each_broker() -> None:
     assert sorted(inbox.brokers(client)) == ["a", "b"]
 
 
+def test_a_topic_that_can_not_be_read_is_asked_about_anew() -> None:
+    """A consumer whose topic lost its queues says so, and finds those that it gets."""
+    client = Client()
+    inbox = Inbox(Place("127.0.0.1", 1), OPTIONS, "stock", "t", 1)
+    client.route_manager.retrieve_topic_route_data = lambda _: SimpleNamespace(message_queues=[])
+    with pytest.raises(BrokerError, match="no queue that can be read"):
+        inbox.brokers(client)
+    assert client.forgotten == ["t"]
+
+
 class Queue:
     def __init__(self, name: str, *, master: bool = True, reads: bool = True) -> None:
         self._name, self._master, self._reads = name, master, reads

@@ -14,11 +14,11 @@ from common.clock import now_ms
 from common.errors import BrokerError
 from common.mq.port import CheckAnswer, Checker, HalfMessage, Message, Resolution, Verdict
 from common.mq.rocketmq_grpc import producer as module
-from common.mq.rocketmq_grpc import wire
+from common.mq.rocketmq_grpc import routes, wire
 from common.mq.rocketmq_grpc.onward import Onward
 from common.mq.rocketmq_grpc.place import Place
 from common.mq.rocketmq_grpc.producer import RocketMQProducer
-from tests.unit.rocketmq_grpc.kit import Client, Held, select_by
+from tests.unit.rocketmq_grpc.kit import Client, Held
 
 MESSAGE = Message("t", b"x", keys=("1",))
 DAY = 86_400_000
@@ -37,7 +37,6 @@ class Bench:
         self.client = Client(*kinds)
         self.session = Held(self.client)
         monkeypatch.setattr(module, "Session", lambda *_, **__: self.session)
-        monkeypatch.setattr(module.QueueSelector, "producer_queue_selector", select_by(self.client))
         self.producer = RocketMQProducer(place or Place("127.0.0.1", 1), 1.0, "order", checker, ())
 
     @property
@@ -125,6 +124,37 @@ def test_a_refusal_is_no_reason_to_doubt_the_client(bench: Bench) -> None:
     with pytest.raises(BrokerError, match="4 MiB"):
         bench.producer.send(MESSAGE)
     assert bench.session.suspected == bench.client.lines.renewed == 0
+
+
+def test_a_topic_that_takes_nothing_is_asked_about_anew(bench: Bench) -> None:
+    """Once it takes messages again the next one is sent, not when the client looks by itself, 30 s later."""
+    bench.client.closed_until = 1
+    assert bench.producer.send(MESSAGE) == "m1"
+    assert bench.client.forgotten == ["t"]
+
+
+def test_a_topic_that_takes_nothing_is_asked_about_once_a_second(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many orders are refused meanwhile."""
+    now = [100.0]
+    monkeypatch.setattr(routes, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    bench.client.closed_until = 2
+    for _ in range(5):
+        with pytest.raises(BrokerError, match="no queue that takes messages"):
+            bench.producer.begin(MESSAGE)
+    assert bench.client.forgotten == ["t"]
+    now[0] += 1.0
+    bench.producer.begin(MESSAGE)
+    assert bench.client.forgotten == ["t", "t"]
+
+
+@pytest.mark.parametrize("error", [None, TimeoutError()])
+def test_a_send_that_failed_has_its_route_asked_anew(bench: Bench, error: Exception | None) -> None:
+    """The topic may have been deleted and made anew, elsewhere."""
+    answer = _answers(Code.TOPIC_NOT_FOUND) if error is None else _raises(error)
+    bench.client.rpc_client.answers["send_message_async"] = answer
+    with pytest.raises(BrokerError):
+        bench.producer.send(MESSAGE)
+    assert bench.client.forgotten == ["t"]
 
 
 @pytest.mark.parametrize(

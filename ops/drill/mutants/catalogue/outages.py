@@ -3,6 +3,7 @@
 from ops.drill.mutants.mutant import edited
 
 _DB = "tests/unit/test_db.py::"
+_PRODUCER = "tests/unit/rocketmq_grpc/test_producer.py::"
 _CLOCK = "tests/unit/test_embedded_clock.py::"
 _IDS = "tests/unit/test_ids.py::"
 _HEARTBEAT = "tests/unit/test_heartbeat.py::"
@@ -95,5 +96,35 @@ MUTANTS = (
         "an order whose row the stock database refuses has no answer",
         "tests/unit/test_stock_reservations.py::test_a_row_that_the_database_refuses",
         ("stock.service.deducting:_deduct", "except (BelowZero, RowRefused):", "except ZeroDivisionError:"),
+    ),
+    edited(
+        "route-not-refreshed",
+        "a topic that takes messages again is noticed when the client asks by itself, 30 s later",
+        _PRODUCER + "test_a_topic_that_takes_nothing_is_asked_about_anew",
+        (
+            "common.mq.rocketmq_grpc.routes:Routes.queue",
+            "if not writable and self.forget(client, topic):",
+            "if False:",
+        ),
+    ),
+    edited(
+        "route-asked-without-bound",
+        "each refused order asks RocketMQ for the route",
+        _PRODUCER + "test_a_topic_that_takes_nothing_is_asked_about_once_a_second",
+        (
+            "common.mq.rocketmq_grpc.routes:Routes.forget",
+            'if now - self._asked_at.get(topic, float("-inf")) < self._EVERY:',
+            "if False:",
+        ),
+    ),
+    edited(
+        "failed-send-keeps-its-route",
+        "a topic that was made anew elsewhere is sent to where it was",
+        _PRODUCER + "test_a_send_that_failed_has_its_route_asked_anew",
+        (
+            "common.mq.rocketmq_grpc.producer:RocketMQProducer._send",
+            "self._routes.forget(client, message.topic)",
+            "pass",
+        ),
     ),
 )
