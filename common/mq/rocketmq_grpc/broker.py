@@ -60,7 +60,8 @@ class RocketMQBroker:
     def ping(self, *topics: str) -> None:
         """Store a message in the topic `probe` of the URL, or, without one, have a question answered.
 
-        Ask also whether each of `topics` has a queue that takes messages. Raise `BrokerError` also where RocketMQ refuses a consumer for want of its group.
+        Ask also whether each of `topics` has a queue that takes messages. Raise `BrokerError` also where RocketMQ
+        refuses a consumer for want of its group.
         """
         refused = next((consumer.refusal for consumer in self._consumers if consumer.refusal), "")
         if refused:
