@@ -70,9 +70,10 @@ class StackConsole:
     def stats(self) -> BrokerStats:
         """Count what needs attention."""
         halves, consumption = OpenHalves(self._store, self._lanes), Consumption(self._store)
-        oldest = min((message.born_at or now_ms() for message in halves.messages.values()), default=now_ms())
+        still = [message for message in halves.messages.values() if not self._was_given(message)]
+        oldest = min((message.born_at or now_ms() for message in still), default=now_ms())
         return BrokerStats(
-            half=len(halves.messages),
+            half=len(still),
             oldest_half_age=max(0.0, (now_ms() - oldest) / 1000),
             parked=sum(1 for _ in self._left_behind(Spot.PARKED)),
             dead=sum(1 for _ in self._left_behind(Spot.DEAD)),
@@ -103,6 +104,12 @@ class StackConsole:
             flags=_HALF,
             group=producers,
         )
+
+    def _was_given(self, half: StoredMessage) -> bool:
+        """Whether a copy of a half message was committed (`Copies.given`), in up to four lookups."""
+        known = self._lanes.of(half)
+        topics = (*known[0].consumed, known[0].dead) if known else ()
+        return any(self._store.messages_by_id(topic, half.message_id) for topic in topics)
 
     def _one_left_behind(self, message_id: str, spot: Spot) -> tuple[Lane, StoredMessage]:
         for copies in self._copies(message_id, by_id=True):

@@ -39,9 +39,18 @@ class Copies:
         """Return the copies that lie there, or anywhere."""
         return [message for spot in spots or Spot for message in self.by_spot.get(spot, ())]
 
+    @property
+    def given(self) -> bool:
+        """Whether it was committed: to its group it is neither half nor parked, whatever copies lie there still.
+
+        RocketMQ stores a half message anew with each check. Of two checks close together both may be answered, and the
+        copy that neither answer was for is checked on, and parked in the end (seen on 5.2.0).
+        """
+        return bool(self.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD))
+
     def left_behind(self, spot: Spot) -> StoredMessage | None:
         """Return the newest dead letter (or parked half message), unless another copy went on for it."""
-        lying = self.all(spot)
+        lying = [] if spot is Spot.PARKED and self.given else self.all(spot)
         gone_on = {message.properties.get(ONWARD) for message in self.all(Spot.HALF, Spot.RETRY)}
         return lying[-1] if lying and at(lying[-1]) not in gone_on else None
 
@@ -82,17 +91,27 @@ def _checks(copies: Copies) -> int:
 
 
 def _group(copies: Copies, consumption: Consumption) -> tuple[State | None, int]:
-    """Return how far the consumer group is, None where it has nothing yet, and how often the message was delivered."""
-    given = copies.all(Spot.VISIBLE, Spot.RETRY)
-    dead = copies.left_behind(Spot.DEAD)
-    if dead is not None:
-        return State.DEAD, dead.redeliveries
-    if not given:
+    """Return how far the consumer group is, None where it has nothing yet, and how often the message was delivered.
+
+    Every copy that it was given is one delivery: a message that was committed twice lies twice in its topic, and each
+    redelivery is a copy of its own. A resent message is counted anew.
+    """
+    lying = copies.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD)
+    if not lying:
         return None, 0
-    newest = max(given, key=lambda message: (message.stored_at or 0, message.redeliveries))
-    if consumption.passed(copies.lane, newest):
-        return State.DONE, newest.redeliveries + 1
-    return State.READY, newest.redeliveries
+    last = _round(max(lying, key=lambda message: (message.stored_at or 0, message.redeliveries)))
+    given = [message for message in copies.all(Spot.VISIBLE, Spot.RETRY) if _round(message) == last]
+    passed = sum(consumption.passed(copies.lane, message) for message in given)
+    if copies.left_behind(Spot.DEAD) is not None:  # what it was given may be deleted by age already
+        tried = sum(message.redeliveries for message in copies.all(Spot.DEAD) if _round(message) == last)
+        return State.DEAD, max(passed, tried)
+    return (State.DONE if passed == len(given) else State.READY), passed
+
+
+def _round(message: StoredMessage) -> str:
+    """Return which dead letter a copy was resent for; empty for a copy from before, one that was resumed too."""
+    onward = message.properties.get(ONWARD, "")
+    return onward if onward.startswith("%DLQ%") else ""
 
 
 def _state(copies: Copies, halves: OpenHalves, group: State | None) -> tuple[State, int | None]:

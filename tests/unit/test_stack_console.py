@@ -170,6 +170,56 @@ def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: StackC
     assert only(console.find(state=State.PARKED)).message_id == "A"
 
 
+@pytest.mark.parametrize("lies", [TOPIC, RETRY, DEAD])
+def test_what_was_committed_is_neither_half_nor_parked(shelves: Shelves, console: StackConsole, lies: str) -> None:
+    """Though a check stored it anew just before: not listed, not counted, not resumed, wherever else it lies."""
+    for number in range(3):
+        half(shelves, f"H{number}")
+        half(shelves, f"H{number}", TRANSACTION_CHECK_TIMES="1")
+        shelves.put(PARKED, f"P{number}", **(SENT | OWN | {"TRANSACTION_CHECK_TIMES": "15"}))
+        for name in "HP":
+            shelves.put(lies, f"{name}{number}", **(SENT | OWN))
+    half(shelves, "open")
+    shelves.put(PARKED, "parked", **(SENT | OWN | {"TRANSACTION_CHECK_TIMES": "15"}))
+    stats = console.stats()
+    assert (stats.half, stats.parked) == (1, 1)
+    assert [view.message_id for view in console.find(state=State.HALF)] == ["open"]
+    assert [view.message_id for view in console.find(state=State.PARKED)] == ["parked"]
+    with pytest.raises(MessageNotFound):
+        console.resume("P0")
+    assert only(console.find(message_id="P0")).resolution is Resolution.COMMIT
+
+
+def test_a_message_that_was_committed_twice_was_delivered_twice(shelves: Shelves, console: StackConsole) -> None:
+    """Two check-backs half a second apart: it lies twice in its topic; with its time the first one."""
+    shelves.put(TOPIC, "A", **(SENT | OWN))
+    first = shelves.clock
+    shelves.put(TOPIC, "A", **(SENT | OWN))
+    for consumed, state, attempts in ((0, State.READY, 0), (1, State.READY, 1), (2, State.DONE, 2)):
+        shelves.consumed[GROUP, TOPIC] = consumed
+        view = only(console.find(message_id="A"))
+        assert (view.state, view.groups[0].attempts, view.resolved_at) == (state, attempts, first)
+    shelves.put(RETRY, "A", redeliveries=1, **(SENT | OWN))
+    shelves.consumed[GROUP, RETRY] = 1
+    assert only(console.find(message_id="A")).groups[0].attempts == 3
+
+
+def test_a_resumed_message_is_counted_on_and_a_resent_one_anew(shelves: Shelves, console: StackConsole) -> None:
+    """Resuming says nothing to the group; resending begins its attempts again."""
+    shelves.put(TOPIC, "A", **(SENT | OWN))
+    shelves.put(TOPIC, "A", **(SENT | OWN | {"orders__onward_of": f"{PARKED}:0:0"}))
+    shelves.consumed[GROUP, TOPIC] = 2
+    assert only(console.find(message_id="A")).groups[0].attempts == 2
+    for _ in range(2):  # each of both died
+        shelves.put(DEAD, "A", redeliveries=3, **(SENT | OWN))
+    view = only(console.find(message_id="A"))
+    assert (view.state, view.groups[0].attempts) == (State.DEAD, 6)
+    console.resend("A")
+    shelves.consumed[GROUP, RETRY] = 1
+    view = only(console.find(message_id="A"))
+    assert (view.state, view.groups[0].attempts) == (State.DONE, 1)
+
+
 def test_a_key_with_the_same_hash_is_another_key(shelves: Shelves, console: StackConsole) -> None:
     """RocketMQ's index knows keys by their hash, and finds a message for another's key."""
     shelves.put(TOPIC, "A", **SENT)

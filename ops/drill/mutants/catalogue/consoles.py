@@ -2,6 +2,7 @@
 
 from ops.drill.mutants.mutant import edited
 
+_CONSOLE = "tests/unit/test_stack_console.py::"
 _PROVISION = "tests/unit/test_stack_provision.py::"
 
 MUTANTS = (
@@ -22,6 +23,24 @@ MUTANTS = (
         "a topic that refuses our messages counts as provisioned",
         _PROVISION + "test_a_topic_of_another_kind_is_told_before_anything_is_made",
         ("ops.stack.provision:missing", "not in {kind, _ANY_KIND}", "is None"),
+    ),
+    edited(
+        "delivered-message-counts-as-half",
+        "totals count what was committed while a check stored it anew",
+        _CONSOLE + "test_what_was_committed_is_neither_half_nor_parked",
+        ("ops.stack.console:StackConsole.stats", "if not self._was_given(message)", ""),
+    ),
+    edited(
+        "delivered-message-resumed",
+        "a parked copy of a message that was delivered is resumed, and delivered once more",
+        _CONSOLE + "test_what_was_committed_is_neither_half_nor_parked",
+        ("ops.stack.views:Copies.left_behind", "spot is Spot.PARKED and self.given", "False"),
+    ),
+    edited(
+        "second-commit-not-counted",
+        "a message that lies twice in its topic counts as delivered once",
+        _CONSOLE + "test_a_message_that_was_committed_twice_was_delivered_twice",
+        ("ops.stack.views:_group", "passed = sum(", "passed = any("),
     ),
     edited(
         "downgrade-allowed",
