@@ -4,6 +4,7 @@ The first process starts them, and starts one again that dies; they end with it,
 connections and broker clients of its own, made after its start: gRPC and fork don't mix.
 """
 
+import glob
 import os
 import signal
 import subprocess
@@ -70,7 +71,7 @@ class Workers:
             with self._guard:
                 self._running.discard(process)
             if METRICS_DIR in os.environ:
-                multiprocess.mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+                multiprocess.mark_process_dead(process.pid, glob.escape(os.environ[METRICS_DIR]))  # type: ignore[no-untyped-call]
             if not self._closing.is_set():
                 log.error("a worker ended and is started again", pid=process.pid, status=status)
                 self._closing.wait(_AGAIN_AFTER)

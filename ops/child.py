@@ -68,7 +68,7 @@ class Child:
         self._deaths = 0
         self._retired = False
         self._held = False
-        self._lifeline = -1
+        self._lifeline = self._mark = -1
         self._keeper = threading.Thread(target=self._keep, name=f"keep-{spec.name}", daemon=True)
 
     @property
@@ -77,9 +77,9 @@ class Child:
         with self._now:
             return self._state
 
-    def start(self, lifeline: int) -> None:
-        """Start the process and keep it; it inherits the descriptor `lifeline`."""
-        self._lifeline = lifeline
+    def start(self, lifeline: int, mark: int) -> None:
+        """Start the process and keep it; it inherits the descriptors `lifeline` and `mark` (see `ops.belonging`)."""
+        self._lifeline, self._mark = lifeline, mark
         self._keeper.start()
 
     def wait_ready(self, within: float, *, give_up_after: int) -> None:
@@ -184,7 +184,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=PACKAGES,  # `-m order` finds ours, whatever the current directory has
-                pass_fds=(self._lifeline,),
+                pass_fds=(self._lifeline, self._mark),
                 start_new_session=True,  # Ctrl-C at the terminal is the supervisor's to answer
             )
             self._process, self._once = process, None

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from ops.client import Client, probe
 from ops.errors import CommandFailed, NoDeployment
 from ops.places import DataDir
 from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
+from ops.real import servers_here
 from ops.runstate import RunState
 from ops.services import SERVICES
-from ops.stack import tenant
-from ops.supervisor import Supervisor, is_alive
+from ops.stack import Stack, tenant
+from ops.supervisor import Supervisor
 from ops.waiting import wait_for
 
 __all__ = ["HOST", "Deployment", "Plan", "free_port_base", "ports_are_free"]
@@ -47,12 +49,20 @@ class Deployment:
         self.plan = plan or Plan()
         self._say, self._patience = say, patience
         self._supervisor: Supervisor | None = None
+        self._found = False  # on disk: another process runs it, or nobody
 
     @classmethod
     def find(cls, data_dir: Path) -> "Deployment":
-        """Return the deployment, running or stopped, of a data directory. Raise `NoDeployment`."""
-        state = DataDir(data_dir.absolute()).state()
-        return cls(data_dir, Plan.from_settings(state.settings))
+        """Return the deployment, running or stopped, of a data directory.
+
+        Raise `NoDeployment`, or `CopiedDeployment` where the data is on servers, as another directory's.
+        """
+        place = DataDir(data_dir.absolute())
+        state = place.state()
+        plan = Plan.from_settings(state.settings)
+        found = cls(data_dir, replace(plan, servers=plan.servers and servers_here(place.root, state, plan.servers)))
+        found._found = True
+        return found
 
     @property
     def supervisor(self) -> Supervisor:
@@ -86,6 +96,7 @@ class Deployment:
         """Bring the databases of all services up to date. Raise `OrdersError`."""
         self.place.make()
         self._check_settings()
+        self._require_servers()
         for name in SERVICES:
             migrations.upgrade(name, self._database_url(name))
 
@@ -123,7 +134,12 @@ class Deployment:
         return tokens.issue(self.place, user, scopes, lifetime)
 
     def client(self, user: str, scopes: Iterable[str] = ("orders",)) -> Client:
-        """Return a REST client in the name of `user`; it knows every instance by its name, `order` being the first."""
+        """Return a REST client in the name of `user`; it knows every instance by its name, `order` being the first.
+
+        Raise `NoDeployment` where nothing runs: another deployment may have taken its ports.
+        """
+        if self._found and self.place.lock.holder() is None:
+            raise NoDeployment(f"Nothing runs in {self.place.root}: start it with: {self.place.hint('up')}")
         return Client(self.plan.urls, self.token(user, scopes))
 
     def settings(self, service: str) -> Settings:
@@ -132,7 +148,8 @@ class Deployment:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic parses the strings, as it does a variable's
 
     def database_url(self, service: str) -> str:
-        """Return the URL of a service's database. Raise `NoDeployment` where there is none yet."""
+        """Return the URL of a service's database. Raise `NoDeployment` where there is none yet, or does not run."""
+        self._require_servers()
         if self.plan.servers is None and not (self.place.root / f"{service}.db").exists():
             raise NoDeployment(
                 f"{self.place.root} has no {service} database yet: start it with: {self.place.hint('up')}"
@@ -140,7 +157,8 @@ class Deployment:
         return self._database_url(service)
 
     def open_broker(self) -> Broker:
-        """Open the deployment's broker. Raise `BrokerError`, or `NoDeployment` where there is none yet."""
+        """Open the deployment's broker. Raise `BrokerError`, or `NoDeployment` where there is none, or does not run."""
+        self._require_servers()
         if self.plan.servers is None and not (self.place.root / "broker.db").exists():
             raise NoDeployment(f"{self.place.root} has no broker file yet: start it with: {self.place.hint('up')}")
         settings = self.settings("order")
@@ -150,8 +168,9 @@ class Deployment:
     def open_console(self, *, admin_tool: bool = False) -> Iterator[Console]:
         """Open what looks at the deployment's messages; `admin_tool`: through RocketMQ's own.
 
-        Raise `ConsoleUnavailable`, `BrokerError`, or `NoDeployment` where there is no broker yet.
+        Raise `ConsoleUnavailable`, `BrokerError`, or `NoDeployment` where there is no broker yet, or does not run.
         """
+        self._require_servers()
         if self.plan.servers is not None:
             yield tenant.console(self.plan.servers, admin_tool=admin_tool)
             return
@@ -159,6 +178,19 @@ class Deployment:
             raise CommandFailed("The embedded broker has no admin tool: RocketMQ has, in a deployment started --real.")
         with closing(self.open_broker()) as broker:
             yield broker.console()
+
+    def _require_servers(self) -> None:
+        """Let no command reach servers of another stack, which took the ports of one that is stopped."""
+        servers = self.plan.servers
+        if (
+            self._found
+            and servers is not None
+            and servers.stack
+            and not Stack(Path(servers.stack)).runs(all_of_it=True)
+        ):
+            raise NoDeployment(
+                f"The servers in {servers.stack} do not run: start them with: {self.place.hint('up --real')}"
+            )
 
     def _database_url(self, service: str) -> str:
         servers = self.plan.servers
@@ -200,12 +232,12 @@ class Deployment:
     def _wait_for_stragglers(self) -> None:
         """Wait for processes of a supervisor that was killed: they end by themselves."""
         before = runstate.load(self.place.state_file) or RunState()
-        pids = [p.pid for p in before.processes if p.pid is not None and is_alive(p.pid)]
-        if pids and before.supervisor is not None and not all(map(port_is_free, self.plan.ports.values())):
+        pids = [p.pid for p in before.processes if p.pid is not None and self.place.has_process(p.pid)]
+        if pids:
             self._say("The last supervisor was killed; waiting for its processes to end.")
             wait_for(
                 f"processes {', '.join(map(str, pids))} to end",
-                lambda: not any(map(is_alive, pids)),
+                lambda: not any(map(self.place.has_process, pids)),
                 within=_STRAGGLERS,
             )
 

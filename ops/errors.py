@@ -2,7 +2,7 @@
 
 from common.errors import OrdersError
 
-__all__ = ["AlreadyRunning", "CommandFailed", "NoDeployment", "NotInTime"]
+__all__ = ["AlreadyRunning", "CommandFailed", "CopiedDeployment", "NoDeployment", "NotInTime"]
 
 
 class CommandFailed(OrdersError):
@@ -11,6 +11,10 @@ class CommandFailed(OrdersError):
 
 class NoDeployment(CommandFailed):
     """There is no deployment in this data directory."""
+
+
+class CopiedDeployment(CommandFailed):
+    """The directory is a copy of one whose data is elsewhere: what it tells of is the original's."""
 
 
 class AlreadyRunning(CommandFailed):

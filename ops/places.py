@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.paths import EMBEDDED, SQLITE, file_url
+from ops.belonging import LOCK, belongs
 from ops.errors import AlreadyRunning, CommandFailed, NoDeployment
 from ops.runstate import RunLock, RunState, load
 
@@ -14,6 +16,7 @@ PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the cl
 _MARK = "run/state.json"
 _OURS = frozenset({"run", "log", "secret", "order.db", "stock.db", "goods.db", "broker.db"})
 _STACK = "stack"  # the default place of `orders stack`, which looks after it itself
+_LONGEST = 400  # bytes of a data directory's path: SQLite opens files of 511 (MAX_PATHNAME of its os_unix.c)
 _SQLITE_TAILS = ("-wal", "-shm", "-journal")
 
 
@@ -26,11 +29,26 @@ def default_data_dir() -> Path:
     return here / "var"
 
 
+def check_path(root: Path) -> None:
+    """Raise `CommandFailed` for a data directory whose path SQLite or a variable of a process can't hold."""
+    name = os.fsencode(root)
+    if len(name) > _LONGEST:
+        raise CommandFailed(f"The path of the data directory has {len(name)} bytes; at most {_LONGEST} work.")
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandFailed(f"The path of the data directory is no UTF-8: {name!r}.") from None
+
+
 @dataclass(frozen=True, slots=True)
 class DataDir:
     """One deployment's data directory; `root` is absolute."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Raise `CommandFailed` for a path that can't be used: before anything is written."""
+        check_path(self.root)
 
     @property
     def state_file(self) -> Path:
@@ -40,16 +58,20 @@ class DataDir:
     @property
     def lock(self) -> RunLock:
         """The supervisor's lock."""
-        return RunLock(self.root / "run" / "lock")
+        return RunLock(self.root / LOCK)
+
+    def has_process(self, pid: int | None) -> bool:
+        """Whether a process runs and belongs to this directory: neither a stranger nor one of a copied directory."""
+        return pid is not None and belongs(pid, self.root / LOCK)
 
     @property
     def broker_url(self) -> str:
         """The embedded broker."""
-        return f"embedded:///{self.root / 'broker.db'}"
+        return file_url(EMBEDDED, self.root / "broker.db")
 
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database."""
-        return f"sqlite:///{self.root / service}.db"
+        return file_url(SQLITE, self.root / f"{service}.db")
 
     def hint(self, command: str) -> str:
         """Return how to run a command on this data directory, as it works when pasted where we are."""

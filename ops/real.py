@@ -6,13 +6,18 @@ import secrets
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from common.mq.factory import open_broker
+from common.mq.factory import open_broker, split_prefix
 from common.mq.port import BrokerOptions
-from ops.places import PACKAGES, default_data_dir
-from ops.plan import Servers
+from ops import runstate
+from ops.errors import CopiedDeployment
+from ops.places import PACKAGES, DataDir, default_data_dir
+from ops.plan import Plan, Servers
+from ops.runstate import RunState
 from ops.stack import Stack, tenant
+from ops.stack.layout import Layout
 from ops.stack.plan import DEFAULT_PORT_BASE, Ports, is_free
 
 STACK_DIR = "ORDERS_STACK_DIR"
@@ -26,11 +31,41 @@ def stack_dir(data_dir: Path) -> Path:
 
 
 def share(data_dir: Path) -> str:
-    """Return the name that a deployment has on its stack: none on its own, else one of its data directory."""
+    """Return the name that a deployment has on its stack: none on its own, else the one that it had, or a new one.
+
+    Its directory exists, and keeps its name when it is moved, by whatever path it is found; a copy has one of its own.
+    """
     data_dir = data_dir.absolute()
     if stack_dir(data_dir) == data_dir / "stack":
         return ""
-    return "d" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:10]
+    state = runstate.load(DataDir(data_dir).state_file)
+    servers = Plan.from_settings(state.settings).servers if state is not None and state.is_of(data_dir) else None
+    if servers is not None and Path(servers.stack) == stack_dir(data_dir):
+        had = split_prefix(servers.broker_url)[1]
+        if had:
+            return had
+    which = os.fsencode(data_dir) + f":{data_dir.stat().st_ino}".encode()
+    return "d" + hashlib.sha256(which).hexdigest()[:10]
+
+
+def servers_here(root: Path, state: RunState, known: Servers) -> Servers:
+    """Return the servers of a deployment whose state file tells of `known`, where they are now.
+
+    Its own stack is beside its data: it was moved, or copied, with it. Raise `CopiedDeployment` where a copy tells of
+    the original's share of another stack.
+    """
+    if not known.stack or state.home is None or (state.is_of(root) and state.home.path == str(root)):
+        return known
+    stack, before = Path(known.stack), Path(state.home.path)
+    if stack.is_relative_to(before):
+        here = root / stack.relative_to(before)
+        return tenant.servers(Stack(here)) if Layout(here).plan_file.is_file() else replace(known, stack=str(here))
+    if not state.is_of(root):
+        raise CopiedDeployment(
+            f"{root} is a copy of {before}, whose data is on the servers in {stack}: give it data of its own with: "
+            f"{DataDir(root).hint('up --real')}"
+        )
+    return known
 
 
 def start(data_dir: Path, *, say: Callable[[str], None], rocketmq: str | None = None) -> Servers:
@@ -42,13 +77,13 @@ def start(data_dir: Path, *, say: Callable[[str], None], rocketmq: str | None = 
     stack = Stack(stack_dir(data_dir), say=say)
     at_home = stack.layout.root == default_data_dir().absolute() / "stack"
     bring_up(stack, at_home=at_home, rocketmq=rocketmq)
+    DataDir(data_dir.absolute()).make()
     return tenant.servers(stack, share(data_dir))
 
 
-def reset(data_dir: Path) -> None:
-    """Delete what a deployment has on its servers: its own stack, or its share of another. Raise `OrdersError`."""
+def reset(data_dir: Path, name: str) -> None:
+    """Delete what a deployment has on its servers: its own stack, or the share `name`. Raise `OrdersError`."""
     stack = Stack(stack_dir(data_dir), say=lambda _: None)
-    name = share(data_dir)
     if not name:
         stack.reset()
     elif stack.layout.plan_file.is_file():

@@ -1,4 +1,7 @@
-"""`run/lock` and `run/state.json`: who supervises a data directory, and how its processes are."""
+"""`run/lock` and `run/state.json`: who supervises a data directory, and how its processes are.
+
+Both are copied with the directory. The lock is not: the kernel keeps it for the file itself, not for its name.
+"""
 
 import contextlib
 import fcntl
@@ -11,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ops.belonging import Home, holds_open
 from ops.errors import AlreadyRunning, CommandFailed
 
 _LOCK_PATIENCE = 0.5  # seconds; a glance of `holder` at the lock must not look like a supervisor
@@ -39,11 +43,19 @@ class ProcessState:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What `run/state.json` holds; `supervisor` is the pid of the supervisor, None once it stopped."""
+    """What `run/state.json` holds; `supervisor` is the pid of the supervisor, None once it stopped.
+
+    `home` is the directory that it was written for; None: by a release that did not tell.
+    """
 
     supervisor: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     processes: tuple[ProcessState, ...] = ()
+    home: Home | None = None
+
+    def is_of(self, root: Path) -> bool:
+        """Whether it tells of this directory, and not of one that this is a copy of."""
+        return self.home is None or self.home.is_at(root)
 
 
 def save(path: Path, state: RunState) -> None:
@@ -59,8 +71,9 @@ def load(path: Path) -> RunState | None:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         processes = tuple(ProcessState(**{**p, "state": Phase(p["state"])}) for p in raw["processes"])
-        return RunState(raw["supervisor"], raw["settings"], processes)
-    except FileNotFoundError:
+        home = Home(**raw["home"]) if raw.get("home") else None
+        return RunState(raw["supervisor"], raw["settings"], processes, home)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise CommandFailed(f"{path} can't be read as the state of a deployment; remove it, then try again.") from error
@@ -96,15 +109,36 @@ class RunLock:
             self._descriptor = None
 
     def holder(self) -> int | None:
-        """Return the pid of the process that holds the lock, None if nobody does."""
+        """Return the pid of the process that holds the lock, None if nobody does.
+
+        Raise `AlreadyRunning` where it is held and its holder can't be told.
+        """
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            if (pid := self._look()) is None or _is_holder(pid, self._path):
+                return pid
+            if time.monotonic() >= deadline:
+                raise AlreadyRunning(f"{self._path} is locked, but not by process {pid}, which it names.")
+            time.sleep(0.02)  # who has just taken it has not written its pid yet
+
+    def _look(self) -> int | None:
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         with contextlib.closing(os.fdopen(descriptor, "rb")) as file:
             if _try_lock(descriptor, fcntl.LOCK_SH):
                 return None
-            return int(file.read(20) or b"0")
+            text = file.read(20).strip()
+        return int(text) if text.isdigit() else 0
+
+
+def _is_holder(pid: int, lock: Path) -> bool:
+    """Whether the process has the file open; one of another user, which we can't see, is believed."""
+    try:
+        return pid > 0 and holds_open(pid, lock)
+    except PermissionError:
+        return True
 
 
 def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:

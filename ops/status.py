@@ -7,6 +7,7 @@ from ops import runstate
 from ops.client import probe
 from ops.deployment import HOST, Deployment
 from ops.errors import NoDeployment
+from ops.places import DataDir
 from ops.runstate import Phase, ProcessState
 from ops.stack import Stack
 from ops.stack.status import StackStatus
@@ -55,7 +56,7 @@ def look(deployment: Deployment) -> Status:
     services = []
     for name, port in deployment.plan.ports.items():
         process = known.get(name) or ProcessState(name, port)
-        word, reason = _judge(process, running=supervisor is not None)
+        word, reason = _judge(deployment.place, process, running=supervisor is not None)
         pid = process.pid if word not in {"dead", "stopped"} else None
         url = f"http://{HOST}:{port}"
         services.append(ServiceStatus(name, url, pid, port, word, reason, process.restarts, process.since))
@@ -72,8 +73,8 @@ def _servers(deployment: Deployment) -> StackStatus | None:
         return StackStatus(servers.stack, (), {}, defaults=False)
 
 
-def _judge(process: ProcessState, *, running: bool) -> tuple[str, str | None]:
-    if process.pid is None:
+def _judge(place: DataDir, process: ProcessState, *, running: bool) -> tuple[str, str | None]:
+    if process.pid is None or not (running or place.has_process(process.pid)):
         return (process.state.value, None) if running else (Phase.STOPPED.value, "not running")
     if not is_alive(process.pid):
         return "dead", f"process {process.pid} is gone"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops import runstate
+from ops.belonging import Home, open_mark
 from ops.child import Child, Patience, ProcessSpec
 from ops.runstate import ProcessState, RunLock, RunState
 from ops.waiting import wait_for
@@ -35,12 +36,14 @@ class Supervisor:
 
         `settings` are kept in `run/state.json` for whoever looks for this deployment.
         """
-        self._run, self._log = data_dir / "run", data_dir / "log"
+        self._root, self._run, self._log = data_dir, data_dir / "run", data_dir / "log"
         self._settings = dict(settings or {})
         self._say = say
         self._lock = RunLock(self._run / "lock")
         self._writing = threading.Lock()
+        self._home: Home | None = None
         self._lifeline: tuple[int, int] | None = None
+        self._mark = -1
         self._children = {
             spec.name: Child(
                 spec,
@@ -58,13 +61,15 @@ class Supervisor:
         self._run.mkdir(parents=True, exist_ok=True)
         self._log.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
+        self._home = Home.of(self._root)
 
     def start(self) -> None:
         """Start every process. Raise `AlreadyRunning` if another supervisor runs this data directory."""
         self.lock()
         self._lifeline = os.pipe()
+        self._mark = open_mark(self._root)
         for child in self._children.values():
-            child.start(self._lifeline[0])
+            child.start(self._lifeline[0], self._mark)
 
     def stop(self) -> None:
         """Stop the processes one after the other, gracefully; return once all are gone. Again: nothing."""
@@ -74,8 +79,8 @@ class Supervisor:
             child.stop()
         if self._lifeline is not None:
             self._write_state(supervisor=None)
-            for end in self._lifeline:
-                os.close(end)
+            for descriptor in (*self._lifeline, self._mark):
+                os.close(descriptor)
             self._lifeline = None
         self._lock.release()
 
@@ -119,7 +124,7 @@ class Supervisor:
 
     def _write_state(self, **changes: Any) -> None:
         with self._writing:
-            state = RunState(changes.get("supervisor", os.getpid()), self._settings, self.states())
+            state = RunState(changes.get("supervisor", os.getpid()), self._settings, self.states(), self._home)
             try:
                 runstate.save(self._run / "state.json", state)
             except OSError as error:  # the processes matter more than the file that tells of them

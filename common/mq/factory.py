@@ -1,7 +1,6 @@
 """A broker's URL, made a broker."""
 
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from common.errors import OrdersError
 from common.mq.embedded import EmbeddedBroker
@@ -9,6 +8,7 @@ from common.mq.port import Broker, BrokerOptions
 from common.mq.prefixed import PrefixedBroker
 from common.mq.rocketmq_grpc import open_rocketmq
 from common.mq.rocketmq_remoting import open_rocketmq4
+from common.paths import EMBEDDED, file_path
 
 _KNOWN = "embedded:///relative/broker.db, embedded:////absolute/broker.db, rocketmq://host:port, rocketmq4://host:port"
 _ROCKETMQ = {"rocketmq": open_rocketmq, "rocketmq4": open_rocketmq4}
@@ -37,10 +37,7 @@ def split_prefix(url: str) -> tuple[str, str]:
 
 
 def _open_embedded(url: str, options: BrokerOptions) -> Broker:
-    parts = urlsplit(url)
-    if parts.scheme != "embedded":
-        raise OrdersError(f"No broker is named {parts.scheme!r}; known: {_KNOWN}")
-    path = unquote(parts.path)[1:]
-    if parts.netloc or not path:
-        raise OrdersError(f"An embedded broker's URL names a file and no host: {_KNOWN}")
-    return EmbeddedBroker(Path(path), options)
+    scheme = urlsplit(url).scheme
+    if scheme != EMBEDDED:
+        raise OrdersError(f"No broker is named {scheme!r}; known: {_KNOWN}")
+    return EmbeddedBroker(file_path(url), options)

@@ -10,7 +10,7 @@ import click
 
 from ops import options, real, runstate
 from ops.deployment import Deployment
-from ops.errors import NoDeployment
+from ops.errors import CopiedDeployment, NoDeployment
 from ops.places import DataDir
 from ops.plan import Servers
 from ops.runstate import Phase
@@ -50,7 +50,7 @@ def command(data_dir: Path, everything: bool) -> None:
 def _servers(place: DataDir) -> Servers | None:
     try:
         return Deployment.find(place.root).plan.servers
-    except NoDeployment:
+    except (NoDeployment, CopiedDeployment):
         return None
 
 
@@ -80,6 +80,8 @@ def _clear(place: DataDir) -> None:
         return
     pids = [process.pid for process in state.processes if process.pid is not None]
     patience = _patience(place)
-    wait_for("the processes of a killed supervisor to end", lambda: not any(map(is_alive, pids)), within=patience)
+    wait_for(
+        "the processes of a killed supervisor to end", lambda: not any(map(place.has_process, pids)), within=patience
+    )
     stopped = tuple(replace(process, state=Phase.STOPPED, pid=None) for process in state.processes)
     runstate.save(place.state_file, replace(state, supervisor=None, processes=stopped))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ops import options
 from ops.deployment import Deployment
-from ops.errors import NoDeployment
+from ops.errors import CopiedDeployment, NoDeployment
 from ops.places import DataDir
 from ops.stack.status import StackStatus
 from ops.status import Status, look
@@ -38,7 +39,7 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
     place = DataDir(data_dir.absolute())
     try:
         status = look(Deployment.find(place.root))
-    except NoDeployment:
+    except (NoDeployment, CopiedDeployment):
         status = Status(str(place.root), None, ())
     if as_json:
         document = {"ready": status.ready, "running": status.running, **asdict(status)}
@@ -63,7 +64,7 @@ def _show_servers(out: Console, servers: StackStatus) -> None:
     if not servers.running:
         out.print(f"Its servers in {servers.data_dir} do not run.", markup=False, soft_wrap=True)
         return
-    table = Table(title=f"Servers in {servers.data_dir}", title_justify="left")
+    table = Table(title=escape(f"Servers in {servers.data_dir}"), title_justify="left")
     for heading in ("name", "state", "pid", "port", "since"):
         table.add_column(heading, overflow="fold")
     for server in servers.servers:
@@ -74,7 +75,7 @@ def _show_servers(out: Console, servers: StackStatus) -> None:
 
 
 def _show_services(out: Console, status: Status) -> None:
-    table = Table(title=f"{status.data_dir}, supervised by process {status.supervisor}", title_justify="left")
+    table = Table(title=escape(f"{status.data_dir}, supervised by process {status.supervisor}"), title_justify="left")
     for heading in ("name", "state", "pid", "port", "restarts", "since"):
         table.add_column(heading, overflow="fold")
     for service in status.services:

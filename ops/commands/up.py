@@ -77,10 +77,11 @@ def command(
     """
     plan = Plan(port_base, pay_timeout, instances=options.chosen(order=order, stock=stock, goods=goods))
     say = options.sayer(options.console())
-    if reset:
+    if reset and data_dir.exists():
+        name = servers.share(data_dir) if real else ""  # kept in what is deleted next
         Deployment(data_dir, plan).place.reset()
         if real:
-            servers.reset(data_dir)
+            servers.reset(data_dir, name)
     if real:
         plan = replace(plan, servers=servers.start(data_dir, say=say, rocketmq=rocketmq))
     deployment = Deployment(data_dir, plan, say=say)

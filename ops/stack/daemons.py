@@ -1,7 +1,8 @@
 """Processes that outlive the command that started them: known by pid *and* start, so that no other is ever hit.
 
 A pid is used again one day, perhaps after a reboot, by a stranger. A process is the one we started only if the kernel
-says that it started in the same boot at the same tick (proc(5): /proc/PID/stat, field 22).
+says that it started in the same boot at the same tick (proc(5): /proc/PID/stat, field 22), and that it holds a file of
+this very data directory open (`ops.belonging`): pid files are copied with it.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from common.clock import now_ms
+from ops.belonging import LOCK, Home, belongs, boot
 from ops.errors import CommandFailed, NotInTime
 from ops.stack.plan import write_private
 from ops.waiting import wait_for
@@ -32,12 +34,16 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process, for ever: `ticks` and `boot` tell it from a later one with its pid; `since` in ms."""
+    """One process, for ever: `ticks` and `boot` tell it from a later one with its pid; `since` in ms.
+
+    `root` is the data directory that it was started with; empty: by a release that did not tell.
+    """
 
     pid: int
     ticks: int
     boot: str
     since: int
+    root: str = ""
 
 
 class Daemon:
@@ -45,7 +51,7 @@ class Daemon:
 
     def __init__(self, name: str, data_dir: Path) -> None:
         """Name it; nothing is started."""
-        self.name = name
+        self.name, self._root = name, data_dir
         self.log = data_dir / "log" / f"{name}.log"
         self._file = data_dir / "run" / f"{name}.json"
 
@@ -59,9 +65,16 @@ class Daemon:
             raise CommandFailed(f"{self._file} can't be read; end {self.name} by hand, then remove it.") from error
 
     def running(self) -> Identity | None:
-        """Return the process if it runs."""
+        """Return the process if it runs, and belongs to this data directory."""
         known = self.identity()
-        return known if known is not None and is_running(known) else None
+        if known is None or not is_running(known):
+            return None
+        # earlier releases had only the log open
+        return known if belongs(known.pid, self._root / LOCK, self.log) else None
+
+    def is_elsewhere(self, known: Identity) -> bool:
+        """Whether our process was started at a path that this data directory has been moved from since."""
+        return bool(known.root) and not Home.of(self._root).is_at(Path(known.root))
 
     def start(self, program: Program) -> Identity:
         """Start the process in a session of its own and write its pid file. Raise `CommandFailed`.
@@ -70,13 +83,13 @@ class Daemon:
         """
         _put_aside(self.log)
         try:
-            pid = _spawn(program, self.log)
+            pid = _spawn(program, self.log, self._root / LOCK)
         except OSError as error:
             raise CommandFailed(f"{self.name} could not be started: {program.file}: {error.strerror}.") from error
         found = _look(pid)
         if found is None:  # only if somebody else waits for our children
             raise CommandFailed(f"{self.name} ended as soon as it started; see {self.log}.")
-        identity = Identity(pid, found[1], _boot(), now_ms())
+        identity = Identity(pid, found[1], boot(), now_ms(), str(self._root))
         write_private(self._file, json.dumps(asdict(identity)) + "\n")
         return identity
 
@@ -116,7 +129,7 @@ class Daemon:
 def is_running(known: Identity) -> bool:
     """Whether exactly this process runs; one that ended and was not reaped (a zombie) does not."""
     found = _look(known.pid)
-    if known.boot != _boot() or found is None or found[1] != known.ticks:
+    if known.boot != boot() or found is None or found[1] != known.ticks:
         return False
     return found[0] not in _ENDED or not _is_over(known.pid)
 
@@ -136,12 +149,16 @@ def _signal(known: Identity, signum: int) -> None:
         os.close(descriptor)
 
 
-def _spawn(program: Program, log: Path) -> int:
-    """Start without a Popen object: nobody is to wait for it, and it is to live on when we end."""
+def _spawn(program: Program, log: Path, mark: Path) -> int:
+    """Start without a Popen object: nobody is to wait for it, and it is to live on when we end.
+
+    It holds `mark` open, as its descriptor 3.
+    """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        (os.POSIX_SPAWN_OPEN, 3, str(mark), os.O_RDONLY | os.O_CREAT, 0o600),
     ]
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **program.environment}
     return os.posix_spawn(
@@ -170,10 +187,6 @@ def _look(pid: int) -> tuple[str, int] | None:
         return None
     fields = stat.rpartition(")")[2].split()  # from field 3 on; the name before may hold anything
     return fields[0], int(fields[19])
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _put_aside(log: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.errors import CommandFailed
+from ops.places import check_path
 from ops.stack import jars, render, settings
 from ops.stack.daemons import Program
 from ops.stack.packages import Programs
@@ -24,6 +25,12 @@ class Layout:
     """One stack's data directory; `root` is absolute."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Raise `CommandFailed` for a path that a server can't use: before anything is written."""
+        check_path(self.root)
+        if found := [c for c in str(self.root) if c in settings.FORBIDDEN_IN_PATHS or not c.isprintable()]:
+            raise CommandFailed(f"The path of a stack can't have {found[0]!r} in it; choose another --data-dir.")
 
     @property
     def plan_file(self) -> Path:

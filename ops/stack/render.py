@@ -100,7 +100,13 @@ def quoted(path: str) -> str:
 
 def _java(value: Value) -> str:
     text = _switch(value, "true", "false").replace("\\", "\\\\")
-    return "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in text)  # Java reads these files as Latin-1
+    return "".join(c if c.isascii() else _java_escaped(c) for c in text)  # Java reads these files as Latin-1
+
+
+def _java_escaped(character: str) -> str:
+    """Return a character as Java writes it: by its UTF-16 units, of which those beyond U+FFFF have two."""
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
 def _switch(value: Value, on: str, off: str) -> str:

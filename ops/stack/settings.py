@@ -113,6 +113,7 @@ REDIS: Values = {
     "save": '""',
 }
 
+FORBIDDEN_IN_PATHS = ","  # RocketMQ takes it to part several stores
 JVM_MODULES = (  # what RocketMQ reaches into on Java 17
     "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
     "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",

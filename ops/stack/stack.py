@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import shlex
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from ops.errors import CommandFailed, NoDeployment
 from ops.stack import jars, packages, provision, remoting
 from ops.stack import plan as plans
 from ops.stack.admin import Admin
-from ops.stack.daemons import Daemon
+from ops.stack.daemons import Daemon, is_running
 from ops.stack.layout import Layout
 from ops.stack.plan import HOST, StackPlan
 from ops.stack.probes import PROBES
@@ -67,6 +68,7 @@ class Stack:
         """
         self.layout.make()
         with self._locked():
+            self._refuse_moved()
             plan = self._planned(port_base, ports or {}, defaults, rocketmq)
             programs = self._ensure_programs(plan.rocketmq)
             self.layout.render(plan)
@@ -126,9 +128,10 @@ class Stack:
         self.stop(name)
         self.start(name, within=within)
 
-    def runs(self) -> bool:
-        """Whether any server runs, ready or not."""
-        return any(daemon.running() for daemon in self._daemons.values())
+    def runs(self, *, all_of_it: bool = False) -> bool:
+        """Whether any server runs, or every one of them, ready or not."""
+        running = [daemon.running() is not None for daemon in self._daemons.values()]
+        return all(running) if all_of_it else any(running)
 
     def status(self) -> StackStatus:
         """Have every server do some work; say how each is. Raise `NoDeployment`."""
@@ -136,7 +139,7 @@ class Stack:
         servers: list[ServerStatus] = []
         for name, daemon in self._daemons.items():
             running = daemon.running()
-            state, reason = judge(daemon.identity(), running, partial(PROBES[name], plan))
+            state, reason = judge(daemon.identity(), running, partial(self._why_not, name, plan))
             servers.append(ServerStatus.of(name, running, plan.ports.of(name), state, reason))
         return StackStatus(str(self.layout.root), tuple(servers), self.urls(), plan.defaults, plan.rocketmq)
 
@@ -196,6 +199,22 @@ class Stack:
         with said.open(encoding="utf-8", errors="replace") as lines:
             return [line.rstrip() for line in lines if _DROPPED in line and prefixed(prefix, "") in line]
 
+    def _why_not(self, name: str, plan: StackPlan) -> str | None:
+        known = self._daemons[name].running()
+        if known is not None and self._daemons[name].is_elsewhere(known):
+            return f"its directory was moved here from {known.root}: down, then up"
+        return PROBES[name](plan)
+
+    def _refuse_moved(self) -> None:
+        """Raise `CommandFailed` where servers run that still write at another path."""
+        for daemon in self._daemons.values():
+            known = daemon.running()
+            if known is not None and daemon.is_elsewhere(known):
+                raise CommandFailed(
+                    f"{self.layout.root} was moved here from {known.root} while its servers ran: `orders stack down` "
+                    "first, with this --data-dir."
+                )
+
     def _daemon(self, name: str) -> Daemon:
         if name not in self._daemons:
             raise CommandFailed(f"There is no server {name!r}: {', '.join(SERVERS)}.")
@@ -227,9 +246,12 @@ class Stack:
         for name in servers:
             for port in plan.ports.of(name):
                 if not plans.is_free(port):
+                    known = self._daemons[name].identity()
                     raise CommandFailed(
-                        f"Port {port} of {HOST}, which {name} needs, is in use: stop what listens there, or choose "
-                        "other ports with --port-base (0: free ones)."
+                        f"Port {port} of {HOST}, which {name} needs, is in use"
+                        + (" by the stack that this is a copy of" if known and is_running(known) else "")
+                        + ": stop what listens there, or choose other ports with: "
+                        f"orders stack up --port-base 0 --data-dir {shlex.quote(str(self.layout.root))}"
                     )
 
     def _start(

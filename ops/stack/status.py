@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from common.clock import now_ms, rfc3339
-from ops.stack.daemons import Identity
+from ops.stack.daemons import Identity, is_running
 
 _STARTING = 60_000  # ms a server may take to its first answer before it counts as unready
 
@@ -61,7 +61,8 @@ def judge(
     if started is None:
         return "stopped", "not started"
     if running is None:
-        return "dead", f"process {started.pid} is gone"
+        return ("stopped", f"process {started.pid} is another directory's") if is_running(started) else (
+            "dead", f"process {started.pid} is gone")  # fmt: skip
     reason = probe()
     if reason is None:
         return "ready", None

@@ -31,6 +31,8 @@ def test_a_deployment_has_a_stack_of_its_own(tmp_path: Path) -> None:
 def test_on_another_stack_it_has_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name depends on where its data is, and is one that servers take."""
     monkeypatch.setenv(real.STACK_DIR, str(tmp_path / "common"))
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
     one, other = real.share(tmp_path / "one"), real.share(tmp_path / "other")
     assert real.stack_dir(tmp_path / "one") == tmp_path / "common"
     assert one != other
@@ -87,16 +89,16 @@ def test_without_the_client_of_rocketmq_nothing_is_started(tmp_path: Path, monke
 
 def test_a_reset_deletes_the_stack_of_its_own_and_no_other(tmp_path: Path) -> None:
     """What is no stack of ours stays; where there is none yet, there is nothing to do."""
-    real.reset(tmp_path)
+    real.reset(tmp_path, "")
     stack = Stack(tmp_path / "stack")
     stack.layout.make()
     plan.save(stack.layout.plan_file, plan.new_plan(20000))
-    real.reset(tmp_path)
+    real.reset(tmp_path, "")
     assert not stack.layout.root.exists()
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack" / "diary").touch()
     with pytest.raises(CommandFailed, match="nothing deleted"):
-        real.reset(tmp_path)
+        real.reset(tmp_path, "")
 
 
 def test_a_hint_names_the_stack_unless_it_is_the_usual_one(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from urllib.parse import quote
 
 from common.errors import BrokerCorrupt, BrokerError
 from common.mq.embedded.faults import GONE, primary_code, translated
 from common.mq.embedded.schema import OLDEST_SQLITE, prepare
+from common.paths import sqlite_uri
 
 _CACHE = 1024  # KiB a connection
 _WAL_KEPT = 8 * 1024 * 1024  # bytes of log that a checkpoint leaves in place
@@ -73,7 +73,7 @@ class BrokerFile:
 
     def _connect(self, mode: str, *, read_only: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"file:{quote(str(self._path))}?mode={mode}",
+            sqlite_uri(self._path, mode),
             uri=True,
             timeout=self._wait,
             isolation_level=None,

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.table import Table
 
 from common import migrations
 from common.db import Database
+from common.paths import SQLITE, file_url
 from common.redis_client import RedisClient
 from ops import options
 from ops.bench.stock import Load, Result, clear, compare
@@ -74,7 +76,7 @@ def command(
 @contextmanager
 def _database(url: str | None, connections: int) -> Iterator[Database]:
     with tempfile.TemporaryDirectory() as directory:
-        url = url or f"sqlite:///{directory}/stock.db"
+        url = url or file_url(SQLITE, Path(directory, "stock.db"))
         migrations.upgrade("stock", url)
         database = Database(url, pool_size=connections)
         try:
