@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, text
@@ -17,7 +18,16 @@ from sqlalchemy import exc as sa
 from sqlalchemy.engine import make_url
 
 from common import mysql
-from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, OrdersError, RowRefused
+from common.errors import (
+    BelowZero,
+    CommitOutcomeUnknown,
+    DatabaseMoved,
+    DatabaseUnavailable,
+    DuplicateRow,
+    OrdersError,
+    RowRefused,
+)
+from common.sqlite_file import AnchoredFile
 
 T = TypeVar("T")
 
@@ -52,9 +62,14 @@ class Database:
             options |= {"pool_size": pool_size, **mysql.engine_options(statement_timeout)}
         self.engine: Engine = create_engine(url, hide_parameters=True, **options)  # rows hold names and addresses
         self._turn: AbstractContextManager[Any] = nullcontext()
+        self._file: AnchoredFile | None = None
         if self._sqlite:
             self._turn = _Turn()
             event.listen(self.engine, "connect", _configure_sqlite)
+            if path := make_url(url).database:
+                self._file = AnchoredFile(Path(path))
+                event.listen(self.engine, "do_connect", lambda *_: self._verify())  # or SQLite would make it anew
+                event.listen(self.engine, "connect", self._file.connected)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             mysql.watch(self.engine)
@@ -69,6 +84,7 @@ class Database:
         With `snapshot`, all its statements see the database as it is at the first; without, perhaps each as it is.
         """
         with translated(), (self._snapshot if snapshot else self.engine).connect() as connection:
+            self._verify()
             yield connection
 
     def transact(self, work: Callable[[Connection], T]) -> T:
@@ -93,11 +109,16 @@ class Database:
             transaction = connection.begin()
             try:
                 result = work(connection)
+                self._verify()
             except BaseException:
                 transaction.rollback()
                 raise
             self._commit(connection, transaction)
             return result
+
+    def _verify(self) -> None:
+        if self._file is not None:
+            self._file.verify()
 
     def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
         if not self._sqlite and not mysql.may_commit(connection):
@@ -112,6 +133,10 @@ class Database:
             if mysql.code_of(error) in mysql.READ_ONLY:
                 raise _Retryable from error
             raise CommitOutcomeUnknown from error
+        try:
+            self._verify()
+        except DatabaseMoved as error:
+            raise CommitOutcomeUnknown from error  # it is in the file that was moved, which may be put back
 
     def ping(self) -> None:
         """Raise `DatabaseUnavailable` unless the database answers."""
@@ -121,6 +146,8 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        if self._file is not None:
+            self._file.close()
 
 
 class _Turn:

@@ -151,6 +151,10 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer; nothing was changed, try again."""
 
 
+class DatabaseMoved(DatabaseUnavailable):
+    """The database's file was moved, deleted or replaced while in use; nothing was changed. Restart the service."""
+
+
 class CommitOutcomeUnknown(OutcomeUnknown):
     """The answer got lost on its way from the database: look whether the change is there before repeating it."""
 

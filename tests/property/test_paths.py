@@ -51,7 +51,7 @@ def test_databases_and_the_broker_are_made_in_the_directory_and_nowhere_else(nam
         place = DataDir(Path(parent, name))
         place.root.mkdir()
         database = Database(place.database_url("order"))
-        database.ping_writing()
+        database.ping()
         database.close()
         open_broker(place.broker_url, BrokerOptions()).close()
         with closing(sqlite3.connect(sqlite_uri(place.root / "broker.db", "ro"), uri=True)) as connection:

@@ -1,5 +1,6 @@
 """Databases: every driver error translated, nothing repeated that may have been committed."""
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, exc, text
+import structlog
+from sqlalchemy import Connection, RootTransaction, exc, text
 
 from common import db as db_module
 from common import mysql
@@ -15,6 +17,7 @@ from common.db import Database
 from common.errors import (
     BelowZero,
     CommitOutcomeUnknown,
+    DatabaseMoved,
     DatabaseUnavailable,
     DuplicateRow,
     OrdersError,
@@ -182,6 +185,91 @@ def test_locked_by_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert _ids(database) == [2]
     other.close()
     database.close()
+
+
+def _tell(database: Database) -> list[Callable[[], object]]:
+    """Return every way to use a database."""
+    return [
+        lambda: database.transact(_insert(2)),
+        lambda: _ids(database),
+        database.ping,
+    ]
+
+
+@pytest.mark.parametrize("sibling", ["", "-wal", "-shm"])
+def test_file_moved_under_it(database: Database, tmp_path: Path, sibling: str) -> None:
+    """Nothing is read, nor acknowledged, from a file (log, index) that is not at its path; put back, it is again."""
+    database.transact(_insert(1))
+    lost = tmp_path / f"test.db{sibling}"
+    hidden = lost.rename(tmp_path / "hidden")
+    for use in _tell(database):
+        with pytest.raises(DatabaseMoved):
+            use()
+    hidden.rename(lost)
+    database.transact(_insert(3))
+    assert _ids(database) == [1, 3]
+
+
+@pytest.mark.parametrize("how", ["directory", "deleted", "replaced", "made anew"])
+def test_file_gone_under_it(database: Database, tmp_path: Path, how: str) -> None:
+    """Whatever became of it, also for connections that are opened afterwards."""
+    path = tmp_path / "test.db"
+    if how == "directory":
+        tmp_path.rename(tmp_path.with_name("moved"))
+    elif how == "replaced":
+        Path(shutil.copy(path, tmp_path / "copy")).replace(path)
+    else:
+        path.unlink()
+    if how == "made anew":
+        path.touch()
+    for _ in range(3):
+        for use in _tell(database):
+            with pytest.raises(DatabaseMoved):
+                use()
+        database.engine.dispose()
+    assert (path.exists(), path.exists() and path.stat().st_size > 0) == (
+        how in {"replaced", "made anew"},
+        how == "replaced",
+    )
+    if how == "directory":
+        tmp_path.with_name("moved").rename(tmp_path)
+
+
+def test_file_moved_in_commit(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moved between the last look and the commit: the row is in the moved file, which may be put back."""
+    commit = RootTransaction.commit
+
+    def move(transaction: RootTransaction) -> None:
+        commit(transaction)
+        (tmp_path / "test.db").rename(tmp_path / "hidden")
+
+    monkeypatch.setattr(RootTransaction, "commit", move)
+    with pytest.raises(CommitOutcomeUnknown):
+        database.transact(_insert(1))
+    monkeypatch.undo()
+    (tmp_path / "hidden").rename(tmp_path / "test.db")
+    assert _ids(database) == [1]
+
+
+def test_file_is_kept_open_while_no_connection_is(database: Database) -> None:
+    """The last connection that closes takes the log with it: that is not taken for a move."""
+    database.transact(_insert(1))
+    database.engine.dispose()
+    assert _ids(database) == [1]
+
+
+def test_a_move_is_logged_once(database: Database, tmp_path: Path) -> None:
+    """One line says what happened and what to do, however often it is asked for."""
+    with structlog.testing.capture_logs() as logs:
+        hidden = (tmp_path / "test.db").rename(tmp_path / "hidden")
+        for use in _tell(database):
+            with pytest.raises(DatabaseMoved):
+                use()
+        hidden.rename(tmp_path / "test.db")
+        database.ping()
+        database.ping()
+    assert [line["log_level"] for line in logs] == ["error", "warning"]
+    assert "start it again" in logs[0]["event"]
 
 
 def test_no_connection_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,7 +268,7 @@ def test_threads_that_create_the_file_together(path: Path) -> None:
         opened.close()
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_file_deleted_under_it(broker: EmbeddedBroker, path: Path, suffix: str) -> None:
     """A send into a deleted file (or log) is not acknowledged, nor does ping call it well; put back, it works again."""
     producer = broker.producer("order")

@@ -1,6 +1,5 @@
 """The broker's file: opened, and still the one we opened."""
 
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -9,12 +8,11 @@ from common.errors import BrokerCorrupt, BrokerError
 from common.mq.embedded.faults import GONE, primary_code, translated
 from common.mq.embedded.schema import OLDEST_SQLITE, prepare
 from common.paths import sqlite_uri
+from common.sqlite_file import OpenFile
 
 _CACHE = 1024  # KiB a connection
 _WAL_KEPT = 8 * 1024 * 1024  # bytes of log that a checkpoint leaves in place
 _RETRY = 0.01  # seconds between tries to open a file that another process is creating
-
-Identity = tuple[tuple[int, int], tuple[int, int]]
 
 
 class BrokerFile:
@@ -28,7 +26,10 @@ class BrokerFile:
         self._wait = wait
         with translated():
             self.first_connection = self._open()
-        self._identity = self._look()
+        try:
+            self._opened = OpenFile(path)
+        except OSError as error:
+            raise BrokerCorrupt(GONE) from error
 
     def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         """Open one more connection. Raise `BrokerCorrupt` if the file is gone, `sqlite3.Error` otherwise."""
@@ -36,20 +37,9 @@ class BrokerFile:
         return self._connect("rw", read_only=read_only)
 
     def verify(self) -> None:
-        """Raise `BrokerCorrupt` unless the path and its log still are the files we opened.
-
-        SQLite goes on writing into a file that was unlinked, and says so never: without this look after a commit
-        we would acknowledge what nobody will ever read.
-        """
-        if self._look() != self._identity:
+        """Raise `BrokerCorrupt` unless the path and its log still are the files we opened: see `OpenFile`."""
+        if not self._opened.is_there():
             raise BrokerCorrupt(GONE)
-
-    def _look(self) -> Identity:
-        try:
-            data, log = self._path.stat(), os.stat(f"{self._path}-wal")  # noqa: PTH116 (twice as fast, on every commit)
-        except OSError as error:
-            raise BrokerCorrupt(GONE) from error
-        return (data.st_dev, data.st_ino), (log.st_dev, log.st_ino)
 
     def _open(self) -> sqlite3.Connection:
         deadline = time.monotonic() + self._wait
