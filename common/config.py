@@ -1,11 +1,13 @@
 """Settings of one service process: read once from the environment (prefix ORDERS_), validated, passed down."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency
+from common.logfile import KEPT, LARGEST, LogFile
 from common.mq.port import BrokerOptions
 
 
@@ -32,6 +34,9 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(default="10000/second", description="orders placed per user, in the words of Flask-Limiter")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_file: Path | None = Field(default=None, description="where all output goes; none: standard error as it is")
+    log_max_bytes: int = Field(default=LARGEST, ge=64 * 1024, description="of log_file, which is then rotated")
+    log_kept: int = Field(default=KEPT, ge=1, le=1000, description="old files beside log_file")
 
     jwt_secret: SecretStr = Field(min_length=32)
     database_url: str = Field(repr=False)
@@ -93,6 +98,13 @@ class Settings(BaseSettings):
     def pool_size(self) -> int:
         """Database connections: one a request thread, and some for consumers, the checker, sweeps and leases."""
         return self.threads + 8
+
+    @property
+    def log(self) -> LogFile | None:
+        """Where all output goes; None: to standard error as it is."""
+        if self.log_file is None:
+            return None
+        return LogFile(self.log_file, largest=self.log_max_bytes, kept=self.log_kept)
 
     @property
     def broker_options(self) -> BrokerOptions:

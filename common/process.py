@@ -46,7 +46,7 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit("\n".join(f"{name}: can't start: {fault}" for fault in explain(error)))
-    configure_logging(name, settings.log_level)
+    configure_logging(name, settings.log_level, settings.log)
     cores = _next_cores(settings)
     if settings.core is not None:
         keep_to(settings.core)

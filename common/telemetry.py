@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from common.clock import now_ms, rfc3339
 from common.errors import OrdersError
+from common.logfile import LogFile
 
 _HIDDEN: Final = frozenset(
     {"authorization", "token", "secret", "jwt_secret", "password", "receiver", "phone", "address"}
@@ -28,8 +29,10 @@ METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 Event = MutableMapping[str, Any]
 
 
-def configure_logging(service: str, level: str) -> None:
+def configure_logging(service: str, level: str, log: LogFile | None = None) -> None:
     """Write every log line of this process as one JSON object: time (RFC 3339 UTC), level, service, event, ….
+
+    They go to `log`, or to standard error as it is.
 
     To be called once, at the start of a process. What is bound with `structlog.contextvars` (request_id, order_id)
     is added; stdlib loggers are routed here; what is never to be logged (tokens, receivers) is hidden.
@@ -49,7 +52,7 @@ def configure_logging(service: str, level: str) -> None:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Stderr())),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", log or _Stderr())),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(handlers=[_Routed()], level=max(number, logging.INFO), force=True)

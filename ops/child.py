@@ -7,16 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.clock import now_ms, rfc3339
+from common.logfile import rotate
 from ops.errors import NotInTime
 from ops.places import PACKAGES
 from ops.runstate import Phase, ProcessState
-
-_LOG_LIMIT = 16 * 1024 * 1024  # bytes a log may have when a process starts; a larger one is put aside
-_LOGS_KEPT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,8 @@ class Child:
         return f"(pid {process.pid}) {_death(code)}"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        _put_aside(self._log)
+        with suppress(OSError):
+            rotate(self._log)  # of one that dies before it looks after its log itself
         with self._now, self._log.open("ab") as log:
             environment = {**os.environ, **self._spec.environment, **(self._once or {})}
             environment["ORDERS_LIFELINE_FD"] = str(self._lifeline)
@@ -231,14 +231,3 @@ class Child:
 
 def _death(code: int) -> str:
     return f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
-
-
-def _put_aside(log: Path) -> None:
-    """Rotate a log that has grown large: `x.log` becomes `x.log.1`, that `x.log.2`, and so on."""
-    if not log.exists() or log.stat().st_size < _LOG_LIMIT:
-        return
-    for number in range(_LOGS_KEPT, 0, -1):
-        older = log.with_name(f"{log.name}.{number}")
-        newer = log if number == 1 else log.with_name(f"{log.name}.{number - 1}")
-        if newer.exists():
-            newer.replace(older)

@@ -17,6 +17,7 @@ _MARK = "run/state.json"
 _OURS = frozenset({"run", "log", "secret", "order.db", "stock.db", "goods.db", "broker.db"})
 _STACK = "stack"  # the default place of `orders stack`, which looks after it itself
 _LONGEST = 400  # bytes of a data directory's path: SQLite opens files of 511 (MAX_PATHNAME of its os_unix.c)
+_SECRET_LENGTH = 32  # characters, at least: as `common.config` wants it
 _SQLITE_TAILS = ("-wal", "-shm", "-journal")
 
 
@@ -64,6 +65,10 @@ class DataDir:
         """Whether a process runs and belongs to this directory: neither a stranger nor one of a copied directory."""
         return pid is not None and belongs(pid, self.root / LOCK)
 
+    def log(self, name: str) -> Path:
+        """Return the log of a process, or of the `supervisor`."""
+        return self.root / "log" / f"{name}.log"
+
     @property
     def broker_url(self) -> str:
         """The embedded broker."""
@@ -100,11 +105,17 @@ class DataDir:
             ) from error
 
     def secret(self) -> str:
-        """Return the key that signs tokens. Raise `NoDeployment`."""
+        """Return the key that signs tokens. Raise `NoDeployment`, or `CommandFailed` where it is damaged."""
+        path = self.root / "secret"
         try:
-            return (self.root / "secret").read_text(encoding="ascii").strip()
+            found = path.read_text(encoding="ascii", errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise NoDeployment(f"There is no deployment in {self.root}: start one with: {self.hint('up')}") from None
+        if len(found) < _SECRET_LENGTH or not found.isascii():
+            raise CommandFailed(
+                f"{path} holds no secret of ours: restore it, or begin anew with: {self.hint('up --reset')}"
+            )
+        return found
 
     def state(self) -> RunState:
         """Return how the deployment runs, or ran. Raise `NoDeployment` where none was ever started here."""

@@ -1,8 +1,10 @@
 """`orders up`."""
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.logfile import LogFile
 from common.wake import Wake
 from ops import options
 from ops import real as servers
@@ -25,6 +28,7 @@ from ops.waiting import wait_for
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DETACHED_WITHIN = 120.0  # seconds
+_LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
 
 
@@ -76,7 +80,7 @@ def command(
       orders up --reset --detach
     """
     plan = Plan(port_base, pay_timeout, instances=options.chosen(order=order, stock=stock, goods=goods))
-    say = options.sayer(options.console())
+    say = _sayer()
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next
         Deployment(data_dir, plan).place.reset()
@@ -89,6 +93,20 @@ def command(
         start_detached(deployment)
     else:
         _run(options.console(), deployment)
+
+
+def _sayer() -> Callable[[str], None]:
+    """Return what prints a line; into a file, where we run detached, that is kept small."""
+    say = options.sayer(options.console())
+    if not (path := os.environ.get(_LOG)):
+        return say
+    log = LogFile(Path(path))
+
+    def say_and_follow(line: str) -> None:
+        log.follow()
+        say(line)
+
+    return say_and_follow
 
 
 def _run(out: Console, deployment: Deployment) -> None:
@@ -172,9 +190,10 @@ def start_detached(deployment: Deployment) -> None:
     deployment.place.make()
     if deployment.place.lock.holder() is not None:
         _prepare(deployment)  # tells who runs it
-    log = deployment.place.root / "log" / "supervisor.log"
+    log = deployment.place.log("supervisor")
     plan = deployment.plan
-    with log.open("wb") as file:
+    log.unlink(missing_ok=True)
+    with log.open("ab") as file:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.place.root)),
@@ -187,6 +206,7 @@ def start_detached(deployment: Deployment) -> None:
             stderr=subprocess.STDOUT,
             cwd=PACKAGES,
             start_new_session=True,
+            env={**os.environ, _LOG: str(log)},
         )
     click.echo(f"Starting in {deployment.place.root} ...")
     try:

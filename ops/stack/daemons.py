@@ -9,16 +9,17 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from common.clock import now_ms
+from common.logfile import rotate
 from ops.belonging import LOCK, Home, belongs, boot
 from ops.errors import CommandFailed, NotInTime
 from ops.stack.plan import write_private
 from ops.waiting import wait_for
 
-_LOG_LIMIT = 16 * 1024 * 1024  # bytes a log may have when its process starts; a larger one is put aside
 _ENDED = frozenset("ZX")  # states of proc(5): a zombie, dead
 _KILLED_WITHIN = 30.0  # seconds the kernel may take
 
@@ -81,7 +82,8 @@ class Daemon:
 
         It is not called while the process runs: the caller holds the stack's lock and looked.
         """
-        _put_aside(self.log)
+        with suppress(OSError):
+            rotate(self.log)
         try:
             pid = _spawn(program, self.log, self._root / LOCK)
         except OSError as error:
@@ -187,8 +189,3 @@ def _look(pid: int) -> tuple[str, int] | None:
         return None
     fields = stat.rpartition(")")[2].split()  # from field 3 on; the name before may hold anything
     return fields[0], int(fields[19])
-
-
-def _put_aside(log: Path) -> None:
-    if log.exists() and log.stat().st_size > _LOG_LIMIT:
-        log.replace(log.with_name(f"{log.name}.1"))

@@ -1,12 +1,14 @@
 """Logs are JSON lines that hide what must not be read; metrics live in a registry of their own."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from common.errors import BrokerError
-from common.telemetry import Metrics
+from common.telemetry import METRICS_DIR, Metrics
 
 _PROGRAM = """
 import logging, warnings
@@ -91,3 +93,25 @@ def test_observed_gauges_are_read_at_each_scrape_and_left_out_when_they_can_t_be
     broken = True
     assert b"orders_half_messages" not in metrics.render()
     assert b"orders_dead_letters 2.0" in metrics.render()
+
+
+def test_processes_share_what_they_count_in_a_directory_of_any_name(tmp_path: Path) -> None:
+    """Also where its name looks like a pattern of names."""
+    place = tmp_path / "run [1] *#?"
+    place.mkdir()
+    program = (
+        "from common.telemetry import Metrics; metrics = Metrics('x'); metrics.requests.labels('GET', '/', 200).inc(); "
+        "print(metrics.render().decode())"
+    )
+    told = ""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, METRICS_DIR: str(place)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        told = done.stdout
+    assert 'orders_http_requests_total{method="GET",route="/",status="200"} 2.0' in told
