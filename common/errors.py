@@ -155,6 +155,10 @@ class DatabaseMoved(DatabaseUnavailable):
     """The database's file was moved, deleted or replaced while in use; nothing was changed. Restart the service."""
 
 
+class SchemaMismatch(OrdersError):
+    """The database's schema is not that of this release."""
+
+
 class CommitOutcomeUnknown(OutcomeUnknown):
     """The answer got lost on its way from the database: look whether the change is there before repeating it."""
 

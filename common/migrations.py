@@ -8,10 +8,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, exc, text
 
+from common import schema_version
 from common.db import Database
 from common.errors import DatabaseUnavailable
 
@@ -28,7 +27,8 @@ _LOCK_WAIT = 600  # seconds for another process's migration
 def upgrade(service: str, url: str) -> None:
     """Migrate the database at `url` to the newest schema of `service`, in one transaction where it can (SQLite).
 
-    Several processes may do it at once. Raise `DatabaseUnavailable`.
+    Several processes may do it at once. Raise `DatabaseUnavailable`; `SchemaMismatch`, with nothing changed, where the
+    database is a newer release's or another program's.
     """
     database = Database(url, statement_timeout=_WITHIN)
     try:
@@ -36,9 +36,12 @@ def upgrade(service: str, url: str) -> None:
             config = _config(folder, service)
             config.attributes["connection"] = connection
             with _alone(connection):
+                schema_version.refuse_unknown(service, connection)
+                connection.rollback()  # Alembic begins its own
                 command.upgrade(config, "head")
     except exc.DBAPIError as error:
-        raise DatabaseUnavailable(f"The {service} database could not be migrated: {error.orig}") from error
+        where = f" ({database.engine.url.database})" if database.engine.dialect.name == "sqlite" else ""
+        raise DatabaseUnavailable(f"The {service} database{where} could not be migrated: {error.orig}") from error
     finally:
         database.close()
 
@@ -55,22 +58,6 @@ def _alone(connection: Connection) -> Iterator[None]:
     if got != 1:
         raise DatabaseUnavailable("Another process is migrating this database and does not finish; try again.")
     yield  # the lock ends with the session, which is not used for anything else
-
-
-def current(url: str) -> str | None:
-    """Return the revision of the database at `url`, None if it was never migrated. Raise `DatabaseUnavailable`."""
-    database = Database(url)
-    try:
-        with database.read() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    finally:
-        database.close()
-
-
-def newest(service: str) -> str | None:
-    """Return the revision that `upgrade` leads to."""
-    with as_file(files("sql")) as folder:
-        return ScriptDirectory.from_config(_config(folder, service)).get_current_head()
 
 
 def _config(folder: Path, service: str) -> Config:

@@ -1,5 +1,8 @@
 """Wires the goods service together; nothing else does."""
 
+from functools import partial
+
+from common import schema_version
 from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
@@ -28,4 +31,6 @@ def build(settings: Settings) -> Service:
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
     rest.install(api, Catalogue(database, ids), Rooms(database))
-    return Service(api, start=[ids.start], stop=[ids.close, database.close])
+    return Service(
+        api, start=[partial(schema_version.require, "goods", database), ids.start], stop=[ids.close, database.close]
+    )

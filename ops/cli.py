@@ -30,8 +30,11 @@ class _Commands(LazyGroup):
             return super().invoke(ctx)
         except OrdersError as error:
             raise click.ClickException(error.detail) from error
-        except PermissionError as error:
-            raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
+        except BrokenPipeError:
+            raise  # who reads our output has gone: click's to end quietly
+        except OSError as error:  # what a command wants of the file system and does not get: full, read-only, a file
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}.") from error
 
 
 @click.group(

@@ -13,7 +13,7 @@ from common import migrations
 from common.config import Settings, explain
 from common.cores import at_hand
 from common.mq.factory import open_broker
-from common.mq.port import Broker, Console
+from common.mq.port import Broker, BrokerOptions, Console
 from common.telemetry import METRICS_DIR
 from ops import catalogue, runstate, tokens
 from ops.child import Patience, python_module
@@ -91,6 +91,8 @@ class Deployment:
         self._wait_for_stragglers()
         self._refuse_used_ports()
         self.migrate()
+        if self.plan.servers is None:
+            open_broker(self.place.broker_url, BrokerOptions()).close()  # made here, or it is one that we can't use
 
     def migrate(self) -> None:
         """Bring the databases of all services up to date. Raise `OrdersError`."""
@@ -138,8 +140,7 @@ class Deployment:
 
         Raise `NoDeployment` where nothing runs: another deployment may have taken its ports.
         """
-        if self._found and self.place.lock.holder() is None:
-            raise NoDeployment(f"Nothing runs in {self.place.root}: start it with: {self.place.hint('up')}")
+        self.require_running()
         return Client(self.plan.urls, self.token(user, scopes))
 
     def settings(self, service: str) -> Settings:
@@ -179,6 +180,11 @@ class Deployment:
         with closing(self.open_broker()) as broker:
             yield broker.console()
 
+    def require_running(self) -> None:
+        """Raise `NoDeployment` where another process should run the services, and none does."""
+        if self._found and self.place.lock.holder() is None:
+            raise NoDeployment(f"Nothing runs in {self.place.root}: start it with: {self.place.hint('up')}")
+
     def _require_servers(self) -> None:
         """Let no command reach servers of another stack, which took the ports of one that is stopped."""
         servers = self.plan.servers
@@ -203,6 +209,7 @@ class Deployment:
         return {
             "ORDERS_HOST": HOST,
             "ORDERS_PORT": str(self.plan.ports[name]),
+            "ORDERS_LOG_FILE": str(self.place.log(name)),
             "ORDERS_JWT_SECRET": self.place.secret(),
             "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
             "ORDERS_BROKER_URL": servers.broker_url if servers else self.place.broker_url,

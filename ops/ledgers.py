@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Column, Select, func, select
 
+from common import schema_version
 from common.db import Database
 from order.model import Status, order_lines, orders
 from stock.model import ReservationState, reservation_lines, reservations, stock
@@ -47,8 +48,10 @@ class Ledgers:
     """Both databases of one deployment."""
 
     def __init__(self, order_url: str, stock_url: str) -> None:
-        """Open both for reading."""
+        """Open both for reading. Raise `SchemaMismatch` where they are another release's."""
         self._orders, self._stock = Database(order_url, pool_size=1), Database(stock_url, pool_size=1)
+        schema_version.require("order", self._orders)
+        schema_version.require("stock", self._stock)
 
     def close(self) -> None:
         """Close both."""

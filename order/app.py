@@ -4,6 +4,7 @@ from functools import partial
 
 import structlog
 
+from common import schema_version
 from common.aside import ThreadedAside
 from common.auth import ServiceToken, Verifier
 from common.cache import SharedCache
@@ -117,7 +118,7 @@ def build(settings: Settings) -> Service:
 
     return Service(
         api,
-        start=[ids.start, subscribe, sweeping.start],
+        start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
         stop=[
             *(sweeping.close, aside.close, broker.close, ids.close),
             *(peer.close for peer in peers.values()),

@@ -1,5 +1,8 @@
 """Wires the stock service together; nothing else does."""
 
+from functools import partial
+
+from common import schema_version
 from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
@@ -55,6 +58,6 @@ def build(settings: Settings) -> Service:
 
     return Service(
         api,
-        start=[database.ping, subscribe],
+        start=[partial(schema_version.require, "stock", database), subscribe],
         stop=[broker.close, database.close, *([redis.close] if redis else [])],
     )

@@ -62,6 +62,7 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
 
 def sweep(deployment: Deployment) -> dict[str, Any]:
     """Have the order service sweep now; return what it did. Raise `Unreachable` where it does not run."""
+    deployment.require_running()  # its ports may be another's by now
     plan = deployment.plan
     with Client(plan.urls, deployment.token("reconcile", ["admin"]), timeout=_SWEEP_TIMEOUT) as client:
         *others, last = plan.instances_of("order")

@@ -10,12 +10,20 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, text
 
-from common import migrations
+from common import migrations, schema_version
 from common.db import Database
 from common.errors import DatabaseUnavailable
+
+
+def version(url: str) -> str | None:
+    with opened(url) as database, database.read() as connection:
+        return schema_version.current(connection)
+
 
 services = pytest.mark.parametrize("service", migrations.SERVICES)
 
@@ -62,10 +70,10 @@ def test_the_code_s_tables_agree_with_the_migrations(service: str, url: str) -> 
 @services
 def test_migrating_again_changes_nothing(service: str, url: str) -> None:
     """It is run at every start."""
-    assert migrations.current(url) is None
+    assert version(url) is None
     migrations.upgrade(service, url)
     migrations.upgrade(service, url)
-    assert migrations.current(url) == migrations.newest(service) is not None
+    assert version(url) == schema_version.known(service)[-1]
 
 
 def test_processes_may_migrate_at_once(url: str) -> None:
@@ -73,16 +81,27 @@ def test_processes_may_migrate_at_once(url: str) -> None:
     program = "import sys; from common import migrations; migrations.upgrade('goods', sys.argv[1])"
     running = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(3)]
     assert [process.wait(timeout=30) for process in running] == [0, 0, 0]
-    assert migrations.current(url) == migrations.newest("goods")
+    assert version(url) == schema_version.known("goods")[-1]
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(url: str) -> None:
     """SQLite's DDL is transactional, and we use it."""
     with opened(url) as database:
-        database.transact(lambda connection: connection.execute(text("CREATE TABLE worker_leases (x INTEGER)")))
+        database.transact(lambda connection: connection.execute(text("CREATE VIEW worker_leases AS SELECT 1")))
     with pytest.raises(DatabaseUnavailable, match="worker_leases already exists"):
         migrations.upgrade("goods", url)
-    assert migrations.schema_sql(url) == "CREATE TABLE worker_leases (x INTEGER);\n"
+    assert migrations.schema_sql(url) == "CREATE VIEW worker_leases AS SELECT 1;\n"
+
+
+@services
+def test_versions_are_those_that_alembic_reads(service: str) -> None:
+    """Their names are told from the files' names: a migration that is named otherwise would be overlooked."""
+    config = Config()
+    config.set_main_option("script_location", str(files("sql")))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(files("sql").joinpath(service, "versions")))
+    revisions = ScriptDirectory.from_config(config).walk_revisions()
+    assert [script.revision for script in revisions][::-1] == schema_version.known(service)
 
 
 def test_a_database_that_can_t_be_opened_is_said_so(tmp_path: Path) -> None:
