@@ -66,7 +66,7 @@ class Database:
         if self._sqlite:
             self._turn = _Turn()
             event.listen(self.engine, "connect", _configure_sqlite)
-            if path := make_url(url).database:
+            if (path := make_url(url).database) and path != ":memory:":
                 self._file = AnchoredFile(Path(path))
                 event.listen(self.engine, "do_connect", lambda *_: self._verify())  # or SQLite would make it anew
                 event.listen(self.engine, "connect", self._file.connected)

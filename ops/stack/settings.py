@@ -113,7 +113,9 @@ REDIS: Values = {
     "save": '""',
 }
 
-FORBIDDEN_IN_PATHS = ","  # RocketMQ takes it to part several stores
+# RocketMQ parts several stores at a comma; the others mean something in the names of its logs, which begin with ours
+# (logback's fileNamePattern and its variables).
+FORBIDDEN_IN_PATHS = ",%${}\\"
 JVM_MODULES = (  # what RocketMQ reaches into on Java 17
     "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
     "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ops import real, runstate
 from ops.belonging import Home, belongs
+from ops.cli import main
 from ops.deployment import Deployment
 from ops.errors import AlreadyRunning, CommandFailed, CopiedDeployment, NoDeployment
 from ops.places import DataDir
@@ -55,9 +57,11 @@ def copied(root: Path, to: Path) -> Path:
     return to
 
 
-def down(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ops", "down", "--data-dir", str(root), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+def down(root: Path, *words: str) -> str:
+    """Run `orders down`; return what it says."""
+    done = CliRunner().invoke(main, ["down", "--data-dir", str(root), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def test_a_process_belongs_to_the_directory_whose_lock_it_holds_open(tmp_path: Path) -> None:
@@ -89,7 +93,7 @@ def test_a_copy_of_a_running_deployment_runs_nothing_and_stops_nothing(tmp_path:
         assert {(service.state, service.pid) for service in found.services} == {("stopped", None)}
         with pytest.raises(NoDeployment, match="Nothing runs"):
             Deployment.find(copy).client("alice")
-        assert "Nothing runs" in down(copy, "--all").stdout
+        assert "Nothing runs" in down(copy, "--all")
         assert all(map(is_alive, pids))
         assert look(Deployment.find(tmp_path / "one")).supervisor == os.getpid()
         state = runstate.load(DataDir(copy).state_file)
@@ -126,7 +130,7 @@ def test_processes_of_a_killed_supervisor_are_told_from_strangers(tmp_path: Path
         )
         runstate.save(place.state_file, runstate.RunState(stranger.pid, Plan().as_settings(), states))
         assert {service.state for service in look(Deployment.find(tmp_path)).services} == {"stopped"}
-        assert "Nothing runs" in down(tmp_path).stdout
+        assert "Nothing runs" in down(tmp_path)
         assert stranger.poll() is None
         stranger.kill()
 
@@ -172,7 +176,7 @@ def test_a_copied_stack_is_told_to_take_other_ports(
 ) -> None:
     """Its ports are the original's: the error says so, and which command gives it ports of its own."""
     copy = Stack(copied(stack.layout.root, tmp_path / "copy"))
-    monkeypatch.setattr(copy, "_ensure_programs", lambda: None)
+    monkeypatch.setattr(copy, "_ensure_programs", lambda _: None)
     monkeypatch.setattr("ops.stack.stack.plans.is_free", lambda _: False)
     with pytest.raises(CommandFailed, match=r"a copy of.*--port-base 0"):
         copy.up()
@@ -230,7 +234,7 @@ def test_a_deployment_finds_its_own_stack_where_it_was_moved_or_copied_to(tmp_pa
         ):
             with pytest.raises(NoDeployment, match="do not run"):
                 use(Deployment.find(copy))
-        assert "are stopped" in down(copy, "--all").stdout
+        assert "are stopped" in down(copy, "--all")
         assert original.runs(all_of_it=True)
     finally:
         for name in SERVERS:
@@ -254,7 +258,7 @@ def test_a_copy_has_no_share_of_the_original_s(tmp_path: Path, monkeypatch: pyte
     assert real.share(copy) != name
     with pytest.raises(CopiedDeployment, match=r"is a copy of .*one.*up --real"):
         Deployment.find(copy)
-    assert "Nothing runs" in down(copy, "--all").stdout
+    assert "Nothing runs" in down(copy, "--all")
     moved = root.rename(tmp_path / "moved")
     assert real.share(moved) == name
     assert Deployment.find(moved).plan.servers == Deployment.find(tmp_path / "moved").plan.servers

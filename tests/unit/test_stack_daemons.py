@@ -127,6 +127,14 @@ def test_a_broken_pid_file_is_told_and_kills_nobody(daemon: Daemon) -> None:
     pid_file(daemon).unlink()
 
 
+@pytest.mark.parametrize("name", ["a,b", "50%", "${x}", "a\\b", "a\nb", "x" * 400])
+def test_a_path_that_a_server_can_t_use_is_refused(tmp_path: Path, name: str) -> None:
+    """In one line, before anything is written."""
+    with pytest.raises(CommandFailed, match="path of"):
+        Stack(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_with_somebody_elses_files_is_refused(tmp_path: Path) -> None:
     """Neither `up` nor `reset` touches a directory that is no stack's."""
     (tmp_path / "thesis.txt").write_text("years of work")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import redis
 from sqlalchemy import make_url
 
-from ops.errors import NoDeployment
+from ops.errors import CommandFailed, NoDeployment
 from ops.stack import Stack, remoting
 from ops.stack.plan import is_free
 from ops.stack.probes import PROBES
@@ -45,6 +46,19 @@ def test_every_server_is_ready_and_a_second_up_changes_nothing(stack: Stack) -> 
     status = stack.status()
     assert status.ready
     assert {server.name: server.pid for server in status.servers} == before
+
+
+def test_a_copy_of_a_running_stack_is_another_one(stack: Stack, tmp_path: Path) -> None:
+    """It does not take the servers for its own, is told that its ports are the original's, and stops nothing."""
+    before = server_pids(stack)
+    subprocess.run(["cp", "-a", str(stack.layout.root), str(tmp_path / "copy")], check=True)
+    copy = Stack(tmp_path / "copy")
+    assert not copy.runs()
+    with pytest.raises(CommandFailed, match=r"copy of.*--port-base 0"):
+        copy.up()
+    copy.down()
+    assert stack.status().ready
+    assert server_pids(stack) == before
 
 
 def test_topics_have_their_kinds_from_the_start(stack: Stack) -> None:

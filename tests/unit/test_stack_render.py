@@ -138,3 +138,8 @@ def test_every_topic_of_ours_has_a_kind() -> None:
     """Rollbacks are transactional, timeouts delayed, and the probe's messages normal."""
     kinds = {name: settings.TOPICS[name] for name in ("order_rollback", "order_timeout", "stack_probe")}
     assert list(kinds.values()) == ["TRANSACTION", "DELAY", "NORMAL"]
+
+
+def test_java_reads_every_character_of_a_path() -> None:
+    """Those beyond U+FFFF are two units in its files, a backslash is two."""
+    assert render.properties({"path": "/a b#é😀\\"}) == "path=/a b#\\u00e9\\ud83d\\ude00\\\\\n"

@@ -10,6 +10,7 @@ from ops.drill.mutants.catalogue import (
     messages,
     ordering,
     outages,
+    places,
     placing,
     stocking,
     sweeping,
@@ -30,6 +31,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *messages.MUTANTS,
     *doors.MUTANTS,
     *outages.MUTANTS,
+    *places.MUTANTS,
     *waits.MUTANTS,
     *consoles.MUTANTS,
 )
