@@ -16,6 +16,8 @@ import structlog
 from common.redis_client import RedisClient, RedisUnavailable
 
 Fetch = Callable[[Collection[str]], Mapping[str, bytes]]
+Usable = Callable[[str, bytes], bool]
+"""Whether a value may stand under its key."""
 
 _POLL: Final = 0.01  # seconds between two looks for what another instance fetches
 
@@ -25,8 +27,20 @@ log = structlog.get_logger()
 class SharedCache:
     """Values by key."""
 
-    def __init__(self, client: RedisClient, name: str, *, max_age: float, claim_for: float = 0.3) -> None:
-        """Keep values for `max_age` seconds; somebody who fetches is waited for `claim_for` seconds."""
+    def __init__(
+        self,
+        client: RedisClient,
+        name: str,
+        *,
+        max_age: float,
+        usable: Usable = lambda *_: True,
+        claim_for: float = 0.3,
+    ) -> None:
+        """Keep values for `max_age` seconds; somebody who fetches is waited for `claim_for` seconds.
+
+        A value that is not `usable` counts as missing: Redis may hold what another release wrote, or anybody.
+        """
+        self._usable = usable
         self._client = client
         self._name = name
         self._max_age = max_age
@@ -59,17 +73,21 @@ class SharedCache:
         return {key: (value, age) for key, value in values.items()}
 
     def _read(self, keys: Collection[str]) -> dict[str, tuple[bytes, float]]:
-        def read(client: redis.Redis) -> list[tuple[bytes | None, int]]:
+        def read(client: redis.Redis) -> list[tuple[object, int]]:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
                 pipeline.get(self._value(key))
                 pipeline.pttl(self._value(key))
-            answers = pipeline.execute()
+            answers = pipeline.execute(raise_on_error=False)  # a key of another type is an error of its own
             return list(zip(answers[::2], answers[1::2], strict=True))
 
         answers = self._client.call(read) if keys else []
         known = {key: _aged(stored, left) for key, (stored, left) in zip(keys, answers, strict=True)}
-        return {key: aged for key, aged in known.items() if aged is not None and aged[1] <= self._max_age}
+        return {
+            key: aged
+            for key, aged in known.items()
+            if aged is not None and aged[1] <= self._max_age and self._usable(key, aged[0])
+        }
 
     def _claim(self, keys: Collection[str]) -> list[str]:
         def claim(client: redis.Redis) -> list[object]:
@@ -118,9 +136,11 @@ class SharedCache:
         return f"orders:{self._name}:{key}:claimed"
 
 
-def _aged(stored: bytes | None, left: int) -> tuple[bytes, float] | None:
+def _aged(stored: object, left: int) -> tuple[bytes, float] | None:
     """Return a value and its age (s), by the ms that it was given and has left; None where it is gone or not ours."""
-    lifetime, separator, value = (stored or b"").partition(b":")
+    if not isinstance(stored, bytes):
+        return None
+    lifetime, separator, value = stored.partition(b":")
     if left <= 0 or not separator or not lifetime.isdigit():
         return None
     return value, max(0, int(lifetime) - left) / 1000

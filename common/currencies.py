@@ -1,16 +1,25 @@
-"""The active currency codes of ISO 4217 (list one, funds and metals left out)."""
+"""The currencies that goods may be priced in: the active codes of ISO 4217, list one, as the library iso4217 has them.
 
-# fmt: off
-CURRENCIES = (
-    "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BHD", "BIF",
-    "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CLP", "CNY",
-    "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD",
-    "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR",
-    "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW",
-    "KWD", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK",
-    "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR",
-    "NZD", "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF",
-    "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP",
-    "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU",
-    "UZS", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
-)
+Left out is what an amount in minor units can't be in: codes without a minor unit (metals, XDR, XTS for testing, XXX for
+none), and what the list itself marks as a fund (such as CHE or CLF), which is no money that a customer could pay with.
+"""
+
+from typing import Final
+
+from iso4217 import raw_table, raw_xml
+
+_NO_MINOR_UNIT: Final = "N.A."
+
+
+def _funds() -> frozenset[str | None]:
+    entries = ((entry.findtext("Ccy"), entry.find("CcyNm")) for entry in raw_xml.iterfind("CcyTbl/CcyNtry"))
+    return frozenset(code for code, name in entries if name is not None and name.get("IsFund", "").lower() == "true")
+
+
+def _currencies() -> tuple[str, ...]:
+    funds = _funds()
+    active = {code: entry["CcyMnrUnts"] for code, entry in raw_table.items() if code is not None}  # Antarctica has none
+    return tuple(sorted(code for code, unit in active.items() if unit != _NO_MINOR_UNIT and code not in funds))
+
+
+CURRENCIES: Final = _currencies()

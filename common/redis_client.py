@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 TIMEOUT: Final = 0.25  # seconds, for connecting and for each answer
 BACK_OFF: Final = 1.0  # seconds without a try after a failure
+_ABOUT_ONE_KEY: Final = ("WRONGTYPE", "value is not an integer")
+"""What Redis says of a key that something else wrote: it answers, and the other keys are as they should be."""
 
 log = structlog.get_logger()
 
@@ -58,7 +60,8 @@ class RedisClient:
         try:
             result = work(self._redis)
         except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
-            self._failed(error)
+            if not any(words in str(error) for words in _ABOUT_ONE_KEY):
+                self._failed(error)
             raise RedisUnavailable from error
         if self._down:
             self._answers_again()

@@ -28,7 +28,7 @@ from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from common.web import Api
 from order import api as rest
-from order.clients import GoodsClient, StockClient
+from order.clients import CACHE, GoodsClient, StockClient, usable
 from order.consumer import TimeoutConsumer
 from order.model import transaction_records
 from order.service.auditing import Audit
@@ -56,7 +56,7 @@ def build(settings: Settings) -> Service:
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
     peers = _peers(settings, told)
     stock = StockClient(peers["stock"])
-    shared = SharedCache(redis, "goods-2", max_age=settings.goods_cache) if redis else None
+    shared = SharedCache(redis, CACHE, usable=usable, max_age=settings.goods_cache) if redis else None
     goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, timeout=settings.peer_timeout, shared=shared)
 
     records = Records(transaction_records, retention=settings.record_retention)

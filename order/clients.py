@@ -1,14 +1,16 @@
 """The services that order calls: goods for prices, stock for reservations."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import orjson
+from pydantic import ConfigDict, TypeAdapter
 
 from common.cache import SharedCache
 from common.errors import NotFound, PeerUnavailable
@@ -23,6 +25,8 @@ _REFRESHED_TOGETHER = 200  # goods in one look-up
 @dataclass(frozen=True, slots=True)
 class Goods:
     """Goods as they are now; prices in minor units of the currency."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     goods_id: int
     name: str
@@ -157,9 +161,25 @@ def _to_bytes(goods: Goods | None) -> bytes:
     return orjson.dumps(None if goods is None else asdict(goods))
 
 
+_SHARED: Final = TypeAdapter(Goods | None)
+
+
 def _from_bytes(value: bytes) -> Goods | None:
-    members = orjson.loads(value)
-    return None if members is None else Goods(**members)
+    return _SHARED.validate_json(value, strict=True)
+
+
+def usable(key: str, value: bytes) -> bool:
+    """Whether a shared value is what this release makes of the goods whose id is `key`."""
+    try:
+        goods = _from_bytes(value)
+    except ValueError:
+        return False
+    return goods is None or str(goods.goods_id) == key
+
+
+_FORM: Final = repr([(field.name, field.type) for field in fields(Goods)])
+CACHE: Final = f"goods-{hashlib.sha256(_FORM.encode()).hexdigest()[:8]}"
+"""The name of the shared prices: another one as soon as what is shared has other fields."""
 
 
 def _goods(item: Mapping[str, Any]) -> Goods:

@@ -81,7 +81,8 @@ class Store:
         del transaction
         return self
 
-    def execute(self) -> list[object]:
+    def execute(self, *, raise_on_error: bool = True) -> list[object]:
+        del raise_on_error
         answers, self._answers = self._answers, []
         return answers
 
@@ -127,6 +128,35 @@ def test_what_no_cache_of_ours_wrote_is_a_miss(stored: bytes) -> None:
     store.values["orders:test:a"] = (stored, 400)
     for fetched in ([b"1"], []):
         assert cache.get(["a"], lambda keys, fetched=fetched: dict(zip(keys, fetched, strict=True)))["a"][0] == b"1"  # type: ignore[misc]
+
+
+def test_a_value_that_is_not_usable_is_a_miss() -> None:
+    """What another release, or anybody, wrote in a form that can't be read is fetched anew, and replaced."""
+    store = Store()
+    cache = SharedCache(store, "test", max_age=0.5, usable=lambda key, value: value == key.encode())  # type: ignore[arg-type]
+    store.values["orders:test:a"] = (b"500:of another form", 400)
+    assert cache.get(["a"], lambda keys: {key: key.encode() for key in keys})["a"][0] == b"a"
+    assert cache.get(["a"], lambda _: {})["a"][0] == b"a"
+
+
+def test_a_key_of_another_type_is_a_miss() -> None:
+    """Redis answers with an error for that key alone."""
+    store = Store()
+    cache = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    wrong = redis_client.redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    store.values["orders:test:a"] = (wrong, 400)  # type: ignore[assignment]
+    assert cache.get(["a", "b"], lambda keys: dict.fromkeys(keys, b"1"))["a"][0] == b"1"
+
+
+def test_one_wrong_key_does_not_silence_redis(redis: RedisClient) -> None:
+    """Redis is asked on: what somebody else wrote under one key says nothing of the others."""
+
+    def wrong(_: object) -> None:
+        raise redis_client.redis.ResponseError("ERR value is not an integer or out of range")
+
+    with pytest.raises(RedisUnavailable):
+        redis.call(wrong)
+    assert redis.call(lambda _: "answer") == "answer"
 
 
 def test_limits_without_redis(redis: RedisClient) -> None:

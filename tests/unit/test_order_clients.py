@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import orjson
 import pytest
 
 from common.errors import NotFound, PeerUnavailable
-from order.clients import Deduction, GoodsClient, LiveReservation, StockClient
+from order.clients import Deduction, GoodsClient, LiveReservation, StockClient, usable
 from tests.support import eventually
 from tests.unit.test_flight import waiting
 
@@ -407,3 +408,32 @@ def test_who_waits_for_a_slow_look_up_leaves_at_its_deadline() -> None:
             client.find([1])
         catalogue.go_on.set()
         assert first.result(5)[1].unit_price == 100
+
+
+_SHARED = {
+    "goods_id": 7, "name": "cup", "brief": "", "image": None, "unit_price": 100, "market_price": None,
+    "currency": "EUR", "on_sale": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_usable"),
+    [
+        ("7", _SHARED, True),
+        ("7", None, True),
+        ("8", _SHARED, False),
+        ("7", {name: value for name, value in _SHARED.items() if name != "on_sale"}, False),
+        ("7", _SHARED | {"colour": "red"}, False),
+        ("7", _SHARED | {"unit_price": "100"}, False),
+        ("7", [], False),
+    ],
+)
+def test_a_shared_price_is_what_this_release_makes_of_these_goods(key: str, value: object, is_usable: bool) -> None:
+    """A field that lacks, is new or of another type, and the price of other goods, are a miss: never a 500."""
+    assert usable(key, orjson.dumps(value)) is is_usable
+
+
+@pytest.mark.parametrize("value", [b"", b'{"goods_id":', b"\xff"])
+def test_what_is_no_json_is_no_shared_price(value: bytes) -> None:
+    """A value that was cut off, or was never ours, is a miss."""
+    assert not usable("7", value)
