@@ -36,6 +36,7 @@ class Drills(click.Command):
 
     others: ClassVar[dict[str, str]] = {
         "mutants": "ops.commands.drill_mutants",
+        "mutate": "ops.commands.drill_mutate",
         "random": "ops.commands.drill_random",
     }
 

@@ -26,6 +26,7 @@ from common.errors import (
 )
 from common.events import OrderEvent
 from common.mq.port import CheckAnswer, Resolution, State
+from common.tx.coordinator import Coordinator
 from common.tx.record import AlreadyAborted, Outcome
 from order.clients import Deduction
 from order.model import InsufficientStock, Status, idempotency_keys
@@ -98,6 +99,24 @@ def test_batch(shop: Shop) -> None:
     assert timeout[0].deliver_at == max(draft.order.expires_at for draft in drafts)
     with shop.database.read() as connection:
         assert shop.records.find(connection, [placed[0].tx_id]) == {placed[0].tx_id: Outcome.COMMITTED}
+
+
+def test_a_batch_is_looked_at_when_the_last_of_it_expires(shop: Shop) -> None:
+    """Earlier, its one timeout would have to come again for those that are not due."""
+    first, last = _draft(shop), _draft(shop)
+    later = last.order.expires_at + 60_000
+    shop.placing.place([first, replace(last, order=replace(last.order, expires_at=later))])
+    (timeout,) = shop.console.find(topic="order_timeout")
+    assert timeout.deliver_at == later
+
+
+def test_each_step_of_placing_is_timed(shop: Shop) -> None:
+    """Once a batch, however many orders it has."""
+    steps: list[str] = []
+    timed = Coordinator(shop.producer, shop.database, shop.records, shop.ids, lambda step, _: steps.append(step))
+    with closing(ThreadedAside("test", 2)) as aside:
+        Placing(timed, shop.producer, shop.stock, aside).place([_draft(shop), _draft(shop)])
+    assert sorted(steps) == ["order.commit", "order.deduct", "order.half", "order.resolve", "order.schedule"]
 
 
 def test_broker_down_at_begin(shop: Shop) -> None:

@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class Edit:
 
     def plant(self) -> None:
         """See `Change`."""
-        function = inspect.unwrap(_found(self.function))
+        function = inspect.unwrap(found(self.function))
         if not isinstance(function, FunctionType):
             raise DoesNotFit(f"{self.function} is no function")
         source = textwrap.dedent(inspect.getsource(function))
@@ -77,23 +78,26 @@ class Assign:
         """See `Change`."""
         owner, _, attribute = self.name.replace(":", ".").rpartition(".")
         module, _, rest = self.name.partition(":")
-        holder = _found(f"{module}:{rest.rpartition('.')[0]}") if "." in rest else importlib.import_module(owner)
-        setattr(holder, attribute, self.make(_found(self.name)))
+        holder = found(f"{module}:{rest.rpartition('.')[0]}") if "." in rest else importlib.import_module(owner)
+        setattr(holder, attribute, self.make(found(self.name)))
 
 
-def _found(name: str) -> Any:
+def found(name: str) -> Any:
+    """Return what ``module:Class.name`` names; of what wraps a function, the function. Raise `DoesNotFit`."""
     module, _, path = name.partition(":")
-    found: Any = importlib.import_module(module)
+    held: Any = importlib.import_module(module)
     for step in path.split("."):
         try:
-            found = inspect.getattr_static(found, step)
+            held = inspect.getattr_static(held, step)
         except AttributeError as error:
             raise DoesNotFit(f"there is no {name}") from error
-        if isinstance(found, staticmethod | classmethod):
-            found = found.__func__
-        elif isinstance(found, property):
-            found = found.fget
-    return found
+        if isinstance(held, staticmethod | classmethod):
+            held = held.__func__
+        elif isinstance(held, property):
+            held = held.fget
+        elif isinstance(held, cached_property):
+            held = held.func
+    return held
 
 
 @dataclass(frozen=True, slots=True)

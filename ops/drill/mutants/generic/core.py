@@ -1,0 +1,18 @@
+"""What is changed by rule, and the tests that are to notice."""
+
+from pathlib import Path
+
+SUITES = ("tests/unit", "tests/property", "tests/contract")
+"""Tests that run the code in their own process, where a change can be planted."""
+
+_CORE = (
+    *("common/mq/embedded/*.py", "common/mq/rocketmq_grpc/*.py", "common/tx/*.py"),
+    *(f"common/{name}.py" for name in ("ids", "db", "standby", "peer", "cache")),
+    *("order/service/*.py", "order/consumer.py", "order/clients.py", "order/app.py"),
+    *("stock/service/*.py", "stock/consumer.py", "stock/app.py", "goods/service.py", "ops/reconcile.py"),
+)
+
+
+def core(root: Path) -> list[str]:
+    """Return the files of the core, by their paths in the clone."""
+    return sorted(str(file.relative_to(root)) for pattern in _CORE for file in root.glob(pattern))
