@@ -161,6 +161,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Api", "service", "max_body", "limiter") == ("order", 20_001, None)
     assert order.of("Verifier", "secret") == (SECRET,)
     assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
+    assert order.of("install", "most_of_one_user") == (settings.queue_share,)
     assert order.service.waiting == 45
 
 
@@ -223,7 +224,7 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
 
 
 def test_order_consumes_timeouts_while_it_can_handle_them(order: Wiring) -> None:
-    """A failure keeps it from taking more until it can write and has ids."""
+    """A failure keeps it from taking more until it can write, has ids, and can send."""
     for start in order.service.start:
         start()
     standby = order.the("Standby")
@@ -231,7 +232,12 @@ def test_order_consumes_timeouts_while_it_can_handle_them(order: Wiring) -> None
     assert order.of("consumer", "batch", "ready") == (256, standby.ready)
     assert order.of("TimeoutConsumer", "timeouts", "failed") == (order.the("Timeouts"), standby.suspect)
     assert order.of("Heartbeat", "database") == (order.the("Database"),)
-    assert order.of("Standby", "probes")[0] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)
+    probes = order.of("Standby", "probes")[0]
+    assert probes[:2] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)
+    probes[2]()  # what it would send its messages with
+    order.the("open_broker").close()
+    with pytest.raises(OrdersError):
+        probes[2]()
     assert order.the("LeasedIds").worker_id >= 0
 
 
