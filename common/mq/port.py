@@ -180,6 +180,21 @@ class BrokerStats:
     pending: int
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What one consumer group has before it on one topic.
+
+    `waiting`: due, and given to no consumer. `in_flight`: given and not acknowledged, or put off until a retry.
+    `oldest_age`: seconds since the oldest of both could first be had, on RocketMQ since it was last stored.
+    """
+
+    group: str
+    topic: str
+    waiting: int
+    in_flight: int
+    oldest_age: float
+
+
 class Console(Protocol):
     """Looks at messages, and sends on those that lie still."""
 
@@ -196,6 +211,9 @@ class Console(Protocol):
 
     def stats(self) -> BrokerStats:
         """Count what needs attention."""
+
+    def backlog(self) -> list[Backlog]:
+        """Return what each group that ever consumed has before it, by topic and group."""
 
     def resend(self, message_id: str) -> None:
         """Give a dead message to its group again, attempts counted anew. Raise `MessageNotFound`."""

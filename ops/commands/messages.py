@@ -52,6 +52,7 @@ def command(
       orders messages --state half
       orders messages --key 382342607990161408 --json
       orders messages resend 0000000000000042
+      orders messages backlog
     """
     ctx.obj = data_dir
     if ctx.invoked_subcommand is not None:
@@ -67,6 +68,33 @@ def command(
             click.echo(json.dumps([as_document(view) for view in found], indent=2))
         else:
             _show(options.console(), found, console, limit)
+
+
+@command.command("backlog")
+@options.as_json
+@click.pass_obj
+def backlog(data_dir: Path, as_json: bool) -> None:
+    """Show what each consumer group has before it: waiting, in flight (or put off), and for how long.
+
+    On RocketMQ what was handed out less than some seconds ago may be left out: it tells that later.
+
+    \b
+    Examples:
+      orders messages backlog
+      orders messages backlog --json
+    """
+    with Deployment.find(data_dir).open_console() as console:
+        found = console.backlog()
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    table = Table()
+    for heading in ("group", "topic", "waiting", "in flight", "oldest"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        oldest = f"{one.oldest_age:.1f} s" if one.waiting or one.in_flight else "-"
+        table.add_row(one.group, one.topic, str(one.waiting), str(one.in_flight), oldest)
+    options.console().print(table)
 
 
 @command.command("resend")

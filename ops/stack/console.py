@@ -11,9 +11,10 @@ from itertools import islice
 
 from common.clock import now_ms
 from common.errors import MessageNotFound
-from common.mq.port import BrokerStats, MessageView, State
+from common.mq.port import Backlog, BrokerStats, MessageView, State
 from common.mq.rocketmq_grpc.names import BORN_AT, ONWARD, OWN
 from ops.stack import remoting
+from ops.stack.inflight import InFlight
 from ops.stack.lanes import HALF_TOPIC, PARKED_TOPIC, TIMER_TOPIC, Lane, Lanes, Spot
 from ops.stack.message import StoredMessage, pack
 from ops.stack.progress import Consumption, OpenHalves
@@ -79,6 +80,18 @@ class StackConsole:
             dead=sum(1 for _ in self._left_behind(Spot.DEAD)),
             pending=sum(consumption.behind(lane) for lane in self._lanes),
         )
+
+    def backlog(self) -> list[Backlog]:
+        """Return what each group has before it; what was given in the last seconds may be left out (`InFlight`)."""
+        consumption, in_flight = Consumption(self._store), InFlight(self._store)
+
+        def of(lane: Lane) -> Backlog:
+            lying = (*consumption.oldest(lane), *in_flight.messages(lane))
+            oldest = min((message.stored_at or now_ms() for message in lying), default=now_ms())
+            age = max(0.0, (now_ms() - oldest) / 1000)
+            return Backlog(lane.group, lane.topic, consumption.behind(lane), in_flight.count(lane), age)
+
+        return [of(lane) for lane in self._lanes]
 
     def resend(self, message_id: str) -> None:
         """Store a dead message for its group again, where its redeliveries lie. Raise `MessageNotFound`."""

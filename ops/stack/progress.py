@@ -1,6 +1,7 @@
 """How far RocketMQ is: which half messages are open, and what waits for its consumers."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from ops.stack.lanes import CHECKING_GROUP, HALF_TOPIC, RESOLVED_TOPIC, Lane, Lanes
 from ops.stack.message import StoredMessage
@@ -67,6 +68,13 @@ class Consumption:
         for topic in lane.consumed:
             for queue in self._store.queues(topic):
                 yield from self._store.read(topic, queue, self._consumed(lane, topic, queue))
+
+    def oldest(self, lane: Lane) -> Iterator[StoredMessage]:
+        """Yield the first message of each queue that the group was not given yet."""
+        for topic in lane.consumed:
+            for queue in self._store.queues(topic):
+                begin = self._consumed(lane, topic, queue)
+                yield from islice(self._store.read(topic, queue, begin), 1)
 
     def behind(self, lane: Lane) -> int:
         """Count what the group was not given yet."""

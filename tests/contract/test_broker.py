@@ -198,6 +198,40 @@ def test_group_that_was_away_misses_nothing(broker_factory: BrokerFactory) -> No
     assert (before.bodies, after.bodies) == ([b"1"], [b"2"])
 
 
+@pytest.mark.needs("console")
+def test_backlog_is_told_by_group_and_topic(broker_factory: BrokerFactory) -> None:
+    """Waiting, in flight, put off until a retry, and since when; what is not due yet, and what is done, is neither."""
+    broker, may_end = (
+        broker_factory(check_first_after=LATE, retry_first_after=LATE, retry_longest=LATE),
+        threading.Event(),
+    )
+
+    def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
+        if deliveries[0].message.body == b"held":
+            may_end.wait(10)
+            return [Verdict.ACK]
+        return [Verdict.ACK if deliveries[0].message.body == b"handled" else Verdict.RETRY]
+
+    def told() -> list[tuple[int, int]]:
+        return [(one.waiting, one.in_flight) for one in broker.console().backlog()]
+
+    producer = broker.producer("order")
+    consumer = broker.consumer("stock", TOPIC, handle, batch=1)
+    assert [(one.group, one.topic) for one in broker.console().backlog()] == [("stock", TOPIC)]
+    assert told() == [(0, 0)]
+    before = now_ms()
+    for body in ("handled", "put off", "held", "waits", "waits too"):
+        producer.send(text(TOPIC, body))
+    producer.send_at(text(TOPIC, "later"), now_ms() + 3_600_000)
+    producer.begin(text(TOPIC, "half"))
+    eventually(lambda: told() == [(2, 2)])
+    (one,) = broker.console().backlog()
+    assert 0 <= one.oldest_age <= (now_ms() - before) / 1000
+    may_end.set()
+    eventually(lambda: told() == [(0, 3)])  # those that waited are put off too
+    consumer.close()
+
+
 # half messages
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 
 from common.clock import now_ms
 from common.db import Database
-from common.mq.port import BrokerStats, Message, MessageView, State
+from common.mq.port import Backlog, BrokerStats, Message, MessageView, State
 from ops import ledgers
 from ops.commands.reconcile import show
 from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
@@ -36,6 +36,9 @@ class Messages:
         return [v for v in self.views if v.state is state and topic in {None, v.message.topic}]
 
     def stats(self) -> BrokerStats:
+        raise NotImplementedError
+
+    def backlog(self) -> list[Backlog]:
         raise NotImplementedError
 
     def resend(self, message_id: str) -> None:

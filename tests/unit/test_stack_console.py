@@ -1,10 +1,12 @@
 """The console on RocketMQ, over a broker in memory: what each message is said to be, and what is sent on."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from common.clock import now_ms
 from common.errors import BrokerError, ConsoleUnavailable, MessageNotFound
 from common.mq.port import MessageView, Resolution, State
 from ops.plan import Servers
@@ -17,6 +19,7 @@ from tests.unit.rocketmq_store import HALF, Answer, Shelves
 ADDRESS = Address("127.0.0.1", 1)
 TOPIC, GROUP = "me-order_rollback", "me-stock"
 RETRY, DEAD, PARKED = f"%RETRY%{GROUP}_{TOPIC}", f"%DLQ%{GROUP}", "TRANS_CHECK_MAX_TIME_TOPIC"
+REVIVE = "rmq_sys_REVIVE_LOG_DefaultCluster"
 QUERY = 12  # RequestCode.java
 OPS, CHECKER = "RMQ_SYS_TRANS_OP_HALF_TOPIC", "CID_RMQ_SYS_TRANS"
 SENT = {"KEYS": "11 12", "REAL_TOPIC": TOPIC, "TRAN_MSG": "true", "PGROUP": TOPIC, "REAL_QID": "3", "tx_id": "5"}
@@ -168,6 +171,45 @@ def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: StackC
     shelves.consumed[CHECKER, HALF] = 2
     shelves.put(PARKED, "A", b"body", **(SENT | OWN | {"orders__onward_of": f"{PARKED}:0:0"}))
     assert only(console.find(state=State.PARKED)).message_id == "A"
+
+
+def test_the_backlog_is_what_waits_and_what_was_not_answered_for(shelves: Shelves, console: StackConsole) -> None:
+    """By what RocketMQ keeps of pops: checkpoints, less what was acknowledged, one by one or many at once."""
+    for number in range(9):
+        shelves.put(TOPIC, f"M{number}", **SENT)
+    first = shelves.clock - 8
+    shelves.put(RETRY, "R", redeliveries=1, **SENT)
+    shelves.consumed[GROUP, TOPIC] = 7
+    pop = {"c": GROUP, "t": TOPIC, "q": 0, "pt": 5, "it": 1}
+    shelves.put(REVIVE, "old", json.dumps({**pop, "so": 9, "n": 1, "bm": 0, "d": [0]}).encode(), TAGS="ck")
+    shelves.consumed["CID_RMQ_SYS_REVIVE_GROUP", REVIVE] = 1
+    for body, tag in (
+        ({**pop, "so": 0, "n": 4, "bm": 0b0010, "d": [0, 1, 2, 4]}, "ck"),
+        ({**pop, "so": 5, "n": 2, "bm": 0}, "ck"),
+        ({**pop, "so": 0, "ao": 2}, "ack"),
+        ({**pop, "so": 5, "aol": [5, 6]}, "bAck"),
+        ({**pop, "c": "you-stock", "so": 0, "n": 1, "bm": 0, "d": [0]}, "ck"),
+    ):
+        shelves.put(REVIVE, "x", json.dumps(body).encode(), TAGS=tag)
+    put_off = {**pop, "so": 6, "n": 1, "bm": 0, "pt": now_ms(), "it": 60_000}
+    for body, real_topic in ((put_off, REVIVE), ({**put_off, "pt": 7}, REVIVE), ({}, "me-order_timeout")):
+        shelves.put("rmq_sys_wheel_timer", "x", json.dumps(body).encode(), TAGS="ck", REAL_TOPIC=real_topic)
+    rollbacks, timeouts = console.backlog()
+    assert (rollbacks.group, rollbacks.topic, rollbacks.waiting, rollbacks.in_flight) == (
+        "stock",
+        "order_rollback",
+        3,
+        3,
+    )
+    assert rollbacks.oldest_age == pytest.approx((now_ms() - first) / 1000, abs=5)
+    assert (timeouts.group, timeouts.waiting, timeouts.in_flight, timeouts.oldest_age) == ("order", 0, 0, 0.0)
+
+
+def test_checkpoints_of_an_unknown_form_are_told(shelves: Shelves, console: StackConsole) -> None:
+    """Not taken for nothing in flight."""
+    shelves.put(REVIVE, "x", b'{"c": 1}', TAGS="ck")
+    with pytest.raises(BrokerError, match="not known"):
+        console.backlog()
 
 
 @pytest.mark.parametrize("lies", [TOPIC, RETRY, DEAD])

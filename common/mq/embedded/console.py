@@ -15,7 +15,7 @@ from common.errors import MessageNotFound
 from common.mq.embedded.messages import COLUMNS, number_of, public_id, read_message
 from common.mq.embedded.reader import Reader
 from common.mq.embedded.store import Store
-from common.mq.port import BrokerStats, Check, CheckAnswer, GroupView, MessageView, Resolution, State
+from common.mq.port import Backlog, BrokerStats, Check, CheckAnswer, GroupView, MessageView, Resolution, State
 
 _ATTENTION = (State.HALF, State.PARKED, State.DEAD, State.IN_FLIGHT, State.READY, State.DELAYED, State.DONE)
 _DELIVERY_RANK = """
@@ -63,6 +63,16 @@ SELECT (SELECT count(*) FROM messages WHERE stage = 'half'),
     (SELECT count(*) FROM deliveries WHERE state = 'pending')
 """
 
+_BACKLOG = """
+SELECT s.consumer_group, s.topic, coalesce(sum(d.visible_at <= :now), 0),
+    coalesce(sum(d.visible_at > :now AND d.attempts > 0), 0),
+    min(CASE WHEN d.visible_at <= :now OR d.attempts > 0 THEN coalesce(m.deliver_at, m.resolved_at, m.born_at) END)
+FROM subscriptions AS s
+LEFT JOIN deliveries AS d ON d.subscription_id = s.id AND d.state = 'pending'
+LEFT JOIN messages AS m ON m.id = d.message_id
+GROUP BY s.id ORDER BY s.topic, s.consumer_group
+"""
+
 
 class EmbeddedConsole:
     """Implements `common.mq.port.Console`, on a read connection of its own."""
@@ -105,6 +115,14 @@ class EmbeddedConsole:
         ((half, oldest, parked, dead, pending),) = self._reader.query(_STATS)
         age = 0.0 if oldest is None else max(0.0, (now_ms() - oldest) / 1000)
         return BrokerStats(half=half, oldest_half_age=age, parked=parked, dead=dead, pending=pending)
+
+    def backlog(self) -> list[Backlog]:
+        """Return what each group has before it."""
+        now = now_ms()
+        return [
+            Backlog(group, topic, waiting, in_flight, 0.0 if since is None else max(0.0, (now - since) / 1000))
+            for group, topic, waiting, in_flight, since in self._reader.query(_BACKLOG, {"now": now})
+        ]
 
     def resend(self, message_id: str) -> None:
         """Give a dead message again to the groups where it is dead, and to no other."""

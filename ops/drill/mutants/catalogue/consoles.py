@@ -43,6 +43,12 @@ MUTANTS = (
         ("ops.stack.views:_group", "passed = sum(", "passed = any("),
     ),
     edited(
+        "acknowledged-counts-as-in-flight",
+        "the backlog holds what was answered for",
+        _CONSOLE + "test_the_backlog_is_what_waits_and_what_was_not_answered_for",
+        ("ops.stack.inflight:InFlight.__init__", "offsets - answered[pop]", "offsets"),
+    ),
+    edited(
         "downgrade-allowed",
         "an older RocketMQ opens what a newer one stored",
         "tests/unit/test_stack_versions.py::test_a_stack_keeps_the_version_it_has_until_told_a_newer_one",
