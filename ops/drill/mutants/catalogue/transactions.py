@@ -103,19 +103,23 @@ MUTANTS = (
         "commit-unknown-is-failure",
         "a connection lost in COMMIT counts as `nothing happened`",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
-        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error", "raise DatabaseUnavailable from error"),
+        (
+            "common.db:Database._commit",
+            "raise CommitOutcomeUnknown from error\n",
+            "raise DatabaseUnavailable from error\n",
+        ),
     ),
     edited(
         "commit-unknown-is-success",
         "a connection lost in COMMIT counts as committed",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
-        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error", "return"),
+        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error\n", "return\n"),
     ),
     edited(
         "commit-unknown-is-repeated",
         "a transaction whose connection was lost in COMMIT is run again, though it may stand",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
-        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error", "raise _Retryable from error"),
+        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error\n", "raise _Retryable from error\n"),
     ),
     edited(
         "failed-work-committed",
