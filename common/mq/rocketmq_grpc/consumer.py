@@ -9,13 +9,12 @@ import structlog
 from rocketmq import FilterExpression, SimpleConsumer
 from rocketmq.grpc_protocol import Code
 
-from common.clock import now_ms
 from common.errors import BrokerError
 from common.mq.keeping import Keeper
 from common.mq.port import STANDBY_PAUSE, BrokerOptions, Delivery, Handler, Ready, Verdict
 from common.mq.rocketmq_grpc import faults, wire
 from common.mq.rocketmq_grpc.inbox import Batch, Inbox
-from common.mq.rocketmq_grpc.onward import Onward
+from common.mq.rocketmq_grpc.onward import Onward, is_early
 from common.mq.rocketmq_grpc.place import Place
 from common.mq.rocketmq_grpc.producer import configuration
 from common.mq.rocketmq_grpc.session import Away, Session
@@ -125,7 +124,7 @@ class RocketMQConsumer:
 
     def _work(self, batch: Batch) -> None:
         client = self._session.client(self._options.send_timeout)
-        early = [one for one in batch.messages if int(one.own.get(wire.DELIVER_AT, 0)) > now_ms()]
+        early = [one for one in batch.messages if is_early(one)]
         if early:  # first: they must not wait for a handler that takes long
             self._inbox.settle(client, batch.endpoints, early, [self._onward.send(one) for one in early])
         due = [one for one in batch.messages if one not in early]

@@ -5,12 +5,23 @@ from collections.abc import Callable
 
 import structlog
 
+from common.clock import now_ms
 from common.errors import BrokerError
 from common.mq.port import Verdict
 from common.mq.rocketmq_grpc import wire
 from common.mq.rocketmq_grpc.producer import RocketMQProducer
 
 log = structlog.get_logger()
+
+
+def is_early(received: wire.Received) -> bool:
+    """Tell whether a message is to be sent on: it was put on a hop, and is not due at its end.
+
+    One that was put off until it is due never is, whatever our clock says: RocketMQ, whose clock counts, would give
+    it back at once, over and over for as long as ours lies behind.
+    """
+    hop_ends = received.own.get(wire.HOP_ENDS)
+    return hop_ends is not None and int(received.own[wire.DELIVER_AT]) > max(now_ms(), int(hop_ends))
 
 
 class Onward:

@@ -85,18 +85,24 @@ class RocketMQProducer:
         """Send a delayed message; `deliver_at` in ms since the epoch.
 
         RocketMQ counts in seconds: it comes at the first full second from then. What is further away than it takes
-        comes as near as it can, and is sent on by the consumer that gets it (`DELIVER_AT`).
+        comes as near as it can, and is sent on by the consumer that gets it (`HOP_ENDS`).
         """
         return self.send_on(message, deliver_at, {})
 
     def send_on(self, message: Message, deliver_at: int, own: Mapping[str, str]) -> str:
-        """Send a delayed message that may have come a part of its way already."""
+        """Send a delayed message that may have come a part of its way already.
+
+        The end of the hop behind it is past, as RocketMQ has delivered it: a clock of ours that says otherwise was set
+        back, and the next hop would be short, or none.
+        """
         client, queue = self._queue(message.topic)
         if MessageType.DELAY not in queue.accept_message_types:
             raise _unfit(message.topic, "delayed", MessageType.DELAY)
-        furthest = now_ms() + int(self._place.max_delay * 1000) - min(_MARGIN, int(self._place.max_delay * 100))
+        now = max(now_ms(), int(own.get(wire.HOP_ENDS, 0)))
+        furthest = now + int(self._place.max_delay * 1000) - min(_MARGIN, int(self._place.max_delay * 100))
         due = -(-deliver_at // _SECOND) * _SECOND
-        own = {**own, wire.DELIVER_AT: str(deliver_at)}
+        own = {name: value for name, value in own.items() if name != wire.HOP_ENDS}
+        own |= {wire.DELIVER_AT: str(deliver_at)} | ({wire.HOP_ENDS: str(furthest)} if due > furthest else {})
         return str(self._send(client, queue, message, MessageType.DELAY, own, min(due, furthest)).message_id)
 
     def begin(self, message: Message) -> HalfMessage:

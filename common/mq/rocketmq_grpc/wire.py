@@ -12,9 +12,21 @@ from rocketmq.grpc_protocol import Encoding, MessageType, SendMessageRequest
 
 from common.clock import now_ms
 from common.mq.port import Message
-from common.mq.rocketmq_grpc.names import BORN_AT, DELIVER_AT, EMPTY, FIRST_ID, GROUP, OWN, PLAIN
+from common.mq.rocketmq_grpc.names import BORN_AT, DELIVER_AT, EMPTY, FIRST_ID, GROUP, HOP_ENDS, OWN, PLAIN
 
-__all__ = ["BORN_AT", "CHECKS", "DELIVER_AT", "EMPTY", "FIRST_ID", "GROUP", "PLAIN", "Received", "read", "send_request"]
+__all__ = [
+    "BORN_AT",
+    "CHECKS",
+    "DELIVER_AT",
+    "EMPTY",
+    "FIRST_ID",
+    "GROUP",
+    "HOP_ENDS",
+    "PLAIN",
+    "Received",
+    "read",
+    "send_request",
+]
 
 CHECKS = "TRANSACTION_CHECK_TIMES"  # RocketMQ's own: how often it has asked
 _FOREIGN = frozenset({CHECKS, "__transactionId__"})

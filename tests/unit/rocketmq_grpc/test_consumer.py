@@ -1,7 +1,7 @@
-"""A consumer whose group RocketMQ does not have: said by name, and readiness knows."""
+"""What a consumer hands on and what it sends on; one whose group RocketMQ does not have: said by name."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,12 +11,14 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 
 from rocketmq.grpc_protocol import Code
 
+from common.clock import now_ms
 from common.errors import BrokerError
-from common.mq.port import BrokerOptions, Verdict
+from common.mq.port import BrokerOptions, Delivery, Message, Verdict
 from common.mq.rocketmq_grpc import consumer as module
-from common.mq.rocketmq_grpc import faults
+from common.mq.rocketmq_grpc import faults, wire
 from common.mq.rocketmq_grpc.broker import RocketMQBroker
 from common.mq.rocketmq_grpc.inbox import Batch
+from common.mq.rocketmq_grpc.onward import Onward
 from common.mq.rocketmq_grpc.place import Place
 from tests.support import eventually
 from tests.unit.rocketmq_grpc.kit import Client, Held, future
@@ -26,9 +28,11 @@ class Empty:
     """An inbox in which nothing ever is; receives are refused with `code` while there is one."""
 
     code: int | None = None
+    brought: tuple[wire.Received, ...] = ()  # by the next receive
 
     def __init__(self, *_: Any) -> None:
         self.asked = 0
+        self.invisible_for = 10.0
         self.quiet = threading.Event()
 
     def brokers(self, _: Any) -> dict[str, str]:
@@ -42,7 +46,8 @@ class Empty:
         if Empty.code is not None:
             raise faults.Refused(Empty.code, "the consumer group not exist")
         self.quiet.wait(0.005)  # as a receive that brings nothing
-        return Batch("endpoints", [])
+        brought, Empty.brought = Empty.brought, ()
+        return Batch("endpoints", list(brought))
 
     def settle(self, *_: Any) -> None:
         pass
@@ -65,7 +70,7 @@ def broker(session: Held, monkeypatch: pytest.MonkeyPatch) -> Iterator[RocketMQB
     assert not session.refusal
     broker = RocketMQBroker(Place("127.0.0.1", 1), BrokerOptions())
     monkeypatch.setattr(broker, "_pinger", pinger := Client())
-    pinger.ask = pinger.close = lambda: None  # type: ignore[attr-defined]
+    pinger.ask = pinger.close = lambda *_: None  # type: ignore[attr-defined]
     broker.consumer("stock", "t", lambda deliveries: [Verdict.ACK] * len(deliveries))
     yield broker
     broker.close()
@@ -77,6 +82,39 @@ def refuses(broker: RocketMQBroker) -> str:
     except BrokerError as error:
         return error.detail
     return ""
+
+
+def _put_off(message_id: str, **own: int) -> wire.Received:
+    told = {name: str(value) for name, value in own.items()}
+    return wire.Received(message_id, Message("t", b"x"), 1, 1, "receipt", told, "raw")
+
+
+def test_only_what_was_put_on_a_hop_is_sent_on(session: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a clock that was set back by an hour all that is due is early; RocketMQ would give it back at once."""
+    assert not session.refusal
+    now = now_ms()
+    due, hop, last = now + 3_600_000, {wire.HOP_ENDS: now - 1}, {wire.HOP_ENDS: now + 3_600_000}
+    brought = (
+        _put_off("whole way", **{wire.DELIVER_AT: due}),
+        _put_off("on a hop", **{wire.DELIVER_AT: due}, **hop),
+        _put_off("due where its hop ended", **{wire.DELIVER_AT: due}, **last),
+        _put_off("not put off"),
+    )
+    handled: list[str] = []
+    sent_on: list[str] = []
+    monkeypatch.setattr(Onward, "send", lambda _, early: sent_on.append(early.message_id) or Verdict.ACK)
+
+    def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
+        handled.extend(delivery.message_id for delivery in deliveries)
+        return [Verdict.ACK] * len(deliveries)
+
+    broker = RocketMQBroker(Place("127.0.0.1", 1), BrokerOptions())
+    broker.consumer("stock", "t", handle)
+    monkeypatch.setattr(Empty, "brought", brought)
+    eventually(lambda: len(handled) + len(sent_on) == len(brought))
+    broker.close()
+    assert handled == ["whole way", "due where its hop ended", "not put off"]
+    assert sent_on == ["on a hop"]
 
 
 def test_a_broker_that_refuses_a_group_is_not_ready(broker: RocketMQBroker, session: Held) -> None:

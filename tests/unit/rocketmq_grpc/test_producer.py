@@ -88,16 +88,16 @@ def test_a_delay_is_rounded_up_to_the_second(bench: Bench) -> None:
     due = (now_ms() // 1000) * 1000 + 5001
     bench.producer.send_at(MESSAGE, due)
     assert bench.sent[0].system_properties.delivery_timestamp.ToMilliseconds() == due + 999
-    assert bench.sent[0].user_properties[wire.DELIVER_AT] == str(due)
+    assert dict(bench.sent[0].user_properties) == {wire.DELIVER_AT: str(due)}
 
 
 def test_a_delay_beyond_the_limit_goes_as_far_as_it_may(bench: Bench) -> None:
     """A first hop of nearly a day; when it is really due travels along."""
     due = now_ms() + 10 * DAY
     bench.producer.send_at(MESSAGE, due)
-    hop = bench.sent[0].system_properties.delivery_timestamp.ToMilliseconds() - now_ms()
-    assert DAY - 120_000 < hop < DAY
-    assert bench.sent[0].user_properties[wire.DELIVER_AT] == str(due)
+    ends = bench.sent[0].system_properties.delivery_timestamp.ToMilliseconds()
+    assert DAY - 120_000 < ends - now_ms() < DAY
+    assert dict(bench.sent[0].user_properties) == {wire.DELIVER_AT: str(due), wire.HOP_ENDS: str(ends)}
 
 
 def test_a_message_that_came_early_is_sent_on(bench: Bench) -> None:
@@ -108,6 +108,21 @@ def test_a_message_that_came_early_is_sent_on(bench: Bench) -> None:
     properties = bench.sent[0].user_properties
     told = {name: properties[name] for name in (wire.FIRST_ID, wire.BORN_AT, wire.DELIVER_AT)}
     assert told == {wire.FIRST_ID: "first", wire.BORN_AT: "77", wire.DELIVER_AT: str(due)}
+
+
+def test_the_last_hop_is_marked_as_none(bench: Bench) -> None:
+    """Or it would be sent on again and again by a clock that was set back."""
+    due = now_ms() + DAY // 2
+    bench.producer.send_on(MESSAGE, due, {wire.HOP_ENDS: str(now_ms())})
+    assert dict(bench.sent[0].user_properties) == {wire.DELIVER_AT: str(due)}
+
+
+def test_a_hop_is_as_long_under_a_clock_that_was_set_back(bench: Bench) -> None:
+    """By three days: counted from that clock it would end before it began, and come back at once."""
+    ended = now_ms() + 3 * DAY
+    bench.producer.send_on(MESSAGE, ended + 10 * DAY, {wire.HOP_ENDS: str(ended)})
+    hop = bench.sent[0].system_properties.delivery_timestamp.ToMilliseconds() - ended
+    assert DAY - 120_000 < hop < DAY
 
 
 def test_a_message_that_could_not_be_sent_on_comes_again(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from ops.drill.mutants.mutant import edited
 
 _DB = "tests/unit/test_db.py::"
 _PRODUCER = "tests/unit/rocketmq_grpc/test_producer.py::"
+_CONSUMER = "tests/unit/rocketmq_grpc/test_consumer.py::"
 _CLOCK = "tests/unit/test_embedded_clock.py::"
 _IDS = "tests/unit/test_ids.py::"
 _HEARTBEAT = "tests/unit/test_heartbeat.py::"
@@ -83,6 +84,36 @@ MUTANTS = (
             "common.mq.embedded.clockset:bring_near",
             "(_CHECKS, _CLAIMED, _PUT_OFF, _SENT)",
             "(_CHECKS, _CLAIMED, _PUT_OFF, _SENT.replace('IS NULL)', 'IS deliver_at)'))",
+        ),
+    ),
+    edited(
+        "early-message-sent-on",
+        "under a clock set back RocketMQ 5 and order pass each delayed message to and fro as fast as they can",
+        _CONSUMER + "test_only_what_was_put_on_a_hop_is_sent_on",
+        (
+            "common.mq.rocketmq_grpc.onward:is_early",
+            "hop_ends = received.own.get(wire.HOP_ENDS)",
+            'hop_ends = received.own.get(wire.HOP_ENDS) or received.own.get(wire.DELIVER_AT) and "0"',
+        ),
+    ),
+    edited(
+        "hop-by-our-clock-alone",
+        "under a clock set back by days a message on a hop comes back at once, over and over",
+        _PRODUCER + "test_a_hop_is_as_long_under_a_clock_that_was_set_back",
+        (
+            "common.mq.rocketmq_grpc.producer:RocketMQProducer.send_on",
+            "max(now_ms(), int(own.get(wire.HOP_ENDS, 0)))",
+            "now_ms()",
+        ),
+    ),
+    edited(
+        "last-hop-marked",
+        "a message that is put off until it is due is sent on by a clock that was set back",
+        _PRODUCER + "test_the_last_hop_is_marked_as_none",
+        (
+            "common.mq.rocketmq_grpc.producer:RocketMQProducer.send_on",
+            "{name: value for name, value in own.items() if name != wire.HOP_ENDS}",
+            "dict(own)",
         ),
     ),
     edited(
