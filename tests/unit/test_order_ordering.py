@@ -212,7 +212,8 @@ def test_who_waits_in_vain_for_another_with_its_key_is_told(shop: Shop, monkeypa
         with pytest.raises(Unavailable, match="still being worked on"):
             shop.ordering.order(_request())
         go_on.set()
-        assert shop.ordering.order(_request()).order == first.result(10).order
+        made = first.result(10).order  # the last request waits for nobody, or it might in vain on a busy machine
+    assert shop.ordering.order(_request()).order == made
     assert shop.ordering._turns._locks == {}
 
 
