@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import insert, update
 
+from common import migrations
 from common.clock import now_ms
 from common.db import Database
 from common.mq.port import Backlog, BrokerStats, Message, MessageView, State
@@ -16,9 +17,7 @@ from ops.commands.reconcile import show
 from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
 from ops.ledgers import Ledgers
 from ops.reconcile import Comparison, Limits
-from order.model import metadata as order_tables
 from order.model import order_lines, orders
-from stock.model import metadata as stock_tables
 from stock.model import reservation_lines, reservations, stock
 
 GOODS = 7
@@ -53,9 +52,9 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         urls = [f"sqlite:///{folder}/{name}.db" for name in ("order", "stock")]
+        for service, url in zip(("order", "stock"), urls, strict=True):
+            migrations.upgrade(service, url)  # the comparison refuses tables that no migration made
         self.orders, self.stock = (Database(url) for url in urls)
-        order_tables.create_all(self.orders.engine)
-        stock_tables.create_all(self.stock.engine)
         self.messages = Messages()
         self.ledgers = Ledgers(*urls)
         self.pauses = 0
