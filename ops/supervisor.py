@@ -17,6 +17,7 @@ from ops.runstate import ProcessState, RunLock, RunState
 from ops.waiting import wait_for
 
 _GAVE_UP_AFTER = 3  # starts again before a process was ever ready
+_READY_WITHIN = 90.0  # seconds; a start takes 2 of them, and 25 were seen where ten others wanted the processor
 
 
 class Supervisor:
@@ -108,7 +109,7 @@ class Supervisor:
         """Return how every process is."""
         return tuple(child.state for child in self._children.values())
 
-    def wait_ready(self, name: str | None = None, *, within: float = 30.0) -> None:
+    def wait_ready(self, name: str | None = None, *, within: float = _READY_WITHIN) -> None:
         """Return once a process, or all of them, are ready. Raise `NotInTime`; also when one dies at every start."""
         children = [child for key, child in self._children.items() if name in {None, key}]
         for child in children:

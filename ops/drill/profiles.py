@@ -55,8 +55,11 @@ IMPATIENT = Profile(
 )
 """A half message that nobody answers for is parked after three checks; the sweep runs every 3 s."""
 
-RESTORED = Profile("restored", _SHORT, shared=False)
-"""Its files are restored from backups; it sweeps only when told to."""
+RESTORED = Profile("restored", {**_SHORT, "peer_timeout": 4.0, "transaction_deadline": 4.5}, shared=False)
+"""Its files are restored from backups; it sweeps only when told to.
+
+What is placed before a restore must be placed, on a busy machine too: the deadlines here are not the short ones.
+"""
 
 LONG_STOP = Profile(
     "long-stop",
