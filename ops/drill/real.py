@@ -30,7 +30,7 @@ class Real:
     ) -> None:
         """Keep the stack's data below `root`; or use one that runs, and leave it running.
 
-        `rocketmq`: the version to start, unless told the newest (`ops.versions.DEFAULT`).
+        `rocketmq`: the version to start, unless told `ops.versions.DEFAULT`.
         """
         self.stack = running or Stack(root / "stack", say=say)
         self._is_ours, self._up = running is None, running is not None

@@ -52,6 +52,7 @@ BROKER: Values = {
     # default every second. After a crash, delayed messages of the last so many ms may come twice; they are found anew
     # in the timer log and the commit log, so none is lost (TimerMessageStore.recover).
     "timerFlushIntervalMs": 10_000,
+    "traceOn": False,  # a message with TRACE_ON=true promises a trace, which gRPC clients do not write
     "autoCreateTopicEnable": False,  # a topic made by accident has no kind
     "autoCreateSubscriptionGroup": True,
     "registerNameServerPeriod": 10000,  # ms; the shortest. A name server that restarts knows us again after it
