@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         default=5.0, gt=0, description="a local transaction older than this is aborted by its check-back"
     )
     record_retention: float = Field(default=7 * 24 * 3600.0, gt=0)
+    idempotency_retention: float = Field(
+        default=7 * 24 * 3600.0, gt=0, description="for so long the same Idempotency-Key gets the first answer"
+    )
     sweep_interval: float = Field(default=60.0, gt=0)
     sweep_grace: float = Field(default=30.0, gt=0)
 
@@ -88,6 +91,23 @@ class Settings(BaseSettings):
         if found:
             raise ValueError("\n".join(found))
         return self
+
+    @model_validator(mode="after")
+    def _keys_outlive_their_orders(self) -> Self:
+        """Refuse what would make a second order for a key whose first may still be paid, or is not decided yet."""
+        longest = max(self.pay_timeout, self.transaction_deadline)
+        if self.idempotency_retention <= longest:
+            raise ValueError(f"idempotency_retention must be longer than pay_timeout and the deadline: {longest:g} s")
+        return self
+
+    @property
+    def released_retention(self) -> float:
+        """For how many seconds stock keeps what it has released: longer than anything may still name it.
+
+        Half messages are decided while records are kept, and the rollbacks that they become are delivered for as long
+        as the broker keeps them. Twice the former, as of records: clocks may differ, and decisions be late, by as much.
+        """
+        return 2 * self.record_retention + self.message_retention
 
     @property
     def queue_share(self) -> int:

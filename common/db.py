@@ -36,6 +36,7 @@ _ATTEMPTS = 10  # of a transaction that lost a lock or its connection before COM
 _ATTEMPTS_WITHIN = 5.0  # seconds; none is begun later
 _PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds at most before an attempt, doubled each time: who met once meets again
 _SQLITE_CONNECTIONS = 8  # its writers take turns, and each connection has a cache of its own
+_WAL_KEPT = f"journal_size_limit={8 * 1024 * 1024}"  # bytes of log that a checkpoint leaves in place
 _SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
 
 
@@ -166,7 +167,7 @@ class _Turn:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-1024"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-1024", _WAL_KEPT):
         connection.execute(f"PRAGMA {pragma}")
 
 

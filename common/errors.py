@@ -14,6 +14,8 @@ __all__ = [
     "DuplicateRow",
     "FailpointRaised",
     "Forbidden",
+    "GroupInUse",
+    "GroupNotFound",
     "IdempotencyMismatch",
     "Invalid",
     "LeaseLost",
@@ -189,6 +191,14 @@ class ConsoleUnavailable(BrokerError):
 
 class MessageNotFound(NotFound):
     """No message has this id in the state that this needs."""
+
+
+class GroupNotFound(NotFound):
+    """No consumer group of this name has ever subscribed to anything."""
+
+
+class GroupInUse(Conflict):
+    """A consumer of the group is working on messages; stop it first."""
 
 
 class LeaseLost(Unavailable):

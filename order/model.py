@@ -108,7 +108,7 @@ idempotency_keys = Table(
     Column("user_id", String(64), primary_key=True),
     Column("idempotency_key", String(255), primary_key=True),
     Column("request_hash", String(64), nullable=False),
-    Column("order_id", BigInteger, nullable=False),
+    Column("order_id", BigInteger, nullable=False, index=True),
 )
 
 orders_without_stock = Table(

@@ -4,11 +4,13 @@ from functools import partial
 
 from common import schema_version
 from common.auth import Verifier
+from common.clock import now_ms
 from common.config import Settings
 from common.db import Database
 from common.events import ROLLBACK_TOPIC
 from common.heartbeat import Heartbeat
 from common.mq.factory import open_broker
+from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
 from common.standby import Standby
@@ -25,6 +27,9 @@ _ROLLBACKS = 256  # handled together
 _AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
 
 
+_FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
+
+
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
@@ -34,6 +39,11 @@ def build(settings: Settings) -> Service:
     broker = open_broker(settings.broker_url, settings.broker_options)
     metrics = Metrics("stock")
     reservations = Reservations(database, strategy)
+    forgetting = Periodic(
+        "forgetting",
+        max(_FORGET_EVERY, settings.sweep_interval),
+        lambda: reservations.purge(now_ms() - int(settings.released_retention * 1000)),
+    )
     handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
     standby = Standby(heartbeat.beat)
     consumer = RollbackConsumer(
@@ -58,6 +68,6 @@ def build(settings: Settings) -> Service:
 
     return Service(
         api,
-        start=[partial(schema_version.require, "stock", database), subscribe],
-        stop=[broker.close, database.close, *([redis.close] if redis else [])],
+        start=[partial(schema_version.require, "stock", database), subscribe, forgetting.start],
+        stop=[forgetting.close, broker.close, database.close, *([redis.close] if redis else [])],
     )

@@ -221,6 +221,12 @@ class Console(Protocol):
     def resume(self, message_id: str) -> None:
         """Have a parked half message checked again, counted anew. Raise `MessageNotFound`."""
 
+    def forget(self, group: str) -> None:
+        """Keep nothing any more for a consumer group that is gone: what it was due, and that it ever subscribed.
+
+        Raise `GroupNotFound`, `GroupInUse`, or `ConsoleUnavailable` where the broker keeps nothing for its sake.
+        """
+
 
 class Broker(Protocol):
     """One connection to a broker; owns all producers and consumers made from it."""

@@ -15,6 +15,7 @@ from common.clock import rfc3339
 from common.mq.port import Console, MessageView, State
 from ops import options
 from ops.deployment import Deployment
+from ops.services import SERVICES
 
 _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
 
@@ -115,6 +116,21 @@ def resume(data_dir: Path, message_id: str) -> None:
     with Deployment.find(data_dir).open_console() as console:
         console.resume(message_id)
     click.echo(f"Half message {message_id} is checked again.")
+
+
+@command.command("forget")
+@click.argument("group", metavar="GROUP")
+@click.pass_obj
+def forget(data_dir: Path, group: str) -> None:
+    """Forget the consumer group GROUP that is gone for good: the embedded broker keeps every message it is due.
+
+    Stop its consumers first. One that subscribes again starts from the oldest message that is still kept.
+    """
+    if group in SERVICES:
+        raise click.UsageError(f"{group} is a service of ours: it comes back, and must miss nothing.")
+    with Deployment.find(data_dir).open_console() as console:
+        console.forget(group)
+    click.echo(f"Group {group} is forgotten.")
 
 
 def as_document(view: MessageView) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from common.clock import now_ms
-from common.errors import MessageNotFound
+from common.errors import ConsoleUnavailable, MessageNotFound
 from common.mq.port import Backlog, BrokerStats, MessageView, State
 from common.mq.rocketmq_grpc.names import BORN_AT, ONWARD, OWN
 from ops.stack import remoting
@@ -100,6 +100,13 @@ class StackConsole:
         if not self._store.queues(retries):  # it died at its first delivery
             remoting.create_topic(self._broker, retries, Kind.NORMAL, queues=1)
         remoting.send(self._broker, retries, dead.body, properties=pack(_onward(dead)))
+
+    def forget(self, group: str) -> None:
+        """Raise `ConsoleUnavailable`: RocketMQ keeps nothing for the sake of a group."""
+        raise ConsoleUnavailable(
+            f"RocketMQ deletes messages by age, whether a group had them or not; delete {group} with its own tool: "
+            "mqadmin deleteSubGroup."
+        )
 
     def resume(self, message_id: str) -> None:
         """Store a parked half message as one that nobody was asked about yet. Raise `MessageNotFound`.

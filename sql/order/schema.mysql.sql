@@ -9,7 +9,8 @@ CREATE TABLE idempotency_keys (
     idempotency_key varchar(255) NOT NULL,
     request_hash varchar(64) NOT NULL,
     order_id bigint NOT NULL,
-    PRIMARY KEY (user_id,idempotency_key)
+    PRIMARY KEY (user_id,idempotency_key),
+    KEY ix_idempotency_keys_order_id (order_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE order_lines (

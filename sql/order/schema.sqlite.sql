@@ -12,6 +12,8 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (user_id, idempotency_key)
 );
 
+CREATE INDEX ix_idempotency_keys_order_id ON idempotency_keys (order_id);
+
 CREATE TABLE order_lines (
     order_id BIGINT NOT NULL,
     position INTEGER NOT NULL,

@@ -4,19 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 
 from common import failpoints
 from common.chunks import VALUES, chunks
 from common.db import translated
 from common.errors import BelowZero, DuplicateRow, RowRefused
-from stock.model import ReservationState, Verdict, reservations
-from stock.service.rows import NEW_HEADER, NEW_LINES, OF_ORDERS, header, line_rows, states
+from stock.model import ReservationState, Verdict
+from stock.service.rows import FORGET_HEADERS, NEW_HEADER, NEW_LINES, header, line_rows, states
 from stock.service.strategies.port import Lines, Short, Taker, take_whole
 
 log = structlog.get_logger()
-
-_FORGET_HEADERS = delete(reservations).where(OF_ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ def deduct_together(
     connection.execute(NEW_HEADER, [header(order_id, tx_id, ReservationState.DEDUCTED) for order_id in orders])
     short = taker.take_all(connection, orders)
     for part in chunks(short, VALUES):
-        connection.execute(_FORGET_HEADERS, {"order_ids": part})
+        connection.execute(FORGET_HEADERS, {"order_ids": part})
     taken = {order_id: lines for order_id, lines in orders.items() if order_id not in short}
     if taken:
         connection.execute(NEW_LINES, line_rows(taken))

@@ -15,10 +15,17 @@ from common import failpoints
 from common.chunks import LINES, ROWS, VALUES, by_weight, chunks
 from common.db import Database
 from common.errors import BelowZero, DuplicateRow, NotFound, RowRefused
+from common.ids import EPOCH
 from stock.model import ReservationState, reservations
 from stock.service.deducting import Decision, deduct_singly, deduct_together
 from stock.service.releasing import release_singly, release_together
-from stock.service.rows import OF_ORDERS, forget_released, lines, numbers_of_lines, states
+from stock.service.rows import (
+    OF_ORDERS,
+    forget_released,
+    lines,
+    numbers_of_lines,
+    states,
+)
 from stock.service.strategies.in_database import Conditional
 from stock.service.strategies.port import Lines, Strategy, Taker
 
@@ -95,6 +102,38 @@ class Reservations:
         decisions = self._strategy.run(goods_ids, deduct)
         failpoints.hit("stock.deducted")
         return [decisions[order.order_id] for order in orders]
+
+    def purge(self, released_before: int) -> int:
+        """Forget what was released before that time (ms since the epoch), tombstones too; return how many orders.
+
+        So many rows in one transaction; done again, it goes on where it was. Raises as `release` does.
+        """
+        return sum(self._forget(order_ids) for order_ids in self._released(released_before))
+
+    def _released(self, before: int) -> Iterator[list[int]]:
+        """Yield the ids of what was released, some at a time, from the lowest on.
+
+        By id, not by time, so that no index beside the key is needed: an id tells when its order was asked for, and
+        none is released before.
+        """
+        columns, after = reservations.c, 0
+        issued_before = max(0, before - EPOCH) << 22
+        gone = (columns.state == ReservationState.RELEASED) & (columns.released_at < before)
+        query = select(columns.order_id).where(gone & (columns.order_id < issued_before)).order_by(columns.order_id)
+        while True:
+            with self._database.read() as connection:
+                page = connection.scalars(query.where(columns.order_id > after).limit(VALUES)).all()
+            if not page:
+                return
+            yield list(page)
+            after = page[-1]
+
+    def _forget(self, order_ids: Sequence[int]) -> int:
+        with self._database.read() as connection:
+            lines_of = dict.fromkeys(order_ids, 1) | numbers_of_lines(connection, order_ids)
+        for part in by_weight(order_ids, lines_of.__getitem__, LINES):
+            self._database.transact(partial(forget_released, order_ids=part))
+        return len(order_ids)
 
     def release(self, orders: Mapping[int, int]) -> None:
         """Release the reservations of `orders` (order id → tx id), or leave tombstones where there are none.

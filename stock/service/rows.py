@@ -18,6 +18,8 @@ _LINES_OF_ORDERS = reservation_lines.c.order_id.in_(bindparam("order_ids", expan
 _LINES = select(reservation_lines.c.order_id, reservation_lines.c.goods_id, reservation_lines.c.quantity).where(
     _LINES_OF_ORDERS
 )
+FORGET_HEADERS = delete(reservations).where(OF_ORDERS)
+_FORGET_LINES = delete(reservation_lines).where(_LINES_OF_ORDERS)
 _NUMBERS = (
     select(reservation_lines.c.order_id, func.count()).where(_LINES_OF_ORDERS).group_by(reservation_lines.c.order_id)
 )
@@ -50,8 +52,8 @@ def forget_released(connection: Connection, order_ids: Collection[int]) -> None:
     released = STATES.where(reservations.c.state == ReservationState.RELEASED.value).with_for_update()
     for part in chunks(order_ids, VALUES):
         found = [order_id for order_id, _ in connection.execute(released, {"order_ids": part})]
-        connection.execute(delete(reservation_lines).where(reservation_lines.c.order_id.in_(found)))
-        connection.execute(delete(reservations).where(reservations.c.order_id.in_(found)))
+        connection.execute(_FORGET_LINES, {"order_ids": found})
+        connection.execute(FORGET_HEADERS, {"order_ids": found})
 
 
 def lines(connection: Connection, order_ids: Collection[int]) -> list[tuple[int, int, int]]:

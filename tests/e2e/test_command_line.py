@@ -65,7 +65,8 @@ def place(client: MakeClient) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "command", [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume")]
+    "command",
+    [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume"), ("messages", "forget")],
 )
 def test_everything_has_help(command: tuple[str, ...]) -> None:
     """`--help` of every command explains it, and exits with 0."""
@@ -186,6 +187,15 @@ def test_resending_what_is_not_dead_is_refused(client: MakeClient, data_dir: Pat
         done = orders("messages", "--data-dir", data_dir, what, "0000000000000001")
         assert done.returncode == 1
         assert done.stderr.startswith("Error: ")
+
+
+def test_forgetting_a_group(client: MakeClient, data_dir: Path) -> None:
+    """A group that is gone is forgotten; one that is ours is not, nor one that never was."""
+    place(client)
+    refused = orders("messages", "--data-dir", data_dir, "forget", "stock")
+    assert (refused.returncode, "service of ours" in refused.stderr) == (2, True)
+    unknown = orders("messages", "--data-dir", data_dir, "forget", "nobody")
+    assert (unknown.returncode, unknown.stderr.startswith("Error: No consumer group")) == (1, True)
 
 
 def test_a_second_up_is_refused_and_breaks_nothing(deployment: Deployment, data_dir: Path) -> None:

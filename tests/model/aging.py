@@ -2,7 +2,9 @@
 
 An old transaction without a record may never have been decided, or its record may have been purged: the checker can't
 tell. So it neither delivers nor calls it aborted; it writes `expired`, a fence as well, which drops the half message.
-What was written tells the rest: a reservation without an order row is void, a closed order's stock is to be released.
+Stock forgets what is released as late. A release that comes later still leaves a tombstone again; a deduction that does
+takes pieces for an order that is closed or can't be written any more, which the sweep gives back. What was written
+tells the rest: a reservation without an order row is void, a closed order's stock is to be released.
 Nothing can write that row any more: a local transaction that is too old by its own clock refuses itself, and one whose
 clock is behind finds the fence.
 """
@@ -38,6 +40,16 @@ def _purging(world: World) -> Steps:
                 "closing's record purged",
                 world._replace(closers=put(world.closers, number, closer._replace(record="-"))),
             )
+
+
+def headers_purged(world: World, no: No) -> Steps:
+    """Yield what stock forgets: released reservations and tombstones, once nothing that is kept can name them."""
+    too_early = "tombstones are purged too early" in no
+    if "nothing is purged" in no or not (world.stop == "over" or too_early):
+        return
+    for order in (0, 1):
+        if world.headers[order] == "released":
+            yield f"reservation {order + 1} purged", world._replace(headers=put(world.headers, order, "-"))
 
 
 def refused(is_old: bool, no: No) -> bool:

@@ -98,6 +98,7 @@ MUTANTS = (
     Mutant("old local transactions go on", 11),
     Mutant("what expired is delivered", 13),
     Mutant("the old are not fenced", 14),
+    Mutant("tombstones are purged too early", 0, _NO_NET),
 )
 
 

@@ -1,6 +1,6 @@
 """What can happen next in a world: one generator for each actor. `no` names what can't, and the flaws planted."""
 
-from tests.model.aging import long_stop, undecidable
+from tests.model.aging import headers_purged, long_stop, undecidable
 from tests.model.closing import closing
 from tests.model.placing import placing
 from tests.model.sweeping import sweeping
@@ -18,6 +18,7 @@ def steps(world: World, no: No) -> Steps:
     yield from _paying(world, no)
     yield from sweeping(world, no)
     yield from long_stop(world, no)
+    yield from headers_purged(world, no)
 
 
 def _stock(world: World, no: No) -> Steps:

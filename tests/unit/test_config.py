@@ -33,6 +33,25 @@ def test_records_outlive_what_asks_for_them(changed: dict[str, float]) -> None:
         Settings.model_validate(GOOD | changed)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pay_timeout": 3600.0, "idempotency_retention": 3600.0},
+        {"transaction_deadline": 7200.0, "idempotency_retention": 3600.0},
+    ],
+)
+def test_keys_outlive_their_orders(changed: dict[str, float]) -> None:
+    """A key that is purged while its order may still be paid would let a retry make a second one."""
+    with pytest.raises(ValidationError, match="idempotency_retention"):
+        Settings.model_validate(GOOD | changed)
+
+
+def test_released_reservations_outlive_what_may_name_them() -> None:
+    """Half messages are decided while records are kept, and delivered while messages are."""
+    settings = Settings.model_validate(GOOD | {"record_retention": 1000.0, "message_retention": 50.0})
+    assert settings.released_retention == 2050.0
+
+
 def test_the_secret_does_not_show() -> None:
     """Settings may be printed."""
     assert "s" * 32 not in repr(Settings.model_validate(GOOD))

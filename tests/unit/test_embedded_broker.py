@@ -18,7 +18,7 @@ from typing import Any, Self
 import pytest
 
 from common.clock import now_ms
-from common.errors import BrokerCorrupt, BrokerError
+from common.errors import BrokerCorrupt, BrokerError, GroupInUse, GroupNotFound
 from common.mq.embedded import EmbeddedBroker, deliveries, housekeeping
 from common.mq.embedded.checkback import count_missed
 from common.mq.embedded.file import BrokerFile
@@ -614,6 +614,73 @@ def test_retention_deletes_so_many_rows_at_a_time(path: Path, monkeypatch: pytes
     broker.close()
     assert max(deleted) == 4000
     assert sum(deleted) == 8000
+
+
+def test_messages_of_a_group_that_is_gone_can_go(path: Path) -> None:
+    """Whatever a group never took is kept for it, until it is forgotten; it takes nothing from any other group."""
+    broker = EmbeddedBroker(path, BrokerOptions(retention=0.0, send_timeout=5.0))
+    producer, console = broker.producer("order"), broker.console()
+    for topic in (TOPIC, "another"):
+        broker.consumer("gone", topic, _acknowledge).close()
+    handled = [producer.send(Message(TOPIC, b"%d" % n)) for n in range(3)]
+    broker.consumer("stock", TOPIC, _acknowledge)
+    eventually(lambda: all(v.groups[1].done_at for v in console.find(topic=TOPIC)))
+    eventually(lambda: now_ms() > max(v.groups[1].done_at or 0 for v in console.find(topic=TOPIC)))
+    broker.purge()
+    assert [view.message_id for view in console.find()] == handled[::-1]
+    console.forget("gone")
+    assert console.stats().pending == 0
+    broker.purge()
+    assert console.find() == []
+    with pytest.raises(GroupNotFound):
+        console.forget("gone")
+    broker.close()
+
+
+def _acknowledge(got: Sequence[Delivery]) -> list[Verdict]:
+    return [Verdict.ACK] * len(got)
+
+
+def test_forgetting_goes_so_many_messages_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was due goes from all pages; a group that takes over its number starts from the oldest message kept."""
+    monkeypatch.setattr(deliveries, "_FORGOTTEN", 2)
+    broker = EmbeddedBroker(path, PATIENT)
+    producer, console = broker.producer("order"), broker.console()
+    broker.consumer("gone", TOPIC, _acknowledge)
+    sent = [producer.send(Message(TOPIC, b"")) for _ in range(4)]
+    eventually(lambda: console.stats().pending == 0)
+    console.forget("gone")
+    assert all(view.groups == () for view in console.find())
+    broker.close()
+    again = EmbeddedBroker(path, PATIENT)
+    got: list[str] = []
+
+    def handle(some: Sequence[Delivery]) -> list[Verdict]:
+        got.extend(delivery.message_id for delivery in some)
+        return [Verdict.ACK] * len(some)
+
+    again.consumer("late", TOPIC, handle)
+    eventually(lambda: got == sent)
+    again.close()
+
+
+def test_a_group_that_works_is_not_forgotten(path: Path) -> None:
+    """Its messages would be lost, and its consumer deaf."""
+    broker = EmbeddedBroker(path, PATIENT)
+    working, release = threading.Event(), threading.Event()
+
+    def hold(got: Sequence[Delivery]) -> list[Verdict]:
+        working.set()
+        release.wait(10)
+        return [Verdict.ACK] * len(got)
+
+    broker.consumer("stock", TOPIC, hold)
+    broker.producer("order").send(Message(TOPIC, b""))
+    assert working.wait(5)
+    with pytest.raises(GroupInUse):
+        broker.console().forget("stock")
+    release.set()
+    broker.close()
 
 
 def test_young_messages_stay(broker: EmbeddedBroker) -> None:

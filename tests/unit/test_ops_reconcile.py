@@ -43,6 +43,9 @@ class Messages:
     def resend(self, message_id: str) -> None:
         raise NotImplementedError
 
+    def forget(self, group: str) -> None:
+        raise NotImplementedError
+
     def resume(self, message_id: str) -> None:
         raise NotImplementedError
 

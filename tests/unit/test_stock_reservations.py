@@ -438,3 +438,38 @@ def test_deduction_of_too_many_lines() -> None:
     assert len(Deduct.model_validate({"tx_id": "1", "orders": orders[:100]}).orders) == 100
     with pytest.raises(ValidationError, match="at most 5000 items in all"):
         Deduct.model_validate({"tx_id": "1", "orders": orders})
+
+
+def test_what_was_released_long_ago_is_forgotten(
+    database: Database, reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released reservations and tombstones go once they are old enough; what is live stays, and so do levels."""
+    monkeypatch.setattr("stock.service.reservations.VALUES", 2)
+    reservations.deduct(TX, [Wanted(n, {1: 1}) for n in (1, 2, 3)])
+    reservations.release(dict.fromkeys((2, 3, 4, 5, 6), TX))
+    rows = Transactions(database)
+    assert reservations.purge(now_ms()) == 5
+    assert max(rows.sizes) == 4  # two headers, two lines
+    assert reservations.purge(now_ms()) == 0
+    assert reservations.get(1).state is DEDUCTED
+    assert available() == (4, 5)
+    for order_id in range(2, 7):
+        with pytest.raises(NotFound):
+            reservations.get(order_id)
+
+
+def test_what_was_released_lately_is_kept(reservations: Reservations) -> None:
+    """However old its order is."""
+    before = now_ms()
+    reservations.release({1: TX})
+    assert reservations.purge(before) == 0
+    assert reservations.get(1).state is RELEASED
+
+
+def test_a_release_that_comes_after_it_is_forgotten(reservations: Reservations, available: Available) -> None:
+    """It gives nothing back again: it leaves a tombstone, as for an order that was never deducted."""
+    reservations.deduct(TX, [Wanted(1, {1: 1})])
+    for _ in range(2):
+        reservations.release({1: TX})
+        assert available() == (5, 5)
+        assert reservations.purge(now_ms() + 1000) == 1

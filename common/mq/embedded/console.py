@@ -8,10 +8,12 @@ delayed, done. Waiting for a retry is `delayed`; in-flight with the invisible ti
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from common.clock import now_ms
 from common.errors import MessageNotFound
+from common.mq.embedded import deliveries
 from common.mq.embedded.messages import COLUMNS, number_of, public_id, read_message
 from common.mq.embedded.reader import Reader
 from common.mq.embedded.store import Store
@@ -139,6 +141,16 @@ class EmbeddedConsole:
             " WHERE id = :id AND stage = 'parked'",
             message_id,
         )
+
+    def forget(self, group: str) -> None:
+        """Unsubscribe a group, so many messages at a time; done again, it goes on where it was."""
+        subscriptions = self._store.writer.do(lambda connection: deliveries.to_forget(connection, group))
+        for subscription in subscriptions:
+            position: int | None = 0
+            while position is not None:
+                position = self._store.writer.do(
+                    partial(deliveries.forget_chunk, subscription=subscription, after=position)
+                )
 
     def _change(self, statement: str, message_id: str) -> None:
         def work(connection: sqlite3.Connection) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from common.chunks import by_weight
 from common.clock import now_ms
+from common.errors import GroupInUse, GroupNotFound
 from common.mq.embedded.messages import public_id, read_message
 from common.mq.embedded.reader import Reader
 from common.mq.embedded.store import in_ms
@@ -49,6 +50,14 @@ _GIVE_BACK = """
 UPDATE deliveries SET attempts = attempts - 1, visible_at = ?, lease = NULL
 WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id IN (SELECT value FROM json_each(?))
 """
+_SUBSCRIPTIONS = "SELECT id FROM subscriptions WHERE consumer_group = ? ORDER BY id"
+_CLAIMED = """
+SELECT 1 FROM deliveries AS d JOIN subscriptions AS s ON s.id = d.subscription_id
+WHERE s.consumer_group = ? AND d.state = 'pending' AND d.lease IS NOT NULL AND d.visible_at > ? LIMIT 1
+"""
+_NEXT = "SELECT id FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+_FORGET = "DELETE FROM deliveries WHERE subscription_id = ? AND message_id > ? AND message_id <= ?"
+_FORGOTTEN = 500  # messages looked at in one transaction
 
 _HEAVIEST = 128 * 1024  # bytes claimed together: the ids of some 3,000 orders; one message may weigh more
 
@@ -138,6 +147,30 @@ def settle(
 def give_back(connection: sqlite3.Connection, subscription: int, taken: Claim) -> None:
     """Undo a claim that no handler saw."""
     connection.execute(_GIVE_BACK, (now_ms(), subscription, taken.lease, json.dumps(taken.numbers)))
+
+
+def to_forget(connection: sqlite3.Connection, group: str) -> list[int]:
+    """Return the numbers of a group's subscriptions. Raise `GroupNotFound`, or `GroupInUse` while one has a claim."""
+    numbers = [number for (number,) in connection.execute(_SUBSCRIPTIONS, (group,))]
+    if not numbers:
+        raise GroupNotFound
+    if connection.execute(_CLAIMED, (group, now_ms())).fetchone():
+        raise GroupInUse
+    return numbers
+
+
+def forget_chunk(connection: sqlite3.Connection, subscription: int, after: int) -> int | None:
+    """Delete the deliveries of the next messages; return where to go on, None once the subscription is gone too.
+
+    What is done goes as well: SQLite may give the subscription's number to another one, which would find it.
+    """
+    numbers = [int(number) for (number,) in connection.execute(_NEXT, (after, _FORGOTTEN))]
+    if numbers:
+        connection.execute(_FORGET, (subscription, after, numbers[-1]))
+    if len(numbers) == _FORGOTTEN:
+        return numbers[-1]
+    connection.execute("DELETE FROM subscriptions WHERE id = ?", (subscription,))
+    return None
 
 
 def retry_delay(attempt: int, options: BrokerOptions) -> float:

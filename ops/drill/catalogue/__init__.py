@@ -1,6 +1,7 @@
 """Every drill, by theme, in the order in which they are listed."""
 
 from ops.drill.catalogue import (
+    backlog,
     broker,
     checkback,
     clock,
@@ -23,6 +24,7 @@ _THEMES = (
     full_batches,
     checkback,
     stock,
+    backlog,
     messages,
     races,
     broker,

@@ -55,6 +55,16 @@ MUTANTS = (
         ("common.mq.embedded.deliveries:claim", "by_weight(due, _weight, _HEAVIEST)", "iter([due.fetchall()])"),
     ),
     edited(
+        "forgetting-leaves-what-is-done",
+        "a group that takes over the number of a forgotten one misses what that one had done",
+        "tests/unit/test_embedded_broker.py::test_forgetting_goes_so_many_messages_at_a_time",
+        (
+            "common.mq.embedded.deliveries:forget_chunk",
+            "connection.execute(_FORGET, (subscription, after, numbers[-1]))",
+            "pass",
+        ),
+    ),
+    edited(
         "consumer-never-stands-by",
         "a consumer takes messages although its database is down: retries grow long, messages die",
         "tests/unit/test_standby.py::test_the_probe_is_asked_only_after_a_failure",

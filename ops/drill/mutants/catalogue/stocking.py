@@ -74,6 +74,16 @@ MUTANTS = (
         ("stock.service.deducting:deduct_singly", "Verdict(known[order_id])", "Verdict.DEDUCTED"),
     ),
     edited(
+        "live-reservations-forgotten",
+        "what is old is purged although it is live",
+        _TESTS + "test_what_was_released_long_ago_is_forgotten",
+        (
+            "stock.service.reservations:Reservations._released",
+            "(columns.state == ReservationState.RELEASED) & (columns.released_at < before)",
+            "(columns.created_at < before)",
+        ),
+    ),
+    edited(
         "void-not-released",
         "the sweep's word that an order is void changes nothing",
         _TESTS + "test_settle",
