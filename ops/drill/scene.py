@@ -171,6 +171,15 @@ class Scene(Notes):
             raise Broken("An order was to be accepted before anything was broken.")
         return str(answer.body["order_id"])
 
+    def accepted(self) -> str:
+        """Wait until an order is accepted again, for as long as the drill allows; return its id. Raise `NotInTime`."""
+
+        def look() -> str | None:
+            answer = self.site.place(self.user, self.goods_id)
+            return str(answer.body["order_id"]) if answer is not None and answer.status == 201 else None  # noqa: PLR2004 - Created
+
+        return self.wait("orders to be accepted", look, within=self.limit)
+
     def change(self, order_id: str, action: str, *, at: str = "order", user: str | None = None) -> Answer | None:
         """Pay or cancel an order; None if the connection was cut."""
         answer = self.site.call(user or self.user, f"/orders/{order_id}/{action}", at=at)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.drill
         "deduction-answered-too-late",
         "broker-gone-at-order.half_sent",
         "clock-steps-back",
+        "clock-back-an-hour",
         "disk-failing",
         "restore-stock",
         "restore-order",

@@ -13,6 +13,7 @@ from ops.drill.catalogue import (
     messages,
     races,
     redis,
+    refusals,
     restore,
     stock,
 )
@@ -29,6 +30,7 @@ _THEMES = (
     races,
     broker,
     database,
+    refusals,
     redis,
     clock,
     disk,

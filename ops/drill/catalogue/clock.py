@@ -1,28 +1,33 @@
-"""Clocks that step, and leases of worker ids that are lost: no id is ever issued twice."""
+"""Clocks that step or are set, and leases of worker ids that are lost: no id is ever issued twice."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 
 from ops.drill.clockwork import Clock
 from ops.drill.crowd import spread
 from ops.drill.drill import Drill, Ground
 from ops.drill.freezing import frozen
 from ops.drill.profiles import PAIR, PAIR_ALONE
-from ops.drill.scene import Scene
+from ops.drill.scene import PIECES, Scene
+from ops.drill.site import STOCK
 
 _BACK = 2.0  # seconds
 _AHEAD = 60.0  # seconds: more than a lease of worker ids lasts
+_HOUR = 3600.0  # seconds
+_UNPAID_FOR = 5.0  # seconds; then an order falls due
 _LEASE = 17.0  # seconds: a lease of 15, its handover of 1, and a little
-_CREATED, _REFUSED = 201, 503
+_OK, _CREATED, _REFUSED = 200, 201, 503
 
 
 @contextmanager
-def _with_clock(scene: Scene, *processes: str) -> Iterator[Clock]:
+def _with_clock(scene: Scene, *processes: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Clock]:
     """Restart processes with a clock that can be shifted; it is right again afterwards."""
     clock = Clock(scene.site.deployment.place.root / f"clock-{processes[0]}")
     for process in processes:
-        scene.restart(process, clock.environment, "a clock that can be set")
+        scene.restart(process, {**clock.environment, **settings}, "a clock that can be set")
     yield clock
     clock.shift(0.0)
 
@@ -31,13 +36,10 @@ def _steps_back(scene: Scene) -> None:
     with _with_clock(scene, "order", "stock") as clock:
         before = [scene.placed() for _ in range(5)]
         clock.shift(-_BACK)
-        scene.fault(f"the clock steps back by {_BACK:g} s")
-        answer = scene.place()
-        scene.same("HTTP status of the answer, nothing created", answer and answer.status, _REFUSED)
-        again = scene.wait("orders to be accepted again", lambda: _accepted(scene), within=_BACK + 5)
-        scene.mended("the clock has caught up with the ids that were issued")
+        scene.fault(f"the clock steps back by {_BACK:g} s: ids from before lie ahead of it")
+        again = scene.accepted()
         after = [again, *(scene.placed() for _ in range(5))]
-        scene.claim("no id was issued twice, and they rise", sorted({*before, *after}) == [*before, *after])
+        _none_twice(scene, [*before, *after])
         scene.settle()
         scene.stands(*["created"] * 11)
 
@@ -49,16 +51,56 @@ def _steps_forward(scene: Scene) -> None:
         scene.change(order_id, "cancel")
         clock.shift(_AHEAD)
         scene.fault(f"the clock steps forward by {_AHEAD:g} s: the lease of the worker id has run out")
-        again = scene.wait("orders to be accepted again", lambda: _accepted(scene), within=10)
+        again = scene.accepted()
         after = [again, *(scene.placed() for _ in range(5))]
-        scene.claim("no id was issued twice, and they rise", sorted({*before, *after}) == [*before, *after])
+        _none_twice(scene, [*before, *after])
         scene.settle()
         scene.stands(*["created"] * 10, "closed")
 
 
-def _accepted(scene: Scene) -> str | None:
-    answer = scene.site.place(scene.user, scene.goods_id)
-    return str(answer.body["order_id"]) if answer is not None and answer.status == _CREATED else None
+def _an_hour_off(scene: Scene, shift: float) -> None:
+    unpaid_for = MappingProxyType({"ORDERS_PAY_TIMEOUT": str(_UNPAID_FOR)})
+    with _with_clock(scene, "order", "stock", "goods", settings=unpaid_for) as clock:
+        made = [scene.placed() for _ in range(5)]
+        clock.shift(shift)
+        scene.fault(f"the clock is set {'forward' if shift > 0 else 'back'} by an hour")
+        made += _lives(scene)
+        clock.shift(0.0)
+        scene.fault("the clock is set right again: another step")
+        made += _lives(scene)
+        _none_twice(scene, made)
+        scene.mended("the last order has fallen due; what came before had limits of its own")
+        scene.settle()
+        scene.stands(*["paid"] * 2, *["closed"] * (len(made) - 2))
+
+
+def _lives(scene: Scene) -> list[str]:
+    """Have an order paid, one cancelled and two fall due, each in its time; return all their ids."""
+    first = scene.accepted()
+    scene.supervisor.wait_ready(within=scene.limit)
+    paid, cancelled, due = (scene.placed() for _ in range(3))
+    scene.say("every process says that it is ready, and orders are accepted")
+    for order_id, action in ((paid, "pay"), (cancelled, "cancel")):
+        answer = scene.change(order_id, action)
+        scene.same(f"HTTP status of its {action}", answer and answer.status, _OK)
+    ours = {first, cancelled, due}
+    scene.wait("two to fall due", lambda: not ours & _open(scene), within=_UNPAID_FOR + scene.limit)
+    scene.wait("their pieces to come back", lambda: _none_held(scene), within=scene.limit)
+    return [first, paid, cancelled, due]
+
+
+def _open(scene: Scene) -> set[str]:
+    return {order["order_id"] for order in scene.site.orders(scene.user) if order["status"] == "created"}
+
+
+def _none_held(scene: Scene) -> bool:
+    """Whether all pieces are there but those of orders that stand."""
+    standing = sum(status != "closed" for status in scene.statuses())
+    return scene.available() == STOCK - PIECES * standing
+
+
+def _none_twice(scene: Scene, order_ids: list[str]) -> None:
+    scene.same("ids issued twice", len(order_ids) - len(set(order_ids)), 0)
 
 
 def _lease_lost(scene: Scene) -> None:
@@ -72,7 +114,7 @@ def _lease_lost(scene: Scene) -> None:
         taken = _ids(scene, "order-2", 20)
         scene.same("worker id that order-2 took over", _worker(taken[0]), _worker(first[0]))
     scene.mended("order goes on (SIGCONT)")
-    scene.wait("order to issue ids again", lambda: _accepted(scene))
+    scene.accepted()
     both = spread(lambda number: _ids(scene, ("order", "order-2")[number % 2], 10), range(4), threads=4)
     made = [*first, *taken, *(order_id for ids in both for order_id in ids)]
     scene.same("ids issued twice", len(made) - len(set(made)), 0)
@@ -112,8 +154,24 @@ DRILLS = (
         "clock-steps-back",
         "the clock steps back by 2 s",
         "in order and stock, while orders are placed",
-        "orders are refused until it has caught up; no id is issued twice",
+        "another worker id is leased at once; no id is issued twice",
         _steps_back,
+    ),
+    Drill(
+        "clock-back-an-hour",
+        "the clock is set back by an hour, and right again",
+        "in every process, with unpaid orders",
+        "orders are accepted at once, paid, cancelled and timed out by that clock; no id is issued twice",
+        partial(_an_hour_off, shift=-_HOUR),
+        ground=Ground.EMBEDDED,
+    ),
+    Drill(
+        "clock-forward-an-hour",
+        "the clock is set forward by an hour, and back again",
+        "in every process, with unpaid orders",
+        "orders are accepted at once, paid, cancelled and timed out by that clock; no id is issued twice",
+        partial(_an_hour_off, shift=_HOUR),
+        ground=Ground.EMBEDDED,
     ),
     Drill(
         "clock-steps-forward",
