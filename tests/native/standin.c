@@ -36,7 +36,7 @@ typedef struct {
     TransactionCallback check;
 } Producer;
 typedef struct {
-    int started, stopped, threads, batch, callbacks;
+    int started, stopped, threads, batch, callbacks, untraced;
     pid_t pid;
     char *group, *instance, *servers, *topic;
     MessageCallback callback;
@@ -338,6 +338,7 @@ int StartPushConsumer(Consumer *consumer) {
 int ShutdownPushConsumer(Consumer *consumer) {
     if (consumer->pid != getpid()) crime("a parent's consumer shut down in its child", "");
     if (consumer->stopped) crime("a consumer shut down twice", "");
+    if (consumer->started && !consumer->untraced) crime("a consumer shut down with its message trace on", "");
     consumer->stopped = 1;
     quiet();
     return OK;
@@ -362,6 +363,7 @@ int UnregisterMessageCallbackOrderly(Consumer *consumer) { (void)consumer; retur
 int UnregisterMessageCallback(Consumer *consumer) { (void)consumer; return NOT_SUPPORTED; }
 int SetPushConsumerThreadCount(Consumer *consumer, int threads) { consumer->threads = threads; return OK; }
 int SetPushConsumerMessageBatchMaxSize(Consumer *consumer, int size) { consumer->batch = size; return OK; }
+int SetPushConsumerMessageTrace(Consumer *consumer, int on) { consumer->untraced = !on; return OK; }
 int SetPushConsumerInstanceName(Consumer *consumer, const char *name) { replace(&consumer->instance, name); return OK; }
 SETTER(SetPushConsumerSessionCredentials)
 SETTER(SetPushConsumerLogPath)

@@ -80,6 +80,7 @@ class RemotingConsumer:
             native.set_thread_count(threads)
             native.set_message_batch_max_size(1)
             native.subscribe(self._topic, callback)
+            link.library.switch_trace_off(native)
             native.start()
         return native
 

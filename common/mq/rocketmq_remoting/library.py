@@ -39,6 +39,17 @@ class Library:
         except (self.error, ctypes.ArgumentError, TypeError, ValueError) as error:
             raise BrokerError(f"RocketMQ: {str(error) or type(error).__name__}") from error
 
+    def switch_trace_off(self, consumer: Any) -> None:
+        """Have a native consumer that is not started yet write no message trace.
+
+        librocketmq 2.1.0 writes one unless told not to, and its `ShutdownPushConsumer` then crashes the process. Older
+        ones write none and lack the function; the Python package does not know it at all.
+        """
+        switch = getattr(self.dll, "SetPushConsumerMessageTrace", None)
+        if switch is not None:
+            switch.argtypes = [ctypes.c_void_p, ctypes.c_int]
+            switch(consumer._handle, 0)  # noqa: SLF001 - the package has no other way to its C object
+
 
 def load(path: str | None) -> Library:
     """Import the package on the native library at `path`, or where the loader finds it. Raise `OrdersError`.

@@ -4,6 +4,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,3 +95,9 @@ def test_ping_of_what_is_no_broker(standin: Standin, answer: bytes, match: str) 
     with pytest.raises(BrokerError, match="refused"):
         broker.ping()
     broker.close()
+
+
+def test_an_older_library_has_no_trace_to_switch_off() -> None:
+    """An old librocketmq lacks the function: nothing is called, and nothing fails."""
+    older = library.Library(None, SimpleNamespace(), Exception, frozenset())
+    older.switch_trace_off(SimpleNamespace(_handle=1))
