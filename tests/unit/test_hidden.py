@@ -47,7 +47,8 @@ def test_mysql_s_own_text_tells_no_value(code: int, text: str, told: str) -> Non
 
 def test_settings_hide_what_opens_doors() -> None:
     """Printed whole, or in what is said of wrong ones."""
-    urls = dict.fromkeys(("database_url", "broker_url", "redis_url"), f"x://user:{MARK}@host/x")
+    schemes = {"database_url": "mysql+pymysql", "broker_url": "rocketmq", "redis_url": "redis"}
+    urls = {name: f"{scheme}://user:{MARK}@host:1/0" for name, scheme in schemes.items()}
     settings = Settings(port=1, jwt_secret=MARK * 3, **urls)  # type: ignore[arg-type]
     assert MARK not in repr(settings) + str(settings)
     with pytest.raises(ValidationError) as caught:
