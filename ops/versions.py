@@ -4,7 +4,7 @@ from ops.errors import CommandFailed
 
 KNOWN = ("5.2.0", "5.3.3", "5.4.0", "5.5.0")  # oldest first
 """Those whose name server, broker, proxy and tools resolve completely from Maven; 5.3.0 to 5.3.2 and 5.5.1 do not."""
-DEFAULT = "5.2.0"
+DEFAULT = "5.4.0"
 """What a new stack runs, and what `docker/` names. ops/stack/pom.xml says it too: a test compares."""
 BEFORE_THERE_WAS_A_CHOICE = "5.2.0"
 """What stacks ran whose `stack.json` names none."""
