@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +177,12 @@ def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int
     """Every order is looked at, where ids follow each other and pages are just full: by the sweep and by the repair."""
     for module in (auditing, sweeping):
         monkeypatch.setattr(module, "PAGE", 3)
-    order_ids = count(shop.ids.next())
+    first = shop.ids.next()
+    order_then_tx = chain.from_iterable(zip(count(first), count(first + 1000), strict=False))
+    monkeypatch.setattr(shop.ids, "next", order_then_tx.__next__)
     restore = _backup(shop, "stock")
-    placed = []
-    for _ in range(3 + more):
-        monkeypatch.setattr(shop.ids, "next", order_ids.__next__)
-        placed.append(shop.order({1: 1}).order_id)
+    placed = [shop.order({1: 1}).order_id for _ in range(3 + more)]
+    assert placed == list(range(first, first + 3 + more))
     restore()
     assert shop.sweep.run(0.0).violations == placed[: sweeping.PAGE]
     with shop.database.read() as connection:
@@ -191,17 +191,22 @@ def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int
     assert shop.available(1) == 10 - len(placed)
 
 
-def test_closed_between_the_looks(shop: Shop) -> None:
-    """An order that is closed while stock is asked is no violation."""
+@pytest.mark.parametrize("at", [1, 2, 3], ids=["newest", "all", "known"])
+def test_closed_between_the_looks(shop: Shop, at: int) -> None:
+    """An order that is closed while stock is asked is no violation, whichever of the three looks asks."""
+    restore = _backup(shop, "stock")
     order_id = shop.order({1: 1}).order_id
-    states = shop.stock.states
+    restore()
+    states, looks = shop.stock.states, count(1)
 
     def closed_meanwhile(order_ids: Any) -> dict[int, str | None]:
-        _close(shop, order_id)
+        if next(looks) == at:
+            _close(shop, order_id)
         return states(order_ids)
 
     shop.stock.states = closed_meanwhile  # type: ignore[method-assign]
     assert shop.sweep.run(0.0).violations == []
+    assert _status(shop, order_id) is Status.CLOSED
 
 
 def test_closed_while_it_is_repaired(shop: Shop) -> None:
