@@ -125,12 +125,16 @@ def test_delayed_before_it(opened: Open, set_clock: SetClock) -> None:
     broker, seen = opened(), Seen()
     _watched(broker)
     broker.consumer("stock", TOPIC, seen)
-    broker.producer("order").send_at(Message(TOPIC, b"later"), now_ms() + 60_000)
+    due = now_ms() + 60_000
+    broker.producer("order").send_at(Message(TOPIC, b"later"), due)
     broker.producer("order").send(Message(TOPIC, b"now"))
     eventually(lambda: seen.bodies == [b"now"])
     set_clock(-HOUR)
     broker.producer("order").send(Message(TOPIC, b"after"))
     eventually(lambda: seen.bodies == [b"now", b"after"])
+    broker._store.writer.do(lambda connection: clockset.bring_near(connection, BrokerOptions()))
+    waiting = "SELECT visible_at FROM deliveries WHERE state = 'pending'"
+    eventually(lambda: [int(at) for (at,) in broker._store.reader.query(waiting)] == [due])
     set_clock(61.0)
     eventually(lambda: seen.bodies == [b"now", b"after", b"later"])
 
