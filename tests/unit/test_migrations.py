@@ -80,7 +80,7 @@ def test_processes_may_migrate_at_once(url: str) -> None:
     """One does it, the others wait and find it done."""
     program = "import sys; from common import migrations; migrations.upgrade('goods', sys.argv[1])"
     running = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(3)]
-    assert [process.wait(timeout=30) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=90) for process in running] == [0, 0, 0]
     assert version(url) == schema_version.known("goods")[-1]
 
 

@@ -98,6 +98,7 @@ def test_stock_restored_is_too_little(shop: Shop) -> None:
     findings = _repair(shop)
     assert (findings.reserved, findings.closed, findings.violations) == (0, 1, [paid])
     assert (_status(shop, created), _status(shop, paid)) == (Status.CLOSED, Status.PAID)
+    assert _repair(shop).violations == [paid]
     shop.levels.restock(1, 2)
     findings = _repair(shop)
     assert (findings.reserved, findings.violations) == (1, [])
