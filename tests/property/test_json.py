@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict, RootModel
 
 from common.errors import Invalid, Malformed, OrdersError
+from common.web.bodies import Bodies
 from common.web.requests import MAX_DEPTH, _check_json_thoroughly, _is_plain, read_body
 
 # Keys and strings of few characters, so that keys occur twice, and strings look like pieces of JSON.
@@ -22,6 +23,7 @@ SCALARS = st.one_of(
     st.sampled_from(["null", "true", "false", "-0", "1e999", "1E-9", "01", "1.", ".5", "+1", "0x1", "nan", "9" * 5000]),
 )
 SPACES = st.sampled_from(["", " ", "\n\t", "\r", "\x0b", "\u00a0", "\ufeff", "/**/"])
+_BODIES = Bodies(largest=1024 * 1024, within=60, slow=1)
 
 
 def _array(items: list[str], space: str) -> str:
@@ -98,7 +100,7 @@ def test_a_body_is_read_as_json_does_or_refused_by_name(raw: bytes) -> None:
     """No body makes anything but an answer or an error of ours, and what is read is what Python's json reads."""
     request = Request.from_values(method="POST", data=raw, content_type="application/json", environ_base={})
     with suppress(Malformed, Invalid):
-        read = read_body(request, Anything, 1024 * 1024).root
+        read = read_body(request, Anything, _BODIES).root
         assert repr(read) == repr(json.loads(raw))
         assert _depth(read) <= MAX_DEPTH
 
