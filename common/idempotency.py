@@ -11,8 +11,22 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import JSON, BigInteger, Column, Connection, Index, MetaData, String, Table, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    tuple_,
+)
 
+from common.chunks import VALUES
 from common.clock import now_ms
 from common.db import Database
 from common.errors import DuplicateRow, IdempotencyMismatch
@@ -52,6 +66,25 @@ def key_table(metadata: MetaData) -> Table:
         Column("created_at", BigInteger, nullable=False),
         Index("idempotency_keys_by_age", "created_at"),
     )
+
+
+def purge(database: Database, table: Table, retention: float) -> int:
+    """Delete the keys that are older than `retention` seconds, `VALUES` in a transaction; return how many.
+
+    Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: the next run goes on.
+    """
+    key, age, before = (table.c.user_id, table.c.idempotency_key), table.c.created_at, now_ms() - int(retention * 1000)
+
+    def some(connection: Connection) -> int:
+        old = connection.execute(select(*key).where(age < before).order_by(age).limit(VALUES)).all()
+        if old:
+            connection.execute(delete(table).where(tuple_(*key).in_([tuple(row) for row in old])))
+        return len(old)
+
+    purged = 0
+    while more := database.transact(some):
+        purged += more
+    return purged
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 from functools import partial
 
-from common import schema_version
+from common import idempotency, schema_version
 from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
 from common.ids import LeasedIds
+from common.periodic import Periodic
 from common.process import Service
 from common.telemetry import Metrics
 from common.web import Api
 from goods import api as rest
+from goods.model import idempotency_keys
 from goods.service import Catalogue, Rooms
 
 
@@ -31,6 +33,10 @@ def build(settings: Settings) -> Service:
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
     rest.install(api, Catalogue(database, ids), Rooms(database))
+    forget = partial(idempotency.purge, database, idempotency_keys, settings.idempotency_retention)
+    forgetting = Periodic("forgetting", settings.sweep_interval, forget)
     return Service(
-        api, start=[partial(schema_version.require, "goods", database), ids.start], stop=[ids.close, database.close]
+        api,
+        start=[partial(schema_version.require, "goods", database), ids.start, forgetting.start],
+        stop=[forgetting.close, ids.close, database.close],
     )

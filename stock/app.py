@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from common import schema_version
+from common import idempotency, schema_version
 from common.auth import Verifier
 from common.clock import now_ms
 from common.config import Settings
@@ -18,6 +18,7 @@ from common.telemetry import Metrics
 from common.web import Api
 from stock import api as rest
 from stock.consumer import RollbackConsumer
+from stock.model import idempotency_keys
 from stock.service.levels import Levels
 from stock.service.reservations import Reservations
 from stock.service.strategies.factory import make_strategy
@@ -25,8 +26,6 @@ from stock.service.strategies.factory import make_strategy
 _GROUP = "stock"
 _ROLLBACKS = 256  # handled together
 _AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
-
-
 _FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
 
 
@@ -39,11 +38,12 @@ def build(settings: Settings) -> Service:
     broker = open_broker(settings.broker_url, settings.broker_options)
     metrics = Metrics("stock")
     reservations = Reservations(database, strategy)
-    forgetting = Periodic(
-        "forgetting",
-        max(_FORGET_EVERY, settings.sweep_interval),
-        lambda: reservations.purge(now_ms() - int(settings.released_retention * 1000)),
-    )
+
+    def forget() -> None:
+        idempotency.purge(database, idempotency_keys, settings.idempotency_retention)
+        reservations.purge(now_ms() - int(settings.released_retention * 1000))
+
+    forgetting = Periodic("forgetting", max(_FORGET_EVERY, settings.sweep_interval), forget)
     handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
     standby = Standby(heartbeat.beat)
     consumer = RollbackConsumer(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert
 
+from common import idempotency
 from common.db import Database
 from common.errors import CommitOutcomeUnknown, DuplicateRow, IdempotencyMismatch, Invalid, OutcomeUnknown
 from common.idempotency import Answered, IdempotencyKey, Keys
@@ -18,6 +19,7 @@ from stock.model import BelowReserved
 from stock.service.levels import MOST, Level, Levels
 from stock.service.reservations import Reservations, Wanted
 from tests.fakes import open_database
+from tests.support import Transactions
 
 
 @pytest.fixture
@@ -175,3 +177,21 @@ def lost_after(commit: Any) -> Any:
         raise CommitOutcomeUnknown
 
     return lose
+
+
+def test_keys_are_purged_by_age(database: Database, levels: Levels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old ones, so many in a transaction, until none is left; younger ones go on answering."""
+    monkeypatch.setattr(idempotency, "VALUES", 2)
+    monkeypatch.setattr(idempotency, "now_ms", lambda: 1_000_000)
+    for n in range(5):
+        levels.restock(1, 10, IdempotencyKey("ann", f"old-{n}", "h"))
+    monkeypatch.setattr(idempotency, "now_ms", lambda: 1_060_000)
+    young = IdempotencyKey("ann", "young", "h")
+    levels.restock(1, 10, young)
+    rows = Transactions(database)
+    assert idempotency.purge(database, model.idempotency_keys, retention=60.0) == 0
+    monkeypatch.setattr(idempotency, "now_ms", lambda: 1_060_001)
+    assert idempotency.purge(database, model.idempotency_keys, retention=60.0) == 5
+    assert rows.largest == 2
+    assert levels.restock(1, 10, young).replayed
+    assert not levels.restock(1, 10, IdempotencyKey("ann", "old-0", "h")).replayed

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import Table, insert, select
 
 from common import migrations
 from common.auth import Verifier
+from common.clock import now_ms
 from common.config import Settings
 from common.errors import OrdersError
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
@@ -21,8 +23,10 @@ from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer
 from common.process import Service
 from goods import app as goods_app
+from goods import model as goods_model
 from order import app as order_app
 from stock import app as stock_app
+from stock import model as stock_model
 
 SECRET = "s" * 40
 
@@ -270,6 +274,19 @@ def test_order_weighs_drafts_by_what_they_write(order: Wiring) -> None:
     assert order.of("Batcher", "weigh")[0](SimpleNamespace(weight=17)) == 17
 
 
+def forgets(service: Wiring, keys: Table, settings: Settings) -> None:
+    """Expect that the periodic work purges keys beyond their retention, and no younger ones."""
+    database = service.the("Database")
+    kept = int(settings.idempotency_retention * 1000)
+    made = {"old": now_ms() - kept - 60_000, "young": now_ms() - kept + 60_000}
+    row = {"user_id": "u", "request_hash": "h", "answer": {}}
+    rows = [row | {"idempotency_key": name, "created_at": at} for name, at in made.items()]
+    database.transact(lambda connection: connection.execute(insert(keys), rows))
+    service.of("Periodic", "work")[0]()
+    with database.read() as connection:
+        assert connection.scalars(select(keys.c.idempotency_key)).all() == ["young"]
+
+
 def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
     """Each setting, part, callback and probe."""
     for start in stock.service.start:
@@ -280,6 +297,8 @@ def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
     assert stock.of("make_strategy", "name", "redis", "production") == ("conditional", None, False)
     assert stock.of("Reservations", "database", "strategy") == (database, stock.the("make_strategy"))
     assert stock.of("Levels", "database") == (database,)
+    assert stock.of("Periodic", "interval") == (3600.0,)
+    forgets(stock, stock_model.idempotency_keys, settings)
     assert stock.of("Heartbeat", "database") == (database,)
     assert stock.of("Standby", "probes")[0] == (stock.the("Heartbeat").beat,)
     assert stock.of("RollbackConsumer", "reservations", "failed") == (stock.the("Reservations"), standby.suspect)
@@ -301,6 +320,8 @@ def test_goods_is_wired(goods: Wiring, settings: Settings) -> None:
     assert goods.of("LeasedIds", "database", "owner") == (database, "goods")
     assert goods.of("Catalogue", "database", "ids") == (database, goods.the("LeasedIds"))
     assert goods.of("Rooms", "database") == (database,)
+    assert goods.of("Periodic", "interval") == (71.0,)
+    forgets(goods, goods_model.idempotency_keys, settings)
     assert goods.of("Api", "service", "max_body") == ("goods", 20_001)
     assert goods.of("Verifier", "secret") == (SECRET,)
     assert goods.of("install", "catalogue", "rooms") == (goods.the("Catalogue"), goods.the("Rooms"))

@@ -142,4 +142,10 @@ MUTANTS = (
         "tests/unit/test_cache.py::test_a_value_that_is_not_usable_is_a_miss",
         ("common.cache:SharedCache._read", " and self._usable(key, aged[0])", ""),
     ),
+    edited(
+        "keys-purged-while-young",
+        "a key of restocking is forgotten before its time, so that a retry adds again",
+        "tests/unit/test_stock_levels.py::test_keys_are_purged_by_age",
+        ("common.idempotency:purge", "where(age < before)", "where(age >= 0)"),
+    ),
 )
