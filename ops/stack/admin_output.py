@@ -21,7 +21,8 @@ _PLACE = re.compile(r"queueId=(\d+), .*?queueOffset=(\d+)")
 # A property's name has no comma and no "=": a ", " that no "name=" follows belongs to the value before it.
 _NEXT_PROPERTY = re.compile(r", (?=[^,={}\s]+=)")
 _FIELD = re.compile(r"^([A-Z][A-Za-z ]+?):\s+(.*)$", re.MULTILINE)
-_ROW_OF_KEY = re.compile(r"^([0-9A-F]{32,40})\s+\d+\s+\d+\s*$", re.MULTILINE)
+# The id, queue and offset; 5.4.0 prints the index's key behind them.
+_ROW_OF_KEY = re.compile(r"^([0-9A-F]{32,40})\s+\d+\s+\d+(?:\s+\S+)?\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

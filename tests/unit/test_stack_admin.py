@@ -73,6 +73,12 @@ def test_a_half_message_is_listed_once_however_often_it_was_checked() -> None:
     assert admin_output.ids(BY_KEY) == [ID]
 
 
+def test_a_newer_tool_prints_a_key_of_the_index_too() -> None:
+    """5.4.0 has a column more."""
+    row = f"{ID}                    0                        7 1795860000000@RMQ_SYS_TRANS_HALF_TOPIC@K@7@{ID}@1043    "
+    assert admin_output.ids(f"#Message ID   #QID   #Offset #IndexKey\n{row}\n") == [ID]
+
+
 def test_progress_is_read_by_queue() -> None:
     """Each queue has how much is behind; headings and sums are left out."""
     rows = admin_output.progress(PROGRESS)
