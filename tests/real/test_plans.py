@@ -120,6 +120,9 @@ class NoStock:
     def settle(self, _: Any) -> dict[int, str]:
         return {}
 
+    def states(self, order_ids: Any) -> dict[int, str | None]:
+        return dict.fromkeys(order_ids, "deducted")
+
 
 class Closes:
     """Closes by the rows alone."""

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from common.ids import SNOWFLAKE
+from sql.options import MYSQL
 
 revision = "order0003"
 down_revision = "order0002"
@@ -17,6 +18,7 @@ def upgrade() -> None:
         sa.Column("order_id", SNOWFLAKE, autoincrement=False, nullable=False),
         sa.Column("found_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("order_id"),
+        **MYSQL,
     )
 
 
