@@ -46,7 +46,7 @@ class UseCases:
     paying: Paying
     closing: Closing
     timeline: Timeline
-    sweep: Callable[[], Findings]
+    sweep: Callable[[bool], Findings]
 
 
 def install(
@@ -70,7 +70,15 @@ def install(
     @api.post("/sweep", scopes=("admin",), returns={200: SweepOut})
     def sweep() -> Reply:
         """Sweep now: finish what no message will finish any more."""
-        return Reply(SweepOut.of(use_cases.sweep()))
+        return Reply(SweepOut.of(use_cases.sweep(False)))
+
+    @api.post("/sweep/full", scopes=("admin",), returns={200: SweepOut})
+    def sweep_all() -> Reply:
+        """Look at all orders and reservations, confirmed ones too, and repair what is safe: after a restore.
+
+        It takes as long as there are many.
+        """
+        return Reply(SweepOut.of(use_cases.sweep(True)))
 
 
 def _owner(order_id: int) -> str | None:

@@ -92,7 +92,7 @@ def build(settings: Settings) -> Service:
         paying=Paying(database, reader, audit.is_held),
         closing=closing,
         timeline=Timeline(database, records, console, stock),
-        sweep=lambda: sweep.run(settings.transaction_deadline, full=True),
+        sweep=lambda full: sweep.run(settings.transaction_deadline, full=full),
     )
     api = Api(
         "order",

@@ -61,15 +61,15 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
 
 
 def sweep(deployment: Deployment) -> dict[str, Any]:
-    """Have the order service sweep now; return what it did. Raise `Unreachable` where it does not run."""
+    """Have the order service look at everything now; return what it did. Raise `Unreachable` where it does not run."""
     deployment.require_running()  # its ports may be another's by now
     plan = deployment.plan
     with Client(plan.urls, deployment.token("reconcile", ["admin"]), timeout=_SWEEP_TIMEOUT) as client:
         *others, last = plan.instances_of("order")
         for instance in others:
             with suppress(Unreachable):
-                return dict(client.post(instance, "/sweep"))
-        return dict(client.post(last, "/sweep"))
+                return dict(client.post(instance, "/sweep/full"))
+        return dict(client.post(last, "/sweep/full"))
 
 
 def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:

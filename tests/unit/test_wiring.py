@@ -194,8 +194,9 @@ def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
     (work,) = order.of("Periodic", "work")
     work()
     (use_cases,) = order.of("install", "use_cases")
-    use_cases.sweep()
-    assert swept == [(37.0, False), (6.5, True)]
+    use_cases.sweep(False)
+    use_cases.sweep(True)
+    assert swept == [(37.0, False), (6.5, False), (6.5, True)]
 
 
 def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:

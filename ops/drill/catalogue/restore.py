@@ -74,7 +74,7 @@ def _sweep(scene: Scene) -> dict[str, Any]:
     """Sweep once everything answers again."""
     answer = scene.wait(
         "a sweep that comes to its end",
-        lambda: done if (done := scene.site.admin.ask("order", "POST", "/sweep")).status == _OK else None,
+        lambda: done if (done := scene.site.admin.ask("order", "POST", "/sweep/full")).status == _OK else None,
         within=_SWEPT_WITHIN,
     )
     return dict(answer.body)
