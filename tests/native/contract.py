@@ -16,7 +16,7 @@ from pathlib import Path
 from ops.stack import Stack
 
 ROOT = Path(__file__).parents[2]
-TESTS = ("tests/contract", "-k", "rocketmq_remoting or rocketmq4")
+TESTS, ADAPTER = "tests/contract", "[rocketmq_remoting"
 LONGEST = 300.0  # seconds that one test may take, its process's start and end included
 
 
@@ -35,9 +35,9 @@ def pytest(*arguments: str, environment: Mapping[str, str]) -> subprocess.Comple
 
 
 def collected(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Return the ids of the tests."""
-    done = pytest("--collect-only", "-q", *TESTS, *arguments, environment=environment)
-    found = [line for line in done.stdout.splitlines() if "::" in line]
+    """Return the ids of the tests, those of this adapter."""
+    done = pytest("--collect-only", "-q", TESTS, *arguments, environment=environment)
+    found = [line for line in done.stdout.splitlines() if "::" in line and ADAPTER in line]
     if not found:
         raise SystemExit(done.stdout + done.stderr)
     return found
