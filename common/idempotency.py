@@ -46,11 +46,12 @@ class IdempotencyKey:
 def key_of(user_id: str, key: str | None, call: str, body: BaseModel) -> IdempotencyKey | None:
     """Return the key of a request, None without one; `call` is its method and path.
 
-    Hashed is what was sent, not what is made of it: a field that comes to be later must not make another request of it.
+    Fields that are as they are when left out are not hashed: neither how a request is written, nor a field that a later
+    release has, makes another request of it.
     """
     if key is None:
         return None
-    sent = f"{call}\n{body.model_dump_json(exclude_unset=True)}"
+    sent = f"{call}\n{body.model_dump_json(exclude_defaults=True)}"
     return IdempotencyKey(user_id, key, hashlib.sha256(sent.encode()).hexdigest())
 
 

@@ -29,9 +29,9 @@ HEADERS_BY_STATUS = {
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "makes sending the same request again harmless: the first answer comes again; without a comma, "
-    "for a header that comes twice is one with a comma",
-    "schema": {"type": "string", "pattern": r"^[!-+\--~]{1,255}$"},
+    "description": "makes sending the same request again harmless: the first answer comes again; the same "
+    "several times with commas between is a header that came twice, and refused",
+    "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
 }
 PROBLEM: Json = {
     "type": "object",

@@ -18,11 +18,10 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
 _JSON = "application/json"
-_IDEMPOTENCY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII without the comma, see refuse_repeated_headers
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _ONCE = (
     ("HTTP_AUTHORIZATION", "Authorization"),
     ("HTTP_HOST", "Host"),
-    ("HTTP_IDEMPOTENCY_KEY", "Idempotency-Key"),
     ("HTTP_X_REQUEST_ID", "X-Request-Id"),
 )  # the headers that are read here, and mean one thing; Content-Length and Content-Type: see docs/decisions/0003
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -45,12 +44,22 @@ def refuse_repeated_headers(request: Request) -> None:
     """Raise `Malformed` where a header that means one thing comes twice.
 
     Lines of the same name are one line with commas between (RFC 9110, 5.3): granian joins them, as any proxy may. So
-    what comes once has no comma in it, and what has one came twice.
+    what comes once has no comma in it, and what has one came twice; but for an Idempotency-Key, which may have commas:
+    it came twice where it is the same several times, as a proxy doubles it.
     """
     environ = request.environ
     for key, name in _ONCE:
         if "," in environ.get(key, ""):
             raise Malformed(f"Send the header {name} once; a comma in it counts as two.")
+    if _is_repeated(environ.get("HTTP_IDEMPOTENCY_KEY", "")):
+        raise Malformed("Send the header Idempotency-Key once.")
+
+
+def _is_repeated(value: str) -> bool:
+    """Whether a value is another one several times, with commas between."""
+    parts = [part.strip(" ") for part in value.split(",")]
+    number = len(parts)
+    return any(number % copies == 0 and parts == parts[: number // copies] * copies for copies in range(2, number + 1))
 
 
 def read_body(request: Request, model: type[M], bodies: Bodies, *, at_least: int = 0) -> M:
@@ -193,7 +202,7 @@ def read_idempotency_key(request: Request) -> str | None:
     """Return the header Idempotency-Key, None without one. Raise `Invalid`."""
     key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        message = "Header should have 1 to 255 visible ASCII characters, and no comma"
+        message = "Header should have 1 to 255 visible ASCII characters"
         raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])
     return key
 

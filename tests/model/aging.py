@@ -49,7 +49,10 @@ def headers_purged(world: World, no: No) -> Steps:
         return
     for order in (0, 1):
         if world.headers[order] == "released":
-            yield f"reservation {order + 1} purged", world._replace(headers=put(world.headers, order, "-"))
+            gone = world._replace(
+                headers=put(world.headers, order, "-"), verified=put(world.verified, order, value=False)
+            )
+            yield f"reservation {order + 1} purged", gone
 
 
 def refused(is_old: bool, no: No) -> bool:

@@ -53,7 +53,12 @@ def supervised(root: Path) -> Iterator[Supervisor]:
 
 
 def copied(root: Path, to: Path) -> Path:
-    subprocess.run(["cp", "-a", str(root), str(to)], check=True)
+    def copy() -> bool:
+        """Copy all; a draft of the state that is renamed meanwhile has cp fail, and is no part of a copy."""
+        shutil.rmtree(to, ignore_errors=True)
+        return subprocess.run(["cp", "-a", str(root), str(to)], check=False).returncode == 0
+
+    eventually(copy)
     return to
 
 
