@@ -53,7 +53,7 @@ class ServiceToken:
         self._secret = secret
         self._service = service
         self._lifetime = lifetime
-        self._token = ""
+        self._token = ""  # nosec B105 - none is issued yet
         self._renew_at = (float("-inf"), float("-inf"))  # of time.monotonic(), of time.time()
 
     def __call__(self) -> str:

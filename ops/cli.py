@@ -10,7 +10,7 @@ _COMMANDS = {
     "up": "Start order, stock and goods, and keep them running.",
     "down": "Stop order, stock and goods gracefully.",
     "status": "Show every process: name, pid, port, state, restarts, since when.",
-    "token": "Print a bearer token for USER.",
+    "token": "Print a bearer token for USER.",  # nosec B105 - help
     "messages": "Look at the messages of the broker; resend and resume them.",
     "reconcile": "Compare orders, reservations, stock and messages; repair what is safe.",
     "migrate": "Bring the databases of all services up to date.",

@@ -179,7 +179,7 @@ def _judge_level(level: Level) -> Finding | None:
     numbers = f"total {level.total}, available {level.available}, reserved {level.reserved}"
     total = max(level.total, level.reserved)
     mended = f"total = {total}, available = {total - level.reserved}"
-    sql = f"UPDATE stock SET {mended} WHERE goods_id = {level.goods_id}"  # noqa: S608 - shown, never executed
+    sql = f"UPDATE stock SET {mended} WHERE goods_id = {level.goods_id}"  # noqa: S608 # nosec B608 - shown, never executed
     remedy = f"stop stock and count the pieces; {sql}"
     return _wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}", remedy)
 
