@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,6 @@ log = LogFile(Path(path), largest=int(largest), kept=int(kept))
 for i in range(int(number)):
     log.write(f"{name} {i} {'x' * 40}\\n".encode())
 """
-ASKED = """
-import sys
-from pathlib import Path
-from common.logfile import LogFile
-log = LogFile(Path(sys.argv[1]), largest=int(sys.argv[2]), kept=2)
-for line in sys.stdin:
-    log.write(line.encode())
-    print("raw", flush=True)
-"""
 
 
 def writer(path: Path, name: str, number: int, *, largest: int, kept: int) -> "subprocess.Popen[bytes]":
@@ -40,18 +30,20 @@ def writer(path: Path, name: str, number: int, *, largest: int, kept: int) -> "s
     return subprocess.Popen(words)
 
 
-@contextmanager
-def asked(path: Path, largest: int = 10**9) -> Iterator["subprocess.Popen[str]"]:
-    """Run a process that logs each line it is given, and prints a word."""
-    words = [sys.executable, "-c", ASKED, str(path), str(largest)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, text=True) as process:
-        yield process
+@pytest.fixture
+def streams() -> Iterator[None]:
+    """Give this process back the output and error that a log takes over."""
+    saved = [os.dup(stream) for stream in (1, 2)]
+    yield
+    for stream, original in zip((1, 2), saved, strict=True):
+        os.dup2(original, stream)
+        os.close(original)
 
 
-def say(process: "subprocess.Popen[str]", line: str) -> None:
-    assert process.stdin is not None
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
+def say(log: LogFile, line: str) -> None:
+    """Log a line; then a library prints a word."""
+    log.write(f"{line}\n".encode())
+    os.write(1, b"raw\n")
 
 
 def read(path: Path) -> str:
@@ -75,10 +67,13 @@ def test_no_line_is_lost_while_several_write_and_anybody_rotates(tmp_path: Path)
     assert {line[:-41] for line in lines} == {f"w{n} {i}" for n in range(3) for i in range(number)}
 
 
+@pytest.mark.usefixtures("streams")
 def test_a_log_is_bounded_in_size_and_number(tmp_path: Path) -> None:
     """Of 300 kB the last 30 are kept, in files of 10, the newest lines among them."""
     path = tmp_path / "x.log"
-    assert writer(path, "one", 6000, largest=10_000, kept=2).wait(timeout=60) == 0
+    log = LogFile(path, largest=10_000, kept=2)
+    for number in range(6000):
+        log.write(f"one {number} {'x' * 40}\n".encode())
     files = sorted(file.name for file in tmp_path.iterdir())
     assert files == ["x.log", "x.log.1", "x.log.2"]
     assert all(file.stat().st_size < 10_100 for file in tmp_path.iterdir())
@@ -98,49 +93,49 @@ def test_who_comes_late_to_rotate_finds_it_done(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"x.log", "x.log.1"}
 
 
+@pytest.mark.usefixtures("streams")
 @pytest.mark.parametrize("how", ["moved", "deleted", "moved, another made"])
 def test_a_log_that_was_moved_is_made_anew(tmp_path: Path, how: str) -> None:
     """With the next line, and what a library prints goes along; the moved file gets nothing more."""
     path = tmp_path / "x.log"
-    with asked(path) as process:
-        say(process, "one")
-        eventually(lambda: read(path) == "one\nraw\n", within=20)
-        if how == "deleted":
-            path.unlink()
-        else:
-            path.rename(tmp_path / "y.log")
-        if how.endswith("made"):
-            path.touch()
-        say(process, "two")
-        eventually(lambda: read(path) == "two\nraw\n", within=20)
+    log = LogFile(path)
+    say(log, "one")
+    assert read(path) == "one\nraw\n"
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "y.log")
+    if how.endswith("made"):
+        path.touch()
+    say(log, "two")
+    assert read(path) == "two\nraw\n"
     assert how == "deleted" or read(tmp_path / "y.log") == "one\nraw\n"
 
 
+@pytest.mark.usefixtures("streams")
 def test_a_log_that_was_truncated_goes_on_from_its_start(tmp_path: Path) -> None:
     """As logrotate's copytruncate does: no hole of zeros as large as what was there."""
     path = tmp_path / "x.log"
-    with asked(path) as process:
-        say(process, "one")
-        eventually(lambda: read(path) == "one\nraw\n", within=20)
-        os.truncate(path, 0)
-        say(process, "two")
-        eventually(lambda: read(path) == "two\nraw\n", within=20)
+    log = LogFile(path)
+    say(log, "one")
+    os.truncate(path, 0)
+    say(log, "two")
+    assert read(path) == "two\nraw\n"
 
 
+@pytest.mark.usefixtures("streams")
 def test_a_log_that_can_t_be_written_fails_nothing(tmp_path: Path) -> None:
     """Its directory moved away: lines go on into the file that is open, and nothing is raised."""
     path = tmp_path / "logs" / "x.log"
     path.parent.mkdir()
-    with asked(path, largest=1) as process:
-        say(process, "one")
-        eventually(lambda: "raw" in read(path), within=20)
-        moved = path.parent.rename(tmp_path / "moved") / "x.log"
-        say(process, "two")
-        eventually(lambda: "two\nraw\n" in read(moved), within=20)
-        moved.parent.rename(path.parent)
-        say(process, "three")
-        eventually(lambda: "three\nraw\n" in read(path), within=20)
-    assert process.returncode == 0
+    log = LogFile(path, largest=1)
+    say(log, "one")
+    moved = path.parent.rename(tmp_path / "moved") / "x.log"
+    say(log, "two")
+    assert read(moved) == "one\nraw\ntwo\nraw\n"
+    moved.parent.rename(path.parent)
+    say(log, "three")
+    assert read(path) == "three\nraw\n"
 
 
 def test_settings_name_the_log_and_its_bounds(tmp_path: Path) -> None:

@@ -19,6 +19,19 @@ MUTANTS = (
         ("stock.consumer:RollbackConsumer._failing", "for _, event in part]", "for _, event in part][:1]"),
     ),
     edited(
+        "transaction-of-a-whole-message",
+        "one transaction takes all orders of a message, however many it names",
+        "tests/unit/test_stock_consumer.py::test_transactions_are_bounded_by_what_they_write",
+        ("common.events:in_parts", "chunks(event.order_ids, ROWS)", "[event.order_ids]"),
+        ("stock.service.reservations:Reservations._parts", "chunks(sorted(orders), ROWS)", "[sorted(orders)]"),
+    ),
+    edited(
+        "message-kept-at-its-end-only",
+        "a rollback of many orders is given to another before it is done with",
+        "tests/unit/test_stock_consumer.py::test_what_is_worked_on_is_kept",
+        ("common.events:in_parts", "chunks(event.order_ids, ROWS)", "[event.order_ids]"),
+    ),
+    edited(
         "statement-of-all-keys",
         "one statement names as many keys as somebody sends",
         "tests/unit/test_chunks.py::test_rows_in",
@@ -35,6 +48,12 @@ MUTANTS = (
         "messages that are worked on for longer than the invisible time are given to others as well",
         "tests/unit/test_stock_consumer.py::test_what_is_worked_on_is_kept",
         ("stock.consumer:RollbackConsumer._failing", "keep()", "pass"),
+    ),
+    edited(
+        "keeping-extends-nothing",
+        "a handler that says that it gets on is not heard",
+        _CONTRACT + "test_long_work_that_gets_on_keeps_its_messages" + _EMBEDDED,
+        ("common.mq.embedded.deliveries:extend", "now_ms() + in_ms(options.invisible_for)", "now_ms()"),
     ),
     edited(
         "claim-of-any-size",

@@ -70,6 +70,19 @@ MUTANTS = (
         ("common.schema_version:require", "if found != needed:", "if False:"),
     ),
     edited(
+        "moved-log-gone-on-with",
+        "a log that was moved is written on, and never seen",
+        _LOG + "test_a_log_that_was_moved_is_made_anew",
+        ("common.logfile:LogFile.follow", "_identity(found) != self._identity or", "False or"),
+        ("common.logfile:LogFile.follow", "            self._open()\n            return\n", "            return\n"),
+    ),
+    edited(
+        "log-without-bound",
+        "a log grows until the disk is full",
+        _LOG + "test_a_log_is_bounded_in_size_and_number",
+        ("common.logfile:LogFile.follow", "found.st_size >= self._largest and", "False and"),
+    ),
+    edited(
         "successor-of-a-log-rotated",
         "two processes that rotate at once push the last old log out",
         _LOG + "test_who_comes_late_to_rotate_finds_it_done",

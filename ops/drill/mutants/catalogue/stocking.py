@@ -30,6 +30,12 @@ MUTANTS = (
         (_TOGETHER, "if unknown:", "if False:"),
     ),
     edited(
+        "released-twice",
+        "a release that comes again gives the pieces back again",
+        _TESTS + "test_release",
+        (_TOGETHER, "if known.get(order_id) == ReservationState.DEDUCTED]", "if order_id in known]"),
+    ),
+    edited(
         "released-again-one-by-one",
         "a rollback that comes again beside one whose header came in between gives its pieces back again",
         _TESTS + "test_only_what_this_release_moved_is_given_back",
