@@ -69,12 +69,18 @@ def key_table(metadata: MetaData) -> Table:
     )
 
 
-def purge(database: Database, table: Table, retention: float) -> int:
-    """Delete the keys that are older than `retention` seconds, `VALUES` in a transaction; return how many.
+def purge_older(database: Database, table: Table, retention: float) -> int:
+    """Delete the keys that were used first longer ago than `retention` seconds; as `purge`."""
+    return purge(database, table.c.created_at, now_ms() - int(retention * 1000))
 
-    Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: the next run goes on.
+
+def purge(database: Database, age: Column[int], before: int) -> int:
+    """Delete the keys whose `age`, a column of their table, is less than `before`; return how many.
+
+    So many in a transaction (`VALUES`). Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: the next run goes on.
     """
-    key, age, before = (table.c.user_id, table.c.idempotency_key), table.c.created_at, now_ms() - int(retention * 1000)
+    table = age.table
+    key = (table.c.user_id, table.c.idempotency_key)
 
     def some(connection: Connection) -> int:
         old = connection.execute(select(*key).where(age < before).order_by(age).limit(VALUES)).all()

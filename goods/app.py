@@ -33,7 +33,7 @@ def build(settings: Settings) -> Service:
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
     rest.install(api, Catalogue(database, ids), Rooms(database))
-    forget = partial(idempotency.purge, database, idempotency_keys, settings.idempotency_retention)
+    forget = partial(idempotency.purge_older, database, idempotency_keys, settings.idempotency_retention)
     forgetting = Periodic("forgetting", settings.sweep_interval, forget)
     return Service(
         api,

@@ -33,7 +33,7 @@ from order.consumer import TimeoutConsumer
 from order.model import transaction_records
 from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
-from order.service.forgetting import Forgetting
+from order.service.forgetting import forget_keys
 from order.service.ordering import Ordering
 from order.service.placing import Draft, Placing
 from order.service.reading import Order, OrderReader
@@ -79,11 +79,10 @@ def build(settings: Settings) -> Service:
     closing = Closing(database, coordinator, reader)
     audit = Audit(database, stock, closing)
     sweep = Sweep(database, records, checker, closing, stock, audit, count=told.finding)
-    forgetting = Forgetting(database, retention=settings.idempotency_retention)
 
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
-        forgetting.run()
+        forget_keys(database, settings.idempotency_retention)
 
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
     use_cases = rest.UseCases(

@@ -40,7 +40,7 @@ def build(settings: Settings) -> Service:
     reservations = Reservations(database, strategy)
 
     def forget() -> None:
-        idempotency.purge(database, idempotency_keys, settings.idempotency_retention)
+        idempotency.purge_older(database, idempotency_keys, settings.idempotency_retention)
         reservations.purge(now_ms() - int(settings.released_retention * 1000))
 
     forgetting = Periodic("forgetting", max(_FORGET_EVERY, settings.sweep_interval), forget)

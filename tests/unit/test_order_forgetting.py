@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from order.model import idempotency_keys
-from order.service.forgetting import Forgetting
+from order.service.forgetting import forget_keys
 from tests.fakes import Shop
 from tests.support import Transactions, eventually
 
@@ -27,14 +27,13 @@ def _keys(shop: Shop) -> int:
 
 def test_old_keys_go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many in one transaction, until none is left that is old enough; then the key is a new one."""
-    monkeypatch.setattr("order.service.forgetting.VALUES", 2)
+    monkeypatch.setattr("common.idempotency.VALUES", 2)
     first = shop.order({1: 1}, key="k")
     for n in range(4):
         shop.order({1: 1}, key=f"k{n}")
     rows = Transactions(shop.database)
-    forgetting = Forgetting(shop.database, retention=0.001)
     purged: list[int] = []
-    eventually(lambda: purged.append(forgetting.run()) or sum(purged) == 5)
+    eventually(lambda: purged.append(forget_keys(shop.database, 0.001)) or sum(purged) == 5)
     assert rows.largest == 2
     assert _keys(shop) == 0
     assert shop.order({1: 1}, key="k").order_id != first.order_id
@@ -43,5 +42,5 @@ def test_old_keys_go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_young_keys_stay(shop: Shop) -> None:
     """And answer as they did first."""
     first = shop.order({1: 1}, key="k")
-    assert Forgetting(shop.database, retention=60.0).run() == 0
+    assert forget_keys(shop.database, 60.0) == 0
     assert shop.order({1: 1}, key="k").order_id == first.order_id

@@ -189,9 +189,9 @@ def test_keys_are_purged_by_age(database: Database, levels: Levels, monkeypatch:
     young = IdempotencyKey("ann", "young", "h")
     levels.restock(1, 10, young)
     rows = Transactions(database)
-    assert idempotency.purge(database, model.idempotency_keys, retention=60.0) == 0
+    assert idempotency.purge_older(database, model.idempotency_keys, retention=60.0) == 0
     monkeypatch.setattr(idempotency, "now_ms", lambda: 1_060_001)
-    assert idempotency.purge(database, model.idempotency_keys, retention=60.0) == 5
+    assert idempotency.purge_older(database, model.idempotency_keys, retention=60.0) == 5
     assert rows.largest == 2
     assert levels.restock(1, 10, young).replayed
     assert not levels.restock(1, 10, IdempotencyKey("ann", "old-0", "h")).replayed
