@@ -3,15 +3,17 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from limits import RateLimitItem, parse
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from common.redis_client import RedisClient, RedisUnavailable
+from common.redis_client import TIMEOUT, RedisClient, RedisUnavailable
 
+_PATIENCE: Final = TIMEOUT  # seconds that a hit waits for another one of its user that is being counted in Redis
 _SHARES = 20  # of a limit: a share is at most this part of it; one used up in this part of a window was too small
 _CRUMBS = 1000  # of a limit: where few hits come, so many are counted ahead
 _MOST_USERS = 10_000
@@ -65,15 +67,14 @@ class SharedLimiter:
 
     def __init__(self, client: RedisClient) -> None:
         """Take Redis."""
-        self._client = client
         storage = RedisStorage(client.url, connection_pool=client.pool, key_prefix="orders:limit")
-        self._shared = _Counter(FixedWindowRateLimiter(storage))
+        self._shared = _Counter(FixedWindowRateLimiter(storage), lambda count: client.call(lambda _: count()))
         self._alone = ProcessLimiter()
 
     def hit(self, limit: str, *of: str) -> int:
         """See `Limiter`."""
         try:
-            return self._client.call(lambda _: self._shared.hit(limit, *of))
+            return self._shared.hit(limit, *of)
         except RedisUnavailable:  # which the client has logged
             return self._alone.hit(limit, *of)
 
@@ -125,19 +126,25 @@ class _Counter:
     may exceed a limit by no more, than that; small limits are counted hit by hit.
     """
 
-    def __init__(self, limiter: FixedWindowRateLimiter) -> None:
+    def __init__(self, limiter: FixedWindowRateLimiter, ask: Callable[[Callable[[], int]], int]) -> None:
+        """Take what counts in a storage, and what runs that; `RedisUnavailable` if it can't, or failed just before."""
         self._limiter = limiter
+        self._ask = ask
         self._shares: dict[tuple[str, ...], _Share] = {}
         self._guard = threading.Lock()
 
     def hit(self, limit: str, *of: str) -> int:
         parsed = _parsed(limit)
         share = self._share(limit, *of)
-        with share.lock:
+        if not share.lock.acquire(timeout=_PATIENCE):
+            raise RedisUnavailable
+        try:
             now = time.monotonic()
             if share.take(now):
                 return 0
-            return share.wait(now) or self._count(share, parsed, of, now)
+            return share.wait(now) or self._ask(lambda: self._count(share, parsed, of, now))
+        finally:
+            share.lock.release()
 
     def _count(self, share: _Share, parsed: RateLimitItem, of: tuple[str, ...], now: float) -> int:
         size = share.next_size(parsed, now)

@@ -13,6 +13,7 @@ One batch has one `tx_id`: it commits or aborts whole. An order that drops out i
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection, insert
@@ -25,6 +26,7 @@ from common.errors import (
     CommitOutcomeUnknown,
     DuplicateRow,
     OrdersError,
+    Overloaded,
     RowRefused,
     Unavailable,
 )
@@ -39,6 +41,10 @@ from order.service.reading import Order
 
 # Made once, for they run for every batch: SQLAlchemy keeps what it compiled of them.
 _NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
+
+# Seconds that a batch waits for its timeout to be sent, which goes on beside it: a broker that works at all takes less,
+# and a transaction that is as old is given up by its check-back.
+_SCHEDULED_WITHIN: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -111,7 +117,7 @@ class Placing:
             rollback = event.to_message(ROLLBACK_TOPIC)
             tx = self._coordinator.begin(event.tx_id, rollback, Outcome.ABORTED, name="order")
         except OrdersError:
-            wait([scheduling])  # it ends with its batch
+            wait([scheduling], _SCHEDULED_WITHIN)  # it ends with its batch
             raise
         return tx, scheduling
 
@@ -127,7 +133,7 @@ class Placing:
         try:
             with self._coordinator.observed("order.deduct"):
                 verdicts = self._stock.deduct(tx.tx_id, wanted)
-            scheduling.result()
+            _await_schedule(scheduling)
         except Unavailable:
             tx.resolve(Outcome.ABORTED)  # the rollback must be delivered: stock may have deducted
             raise
@@ -170,6 +176,17 @@ class Placing:
 
     def _release(self, tx: Transaction, order_ids: Iterable[int]) -> None:
         self._producer.send(OrderEvent(tx_id=tx.tx_id, order_ids=tuple(order_ids)).to_message(ROLLBACK_TOPIC))
+
+
+def _await_schedule(scheduling: "Future[None]") -> None:
+    """Return once the timeout is on its way. Raise what its sending raised, or `Overloaded` where it takes too long.
+
+    One that is sent later all the same finds no order: it closes nothing.
+    """
+    try:
+        scheduling.result(_SCHEDULED_WITHIN)
+    except TimeoutError as error:
+        raise Overloaded from error
 
 
 def _refusal(deduction: Deduction) -> OrdersError:

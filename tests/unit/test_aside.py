@@ -6,7 +6,8 @@ import pytest
 import structlog
 
 from common.aside import ThreadedAside
-from common.errors import BrokerError
+from common.errors import BrokerError, Overloaded
+from tests.support import eventually
 
 
 def test_a_step_runs_beside_under_the_same_log_context() -> None:
@@ -45,3 +46,16 @@ def test_what_nobody_expected_is_logged(error: Exception, told: bool) -> None:
         aside.start(_fail, error)
         aside.close()
     assert [entry["log_level"] for entry in logs] == (["error"] if told else [])
+
+
+def test_so_many_steps_wait_and_no_more() -> None:
+    """While the steps hang, further ones are refused at once, and said so; later ones are taken again."""
+    aside, go = ThreadedAside("test", 2), threading.Event()
+    hanging = [aside.start(go.wait, 5) for _ in range(2 + 2 * 4)]
+    with structlog.testing.capture_logs() as logs, pytest.raises(Overloaded):
+        aside.start(go.wait, 5).result(0)
+    assert [entry["log_level"] for entry in logs] == ["warning"]
+    go.set()
+    assert all(step.result(5) for step in hanging)
+    assert eventually(lambda: aside.start(lambda: 1).exception(5) is None)
+    aside.close()

@@ -160,7 +160,7 @@ def test_closed_writer_refuses(bench: Bench) -> None:
 
 def test_reader_recovers_and_closes(bench: Bench) -> None:
     """A read that fails is our error and costs its connection; the next read works; a closed reader refuses."""
-    reader = Reader(bench.file)
+    reader = Reader(bench.file, 5.0)
     with pytest.raises(BrokerError):
         reader.query("SELECT nonsense")
     assert reader.query("SELECT 1") == [(1,)]
@@ -171,6 +171,15 @@ def test_reader_recovers_and_closes(bench: Bench) -> None:
     reader.close()
     with pytest.raises(BrokerError, match="closed"):
         reader.query("SELECT 1")
+
+
+def test_who_reads_is_waited_for_with_a_deadline(bench: Bench) -> None:
+    """A long look, as of a timeline, holds up no other reader for ever."""
+    reader = Reader(bench.file, 0.05)
+    with ThreadPoolExecutor(1) as pool, reader.snapshot(), pytest.raises(BrokerError, match="read by others"):
+        pool.submit(reader.query, "SELECT 1").result(5)
+    assert reader.query("SELECT 1") == [(1,)]
+    reader.close()
 
 
 class _Trouble:

@@ -10,13 +10,14 @@ from limits.strategies import FixedWindowRateLimiter
 
 from common import limits as limits_module
 from common.limits import ProcessLimiter
+from common.redis_client import RedisUnavailable
 
 
 class Counting:
     """What counts hits ahead in a storage, and how often it asked it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.limiter: Any = limits_module._Counter(FixedWindowRateLimiter(MemoryStorage()))
+        self.limiter: Any = limits_module._Counter(FixedWindowRateLimiter(MemoryStorage()), lambda count: count())
         self.asked, self.takes = 0, 0.0
         hit = self.limiter._limiter.hit
 
@@ -142,3 +143,12 @@ def test_a_limit_that_was_reached_is_not_asked_about_again_until_it_begins_anew(
     counting.hits(3, "3/hour")
     assert all(0 < wait <= 3600 for wait in counting.hits(10, "3/hour"))
     assert counting.asked == 4
+
+
+def test_who_waits_in_vain_for_another_count_counts_alone(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds a count of its user under way waits for it, but not for as long as Redis may take."""
+    monkeypatch.setattr(limits_module, "_PATIENCE", 0.05)
+    share = counting.limiter._share("3/hour", "POST /orders", "ann")
+    with ThreadPoolExecutor(1) as pool, share.lock, pytest.raises(RedisUnavailable):
+        pool.submit(counting.hits, 1, "3/hour").result(5)
+    assert counting.hits(1, "3/hour") == [0]

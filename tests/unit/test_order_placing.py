@@ -447,6 +447,27 @@ def test_a_timeout_ends_before_its_batch_does(shop: Shop) -> None:
     assert shop.available(1) == 3
 
 
+@pytest.mark.parametrize("half", [None, BrokerError()])
+def test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, half: Exception | None
+) -> None:
+    """Nothing was created, the rollback is delivered, and the next batch has its turn."""
+    monkeypatch.setattr(placing, "_SCHEDULED_WITHIN", 0.05)
+    over = threading.Event()
+    shop.faults.hooks["send_at"] = lambda: over.wait(5)
+    if half is not None:
+        shop.faults.plan("begin", half)
+    draft = _draft(shop)
+    with closing(ThreadedAside("test", 2)) as aside:
+        with pytest.raises(Unavailable):
+            Placing(shop.coordinator, shop.producer, shop.stock, aside).place([draft])
+        assert not over.is_set()
+        over.set()
+    shop.quiet()
+    assert not _exists(shop, draft)
+    assert shop.available(1) == 3
+
+
 def test_verdicts_in_any_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are found by order id, whatever order the stock service answers in."""
     drafts = [_draft(shop, 4), _draft(shop)]

@@ -1,6 +1,9 @@
 """Which strategy a setting means, and which are refused; what the fence does with tokens, on any database."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,8 +13,10 @@ from common.redis_client import RedisClient
 from stock import model
 from stock.service.levels import Level, Levels
 from stock.service.reservations import Reservations, Wanted
+from stock.service.strategies import redis_lock
 from stock.service.strategies.factory import NAMES, make_strategy
 from stock.service.strategies.in_database import Conditional
+from stock.service.strategies.port import StockContended
 from tests.fakes import open_database
 
 
@@ -46,6 +51,38 @@ def test_unknown() -> None:
     """A name that is none is told, with those that are."""
     with pytest.raises(OrdersError, match="conditional"):
         make_strategy("hopeful", None, production=False)
+
+
+class HeldLocks:
+    """A Redis whose locks are each had after so many seconds, if they are waited for that long; its clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, each: float) -> None:
+        self.now, self.each, self.held = 0.0, each, 0
+        monkeypatch.setattr(redis_lock.time, "monotonic", lambda: self.now)
+
+    def call(self, work: Callable[["HeldLocks"], Any]) -> Any:
+        return work(self)
+
+    def lock(self, _name: str, *, blocking_timeout: float, **_: object) -> Any:
+        def acquire() -> bool:
+            self.now += min(self.each, blocking_timeout)
+            had = blocking_timeout >= self.each
+            self.held += had
+            return had
+
+        def release() -> None:
+            self.held -= 1
+
+        return SimpleNamespace(acquire=acquire, release=release)
+
+
+def test_all_locks_of_a_batch_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not each for as long: a batch of fifty goods would wait for more than a minute."""
+    held = HeldLocks(monkeypatch, 0.6)
+    with pytest.raises(StockContended):
+        redis_lock.RedisLock(held).run(range(50), lambda _: None)  # type: ignore[arg-type]
+    assert held.now == pytest.approx(redis_lock._WAIT)
+    assert held.held == 0
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "redis-lock"])

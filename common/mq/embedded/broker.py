@@ -22,9 +22,9 @@ class EmbeddedBroker:
     def __init__(self, path: Path, options: BrokerOptions) -> None:
         """Open or create the file at `path`, whose directory exists. Raise `BrokerError`, `BrokerCorrupt`."""
         file = BrokerFile(path, options.send_timeout)
-        reader = Reader(file)
+        reader = Reader(file, options.send_timeout)
         self._store = Store(Writer(file, options.send_timeout), reader, Wakeup(reader), options)
-        self._console_reader = Reader(file)
+        self._console_reader = Reader(file, options.send_timeout)
         self._housekeeper = Housekeeper(self._store)
         self._producers: list[EmbeddedProducer] = []
         self._consumers: list[EmbeddedConsumer] = []

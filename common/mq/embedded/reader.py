@@ -16,9 +16,10 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 class Reader:
     """One read-only connection, shared by threads, opened when it is first used."""
 
-    def __init__(self, file: BrokerFile) -> None:
-        """Read from `file`."""
+    def __init__(self, file: BrokerFile, patience: float) -> None:
+        """Read from `file`; who finds another one reading waits for it for `patience` seconds."""
         self._file = file
+        self._patience = patience
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -41,7 +42,7 @@ class Reader:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, translated():
+        with self._turn(), translated():
             if self._closed:
                 raise BrokerError("The broker was closed.")
             if self._connection is None:
@@ -52,6 +53,15 @@ class Reader:
                 self._connection.close()
                 self._connection = None
                 raise
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=self._patience):
+            raise BrokerError("The broker's file is being read by others for too long; try again.")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection."""

@@ -54,7 +54,11 @@ class RocketMQProducer:
     def __init__(
         self, place: Place, timeout: float, group: str, checker: Checker | None, topics: Iterable[str]
     ) -> None:
-        """Connect in the background; every call gives up after `timeout` seconds."""
+        """Connect in the background.
+
+        Each step of a call gives up after `timeout` seconds: having a client, asking for a route, which is kept then,
+        and the call itself.
+        """
         self._place, self._timeout, self._group = place, timeout, group
         self._is_asked = checker is not None  # others keep out: they would take turns with those who know the answer
         self._topics = set(topics if self._is_asked else ())

@@ -5,6 +5,7 @@ higher than all before, and writes only over the version that it read, which mus
 version. See https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html and docs/decisions/0013.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -68,20 +69,22 @@ class RedisLock:
 
     @contextmanager
     def _locked(self, goods_ids: Collection[int]) -> Iterator[None]:
+        deadline = time.monotonic() + _WAIT
         with ExitStack() as stack:
             for goods_id in sorted(goods_ids):
-                lock = self._client.call(partial(self._acquire, goods_id))
+                left = max(0.0, deadline - time.monotonic())
+                lock = self._client.call(partial(self._acquire, goods_id, left))
                 if lock is None:
                     raise StockContended
                 stack.callback(_release, lock)
             yield
 
-    def _acquire(self, goods_id: int, client: redis.Redis) -> Lock | None:
+    def _acquire(self, goods_id: int, within: float, client: redis.Redis) -> Lock | None:
         lock = client.lock(
             f"{_PREFIX}:lock:{goods_id}",
             timeout=self._held_for,
             sleep=_POLL,
-            blocking_timeout=_WAIT,
+            blocking_timeout=within,
             thread_local=False,
         )
         return lock if lock.acquire() else None
