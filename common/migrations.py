@@ -14,8 +14,6 @@ from common import schema_version
 from common.db import Database
 from common.errors import DatabaseUnavailable
 
-SERVICES = ("goods", "order", "stock")
-
 _DDL = text(
     "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version' "
     "ORDER BY tbl_name, type DESC, name"

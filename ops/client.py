@@ -1,4 +1,4 @@
-"""A small REST client of the three services, for the command line, the demo and the tests."""
+"""A small REST client of our services, for the command line, the demo and the tests."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One deployment: instances of order, stock and goods on this machine, in one data directory."""
+"""One deployment: instances of our services on this machine, in one data directory."""
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from common import migrations
+from common import migrations, registry
 from common.config import Settings, explain
 from common.cores import at_hand
 from common.mq.factory import open_broker
@@ -23,7 +23,6 @@ from ops.places import DataDir
 from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
 from ops.real import servers_here
 from ops.runstate import RunState
-from ops.services import SERVICES
 from ops.stack import Stack, tenant
 from ops.supervisor import Supervisor
 from ops.waiting import wait_for
@@ -99,7 +98,7 @@ class Deployment:
         self.place.make()
         self._check_settings()
         self._require_servers()
-        for name in SERVICES:
+        for name in registry.NAMES:
             migrations.upgrade(name, self._database_url(name))
 
     def _check_settings(self) -> None:
@@ -203,7 +202,7 @@ class Deployment:
         return servers.database_urls[service] if servers else self.place.database_url(service)
 
     def _environment(self, name: str) -> dict[str, str]:
-        urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in SERVICES}
+        urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in registry.NAMES}
         servers = self.plan.servers
         extra = {f"ORDERS_{setting.upper()}": str(value) for setting, value in self.plan.extra.items()}
         return {
@@ -222,7 +221,7 @@ class Deployment:
         }
 
     def _core(self, name: str) -> dict[str, str]:
-        """Return the core of a process: that of order, which has most to do, is none of stock's and goods'."""
+        """Return the core of a process: that of order, which has most to do, is none of the others'."""
         cores = at_hand()
         if len(cores) < 2:  # noqa: PLR2004 - nothing to choose from
             return {}

@@ -1,4 +1,4 @@
-"""What `docker/` shares with `orders stack`: configuration files rendered from `ops.stack.settings`.
+"""What `docker/` shares with `orders stack`: files rendered from `ops.stack.settings` and `common.registry`.
 
 Only places differ: in a container every server has its usual port and listens on every address. The official images
 bring their own data directories, users and Java.
@@ -7,7 +7,7 @@ bring their own data directories, users and Java.
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import migrations
+from common import migrations, registry
 from ops.errors import CommandFailed
 from ops.stack import render, settings
 
@@ -20,6 +20,7 @@ MYSQL_PORT, REDIS_PORT = 3306, 6379
 BROKER_ADDRESS = "172.28.77.10"
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # nosec B104 - a container's network is its own
 _NOTE = "Written by `orders docker render` from ops/stack/settings.py: change it there."
+_PROMETHEUS_NOTE = "Written by `orders docker render` from common/registry.py: change it there."
 _PLACE = render.BrokerPlace(
     namesrv=f"namesrv:{NAMESRV_PORT}",
     address=BROKER_ADDRESS,
@@ -42,6 +43,7 @@ def files() -> dict[str, str]:
         "mysql/my.cnf": f"# {_NOTE}\n{render.my_cnf({}).replace('[mariadbd]', '[mysqld]')}",
         "mysql/databases.sql": f"-- {_NOTE}\n{_databases()}",
         "redis/redis.conf": f"# {_NOTE}\n{_redis()}",
+        "prometheus/prometheus.yml": f"# {_PROMETHEUS_NOTE}\n{_prometheus()}",
     }
 
 
@@ -74,7 +76,7 @@ def java_options(memory: tuple[str, ...]) -> str:
 
 
 def migrate(environment: Mapping[str, str]) -> None:
-    """Migrate the databases that ORDER_, STOCK_ and GOODS_DATABASE_URL name.
+    """Migrate the databases that ORDER_DATABASE_URL and its like name, one for each service.
 
     Raise `DatabaseUnavailable`, or `CommandFailed` where one is not named.
     """
@@ -94,6 +96,20 @@ def _databases() -> str:
     """Return what makes the databases: the image makes the user, with the password of its environment."""
     lines = render.init_sql("unused").splitlines(keepends=True)
     return "".join(line for line in lines if any(f"`{name}`" in line for name in settings.DATABASES))
+
+
+def _prometheus() -> str:
+    """Return what is scraped: every instance of every service, so `up --scale order=2` needs no change."""
+    lines = ["global:", "  scrape_interval: 5s", "", "scrape_configs:"]
+    for service in registry.SERVICES:
+        lines += [
+            f"  - job_name: {service.name}",
+            "    authorization: { credentials_file: /tokens/prometheus }",
+            "    dns_sd_configs:",
+            f"      - {{ names: [{service.name}], type: A, port: {service.port}, refresh_interval: 10s }}",
+            "",
+        ]
+    return "\n".join([*lines, "rule_files:", "  - alerts.yml", ""])
 
 
 def _redis() -> str:

@@ -8,9 +8,9 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from common.registry import MOST_INSTANCES, NAMES, PORTS_BETWEEN
 from ops import versions
 from ops.places import default_data_dir
-from ops.services import MOST_INSTANCES, SERVICES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,22 +25,22 @@ data_dir: Callable[[F], F] = click.option(
 
 
 def instances(command: F) -> F:
-    """Add `--order`, `--stock` and `--goods`; `chosen` makes of them what a `Plan` takes."""
-    for service in reversed(SERVICES):
+    """Add `--order N` and so on, an option for each service; `chosen` makes of them what a `Plan` takes."""
+    for service in reversed(NAMES):
         command = click.option(
             f"--{service}",
             type=click.IntRange(1, MOST_INSTANCES),
             default=1,
             show_default=True,
             metavar="N",
-            help=f"How many instances of {service}; number n listens 3 (n - 1) ports above the first.",
+            help=f"How many instances of {service}; number n listens {PORTS_BETWEEN} (n - 1) ports above the first.",
         )(command)
     return command
 
 
-def chosen(**counts: int) -> dict[str, int]:
-    """Return the instances asked for, without services that run once as they always do."""
-    return {service: number for service, number in counts.items() if number > 1}
+def chosen(given: dict[str, Any]) -> dict[str, int]:
+    """Take the instances asked for out of a command's arguments, without services that run once as they always do."""
+    return {service: number for service in NAMES if (number := given.pop(service)) > 1}
 
 
 real: Callable[[F], F] = click.option(

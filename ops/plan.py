@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from common import registry
 from common.config import Settings
+from common.registry import MOST_INSTANCES, NAMES
 from ops.errors import CommandFailed
-from ops.services import MOST_INSTANCES, SERVICES
 
 HOST = "127.0.0.1"
 _LAST_PORT = 65535
 QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
-_ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(SERVICES, 1))
+_ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(NAMES, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class Plan:
 
     `extra` holds further settings by their names in `common.config.Settings`, `instances` how many of a service run
     (one of each that isn't named), `servers` the real ones (None: embedded). The first instance is called as its
-    service and has its usual port; instance number n is called `order-n` and listens 3 (n - 1) ports above the first:
-    a port depends on the name alone.
+    service and has its usual port; instance number n is called `order-n` and listens 100 (n - 1) ports above the first:
+    a port depends on the name alone, and no new service moves it.
     """
 
-    port_base: int = 8001
+    port_base: int = registry.FIRST_PORT
     pay_timeout: float = 900.0
     extra: Mapping[str, str | float] = field(default_factory=dict)
     instances: Mapping[str, int] = field(default_factory=dict)
@@ -53,9 +54,9 @@ class Plan:
         unknown = sorted(set(self.extra) - set(Settings.model_fields))
         if unknown:
             raise CommandFailed(f"There is no setting {unknown[0]!r}.")
-        strangers = sorted(set(self.instances) - set(SERVICES))
+        strangers = sorted(set(self.instances) - set(NAMES))
         if strangers:
-            raise CommandFailed(f"There is no service {strangers[0]!r}: {', '.join(SERVICES)}.")
+            raise CommandFailed(f"There is no service {strangers[0]!r}: {', '.join(NAMES)}.")
         for service, number in self.instances.items():
             if not 1 <= number <= MOST_INSTANCES:
                 raise CommandFailed(f"--{service} goes from 1 to {MOST_INSTANCES}.")
@@ -68,9 +69,7 @@ class Plan:
         """The service that each process is an instance of, in the order of stopping."""
         counts = {**_ONE_OF_EACH, **self.instances}
         return {
-            service if number == 1 else f"{service}-{number}": service
-            for service in SERVICES
-            for number in range(1, counts[service] + 1)
+            registry.instance(service, number): service for service in NAMES for number in range(1, counts[service] + 1)
         }
 
     @property
@@ -112,7 +111,7 @@ class Plan:
     def _offsets(self) -> dict[str, int]:
         """How far above `port_base` each process listens."""
         return {
-            name: SERVICES.index(service) + len(SERVICES) * self.instances_of(service).index(name)
+            name: registry.offset(service, self.instances_of(service).index(name) + 1)
             for name, service in self.processes.items()
         }
 

@@ -34,7 +34,9 @@ _INTERRUPTED = 130  # as a shell says of Ctrl-C
     help="An empty or new directory for its data, which stays.  [default: a temporary one, removed]",
 )
 @click.option(
-    "--port-base", type=click.IntRange(1, 65533), help="Port of order, and two more.  [default: 8001, or free ones]"
+    "--port-base",
+    type=click.IntRange(1, 65533),
+    help="Port of order; the others get the next ones.  [default: 8001, or free ones]",
 )
 @options.instances
 @options.real
@@ -42,14 +44,13 @@ _INTERRUPTED = 130  # as a shell says of Ctrl-C
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     keep: bool,
     data_dir: Path | None,
     port_base: int | None,
-    order: int,
-    stock: int,
-    goods: int,
     real: bool,
     rocketmq: str | None,
+    **counts: int,
 ) -> None:
     """Show the whole story on data of its own: paid, unpaid, refused, and killed with kill -9.
 
@@ -69,7 +70,7 @@ def command(
         signal.signal(signum, signal.default_int_handler)
     place = data_dir or Path(tempfile.mkdtemp(prefix="orders-demo-"))
     removed = data_dir is None
-    instances = options.chosen(order=order, stock=stock, goods=goods)
+    instances = options.chosen(counts)
     out = options.console()
     say = options.sayer(out)
     began = time.monotonic()

@@ -40,7 +40,7 @@ def render(into: Path) -> None:
 
 @command.command("migrate")
 def migrate() -> None:
-    """Migrate the databases that ORDER_, STOCK_ and GOODS_DATABASE_URL name.
+    """Migrate the databases that ORDER_DATABASE_URL and its like name, one for each service.
 
     \b
     Example:

@@ -11,11 +11,11 @@ from rich.console import Console as Screen
 from rich.markup import escape
 from rich.table import Table
 
+from common import registry
 from common.clock import rfc3339
 from common.mq.port import Console, MessageView, State
 from ops import options
 from ops.deployment import Deployment
-from ops.services import SERVICES
 
 _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
 
@@ -126,7 +126,7 @@ def forget(data_dir: Path, group: str) -> None:
 
     Stop its consumers first. One that subscribes again starts from the oldest message that is still kept.
     """
-    if group in SERVICES:
+    if group in registry.NAMES:
         raise click.UsageError(f"{group} is a service of ours: it comes back, and must miss nothing.")
     with Deployment.find(data_dir).open_console() as console:
         console.forget(group)

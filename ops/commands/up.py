@@ -39,7 +39,7 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
     type=click.IntRange(1, 65533),
     default=8001,
     show_default=True,
-    help="Port of order; stock and goods get the next two.",
+    help="Port of order; the other services get the next ones.",
 )
 @options.instances
 @click.option(
@@ -57,16 +57,14 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
 def command(
     data_dir: Path,
     port_base: int,
-    order: int,
-    stock: int,
-    goods: int,
     pay_timeout: float,
     real: bool,
     rocketmq: str | None,
     reset: bool,
     detach: bool,
+    **instances: int,
 ) -> None:
-    """Start order, stock and goods, and keep them running until Ctrl-C or `orders down`.
+    """Start all services, and keep them running until Ctrl-C or `orders down`.
 
     A process that dies is started again. The first start fills in a small catalogue. With --real they use the servers
     of `orders stack`, in `stack` of the data directory (or where ORDERS_STACK_DIR says), which are started and run on.
@@ -79,7 +77,7 @@ def command(
       orders up --real --detach
       orders up --reset --detach
     """
-    plan = Plan(port_base, pay_timeout, instances=options.chosen(order=order, stock=stock, goods=goods))
+    plan = Plan(port_base, pay_timeout, instances=options.chosen(instances))
     say = _sayer()
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next

@@ -13,6 +13,7 @@ from common.clock import now_ms
 from common.errors import ConsoleUnavailable, MessageNotFound
 from common.mq.port import Backlog, BrokerStats, MessageView, State
 from common.mq.rocketmq_grpc.names import BORN_AT, ONWARD, OWN
+from common.registry import SUBSCRIPTIONS
 from ops.stack import remoting
 from ops.stack.inflight import InFlight
 from ops.stack.lanes import HALF_TOPIC, PARKED_TOPIC, TIMER_TOPIC, Lane, Lanes, Spot
@@ -32,9 +33,20 @@ _KEPT = frozenset({"KEYS", "TAGS", "UNIQ_KEY", "__transactionId__"})  # of Rocke
 class StackConsole:
     """Implements `common.mq.port.Console`."""
 
-    def __init__(self, broker: Address, namesrv: Address, prefix: str = "", *, reader: Reader | None = None) -> None:
-        """Take where broker and name server listen, the prefix of the deployment, and what looks up keys and ids."""
-        self._broker, self._store, self._lanes = broker, Store(broker, namesrv), Lanes(prefix)
+    def __init__(
+        self,
+        broker: Address,
+        namesrv: Address,
+        prefix: str = "",
+        *,
+        subscriptions: tuple[tuple[str, str], ...] = SUBSCRIPTIONS,
+        reader: Reader | None = None,
+    ) -> None:
+        """Take where broker and name server listen, the prefix of the deployment, and what looks up keys and ids.
+
+        `subscriptions`: the topics with the groups that the deployment has (`common.registry`).
+        """
+        self._broker, self._store, self._lanes = broker, Store(broker, namesrv), Lanes(prefix, subscriptions)
         self._reader: Reader = reader or self._store
 
     def find(
@@ -76,8 +88,8 @@ class StackConsole:
         return BrokerStats(
             half=len(still),
             oldest_half_age=max(0.0, (now_ms() - oldest) / 1000),
-            parked=sum(1 for _ in self._left_behind(Spot.PARKED)),
-            dead=sum(1 for _ in self._left_behind(Spot.DEAD)),
+            parked=self._number_left_behind(Spot.PARKED),
+            dead=self._number_left_behind(Spot.DEAD),
             pending=sum(consumption.behind(lane) for lane in self._lanes),
         )
 
@@ -94,8 +106,17 @@ class StackConsole:
         return [of(lane) for lane in self._lanes]
 
     def resend(self, message_id: str) -> None:
-        """Store a dead message for its group again, where its redeliveries lie. Raise `MessageNotFound`."""
-        lane, dead = self._one_left_behind(message_id, Spot.DEAD)
+        """Store a message again for each group that it is dead to, where its redeliveries lie.
+
+        Raise `MessageNotFound`.
+        """
+        copies = self._left_behind_of(message_id, Spot.DEAD)
+        for lane in copies.lanes:
+            dead = copies.left_behind(Spot.DEAD, lane)
+            if dead is not None:
+                self._resend(lane, dead)
+
+    def _resend(self, lane: Lane, dead: StoredMessage) -> None:
         retries = lane.retries[0]
         if not self._store.queues(retries):  # it died at its first delivery
             remoting.create_topic(self._broker, retries, Kind.NORMAL, queues=1)
@@ -113,11 +134,12 @@ class StackConsole:
 
         Whatever becomes of it is what any check-back answers: from the record alone.
         """
-        lane, parked = self._one_left_behind(message_id, Spot.PARKED)
-        producers = parked.properties.get("PGROUP", lane.real_topic)
+        copies = self._left_behind_of(message_id, Spot.PARKED)
+        parked, topic = copies.all(Spot.PARKED)[-1], copies.lanes[0].real_topic
+        producers = parked.properties.get("PGROUP", topic)
         remoting.send(
             self._broker,
-            lane.real_topic,
+            topic,
             parked.body,
             properties=pack(_onward(parked) | {"TRAN_MSG": "true", "PGROUP": producers}),
             queue=int(parked.properties.get("REAL_QID", "0")),
@@ -128,22 +150,19 @@ class StackConsole:
     def _was_given(self, half: StoredMessage) -> bool:
         """Whether a copy of a half message was committed (`Copies.given`), in up to four lookups."""
         known = self._lanes.of(half)
-        topics = (*known[0].consumed, known[0].dead) if known else ()
+        topics = dict.fromkeys(topic for lane in (known[0] if known else ()) for topic in (*lane.consumed, lane.dead))
         return any(self._store.messages_by_id(topic, half.message_id) for topic in topics)
 
-    def _one_left_behind(self, message_id: str, spot: Spot) -> tuple[Lane, StoredMessage]:
+    def _left_behind_of(self, message_id: str, spot: Spot) -> Copies:
         for copies in self._copies(message_id, by_id=True):
-            found = copies.left_behind(spot)
-            if found is not None:
-                return copies.lane, found
+            if copies.is_left_behind(spot):
+                return copies
         raise MessageNotFound
 
-    def _left_behind(self, spot: Spot) -> Iterator[StoredMessage]:
+    def _number_left_behind(self, spot: Spot) -> int:
         lying = self._tails([PARKED_TOPIC] if spot is Spot.PARKED else [lane.dead for lane in self._lanes], _ALL)
-        for copies in self._every_copy({identity(message): None for message in lying}):
-            found = copies.left_behind(spot)
-            if found is not None:
-                yield found
+        every = self._every_copy({identity(message): None for message in lying})
+        return sum(copies.is_left_behind(spot) for copies in every)
 
     def _lying(
         self, state: State | None, halves: OpenHalves, consumption: Consumption, limit: int
@@ -167,7 +186,7 @@ class StackConsole:
 
     def _topic(self, message: StoredMessage) -> str | None:
         known = self._lanes.of(message)
-        return known[0].topic if known else None
+        return known[0][0].topic if known else None
 
     def _every_copy(self, message_ids: Iterable[str]) -> Iterator[Copies]:
         for message_id in message_ids:
@@ -179,13 +198,14 @@ class StackConsole:
         by_topic = {topic: there for topic in self._lanes.topics if (there := look(topic, wanted))}
         if (reader or self._reader) is not self._store:
             by_topic |= self._read_again(self._reader, wanted, by_topic.keys() - {TIMER_TOPIC}, by_id=by_id)
-        by_message: dict[tuple[str, Lane], dict[Spot, list[StoredMessage]]] = defaultdict(lambda: defaultdict(list))
+        by_message: dict[tuple[str, tuple[Lane, ...]], dict[Spot, list[StoredMessage]]]
+        by_message = defaultdict(lambda: defaultdict(list))
         for message in (message for messages in by_topic.values() for message in messages):
             known = self._lanes.of(message)
             if known is not None:
                 by_message[identity(message), known[0]][known[1]].append(message)
-        for (_, lane), by_spot in by_message.items():
-            yield Copies(lane, {spot: sorted(those, key=lambda m: m.offset) for spot, those in by_spot.items()})
+        for (_, lanes), by_spot in by_message.items():
+            yield Copies(lanes, {spot: sorted(those, key=lambda m: m.offset) for spot, those in by_spot.items()})
 
     @staticmethod
     def _read_again(

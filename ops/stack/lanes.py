@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from common.mq.prefixed import prefixed
+from common.registry import SUBSCRIPTIONS
 from ops.stack.message import StoredMessage
-from ops.stack.settings import SUBSCRIPTIONS
 
 # TransactionalMessageUtil.java and TimerMessageStore.java of RocketMQ 5.2.0
 HALF_TOPIC = "RMQ_SYS_TRANS_HALF_TOPIC"
@@ -32,7 +32,7 @@ _SHARED = {HALF_TOPIC: Spot.HALF, PARKED_TOPIC: Spot.PARKED, TIMER_TOPIC: Spot.T
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One topic with the group that consumes it; `topic` and `group` as we call them, the others as RocketMQ does."""
+    """One topic with a group that consumes it; `topic` and `group` as we call them, the others as RocketMQ does."""
 
     topic: str
     group: str
@@ -54,26 +54,35 @@ class Lane:
         """What the group consumes."""
         return self.real_topic, *self.retries
 
+    def has(self, message: StoredMessage) -> bool:
+        """Whether a copy was given to the group, or will be, or died with it: copies of other groups are not its."""
+        return message.topic in {*self.consumed, self.dead}
+
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """All lanes of a deployment; `prefix` begins the names of its topics and groups."""
+    """All lanes of a deployment; `prefix` begins the names of its topics and groups.
+
+    `by_topic`: whose messages lie in a topic of RocketMQ's (all lanes of one topic of ours), and what that means.
+    """
 
     prefix: str
-    by_topic: Mapping[str, tuple[Lane, Spot]] = field(init=False)
+    subscriptions: tuple[tuple[str, str], ...] = SUBSCRIPTIONS
+    by_topic: Mapping[str, tuple[tuple[Lane, ...], Spot]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Note what lies in which topic."""
         found = {}
         for lane in self:
-            found[lane.real_topic] = (lane, Spot.VISIBLE)
-            found[lane.dead] = (lane, Spot.DEAD)
-            found |= dict.fromkeys(lane.retries, (lane, Spot.RETRY))
+            siblings = tuple(other for other in self if other.topic == lane.topic)
+            found[lane.real_topic] = (siblings, Spot.VISIBLE)
+            found[lane.dead] = (siblings, Spot.DEAD)
+            found |= dict.fromkeys(lane.retries, (siblings, Spot.RETRY))
         object.__setattr__(self, "by_topic", found)
 
     def __iter__(self) -> Iterator[Lane]:
         """Yield each."""
-        for topic, group in SUBSCRIPTIONS.items():
+        for topic, group in self.subscriptions:
             yield Lane(topic, group, prefixed(self.prefix, topic), prefixed(self.prefix, group))
 
     @property
@@ -81,8 +90,8 @@ class Lanes:
         """Every topic that a message of ours may lie in."""
         return (*_SHARED, *self.by_topic)
 
-    def of(self, message: StoredMessage) -> tuple[Lane, Spot] | None:
-        """Return whose a message is and what it means that it lies there; None: not ours."""
+    def of(self, message: StoredMessage) -> tuple[tuple[Lane, ...], Spot] | None:
+        """Return the lanes of a message's topic and what it means that it lies there; None: not ours."""
         if message.topic in _SHARED:
             found = self.by_topic.get(message.real_topic)
             return found and (found[0], _SHARED[message.topic])

@@ -52,12 +52,12 @@ class OpenHalves:
 
 
 class Consumption:
-    """How far each group is, asked once for each queue."""
+    """How far each group is, asked once for each of its queues."""
 
     def __init__(self, store: Store) -> None:
         """Take what to ask; nothing is asked yet."""
         self._store = store
-        self._known: dict[tuple[str, int], int] = {}
+        self._known: dict[tuple[str, str, int], int] = {}
 
     def passed(self, lane: Lane, message: StoredMessage) -> bool:
         """Whether a message was given to its group."""
@@ -85,6 +85,7 @@ class Consumption:
         )
 
     def _consumed(self, lane: Lane, topic: str, queue: int) -> int:
-        if (topic, queue) not in self._known:
-            self._known[topic, queue] = self._store.consumed(lane.real_group, topic, queue)
-        return self._known[topic, queue]
+        key = (lane.real_group, topic, queue)
+        if key not in self._known:
+            self._known[key] = self._store.consumed(*key)
+        return self._known[key]

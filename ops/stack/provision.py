@@ -10,12 +10,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common import registry
 from common.mq.prefixed import prefixed
 from ops.errors import CommandFailed
 from ops.stack import remoting
 from ops.stack.lanes import Lanes
 from ops.stack.remoting import Address
-from ops.stack.settings import CLUSTER, GROUPS, QUEUES, SUBSCRIPTIONS, TOPICS, Kind
+from ops.stack.settings import CLUSTER, GROUPS, QUEUES, TOPICS, Kind
 
 _ANY_KIND = "MIXED"  # RocketMQ before 5.3 takes it for a topic's kind; newer ones refuse to make such a topic
 
@@ -35,8 +36,9 @@ class Supplies:
     @classmethod
     def of_deployment(cls, prefix: str = "") -> "Supplies":
         """Return what a deployment with that prefix needs."""
-        topics = {prefixed(prefix, topic): TOPICS[topic] for topic in SUBSCRIPTIONS}
-        return cls(topics, tuple(prefixed(prefix, group) for group in GROUPS if group in SUBSCRIPTIONS.values()))
+        topics = {prefixed(prefix, topic): TOPICS[topic] for topic in registry.TOPICS}
+        groups = dict.fromkeys(group for _, group in registry.SUBSCRIPTIONS)
+        return cls(topics, tuple(prefixed(prefix, group) for group in groups))
 
     @property
     def all_topics(self) -> Mapping[str, Kind]:

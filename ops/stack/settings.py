@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from common import registry
+
 Value = str | int | bool
 Values = Mapping[str, Value]
 
 CLUSTER = "DefaultCluster"
-DATABASES = ("order", "stock", "goods")
+DATABASES = registry.NAMES
 DATABASE_USER = "orders"
 SERVERS = ("namesrv", "broker", "mariadb", "redis")  # in the order of starting; stopped the other way round
 
@@ -27,15 +29,13 @@ class Kind(StrEnum):
 
 
 TOPICS: Mapping[str, Kind] = {
-    "order_rollback": Kind.TRANSACTION,
-    "order_timeout": Kind.DELAY,
+    **{name: Kind(kind) for name, kind in registry.TOPICS.items()},
     "test_normal": Kind.NORMAL,
     "test_delay": Kind.DELAY,
     "test_transaction": Kind.TRANSACTION,
     "stack_probe": Kind.NORMAL,  # each `up` and `status` stores a message here
 }
-GROUPS = ("order", "stock", "test")
-SUBSCRIPTIONS: Mapping[str, str] = {"order_rollback": "stock", "order_timeout": "order"}  # topic -> group
+GROUPS = (*dict.fromkeys(group for _, group in registry.SUBSCRIPTIONS), "test")
 QUEUES = 8  # of a topic
 MAX_REDELIVERIES = 16  # then %DLQ%<group>; RocketMQ's default
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pymysql
 from sqlalchemy import make_url
 
+from common import registry
 from common.errors import ConsoleUnavailable, DatabaseUnavailable
 from common.mq.factory import split_prefix
 from ops.errors import CommandFailed
@@ -50,8 +51,15 @@ def servers(stack: Stack, name: str = "") -> Servers:
     return Servers(broker, databases, redis, root)
 
 
-def console(servers: Servers, *, admin_tool: bool = False) -> StackConsole:
+def console(
+    servers: Servers,
+    *,
+    subscriptions: tuple[tuple[str, str], ...] = registry.SUBSCRIPTIONS,
+    admin_tool: bool = False,
+) -> StackConsole:
     """Return the console of a deployment; with `admin_tool` RocketMQ's own tool looks up keys and ids.
+
+    `subscriptions`: the topics with the groups that the deployment has.
 
     Raise `ConsoleUnavailable` where its servers are no stack of ours, `NoDeployment` where the stack is gone.
     """
@@ -59,8 +67,9 @@ def console(servers: Servers, *, admin_tool: bool = False) -> StackConsole:
         raise ConsoleUnavailable("Its RocketMQ is none of `orders stack`: look with RocketMQ's dashboard or mqadmin.")
     stack = Stack(Path(servers.stack))
     prefix = split_prefix(servers.broker_url)[1]
+    reader = stack.admin() if admin_tool else None
     return StackConsole(
-        stack.broker_address(), stack.namesrv_address(), prefix, reader=stack.admin() if admin_tool else None
+        stack.broker_address(), stack.namesrv_address(), prefix, subscriptions=subscriptions, reader=reader
     )
 
 

@@ -11,6 +11,7 @@ from ops.stack.message import StoredMessage
 from ops.stack.progress import Consumption, OpenHalves
 
 _NOT_OURS = re.compile(r"__.*|orders\..*|[A-Z0-9_]+")  # RocketMQ's own (MessageConst.java), and the adapter's
+_ATTENTION = (State.DEAD, State.READY, State.DONE)  # of several groups' states, the message's is the first of them
 
 
 def identity(message: StoredMessage) -> str:
@@ -30,27 +31,33 @@ def at(message: StoredMessage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Every copy of one message, by where it lies, each list in the order of storing."""
+    """Every copy of one message, by where it lies, each list in the order of storing; `lanes`: those of its topic."""
 
-    lane: Lane
+    lanes: tuple[Lane, ...]
     by_spot: Mapping[Spot, Sequence[StoredMessage]]
 
-    def all(self, *spots: Spot) -> list[StoredMessage]:
-        """Return the copies that lie there, or anywhere."""
-        return [message for spot in spots or Spot for message in self.by_spot.get(spot, ())]
+    def all(self, *spots: Spot, lane: Lane | None = None) -> list[StoredMessage]:
+        """Return the copies that lie there, or anywhere; with a lane only those that are its group's."""
+        lying = (message for spot in spots or Spot for message in self.by_spot.get(spot, ()))
+        return [message for message in lying if lane is None or lane.has(message)]
 
     @property
     def given(self) -> bool:
-        """Whether it was committed: to its group it is neither half nor parked, whatever copies lie there still.
+        """Whether it was committed: to its groups it is neither half nor parked, whatever copies lie there still.
 
         RocketMQ stores a half message anew with each check. Of two checks close together both may be answered, and the
         copy that neither answer was for is checked on, and parked in the end (seen on 5.2.0).
         """
         return bool(self.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD))
 
-    def left_behind(self, spot: Spot) -> StoredMessage | None:
-        """Return the newest dead letter (or parked half message), unless another copy went on for it."""
-        lying = [] if spot is Spot.PARKED and self.given else self.all(spot)
+    def is_left_behind(self, spot: Spot) -> bool:
+        """Whether it is dead to any group, or parked."""
+        lanes = self.lanes if spot is Spot.DEAD else (None,)
+        return any(self.left_behind(spot, lane) is not None for lane in lanes)
+
+    def left_behind(self, spot: Spot, lane: Lane | None = None) -> StoredMessage | None:
+        """Return the newest dead letter of a lane's group (or parked half message), unless another copy went on."""
+        lying = [] if spot is Spot.PARKED and self.given else self.all(spot, lane=lane)
         gone_on = {message.properties.get(ONWARD) for message in self.all(Spot.HALF, Spot.RETRY)}
         return lying[-1] if lying and at(lying[-1]) not in gone_on else None
 
@@ -58,26 +65,27 @@ class Copies:
 def view(copies: Copies, halves: OpenHalves, consumption: Consumption) -> MessageView:
     """Return the message; what RocketMQ does not tell (how check-backs were answered, when) is left out."""
     newest = max(copies.all(), key=lambda message: (message.stored_at or 0, message.checks, message.redeliveries))
+    lane = copies.lanes[0]
     own = {name: value for message in copies.all() for name, value in message.properties.items()}
-    group, attempts = _group(copies, consumption)
-    state, dropped_at = _state(copies, halves, group)
+    groups = _groups(copies, consumption, newest.stored_at or 0)
+    worst = min((group.state for group in groups), key=_ATTENTION.index, default=None)
+    state, dropped_at = _state(copies, halves, worst)
     resolution, resolved_at = _resolution(copies, dropped_at, plain=PLAIN in own)
     shown = {name: value for name, value in newest.properties.items() if not _NOT_OURS.fullmatch(name)}
     body = b"" if EMPTY in own else newest.body
     deliver_at = own.get(DELIVER_AT)
-    given = () if group is None else (GroupView(copies.lane.group, group, attempts, newest.stored_at or 0, None),)
     return MessageView(
         message_id=identity(newest),
-        message=Message(copies.lane.topic, body, newest.tag, newest.keys, shown),
+        message=Message(lane.topic, body, newest.tag, newest.keys, shown),
         state=state,
-        producer_group=own.get(GROUP, "").removeprefix(copies.lane.real_group.removesuffix(copies.lane.group)),
+        producer_group=own.get(GROUP, "").removeprefix(lane.real_group.removesuffix(lane.group)),
         born_at=int(own.get(BORN_AT) or newest.born_at or 0),
         deliver_at=int(deliver_at) if deliver_at else None,
         resolution=resolution,
         resolved_at=resolved_at,
         checks=(),
         check_count=_checks(copies),
-        groups=given,
+        groups=groups,
     )
 
 
@@ -90,20 +98,26 @@ def _checks(copies: Copies) -> int:
     return max(message.checks for message in sent if message.properties.get(ONWARD) == resumed)
 
 
-def _group(copies: Copies, consumption: Consumption) -> tuple[State | None, int]:
-    """Return how far the consumer group is, None where it has nothing yet, and how often the message was delivered.
+def _groups(copies: Copies, consumption: Consumption, visible_at: int) -> tuple[GroupView, ...]:
+    """Return how far each consumer group is that has something of it; `visible_at` in ms since the epoch."""
+    found = ((lane.group, _group(copies, lane, consumption)) for lane in copies.lanes)
+    return tuple(GroupView(name, of[0], of[1], visible_at, None) for name, of in found if of is not None)
+
+
+def _group(copies: Copies, lane: Lane, consumption: Consumption) -> tuple[State, int] | None:
+    """Return how far a consumer group is and how often it was given the message; None where it has nothing yet.
 
     Every copy that it was given is one delivery: a message that was committed twice lies twice in its topic, and each
     redelivery is a copy of its own. A resent message is counted anew.
     """
-    lying = copies.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD)
+    lying = copies.all(Spot.VISIBLE, Spot.RETRY, Spot.DEAD, lane=lane)
     if not lying:
-        return None, 0
+        return None
     last = _round(max(lying, key=lambda message: (message.stored_at or 0, message.redeliveries)))
-    given = [message for message in copies.all(Spot.VISIBLE, Spot.RETRY) if _round(message) == last]
-    passed = sum(consumption.passed(copies.lane, message) for message in given)
-    if copies.left_behind(Spot.DEAD) is not None:  # what it was given may be deleted by age already
-        tried = sum(message.redeliveries for message in copies.all(Spot.DEAD) if _round(message) == last)
+    given = [message for message in copies.all(Spot.VISIBLE, Spot.RETRY, lane=lane) if _round(message) == last]
+    passed = sum(consumption.passed(lane, message) for message in given)
+    if copies.left_behind(Spot.DEAD, lane) is not None:  # what it was given may be deleted by age already
+        tried = sum(message.redeliveries for message in copies.all(Spot.DEAD, lane=lane) if _round(message) == last)
         return State.DEAD, max(passed, tried)
     return (State.DONE if passed == len(given) else State.READY), passed
 

@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
+from common.registry import NAMES
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.supervisor import is_alive
 from tests.e2e.conftest import MakeClient
@@ -141,7 +142,7 @@ def test_status_tells_every_process(deployment: Deployment, data_dir: Path) -> N
         assert service["pid"] == deployment.supervisor.pid(service["name"])
         assert service["port"] == deployment.plan.ports[service["name"]]
         assert service["since"].endswith("Z")
-    assert [service["name"] for service in status["services"]] == ["order", "stock", "goods"]
+    assert [service["name"] for service in status["services"]] == list(NAMES)
 
 
 def test_status_of_nothing_exits_with_3(tmp_path: Path) -> None:
@@ -200,13 +201,13 @@ def test_forgetting_a_group(client: MakeClient, data_dir: Path) -> None:
 
 def test_a_second_up_is_refused_and_breaks_nothing(deployment: Deployment, data_dir: Path) -> None:
     """`orders up` on a running data directory names the first one's pid and ports; the first runs on."""
-    before = [deployment.supervisor.pid(name) for name in ("order", "stock", "goods")]
+    before = [deployment.supervisor.pid(name) for name in NAMES]
     for extra in ((), ("--detach",)):
         done = orders("up", *extra, data_dir=data_dir)
         assert done.returncode == 1
         assert f"process {os.getpid()}" in done.stderr
         assert str(deployment.plan.port_base) in done.stderr
-    assert before == [deployment.supervisor.pid(name) for name in ("order", "stock", "goods")]
+    assert before == [deployment.supervisor.pid(name) for name in NAMES]
     assert orders("status", data_dir=data_dir).returncode == 0
 
 

@@ -12,7 +12,7 @@ import jsonschema_rs
 import jwt
 import pytest
 
-from ops.services import SERVICES
+from common.registry import NAMES
 from tests.e2e.shop import Raw, Shop, slug
 from tests.stack import REAL
 
@@ -68,7 +68,7 @@ LARGEST = {
     ("stock", "POST", path): 512 * 1024 for path in ("/reservations", "/reservations/settle", "/reservations/states")
 }
 """Bytes that calls of our own services take: a whole batch of orders."""
-OPEN = tuple((service, path) for service in SERVICES for path in ("/healthz", "/readyz", "/openapi.json", "/docs"))
+OPEN = tuple((service, path) for service in NAMES for path in ("/healthz", "/readyz", "/openapi.json", "/docs"))
 
 
 def named(calls: Any) -> Any:
@@ -151,7 +151,7 @@ def test_health_and_documents_need_no_token(shop: Shop, service: str, path: str)
 def test_the_table_of_calls_is_the_documented_one(shop: Shop) -> None:
     """The calls tested here are all that the services document, with the scopes that they document."""
     documented = set()
-    for service in SERVICES:
+    for service in NAMES:
         for path, operations in shop.raw(service, "GET", "/openapi.json").json["paths"].items():
             for method, operation in operations.items():
                 if operation["security"]:
@@ -160,7 +160,7 @@ def test_the_table_of_calls_is_the_documented_one(shop: Shop) -> None:
     assert documented == {(s, m, p.partition("?")[0], scopes) for s, m, p, scopes, _ in CALLS}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 @pytest.mark.parametrize("path", ["/", "/nothing", "/orders/", "/goods/", "/orders/1/x", "/docs/x"])
 def test_unknown_paths_are_problems(shop: Shop, service: str, path: str) -> None:
     """404 in the same form, also without a token; its instance is the path."""
@@ -187,7 +187,7 @@ def test_head_is_answered_like_get(shop: Shop, service: str, method: str, path: 
     assert (head.status, head.data) == (get.status, b"")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_a_sane_request_id_is_echoed(shop: Shop, service: str) -> None:
     """X-Request-Id comes back on every answer; one that is not sane is replaced by a new one."""
     for path in ("/healthz", "/nothing"):
@@ -414,7 +414,7 @@ _SLUGS = {
 }
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_the_openapi_document_is_valid_and_complete(shop: Shop, service: str) -> None:
     """GET /openapi.json: OpenAPI 3.1, its schemas are JSON Schema 2020-12, and every status and slug is in it."""
     answer = shop.raw(service, "GET", "/openapi.json")
@@ -438,7 +438,7 @@ def test_the_openapi_document_is_valid_and_complete(shop: Shop, service: str) ->
             assert slugs <= set(re.findall(r"/problems/([a-z-]+)", told)), (method, path)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_the_docs_need_no_internet(shop: Shop, service: str) -> None:
     """GET /docs: a page whose every resource comes from this service, and whose policy allows no other."""
     page = shop.raw(service, "GET", "/docs")
@@ -472,7 +472,7 @@ _METRICS = {
 }
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_metrics_are_there(shop: Shop, service: str) -> None:
     """GET /metrics: Prometheus text with what an operator watches."""
     answer = shop.raw(service, "GET", "/metrics", headers=shop.bearer())
@@ -483,7 +483,7 @@ def test_metrics_are_there(shop: Shop, service: str) -> None:
     assert not (common | _METRICS[service]) - names
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
     """GET /readyz: the database, the broker and the peers, each with its result."""
     checks = shop.raw(service, "GET", "/readyz").json["checks"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from common.registry import NAMES
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.drill import ledger
-from ops.services import SERVICES
 from tests.e2e.shop import Shop, placed, running
 
 pytestmark = [
@@ -88,13 +88,13 @@ def fuzz(
     assert [line for line in ledger.disagreements(shop.deployment) if not line.endswith(orphan)] == []
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_what_is_documented_is_true_for_who_may_do_everything(shop: Shop, service: str, tmp_path: Path) -> None:
     """A token of all scopes: every answer is documented, in its documented form, and never a server error."""
     fuzz(shop, service, ("orders", "admin", "service"), tmp_path, examples=6)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_what_is_documented_is_true_for_who_may_do_nothing(shop: Shop, service: str, tmp_path: Path) -> None:
     """A token without scopes."""
     fuzz(shop, service, (), tmp_path, examples=3, phases="coverage,fuzzing")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.registry import NAMES
 from ops.client import Answer, Client
-from ops.services import SERVICES
 from tests.e2e.shop import Shop, place, placed, slug
 
 pytestmark = pytest.mark.e2e
@@ -24,7 +24,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
 
 def routes(shop: Shop) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Yield service, method, path and operation of every route with an id that is documented."""
-    for service in SERVICES:
+    for service in NAMES:
         document = shop.raw(service, "GET", "/openapi.json").json
         for path, item in document["paths"].items():
             for method in METHODS:

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from common import registry
 from common.auth import issue
 from ops import catalogue
 from ops.client import Client, probe
 from ops.plan import free_port_base
-from ops.services import SERVICES
 from tests.image.dockerfile import Builder, Image, sandbox
 from tests.support import eventually
 
@@ -93,11 +93,11 @@ def main(base: Path, work: Path) -> None:
     data.mkdir()
     os.chown(data, *map(int, image.user.split(":")))
     first, secret = free_port_base(), secrets.token_urlsafe(36)
-    ports = {service: first + number for number, service in enumerate(SERVICES)}
-    databases = {f"{name.upper()}_DATABASE_URL": f"sqlite:////data/{name}.db" for name in SERVICES}
+    ports = {name: first + registry.offset(name, 1) for name in registry.NAMES}
+    databases = {f"{name.upper()}_DATABASE_URL": f"sqlite:////data/{name}.db" for name in registry.NAMES}
     subprocess.run([*within(image, databases, data), "orders", "docker", "migrate"], check=True)
     with ExitStack() as services:
-        for service in reversed(SERVICES):  # order last: it waits for the others, as in compose
+        for service in reversed(registry.NAMES):  # order last: it waits for the others, as in compose
             services.enter_context(running(image, service, settings(service, ports, secret), data))
         order(ports, secret)
     say("All ended by SIGTERM.")

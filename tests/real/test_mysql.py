@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError
 
-from common import migrations, schema_version
+from common import migrations, registry, schema_version
 from common.db import Database
 from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow
 from ops.drill.proxy import Proxy
@@ -27,7 +27,7 @@ from tests.support import eventually
 Work = Callable[[Connection], Any]
 Stand = Callable[[str], Proxy]
 _INCREMENT = "UPDATE things SET n = n + 1 WHERE id = :id"
-services = pytest.mark.parametrize("service", migrations.SERVICES)
+services = pytest.mark.parametrize("service", registry.NAMES)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from common import registry
 from common.config import Settings
 from ops import docker, versions
 from ops.commands.docker import command
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 SCHEMA = ROOT / "tests" / "vendor" / "compose-spec" / "compose-spec.json"
 ONCE = {"store-owner", "migrate", "topics", "metrics-token"}
-OURS = {"order": 8001, "stock": 8002, "goods": 8003}
+OURS = {service.name: service.port for service in registry.SERVICES}
 SECRETS = {"ORDERS_JWT_SECRET", "MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD", "REDIS_PASSWORD"}
 
 
@@ -73,7 +74,7 @@ class TestCompose:
             assert not validator.is_valid(broken)
 
     def test_everything_is_there(self, services: dict[str, Any]) -> None:
-        """RocketMQ, its dashboard, MySQL, Redis, Prometheus, the three services, and what prepares them."""
+        """RocketMQ, its dashboard, MySQL, Redis, Prometheus, our services, and what prepares them."""
         servers = {"namesrv", "broker", "dashboard", "mysql", "redis", "prometheus"}
         assert services.keys() == servers | OURS.keys() | ONCE
         assert services["dashboard"]["ports"] == ["127.0.0.1:${DASHBOARD_PORT:-8180}:8180"]
@@ -156,7 +157,7 @@ class TestCompose:
         assert known.database_url.endswith(f"@mysql:{docker.MYSQL_PORT}/{name}?charset=utf8mb4")
         assert known.broker_url == f"rocketmq://broker:{docker.PROXY_PORT}"
         assert known.redis_url.endswith(f"@redis:{docker.REDIS_PORT}/0")
-        assert [known.order_url, known.stock_url, known.goods_url] == [f"http://{s}:{p}" for s, p in OURS.items()]
+        assert {s: getattr(known, f"{s}_url") for s in OURS} == {s: f"http://{s}:{p}" for s, p in OURS.items()}
         assert services[name]["command"] == ["python", "-m", name]
         assert services[name]["ports"][0].endswith(f":{OURS[name]}")
 
@@ -366,7 +367,7 @@ class TestCommands:
         assert again.output == f"Wrote {tmp_path / 'rocketmq' / 'broker.conf'}.\n"
 
     def test_migrate(self, tmp_path: Path) -> None:
-        """`orders docker migrate` migrates all three, and says which address is missing."""
+        """`orders docker migrate` migrates all of them, and says which address is missing."""
         urls = {f"{name.upper()}_DATABASE_URL": f"sqlite:///{tmp_path}/{name}.db" for name in OURS}
         done = CliRunner().invoke(command, ["migrate"], env=urls)
         assert done.exit_code == 0, done.output

@@ -13,7 +13,7 @@ from common import db as db_module
 from common.db import Database
 from common.errors import DatabaseUnavailable
 from common.heartbeat import Heartbeat, heartbeat_table
-from common.migrations import SERVICES
+from common.registry import NAMES
 
 METADATA = MetaData()
 heartbeat_table(METADATA)
@@ -89,7 +89,7 @@ def test_a_file_that_may_not_be_written(database: Database) -> None:
     other.close()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 def test_every_service_has_the_table(service: str) -> None:
     """Each of them writes."""
     assert "heartbeat" in import_module(f"{service}.model").metadata.tables

@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, text
 
-from common import migrations, schema_version
+from common import migrations, registry, schema_version
 from common.db import Database
 from common.errors import DatabaseUnavailable
 
@@ -25,7 +25,7 @@ def version(url: str) -> str | None:
         return schema_version.current(connection)
 
 
-services = pytest.mark.parametrize("service", migrations.SERVICES)
+services = pytest.mark.parametrize("service", registry.NAMES)
 
 
 def metadata_of(service: str) -> MetaData:

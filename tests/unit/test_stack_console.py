@@ -24,6 +24,7 @@ QUERY = 12  # RequestCode.java
 OPS, CHECKER = "RMQ_SYS_TRANS_OP_HALF_TOPIC", "CID_RMQ_SYS_TRANS"
 SENT = {"KEYS": "11 12", "REAL_TOPIC": TOPIC, "TRAN_MSG": "true", "PGROUP": TOPIC, "REAL_QID": "3", "tx_id": "5"}
 OWN = {"orders__group": "me-order"}
+SUBSCRIPTIONS = (("order_rollback", "stock"), ("order_timeout", "order"))
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def shelves(monkeypatch: pytest.MonkeyPatch) -> Shelves:
 def console(shelves: Shelves) -> StackConsole:
     """Return the console of the deployment `me`."""
     assert shelves.topics
-    return StackConsole(ADDRESS, ADDRESS, "me")
+    return StackConsole(ADDRESS, ADDRESS, "me", subscriptions=SUBSCRIPTIONS)
 
 
 def only(found: list[MessageView]) -> MessageView:
@@ -311,7 +312,7 @@ def test_the_admin_tool_reads_what_is_there(shelves: Shelves) -> None:
         def messages_by_id(self, topic: str, message_id: str) -> list[StoredMessage]:
             return self.messages_by_key(topic, message_id)
 
-    found = StackConsole(ADDRESS, ADDRESS, "me", reader=Tool()).find(key="11")
+    found = StackConsole(ADDRESS, ADDRESS, "me", subscriptions=SUBSCRIPTIONS, reader=Tool()).find(key="11")
     assert asked == [(HALF, "11")]
     assert {view.message.body for view in found} == {b"as the tool says", b""}
 
@@ -340,3 +341,49 @@ def test_of_many_messages_only_the_newest_are_looked_up(
     assert [view.message_id for view in found] == ["M29", "M28"]
     assert set(asked) == {"M29", "M28"}
     assert len(console.find(state=State.READY)) == 30
+
+
+TWO = (("order_rollback", "gifts"), *SUBSCRIPTIONS)
+
+
+def test_each_group_of_a_topic_is_told_of(shelves: Shelves) -> None:
+    """A message is where the group is that needs attention most; what lies with one group is not the other's."""
+    console = StackConsole(ADDRESS, ADDRESS, "me", subscriptions=TWO)
+    shelves.put(TOPIC, "A", b"body", **(SENT | OWN))
+    shelves.consumed[GROUP, TOPIC] = 1
+    view = only(console.find(state=State.READY))
+    assert [(group.group, group.state, group.attempts) for group in view.groups] == [
+        ("gifts", State.READY, 0),
+        ("stock", State.DONE, 1),
+    ]
+    assert [(behind.group, behind.waiting) for behind in console.backlog()] == [
+        ("gifts", 1),
+        ("stock", 0),
+        ("order", 0),
+    ]
+    shelves.consumed["me-gifts", TOPIC] = 1
+    assert only(console.find(key="11")).state is State.DONE
+    shelves.put(RETRY, "A", b"body", redeliveries=1, **(SENT | OWN))
+    view = only(console.find(state=State.READY))
+    assert {group.group: (group.state, group.attempts) for group in view.groups} == {
+        "gifts": (State.DONE, 1),
+        "stock": (State.READY, 1),
+    }
+
+
+def test_what_is_dead_to_one_group_is_resent_to_that_one(shelves: Shelves) -> None:
+    """The other one had it and gets it no more; dead to both, it goes to both, and counts as one dead letter."""
+    console = StackConsole(ADDRESS, ADDRESS, "me", subscriptions=TWO)
+    shelves.put(TOPIC, "A", b"body", **SENT)
+    shelves.put(DEAD, "A", b"body", redeliveries=3, **SENT)
+    shelves.consumed[GROUP, TOPIC] = shelves.consumed["me-gifts", TOPIC] = 1
+    view = only(console.find(state=State.DEAD))
+    assert {group.group: group.state for group in view.groups} == {"gifts": State.DONE, "stock": State.DEAD}
+    console.resend("A")
+    assert shelves.created == [RETRY]
+    shelves.put("%DLQ%me-gifts", "A", b"body", redeliveries=3, **SENT)
+    shelves.put(DEAD, "A", b"body", redeliveries=3, **SENT)
+    assert console.stats().dead == 1
+    console.resend("A")
+    assert shelves.created == [RETRY, f"%RETRY%me-gifts_{TOPIC}"]
+    assert console.stats().dead == 0

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from common import registry
 from common.errors import BrokerError
 from ops.commands.provision import command
 from ops.errors import CommandFailed
 from ops.stack import provision, remoting
 from ops.stack.provision import Supplies
 from ops.stack.remoting import Address
-from ops.stack.settings import GROUPS, SUBSCRIPTIONS, TOPICS
+from ops.stack.settings import GROUPS, TOPICS
 
 NAMESRV, BROKER = Address("namesrv", 9876), Address("10.0.0.1", 10911)
-BESIDE = {"%RETRY%order", "%RETRY%stock"}
+CONSUMERS = [group for _, group in registry.SUBSCRIPTIONS]
+BESIDE = {f"%RETRY%{group}" for group in CONSUMERS}
 
 
 class Cluster:
@@ -85,8 +87,8 @@ def test_a_deployment_gets_its_topics_with_kinds_its_groups_and_a_topic_beside_e
     """Groups last, so that who waits for one finds the rest; the second time nothing is made."""
     done = orders_provision()
     assert done.exit_code == 0, done.output
-    assert cluster.topics == {topic: TOPICS[topic] for topic in SUBSCRIPTIONS} | dict.fromkeys(BESIDE, "NORMAL")
-    assert (cluster.groups, cluster.made[-2:]) == ({"order": 16, "stock": 16}, ["order", "stock"])
+    assert cluster.topics == {topic: TOPICS[topic] for topic in registry.TOPICS} | dict.fromkeys(BESIDE, "NORMAL")
+    assert (cluster.groups, cluster.made[-len(CONSUMERS) :]) == (dict.fromkeys(CONSUMERS, 16), CONSUMERS)
     assert {topic: cluster.queues[topic] for topic in BESIDE} == dict.fromkeys(BESIDE, 1)
     assert "broker-a: made topic order_rollback (TRANSACTION)\n" in done.output
     cluster.made.clear()
@@ -108,7 +110,7 @@ def test_what_is_there_stays_as_it_is(cluster: Cluster) -> None:
     cluster.groups["stock"] = 3
     cluster.topics |= {"order_rollback": "MIXED", "%RETRY%stock": ""}
     orders_provision()
-    assert sorted(cluster.made) == ["%RETRY%order", "order", "order_timeout"]
+    assert set(cluster.made) == {"order_timeout", *CONSUMERS, *BESIDE} - {"stock", "%RETRY%stock"}
     assert cluster.groups["stock"] == 3
 
 

@@ -70,9 +70,9 @@ def test_redis_appends_on_loopback(layout: Layout) -> None:
 
 
 def test_each_service_gets_a_database_of_the_same_user(layout: Layout) -> None:
-    """init.sql makes three databases and one user, and is readable by its owner only."""
+    """init.sql makes a database for each service and one user, and is readable by its owner only."""
     sql = layout.etc("init.sql")
-    assert re.findall(r"CREATE DATABASE IF NOT EXISTS `(\w+)`", sql.read_text()) == ["order", "stock", "goods"]
+    assert re.findall(r"CREATE DATABASE IF NOT EXISTS `(\w+)`", sql.read_text()) == list(settings.DATABASES)
     assert "'orders'@'127.0.0.1' IDENTIFIED BY 'secret-word'" in sql.read_text()
     assert sql.stat().st_mode & 0o777 == 0o600
 

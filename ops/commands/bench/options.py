@@ -70,7 +70,7 @@ def common(command: F) -> F:
 
 def read(given: dict[str, Any]) -> Common:
     """Take the shared options out of a command's."""
-    instances = options.chosen(order=given.pop("order"), stock=given.pop("stock"), goods=given.pop("goods"))
+    instances = options.chosen(given)
     stack = given.pop("stack_dir")
     setup = Setup(
         rocketmq=given.pop("rocketmq"),

@@ -1,0 +1,59 @@
+"""THE list of our services, and of the messages between them.
+
+Ports, databases, migrations, topics, groups, what `up` starts and the files in `docker/` derive from it, or a test
+compares them with it (tests/unit/test_registry.py). A new service is an entry here and a folder of its own. It imports
+nothing of ours, and little else: every command needs it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+MOST_INSTANCES = 64  # of one service; worker ids alone would allow 1,024
+FIRST_PORT = 8001
+PORTS_BETWEEN = 100  # from an instance to the next one of its service: room for as many services
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service.
+
+    Its package, its database, its consumer group and the setting with its address (`ORDERS_<NAME>_URL`) have its name.
+    `port`: of its first instance, by default. `consumes`: the topics that it consumes. `participant`: it holds
+    something for orders, asked by order and given back by `order_rollback`.
+    """
+
+    name: str
+    port: int
+    consumes: tuple[str, ...] = ()
+    participant: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where its first instance is, by default."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+TOPICS: Mapping[str, str] = MappingProxyType({"order_rollback": "TRANSACTION", "order_timeout": "DELAY"})
+"""The topics, and what each carries in RocketMQ's words (`message.type`)."""
+
+SERVICES = (  # in the order of stopping: those that ask before those that are asked
+    Service("order", 8001, consumes=("order_timeout",)),
+    Service("stock", 8002, consumes=("order_rollback",), participant=True),
+    Service("goods", 8003),
+)
+BY_NAME: Mapping[str, Service] = MappingProxyType({service.name: service for service in SERVICES})
+NAMES = tuple(BY_NAME)
+PARTICIPANTS = tuple(service.name for service in SERVICES if service.participant)
+SUBSCRIPTIONS = tuple(sorted((topic, service.name) for service in SERVICES for topic in service.consumes))
+"""Each topic with a group that consumes it: of a topic with several groups, each gets every message."""
+
+
+def instance(service: str, number: int) -> str:
+    """Return the name of a service's instance; numbers begin at 1."""
+    return service if number == 1 else f"{service}-{number}"
+
+
+def offset(service: str, number: int) -> int:
+    """Return how far above order's first instance one listens: told by its name alone, whatever else there is."""
+    return BY_NAME[service].port - FIRST_PORT + PORTS_BETWEEN * (number - 1)
