@@ -117,8 +117,12 @@ class Scene(Notes):
             yield lambda: future.result(timeout=60)
 
     def disarm(self) -> None:
-        """Restart every process that lives with failpoints or settings of this drill; return once they are ready."""
+        """Restart every process that lives with failpoints or settings of this drill; return once they are ready.
+
+        One that died of them and stays dead is started again. Raise `NotInTime`.
+        """
         for process, pid in self._armed.items():
+            self.supervisor.release(process)
             if self.supervisor.pid(process) == pid:
                 self.supervisor.restart(process)
         for process in self._armed:

@@ -9,6 +9,8 @@ from ops.drill.runner import Programme, play, play_all
 from ops.drill.scene import Scene
 from ops.drill.stage import Stage, claim_directory
 from ops.errors import CommandFailed
+from ops.runstate import Phase
+from ops.supervisor import Supervisor
 
 pytestmark = pytest.mark.drill
 
@@ -33,6 +35,13 @@ def _haunted(scene: Scene) -> None:
     scene.settle()
     looks = iter([["a message of an earlier drill is ready"], [], ["another one is ready"]])
     scene.open_ends = lambda **_: next(looks)  # type: ignore[method-assign]
+
+
+def _stays_dead(scene: Scene) -> None:
+    scene.arm("stock", "stock.settled=kill")
+    scene.placed()
+    scene.settle()
+    scene.take_down("stock")
 
 
 def _drill(name: str, play_it: object) -> Drill:
@@ -63,6 +72,22 @@ def test_what_comes_up_again_after_a_quiet_look_is_not_held_against_a_drill(tmp_
     stage.close()
     assert result.reason is None
     assert result.invariants[-1].figures["on their way"] == 0
+
+
+def test_a_process_that_was_left_dead_runs_again(tmp_path: Path) -> None:
+    """At once, for the drill that comes next: nothing waits for what does not come by itself."""
+    stage = Stage(tmp_path)
+    supervisors: list[Supervisor] = []
+
+    def dead(scene: Scene) -> None:
+        supervisors.append(scene.supervisor)
+        _stays_dead(scene)
+
+    result = play(_drill("dead", dead), stage, stretch=20.0)
+    phases = {state.name: state.state for state in supervisors[0].states()}
+    stage.close()
+    assert result.passed, result.reason
+    assert set(phases.values()) == {Phase.READY}, phases
 
 
 def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:
