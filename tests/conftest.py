@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 
 from common.mq.embedded.file import BrokerFile
 from tests.databases import USE_CASES
+from tests.promises import PROMISES
 from tests.stack import REAL
 
 # A property that fails says at once with what, whatever an example costs. Hypothesis makes examples smaller for up to
@@ -24,6 +25,12 @@ settings.register_profile(
     report_multiple_bugs=False,
 )
 settings.load_profile("at-once")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the promises' markers."""
+    for number, promise in PROMISES.items():
+        config.addinivalue_line("markers", f"{number}: {promise}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,11 @@ import pytest
 from tests.drills.conftest import Play, running_site
 from tests.drills.test_random_kills import random_kills
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.drill,
+    pytest.mark.timeout(3600),
+    *(pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5),
+]
 
 
 @pytest.mark.parametrize(

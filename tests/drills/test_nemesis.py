@@ -17,7 +17,7 @@ from ops.drill.nemesis.run import HISTORY
 from ops.drill.real import Real
 from tests.stack import REAL, stack
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
 
 _SEEDS = (29, 33)
 _REAL_SEEDS = (32, 45)  # connections to RocketMQ are cut, messages repeated, what is parked is looked for

@@ -23,7 +23,11 @@ from ops.stack.settings import SERVERS
 from tests.drills.conftest import running_site
 from tests.stack import stack
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.drill,
+    pytest.mark.timeout(3600),
+    *(pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5),
+]
 
 KILLS = int(os.environ.get("ORDERS_DRILL_KILLS", "12"))
 SEED = int(os.environ.get("ORDERS_DRILL_SEED", "1"))

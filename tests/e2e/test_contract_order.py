@@ -202,6 +202,7 @@ def test_limits_of_the_receiver_count_characters(shop: Shop) -> None:
     assert order["receiver"] == receiver
 
 
+@pytest.mark.P4
 def test_a_key_makes_one_order_whose_first_answer_comes_again(shop: Shop) -> None:
     """Same key, same body: byte for byte the first answer, with Idempotency-Replayed, also after it was paid."""
     name, tea = shop.name(), shop.goods()
@@ -221,6 +222,7 @@ def test_a_key_makes_one_order_whose_first_answer_comes_again(shop: Shop) -> Non
     assert goods_ids(user.get("order", "/orders")) == [order_id]
 
 
+@pytest.mark.P4
 def test_a_replay_after_cancelling_is_the_first_answer_too(shop: Shop) -> None:
     """Same key after the order was closed: the first answer, no new order, no stock taken."""
     user, tea = shop.user(), shop.goods()
@@ -244,6 +246,7 @@ def test_a_replay_does_not_depend_on_how_the_same_request_is_written(shop: Shop)
     assert answers[0].data == answers[1].data
 
 
+@pytest.mark.P4
 def test_a_replay_survives_price_changes_and_goods_going_off_sale(shop: Shop) -> None:
     """The first answer comes again whatever became of the goods."""
     user, tea = shop.user(), shop.goods()

@@ -34,6 +34,7 @@ def _around_its_timeout(call: Callable[[], Answer], order: dict[str, Any], numbe
     return wait_and_call
 
 
+@pytest.mark.P3
 def test_pay_against_timeout(shop: Shop) -> None:
     """An order is paid (200) or closed by its timeout (409), never both; the stock follows."""
     user, tea = shop.user(), shop.goods(stock=_ORDERS)
@@ -53,6 +54,7 @@ def test_pay_against_timeout(shop: Shop) -> None:
     assert shop.available(tea) == outcomes[409]
 
 
+@pytest.mark.P3
 def test_cancel_against_timeout(shop: Shop) -> None:
     """An order is closed once, by one of the two; its stock comes back once."""
     user, tea = shop.user(), shop.goods(stock=_ORDERS)
@@ -68,6 +70,7 @@ def test_cancel_against_timeout(shop: Shop) -> None:
     assert shop.available(tea) == _ORDERS
 
 
+@pytest.mark.P3
 def test_pay_against_cancel(shop: Shop) -> None:
     """Exactly one of the two succeeds, the other one is a 409 that says why."""
     user, tea = shop.user(), shop.goods(stock=20)
@@ -86,6 +89,7 @@ def test_pay_against_cancel(shop: Shop) -> None:
     assert shop.available(tea) == 20 - paid
 
 
+@pytest.mark.P3
 def test_the_same_order_cancelled_often_at_once(shop: Shop) -> None:
     """Twenty cancellations of one order at once: all 200, the stock comes back once."""
     user, tea = shop.user(), shop.goods()
@@ -97,6 +101,7 @@ def test_the_same_order_cancelled_often_at_once(shop: Shop) -> None:
     assert shop.available(tea) == 10
 
 
+@pytest.mark.P1
 def test_fifty_clients_for_the_last_ten_pieces(shop: Shop) -> None:
     """Exactly 10 orders, exactly 40 times 409, and no piece left."""
     tea = shop.goods(stock=10)
@@ -132,6 +137,7 @@ def test_one_key_fifty_times_at_once(shop: Shop, stock: int) -> None:
     shop.assert_sound()
 
 
+@pytest.mark.P4
 def test_one_key_for_two_bodies_at_once(shop: Shop) -> None:
     """Whichever comes first makes the order; the other body is a mismatch, however they interleave."""
     user, tea = shop.user(), shop.goods(stock=10)
@@ -143,6 +149,7 @@ def test_one_key_for_two_bodies_at_once(shop: Shop) -> None:
     shop.assert_sound()
 
 
+@pytest.mark.P1
 def test_setting_the_total_while_orders_come_in(shop: Shop) -> None:
     """Totals set between orders are taken or refused (409); never is more sold than there is."""
     tea = shop.goods(stock=20)
@@ -163,6 +170,7 @@ def test_setting_the_total_while_orders_come_in(shop: Shop) -> None:
     shop.assert_sound()
 
 
+@pytest.mark.P2
 def test_timeouts_while_orders_are_still_coming_in(shop: Shop) -> None:
     """Orders that expire almost at once, placed while the older ones are being closed: all closed, all stock back."""
     user, tea = shop.user(), shop.goods(stock=1000)

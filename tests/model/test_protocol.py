@@ -6,6 +6,8 @@ from common.failpoints import POINTS
 from tests.model import protocol
 from tests.model.protocol import MUTANTS, SCENARIOS, Mutant, Scenario, explore, explore_mutant
 
+pytestmark = [pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
+
 _ELSEWHERE = {"stock.released", "stock.settled"}  # the model's deliveries and `sweep.settled`
 
 

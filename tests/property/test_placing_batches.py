@@ -16,7 +16,10 @@ from order.service.placing import Answer, Draft, IdempotencyKey
 from order.service.reading import Line, Order
 from tests.fakes import Shop
 
-pytestmark = pytest.mark.timeout(600)  # each example makes two shops on files: on a busy machine they take minutes
+pytestmark = [
+    pytest.mark.timeout(600),  # each example makes two shops on files: on a busy machine they take minutes
+    pytest.mark.P4,
+]
 SCARCE, PLENTY = 1, 2
 Asked = tuple[int, int, str | None]
 """Goods, quantity, idempotency key: `taken` is another order's already."""

@@ -18,7 +18,11 @@ from stock.service.levels import Levels
 from stock.service.reservations import Reservations, Wanted
 from tests.databases import database_url
 
-pytestmark = pytest.mark.timeout(600)  # its transactions are real ones: on a busy machine they take minutes
+pytestmark = [
+    pytest.mark.timeout(600),  # its transactions are real ones: on a busy machine they take minutes
+    pytest.mark.P1,
+    pytest.mark.P3,
+]
 GOODS = (1, 2, 3)
 TX = 100
 
