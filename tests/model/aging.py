@@ -9,7 +9,8 @@ Nothing can write that row any more: a local transaction that is too old by its 
 clock is behind finds the fence.
 """
 
-from tests.model.world import IDLE, Closer, No, Steps, World, put
+from tests.model.exploring import No
+from tests.model.world import IDLE, Closer, Steps, World, put
 
 _DECIDED = frozenset({"committed", "aborted"})
 _OLD_ONES_GO_ON = frozenset({"a clock is behind", "old local transactions go on"})

@@ -1,7 +1,8 @@
 """Closing a batch of orders, as `order.service.closing.Closing` does it, and what becomes of its half message."""
 
 from tests.model.aging import refused
-from tests.model.world import CLOSED, CREATED, IDLE, PAID, Closer, No, Steps, World, copied, fence, put, release
+from tests.model.exploring import No
+from tests.model.world import CLOSED, CREATED, IDLE, PAID, Closer, Steps, World, copied, fence, put, release
 
 
 def closing(world: World, no: No, number: int) -> Steps:

@@ -1,7 +1,8 @@
 """Placing a batch, step by step as `order.service.placing.Placing.place` does it."""
 
 from tests.model.aging import refused
-from tests.model.world import CREATED, GONE, No, Pair, Steps, World, put
+from tests.model.exploring import No
+from tests.model.world import CREATED, GONE, Pair, Steps, World, put
 
 _NOTHING = ("nothing created", "nothing created")
 _NOT_YET_RELEASED = frozenset({"dropped order not released", "dropped order released last"})

@@ -10,22 +10,10 @@ message; a send that raised may have arrived; nobody waits for anybody, so time 
 """
 
 import sys
-import time
-from collections import deque
-from dataclasses import dataclass, field
 
+from tests.model.exploring import Model, Mutant, Scenario
 from tests.model.steps import steps
 from tests.model.world import CREATED, GONE, IDLE, PAID, World
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Where to start; `bounds` are things that can't happen in it, to keep it small."""
-
-    name: str
-    start: World
-    bounds: frozenset[str] = frozenset()
-
 
 _PLACED = World(
     place="done",
@@ -58,15 +46,6 @@ SCENARIOS = (
     Scenario("closing, paying, a long stop", _PLACED._replace(closers=(IDLE,), wire=1, stop="ahead"), _ONE_SWEEP),
     Scenario("placing, a long stop, a clock that is behind", World(stop="ahead"), _FEW | _CLOCK_BEHIND),
 )
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A flaw; `without` takes a second line of defence away that would hide it."""
-
-    flaw: str
-    scenario: int = 0
-    without: frozenset[str] = frozenset()
 
 
 MUTANTS = (
@@ -102,7 +81,7 @@ MUTANTS = (
 )
 
 
-def wrong(world: World, *, final: bool) -> str | None:
+def wrong(world: World, final: bool) -> str | None:
     """Return which promise a world breaks; `final`: nothing more can happen in it."""
     if world.left < 0 or world.left + world.headers.count("deducted") != world.total:
         return "conservation"
@@ -132,84 +111,8 @@ def _broken_at_last(world: World, number: int) -> str | None:
     return "an order without stock" if stands else "stock held by no order"
 
 
-@dataclass
-class Result:
-    """What an exploration found; `why` is None where every state is consistent, else `trail` leads there."""
-
-    states: int = 0
-    finals: int = 0
-    names: set[str] = field(default_factory=set)
-    why: str | None = None
-    trail: list[str] = field(default_factory=list)
-
-
-def explore(scenario: Scenario, flaws: frozenset[str] = frozenset()) -> Result:
-    """Visit every state that can be reached, nearest first, up to the first that is wrong."""
-    impossible = scenario.bounds | flaws
-    came_from: dict[World, tuple[str, World] | None] = {scenario.start: None}
-    queue, result = deque([scenario.start]), Result()
-    while queue:
-        world = queue.popleft()
-        nexts = [(name, after) for name, after in steps(world, impossible) if after != world]
-        result.finals += not nexts
-        result.why = wrong(world, final=not nexts)
-        if result.why:
-            result.trail = _trail(came_from, world)
-            break
-        for name, after in nexts:
-            result.names.add(name)
-            if after not in came_from:
-                came_from[after] = (name, world)
-                queue.append(after)
-    result.states = len(came_from)
-    return result
-
-
-def _trail(came_from: dict[World, tuple[str, World] | None], world: World) -> list[str]:
-    names = []
-    while (step := came_from[world]) is not None:
-        name, world = step
-        names.append(name)
-    return names[::-1]
-
-
-def explore_mutant(mutant: Mutant, *, healthy: bool = False) -> Result:
-    """Explore the mutant's scenario with its flaw planted; healthy: without it, which must be consistent."""
-    if healthy:
-        return explore(SCENARIOS[mutant.scenario], mutant.without)
-    return explore(SCENARIOS[mutant.scenario], mutant.without | {mutant.flaw})
-
-
-def main(arguments: list[str]) -> int:
-    """Print what was found; return 1 if the protocol is wrong, or a flaw is not caught."""
-    if "--mutants" in arguments:
-        alive = 0
-        for mutant in MUTANTS:
-            result = explore_mutant(mutant)
-            alive += result.why is None
-            _print(f"{mutant.flaw:40} {_told(result, 'NOT CAUGHT')}")
-        return int(alive > 0)
-    broken = total = 0
-    for scenario in SCENARIOS:
-        started = time.monotonic()
-        result = explore(scenario)
-        broken += result.why is not None
-        total += result.states
-        seconds = time.monotonic() - started
-        told = _told(result, "all consistent")
-        _print(f"{scenario.name:42} {result.states:8,} states, {result.finals:5,} final, {seconds:4.1f} s: {told}")
-    _print(f"{total:,} states")
-    return int(broken > 0)
-
-
-def _told(result: Result, otherwise: str) -> str:
-    return f"{result.why}: {' > '.join(result.trail)}" if result.why else otherwise
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+MODEL = Model(steps, wrong, SCENARIOS, MUTANTS)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(MODEL.main(sys.argv[1:]))

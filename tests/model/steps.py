@@ -2,9 +2,10 @@
 
 from tests.model.aging import headers_purged, long_stop, undecidable
 from tests.model.closing import closing
+from tests.model.exploring import No
 from tests.model.placing import placing
 from tests.model.sweeping import sweeping
-from tests.model.world import CREATED, GONE, PAID, No, Steps, World, copied, fence, put, release
+from tests.model.world import CREATED, GONE, PAID, Steps, World, copied, fence, put, release
 
 
 def steps(world: World, no: No) -> Steps:

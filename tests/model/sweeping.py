@@ -1,7 +1,8 @@
 """The sweep from both sides, as `order.service.sweeping.Sweep` does it."""
 
 from tests.model.aging import undecidable
-from tests.model.world import CLOSED, GONE, No, Steps, World, fence, put, release
+from tests.model.exploring import No
+from tests.model.world import CLOSED, GONE, Steps, World, fence, put, release
 
 _IDLE = ("idle", "-", "-")
 _FATE = {GONE: "unknown", CLOSED: "void"}

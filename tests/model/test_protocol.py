@@ -1,10 +1,13 @@
 """The protocol's model: consistent in every state, and no flaw planted in it goes unseen."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.failpoints import POINTS
-from tests.model import protocol
-from tests.model.protocol import MUTANTS, SCENARIOS, Mutant, Scenario, explore, explore_mutant
+from tests.model.exploring import Mutant, Scenario
+from tests.model.protocol import MODEL, MUTANTS, SCENARIOS
+from tests.model.world import World
 
 pytestmark = [pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
 
@@ -12,9 +15,9 @@ _ELSEWHERE = {"stock.released", "stock.settled"}  # the model's deliveries and `
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_consistent(scenario: Scenario) -> None:
+def test_consistent(scenario: Scenario[World]) -> None:
     """Whatever happens, in whatever order: no promise is broken, and in the end all agrees."""
-    result = explore(scenario)
+    result = MODEL.explore(scenario)
     assert result.why is None, " > ".join(result.trail)
     assert result.states > 1000
     assert result.finals
@@ -23,7 +26,7 @@ def test_consistent(scenario: Scenario) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.flaw)
 def test_flaw_is_caught(mutant: Mutant) -> None:
     """A planted flaw breaks a promise, and the model says how to get there."""
-    result = explore_mutant(mutant)
+    result = MODEL.explore_mutant(mutant)
     assert result.why is not None
     assert result.trail
 
@@ -31,7 +34,7 @@ def test_flaw_is_caught(mutant: Mutant) -> None:
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.without], ids=lambda mutant: mutant.flaw)
 def test_flaw_alone_is_caught(mutant: Mutant) -> None:
     """Where a flaw shows only without the second line of defence, taking that away alone breaks nothing."""
-    result = explore_mutant(mutant, healthy=True)
+    result = MODEL.explore_mutant(mutant, healthy=True)
     assert result.why is None, " > ".join(result.trail)
 
 
@@ -39,20 +42,18 @@ def test_steps_are_named_as_in_the_code() -> None:
     """Every failpoint of placing, closing, paying, checking and sweeping that changes anything is a step."""
     names: set[str] = set()
     for scenario in SCENARIOS[:7]:
-        names |= explore(scenario).names
+        names |= MODEL.explore(scenario).names
     unmodelled = {  # before a step, or after an answer: nothing changes there
         point for point in POINTS if "before" in point or point.endswith("received") or point in _ELSEWHERE
     }
     assert {point for point in POINTS - unmodelled if not any(point in name for name in names)} == set()
 
 
-def test_by_hand(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     """The command says what it found, and fails if that is not what it should be."""
-    monkeypatch.setattr(protocol, "SCENARIOS", SCENARIOS[:2])
-    monkeypatch.setattr(protocol, "MUTANTS", MUTANTS[:1])
-    assert protocol.main([]) == 0
+    few = replace(MODEL, scenarios=SCENARIOS[:2], mutants=MUTANTS[:1])
+    assert few.main([]) == 0
     assert "all consistent" in capsys.readouterr().out
-    assert protocol.main(["--mutants"]) == 0
+    assert few.main(["--mutants"]) == 0
     assert "stock held by no order: timeout on its way > " in capsys.readouterr().out
-    monkeypatch.setattr(protocol, "MUTANTS", (Mutant("no such flaw"),))
-    assert protocol.main(["--mutants"]) == 1
+    assert replace(few, mutants=(Mutant("no such flaw"),)).main(["--mutants"]) == 1

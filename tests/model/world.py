@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tests.model.exploring import No
+
 GONE, CREATED, PAID, CLOSED = "-", "created", "paid", "closed"
 
 Pair = tuple[str, str]
@@ -48,9 +50,6 @@ class World(NamedTuple):
     paid: tuple[bool, bool] = (False, False)
     copies: int = 0  # duplicates spent
 
-
-No = frozenset[str]
-"""What can't happen, and the flaws planted."""
 
 Steps = Iterator[tuple[str, World]]
 """The name of each step that is possible, and the world after it."""
