@@ -11,12 +11,26 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from common.errors import FailpointRaised, OrdersError
+from common.registry import PARTICIPANTS
 
-POINTS = frozenset(
+_OF_PARTICIPANT: Final = (
+    *("deduct_received", "before_commit", "deducted"),
+    *("rollback_received", "released"),
+    "settled",
+)
+
+
+def of_participant(name: str) -> frozenset[str]:
+    """Return the points of what `common.participant` does for the participant of that name."""
+    return frozenset(f"{name}.{step}" for step in _OF_PARTICIPANT)
+
+
+POINTS: Final = frozenset[str]().union(*map(of_participant, PARTICIPANTS)) | frozenset(
     {
         # placing an order
         "order.half_sent",
@@ -41,13 +55,6 @@ POINTS = frozenset(
         "check.fenced",
         "sweep.fenced",
         "sweep.settled",
-        # stock
-        "stock.deduct_received",
-        "stock.before_commit",
-        "stock.deducted",
-        "stock.rollback_received",
-        "stock.released",
-        "stock.settled",
     }
 )
 _SPEC = re.compile(r"^(?P<point>[a-z_.]+)=(?P<action>kill|raise|delay:(?P<seconds>\d+(\.\d+)?))(@(?P<nth>\d+))?$")

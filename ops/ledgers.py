@@ -8,8 +8,9 @@ from sqlalchemy import Column, Select, func, select
 
 from common import schema_version
 from common.db import Database
+from common.participant.model import ReservationState
 from order.model import Status, order_lines, orders
-from stock.model import ReservationState, reservation_lines, reservations, stock
+from stock.model import reservation_lines, reservations, stock
 
 _PAGE = 500
 

@@ -3,21 +3,20 @@
 import hashlib
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final
 
 import orjson
 from pydantic import ConfigDict, TypeAdapter
 
+from common.answers import by_id, readable
 from common.cache import SharedCache
-from common.errors import NotFound, PeerUnavailable
+from common.errors import PeerUnavailable
 from common.flight import SingleFlight
+from common.participant.client import ReservationClient
 from common.peer import Peer
-
-T = TypeVar("T")
 
 _REFRESHED_TOGETHER = 200  # goods in one look-up
 
@@ -115,46 +114,12 @@ class GoodsClient:
         if status != 200:  # noqa: PLR2004
             raise PeerUnavailable("The goods service refused a look-up; nothing was changed, try again.")
         fetched: dict[int, Goods | None] = dict.fromkeys(wanted)
-        with _readable("goods"):
-            items = _by_id(answer["items"], "goods_id")
+        with readable("goods"):
+            items = by_id(answer["items"], "goods_id")
             if not items.keys() <= fetched.keys():
                 raise ValueError("goods that nobody asked for")
             fetched |= {goods_id: _goods(item) for goods_id, item in items.items()}
         return {goods_id: (asked_at, goods) for goods_id, goods in fetched.items()}
-
-
-@contextmanager
-def _readable(peer: str) -> Iterator[None]:
-    """Raise `PeerUnavailable` where an answer is not what was asked for."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise PeerUnavailable(
-            f"The answer of the {peer} service can't be read; nothing was changed, try again."
-        ) from error
-
-
-def _by_id(items: Sequence[Mapping[str, Any]], key: str) -> dict[int, Mapping[str, Any]]:
-    """Return the items by their id. Raise `ValueError` where one comes twice, for either could be meant."""
-    found = {int(item[key]): item for item in items}
-    if len(found) != len(items):
-        raise ValueError("an id that comes twice")
-    return found
-
-
-def _of_orders(items: Sequence[Mapping[str, Any]], asked: Collection[int]) -> dict[int, Mapping[str, Any]]:
-    """Return the items by order. Raise `ValueError` unless they are about the orders asked for, each once."""
-    found = _by_id(items, "order_id")
-    if found.keys() != set(asked):
-        raise ValueError("other orders than were asked for")
-    return found
-
-
-def _one_of(known: Collection[T], word: T) -> T:
-    """Return a word of an answer. Raise `ValueError` for one that nobody has agreed on."""
-    if word not in known:
-        raise ValueError("an unknown word")
-    return word
 
 
 def _to_bytes(goods: Goods | None) -> bytes:
@@ -196,108 +161,35 @@ def _goods(item: Mapping[str, Any]) -> Goods:
     )
 
 
-Word = Literal["deducted", "insufficient", "released"]
-
-
 @dataclass(frozen=True, slots=True)
 class Deduction:
-    """The stock service's verdict on one order."""
+    """The stock service's verdict on one order: `deducted`, `insufficient` (`short` goods) or `released`."""
 
     order_id: int
-    verdict: Word
+    verdict: str
     short: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LiveReservation:
-    """A reservation that the order service has not confirmed yet."""
+class StockClient(ReservationClient):
+    """Reservations at the stock service."""
 
-    order_id: int
-    tx_id: int
-
-
-Fate = Literal["stands", "void"]
-_VERDICTS: frozenset[Word] = frozenset({"deducted", "insufficient", "released"})
-_STATES = frozenset({"deducted", "released", None})
-
-
-class StockClient:
-    """Reservations at the stock service. Every call may be repeated; `PeerUnavailable` means: maybe done."""
+    refusals = frozenset({"insufficient"})
 
     def __init__(self, peer: Peer) -> None:
         """Take the stock service."""
-        self._peer = peer
+        super().__init__(peer, "stock")
 
     def deduct(
         self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
     ) -> dict[int, Deduction]:
-        """Deduct the orders (order id → goods id → quantity); return a verdict for each.
-
-        `revive`: also those that were released, which only the audit may say.
-        """
-        asked = [
-            {
-                "order_id": str(order_id),
-                "items": [{"goods_id": str(goods_id), "quantity": quantity} for goods_id, quantity in lines.items()],
-            }
+        """Deduct the orders (order id → goods id → quantity); return a verdict for each. See `reserve`."""
+        wants = {
+            order_id: {"items": [{"goods_id": str(goods_id), "quantity": n} for goods_id, n in lines.items()]}
             for order_id, lines in orders.items()
-        ]
-        body = {"tx_id": str(tx_id), "orders": asked} | ({"revive": True} if revive else {})
-        answer = self._call("POST", "/reservations", body)
-        with _readable("stock"):
+        }
+        found = self.reserve(tx_id, wants, revive=revive)
+        with readable(self.name):
             return {
-                order_id: Deduction(order_id, _one_of(_VERDICTS, item["verdict"]), tuple(map(int, item["short"])))
-                for order_id, item in _of_orders(answer["orders"], orders).items()
+                order_id: Deduction(order_id, item["verdict"], tuple(map(int, item["short"])))
+                for order_id, item in found.items()
             }
-
-    def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
-        """Return live reservations made before `older_than` (ms) that nobody has confirmed, ids above `after`."""
-        return self._live(f"older_than={older_than}&after={after}&limit={limit}", after, limit)
-
-    def live(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
-        """Return the same, and those that somebody has confirmed."""
-        return self._live(f"older_than={older_than}&after={after}&limit={limit}&verified=any", after, limit)
-
-    def _live(self, query: str, after: int, limit: int) -> list[LiveReservation]:
-        answer = self._call("GET", f"/reservations?{query}")
-        with _readable("stock"):
-            found = [LiveReservation(int(item["order_id"]), int(item["tx_id"])) for item in answer["items"]]
-            order_ids = [after, *(reservation.order_id for reservation in found)]
-            if len(found) > limit or order_ids != sorted(set(order_ids)):  # or the next page could be this one again
-                raise ValueError("no page of what was asked for")
-            return found
-
-    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str | None]:
-        """Tell the fate of orders (order id, tx id, fate); return the state of each order's reservation."""
-        asked = [{"order_id": str(o), "tx_id": str(t), "fate": fate} for o, t, fate in fates]
-        answer = self._call("POST", "/reservations/settle", {"orders": asked})
-        return self._states(answer, [order_id for order_id, _, _ in fates])
-
-    def states(self, order_ids: Collection[int]) -> dict[int, str | None]:
-        """Return the state of each order's reservation, None where there is none, and change nothing."""
-        answer = self._call("POST", "/reservations/states", {"order_ids": [str(order_id) for order_id in order_ids]})
-        return self._states(answer, order_ids)
-
-    @staticmethod
-    def _states(answer: Mapping[str, Any], order_ids: Collection[int]) -> dict[int, str | None]:
-        with _readable("stock"):
-            found = _of_orders(answer["orders"], order_ids)
-            return {order_id: _one_of(_STATES, item["state"]) for order_id, item in found.items()}
-
-    def reservation(self, order_id: int) -> dict[str, Any]:
-        """Return one reservation as the stock service tells it. Raise `NotFound`."""
-        status, answer = self._peer.call("GET", f"/reservations/{order_id}")
-        if status == NotFound.status:
-            raise NotFound
-        found = self._expect(status, answer)
-        with _readable("stock"):
-            return dict(_of_orders([found], [order_id])[order_id])
-
-    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        return self._expect(*self._peer.call(method, path, body))
-
-    @staticmethod
-    def _expect(status: int, answer: Any) -> dict[str, Any]:
-        if status != 200 or not isinstance(answer, dict):  # noqa: PLR2004
-            raise PeerUnavailable(f"The stock service refused a call ({status}); nothing was changed, try again.")
-        return answer

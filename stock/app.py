@@ -10,6 +10,7 @@ from common.db import Database
 from common.events import ROLLBACK_TOPIC
 from common.heartbeat import Heartbeat
 from common.mq.factory import open_broker
+from common.participant.consumer import RollbackConsumer
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
@@ -17,10 +18,9 @@ from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
 from stock import api as rest
-from stock.consumer import RollbackConsumer
 from stock.model import idempotency_keys
 from stock.service.levels import Levels
-from stock.service.reservations import Reservations
+from stock.service.pieces import stock_reservations
 from stock.service.strategies.factory import make_strategy
 
 _GROUP = "stock"
@@ -37,7 +37,7 @@ def build(settings: Settings) -> Service:
     heartbeat = Heartbeat(database)
     broker = open_broker(settings.broker_url, settings.broker_options)
     metrics = Metrics("stock")
-    reservations = Reservations(database, strategy)
+    reservations = stock_reservations(database, strategy)
 
     def forget() -> None:
         idempotency.purge_older(database, idempotency_keys, settings.idempotency_retention)

@@ -2,34 +2,15 @@
 
 from enum import StrEnum
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, text
 
 from common.errors import Conflict
 from common.heartbeat import heartbeat_table
 from common.idempotency import key_table
 from common.ids import SNOWFLAKE
+from common.participant.model import header_table
 
 metadata = MetaData()
-
-
-class ReservationState(StrEnum):
-    """Legal moves: none → deducted → released, and none → released (a tombstone). Nothing leaves `released`."""
-
-    DEDUCTED = "deducted"
-    RELEASED = "released"
 
 
 class Verdict(StrEnum):
@@ -57,17 +38,7 @@ stock = Table(
     CheckConstraint("available >= 0", name="stock_available_not_negative"),
 )
 
-reservations = Table(
-    "reservations",
-    metadata,
-    Column("order_id", SNOWFLAKE, primary_key=True, autoincrement=False),
-    Column("tx_id", BigInteger, nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("verified", Boolean, nullable=False, server_default=false()),
-    Column("created_at", BigInteger, nullable=False),
-    Column("released_at", BigInteger),
-    Index("reservations_to_verify", "verified", "state", "order_id"),
-)
+reservations = header_table(metadata)
 
 reservation_lines = Table(
     "reservation_lines",

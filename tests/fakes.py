@@ -17,10 +17,14 @@ from common.events import ROLLBACK_TOPIC
 from common.ids import EPOCH
 from common.mq.factory import open_broker
 from common.mq.port import BrokerOptions, CheckAnswer, HalfMessage, Message, MessageView, Producer, Resolution, State
+from common.participant.client import LiveReservation
+from common.participant.consumer import RollbackConsumer
+from common.participant.model import Fate
+from common.participant.reservations import Reservations
 from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from order import model as order_model
-from order.clients import Deduction, Fate, Goods, GoodsClient, LiveReservation, StockClient
+from order.clients import Deduction, Goods, GoodsClient, StockClient
 from order.model import transaction_records
 from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
@@ -31,11 +35,11 @@ from order.service.sweeping import Sweep
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
 from stock import model as stock_model
-from stock.consumer import RollbackConsumer
 from stock.service.levels import Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
+from stock.service.strategies.port import Lines
 from tests.databases import database_url
-from tests.support import eventually
+from tests.support import eventually, lines_of, short_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,7 +142,7 @@ class FaultyProducer:
 class InProcessStock(StockClient):
     """`order.clients.StockClient` over the real use case, without the network between."""
 
-    def __init__(self, reservations: Reservations, faults: Faults) -> None:
+    def __init__(self, reservations: Reservations[Lines], faults: Faults) -> None:
         self._reservations = reservations
         self._faults = faults
         self.settled: list[tuple[int, int, Fate]] = []
@@ -147,10 +151,9 @@ class InProcessStock(StockClient):
         self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
     ) -> dict[int, Deduction]:
         self._faults.passing("deduct", "before")
-        wanted = [Wanted(order_id, lines) for order_id, lines in orders.items()]
-        decisions = self._reservations.deduct(tx_id, wanted, revive=revive)
+        decisions = self._reservations.deduct(tx_id, orders, revive=revive)
         self._faults.passing("deduct", "after")
-        return {d.order_id: Deduction(d.order_id, d.verdict.value, d.short) for d in decisions}
+        return {d.order_id: Deduction(d.order_id, d.verdict, short_of(d)) for d in decisions}
 
     def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
         self._faults.passing("unverified", "before")
@@ -180,7 +183,7 @@ class InProcessStock(StockClient):
             "order_id": str(found.order_id),
             "tx_id": str(found.tx_id),
             "state": found.state.value,
-            "items": [{"goods_id": str(g), "quantity": q} for g, q in found.lines.items()],
+            "items": [{"goods_id": str(g), "quantity": q} for g, q in lines_of(found).items()],
             "created_at": rfc3339(found.created_at),
             "released_at": None if found.released_at is None else rfc3339(found.released_at),
         }
@@ -210,7 +213,7 @@ class Shop:
         self.ids, self.faults, self.goods = Ids(), Faults(), InMemoryGoods()
         self.database = open_database(directory / "order.db", order_model.metadata)
         self.stock_database = open_database(directory / "stock.db", stock_model.metadata)
-        self.levels, self.reservations = Levels(self.stock_database), Reservations(self.stock_database)
+        self.levels, self.reservations = Levels(self.stock_database), stock_reservations(self.stock_database)
         self.stock = InProcessStock(self.reservations, self.faults)
 
         self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))

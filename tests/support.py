@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from sqlalchemy import event
 
 from common.db import Database
+from common.participant.deducting import Decision
+from common.participant.reservations import Reservation
 
 T = TypeVar("T")
 
@@ -20,6 +22,16 @@ def eventually(condition: Callable[[], T], *, within: float = 5.0) -> T:
             return value
         assert time.monotonic() < deadline, f"not within {within:g} s, last seen: {value!r}"
         time.sleep(0.01)
+
+
+def short_of(decision: Decision) -> tuple[int, ...]:
+    """Return the goods that were wanting for an order."""
+    return tuple(decision.members.get("short", ()))
+
+
+def lines_of(reservation: Reservation) -> dict[int, int]:
+    """Return what a reservation of stock holds: quantities by goods id."""
+    return {item["goods_id"]: item["quantity"] for item in reservation.held["items"]}
 
 
 class Transactions:

@@ -3,7 +3,8 @@
 from sqlalchemy import and_, func, select
 
 from common.db import Database
-from stock.model import ReservationState, reservation_lines, reservations, stock
+from common.participant.model import ReservationState
+from stock.model import reservation_lines, reservations, stock
 
 
 def disagreements(database: Database) -> list[str]:

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,13 +11,15 @@ from sqlalchemy import Connection, delete, select
 
 from common.db import Database
 from common.errors import Unavailable
+from common.participant.reservations import Reservations
 from common.redis_client import RedisClient
 from ops.bench.ledger import disagreements
 from ops.errors import CommandFailed
 from stock.model import Verdict, reservation_lines, reservations, stock
 from stock.service.levels import Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from stock.service.strategies.factory import make_strategy
+from stock.service.strategies.port import Lines
 
 _TX = 1
 _ENOUGH_FOR = 0.6  # of all orders: the last ones fight for what is left
@@ -35,13 +37,12 @@ class Load:
     threads: int = 16
     batch: int = 1
 
-    def wanted(self, seed: int = 1) -> list[Wanted]:
-        """Return the orders, the same for every strategy."""
+    def wanted(self, seed: int = 1) -> list[tuple[int, Lines]]:
+        """Return the orders (order id, lines), the same for every strategy."""
         chance = random.Random(seed)  # noqa: S311 - a load, not a secret
         choices = range(1, self.goods + 1)
         return [
-            Wanted(order_id, dict.fromkeys(chance.sample(choices, self.lines), 1))
-            for order_id in range(1, self.orders + 1)
+            (order_id, dict.fromkeys(chance.sample(choices, self.lines), 1)) for order_id in range(1, self.orders + 1)
         ]
 
     @property
@@ -93,9 +94,9 @@ def measure(database: Database, redis: RedisClient | None, strategy: str, load: 
     levels = Levels(database)
     for goods_id in range(1, load.goods + 1):
         levels.set_total(goods_id, load.pieces)
-    service = Reservations(database, make_strategy(strategy, redis, production=False))
+    service = stock_reservations(database, make_strategy(strategy, redis, production=False))
     wanted = load.wanted()
-    calls = _Calls(service, [wanted[i : i + load.batch] for i in range(0, len(wanted), load.batch)])
+    calls = _Calls(service, [dict(wanted[i : i + load.batch]) for i in range(0, len(wanted), load.batch)])
     seconds = _together(load.threads, calls.run)
     times = sorted(calls.times)
     return Result(
@@ -114,12 +115,12 @@ def measure(database: Database, redis: RedisClient | None, strategy: str, load: 
 class _Calls:
     """Batches that threads take from one end, and what became of them."""
 
-    def __init__(self, service: Reservations, batches: Sequence[Sequence[Wanted]]) -> None:
+    def __init__(self, service: Reservations[Lines], batches: Sequence[Mapping[int, Lines]]) -> None:
         self._service = service
         self._left = iter(batches)
         self._guard = threading.Lock()
         self.times: list[float] = []
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[str] = []
         self.failed = 0
 
     def run(self) -> None:
@@ -135,7 +136,7 @@ class _Calls:
                 self.times.append(time.perf_counter() - began)
             self.verdicts.extend(decision.verdict for decision in decisions)
 
-    def _next(self) -> Sequence[Wanted] | None:
+    def _next(self) -> Mapping[int, Lines] | None:
         with self._guard:
             return next(self._left, None)
 

@@ -15,9 +15,11 @@ from common import failpoints
 from common.clock import now_ms
 from common.db import Database
 from common.errors import OrdersError
+from common.participant.client import LiveReservation
+from common.participant.model import Fate
 from common.tx.coordinator import Checker
 from common.tx.record import Records
-from order.clients import Fate, LiveReservation, StockClient
+from order.clients import StockClient
 from order.model import CloseReason, Status, orders
 from order.service.auditing import Audit
 from order.service.closing import Closing

@@ -12,11 +12,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from sqlalchemy import delete, func, select
 
 from common.db import Database
+from common.participant.model import ReservationState
 from stock import model
-from stock.model import BelowReserved, ReservationState, Verdict
+from stock.model import BelowReserved, Verdict
 from stock.service.levels import Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from tests.databases import database_url
+from tests.support import short_of
 
 pytestmark = [
     pytest.mark.timeout(600),  # its transactions are real ones: on a busy machine they take minutes
@@ -41,7 +43,7 @@ class Stock(RuleBasedStateMachine):
         self.database = database
         tables = (model.reservation_lines, model.reservations, model.stock)
         self.database.transact(lambda c: [c.execute(delete(table)) for table in tables])
-        self.levels, self.reservations = Levels(self.database), Reservations(self.database)
+        self.levels, self.reservations = Levels(self.database), stock_reservations(self.database)
         self.totals: dict[int, int] = {}
         self.headers: dict[int, tuple[ReservationState, bool, Mapping[int, int]]] = {}
 
@@ -65,24 +67,23 @@ class Stock(RuleBasedStateMachine):
 
     @rule(target=requests, batch=batches)
     def deduct(self, batch: dict[int, dict[int, int]]) -> dict[int, dict[int, int]]:
-        wanted = [Wanted(order_id, lines) for order_id, lines in batch.items()]
-        decisions = self.reservations.deduct(TX, wanted)
+        decisions = self.reservations.deduct(TX, batch)
         assert [decision.order_id for decision in decisions] == list(batch)
-        for decision, order in zip(decisions, wanted, strict=True):
-            assert (decision.verdict, decision.short) == self._deduct(order)
+        for decision, (order_id, lines) in zip(decisions, batch.items(), strict=True):
+            assert (decision.verdict, short_of(decision)) == self._deduct(order_id, lines)
         return batch
 
     @rule(batch=requests)
     def deduct_again_or_late(self, batch: dict[int, dict[int, int]]) -> None:
         self.deduct(batch)
 
-    def _deduct(self, order: Wanted) -> tuple[Verdict, tuple[int, ...]]:
-        if order.order_id in self.headers:
-            return Verdict(self.headers[order.order_id][0].value), ()
-        short = tuple(sorted(g for g, quantity in order.lines.items() if quantity > self._available(g)))
+    def _deduct(self, order_id: int, lines: Mapping[int, int]) -> tuple[Verdict, tuple[int, ...]]:
+        if order_id in self.headers:
+            return Verdict(self.headers[order_id][0].value), ()
+        short = tuple(sorted(g for g, quantity in lines.items() if quantity > self._available(g)))
         if short:
             return Verdict.INSUFFICIENT, short
-        self.headers[order.order_id] = (ReservationState.DEDUCTED, False, order.lines)
+        self.headers[order_id] = (ReservationState.DEDUCTED, False, lines)
         return Verdict.DEDUCTED, ()
 
     @rule(released=st.sets(order_ids, min_size=1))

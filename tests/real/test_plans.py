@@ -24,7 +24,7 @@ from order.service.reading import Line, Order, OrderReader, expiries, find_by_ke
 from order.service.sweeping import Sweep
 from stock import model as stock_model
 from stock.service.levels import Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from stock.service.strategies.in_database import Conditional, Optimistic, Pessimistic
 from tests.fakes import Ids
 from tests.real.conftest import Migrated, OpenDatabase
@@ -195,9 +195,9 @@ def test_stock(migrated: Migrated, open_database: OpenDatabase) -> None:
     with _opened(open_database, migrated("stock"), _fill_stock) as database:
         collected = Collected(database)
         for number, strategy in enumerate((Conditional(), Pessimistic(), Optimistic())):
-            reservations = Reservations(database, strategy)
+            reservations = stock_reservations(database, strategy)
             first = 10**6 + number * 10
-            reservations.deduct(1, [Wanted(first + i, {1: 1, 2: 2}) for i in range(3)])
+            reservations.deduct(1, {first + i: {1: 1, 2: 2} for i in range(3)})
             reservations.release({first: 1, first + 9: 1})
             reservations.settle({first + 1: (1, "stands"), first + 2: (1, "void")})
             reservations.get(first)

@@ -11,18 +11,21 @@ import pytest
 from sqlalchemy import Connection, event, func, select
 
 from common.db import Database
+from common.participant.model import ReservationState
+from common.participant.reservations import Reservations
 from common.redis_client import RedisClient
 from ops.bench.ledger import disagreements
 from stock import model
-from stock.model import ReservationState, Verdict
+from stock.model import Verdict
 from stock.service.levels import Level, Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from stock.service.strategies import redis_lock
 from stock.service.strategies.factory import NAMES, make_strategy
 from stock.service.strategies.in_database import Naive
-from stock.service.strategies.port import StockContended, Strategy, take_one_by_one
+from stock.service.strategies.port import Lines, StockContended, Strategy, take_one_by_one
 from stock.service.strategies.redis_lock import RedisLock
 from tests.real.conftest import Migrated, OpenDatabase
+from tests.support import short_of
 
 EXACT = [name for name in NAMES if name != "naive"]
 GOODS = (1, 2, 3)
@@ -30,7 +33,7 @@ TX = 100
 THREADS = 8
 
 OpenRedis = Callable[[str], RedisClient]
-Make = Callable[[str], Reservations]
+Make = Callable[[str], Reservations[Lines]]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def database(url: str, open_database: OpenDatabase) -> Database:
 @pytest.fixture
 def make(database: Database, redis_url: str, open_redis: OpenRedis) -> Make:
     """Return reservations under a strategy."""
-    return lambda name: Reservations(database, make_strategy(name, open_redis(redis_url), production=False))
+    return lambda name: stock_reservations(database, make_strategy(name, open_redis(redis_url), production=False))
 
 
 def _together(work: Callable[[int], None]) -> None:
@@ -67,8 +70,8 @@ def _together(work: Callable[[int], None]) -> None:
             done.result()
 
 
-def _deduct(reservations: Reservations, order_id: int, lines: Mapping[int, int]) -> Verdict:
-    (decision,) = reservations.deduct(TX, [Wanted(order_id, lines)])
+def _deduct(reservations: Reservations[Lines], order_id: int, lines: Mapping[int, int]) -> str:
+    (decision,) = reservations.deduct(TX, {order_id: lines})
     return decision.verdict
 
 
@@ -77,7 +80,7 @@ def test_last_pieces(name: str, make: Make, database: Database) -> None:
     """Of 64 orders for the last 20 pieces exactly 20 get one, whoever comes when."""
     Levels(database).set_total(1, 20)
     reservations = make(name)
-    verdicts: list[Verdict] = []
+    verdicts: list[str] = []
     _together(lambda n: verdicts.extend(_deduct(reservations, n * 100 + i + 1, {1: 1}) for i in range(8)))
     assert (verdicts.count(Verdict.DEDUCTED), verdicts.count(Verdict.INSUFFICIENT)) == (20, 44)
     assert Levels(database).get(1) == Level(1, 20, 0)
@@ -98,7 +101,7 @@ def test_batches_do_not_deadlock(name: str, make: Make, database: Database) -> N
         chance = random.Random(number)
         for step in range(6):
             first = number * 1000 + step * 10 + 1
-            batch = [Wanted(first + i, dict.fromkeys(chance.sample(goods, 2), 1)) for i in range(8)]
+            batch = {first + i: dict.fromkeys(chance.sample(goods, 2), 1) for i in range(8)}
             assert {d.verdict for d in reservations.deduct(TX, batch)} == {Verdict.DEDUCTED}
 
     _together(work)
@@ -125,7 +128,7 @@ def test_anything_at_once(name: str, make: Make, database: Database) -> None:
 
 
 def _anything(
-    chance: random.Random, step: int, reservations: Reservations, levels: Levels, order_ids: list[int]
+    chance: random.Random, step: int, reservations: Reservations[Lines], levels: Levels, order_ids: list[int]
 ) -> None:
     if step % 4 == 3:
         reservations.release(dict.fromkeys(order_ids, TX))
@@ -139,7 +142,7 @@ def _anything(
     else:
         wanted = {o: {g: chance.randrange(1, 4) for g in chance.sample(GOODS, 2)} for o in order_ids}
         with suppress(StockContended):  # refused, and nothing happened: the ledger tells
-            reservations.deduct(TX, [Wanted(order_id, lines) for order_id, lines in wanted.items()])
+            reservations.deduct(TX, wanted)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -147,7 +150,7 @@ def test_strategies_side_by_side(name: str, make: Make, database: Database) -> N
     """Instances may switch one after the other: each strategy respects what the others write."""
     Levels(database).set_total(1, 30)
     ours, theirs = make(name), make("conditional")
-    verdicts: list[Verdict] = []
+    verdicts: list[str] = []
 
     def work(number: int) -> None:
         reservations = ours if number % 2 else theirs
@@ -163,9 +166,9 @@ def test_batch_verdicts(name: str, make: Make, database: Database) -> None:
     """Each order of a batch gets a verdict of its own; a short one gives back what it had taken already."""
     for goods_id, total in ((1, 5), (2, 1)):
         Levels(database).set_total(goods_id, total)
-    batch = [Wanted(1, {1: 2}), Wanted(2, {1: 1, 2: 2}), Wanted(3, {1: 3, 2: 1}), Wanted(4, {1: 1, 9: 1})]
+    batch = {1: {1: 2}, 2: {1: 1, 2: 2}, 3: {1: 3, 2: 1}, 4: {1: 1, 9: 1}}
     decisions = make(name).deduct(TX, batch)
-    assert [(d.verdict.value, d.short) for d in decisions] == [
+    assert [(d.verdict, short_of(d)) for d in decisions] == [
         ("deducted", ()),
         ("insufficient", (2,)),
         ("deducted", ()),
@@ -209,7 +212,7 @@ class _Reading:
 def test_naive_oversells(database: Database) -> None:
     """Two that read before either writes both get the last piece: why there are the other strategies."""
     Levels(database).set_total(1, 1)
-    reservations = Reservations(database, _Together(threading.Barrier(2)))
+    reservations = stock_reservations(database, _Together(threading.Barrier(2)))
     with ThreadPoolExecutor(2) as pool:
         verdicts = list(pool.map(lambda order_id: _deduct(reservations, order_id, {1: 1}), (1, 2)))
     assert verdicts == [Verdict.DEDUCTED] * 2
@@ -223,17 +226,17 @@ def test_expired_lock_is_fenced(database: Database, redis_url: str, open_redis: 
     Levels(database).set_total(1, 1)
     first = _Paused(open_redis(redis_url), held_for=0.05)
     second = RedisLock(open_redis(redis_url))
-    first.while_paused = lambda: _deduct(Reservations(database, second), 2, {1: 1})
-    assert _deduct(Reservations(database, first), 1, {1: 1}) is Verdict.INSUFFICIENT
-    assert first.other_verdict is Verdict.DEDUCTED
+    first.while_paused = lambda: _deduct(stock_reservations(database, second), 2, {1: 1})
+    assert _deduct(stock_reservations(database, first), 1, {1: 1}) == Verdict.INSUFFICIENT
+    assert first.other_verdict == Verdict.DEDUCTED
     assert disagreements(database) == []
 
 
 class _Paused(RedisLock):
     """Its first transaction stops between its read and its write, until somebody else got the lock and all done."""
 
-    while_paused: Callable[[], Verdict]
-    other_verdict: Verdict | None = None
+    while_paused: Callable[[], str]
+    other_verdict: str | None = None
 
     def run(self, goods_ids: Any, transact: Any) -> Any:
         return super().run(goods_ids, lambda taker: transact(_PausedTaker(taker, self)))
@@ -284,20 +287,20 @@ def test_lock_that_is_never_free(
     monkeypatch.setattr(redis_lock, "_WAIT", 0.05)
     Levels(database).set_total(1, 9)
     client = open_redis(redis_url)
-    reservations = Reservations(database, RedisLock(client))
+    reservations = stock_reservations(database, RedisLock(client))
     held = client.call(lambda redis: redis.lock("orders:stock:lock:1", timeout=10))
     assert held.acquire()
     with pytest.raises(StockContended):
         _deduct(reservations, 1, {1: 1})
     held.release()
-    assert _deduct(reservations, 1, {1: 1}) is Verdict.DEDUCTED
+    assert _deduct(reservations, 1, {1: 1}) == Verdict.DEDUCTED
 
 
 def test_optimistic_gives_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that always changes between read and write: refused after so many tries, nothing taken."""
     Levels(database).set_total(1, 9)
     strategy: Strategy = make_strategy("optimistic", None, production=False)
-    reservations = Reservations(database, strategy)
+    reservations = stock_reservations(database, strategy)
     changing = Levels(database)
 
     class Restless:
@@ -327,7 +330,7 @@ def test_release_beside_deductions(make: Make, database: Database) -> None:
         for order_id in range(base, base + 10):
             _deduct(reservations, order_id, {base: 1})
 
-        def work(number: int, reservations: Reservations = reservations, base: int = base) -> None:
+        def work(number: int, reservations: Reservations[Lines] = reservations, base: int = base) -> None:
             if number % 2:
                 reservations.release({base + number: TX})
             else:
@@ -359,7 +362,7 @@ def test_deduction_committed_while_it_is_released(
     theirs = make("conditional")
     ours = open_database(url)
     _after_first_update(ours, lambda: _deduct(theirs, 7, {1: 2}))
-    Reservations(ours).release({7: TX})
+    stock_reservations(ours).release({7: TX})
     assert theirs.get(7).state is ReservationState.RELEASED
     assert Levels(database).get(1) == Level(1, 5, 5)
 

@@ -14,7 +14,7 @@ from ops.commands.bench import command
 from ops.errors import CommandFailed
 from stock import model
 from stock.service.levels import Level, Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from tests.fakes import open_database
 
 LOAD = Load("hot", goods=1, orders=50, threads=4, batch=3)
@@ -52,7 +52,7 @@ def test_disagreements(tmp_path: Path) -> None:
     database: Database = open_database(tmp_path / "stock.db", model.metadata)
     for goods_id in (1, 2, 3):
         Levels(database).set_total(goods_id, 5)
-    Reservations(database).deduct(1, [Wanted(1, {1: 2, 2: 1})])
+    stock_reservations(database).deduct(1, {1: {1: 2, 2: 1}})
     assert disagreements(database) == []
     for goods_id, available in ((2, 5), (3, 4)):
         change = update(model.stock).where(model.stock.c.goods_id == goods_id).values(available=available)

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from common.chunks import LINES
 from common.config import Settings, explain
+from common.participant.schema import LONGEST_BODY, MAX_ORDERS
 from goods.schema import LONGEST_LOOKUP
-from stock.schema import LONGEST_BODY, MAX_ORDERS
 
 GOOD = {"port": 1, "jwt_secret": "s" * 32, "database_url": "sqlite://"}
 

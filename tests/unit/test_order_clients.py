@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from common.errors import NotFound, PeerUnavailable
-from order.clients import Deduction, GoodsClient, LiveReservation, StockClient, usable
+from common.participant.client import LiveReservation
+from order.clients import Deduction, GoodsClient, StockClient, usable
 from tests.support import eventually
 from tests.unit.test_flight import waiting
 

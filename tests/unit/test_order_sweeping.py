@@ -17,7 +17,6 @@ from common.tx.record import AlreadyAborted, Outcome
 from order.model import CloseReason, Status, idempotency_keys, orders, transaction_records
 from order.service import sweeping
 from order.service.sweeping import Findings, sweep_once
-from stock.service.reservations import Wanted
 from tests.fakes import RETENTION, Shop
 
 OLD = 60.0
@@ -33,7 +32,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def _deducted_only(shop: Shop) -> tuple[int, int]:
     """Deduct for an order whose placing died before its local transaction, and whose message the broker forgot."""
     tx_id, order_id = shop.ids.next(), shop.ids.next()
-    shop.reservations.deduct(tx_id, [Wanted(order_id, {1: 1})])
+    shop.reservations.deduct(tx_id, {order_id: {1: 1}})
     return tx_id, order_id
 
 
@@ -111,7 +110,7 @@ def test_dropped_out_of_its_batch(shop: Shop) -> None:
     """Record committed but no such order: it dropped out of its batch, and is released."""
     placed = shop.order({1: 1})
     dropped = shop.ids.next()
-    shop.reservations.deduct(placed.tx_id, [Wanted(dropped, {1: 1})])
+    shop.reservations.deduct(placed.tx_id, {dropped: {1: 1}})
     assert shop.sweep.run(0.0) == Findings(verified=1, released=1)
     assert [shop.state(o) for o in (placed.order_id, dropped)] == ["deducted", "released"]
 
@@ -140,7 +139,7 @@ def test_an_order_whose_record_is_purged_stands(shop: Shop) -> None:
     shop.faults.plan("resolve", BrokerError())
     order = shop.order({1: 1})
     dropped = shop.ids.next()
-    shop.reservations.deduct(order.tx_id, [Wanted(dropped, {1: 1})])
+    shop.reservations.deduct(order.tx_id, {dropped: {1: 1}})
     shop.database.transact(lambda c: c.execute(delete(transaction_records)))
     shop.records._retention_ms -= 120_000  # so much later
     assert shop.sweep.run(0.0) == Findings(verified=1, released=1)

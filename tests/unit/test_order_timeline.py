@@ -12,7 +12,6 @@ from common.errors import BrokerError, NotFound, PeerUnavailable
 from common.mq.port import Check, CheckAnswer, GroupView, MessageView, State
 from order.model import CloseReason
 from order.service.timeline import Entry, Timeline
-from stock.service.reservations import Wanted
 from tests.fakes import Shop
 
 OLD = 60.0
@@ -162,7 +161,7 @@ def test_a_broker_without_a_console(shop: Shop) -> None:
     assert _unknown(entries) == {("messages", "broker")}
     assert f"./scripts/messages --key {order.order_id}" in entries[-1].evidence["reason"]
     tx_id = shop.ids.next()
-    shop.reservations.deduct(tx_id, [Wanted(78, {1: 1})])
+    shop.reservations.deduct(tx_id, {78: {1: 1}})
     shop.records.fence(shop.database, tx_id)
     given_up = timeline.of(78, owner=None)
     assert _entry(given_up, "local transaction aborted").evidence["transaction"] == "placing"

@@ -10,11 +10,13 @@ from common.db import Database
 from common.errors import DatabaseUnavailable
 from common.events import OrderEvent
 from common.mq.port import Delivery, Message, Verdict
+from common.participant.consumer import RollbackConsumer
+from common.participant.model import ReservationState
+from common.participant.reservations import Reservations
 from stock import model
-from stock.consumer import RollbackConsumer
-from stock.model import ReservationState
 from stock.service.levels import Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
+from stock.service.strategies.port import Lines
 from tests.fakes import open_database
 from tests.support import Transactions
 
@@ -36,17 +38,17 @@ def levels(database: Database) -> Levels:
 
 
 @pytest.fixture
-def reservations(database: Database) -> Reservations:
-    return Reservations(database)
+def reservations(database: Database) -> Reservations[Lines]:
+    return stock_reservations(database)
 
 
 def _delivery(body: bytes, message_id: str = "m") -> Delivery:
     return Delivery(message_id, Message("order_rollback", body), 1, 0)
 
 
-def test_batch(reservations: Reservations, levels: Levels) -> None:
+def test_batch(reservations: Reservations[Lines], levels: Levels) -> None:
     """A batch of rollbacks is released in one go; one that can't be read is retried alone."""
-    reservations.deduct(TX, [Wanted(7, {1: 2}), Wanted(9, {1: 3})])
+    reservations.deduct(TX, {7: {1: 2}, 9: {1: 3}})
     counted: list[tuple[str, int]] = []
     consumer = RollbackConsumer(reservations, lambda what, number: counted.append((what, number)))
     good = OrderEvent(tx_id=TX, order_ids=(7, 8)).to_body()
@@ -58,7 +60,7 @@ def test_batch(reservations: Reservations, levels: Levels) -> None:
     assert counted == [("released", 2), ("retried", 1)]
 
 
-def test_database_down(reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_down(reservations: Reservations[Lines], monkeypatch: pytest.MonkeyPatch) -> None:
     """Rollbacks that could not be done are retried, all of them, once the database is there again."""
     failed: list[bool] = []
 
@@ -72,16 +74,16 @@ def test_database_down(reservations: Reservations, monkeypatch: pytest.MonkeyPat
     assert failed
 
 
-def test_delivered_again(reservations: Reservations, levels: Levels) -> None:
+def test_delivered_again(reservations: Reservations[Lines], levels: Levels) -> None:
     """A rollback that is delivered again, because its acknowledgement got lost, releases nothing more."""
-    reservations.deduct(TX, [Wanted(7, {1: 2})])
+    reservations.deduct(TX, {7: {1: 2}})
     rollback = _delivery(OrderEvent(tx_id=TX, order_ids=(7,)).to_body())
     for _ in range(2):
         assert RollbackConsumer(reservations)([rollback]) == [Verdict.ACK]
         assert levels.get(1).available == 5
 
 
-def test_transactions_are_bounded_by_what_they_write(database: Database, reservations: Reservations) -> None:
+def test_transactions_are_bounded_by_what_they_write(database: Database, reservations: Reservations[Lines]) -> None:
     """However many orders the messages name, one transaction takes so many: of one message, too, and of small ones."""
     rows = Transactions(database)
     large = OrderEvent(tx_id=TX, order_ids=tuple(range(1, 3 * ROWS)))
@@ -94,7 +96,7 @@ def test_transactions_are_bounded_by_what_they_write(database: Database, reserva
     assert reservations.get(10_999).state is ReservationState.RELEASED
 
 
-def test_what_is_worked_on_is_kept(reservations: Reservations) -> None:
+def test_what_is_worked_on_is_kept(reservations: Reservations[Lines]) -> None:
     """After each transaction the broker is told that the messages are still worked on."""
     kept: list[int] = []
     body = OrderEvent(tx_id=TX, order_ids=tuple(range(1, 2 * ROWS + 2))).to_body()
@@ -103,7 +105,7 @@ def test_what_is_worked_on_is_kept(reservations: Reservations) -> None:
     assert len(kept) == 3
 
 
-def test_failure_between_parts(reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_between_parts(reservations: Reservations[Lines], monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that were released whole are acknowledged; after a failure no other part is tried."""
     release, tried = reservations.release, []
 

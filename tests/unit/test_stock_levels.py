@@ -17,7 +17,7 @@ from common.idempotency import Answered, IdempotencyKey, Keys
 from stock import model
 from stock.model import BelowReserved
 from stock.service.levels import MOST, Level, Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from tests.fakes import open_database
 from tests.support import Transactions
 
@@ -54,7 +54,7 @@ def test_restock(levels: Levels) -> None:
 def test_reserved_stay_reserved(database: Database, levels: Levels) -> None:
     """Setting the total and adding to it leave what is reserved alone; a total below it is refused."""
     levels.set_total(1, 10)
-    Reservations(database).deduct(1, [Wanted(7, {1: 4})])
+    stock_reservations(database).deduct(1, {7: {1: 4}})
     assert levels.set_total(1, 4) == Level(1, 4, 0)
     with pytest.raises(BelowReserved):
         levels.set_total(1, 3)

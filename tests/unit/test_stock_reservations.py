@@ -14,15 +14,23 @@ from common.chunks import ROWS
 from common.clock import now_ms
 from common.db import Database
 from common.errors import NotFound
+from common.participant import headers
+from common.participant.deducting import Decision
+from common.participant.headers import Headers
+from common.participant.model import ReservationState
+from common.participant.releasing import Releasing
+from common.participant.reservations import Reservations, Unverified
+from common.participant.schema import deduct_body
 from stock import model
-from stock.model import ReservationState, Verdict
-from stock.schema import Deduct
-from stock.service import deducting, releasing
+from stock.model import Verdict
+from stock.schema import OrderIn
 from stock.service.levels import Level, Levels
-from stock.service.reservations import Decision, Reservations, Unverified, Wanted
+from stock.service.pieces import Pieces, stock_reservations
+from stock.service.strategies.in_database import Conditional
+from stock.service.strategies.port import Lines
 from tests.databases import database_url
 from tests.fakes import open_database
-from tests.support import Transactions
+from tests.support import Transactions, lines_of, short_of
 
 DEDUCTED, RELEASED = ReservationState.DEDUCTED, ReservationState.RELEASED
 TX = 100
@@ -38,8 +46,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def reservations(database: Database) -> Reservations:
-    return Reservations(database)
+def reservations(database: Database) -> Reservations[Lines]:
+    return stock_reservations(database)
 
 
 @pytest.fixture
@@ -51,47 +59,47 @@ def available(database: Database) -> Callable[[], tuple[int, int]]:
 Available = Callable[[], tuple[int, int]]
 
 
-def _deduct(reservations: Reservations, order_id: int, *, tx_id: int = TX, **lines: int) -> Decision:
-    wanted = Wanted(order_id, {int(goods[1:]): quantity for goods, quantity in lines.items()})
-    (decision,) = reservations.deduct(tx_id, [wanted])
+def _deduct(reservations: Reservations[Lines], order_id: int, *, tx_id: int = TX, **lines: int) -> Decision:
+    wanted = {int(goods[1:]): quantity for goods, quantity in lines.items()}
+    (decision,) = reservations.deduct(tx_id, {order_id: wanted})
     return decision
 
 
-def test_deduct(reservations: Reservations, available: Available) -> None:
+def test_deduct(reservations: Reservations[Lines], available: Available) -> None:
     """A deduction takes every line and is told as it stands."""
     before = now_ms()
     assert _deduct(reservations, 7, g1=2, g2=5) == Decision(7, Verdict.DEDUCTED)
     assert available() == (3, 0)
     found = reservations.get(7)
     assert (found.order_id, found.tx_id, found.state, found.verified) == (7, TX, DEDUCTED, False)
-    assert (found.lines, found.released_at) == ({1: 2, 2: 5}, None)
+    assert (lines_of(found), found.released_at) == ({1: 2, 2: 5}, None)
     assert before <= found.created_at <= now_ms()
 
 
-def test_deduct_again(reservations: Reservations, available: Available) -> None:
+def test_deduct_again(reservations: Reservations[Lines], available: Available) -> None:
     """The same deduction again gets the same answer and takes nothing more, whatever lines it names."""
     for _ in range(3):
-        assert _deduct(reservations, 7, g1=2).verdict is Verdict.DEDUCTED
-    assert _deduct(reservations, 7, g2=1).verdict is Verdict.DEDUCTED
+        assert _deduct(reservations, 7, g1=2).verdict == Verdict.DEDUCTED
+    assert _deduct(reservations, 7, g2=1).verdict == Verdict.DEDUCTED
     assert available() == (3, 5)
 
 
-def test_short(reservations: Reservations, available: Available) -> None:
+def test_short(reservations: Reservations[Lines], available: Available) -> None:
     """An order that can't be had whole takes nothing, leaves nothing behind, and names all that is short."""
-    assert _deduct(reservations, 7, g1=6, g2=1, g9=1) == Decision(7, Verdict.INSUFFICIENT, (1, 9))
+    assert _deduct(reservations, 7, g1=6, g2=1, g9=1) == Decision(7, Verdict.INSUFFICIENT, {"short": (1, 9)})
     assert available() == (5, 5)
     with pytest.raises(NotFound):
         reservations.get(7)
-    assert _deduct(reservations, 7, g1=5).verdict is Verdict.DEDUCTED  # and may be asked again
+    assert _deduct(reservations, 7, g1=5).verdict == Verdict.DEDUCTED  # and may be asked again
 
 
-def test_batch(reservations: Reservations, available: Available) -> None:
+def test_batch(reservations: Reservations[Lines], available: Available) -> None:
     """Each order of a batch gets a verdict of its own, in the order asked; a short one does not take the others."""
     reservations.release({5: TX})
     _deduct(reservations, 6, g2=1)
-    wanted = [Wanted(9, {1: 4}), Wanted(8, {1: 2}), Wanted(7, {1: 1}), Wanted(6, {2: 1}), Wanted(5, {2: 1})]
+    wanted = {9: {1: 4}, 8: {1: 2}, 7: {1: 1}, 6: {2: 1}, 5: {2: 1}}
     decisions = reservations.deduct(TX, wanted)
-    assert [(d.order_id, d.verdict.value, d.short) for d in decisions] == [
+    assert [(d.order_id, d.verdict, short_of(d)) for d in decisions] == [
         (9, "deducted", ()),
         (8, "insufficient", (1,)),
         (7, "deducted", ()),
@@ -103,19 +111,19 @@ def test_batch(reservations: Reservations, available: Available) -> None:
 
 @pytest.mark.parametrize("others", [{}, {8: {2: 1}}])
 def test_a_row_that_the_database_refuses(
-    reservations: Reservations, available: Available, others: dict[int, dict[int, int]]
+    reservations: Reservations[Lines], available: Available, others: dict[int, dict[int, int]]
 ) -> None:
     """A CHECK that fails is its own order's refusal, naming the goods; others of the batch are deducted."""
     wanted = {7: {1: 0}, **others}  # no request gets here with none of something; a level may be wrong in its own way
-    decisions = reservations.deduct(TX, [Wanted(order_id, lines) for order_id, lines in wanted.items()])
-    assert decisions[0] == Decision(7, Verdict.INSUFFICIENT, (1,))
+    decisions = reservations.deduct(TX, wanted)
+    assert decisions[0] == Decision(7, Verdict.INSUFFICIENT, {"short": (1,)})
     assert [decision.verdict for decision in decisions[1:]] == [Verdict.DEDUCTED] * len(others)
     assert available() == (5, 5 - len(others))
     with pytest.raises(NotFound):
         reservations.get(7)
 
 
-def test_release(reservations: Reservations, available: Available) -> None:
+def test_release(reservations: Reservations[Lines], available: Available) -> None:
     """A release gives every line back, once; also while others hold pieces, so that no CHECK refuses a second time."""
     _deduct(reservations, 8, g1=2, g2=2)
     _deduct(reservations, 7, g1=2, g2=2)
@@ -125,10 +133,10 @@ def test_release(reservations: Reservations, available: Available) -> None:
     found = reservations.get(7)
     assert found.state is RELEASED
     assert found.released_at is not None
-    assert found.lines == {1: 2, 2: 2}
+    assert lines_of(found) == {1: 2, 2: 2}
 
 
-def test_release_of_a_batch(reservations: Reservations, available: Available) -> None:
+def test_release_of_a_batch(reservations: Reservations[Lines], available: Available) -> None:
     """A batch of releases gives back what was live, and leaves tombstones for the rest."""
     _deduct(reservations, 7, g1=2)
     _deduct(reservations, 8, g1=1, g2=1)
@@ -137,17 +145,17 @@ def test_release_of_a_batch(reservations: Reservations, available: Available) ->
     assert reservations.get(9).state is RELEASED
 
 
-def test_tombstone(reservations: Reservations, available: Available) -> None:
+def test_tombstone(reservations: Reservations[Lines], available: Available) -> None:
     """A release that comes first leaves a tombstone: the late deduction is refused."""
     reservations.release({7: TX})
     found = reservations.get(7)
-    assert (found.state, found.lines) == (RELEASED, {})
+    assert (found.state, lines_of(found)) == (RELEASED, {})
     assert found.released_at == found.created_at
     assert _deduct(reservations, 7, g1=1) == Decision(7, Verdict.RELEASED)
     assert available() == (5, 5)
 
 
-def test_deduct_after_release(reservations: Reservations, available: Available) -> None:
+def test_deduct_after_release(reservations: Reservations[Lines], available: Available) -> None:
     """Nothing leaves `released`: a late duplicate of the deduction is refused."""
     _deduct(reservations, 7, g1=1)
     reservations.release({7: TX})
@@ -155,7 +163,7 @@ def test_deduct_after_release(reservations: Reservations, available: Available) 
     assert available() == (5, 5)
 
 
-def test_settle(reservations: Reservations, available: Available) -> None:
+def test_settle(reservations: Reservations[Lines], available: Available) -> None:
     """`stands` verifies what is live, `void` releases it, and the states are told."""
     for order_id in (6, 7):
         _deduct(reservations, order_id, g1=1)
@@ -169,7 +177,7 @@ def test_settle(reservations: Reservations, available: Available) -> None:
     assert available() == (5, 5)
 
 
-def test_unverified(reservations: Reservations) -> None:
+def test_unverified(reservations: Reservations[Lines]) -> None:
     """What the sweep is to ask about: live, unverified, old enough; page by page, lowest id first."""
     for order_id in (3, 1, 2, 4, 5):
         _deduct(reservations, order_id, g1=1)
@@ -182,7 +190,7 @@ def test_unverified(reservations: Reservations) -> None:
     assert [r.order_id for r in reservations.unverified(older_than=now_ms(), after=3, limit=2)] == [5]
 
 
-def test_all_that_is_live(reservations: Reservations) -> None:
+def test_all_that_is_live(reservations: Reservations[Lines]) -> None:
     """What a full sweep is to ask about: the verified ones too, and nothing that is released."""
     for order_id in (3, 1, 2):
         _deduct(reservations, order_id, g1=1)
@@ -191,28 +199,28 @@ def test_all_that_is_live(reservations: Reservations) -> None:
     assert [r.order_id for r in found] == [1, 2]
 
 
-def test_states(reservations: Reservations) -> None:
+def test_states(reservations: Reservations[Lines]) -> None:
     """States are told of what there is, tombstones too."""
     _deduct(reservations, 1, g1=1)
     reservations.release({2: TX})
     assert reservations.states([1, 2, 3]) == {1: DEDUCTED, 2: RELEASED}
 
 
-def test_revive(reservations: Reservations, available: Available) -> None:
+def test_revive(reservations: Reservations[Lines], available: Available) -> None:
     """What was released is deducted anew where the audit says so, whole or not at all; what is live stays as it is."""
     _deduct(reservations, 6, g1=1)
     _deduct(reservations, 7, g1=2, g2=1)
     reservations.release({7: TX, 8: TX, 9: TX})
-    wanted = [Wanted(6, {1: 1}), Wanted(7, {1: 2, 2: 1}), Wanted(8, {1: 2}), Wanted(9, {1: 1})]
+    wanted = {6: {1: 1}, 7: {1: 2, 2: 1}, 8: {1: 2}, 9: {1: 1}}
     decisions = reservations.deduct(TX, wanted, revive=True)
-    assert [d.verdict.value for d in decisions] == ["deducted", "deducted", "deducted", "insufficient"]
-    assert (reservations.get(7).lines, reservations.get(8).lines) == ({1: 2, 2: 1}, {1: 2})
+    assert [d.verdict for d in decisions] == ["deducted", "deducted", "deducted", "insufficient"]
+    assert (lines_of(reservations.get(7)), lines_of(reservations.get(8))) == ({1: 2, 2: 1}, {1: 2})
     assert available() == (0, 4)
     reservations.release({7: TX})
     assert available() == (2, 5)
 
 
-def test_unknown(reservations: Reservations) -> None:
+def test_unknown(reservations: Reservations[Lines]) -> None:
     """An order that nobody deducted nor released has no reservation."""
     with pytest.raises(NotFound):
         reservations.get(7)
@@ -220,7 +228,7 @@ def test_unknown(reservations: Reservations) -> None:
 
 @pytest.mark.parametrize(("release_first", "verdict"), [(True, Verdict.RELEASED), (False, Verdict.DEDUCTED)])
 def test_deduction_loses_the_race_for_the_header(
-    reservations: Reservations,
+    reservations: Reservations[Lines],
     available: Available,
     monkeypatch: pytest.MonkeyPatch,
     release_first: bool,
@@ -232,54 +240,61 @@ def test_deduction_loses_the_race_for_the_header(
     else:
         _deduct(reservations, 7, g1=1)
     before = available()
-    _blind_once(monkeypatch, deducting)
+    _blind_once(monkeypatch)
     assert _deduct(reservations, 7, g1=1) == Decision(7, verdict)
     assert available() == before
 
 
-def _blind_once(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
-    """Have a module's next look at the headers see none, as if they came right after it."""
-    states, looked = module.states, []
+def _blind_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next look at the headers see none, as if they came right after it."""
+    states, looked = Headers.states, []
 
-    def blind(connection: Any, order_ids: Any) -> Any:
+    def blind(self: Headers, connection: Any, order_ids: Any) -> Any:
         looked.append(1)
-        return {} if len(looked) == 1 else states(connection, order_ids)
+        return {} if len(looked) == 1 else states(self, connection, order_ids)
 
-    monkeypatch.setattr(module, "states", blind)
+    monkeypatch.setattr(Headers, "states", blind)
+
+
+def _blind_under_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every release of a whole batch see no header, as if all came right after its look."""
+    monkeypatch.setattr(Headers, "locked_states", lambda *_: {})
+
+
+def _releasing() -> Releasing:
+    return Releasing(Headers(model.reservations), Pieces(Conditional()))
 
 
 def test_release_loses_the_race_for_the_header(
-    reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+    reservations: Reservations[Lines], available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deduction that comes between a release's look at all headers and its tombstones is released after all."""
     _deduct(reservations, 7, g1=2)
-    nothing = select(model.reservations.c.order_id, model.reservations.c.state).where(model.reservations.c.order_id < 0)
-    monkeypatch.setattr(releasing, "_LOCKED_STATES", nothing)
+    _blind_under_locks(monkeypatch)
     reservations.release({7: TX, 8: TX})
     assert (reservations.get(7).state, reservations.get(8).state) == (RELEASED, RELEASED)
     assert available() == (5, 5)
 
 
-def test_released_one_by_one(database: Database, reservations: Reservations, available: Available) -> None:
+def test_released_one_by_one(database: Database, reservations: Reservations[Lines], available: Available) -> None:
     """What was released, or never deducted, gives nothing back, where orders are released one by one, too."""
     _deduct(reservations, 7, g1=2)
     reservations.release({7: TX})
     for _ in range(2):
-        database.transact(lambda connection: releasing.release_singly(connection, {7: TX, 8: TX}))
+        database.transact(lambda connection: _releasing().singly(connection, {7: TX, 8: TX}))
     assert (reservations.get(7).state, reservations.get(8).state) == (RELEASED, RELEASED)
     assert available() == (5, 5)
 
 
 def test_only_what_this_release_moved_is_given_back(
-    reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+    reservations: Reservations[Lines], available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rollback that comes again, in one batch with one whose header came in between, gives its pieces back once."""
     _deduct(reservations, 6, g1=1)
     reservations.release({6: TX})
     _deduct(reservations, 7, g1=2)
     _deduct(reservations, 8, g1=2)
-    nothing = select(model.reservations.c.order_id, model.reservations.c.state).where(model.reservations.c.order_id < 0)
-    monkeypatch.setattr(releasing, "_LOCKED_STATES", nothing)
+    _blind_under_locks(monkeypatch)
     reservations.release({6: TX, 7: TX, 9: TX})
     assert available() == (3, 5)
     assert [reservations.get(o).state for o in (6, 7, 8, 9)] == [RELEASED, RELEASED, DEDUCTED, RELEASED]
@@ -287,26 +302,25 @@ def test_only_what_this_release_moved_is_given_back(
 
 @pytest.mark.parametrize("fate", ["stands", "void"])
 def test_settled_one_by_one(
-    reservations: Reservations, monkeypatch: pytest.MonkeyPatch, fate: Literal["stands", "void"]
+    reservations: Reservations[Lines], monkeypatch: pytest.MonkeyPatch, fate: Literal["stands", "void"]
 ) -> None:
     """The second way of settling says and does what the first does."""
     for order_id in (6, 7):
         _deduct(reservations, order_id, g1=1)
-    nothing = select(model.reservations.c.order_id, model.reservations.c.state).where(model.reservations.c.order_id < 0)
-    monkeypatch.setattr(releasing, "_LOCKED_STATES", nothing)
+    _blind_under_locks(monkeypatch)
     states = reservations.settle({6: (TX, fate), 7: (TX, "void"), 8: (TX, "void")})
     assert states == {6: RELEASED if fate == "void" else DEDUCTED, 7: RELEASED, 8: RELEASED}
     assert reservations.get(6).verified is (fate == "stands")
 
 
 def test_tombstone_loses_the_race_for_the_header(
-    database: Database, reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+    database: Database, reservations: Reservations[Lines], available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same where orders are released one by one; and it was released after it was made, by the clock too."""
     _deduct(reservations, 7, g1=2)
-    _blind_once(monkeypatch, releasing)
+    _blind_once(monkeypatch)
     times = iter([0])  # the first look was long before the deduction
-    monkeypatch.setattr(releasing, "now_ms", lambda: next(times, now_ms()))
+    monkeypatch.setattr(headers, "now_ms", lambda: next(times, now_ms()))
     # the first UPDATE of the release must miss as well, as it would before the deduction committed
     missed: list[int] = []
 
@@ -320,7 +334,7 @@ def test_tombstone_loses_the_race_for_the_header(
             return execute(statement, *args)
 
         monkeypatch.setattr(connection, "execute", late)
-        releasing.release_singly(connection, {7: TX})
+        _releasing().singly(connection, {7: TX})
 
     database.transact(work)
     found = reservations.get(7)
@@ -343,7 +357,7 @@ def _at_once(*works: Callable[[], object]) -> None:
         thread.join()
 
 
-def test_last_pieces(reservations: Reservations, available: Available) -> None:
+def test_last_pieces(reservations: Reservations[Lines], available: Available) -> None:
     """Twenty at once for the last five pieces: five get one, nobody else does."""
     decisions: list[Decision] = []
     _at_once(*[lambda o=o: decisions.append(_deduct(reservations, o, g1=1)) for o in range(1, 21)])
@@ -352,7 +366,7 @@ def test_last_pieces(reservations: Reservations, available: Available) -> None:
     assert available() == (0, 5)
 
 
-def test_same_order_at_once(reservations: Reservations, available: Available) -> None:
+def test_same_order_at_once(reservations: Reservations[Lines], available: Available) -> None:
     """The same deduction ten times at once takes its pieces once."""
     decisions: list[Decision] = []
     _at_once(*[lambda: decisions.append(_deduct(reservations, 7, g1=2))] * 10)
@@ -363,8 +377,8 @@ def test_same_order_at_once(reservations: Reservations, available: Available) ->
 def test_deduct_against_release(tmp_path: Path, database: Database, available: Available) -> None:
     """A deduction and the release of the same order at once, from two processes: released in the end, always."""
     other = Database(database_url(tmp_path, "stock"))
-    ours, theirs = Reservations(database), Reservations(other)
-    verdicts: set[Verdict] = set()
+    ours, theirs = stock_reservations(database), stock_reservations(other)
+    verdicts: set[str] = set()
 
     def deduct(order_id: int) -> None:
         verdicts.add(_deduct(ours, order_id, g1=1).verdict)
@@ -379,7 +393,7 @@ def test_deduct_against_release(tmp_path: Path, database: Database, available: A
 
 def test_conservation_is_enforced_by_the_database(database: Database) -> None:
     """Total is what is available and what live reservations hold, in one read."""
-    reservations, levels = Reservations(database), Levels(database)
+    reservations, levels = stock_reservations(database), Levels(database)
     for order_id in (7, 8, 9):
         _deduct(reservations, order_id, g1=1)
     reservations.release({8: TX})
@@ -390,7 +404,7 @@ def test_conservation_is_enforced_by_the_database(database: Database) -> None:
     assert levels.get(1) == Level(1, 5, 5 - held)
 
 
-def test_release_is_bounded_by_lines(database: Database, reservations: Reservations) -> None:
+def test_release_is_bounded_by_lines(database: Database, reservations: Reservations[Lines]) -> None:
     """Orders of many lines go back in more transactions: each writes so many rows of lines and levels at most."""
     kinds = range(100, 150)
     for goods_id in kinds:
@@ -398,7 +412,7 @@ def test_release_is_bounded_by_lines(database: Database, reservations: Reservati
     order_ids = range(1, 242)
     for first in range(1, 242, 80):
         some = range(first, min(first + 80, 242))
-        reservations.deduct(TX, [Wanted(order_id, dict.fromkeys(kinds, 1)) for order_id in some])
+        reservations.deduct(TX, {order_id: dict.fromkeys(kinds, 1) for order_id in some})
     rows = Transactions(database)
     reservations.release(dict.fromkeys(order_ids, TX))
     assert len(rows.sizes) == 3  # 241 x 50 lines, 5,000 at a time
@@ -406,9 +420,9 @@ def test_release_is_bounded_by_lines(database: Database, reservations: Reservati
     assert {Levels(database).get(goods_id).available for goods_id in kinds} == {999}
 
 
-def test_very_many_are_settled(database: Database, reservations: Reservations) -> None:
+def test_very_many_are_settled(database: Database, reservations: Reservations[Lines]) -> None:
     """More orders than one statement may name, standing and void: each transaction is bounded, and each state told."""
-    reservations.deduct(TX, [Wanted(1, {1: 1}), Wanted(5000, {1: 1})])
+    reservations.deduct(TX, {1: {1: 1}, 5000: {1: 1}})
     rows = Transactions(database)
     fates = {order_id: (TX, "stands" if order_id < 3000 else "void") for order_id in range(1, 6000)}
     states = reservations.settle(fates)  # type: ignore[arg-type]
@@ -419,13 +433,13 @@ def test_very_many_are_settled(database: Database, reservations: Reservations) -
     assert len(states) == 3001
 
 
-def test_very_many_goods(database: Database, reservations: Reservations) -> None:
+def test_very_many_goods(database: Database, reservations: Reservations[Lines]) -> None:
     """A batch of more goods than one statement may name is deducted and released, short orders of it are refused."""
     for goods_id in range(1000, 2000):
         Levels(database).set_total(goods_id, 1)
-    orders = [Wanted(n, {1000 + 25 * n + i: 1 for i in range(25)}) for n in range(40)]
-    short = [Wanted(n, {9999: 1}) for n in range(100, 1100)]
-    verdicts = [decision.verdict for decision in reservations.deduct(TX, [*orders, *short])]
+    orders = {n: {1000 + 25 * n + i: 1 for i in range(25)} for n in range(40)}
+    short = {n: {9999: 1} for n in range(100, 1100)}
+    verdicts = [decision.verdict for decision in reservations.deduct(TX, orders | short)]
     assert verdicts == [Verdict.DEDUCTED] * 40 + [Verdict.INSUFFICIENT] * 1000
     assert Levels(database).get(1999).available == 0
     reservations.release(dict.fromkeys(range(40), TX))
@@ -434,19 +448,20 @@ def test_very_many_goods(database: Database, reservations: Reservations) -> None
 
 def test_deduction_of_too_many_lines() -> None:
     """A batch of more lines than one transaction takes is refused, with what is allowed."""
+    body = deduct_body(OrderIn)
     items = [{"goods_id": str(n), "quantity": 1} for n in range(1, 51)]
     orders = [{"order_id": str(n), "items": items} for n in range(1, 102)]
-    assert len(Deduct.model_validate({"tx_id": "1", "orders": orders[:100]}).orders) == 100
+    assert len(body.model_validate({"tx_id": "1", "orders": orders[:100]}).orders) == 100
     with pytest.raises(ValidationError, match="at most 5000 items in all"):
-        Deduct.model_validate({"tx_id": "1", "orders": orders})
+        body.model_validate({"tx_id": "1", "orders": orders})
 
 
 def test_what_was_released_long_ago_is_forgotten(
-    database: Database, reservations: Reservations, available: Available, monkeypatch: pytest.MonkeyPatch
+    database: Database, reservations: Reservations[Lines], available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Released reservations and tombstones go once they are old enough; what is live stays, and so do levels."""
-    monkeypatch.setattr("stock.service.reservations.VALUES", 2)
-    reservations.deduct(TX, [Wanted(n, {1: 1}) for n in (1, 2, 3)])
+    monkeypatch.setattr("common.participant.headers.VALUES", 2)
+    reservations.deduct(TX, {n: {1: 1} for n in (1, 2, 3)})
     reservations.release(dict.fromkeys((2, 3, 4, 5, 6), TX))
     rows = Transactions(database)
     assert reservations.purge(now_ms()) == 5
@@ -459,7 +474,7 @@ def test_what_was_released_long_ago_is_forgotten(
             reservations.get(order_id)
 
 
-def test_what_was_released_lately_is_kept(reservations: Reservations) -> None:
+def test_what_was_released_lately_is_kept(reservations: Reservations[Lines]) -> None:
     """However old its order is."""
     before = now_ms()
     reservations.release({1: TX})
@@ -467,9 +482,9 @@ def test_what_was_released_lately_is_kept(reservations: Reservations) -> None:
     assert reservations.get(1).state is RELEASED
 
 
-def test_a_release_that_comes_after_it_is_forgotten(reservations: Reservations, available: Available) -> None:
+def test_a_release_that_comes_after_it_is_forgotten(reservations: Reservations[Lines], available: Available) -> None:
     """It gives nothing back again: it leaves a tombstone, as for an order that was never deducted."""
-    reservations.deduct(TX, [Wanted(1, {1: 1})])
+    reservations.deduct(TX, {1: {1: 1}})
     for _ in range(2):
         reservations.release({1: TX})
         assert available() == (5, 5)

@@ -12,12 +12,13 @@ from common.errors import OrdersError
 from common.redis_client import RedisClient
 from stock import model
 from stock.service.levels import Level, Levels
-from stock.service.reservations import Reservations, Wanted
+from stock.service.pieces import stock_reservations
 from stock.service.strategies import redis_lock
 from stock.service.strategies.factory import NAMES, make_strategy
 from stock.service.strategies.in_database import Conditional
 from stock.service.strategies.port import StockContended
 from tests.fakes import open_database
+from tests.support import short_of
 
 
 def test_default_is_conditional() -> None:
@@ -91,10 +92,10 @@ def test_each_takes_and_refuses(name: str, tmp_path: Path) -> None:
     database = open_database(tmp_path / "stock.db", model.metadata)
     levels = Levels(database)
     levels.set_total(1, 3)
-    reservations = Reservations(database, make_strategy(name, None, production=False))
-    batch = [Wanted(1, {1: 2}), Wanted(2, {1: 2}), Wanted(3, {1: 1, 9: 1})]
-    decisions = reservations.deduct(100, batch) + reservations.deduct(101, [Wanted(4, {1: 1})])
-    assert [(d.verdict.value, d.short) for d in decisions] == [
+    reservations = stock_reservations(database, make_strategy(name, None, production=False))
+    batch = {1: {1: 2}, 2: {1: 2}, 3: {1: 1, 9: 1}}
+    decisions = reservations.deduct(100, batch) + reservations.deduct(101, {4: {1: 1}})
+    assert [(d.verdict, short_of(d)) for d in decisions] == [
         ("deducted", ()),
         ("insufficient", (1,)),
         ("insufficient", (9,)),

@@ -126,7 +126,11 @@ MUTANTS = (
         "refused-row-without-a-verdict",
         "an order whose row the stock database refuses has no answer",
         "tests/unit/test_stock_reservations.py::test_a_row_that_the_database_refuses",
-        ("stock.service.deducting:_deduct", "except (BelowZero, RowRefused):", "except ZeroDivisionError:"),
+        (
+            "common.participant.deducting:Deducting._deduct",
+            "except (BelowZero, RowRefused):",
+            "except ZeroDivisionError:",
+        ),
     ),
     edited(
         "route-not-refreshed",

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ops.drill.mutants.mutant import Assign, Mutant, edited
+from ops.drill.mutants.mutant import Assign, Edit, Mutant, edited
 
 _TESTS = "tests/unit/test_stock_reservations.py::"
-_TOGETHER = "stock.service.releasing:release_together"
+_TOGETHER = "common.participant.releasing:Releasing.together"
 
 
 def _ignoring(insert: Any) -> Any:
@@ -19,8 +19,11 @@ MUTANTS = (
         "the same order is deducted as often as it is asked for",
         _TESTS + "test_deduct_again",
         (
-            Assign("stock.service.deducting:NEW_HEADER", _ignoring),
-            Assign("stock.service.deducting:NEW_LINES", _ignoring),
+            Edit(
+                "common.participant.headers:Headers.__init__",
+                (("self._insert = insert(table)", 'self._insert = insert(table).prefix_with("OR IGNORE")'),),
+            ),
+            Assign("stock.service.pieces:NEW_LINES", _ignoring),
         ),
     ),
     edited(
@@ -33,23 +36,23 @@ MUTANTS = (
         "released-twice",
         "a release that comes again gives the pieces back again",
         _TESTS + "test_release",
-        (_TOGETHER, "if known.get(order_id) == ReservationState.DEDUCTED]", "if order_id in known]"),
+        (_TOGETHER, "if known.get(order_id) is ReservationState.DEDUCTED]", "if order_id in known]"),
     ),
     edited(
         "released-again-one-by-one",
         "a rollback that comes again beside one whose header came in between gives its pieces back again",
         _TESTS + "test_only_what_this_release_moved_is_given_back",
         (
-            "stock.service.releasing:release_singly",
-            "_give_back(connection, released)",
-            "_give_back(connection, list(orders))",
+            "common.participant.releasing:Releasing.singly",
+            "give_back(connection, released)",
+            "give_back(connection, list(orders))",
         ),
     ),
     edited(
         "released-pieces-lost",
         "a reservation is released, but its pieces are not given back",
         _TESTS + "test_release",
-        (_TOGETHER, "_give_back(connection, live)", "pass"),
+        (_TOGETHER, "self._effect.give_back(connection, live)", "pass"),
     ),
     edited(
         "oversold",
@@ -65,20 +68,20 @@ MUTANTS = (
         "short-order-leaves-its-header",
         "an order that was short keeps a reservation of nothing",
         _TESTS + "test_short",
-        ("stock.service.deducting:deduct_together", "chunks(short, VALUES)", "()"),
+        ("common.participant.deducting:Deducting.together", "chunks(refused, VALUES)", "()"),
     ),
     edited(
         "deduction-after-its-tombstone",
         "a deduction that comes after its release is told `deducted`",
         _TESTS + "test_tombstone",
-        ("stock.service.deducting:deduct_singly", "Verdict(known[order_id])", "Verdict.DEDUCTED"),
+        ("common.participant.deducting:Deducting.singly", "known[order_id].value", '"deducted"'),
     ),
     edited(
         "live-reservations-forgotten",
         "what is old is purged although it is live",
         _TESTS + "test_what_was_released_long_ago_is_forgotten",
         (
-            "stock.service.reservations:Reservations._released",
+            "common.participant.headers:Headers.pages_of_released",
             "(columns.state == ReservationState.RELEASED) & (columns.released_at < before)",
             "(columns.created_at < before)",
         ),
@@ -87,6 +90,6 @@ MUTANTS = (
         "void-not-released",
         "the sweep's word that an order is void changes nothing",
         _TESTS + "test_settle",
-        ("stock.service.reservations:Reservations.settle", 'if fate == "void"}', "if False}"),
+        ("common.participant.reservations:Reservations.settle", 'if fate == "void"}', "if False}"),
     ),
 )

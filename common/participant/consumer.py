@@ -1,6 +1,7 @@
 """`order_rollback` messages → releases → acknowledged after the commit."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -9,7 +10,7 @@ from common import failpoints
 from common.errors import OrdersError
 from common.events import OrderEvent, in_parts
 from common.mq.port import Delivery, Verdict
-from stock.service.reservations import Reservations
+from common.participant.reservations import Reservations
 
 log = structlog.get_logger()
 
@@ -19,7 +20,7 @@ class RollbackConsumer:
 
     def __init__(
         self,
-        reservations: Reservations,
+        reservations: Reservations[Any],
         count: Callable[[str, int], None] = lambda *_: None,
         failed: Callable[[], object] = lambda: None,
     ) -> None:
@@ -32,10 +33,10 @@ class RollbackConsumer:
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Release what the messages say. Return a verdict for each."""
-        failpoints.hit("stock.rollback_received")
+        failpoints.hit(f"{self._reservations.name}.rollback_received")
         readable = {place: event for place, delivery in enumerate(deliveries) if (event := _read(delivery))}
         done = readable.keys() - self._failing(readable, deliveries[0].keep)
-        failpoints.hit("stock.released")
+        failpoints.hit(f"{self._reservations.name}.released")
         verdicts = [Verdict.ACK if place in done else Verdict.RETRY for place in range(len(deliveries))]
         self._count("released", verdicts.count(Verdict.ACK))
         self._count("retried", verdicts.count(Verdict.RETRY))
