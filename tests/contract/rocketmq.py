@@ -22,7 +22,7 @@ def required(variable: str) -> str:
     if not named and os.environ.get("CI") == "true" and os.environ.get("ORDERS_REAL") == "1":
         pytest.fail(f"ORDERS_REAL=1 needs {variable}")
     if not named:
-        pytest.skip(f"{variable} names no RocketMQ (orders stack up does)")
+        pytest.skip(f"{variable} names no server (orders stack up does)")
     return named
 
 
