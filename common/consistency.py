@@ -1,10 +1,13 @@
 """Settings that contradict each other, or that nothing could honour: told at start, not when the first order fails."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from limits import parse_many
+
+from common import registry
 
 if TYPE_CHECKING:
     from common.config import Settings
@@ -14,6 +17,10 @@ _KNOWN_SECRETS: Final = ("change", "secret", "example", "password", "development
 _DATABASES: Final = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
 _BROKERS: Final = ("embedded", "rocketmq", "rocketmq4")
 _CACHES: Final = ("redis", "rediss", "unix")
+_PEERS: Final = tuple(f"{name}_url" for name in registry.NAMES)
+_CALLS: Final = {"order": tuple(peer for peer in _PEERS if peer != "order_url")}
+"""By service: where those are that it calls."""
+_LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
 Faults = Iterator[str]
 
@@ -38,6 +45,20 @@ def _times(settings: "Settings") -> Faults:
     if settings.broker_url.startswith("rocketmq") and settings.pay_timeout > LONGEST_TIMER:
         (given,) = _named(settings, "pay_timeout")
         yield f"{given} is more than {LONGEST_TIMER:g}: RocketMQ keeps no timeout message for longer"
+    if settings.broker_url.startswith("embedded"):
+        yield from _embedded_times(settings)
+
+
+def _embedded_times(settings: "Settings") -> Faults:
+    """Durations that only the embedded broker knows; RocketMQ has them in settings of its own."""
+    last_check = settings.check_first_after + (settings.check_max - 1) * settings.check_interval
+    if last_check < settings.transaction_deadline:
+        (given,) = _named(settings, "transaction_deadline")
+        told = ", ".join(_named(settings, "check_first_after", "check_interval", "check_max"))
+        yield f"{given} is more than {last_check:g}, the age at the last check-back by {told}: it would not decide"
+    if settings.message_retention <= settings.transaction_deadline:
+        (given,) = _named(settings, "message_retention")
+        yield f"{given} must be more than ORDERS_TRANSACTION_DEADLINE: what is purged can't be looked at"
 
 
 def _sizes(settings: "Settings") -> Faults:
@@ -57,16 +78,49 @@ def _rate_limit(settings: "Settings") -> Faults:
         yield f"{given} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
 
 
+def _processes(settings: "Settings") -> Faults:
+    """Refuse what several processes on one port can't share."""
+    if settings.workers == 1 and not settings.share_port:
+        return
+    (given,) = _named(settings, "workers" if settings.workers > 1 else "share_port")
+    if settings.port == 0:
+        yield f"ORDERS_PORT=0 and {given}: each process would listen on a port of its own"
+    if settings.database_url in {"sqlite://", "sqlite:///:memory:"}:
+        yield f"ORDERS_DATABASE_URL is in memory and {given}: each process would have a database of its own"
+
+
 def _urls(settings: "Settings") -> Faults:
     """Where others are; what a URL holds beside its scheme may be a password, and is not told."""
-    for name in ("order_url", "stock_url", "goods_url"):
-        for url in getattr(settings, name).split(","):
-            if urlsplit(url.strip()).scheme not in {"http", "https"} or not urlsplit(url.strip()).hostname:
-                yield f"ORDERS_{name.upper()} has an instance that is no http://host:port"
+    for name in _PEERS:
+        if not all(map(_is_instance, _instances(settings, name))):
+            yield f"ORDERS_{name.upper()} has an instance that is no http://host:port"
+    for name, other in combinations(_PEERS, 2):
+        for where in _addresses(settings, name) & _addresses(settings, other):
+            yield f"ORDERS_{name.upper()} and ORDERS_{other.upper()} both name {where[0]}:{where[1]}"
     for name, schemes in (("database_url", _DATABASES), ("broker_url", _BROKERS), ("redis_url", _CACHES)):
         scheme, separator, _ = getattr(settings, name).partition("://")
         if getattr(settings, name) and (not separator or scheme not in schemes):
             yield f"ORDERS_{name.upper()} must begin with one of {', '.join(f'{known}://' for known in schemes)}"
+
+
+def _instances(settings: "Settings", name: str) -> list[SplitResult]:
+    return [urlsplit(url.strip()) for url in getattr(settings, name).split(",")]
+
+
+def _is_instance(url: SplitResult) -> bool:
+    """Whether all that it says is honoured: calls of ours have paths of their own, and tokens instead of passwords."""
+    try:
+        where = bool(url.hostname) and url.port != 0
+    except ValueError:  # no number, or too large a one
+        return False
+    bare = url.path in {"", "/"} and "@" not in url.netloc and not url.query and not url.fragment
+    return where and bare and url.scheme in {"http", "https"}
+
+
+def _addresses(settings: "Settings", name: str) -> set[tuple[str, int]]:
+    """Return the host and port of each instance that has them."""
+    found = [url for url in _instances(settings, name) if _is_instance(url)]
+    return {(url.hostname or "", url.port or (443 if url.scheme == "https" else 80)) for url in found}
 
 
 def _parts(settings: "Settings") -> Faults:
@@ -93,9 +147,25 @@ def _production(settings: "Settings") -> Faults:
         yield "ORDERS_JWT_SECRET can be guessed, and ORDERS_ENVIRONMENT=production: take 32 random bytes or more"
 
 
-_RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (_times, _sizes, _rate_limit, _urls, _parts, _production)
+_RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
+    *(_times, _sizes, _rate_limit),
+    *(_processes, _urls, _parts, _production),
+)
 
 
 def faults(settings: "Settings") -> list[str]:
     """Return what is wrong with settings each of which may be right alone: one line for each fault."""
     return [fault for rule in _RULES for fault in rule(settings)]
+
+
+def faults_of(service: str, settings: "Settings") -> list[str]:
+    """Return what is wrong with settings that are right for other services: one line for each fault."""
+    found = [
+        f"ORDERS_PORT={settings.port} is where ORDERS_{name.upper()} is: {service} would call itself"
+        for name in _CALLS.get(service, ())
+        if (settings.host, settings.port) in _addresses(settings, name)
+    ]
+    if service == "order" and settings.max_body < _LONGEST_ORDER:
+        (given,) = _named(settings, "max_body")
+        found.append(f"{given} is less than {_LONGEST_ORDER}: an order that may be placed has up to so many bytes")
+    return found

@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import structlog
 from pydantic import ValidationError
 
-from common import failpoints, lifeline
+from common import consistency, failpoints, lifeline
 from common.config import Settings, explain
 from common.cores import at_hand, keep_to
 from common.errors import OrdersError
@@ -40,12 +41,18 @@ def _next_cores(settings: Settings) -> list[int]:
     return cores[here:] + cores[:here]
 
 
+def _refuse(name: str, faults: Sequence[str]) -> NoReturn:
+    sys.exit("\n".join(f"{name}: can't start: {fault}" for fault in faults))
+
+
 def run(name: str, build: Callable[[Settings], Service]) -> None:
     """Run the service until SIGTERM or SIGINT. Exits with status 1 and one log line when it can't start."""
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit("\n".join(f"{name}: can't start: {fault}" for fault in explain(error)))
+        _refuse(name, explain(error))
+    if contradictions := consistency.faults_of(name, settings):
+        _refuse(name, contradictions)
     configure_logging(name, settings.log_level, settings.log)
     cores = _next_cores(settings)
     if settings.core is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from common import migrations, registry
+from common import consistency, migrations, registry
 from common.config import Settings, explain
 from common.cores import at_hand
 from common.mq.factory import open_broker
@@ -103,11 +103,13 @@ class Deployment:
 
     def _check_settings(self) -> None:
         """Raise `CommandFailed` where a process would refuse its settings, those of the environment included."""
-        for name in self.plan.processes:
+        for name, service in self.plan.processes.items():
             try:
-                self.settings(name)
+                found = consistency.faults_of(service, self.settings(name))
             except ValidationError as error:
-                raise CommandFailed("\n".join(f"{name}: {fault}" for fault in explain(error))) from None
+                found = explain(error)
+            if found:
+                raise CommandFailed("\n".join(f"{name}: {fault}" for fault in found))
 
     def start(self, *, within: float = 60.0) -> None:
         """Start all services (after `prepare`) and return once they are ready. Raise `NotInTime`."""

@@ -1,5 +1,6 @@
 """Settings that contradict each other are refused before anything starts."""
 
+import json
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from common.chunks import LINES
 from common.config import Settings, explain
 from common.participant.schema import LONGEST_BODY, MAX_ORDERS
+from common.consistency import faults_of
 from goods.schema import LONGEST_LOOKUP
 
 GOOD = {"port": 1, "jwt_secret": "s" * 32, "database_url": "sqlite://"}
@@ -57,6 +59,7 @@ def test_the_secret_does_not_show() -> None:
     assert "s" * 32 not in repr(Settings.model_validate(GOOD))
 
 
+EMBEDDED = {"broker_url": "embedded:///b"}
 PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd6Pf1Gj0ScV"}
 
 
@@ -77,6 +80,29 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         ({"database_url": "postgresql://h/d"}, "ORDERS_DATABASE_URL must begin with one of sqlite://, mysql+pymysql"),
         ({"broker_url": "kafka://h:1"}, "ORDERS_BROKER_URL must begin with one of embedded://, rocketmq://, rocketmq4"),
         ({"redis_url": "127.0.0.1:6379"}, "ORDERS_REDIS_URL must begin with one of redis://"),
+        ({"stock_url": "http://a:1/stock"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"stock_url": "http://u:hush@a:1"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"stock_url": "http://a:1?x=1"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"stock_url": "http://a:1#x"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"stock_url": "http://a:port"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"stock_url": "http://a:99999"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        ({"stock_url": "http://a:0"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
+        (
+            {"stock_url": "http://a:1,http://b:2", "goods_url": "http://c:3, http://b:2/"},
+            "ORDERS_STOCK_URL and ORDERS_GOODS_URL both name b:2",
+        ),
+        ({"order_url": "http://a", "goods_url": "http://a:80"}, "ORDERS_ORDER_URL and ORDERS_GOODS_URL both name a:80"),
+        ({"port": 0, "workers": 2, "database_url": "sqlite:///f"}, "ORDERS_PORT=0 and ORDERS_WORKERS=2: each process"),
+        (
+            {"port": 0, "share_port": True, "database_url": "sqlite:///f"},
+            "ORDERS_PORT=0 and ORDERS_SHARE_PORT=True",
+        ),
+        ({"workers": 2}, "ORDERS_DATABASE_URL is in memory and ORDERS_WORKERS=2: each process would have a database"),
+        (
+            EMBEDDED | {"check_first_after": 0.5, "check_interval": 2.0, "check_max": 3},
+            "ORDERS_TRANSACTION_DEADLINE=5.0 is more than 4.5, the age at the last check-back by ORDERS_CHECK_FIRST_AF",
+        ),
+        (EMBEDDED | {"message_retention": 5.0}, "ORDERS_MESSAGE_RETENTION=5.0 must be more than ORDERS_TRANSACTION_D"),
         ({"stock_strategy": "redis-lock"}, "ORDERS_STOCK_STRATEGY=redis-lock needs ORDERS_REDIS_URL"),
         (PRODUCTION | {"stock_strategy": "naive"}, "ORDERS_STOCK_STRATEGY=naive oversells"),
         (PRODUCTION | {"failpoints": "a=raise"}, "ORDERS_FAILPOINTS is set"),
@@ -103,12 +129,41 @@ def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], to
         PRODUCTION,
         {"rate_limit": "5/2 second"},
         {"rate_limit": "10 per minute"},
-        {"stock_url": "http://a:1, https://b:2"},
+        {"stock_url": "http://a:1, https://b:2/"},
+        {"stock_url": "http://a", "goods_url": "https://a"},
+        {"workers": 2, "database_url": "sqlite:///f"},
+        {"broker_url": "rocketmq://h:1", "check_max": 1, "check_first_after": 1.0},
+        EMBEDDED | {"check_first_after": 1.0, "check_interval": 2.0, "check_max": 3},
     ],
 )
 def test_what_agrees_is_taken(changed: dict[str, Any]) -> None:
     """Also what is written in another way that is honoured."""
     Settings.model_validate(GOOD | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"port": 8002}, "ORDERS_PORT=8002 is where ORDERS_STOCK_URL is: order would call itself"),
+        ({"port": 8003}, "ORDERS_PORT=8003 is where ORDERS_GOODS_URL is: order would call itself"),
+        ({"max_body": 8191}, "ORDERS_MAX_BODY=8191 is less than 8192: an order that may be placed"),
+    ],
+)
+def test_what_contradicts_itself_for_one_service_alone(changed: dict[str, Any], told: str) -> None:
+    """Others may be where order calls them, and take bodies as short as they like."""
+    settings = Settings.model_validate(GOOD | changed)
+    assert [line[: len(told)] for line in faults_of("order", settings)] == [told]
+    assert faults_of("stock", settings) == faults_of("goods", settings) == []
+    assert faults_of("order", Settings.model_validate(GOOD)) == []
+
+
+def test_the_longest_order_is_taken_by_the_smallest_body_limit() -> None:
+    """However it is escaped."""
+    line = {"goods_id": str(2**63 - 1), "quantity": 999}
+    receiver = {name: "\U0001f600" * most for name, most in (("name", 64), ("phone", 32), ("address", 255))}
+    longest = json.dumps({"items": [line] * 50, "receiver": receiver})
+    assert len(longest) <= 8192
+    assert faults_of("order", Settings.model_validate(GOOD | {"max_body": 8192})) == []
 
 
 def test_every_fault_is_told() -> None:

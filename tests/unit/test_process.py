@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from common.process import run
+
 _PROGRAM = """
 import gc
 from types import SimpleNamespace
@@ -56,3 +58,11 @@ def test_the_allocator_understands_its_settings() -> None:
     told = subprocess.run(program, env=os.environ | settings, check=True, capture_output=True, text=True).stderr
     assert "narenas:1" in told
     assert "Invalid conf" not in told
+
+
+def test_what_contradicts_itself_for_one_service_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before anything is built."""
+    for name, value in {"PORT": "8002", "JWT_SECRET": "s" * 32, "DATABASE_URL": "sqlite://"}.items():
+        monkeypatch.setenv(f"ORDERS_{name}", value)
+    with pytest.raises(SystemExit, match="order: can't start: ORDERS_PORT=8002 is where ORDERS_STOCK_URL is"):
+        run("order", lambda _: pytest.fail("built"))

@@ -157,6 +157,22 @@ MUTANTS = (
         ("common.config:Settings._agree", "if found:", "if False:"),
     ),
     edited(
+        "service-that-calls-itself",
+        "a service starts where it looks for another one",
+        "tests/unit/test_process.py::test_what_contradicts_itself_for_one_service_does_not_start",
+        (
+            "common.process:run",
+            "if contradictions := consistency.faults_of(name, settings):",
+            "if contradictions := []:",
+        ),
+    ),
+    edited(
+        "parked-before-decided",
+        "half messages are parked before their transactions may be given up",
+        "tests/unit/test_config.py::test_what_contradicts_itself_is_told_in_one_line",
+        ("common.consistency:_embedded_times", "if last_check < settings.transaction_deadline:", "if False:"),
+    ),
+    edited(
         "body-limit-of-clients-for-services",
         "a full batch of long orders is refused by stock",
         "tests/unit/test_web.py::test_a_body_of_our_own_services_is_taken_whatever_is_set",
