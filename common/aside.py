@@ -73,6 +73,14 @@ class ThreadedAside:
         self._pool.shutdown(wait=True)
 
 
+def result(step: "Future[T]", within: float) -> T:
+    """Return what a step returned. Raise what it raised, or `Overloaded` where it has not ended in so many seconds."""
+    try:
+        return step.result(within)
+    except TimeoutError as error:
+        raise Overloaded from error
+
+
 def _settle(future: "Future[T]", work: Callable[[], T]) -> None:
     try:
         future.set_result(work())

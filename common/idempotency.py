@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
+import orjson
 from pydantic import BaseModel
 from sqlalchemy import (
     JSON,
@@ -41,18 +42,28 @@ class IdempotencyKey:
     user_id: str
     key: str
     request_hash: str
+    older_hashes: tuple[str, ...] = ()
+    """What earlier releases made of the same request, for as long as keys of theirs are kept."""
+
+    def is_of(self, stored: str) -> bool:
+        """Whether a hash that was stored with the key is that of this request, whichever release stored it."""
+        return stored == self.request_hash or stored in self.older_hashes
 
 
-def key_of(user_id: str, key: str | None, call: str, body: BaseModel) -> IdempotencyKey | None:
-    """Return the key of a request, None without one; `call` is its method and path.
+def key_of(
+    user_id: str, key: str | None, call: str, body: BaseModel, older: Callable[[], tuple[str, ...]] = tuple
+) -> IdempotencyKey | None:
+    """Return the key of a request, None without one; `call` is its method and path, `older` tells its older hashes.
 
-    Fields that are as they are when left out are not hashed: neither how a request is written, nor a field that a later
-    release has, makes another request of it.
+    Hashed is what was sent, whatever order and spaces it was written in, and not what is made of it: neither a field
+    that a later release has, nor another default, makes another request of it. A null is as if nothing had been sent.
     """
     if key is None:
         return None
-    sent = f"{call}\n{body.model_dump_json(exclude_defaults=True)}"
-    return IdempotencyKey(user_id, key, hashlib.sha256(sent.encode()).hexdigest())
+    sent = body.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    canonical = orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)
+    request_hash = hashlib.sha256(call.encode() + b"\n" + canonical).hexdigest()
+    return IdempotencyKey(user_id, key, request_hash, older())
 
 
 def key_table(metadata: MetaData) -> Table:
@@ -137,7 +148,7 @@ class Keys(Generic[T]):
         row = connection.execute(select(columns.request_hash, columns.answer).where(is_key)).first()
         if row is None:
             return None
-        if row.request_hash != key.request_hash:
+        if not key.is_of(row.request_hash):
             raise IdempotencyMismatch
         return Answered(self._read(row.answer), replayed=True)
 

@@ -122,7 +122,7 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     user_id = current_identity().user_id
     asked = body.receiver
     receiver = Receiver(asked.name, asked.phone, asked.address) if asked is not None else None
-    key = key_of(user_id, idempotency_key, "POST /orders", body)
+    key = key_of(user_id, idempotency_key, "POST /orders", body, body.older_hashes)
     return Request(user_id, {item.goods_id: item.quantity for item in body.items}, receiver, key)
 
 

@@ -1,7 +1,8 @@
 """What goes over the order service's REST interface."""
 
+import hashlib
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -31,11 +32,24 @@ class Receiver(Schema):
     address: Annotated[Text, Field(min_length=1, max_length=255)]
 
 
+_FIELDS_OF_0_1: Final = {"items", "receiver"}
+
+
 class PlaceOrder(Schema):
     """What is wanted. Who wants it and what it costs is known to the server."""
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=50), distinct_by("goods_id")]
     receiver: Receiver | None = None
+
+    def older_hashes(self) -> tuple[str, ...]:
+        """Return what releases up to 0.1 stored with an Idempotency-Key.
+
+        They hashed all fields, of which they had two. Delete it two releases later, when no key of theirs is kept.
+        """
+        if not self.model_fields_set <= _FIELDS_OF_0_1:
+            return ()
+        dumped = self.model_dump_json(include=_FIELDS_OF_0_1)
+        return (hashlib.sha256(dumped.encode()).hexdigest(),)
 
 
 class ItemOut(Schema):

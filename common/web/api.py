@@ -13,7 +13,7 @@ from common.auth import Identity, Verifier
 from common.errors import Forbidden, OrdersError, Unavailable
 from common.limits import Limiter, ProcessLimiter
 from common.schema import Checks as ReadinessMembers
-from common.schema import Query, Readiness
+from common.schema import Readiness
 from common.telemetry import Metrics
 from common.web import docs, observe, problems, system
 from common.web.bodies import Bodies, has_unread_body
@@ -22,19 +22,17 @@ from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
 from common.web.readiness import Check
 from common.web.requests import (
+    NoQuery,
     current_globals,
     current_request,
     read_body,
     read_idempotency_key,
     read_query,
-    refuse_idempotency_key,
+    refuse,
     refuse_repeated_headers,
+    unheard,
 )
 from common.web.routes import IdConverter, Reply, Route, View
-
-
-class NoQuery(Query):
-    """Takes no parameters."""
 
 
 class Api:
@@ -163,7 +161,7 @@ class Api:
 
     def _handler(self, route: Route) -> Callable[..., Response]:
         limit = self._limit(route)
-        query = route.query or NoQuery
+        query, refused = route.query or NoQuery, unheard(keyed=route.idempotent, writes=route.writes)
         gate = Gate(route.most_at_once, share=route.most_of_one_user or route.most_at_once)
         enter: Callable[[str], AbstractContextManager[None]] = gate.of if route.most_at_once else _open
 
@@ -174,10 +172,9 @@ class Api:
             parameters = read_query(asked, query)
             if route.query is not None:
                 arguments["query"] = parameters
+            refuse(asked, refused)
             if route.idempotent:
                 arguments["idempotency_key"] = read_idempotency_key(asked)
-            elif route.writes:
-                refuse_idempotency_key(asked)
             with enter(identity.user_id):
                 if route.body is not None:
                     arguments["body"] = read_body(asked, route.body, self.bodies, at_least=route.body_at_least)

@@ -10,6 +10,7 @@ from flask import Flask
 from common.errors import NotFound
 from common.web import openapi
 from common.web.flask_app import Answer
+from common.web.requests import current_request, refuse_parameters
 
 if TYPE_CHECKING:
     from common.web.api import Api
@@ -56,12 +57,15 @@ def install(app: Flask, api: "Api") -> None:
         return orjson.dumps(openapi.document(api))
 
     def show_document() -> Answer:
+        refuse_parameters(current_request())
         return Answer(document(), content_type="application/json")
 
     def show_page() -> Answer:
+        refuse_parameters(current_request())
         return Answer(_PAGE, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _POLICY})
 
     def show_asset(name: str) -> Answer:
+        refuse_parameters(current_request())
         if name == "start.js":
             return Answer(_START, content_type="text/javascript; charset=utf-8")
         if name not in _ASSETS:

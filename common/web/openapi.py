@@ -206,7 +206,7 @@ def _system_operations(schemas: _Schemas) -> Json:
     def operation(
         name: str, summary: str, response: Json, *errors: type[OrdersError] | ProblemWith, guarded: bool = False
     ) -> Json:
-        responses = _responses({200: response}, [*errors, Malformed, MethodNotAllowed, OrdersError], schemas)
+        responses = _responses({200: response}, [*errors, Malformed, Invalid, MethodNotAllowed, OrdersError], schemas)
         security: list[Json] = [{"token": []}] if guarded else []
         return {
             "operationId": name,

@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -11,6 +12,7 @@ from flask import request as request_proxy
 from pydantic import BaseModel, ValidationError
 
 from common.errors import Invalid, Malformed, UnsupportedMediaType
+from common.schema import Query
 from common.web.bodies import Bodies
 from common.web.problems import invalid, pointer
 
@@ -24,6 +26,19 @@ _ONCE = (
     ("HTTP_HOST", "Host"),
     ("HTTP_X_REQUEST_ID", "X-Request-Id"),
 )  # the headers that are read here, and mean one thing; Content-Length and Content-Type: see docs/decisions/0003
+_Header = tuple[str, str]
+"""Its name in the WSGI environment, and its own."""
+# Headers that make another call of the same line, and that nothing here honours: who sends one must not be answered as
+# if it had been. Others that are not known may be ignored (RFC 9110, 5.1), as may conditions of reading.
+_KEY: Final[_Header] = ("HTTP_IDEMPOTENCY_KEY", "Idempotency-Key")
+_NEVER_HEARD: Final[Sequence[_Header]] = (
+    ("HTTP_IF_MATCH", "If-Match"),
+    ("HTTP_X_HTTP_METHOD_OVERRIDE", "X-HTTP-Method-Override"),
+)
+_UNHEARD_IN_WRITES: Final[Sequence[_Header]] = (
+    ("HTTP_IF_NONE_MATCH", "If-None-Match"),
+    ("HTTP_CONTENT_RANGE", "Content-Range"),
+)
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _END_OF_KEY = re.compile(rb'"[ \t\r\n]*:')
 _MAX_QUERY_FIELDS = 32
@@ -207,8 +222,26 @@ def read_idempotency_key(request: Request) -> str | None:
     return key
 
 
-def refuse_idempotency_key(request: Request) -> None:
-    """Raise `Invalid` where a header Idempotency-Key comes with a call that does not keep what it promises."""
-    if "HTTP_IDEMPOTENCY_KEY" in request.environ:
-        message = "This call takes no Idempotency-Key"
-        raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])
+def unheard(*, keyed: bool, writes: bool) -> Sequence[_Header]:
+    """Return the headers that a call does not honour and must not ignore; `keyed`: it takes an Idempotency-Key."""
+    return (*_NEVER_HEARD, *(_UNHEARD_IN_WRITES if writes else ()), *(() if keyed else (_KEY,)))
+
+
+def refuse(request: Request, headers: Sequence[_Header]) -> None:
+    """Raise `Invalid` where one of these headers comes."""
+    found = [name for key, name in headers if key in request.environ]
+    if found:
+        raise Invalid(errors=[{"pointer": f"/{name}", "message": f"This call takes no {name}"} for name in found])
+
+
+class NoQuery(Query):
+    """Takes no parameters."""
+
+
+_PLAIN: Final = unheard(keyed=False, writes=False)
+
+
+def refuse_parameters(request: Request) -> None:
+    """Raise `Invalid` where a call that only tells something comes with what would change what it tells."""
+    read_query(request, NoQuery)
+    refuse(request, _PLAIN)

@@ -9,6 +9,7 @@ from common.schema import Health, Readiness
 from common.telemetry import Metrics
 from common.web.flask_app import Answer
 from common.web.readiness import Check, Checks
+from common.web.requests import current_request, refuse_parameters
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -20,6 +21,7 @@ def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise
     needed = Checks(checks)
 
     def healthz() -> Answer:
+        refuse_parameters(current_request())
         return Answer(Health().model_dump_json(), content_type="application/json")
 
     def ready() -> Readiness:
@@ -30,10 +32,12 @@ def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise
         return Readiness.model_validate({"checks": results})
 
     def readyz() -> Answer:
+        refuse_parameters(current_request())
         return Answer(ready().model_dump_json(), content_type="application/json")
 
     def show_metrics() -> Answer:
         authorise(())
+        refuse_parameters(current_request())
         return Answer(metrics.render(), content_type=METRICS_TYPE)
 
     app.add_url_rule("/healthz", view_func=healthz)

@@ -93,7 +93,7 @@ class Ordering:
         if found is None:
             return None
         request_hash, order = found
-        if request_hash != key.request_hash:
+        if not key.is_of(request_hash):
             raise IdempotencyMismatch
         return order.as_created()
 

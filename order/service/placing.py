@@ -19,14 +19,13 @@ import structlog
 from sqlalchemy import Connection, insert
 
 from common import failpoints
-from common.aside import Aside
+from common.aside import Aside, result
 from common.db import translated
 from common.errors import (
     BelowZero,
     CommitOutcomeUnknown,
     DuplicateRow,
     OrdersError,
-    Overloaded,
     RowRefused,
     Unavailable,
 )
@@ -42,9 +41,7 @@ from order.service.reading import Order
 # Made once, for they run for every batch: SQLAlchemy keeps what it compiled of them.
 _NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
 
-# Seconds that a batch waits for its timeout to be sent, which goes on beside it: a broker that works at all takes less,
-# and a transaction that is as old is given up by its check-back.
-_SCHEDULED_WITHIN: Final = 5.0
+_SCHEDULED_WITHIN: Final = 5.0  # seconds; a transaction that waited longer is given up by its check-back anyway
 
 log = structlog.get_logger()
 
@@ -133,7 +130,7 @@ class Placing:
         try:
             with self._coordinator.observed("order.deduct"):
                 verdicts = self._stock.deduct(tx.tx_id, wanted)
-            _await_schedule(scheduling)
+            result(scheduling, _SCHEDULED_WITHIN)  # one that is sent later all the same finds no order to close
         except Unavailable:
             tx.resolve(Outcome.ABORTED)  # the rollback must be delivered: stock may have deducted
             raise
@@ -176,17 +173,6 @@ class Placing:
 
     def _release(self, tx: Transaction, order_ids: Iterable[int]) -> None:
         self._producer.send(OrderEvent(tx_id=tx.tx_id, order_ids=tuple(order_ids)).to_message(ROLLBACK_TOPIC))
-
-
-def _await_schedule(scheduling: "Future[None]") -> None:
-    """Return once the timeout is on its way. Raise what its sending raised, or `Overloaded` where it takes too long.
-
-    One that is sent later all the same finds no order: it closes nothing.
-    """
-    try:
-        scheduling.result(_SCHEDULED_WITHIN)
-    except TimeoutError as error:
-        raise Overloaded from error
 
 
 def _refusal(deduction: Deduction) -> OrdersError:

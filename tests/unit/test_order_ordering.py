@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
+from common.auth import Verifier, issue
 from common.errors import (
     CommitOutcomeUnknown,
     IdempotencyMismatch,
@@ -18,7 +20,11 @@ from common.errors import (
     PeerUnavailable,
     Unavailable,
 )
+from common.telemetry import Metrics
+from common.web import Api
+from order.api import UseCases, install
 from order.model import CloseReason, InsufficientStock, Status, UnknownGoods, orders
+from order.schema import PlaceOrder
 from order.service.ordering import Ordering, Placed, Request
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
 from order.service.reading import Order, Receiver
@@ -71,6 +77,30 @@ def test_no_receiver(shop: Shop) -> None:
     order = shop.order({1: 1})
     assert order.receiver is None
     assert shop.reader.get(order.order_id, owner="ann").receiver is None
+
+
+def _order_over_http(shop: Shop, body: dict[str, Any]) -> TestResponse:
+    """Send `body` under the key "k", as ann, through the routes of the service."""
+    nothing = cast("Any", None)
+    cases = UseCases(shop.ordering, shop.reader, paying=nothing, closing=nothing, timeline=nothing, sweep=nothing)
+    secret = "s" * 32
+    told = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
+    api = Api("order", verifier=Verifier(secret), **cast("Any", told))
+    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9)
+    headers = {"Authorization": f"Bearer {issue(secret, 'ann', ['orders'], 60)}", "Idempotency-Key": "k"}
+    return api.app.test_client().post("/orders", json=body, headers=headers)
+
+
+def test_an_order_asked_for_again_after_an_upgrade(shop: Shop) -> None:
+    """A key that an earlier release stored gets the first answer; for another order it is still refused."""
+    body = {"items": [{"goods_id": "1", "quantity": 1}]}
+    (stored,) = PlaceOrder.model_validate(body).older_hashes()
+    first = shop.ordering.order(_request(body=stored)).order
+    again = _order_over_http(shop, body)
+    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (201, "true")
+    assert again.get_json()["order_id"] == str(first.order_id)
+    assert _order_over_http(shop, {"items": [{"goods_id": "1", "quantity": 2}]}).status_code == 422
+    assert _count(shop) == 1
 
 
 def test_receiver_is_not_logged() -> None:

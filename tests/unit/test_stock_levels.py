@@ -127,6 +127,13 @@ def test_restock_under_a_key(levels: Levels) -> None:
     assert levels.get(1).total == 12
 
 
+def test_a_key_of_an_earlier_release(levels: Levels) -> None:
+    """A retry across an upgrade gets the first answer, though its request is hashed otherwise now."""
+    levels.restock(1, 5, replace(KEY, request_hash="old"))
+    again = replace(KEY, older_hashes=("older", "old"))
+    assert levels.restock(1, 5, again) == Answered(Level(1, 5, 5), replayed=True)
+
+
 def test_a_refused_restock_leaves_no_key(levels: Levels) -> None:
     """What changed nothing may succeed later."""
     levels.set_total(1, MOST)

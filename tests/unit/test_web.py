@@ -23,6 +23,7 @@ from common.telemetry import Metrics
 from common.web import Api, ProblemWith, Reply, current_identity
 
 SECRET = "s" * 32
+PUBLIC = ("/healthz", "/readyz", "/openapi.json", "/docs", "/docs/swagger-ui.css")
 TOKEN = issue(SECRET, "alice", ["orders"], 86_400)
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 GOOD = {"goods_id": "12", "quantity": 2}
@@ -430,11 +431,29 @@ def test_headers_that_are_lists_may_come_twice(client: FlaskClient) -> None:
     assert post(client, headers=headers).status_code == 201
 
 
-def test_an_idempotency_key_where_it_would_be_ignored_is_422(client: FlaskClient) -> None:
-    """A promise that a call does not keep is refused; reading promises nothing."""
-    keyed = AUTH | {"Idempotency-Key": "k"}
-    assert_problem(client.post("/limited", headers=keyed), 422, "invalid", "/Idempotency-Key")
-    assert client.get("/things", headers=keyed).status_code == 200
+@pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match", "If-None-Match", "Content-Range"])
+def test_a_header_that_a_write_would_ignore_is_422(client: FlaskClient, name: str) -> None:
+    """What would make another call of it, and is not honoured, is refused by name."""
+    sent = AUTH | {name: "k"}
+    assert_problem(client.post("/limited", headers=sent), 422, "invalid", f"/{name}")
+    if name != "Idempotency-Key":
+        assert_problem(post(client, headers=sent), 422, "invalid", f"/{name}")
+
+
+@pytest.mark.parametrize("path", ["/things", *PUBLIC, "/metrics", "/internal/readyz"])
+@pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match", "X-HTTP-Method-Override"])
+def test_a_header_that_a_read_would_ignore_is_422(client: FlaskClient, path: str, name: str) -> None:
+    """Reading keeps no promise of a key either; conditions that spare a copy may be left out of account."""
+    headers = {"Authorization": f"Bearer {issue(SECRET, 'order', ['service', 'orders'], 60)}"}
+    assert_problem(client.get(path, headers=headers | {name: "k"}), 422, "invalid", f"/{name}")
+    spared = {"If-None-Match": "*", "If-Modified-Since": "Sat, 28 Nov 2026 12:00:00 GMT"}
+    assert client.get(path, headers=headers | spared).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*PUBLIC, "/metrics"])
+def test_a_parameter_of_what_a_service_tells_of_itself_is_422(client: FlaskClient, path: str) -> None:
+    """None has one."""
+    assert_problem(client.get(f"{path}?verbose=1", headers=AUTH), 422, "invalid", "/verbose")
 
 
 @pytest.mark.parametrize("sent", ["abc-1.2_3", "x" * 64])
@@ -567,7 +586,7 @@ def test_more_than_may_be_inside_are_refused_at_once(api: Api) -> None:
         assert [future.result(10).status_code for future in accepted] == [200, 200]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/swagger-ui.css"])
+@pytest.mark.parametrize("path", PUBLIC)
 def test_health_and_docs_need_no_token(client: FlaskClient, path: str) -> None:
     """Supervisors and readers have none."""
     assert client.get(path).status_code == 200

@@ -67,10 +67,28 @@ MUTANTS = (
         ("common.idempotency:Keys.once", "connection.execute(insert(self._table).values(_row(key, answer)))", "pass"),
     ),
     edited(
+        "older-hash-forgotten",
+        "an order asked for again after an upgrade is refused",
+        "tests/unit/test_order_ordering.py::test_an_order_asked_for_again_after_an_upgrade",
+        ("order.api:_request", ", body.older_hashes", ""),
+    ),
+    edited(
+        "defaults-hashed",
+        "a field that is new in a release makes another request of each under its key",
+        "tests/unit/test_idempotency.py::test_a_field_that_a_later_release_has_makes_no_other_request",
+        ("common.idempotency:key_of", "exclude_unset=True, ", ""),
+    ),
+    edited(
+        "what-it-tells-of-itself-takes-anything",
+        "a parameter of /readyz is ignored",
+        _WEB + "test_a_parameter_of_what_a_service_tells_of_itself_is_422",
+        ("common.web.requests:refuse_parameters", "read_query(request, NoQuery)", "pass"),
+    ),
+    edited(
         "idempotency-key-ignored",
         "a call takes a key, and does the same again under it",
-        _WEB + "test_an_idempotency_key_where_it_would_be_ignored_is_422",
-        ("common.web.api:Api._handler", "elif route.writes:", "elif False:"),
+        _WEB + "test_a_header_that_a_write_would_ignore_is_422",
+        ("common.web.api:Api._handler", "refuse(asked, refused)", "pass"),
     ),
     edited(
         "any-json-taken",

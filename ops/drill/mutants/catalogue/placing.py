@@ -37,13 +37,13 @@ MUTANTS = (
         "timeout-outlives-its-batch",
         "who was told that nothing was created may still have a timeout sent",
         _TESTS + "test_a_timeout_ends_before_its_batch_does",
-        (_BEGIN, "wait([scheduling])", "pass"),
+        (_BEGIN, "wait([scheduling], _SCHEDULED_WITHIN)", "pass"),
     ),
     edited(
         "lost-timeout-ignored",
         "an order is placed although its timeout could not be sent",
         _TESTS + "test_timeout_not_scheduled",
-        (_DEDUCT, "scheduling.result()", "pass"),
+        (_DEDUCT, "result(scheduling, _SCHEDULED_WITHIN)", "pass"),
     ),
     edited(
         "short-order-let-through",

@@ -112,7 +112,7 @@ MUTANTS = (
         "timeout-waited-for-without-end",
         "a batch whose timeout message hangs holds its lane for ever",
         "tests/unit/test_order_placing.py::test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever[None]",
-        ("order.service.placing:_await_schedule", "_SCHEDULED_WITHIN", "None"),
+        ("common.aside:result", "step.result(within)", "step.result()"),
     ),
     edited(
         "reader-waited-for-without-end",
@@ -160,11 +160,7 @@ MUTANTS = (
         "service-that-calls-itself",
         "a service starts where it looks for another one",
         "tests/unit/test_process.py::test_what_contradicts_itself_for_one_service_does_not_start",
-        (
-            "common.process:run",
-            "if contradictions := consistency.faults_of(name, settings):",
-            "if contradictions := []:",
-        ),
+        ("common.process:run", "consistency.faults_of(name, settings)", "[]"),
     ),
     edited(
         "parked-before-decided",
