@@ -1,5 +1,6 @@
 """What goes over the internal REST calls of a participant; it brings a `WantIn`, and what it tells beside."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -17,14 +18,14 @@ MAX_ORDERS = 1000  # of one call
 LONGEST_BODY = 512 * 1024  # bytes that as many orders and lines as one call takes have at most
 
 
-class WantIn(Schema):
+class WantIn(Schema, ABC):
     """What one order wants; a participant's has its own fields beside the id, and says what they mean."""
 
     order_id: Id
 
+    @abstractmethod
     def want(self) -> Any:
         """Return it as the participant's effect takes it."""
-        raise NotImplementedError
 
     def rows(self) -> int:
         """Return how many rows taking it writes; one call may have `common.chunks.LINES`."""
