@@ -1,6 +1,7 @@
 """`orders drill mutate`."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ def command(
         campaign.record(root, fresh=fresh)
     plan = campaign.plan(campaign.drawn(found, seed), TestsOf.load(root / FILE))
     results = [Found(mutation.key, "untested", "", 0.0) for mutation in plan.untested]
-    results += _try(out, root, plan.asked, jobs, minutes * 60)
+    results += _try(out, root, plan, jobs, minutes * 60)
     if report is not None:
         report.write_text("".join(f"{r.verdict}\t{r.key}\t{r.by}\n" for r in results), encoding="utf-8")
     _tell(out, results, len(found))
@@ -85,17 +86,26 @@ def command(
     ctx.exit(1 if unknown or any(result.verdict in wrong for result in results) else 0)
 
 
-def _try(out: Console, root: Path, asked: Sequence[Asked], jobs: int, seconds: float) -> list[Found]:
-    results: list[Found] = []
-    if not asked:
+def _try(out: Console, root: Path, plan: campaign.Plan, jobs: int, seconds: float) -> list[Found]:
+    """Try each change by its faster tests, then what survived them by the slower ones, as far as the time goes."""
+    until = time.monotonic() + seconds
+    results = _round(out, root, plan.asked, jobs, until)
+    again = [plan.slower[key] for key, result in results.items() if result.verdict == "survived" and key in plan.slower]
+    if again:
+        out.print(f"{len(again)} of {len(results)} survived their faster tests; trying the slower ones ...")
+    return list((results | _round(out, root, again, jobs, until)).values())
+
+
+def _round(out: Console, root: Path, asked: Sequence[Asked], jobs: int, until: float) -> dict[str, Found]:
+    results: dict[str, Found] = {}
+    seconds = until - time.monotonic()
+    if not asked or seconds <= 0:
         return results
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=out) as progress:
         bar = progress.add_task("trying", total=len(asked))
         for result in campaign.tried(root, asked, jobs=jobs, seconds=seconds):
-            results.append(result)
+            results[result.key] = result
             progress.update(bar, advance=1, description=result.key.split(": ")[0].rpartition("/")[2])
-            if result.verdict == "survived":
-                progress.console.print(f"survived  {result.key}", markup=False, soft_wrap=True)
     return results
 
 
@@ -105,4 +115,7 @@ def _tell(out: Console, results: Sequence[Found], of: int) -> None:
         out.print(f"no test of these runs  {function}: {number} changes", markup=False, soft_wrap=True)
     counted = Counter(result.verdict for result in results)
     told = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common()) or "none"
+    for result in results:
+        if result.verdict == "survived":
+            out.print(f"survived  {result.key}", markup=False, soft_wrap=True)
     out.print(f"{len(results)} of {of} changes tried: {told}.")

@@ -191,6 +191,35 @@ def test_the_command_records_tries_and_tells(toy: Path) -> None:
     assert "no change of the code as it is: toy.py:is_small: return 1 => return 2" in said
 
 
+def test_what_a_slower_test_catches_is_no_survivor(toy: Path) -> None:
+    """What survives as many tests as take ten seconds is tried by the others too."""
+    file = toy / "tests" / "unit" / "test_toy.py"
+    file.write_text(_TESTS + "\ndef test_border():\n    assert not toy.is_small(10, Log())\n")
+    (function,) = functions(toy, "toy.py")
+    seconds = {
+        f"tests/unit/test_toy.py::test_{name}": s for name, s in (("large", 1.0), ("small", 8.0), ("border", 60))
+    }
+    held = TestsOf()
+    held.record(toy, ["tests/unit/test_toy.py"], {"toy.py": {function.last: list(seconds)}}, seconds)
+    held.save(toy / recorded.FILE)
+    border = _one(toy, "=> return number <= 10")
+    plan = campaign.plan([border], held)
+    assert [test.rpartition("_")[2] for test in plan.asked[0].tests] == ["large", "small"]
+    assert plan.slower[border.key].tests == ("tests/unit/test_toy.py::test_border",)
+    done = CliRunner().invoke(main, ["drill", "mutate", "--jobs", "1", "--only", "number <= 10"])
+    assert (done.exit_code, "1 caught" in done.output) == (0, True)
+
+
+def test_what_was_found_out_before_the_end_is_kept(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which test runs which line is found out some files at a time: the next time, only the others are run."""
+    monkeypatch.setattr(campaign, "_FILES_AT_ONCE", 1)
+    bad = toy / "tests" / "unit" / "test_worse.py"
+    bad.write_text("import os\n\ndef test_bad():\n    os._exit(3)\n")
+    with pytest.raises(CommandFailed, match="without any change"):
+        campaign.record(toy, fresh=False)
+    assert TestsOf.load(toy / recorded.FILE).outdated(toy, ["toy.py"]) == ["tests/unit/test_worse.py"]
+
+
 def test_a_justification_has_a_reason(toy: Path) -> None:
     """A name alone says nothing."""
     (toy / "justified.toml").write_text('"toy.py:is_small: a => b" = " "\n')

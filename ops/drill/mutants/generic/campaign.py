@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from common.chunks import chunks
 from ops.drill.mutants.generic.core import core
 from ops.drill.mutants.generic.forks import PIPE, PLAN, Asked, Found
 from ops.drill.mutants.generic.mutation import Mutation, mutations
@@ -19,9 +20,13 @@ from ops.drill.mutants.generic.tests_of import FILE, TestsOf
 from ops.errors import CommandFailed
 
 _SECONDS_OF_TESTS = 10.0  # that one change is given, by what the tests took when they were recorded
+_SECONDS_OF_SLOWER = 120.0  # that a survivor is given then
 _PATIENCE = 5.0  # times as long, on a machine that is busier
 _AT_LEAST = 20.0  # seconds, before a change is taken for one that hangs
-_RECORDED_WITHIN = 1800.0  # seconds
+_RECORDED_WITHIN = 1200.0  # seconds, of so many files of tests
+_FILES_AT_ONCE = 8  # what is known of them is kept, even if somebody stops the rest
+
+_PASSED, _NONE_RUN = 0, 5  # exit codes of pytest
 
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "pytest_timeout")
 
@@ -85,12 +90,13 @@ def record(root: Path, *, fresh: bool) -> None:
         (root / FILE).unlink(missing_ok=True)
     if not stale:
         return
-    command = [*_PYTEST, "-p", "ops.drill.mutants.generic.recorder", "--tb=short", *stale]
-    done = subprocess.run(
-        command, cwd=root, env=_environment(), capture_output=True, text=True, timeout=_RECORDED_WITHIN, check=False
-    )
-    if done.returncode != 0:
-        raise CommandFailed("Tests fail without any change, so nothing can be said:\n" + done.stdout[-4000:])
+    for part in chunks(stale, _FILES_AT_ONCE):
+        command = [*_PYTEST, "-p", "ops.drill.mutants.generic.recorder", "--tb=short", *part]
+        done = subprocess.run(
+            command, cwd=root, env=_environment(), capture_output=True, text=True, timeout=_RECORDED_WITHIN, check=False
+        )
+        if done.returncode not in {_PASSED, _NONE_RUN}:
+            raise CommandFailed("Tests fail without any change, so nothing can be said:\n" + done.stdout[-4000:])
 
 
 @dataclass(frozen=True)
@@ -98,26 +104,34 @@ class Plan:
     """What is asked for."""
 
     asked: tuple[Asked, ...]
+    slower: Mapping[str, Asked]
+    """By key, of changes that more tests run: what is asked for if they survive."""
     untested: tuple[Mutation, ...]
     """Changes of lines that no test runs."""
 
 
 def plan(found: Sequence[Mutation], held: TestsOf) -> Plan:
     """Choose the tests of each change."""
-    asked, untested = [], []
+    asked, slower, untested = [], {}, []
     for mutation in found:
-        tests: list[str] = []
-        seconds = 0.0
-        for test in held.of(mutation.function, mutation.first, mutation.last):
-            seconds += held.seconds.get(test, 0.0)
-            if tests and seconds > _SECONDS_OF_TESTS:
-                break
-            tests.append(test)
-        if tests:
-            asked.append(Asked(mutation.key, tuple(tests), max(_AT_LEAST, _PATIENCE * seconds)))
-        else:
+        tests = held.of(mutation.function, mutation.first, mutation.last)
+        if not tests:
             untested.append(mutation)
-    return Plan(tuple(asked), tuple(untested))
+            continue
+        asked.append(_asked(mutation, tests, held, _SECONDS_OF_TESTS))
+        if more := tests[len(asked[-1].tests) :]:
+            slower[mutation.key] = _asked(mutation, more, held, _SECONDS_OF_SLOWER)
+    return Plan(tuple(asked), slower, tuple(untested))
+
+
+def _asked(mutation: Mutation, tests: Sequence[str], held: TestsOf, most: float) -> Asked:
+    """Ask for the first of these tests, which take at most so many seconds together; one in any case."""
+    chosen, seconds = [tests[0]], held.seconds.get(tests[0], 0.0)
+    for test in tests[1:]:
+        if (seconds := seconds + held.seconds.get(test, 0.0)) > most:
+            break
+        chosen.append(test)
+    return Asked(mutation.key, tuple(chosen), max(_AT_LEAST, _PATIENCE * seconds))
 
 
 def tried(root: Path, asked: Sequence[Asked], *, jobs: int, seconds: float) -> Iterator[Found]:
@@ -141,7 +155,7 @@ def tried(root: Path, asked: Sequence[Asked], *, jobs: int, seconds: float) -> I
             with os.fdopen(reading, encoding="utf-8", closefd=False) as lines:
                 for line in lines:
                     yield Found(**json.loads(line))
-            if process.wait() not in {0, 5}:  # 5: no test was run, as pytest sees it
+            if process.wait() not in {_PASSED, _NONE_RUN}:
                 raise CommandFailed("pytest failed:\n" + said.read_text(encoding="utf-8")[-4000:])
         finally:
             process.terminate()
