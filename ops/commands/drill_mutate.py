@@ -3,8 +3,10 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -31,7 +33,9 @@ from ops.drill.mutants.generic.tests_of import FILE, TestsOf
 )
 @click.option("--fresh", is_flag=True, help="Find out anew which test runs which line.")
 @click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write what became of each to a file, one a line."
+    "--report",
+    type=click.File("w", encoding="utf-8", lazy=False),
+    help="Write what became of each to a file, one a line, as it comes.",
 )
 @click.option(
     "--jobs",
@@ -50,7 +54,7 @@ def command(
     only: str | None,
     listed: bool,
     fresh: bool,
-    report: Path | None,
+    report: TextIO | None,
     jobs: int,
 ) -> None:
     """Change the core by rule, one small thing at a time, and see that tests notice. A survivor fails.
@@ -78,35 +82,52 @@ def command(
         campaign.record(root, fresh=fresh)
     plan = campaign.plan(campaign.drawn(found, seed), TestsOf.load(root / FILE))
     results = [Found(mutation.key, "untested", "", 0.0) for mutation in plan.untested]
-    results += _try(out, root, plan, jobs, minutes * 60)
-    if report is not None:
-        report.write_text("".join(f"{r.verdict}\t{r.key}\t{r.by}\n" for r in results), encoding="utf-8")
+
+    def note(result: Found) -> None:
+        if report is not None:
+            print(result.verdict, result.key, result.by, sep="\t", file=report, flush=True)
+
+    for result in results:
+        note(result)
+    results += _Trying(out, root, jobs, time.monotonic() + minutes * 60, note).all(plan)
     _tell(out, results, len(found))
     wrong = {"caught", "hung", "died"} if listed else {"survived", "unfit"}
     ctx.exit(1 if unknown or any(result.verdict in wrong for result in results) else 0)
 
 
-def _try(out: Console, root: Path, plan: campaign.Plan, jobs: int, seconds: float) -> list[Found]:
-    """Try each change by its faster tests, then what survived them by the slower ones, as far as the time goes."""
-    until = time.monotonic() + seconds
-    results = _round(out, root, plan.asked, jobs, until)
-    again = [plan.slower[key] for key, result in results.items() if result.verdict == "survived" and key in plan.slower]
-    if again:
-        out.print(f"{len(again)} of {len(results)} survived their faster tests; trying the slower ones ...")
-    return list((results | _round(out, root, again, jobs, until)).values())
+@dataclass(frozen=True)
+class _Trying:
+    """How changes are tried."""
 
+    out: Console
+    root: Path
+    jobs: int
+    until: float
+    """On the monotonic clock."""
+    note: Callable[[Found], None]
+    """Told what was found of each, as it comes."""
 
-def _round(out: Console, root: Path, asked: Sequence[Asked], jobs: int, until: float) -> dict[str, Found]:
-    results: dict[str, Found] = {}
-    seconds = until - time.monotonic()
-    if not asked or seconds <= 0:
+    def all(self, plan: campaign.Plan) -> list[Found]:
+        """Try each change by its faster tests, then what survived them by the slower ones, as far as the time goes."""
+        results = self._by(plan.asked)
+        survived = [key for key, result in results.items() if result.verdict == "survived"]
+        again = [plan.slower[key] for key in survived if key in plan.slower]
+        if again:
+            self.out.print(f"{len(again)} of {len(results)} survived their faster tests; trying the slower ones ...")
+        return list((results | self._by(again)).values())
+
+    def _by(self, asked: Sequence[Asked]) -> dict[str, Found]:
+        results: dict[str, Found] = {}
+        seconds = self.until - time.monotonic()
+        if not asked or seconds <= 0:
+            return results
+        with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=self.out) as progress:
+            bar = progress.add_task("trying", total=len(asked))
+            for result in campaign.tried(self.root, asked, jobs=self.jobs, seconds=seconds):
+                results[result.key] = result
+                self.note(result)
+                progress.update(bar, advance=1, description=result.key.split(": ")[0].rpartition("/")[2])
         return results
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=out) as progress:
-        bar = progress.add_task("trying", total=len(asked))
-        for result in campaign.tried(root, asked, jobs=jobs, seconds=seconds):
-            results[result.key] = result
-            progress.update(bar, advance=1, description=result.key.split(": ")[0].rpartition("/")[2])
-    return results
 
 
 def _tell(out: Console, results: Sequence[Found], of: int) -> None:

@@ -78,18 +78,27 @@ def _can_swap(first: ast.stmt, second: ast.stmt) -> bool:
         return False
     if any(isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom) for one in (first, second)):
         return False
-    if not _acts(first) and not _acts(second):
-        return False
+    if not (_touches(first) and _touches(second)) or not (_calls(first) or _calls(second)):
+        return False  # nobody but their own local names could notice
+    if all(isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Attribute) for one in (first, second)):
+        return False  # two fields are set
     return not (
         _names(first, ast.Store) & _names(second, ast.Load) or _names(second, ast.Store) & _names(first, ast.Load)
     )
 
 
-def _acts(statement: ast.stmt) -> bool:
+def _calls(statement: ast.stmt) -> bool:
     """Whether it does more than give names to what is there."""
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return True
-    return any(isinstance(piece, ast.Call | ast.Await | ast.Yield) for piece in ast.walk(statement))
+    return not isinstance(statement, ast.Assign | ast.AnnAssign) or _has(statement, ast.Call, ast.Await, ast.Yield)
+
+
+def _touches(statement: ast.stmt) -> bool:
+    """Whether it reads or changes anything but local names, so that it matters what was done before."""
+    return _calls(statement) or _has(statement, ast.Attribute, ast.Subscript)
+
+
+def _has(statement: ast.stmt, *kinds: type[ast.AST]) -> bool:
+    return any(isinstance(piece, kinds) for piece in ast.walk(statement))
 
 
 def _names(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -100,19 +100,23 @@ def _arguments(piece: ast.Call) -> Iterator[ast.AST]:
     for number, keyword in enumerate(piece.keywords):
         if keyword.arg is not None and keyword.arg not in SAID:
             yield ast.Call(piece.func, piece.args, [*piece.keywords[:number], *piece.keywords[number + 1 :]])
-    if any(isinstance(argument, ast.Starred) for argument in piece.args):
-        return
+    if any(isinstance(argument, ast.Starred) for argument in piece.args) or _is_named(piece.func, _OPPOSITE):
+        return  # to `min` and its like, their order is nothing
     for number, (left, right) in enumerate(zip(piece.args, piece.args[1:], strict=False)):
         if ast.dump(left) != ast.dump(right):
             changed = [*piece.args[:number], right, left, *piece.args[number + 2 :]]
             yield ast.Call(piece.func, changed, piece.keywords)
 
 
+def _is_named(called: ast.expr, names: Container[str]) -> bool:
+    return isinstance(called, ast.Name) and called.id in names
+
+
 def _calls(piece: ast.Call) -> Iterator[ast.AST]:
     called = piece.func
-    if isinstance(called, ast.Name) and called.id in _OPPOSITE:
+    if isinstance(called, ast.Name) and _is_named(called, _OPPOSITE):
         yield ast.Call(ast.Name(_OPPOSITE[called.id], ast.Load()), piece.args, piece.keywords)
-    if isinstance(called, ast.Name) and called.id in _AROUND and len(piece.args) == 1:
+    if _is_named(called, _AROUND) and len(piece.args) == 1:
         yield piece.args[0]
     if isinstance(called, ast.Attribute) and called.attr in _LINKS:
         yield called.value
