@@ -21,6 +21,7 @@ from common.participant.client import LiveReservation
 from common.participant.consumer import RollbackConsumer
 from common.participant.model import Fate
 from common.participant.reservations import Reservations
+from common.participant.schema import Settle, StatesQuery, deduct_body
 from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from order import model as order_model
@@ -35,6 +36,7 @@ from order.service.sweeping import Sweep
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
 from stock import model as stock_model
+from stock.schema import OrderIn
 from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations
 from stock.service.strategies.port import Lines
@@ -139,8 +141,14 @@ class FaultyProducer:
         self._producer.close()
 
 
+_DEDUCT = deduct_body(OrderIn)
+
+
 class InProcessStock(StockClient):
-    """`order.clients.StockClient` over the real use case, without the network between."""
+    """`order.clients.StockClient` over the real use case, without the network between.
+
+    It takes what stock's interface takes: an empty list, or one of too many, would be refused there.
+    """
 
     def __init__(self, reservations: Reservations[Lines], faults: Faults) -> None:
         self._reservations = reservations
@@ -151,7 +159,10 @@ class InProcessStock(StockClient):
         self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
     ) -> dict[int, Deduction]:
         self._faults.passing("deduct", "before")
-        decisions = self._reservations.deduct(tx_id, orders, revive=revive)
+        items = {o: [{"goods_id": str(g), "quantity": q} for g, q in lines.items()] for o, lines in orders.items()}
+        asked = [{"order_id": str(order_id), "items": of_order} for order_id, of_order in items.items()]
+        body = _DEDUCT.model_validate({"tx_id": str(tx_id), "orders": asked, "revive": revive})
+        decisions = self._reservations.deduct(body.tx_id, body.wants(), revive=body.revive)
         self._faults.passing("deduct", "after")
         return {d.order_id: Deduction(d.order_id, d.verdict, short_of(d)) for d in decisions}
 
@@ -167,11 +178,14 @@ class InProcessStock(StockClient):
 
     def states(self, order_ids: Collection[int]) -> dict[int, str | None]:
         self._faults.passing("states", "before")
+        StatesQuery.model_validate({"order_ids": [str(order_id) for order_id in order_ids]})
         found = self._reservations.states(list(order_ids))
         return {o: found[o].value if o in found else None for o in order_ids}
 
     def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str | None]:
         self._faults.passing("settle", "before")
+        asked = [{"order_id": str(o), "tx_id": str(t), "fate": fate} for o, t, fate in fates]
+        Settle.model_validate({"orders": asked})
         self.settled += fates
         states = self._reservations.settle({o: (t, fate) for o, t, fate in fates})
         return {o: states[o].value if o in states else None for o, _, _ in fates}

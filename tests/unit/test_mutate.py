@@ -57,7 +57,8 @@ def _changes(root: Path, code: str) -> set[str]:
         ("a()\nb()", {"a() => nothing", "b() => nothing", "a(); b() => b(); a()"}),
         ("a = b()\nc(a)", {"c(a) => nothing"}),
         ("a = []\nb()", {"b() => nothing"}),
-        ("a = b.x\nc()", {"c() => nothing", "a = b.x; c() => c(); a = b.x"}),
+        ("a = self.x\nc()", {"c() => nothing", "a = self.x; c() => c(); a = self.x"}),
+        ("a = len(b)\nc()", {"c() => nothing"}),
         ("a.x = b()\na.y = c()", {"a.x = b() => nothing", "a.y = c() => nothing"}),
         (
             "try:\n    pass\nexcept (KeyError, OSError):\n    pass",

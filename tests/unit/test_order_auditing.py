@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from common.clock import now_ms
 from common.errors import PeerUnavailable, Unavailable
 from order.model import CloseReason, Status, order_lines, orders, orders_without_stock
 from order.service import auditing, sweeping
@@ -227,20 +228,65 @@ def test_closed_while_it_is_repaired(shop: Shop) -> None:
     assert (shop.state(order_id), shop.available(1)) == ("released", 10)
 
 
-def test_stock_is_asked_before_the_first_look_only(shop: Shop) -> None:
-    """A payment costs no call once the sweep has looked; while stock is down nothing is known against an order."""
-    first, second, third = (shop.order({1: 1}).order_id for _ in range(3))
-    asked: list[Any] = []
+def _asked(shop: Shop) -> list[list[int]]:
+    """Return a list that tells which orders stock is asked about from now on."""
+    asked: list[list[int]] = []
     states = shop.stock.states
-    shop.stock.states = lambda order_ids: asked.append(order_ids) or states(order_ids)  # type: ignore[func-returns-value, method-assign]
+    shop.stock.states = lambda order_ids: asked.append(list(order_ids)) or states(order_ids)  # type: ignore[func-returns-value, method-assign]
+    return asked
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["a sweep", "a repair"])
+def test_stock_is_asked_before_the_first_look_only(shop: Shop, full: bool) -> None:
+    """A payment costs no call once all was looked at; while stock is down nothing is known against an order."""
+    first, second, third = (shop.order({1: 1}).order_id for _ in range(3))
+    asked = _asked(shop)
     shop.faults.plan("states", PeerUnavailable())
     shop.paying.pay(first, owner=None)
     shop.paying.pay(second, owner=None)
     assert asked == [[first], [second]]
-    shop.sweep.run(0.0)
+    shop.sweep.run(0.0, full=full)
     asked.clear()
     shop.paying.pay(third, owner=None)
     assert asked == []
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["a sweep", "a repair"])
+def test_a_look_that_failed_was_none(shop: Shop, full: bool) -> None:
+    """Stock fails in the middle of it: payments go on asking, so that an order without its stock is not paid."""
+    restore = _backup(shop, "stock")
+    order_id = shop.order({1: 1}).order_id
+    restore()
+    shop.faults.plan("states", PeerUnavailable())
+    with pytest.raises(PeerUnavailable):
+        shop.sweep.run(0.0, full=full)
+    with pytest.raises(Unavailable, match="stock"):
+        shop.paying.pay(order_id, owner=None)
+
+
+def test_only_orders_without_stock_are_not_paid(shop: Shop) -> None:
+    """Of orders that were looked at, those written down; their neighbours are paid."""
+    held = shop.order({1: 1}).order_id
+    restore = _backup(shop, "stock")
+    lost = shop.order({1: 1}).order_id
+    restore()
+    assert shop.sweep.run(0.0).violations == [lost]
+    assert shop.paying.pay(held, owner=None).status is Status.PAID
+    with pytest.raises(Unavailable, match="stock"):
+        shop.paying.pay(lost, owner=None)
+
+
+def test_what_agrees_costs_a_look_at_the_newest(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many orders there are: only if one of the newest lacks its stock, each of the others is asked once."""
+    monkeypatch.setattr(auditing, "PAGE", 2)
+    placed = [shop.order({1: 1}).order_id for _ in range(5)]
+    asked = _asked(shop)
+    assert shop.audit.look(now_ms()) == []
+    assert asked == [placed[-2:]]
+    shop.reservations.release({placed[-1]: 1})
+    asked.clear()
+    assert shop.audit.look(now_ms()) == placed[-1:]
+    assert asked == [placed[-2:], placed[:2], placed[2:4], placed[4:], placed[4:]]
 
 
 def test_found_once(shop: Shop) -> None:

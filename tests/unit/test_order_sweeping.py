@@ -77,6 +77,20 @@ def test_grace(shop: Shop) -> None:
     assert shop.sweep.run(60.0) == Findings()
 
 
+@pytest.mark.parametrize(
+    ("later", "found"), [(59.0, Findings()), (61.0, Findings(verified=1, released=1, confirmed=1))]
+)
+def test_grace_is_what_was_asked_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, later: float, found: Findings
+) -> None:
+    """Seconds, of the reservation and of the closing: what is a second older is seen to."""
+    shop.order({1: 1})
+    _closed_unreleased(shop)
+    now = sweeping.now_ms
+    monkeypatch.setattr(sweeping, "now_ms", lambda: now() + int(later * 1000))
+    assert shop.sweep.run(60.0) == found
+
+
 def test_closed_orders_are_released(shop: Shop) -> None:
     """A closed order whose rollback got lost is released, and then confirmed."""
     order_id = _closed_unreleased(shop)
@@ -241,6 +255,39 @@ def test_violation(shop: Shop) -> None:
     findings = shop.sweep.run(0.0)
     assert findings == Findings(violations=[order_id])
     assert shop.counted["violations"] == 1
+
+
+def test_violation_among_older_orders(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock says so when it is told that the order stands: also of one that the look at the newest does not come to."""
+    monkeypatch.setattr("order.service.auditing.PAGE", 1)
+    order_id, _ = shop.order({1: 1}).order_id, shop.order({1: 1})
+    settle = shop.stock.settle
+
+    def released_meanwhile(fates: Any) -> dict[int, str | None]:
+        shop.reservations.release({order_id: 1})
+        return settle(fates)
+
+    shop.stock.settle = released_meanwhile  # type: ignore[method-assign]
+    assert shop.sweep.run(0.0) == Findings(verified=1, violations=[order_id])
+
+
+def test_what_is_found_is_counted(shop: Shop) -> None:
+    """Each kind by its name: what an operator's panel and alerts are made of."""
+    shop.order({1: 1})
+    overdue = shop.order({1: 1}).order_id
+    shop.database.transact(lambda c: c.execute(update(orders).where(orders.c.order_id == overdue).values(expires_at=0)))
+    _closed_unreleased(shop)
+    _deducted_only(shop)
+    shop.sweep.run(0.0)
+    assert shop.counted == {
+        "verified": 2,
+        "released": 1,
+        "confirmed": 1,
+        "closed": 1,
+        "reserved": 0,
+        "undecided": 1,
+        "violations": 0,
+    }
 
 
 def test_closed_while_sweeping(shop: Shop) -> None:

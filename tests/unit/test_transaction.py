@@ -200,6 +200,32 @@ def test_broker_down_at_begin(diary: Diary) -> None:
     assert diary.resolved()
 
 
+def test_a_step_is_timed_once_it_is_over(diary: Diary) -> None:
+    """And only if it succeeded; a message that is left to its check-back is told as resolved, after the try."""
+    timed: list[tuple[str, bool]] = []
+    coordinator = replace(diary.coordinator, observe=lambda step, _: timed.append((step, over)))
+    over = False
+
+    def begin() -> Transaction:
+        return coordinator.begin(diary.ids.next(), Message("told", b"1"), COMMITTED, name="diary")
+
+    def end() -> None:
+        nonlocal over
+        over = True
+
+    diary.faults.plan("begin", BrokerError())
+    with pytest.raises(BrokerError):
+        begin()
+    assert timed == []
+    diary.faults.hooks["begin"] = end
+    tx = begin()
+    over = False
+    diary.faults.hooks["resolve"] = end
+    diary.faults.plan("resolve", BrokerError())
+    tx.drop()
+    assert timed == [("diary.half", True), ("diary.resolve", True)]
+
+
 def test_half_message_carries_all_a_checker_needs(diary: Diary) -> None:
     """Beside the message's own properties: the transaction's id and the sign, and nothing from memory."""
     message = Message("told", b"1", properties={"mine": "x"})
@@ -217,6 +243,23 @@ def test_unknown_while_young(diary: Diary) -> None:
     assert diary.outcome(tx.tx_id) is None
     tx.commit(_entry(tx))
     diary.ends(tx, COMMITTED)
+
+
+@pytest.mark.parametrize(("age", "outcome"), [(29.0, None), (31.0, ABORTED), (-29.0, None), (-31.0, ABORTED)])
+def test_deadline(diary: Diary, age: float, outcome: Outcome | None) -> None:
+    """It is 30 seconds here; a second less, the transaction may be running, a second more, it is fenced."""
+    diary.ids.age = age
+    assert diary.checker.outcome(diary.ids.next()) is outcome
+
+
+@pytest.mark.parametrize(("age", "outcome"), [(RETENTION - 1, ABORTED), (RETENTION + 1, Outcome.EXPIRED)])
+def test_retention(diary: Diary, age: float, outcome: Outcome) -> None:
+    """Up to there nothing is known of a transaction because it never committed; beyond, because it may be purged."""
+    diary.ids.age = age
+    tx = diary.begin(COMMITTED)
+    assert diary.checker.outcome(tx.tx_id) is outcome
+    with pytest.raises(AlreadyAborted):
+        tx.commit(_entry(tx))
 
 
 @SIGNS
@@ -521,6 +564,15 @@ def test_failpoint_around_resolve(diary: Diary) -> None:
     tx.resolve(COMMITTED)
     diary.check_backs()
     diary.ends(tx, COMMITTED)
+
+
+def test_only_what_is_asked_for_is_found(diary: Diary) -> None:
+    """However many records there are."""
+    first, second, unknown = (diary.ids.next() for _ in range(3))
+    for tx_id in (first, second):
+        diary.records.fence(diary.database, tx_id)
+    with diary.database.read() as connection:
+        assert diary.records.find(connection, [second, unknown]) == {second: ABORTED}
 
 
 def test_decided_at(diary: Diary) -> None:

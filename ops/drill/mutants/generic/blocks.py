@@ -7,6 +7,10 @@ from ops.drill.mutants.generic.expressions import COMPUTED
 
 Block = list[ast.stmt]
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+_PURE = frozenset(
+    {"abs", "any", "all", "bool", "dict", "enumerate", "float", "frozenset", "int", "isinstance", "len", "list"}
+    | {"max", "min", "range", "reversed", "set", "sorted", "str", "sum", "tuple", "zip"}
+)
 _ASIDE = {"log": {"debug", "info", "warning", "error", "exception"}, "failpoints": {"hit"}}
 
 
@@ -28,6 +32,8 @@ def is_aside(piece: ast.AST) -> bool:
     match piece:
         case ast.Call(ast.Attribute(ast.Name(name), done)):
             return done in _ASIDE.get(name, ())
+        case ast.If(body=body, orelse=[]):
+            return all(is_aside(statement) for statement in body)
     return False
 
 
@@ -78,27 +84,41 @@ def _can_swap(first: ast.stmt, second: ast.stmt) -> bool:
         return False
     if any(isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom) for one in (first, second)):
         return False
-    if not (_touches(first) and _touches(second)) or not (_calls(first) or _calls(second)):
+    if not (_matters(first) and _matters(second)) or not (_acts(first) or _acts(second)):
         return False  # nobody but their own local names could notice
     if all(isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Attribute) for one in (first, second)):
         return False  # two fields are set
+    if any(_leaves(one) and isinstance(other, ast.Assign) for one, other in ((first, second), (second, first))):
+        return False  # something is computed that nobody uses
     return not (
         _names(first, ast.Store) & _names(second, ast.Load) or _names(second, ast.Store) & _names(first, ast.Load)
     )
 
 
-def _calls(statement: ast.stmt) -> bool:
-    """Whether it does more than give names to what is there."""
-    return not isinstance(statement, ast.Assign | ast.AnnAssign) or _has(statement, ast.Call, ast.Await, ast.Yield)
+def _leaves(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and isinstance(statement.body[-1], _LEAVES) and not statement.orelse
 
 
-def _touches(statement: ast.stmt) -> bool:
-    """Whether it reads or changes anything but local names, so that it matters what was done before."""
-    return _calls(statement) or _has(statement, ast.Attribute, ast.Subscript)
+def _acts(statement: ast.stmt) -> bool:
+    """Whether it calls what may do more than compute, or ends the function."""
+    return any(
+        isinstance(piece, ast.Await | ast.Yield | ast.Raise | ast.Return)
+        or (isinstance(piece, ast.Call) and not _computes(piece.func))
+        for piece in ast.walk(statement)
+    )
 
 
-def _has(statement: ast.stmt, *kinds: type[ast.AST]) -> bool:
-    return any(isinstance(piece, kinds) for piece in ast.walk(statement))
+def _computes(called: ast.expr) -> bool:
+    """Whether this is a builtin function without effects, or a class."""
+    return isinstance(called, ast.Name) and (called.id in _PURE or called.id.lstrip("_")[:1].isupper())
+
+
+def _matters(statement: ast.stmt) -> bool:
+    """Whether it acts, or reads or sets a field of its object, which what was done before may have changed."""
+    return _acts(statement) or any(
+        isinstance(piece, ast.Attribute) and isinstance(piece.value, ast.Name) and piece.value.id == "self"
+        for piece in ast.walk(statement)
+    )
 
 
 def _names(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:

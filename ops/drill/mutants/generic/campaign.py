@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from common.chunks import chunks
@@ -118,20 +119,29 @@ def plan(found: Sequence[Mutation], held: TestsOf) -> Plan:
         if not tests:
             untested.append(mutation)
             continue
+        tests.sort(key=partial(_is_named_otherwise, mutation.function.file))
         asked.append(_asked(mutation, tests, held, _SECONDS_OF_TESTS))
-        if more := tests[len(asked[-1].tests) :]:
+        if more := [test for test in tests if test not in asked[-1].tests]:
             slower[mutation.key] = _asked(mutation, more, held, _SECONDS_OF_SLOWER)
     return Plan(tuple(asked), slower, tuple(untested))
 
 
+def _is_named_otherwise(file: str, test: str) -> bool:
+    """Whether a test is in a file called neither like the module that is changed nor like its folder."""
+    of = Path(test.partition("::")[0]).stem
+    return Path(file).stem not in of and Path(file).parent.name not in of
+
+
 def _asked(mutation: Mutation, tests: Sequence[str], held: TestsOf, most: float) -> Asked:
-    """Ask for the first of these tests, which take at most so many seconds together; one in any case."""
-    chosen, seconds = [tests[0]], held.seconds.get(tests[0], 0.0)
-    for test in tests[1:]:
-        if (seconds := seconds + held.seconds.get(test, 0.0)) > most:
-            break
-        chosen.append(test)
-    return Asked(mutation.key, tuple(chosen), max(_AT_LEAST, _PATIENCE * seconds))
+    """Ask for the first of these tests, without those that would take more seconds together; one in any case."""
+    chosen: list[str] = []
+    total = 0.0
+    for test in tests:
+        seconds = held.seconds.get(test, 0.0)
+        if not chosen or total + seconds <= most:
+            chosen.append(test)
+            total += seconds
+    return Asked(mutation.key, tuple(chosen), max(_AT_LEAST, _PATIENCE * total))
 
 
 def tried(root: Path, asked: Sequence[Asked], *, jobs: int, seconds: float) -> Iterator[Found]:
