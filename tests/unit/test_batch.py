@@ -1,6 +1,7 @@
 """Group commit: who runs a batch, who is in it, and what each job gets."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -121,6 +122,48 @@ def test_a_full_queue_refuses_at_once() -> None:
     runs.let(0)
     runs.let(1)
     assert [future.result(10) for future in futures] == [10, 20, 30]
+
+
+def test_without_a_queue_a_free_lane_serves() -> None:
+    """Only who finds none is refused."""
+    runs = Runs()
+    batcher = _batcher(runs, longest_queue=0)
+    (future,) = Clients(batcher).submit(1)
+    with pytest.raises(Overloaded):
+        batcher.submit(2)
+    runs.let(0)
+    assert future.result(10) == 10
+
+
+class _GuardedQueue(deque[Any]):
+    """A queue that nobody takes from, or looks into to do so, but who holds the guard."""
+
+    def __init__(self, guard: threading.Lock) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def popleft(self) -> Any:
+        assert self._guard.locked()
+        return super().popleft()
+
+    def remove(self, value: Any) -> None:
+        assert self._guard.locked()
+        super().remove(value)
+
+
+def test_the_queue_is_changed_under_its_guard() -> None:
+    """By who leads the next batch, who passes a lane on, and who leaves."""
+    runs = Runs()
+    batcher = _batcher(runs, heaviest=2, longest_wait=0.2)
+    batcher._queue = _GuardedQueue(batcher._guard)
+    clients = Clients(batcher)
+    first, late = clients.submit(1, 2)
+    assert isinstance(late.exception(10), Overloaded)
+    batcher._longest_wait = 30.0
+    rest = clients.submit(3, 4, 5)
+    for number in range(3):
+        runs.let(number)
+    assert [future.result(10) for future in (first, *rest)] == [10, 30, 40, 50]
 
 
 def test_who_waits_in_vain_for_a_batch_leaves_the_queue() -> None:

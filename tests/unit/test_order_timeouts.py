@@ -135,6 +135,17 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
     assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CLOSED
 
 
+def test_orders_that_are_there_are_looked_for_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart a broker delivers thousands of timeouts again, of orders that are paid or closed long since."""
+    event = _placed(shop)
+    shop.paying.pay(event.order_ids[0], owner=None)
+    seen = shop.timeouts._expiries
+    looks: list[Sequence[OrderEvent]] = []
+    monkeypatch.setattr(shop.timeouts, "_expiries", lambda events: looks.append(events) or seen(events))
+    assert shop.timeouts.handle([event]) == [True]
+    assert looks == [[event]]
+
+
 def test_dropped_order(shop: Shop) -> None:
     """Of a batch, those that were placed are closed; one that dropped out is nothing to wait for."""
     placed = _placed(shop)

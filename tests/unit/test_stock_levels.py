@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, event, insert, select
 
 from common import idempotency
 from common.db import Database
@@ -43,6 +43,16 @@ def test_set_total(levels: Levels) -> None:
     """The total may be set, again and again, up and down."""
     for total in (5, 3, 0, 9):
         assert levels.set_total(1, total) == levels.get(1) == Level(1, total, total)
+
+
+def test_a_total_that_is_set_is_another_version(database: Database, levels: Levels) -> None:
+    """A later one, also where the numbers are equal: who has looked before, and goes by the version, looks again."""
+    versions = []
+    for _ in range(3):
+        levels.set_total(1, 5)
+        with database.read() as connection:
+            versions.append(connection.scalar(select(model.stock.c.version)))
+    assert versions == sorted(set(versions))
 
 
 def test_restock(levels: Levels) -> None:

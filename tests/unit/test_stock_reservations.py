@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from common.chunks import ROWS
 from common.clock import now_ms
@@ -218,6 +218,36 @@ def test_revive(reservations: Reservations[Lines], available: Available) -> None
     assert available() == (0, 4)
     reservations.release({7: TX})
     assert available() == (2, 5)
+
+
+def _write(reservations: Reservations[Lines], what: str) -> None:
+    if what == "deduct":
+        reservations.deduct(TX, {8: {1: 1}, 9: {2: 1}})
+    elif what == "deduct one by one":
+        reservations.deduct(TX, {7: {1: 1}, 8: {2: 1}})
+    else:
+        reservations.release({7: TX})
+
+
+@pytest.mark.parametrize("what", ["deduct", "deduct one by one", "release", "release one by one"])
+def test_headers_are_written_before_levels(
+    database: Database, reservations: Reservations[Lines], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Deductions and releases of an order meet at its header; who comes second finds it before any level is touched."""
+    _deduct(reservations, 7, g1=1)
+    if what == "release one by one":
+        monkeypatch.setattr(Releasing, "together", Releasing.singly)
+    written: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        table = next((t for t in ("reservation_lines", "reservations", "stock") if f" {t} " in f"{statement} "), "")
+        if not statement.startswith(("SELECT", "SAVEPOINT", "BEGIN")) and table in {"reservations", "stock"}:
+            written.append(table)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    _write(reservations, what)
+    assert written[0] == "reservations"
+    assert "stock" in written
 
 
 def test_unknown(reservations: Reservations[Lines]) -> None:

@@ -1,11 +1,12 @@
 """Which strategy a setting means, and which are refused; what the fence does with tokens, on any database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from common.config import Settings
 from common.errors import OrdersError
@@ -16,7 +17,7 @@ from stock.service.pieces import stock_reservations
 from stock.service.strategies import redis_lock
 from stock.service.strategies.factory import NAMES, make_strategy
 from stock.service.strategies.in_database import Conditional
-from stock.service.strategies.port import StockContended
+from stock.service.strategies.port import Lines, StockContended
 from tests.fakes import open_database
 from tests.support import short_of
 
@@ -104,4 +105,33 @@ def test_each_takes_and_refuses(name: str, tmp_path: Path) -> None:
     assert levels.get(1) == Level(1, 3, 0)
     with database.read() as connection:
         assert connection.scalar(model.stock.select().with_only_columns(model.stock.c.version)) == 2
+    database.close()
+
+
+class _Noting(Conditional):
+    """Tells what it is asked for, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def begin(self, connection: Connection, goods_ids: Collection[int], orders: int) -> None:
+        self.asked.append((sorted(goods_ids), orders))
+        super().begin(connection, goods_ids, orders)
+
+    def take(self, connection: Connection, lines: Lines) -> list[int]:
+        self.asked.append(dict(lines))
+        return super().take(connection, lines)
+
+
+def test_one_by_one_a_strategy_prepares_before_it_takes(tmp_path: Path) -> None:
+    """As it does together: for all goods of the batch, or two batches would lock them each in its own order."""
+    database = open_database(tmp_path / "stock.db", model.metadata)
+    for goods_id in (1, 2):
+        Levels(database).set_total(goods_id, 9)
+    strategy = _Noting()
+    reservations = stock_reservations(database, strategy)
+    reservations.deduct(100, {1: {1: 1}})
+    strategy.asked.clear()
+    reservations.deduct(100, {3: {2: 1}, 1: {1: 1}, 2: {1: 2}})
+    assert strategy.asked == [([1, 2], 3), {2: 1}, {1: 2}]
     database.close()

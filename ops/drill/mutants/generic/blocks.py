@@ -45,7 +45,7 @@ def _others(statement: ast.stmt) -> Iterator[Block]:
     if _can_be_forgotten(statement):
         yield []
     match statement:
-        case ast.Return(ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(ast.expr() as value) if not (isinstance(value, ast.Constant) and not value.value):
             yield [ast.Return(ast.Constant(None))]
         case ast.Continue():
             yield [ast.Break()]
@@ -109,7 +109,9 @@ def _acts(statement: ast.stmt) -> bool:
 
 
 def _computes(called: ast.expr) -> bool:
-    """Whether this is a builtin function without effects, or a class."""
+    """Whether this is a builtin function without effects, or a class, or looks into a mapping."""
+    if isinstance(called, ast.Attribute):
+        return called.attr in {"get", "items", "keys", "values"}
     return isinstance(called, ast.Name) and (called.id in _PURE or called.id.lstrip("_")[:1].isupper())
 
 
