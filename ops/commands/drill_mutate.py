@@ -81,7 +81,7 @@ def command(
     found = [m for m in found if (m.key in known) == listed and (only is None or only in m.key)]
     if found:
         out.print("Finding out which test runs which line, where that is not known ...")
-        campaign.record(root, fresh=fresh)
+        campaign.record(root, sorted({mutation.function.file for mutation in found}), fresh=fresh)
     plan = campaign.plan(campaign.drawn(found, seed), TestsOf.load(root / FILE))
     results = [Found(mutation.key, "untested", "", 0.0) for mutation in plan.untested]
 

@@ -174,6 +174,17 @@ def test_which_tests_run_a_line_outlives_what_moves_it(toy: Path) -> None:
     assert held.outdated(toy, ["toy.py"]) == ["tests/unit/test_toy.py"]
 
 
+def test_what_moved_to_a_new_file_is_recorded_again(toy: Path) -> None:
+    """Of files that are not asked about, nothing is; of a new one, by the tests that ran what is no more."""
+    held = _recorded(toy)
+    (toy / "other.py").write_text(_TOY)
+    (toy / "toy.py").write_text(_TOY.replace("10", "11"))
+    assert held.outdated(toy, []) == []
+    assert held.outdated(toy, ["other.py"]) == []
+    (toy / "toy.py").unlink()
+    assert held.outdated(toy, ["other.py"]) == ["tests/unit/test_toy.py"]
+
+
 def test_the_command_records_tries_and_tells(toy: Path) -> None:
     """A survivor fails; with a reason in the list it is let be, until the code is no more what the reason is for."""
 
@@ -220,7 +231,7 @@ def test_what_was_found_out_before_the_end_is_kept(toy: Path, monkeypatch: pytes
     bad = toy / "tests" / "unit" / "test_worse.py"
     bad.write_text("import os\n\ndef test_bad():\n    os._exit(3)\n")
     with pytest.raises(CommandFailed, match="without any change"):
-        campaign.record(toy, fresh=False)
+        campaign.record(toy, ["toy.py"], fresh=False)
     assert TestsOf.load(toy / recorded.FILE).outdated(toy, ["toy.py"]) == ["tests/unit/test_worse.py"]
 
 

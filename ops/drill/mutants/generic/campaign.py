@@ -83,10 +83,10 @@ def on_lines(root: Path, files: Sequence[str], lines: dict[str, set[int]] | None
     ]
 
 
-def record(root: Path, *, fresh: bool) -> None:
-    """Find out which test runs which line, for the tests of which that is not known. Raise `CommandFailed`."""
+def record(root: Path, files: Sequence[str], *, fresh: bool) -> None:
+    """Find out which test runs which line of these files, where that is not known. Raise `CommandFailed`."""
     held = TestsOf() if fresh else TestsOf.load(root / FILE)
-    stale = held.outdated(root, core(root))
+    stale = held.outdated(root, files)
     if fresh:
         (root / FILE).unlink(missing_ok=True)
     if not stale:

@@ -70,13 +70,20 @@ class TestsOf:
         found = {test for offset in offsets for test in reached.tests.get(offset, ())}
         return sorted(found, key=lambda test: (self.seconds.get(test, 0.0), test))
 
-    def outdated(self, root: Path, core: Iterable[str]) -> list[str]:
-        """Return the files of tests that must be recorded again: changed themselves, or running what has changed."""
+    def outdated(self, root: Path, files: Iterable[str]) -> list[str]:
+        """Return the files of tests that must be recorded again, as far as it is about these files of the core.
+
+        They have changed themselves, or run a function that has. Of a file that is new, all that run what is no more.
+        """
         now = fingerprints(root)
         stale = {file for file, fingerprint in now.items() if self.files.get(file) != fingerprint}
-        known = {f"{f.file}:{f.name}": f.fingerprint for file in core for f in functions(root, file)}
+        known = {f"{f.file}:{f.name}": f.fingerprint for file in files for f in functions(root, file)}
+        asked = {name.partition(":")[0] for name in known}
+        recorded = {name.partition(":")[0] for name in self.functions}
+        if not asked <= recorded:
+            asked |= {file for file in recorded if not (root / file).exists()}
         for name, reached in self.functions.items():
-            if known.get(name) != reached.fingerprint:
+            if name.partition(":")[0] in asked and known.get(name) != reached.fingerprint:
                 tests = (test for tests in reached.tests.values() for test in tests)
                 stale |= {test.partition("::")[0] for test in tests} & now.keys()
         return sorted(stale)
