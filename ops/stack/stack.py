@@ -5,7 +5,7 @@ import fcntl
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from ops.waiting import wait_for
 
 _LOCK_WITHIN = 300.0  # seconds: another `up` may be installing
 _STOP_WITHIN = 60.0
+_OF_ROCKETMQ = ("broker", "namesrv")
 _DROPPED = "skip ck from last epoch"  # as PopReviveService of 5.2.0 has it
 _READY_WITHIN = 120.0
 
@@ -128,9 +129,9 @@ class Stack:
         self.stop(name)
         self.start(name, within=within)
 
-    def runs(self, *, all_of_it: bool = False) -> bool:
-        """Whether any server runs, or every one of them, ready or not."""
-        running = [daemon.running() is not None for daemon in self._daemons.values()]
+    def runs(self, names: Iterable[str] = SERVERS, *, all_of_it: bool = False) -> bool:
+        """Whether any of these servers runs, or every one of them, ready or not."""
+        running = [self._daemons[name].running() is not None for name in names]
         return all(running) if all_of_it else any(running)
 
     def status(self) -> StackStatus:
@@ -229,9 +230,15 @@ class Stack:
             return plans.new_plan(base, rocketmq or versions.DEFAULT).changed(ports, defaults=defaults)
         plan = replace(before, ports=plans.Ports.from_base(port_base)) if port_base else before
         plan = plan.changed(ports, defaults=defaults, rocketmq=rocketmq)
-        if plan != before and self.runs():
+        if replace(plan, rocketmq=before.rocketmq) != before and self.runs():
             raise CommandFailed(
-                f"The stack in {self.layout.root} runs with other ports, times or version: `orders stack down` first."
+                f"The stack in {self.layout.root} runs with other ports or times: `orders stack down` first."
+            )
+        if plan.rocketmq != before.rocketmq and self.runs(_OF_ROCKETMQ):
+            where = f"--data-dir {shlex.quote(str(self.layout.root))}"
+            raise CommandFailed(
+                f"RocketMQ {before.rocketmq} runs in {self.layout.root}: `orders stack stop broker {where}` and "
+                f"`orders stack stop namesrv {where}` first; MariaDB and Redis may run on."
             )
         if plan.rocketmq != before.rocketmq:
             self._say(f"Upgrading {self.layout.root} from RocketMQ {before.rocketmq} to {plan.rocketmq}, for good.")

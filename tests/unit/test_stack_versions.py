@@ -14,6 +14,7 @@ from ops.commands.stack import command
 from ops.errors import CommandFailed
 from ops.stack import Stack, jars, packages, plan
 from ops.stack.layout import Layout
+from ops.stack.settings import SERVERS
 
 PROGRAMS = packages.Programs("java", "mariadbd", "mariadb-install-db", "redis-server")
 
@@ -68,6 +69,26 @@ def test_a_stack_keeps_the_version_it_has_until_told_a_newer_one(tmp_path: Path,
     with pytest.raises(CommandFailed, match=r"5\.5\.0 has stored here what 5\.4\.0 may not read"):
         stack.up(rocketmq="5.4.0")
     assert stack.layout.plan_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("running", ["broker", "namesrv", "mariadb", "redis"])
+def test_an_upgrade_wants_rocketmq_stopped_and_nothing_else(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, running: str
+) -> None:
+    """MariaDB and Redis may run on; what is to be stopped is said in one line, as it works when pasted."""
+    stack = Stack(tmp_path, say=said.append)
+    stack.up(port_base=20000, rocketmq="5.2.0")
+    monkeypatch.setattr(Stack, "runs", lambda _, names=SERVERS: running in names)
+    if running in {"broker", "namesrv"}:
+        with pytest.raises(CommandFailed) as refused:
+            stack.up(rocketmq="5.4.0")
+        assert f"orders stack stop {running} --data-dir {tmp_path}`" in refused.value.detail
+        assert "\n" not in refused.value.detail
+    else:
+        stack.up(rocketmq="5.4.0")
+        with pytest.raises(CommandFailed, match="other ports or times"):
+            stack.up(port_base=21000)
+    assert stack.plan.rocketmq == ("5.2.0" if running in {"broker", "namesrv"} else "5.4.0")
 
 
 def test_a_stack_from_before_there_was_a_choice_runs_what_it_ran(tmp_path: Path) -> None:
