@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ops import versions
 from ops.child import Patience
 
 _AT_ONCE = Patience(restart_longest=0.2)  # a process is killed by one drill after the other: that is no crash loop
@@ -12,7 +13,11 @@ _NOT_SOON = 3600.0  # seconds; what is to do nothing during a drill
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a deployment is set up. `megabytes`: its data lies on a disk of its own of that size, which can be filled."""
+    """How a deployment is set up.
+
+    `megabytes`: its data lies on a disk of its own of that size, which can be filled. `rocketmq`: it has real servers
+    of its own, which begin with this version.
+    """
 
     name: str
     extra: Mapping[str, float]
@@ -20,6 +25,7 @@ class Profile:
     pay_timeout: float = 600.0
     shared: bool = True
     megabytes: int | None = None
+    rocketmq: str | None = None
     patience: Patience = _AT_ONCE
 
 
@@ -95,3 +101,6 @@ EVERY_STATE = Profile(
     shared=False,
 )
 """A broker that gives up soon on both half messages and deliveries."""
+
+OLDEST_ROCKETMQ = Profile("oldest-rocketmq", UNFORGIVING.extra, shared=False, rocketmq=versions.KNOWN[0])
+"""On servers of its own, whose RocketMQ is to be upgraded."""

@@ -1,6 +1,6 @@
 """A RocketMQ, a MariaDB and a Redis of the drills' own; each deployment has databases, topics and groups of its own.
 
-One with a small disk has servers of its own, on that disk.
+One with a small disk has servers of its own on that disk, and so has one that begins with a version of RocketMQ.
 """
 
 import secrets
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ops.deployment import Deployment
 from ops.drill.profiles import Profile
 from ops.errors import CommandFailed
 from ops.plan import Servers
@@ -15,6 +16,14 @@ from ops.stack import Stack, tenant
 from ops.stack.settings import SHORT_TIMING
 
 _SERVERS: Mapping[str, str] = {"broker": "broker", "database": "mariadb", "redis": "redis"}
+
+
+def stack_of(deployment: Deployment) -> Stack:
+    """Return the stack that a deployment runs on. Raise `CommandFailed` where there is none."""
+    servers = deployment.plan.servers
+    if servers is None:
+        raise CommandFailed("There are no servers here.")
+    return Stack(Path(servers.stack), say=lambda _: None)
 
 
 class Real:
@@ -36,14 +45,14 @@ class Real:
         self._is_ours, self._up = running is None, running is not None
         self._say, self._rocketmq = say, running.plan.rocketmq if running else rocketmq
         self._names: dict[Path, str] = {}
-        self._small: dict[Path, Stack] = {}
+        self._own: dict[Path, Stack] = {}
 
     def servers(self, directory: Path, profile: Profile) -> Servers:
         """Return the deployment's share of the stack. Raise `CommandFailed`, `BrokerError`, `DatabaseUnavailable`."""
-        if profile.megabytes is not None:
-            small = self._small[directory] = Stack(directory / "stack", say=self._say)
-            small.up(port_base=0, rocketmq=self._rocketmq)
-            return tenant.servers(small)
+        if profile.megabytes is not None or profile.rocketmq is not None:
+            own = self._own[directory] = Stack(directory / "stack", say=self._say)
+            own.up(port_base=0, rocketmq=profile.rocketmq or self._rocketmq)
+            return tenant.servers(own)
         if not self._up:
             self.stack.up(port_base=0, rocketmq=self._rocketmq)
             self._up = True
@@ -72,9 +81,9 @@ class Real:
 
     def give_back(self, directory: Path, *, keep: bool) -> None:
         """Delete the deployment's databases and topics, unless they are kept as evidence; stop servers of its own."""
-        small = self._small.pop(directory, None)
-        if small is not None:
-            small.down()
+        own = self._own.pop(directory, None)
+        if own is not None:
+            own.down()
         name = self._names.get(directory)
         if name is not None and not keep:
             tenant.drop(self.stack, name)

@@ -214,7 +214,7 @@ class Scene(Notes):
     def settle(self, *, limit: float | None = None, but: Sequence[str] = ()) -> None:
         """Wait until nothing is on its way and every invariant holds, and hold the time it took against the limit.
 
-        Messages that are told with a word of `but` may lie where they are. Raise `Broken`.
+        What is told with a word of `but`, such as an order's id, may be as it is. Raise `Broken`.
         """
         limit = self.limit if limit is None else limit
         left = self._rest(4 * limit, but=but)
@@ -252,11 +252,14 @@ class Scene(Notes):
         self.say(why)
 
     def open_ends(self, *, but: Sequence[str] = ()) -> list[str]:
-        """Return what is on its way or does not agree, in words."""
-        deployment, broker = self.site.deployment, self.site.broker
+        """Return what is on its way or does not agree, in words; not what is told with a word of `but`."""
         spared = [*but, *self._left_over]
-        moving = [line for line in ledger.unsettled(deployment, broker) if not any(word in line for word in spared)]
-        return moving or ledger.disagreements(deployment)
+
+        def counts(line: str) -> bool:
+            return not any(word in line for word in spared)
+
+        moving = list(filter(counts, ledger.unsettled(self.site.deployment, self.site.broker)))
+        return moving or list(filter(counts, ledger.disagreements(self.site.deployment)))
 
     def stands(self, *statuses: str) -> None:
         """Hold, at rest, that the user's orders have exactly these statuses, and the stock follows."""

@@ -16,6 +16,7 @@ from ops.drill.catalogue import (
     refusals,
     restore,
     stock,
+    upgrade,
 )
 from ops.drill.drill import Drill, Ground
 from ops.errors import CommandFailed
@@ -36,6 +37,7 @@ _THEMES = (
     disk,
     restore,
     instances,
+    upgrade,
 )
 DRILLS: tuple[Drill, ...] = tuple(drill for theme in _THEMES for drill in theme.DRILLS)
 

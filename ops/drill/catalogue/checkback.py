@@ -1,15 +1,13 @@
 """What check-back settles: answers and resolutions that get lost, and coordinators that never come back."""
 
-import subprocess
-import sys
 from functools import partial
 
 from common.mq.port import State
 from ops.drill import ledger
 from ops.drill.drill import SECONDS_MORE, Drill, Ground, Limit
+from ops.drill.letters import settle_by_hand
 from ops.drill.profiles import DEFAULTS, IMPATIENT, PAIR
 from ops.drill.scene import Scene
-from ops.places import PACKAGES
 
 _PARKED_WITHIN = 120.0  # seconds; a RocketMQ of `orders stack` asks 60 times
 _LIVES = 7
@@ -65,7 +63,7 @@ def _parked(scene: Scene) -> None:
     scene.bring_back("order")
     scene.settle(but=["is parked"])
     scene.stands()
-    _resume(scene, scene.console.find(state=State.PARKED, limit=1)[0].message_id)
+    settle_by_hand(scene, "resume", scene.console.find(state=State.PARKED, limit=1)[0].message_id)
     scene.settle(limit=scene.backing.check_interval(IMPATIENT) + SECONDS_MORE)
     scene.claim("the half message is resolved, and nothing changed", _parked_line(scene) is None)
     scene.stands()
@@ -74,16 +72,6 @@ def _parked(scene: Scene) -> None:
 def _parked_line(scene: Scene) -> str | None:
     lines = ledger.unsettled(scene.site.deployment, scene.site.broker)
     return next((line for line in lines if "is parked" in line), None)
-
-
-def _resume(scene: Scene, message_id: str) -> None:
-    root = str(scene.site.deployment.place.root)
-    words = ["messages", "--data-dir", root, "resume", message_id]
-    done = subprocess.run(
-        [sys.executable, "-m", "ops", *words], check=False, capture_output=True, text=True, cwd=PACKAGES
-    )
-    scene.mended(f"orders messages resume {message_id}: {(done.stdout or done.stderr).strip()}")
-    scene.same("its exit code", done.returncode, 0)
 
 
 def _at_default_times(scene: Scene) -> None:

@@ -2,17 +2,15 @@
 
 import json
 import random
-import subprocess
-import sys
 
 from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from common.mq.port import Message, MessageView, State
+from common.mq.port import Message
 from ops.drill.drill import Drill
+from ops.drill.letters import dead_rollback, settle_by_hand
 from ops.drill.profiles import UNFORGIVING
 from ops.drill.scene import Scene
 from ops.drill.site import STOCK
-from ops.places import PACKAGES
 
 _OFTEN = 100
 
@@ -92,13 +90,13 @@ def _poison(scene: Scene) -> None:
     scene.change(order_id, "cancel")
     scene.settle(but=["poison"])
     scene.claim("a good rollback behind it was handled", scene.available() == STOCK)
-    dead = scene.wait("the message to be a dead letter", lambda: _dead(scene, "poison"))
+    dead = scene.wait("the message to be a dead letter", lambda: dead_rollback(scene, "poison"))
     scene.same("dead letters that an operator's console counts", scene.console.stats().dead, 1)
     if scene.site.deployment.plan.servers is None:  # services have no console on RocketMQ, so no gauges of it either
         scene.same("deliveries before it was given up", dead.groups[0].attempts, 4)
         scene.claim("so does GET /metrics", "orders_dead_letters 1.0" in scene.metrics("order"))
-    _resend(scene, dead.message_id)
-    scene.wait("it to be a dead letter again", lambda: _dead(scene, "poison"))
+    settle_by_hand(scene, "resend", dead.message_id)
+    scene.wait("it to be a dead letter again", lambda: dead_rollback(scene, "poison"))
     scene.stands("closed")
     scene.leave("poison", "it stays where an operator sees it: nobody can ever read it")
 
@@ -107,30 +105,15 @@ def _dead_letter_resent(scene: Scene) -> None:
     order_id = scene.placed()
     scene.arm("stock", "stock.rollback_received=raise")
     scene.change(order_id, "cancel")
-    dead = scene.wait("the rollback to be a dead letter", lambda: _dead(scene, order_id))
+    dead = scene.wait("the rollback to be a dead letter", lambda: dead_rollback(scene, order_id))
     scene.fault(f"stock failed at it again and again: it is a dead letter, {dead.message_id}")
     scene.same("pieces available", scene.available(), STOCK - 2)
     scene.disarm()
     scene.supervisor.wait_ready()
     scene.say("the cause is mended: stock is started without its fault")
-    _resend(scene, dead.message_id)
+    settle_by_hand(scene, "resend", dead.message_id)
     scene.settle()
     scene.stands("closed")
-
-
-def _resend(scene: Scene, message_id: str) -> None:
-    root = str(scene.site.deployment.place.root)
-    words = ["messages", "--data-dir", root, "resend", message_id]
-    done = subprocess.run(
-        [sys.executable, "-m", "ops", *words], check=False, capture_output=True, text=True, cwd=PACKAGES
-    )
-    scene.mended(f"orders messages resend {message_id}: {(done.stdout or done.stderr).strip()}")
-    scene.same("its exit code", done.returncode, 0)
-
-
-def _dead(scene: Scene, key: str) -> MessageView | None:
-    found = scene.console.find(key=key, state=State.DEAD, limit=10)
-    return next((view for view in found if view.message.topic == ROLLBACK_TOPIC), None)
 
 
 def _send(scene: Scene, topic: str, order_id: str) -> None:

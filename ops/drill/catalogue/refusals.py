@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pymysql
 
@@ -12,9 +11,8 @@ from common.mq.prefixed import prefixed
 from ops.client import probe
 from ops.drill.drill import Drill, Ground
 from ops.drill.profiles import LONG_OUTAGE
+from ops.drill.real import stack_of
 from ops.drill.scene import Scene
-from ops.errors import CommandFailed
-from ops.plan import Servers
 from ops.stack import Stack, remoting
 from ops.stack.settings import CLUSTER, TOPICS
 
@@ -22,13 +20,6 @@ _FOR = 30.0  # seconds; deliveries that are burnt meanwhile have the next retry 
 _CLOSED_FOR = 35.0  # seconds: RocketMQ's client asks for routes every 30; the broker takes what it sends until then
 _SAID_WITHIN = 5.0  # seconds: an answer of /readyz may be a second old, a route in the proxy some more
 _OK, _UNAVAILABLE = 200, 503
-
-
-def _servers(scene: Scene) -> tuple[Servers, Stack]:
-    servers = scene.site.deployment.plan.servers
-    if servers is None:
-        raise CommandFailed("There are no servers here.")
-    return servers, Stack(Path(servers.stack), say=lambda _: None)
 
 
 @contextmanager
@@ -48,7 +39,7 @@ def _read_only(scene: Scene) -> None:
     scene.take_down("stock")
     for order_id in cancelled:
         scene.change(order_id, "cancel")
-    with _read_only_database(_servers(scene)[1]):
+    with _read_only_database(stack_of(scene.site.deployment)):
         scene.fault("MariaDB is read-only (SET GLOBAL read_only = 1)")
         scene.supervisor.release("stock")
         scene.say("stock is started; five rollbacks wait for it")
@@ -65,7 +56,7 @@ def _read_only(scene: Scene) -> None:
 
 
 def _write_permission(scene: Scene) -> None:
-    _, stack = _servers(scene)
+    stack = stack_of(scene.site.deployment)
     (broker,) = remoting.masters(stack.namesrv_address())
     scene.placed()
     remoting.set_writable(stack.namesrv_address(), broker, writable=False)
@@ -83,12 +74,13 @@ def _write_permission(scene: Scene) -> None:
 
 
 def _topics_anew(scene: Scene) -> None:
-    servers, stack = _servers(scene)
+    stack = stack_of(scene.site.deployment)
     broker, namesrv = stack.broker_address(), stack.namesrv_address()
     paid = scene.change(scene.placed(), "pay")
     scene.same("HTTP status of a payment", paid and paid.status, _OK)
     scene.settle()
-    names = {prefixed(split_prefix(servers.broker_url)[1], topic): topic for topic in (ROLLBACK_TOPIC, TIMEOUT_TOPIC)}
+    prefix = split_prefix(scene.site.deployment.settings("order").broker_url)[1]
+    names = {prefixed(prefix, topic): topic for topic in (ROLLBACK_TOPIC, TIMEOUT_TOPIC)}
     for name in names:
         remoting.delete_topic(broker, namesrv, name, CLUSTER)
     scene.fault(f"{' and '.join(names)} are deleted")
