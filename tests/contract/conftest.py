@@ -37,7 +37,8 @@ ADAPTERS = {
         patience=30.0,
         threads=frozenset({"channel_io_loop_thread", "_poll_wrapper"}),
     ),
-    "rocketmq_remoting": Traits(**_ROCKETMQ, redelivery=False, patience=ROCKETMQ4_WITHIN),
+    # its library tells a broker about a producer with its next heartbeat, up to 30 s later
+    "rocketmq_remoting": Traits(**_ROCKETMQ, asked_soon=False, redelivery=False, patience=ROCKETMQ4_WITHIN),
 }
 
 

@@ -296,14 +296,10 @@ def test_check_back_commits(broker_factory: BrokerFactory) -> None:
     broker, inbox, oracle = broker_factory(), Inbox(), Oracle(CheckAnswer.COMMIT)
     broker.consumer("stock", TOPIC, inbox)
     half = broker.producer("order", oracle).begin(ROLLBACK)
-    assert eventually(lambda: inbox.got)[0].message == ROLLBACK
+    assert eventually(lambda: inbox.got, within=broker_factory.traits.patience)[0].message == ROLLBACK
     asked = oracle.asked[0]
-    assert (asked.message_id, asked.message, asked.born_at, asked.checks) == (
-        half.message_id,
-        ROLLBACK,
-        half.born_at,
-        1,
-    )
+    assert (asked.message_id, asked.message, asked.born_at) == (half.message_id, ROLLBACK, half.born_at)
+    assert asked.checks == 1 or not broker_factory.traits.asked_soon
     if not broker_factory.traits.console:
         return
     assert len(oracle.asked) == 1
@@ -342,7 +338,8 @@ def test_unknown_is_asked_again(broker_factory: BrokerFactory) -> None:
     broker, oracle = broker_factory(), Oracle(unknown, unknown, CheckAnswer.ROLLBACK)
     half = broker.producer("order", oracle).begin(ROLLBACK)
     settled(broker_factory, broker, half.message_id, lambda: len(oracle.asked) >= 3)
-    assert [asked.checks for asked in oracle.asked][:3] == [1, 2, 3]
+    first = 1 if broker_factory.traits.asked_soon else oracle.asked[0].checks
+    assert [asked.checks for asked in oracle.asked][:3] == [first, first + 1, first + 2]
     if not broker_factory.traits.console:
         return
     checks = view(broker, half.message_id).checks
@@ -363,7 +360,7 @@ def test_checker_that_raises_is_asked_again(broker_factory: BrokerFactory) -> No
     broker, inbox = broker_factory(), Inbox()
     broker.consumer("stock", TOPIC, inbox)
     half = broker.producer("order", checker).begin(ROLLBACK)
-    eventually(lambda: inbox.got)
+    eventually(lambda: inbox.got, within=broker_factory.traits.patience)
     assert [one.message_id for one in asked[:2]] == [half.message_id] * 2
     if broker_factory.traits.console:
         assert view(broker, half.message_id).checks[0].answer is CheckAnswer.UNKNOWN
@@ -377,7 +374,7 @@ def test_any_live_producer_of_the_group_answers(broker_factory: BrokerFactory) -
     theirs = gone.producer("pay").begin(ROLLBACK)
     gone.close()
     alive.producer("pay", stranger, topics=[TOPIC])
-    eventually(lambda: stranger.asked)
+    eventually(lambda: stranger.asked, within=broker_factory.traits.patience)
     alive.producer("order", oracle, topics=[TOPIC])
     settled(broker_factory, watcher, half.message_id, lambda: oracle.asked)
     assert {asked.message_id for asked in oracle.asked} == {half.message_id}

@@ -13,6 +13,7 @@ class Traits:
     console: bool = True  # its messages can be looked at through the port
     redelivery: bool = True  # how soon and how often a message comes again is ours to set
     check_times: bool = True  # when and how often it asks is ours to set
+    asked_soon: bool = True  # a producer that began a half message is asked from the first check on
     final: bool = True  # what a check-back decided stands, whatever the sender says later
     ordered: bool = True  # of two messages of a topic, the older one comes first
     step: int = 1  # its delays are counted in these
