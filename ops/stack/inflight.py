@@ -21,6 +21,7 @@ from ops.stack.store import Store
 REVIVE_TOPIC = f"rmq_sys_REVIVE_LOG_{CLUSTER}"
 REVIVE_GROUP = "CID_RMQ_SYS_REVIVE_GROUP"
 _CHECKPOINT, _ANSWER, _ANSWERS = "ck", "ack", "bAck"  # tags
+_TAGS = (_CHECKPOINT, _ANSWER, _ANSWERS)
 _READ_AT_MOST = 1_000  # messages, to find the oldest of a group's
 _TIMERS_AT_MOST = 20_000  # of the newest: among them are the timeouts of orders, too
 _ONLY_QUEUE = 0
@@ -41,7 +42,8 @@ class InFlight:
             for message in store.read(REVIVE_TOPIC, queue, store.consumed(REVIVE_GROUP, REVIVE_TOPIC, queue)):
                 _note(message, given, answered)
         now, end = now_ms(), store.end(TIMER_TOPIC, _ONLY_QUEUE)
-        for message in store.read(TIMER_TOPIC, _ONLY_QUEUE, max(0, end - _TIMERS_AT_MOST), end):
+        newest = store.read(TIMER_TOPIC, _ONLY_QUEUE, max(0, end - _TIMERS_AT_MOST), end, tags=_TAGS)
+        for message in newest:
             if message.real_topic == REVIVE_TOPIC:
                 _note(message, given, answered, after=now)
         self._places: dict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)

@@ -4,7 +4,8 @@ A read takes a millisecond; the admin tool (`ops.stack.admin`) needs 4 to 7 s fo
 Source of the requests: RequestCode.java and ResponseCode.java, see `ops.stack.remoting`.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from typing import Any, Protocol
 
 from common.errors import BrokerError
@@ -13,10 +14,12 @@ from ops.stack.message import StoredMessage, decode
 from ops.stack.remoting import Address, Refused
 
 _PULL, _QUERY, _QUERY_OFFSET, _SEARCH_OFFSET, _MAX_OFFSET, _MIN_OFFSET = 11, 12, 14, 29, 30, 31
+_VIEW, _QUERY_QUEUE = 33, 321
 _NOTHING_NEW = frozenset({19, 20, 21})  # PULL_NOT_FOUND, PULL_RETRY_IMMEDIATELY, PULL_OFFSET_MOVED
 _NO_ROUTE, _NOTHING_FOUND = 17, 22
 _READER = "TOOLS_CONSUMER"  # the admin tool's own group (MixAll.java)
 _AT_ONCE = 32  # messages of one pull: the broker gives no more from disk
+_PLACES_AT_ONCE = 512  # of messages, 100 bytes each
 _BY_SUBSCRIPTION = 0x4  # PullSysFlag.java: the request says what it subscribes to
 _FOUND_AT_MOST = 64
 _FOR_EVER = 2**62
@@ -85,12 +88,23 @@ class Store:
         """Return the offset of the first message stored at that time (ms since the epoch) or later."""
         return self._offset(_SEARCH_OFFSET, topic, queue, timestamp=max(0, time))
 
-    def read(self, topic: str, queue: int, begin: int, end: int | None = None) -> Iterator[StoredMessage]:
-        """Yield messages from one offset to before another; what is deleted already is left out."""
+    def read(
+        self, topic: str, queue: int, begin: int, end: int | None = None, *, tags: Collection[str] = ()
+    ) -> Iterator[StoredMessage]:
+        """Yield messages from one offset to before another; what is deleted already is left out.
+
+        Those with other tags than `tags`, if any are named, may be left out too.
+        """
         end = self.end(topic, queue) if end is None else end
         at = max(begin, self._offset(_MIN_OFFSET, topic, queue)) if begin < end else end
         while at < end:
-            answer = self._pull(topic, queue, at)
+            try:
+                answer = self._pull(topic, queue, at)
+            except Refused as error:
+                if error.code != _NO_ROUTE:
+                    raise
+                yield from self._viewed(topic, queue, range(at, end), tags)
+                return
             if answer is None:
                 return
             fields, body = answer
@@ -119,6 +133,16 @@ class Store:
                 return None
             raise
 
+    def _viewed(self, topic: str, queue: int, offsets: range, tags: Collection[str]) -> Iterator[StoredMessage]:
+        """Yield messages of a topic that a broker keeps and lets nobody pull, as 5.2.0 its timers: one a request."""
+        wanted = {_java_hash(tag) for tag in tags}
+        for begin in range(offsets.start, offsets.stop, _PLACES_AT_ONCE):
+            count = min(_PLACES_AT_ONCE, offsets.stop - begin)
+            fields = {"topic": topic, "queueId": queue, "index": begin, "count": count}
+            for place in json.loads(self._call(_QUERY_QUEUE, fields)[1])["queueData"]:
+                if not wanted or place["tagsCode"] in wanted:
+                    yield from self._decoded(self._call(_VIEW, {"offset": place["physicOffset"]})[1])
+
     def _offset(self, code: int, topic: str, queue: int, **fields: object) -> int:
         return int(self._call(code, {"topic": topic, "queueId": queue, **fields})[0]["offset"])
 
@@ -130,3 +154,11 @@ class Store:
             return list(decode(octets))
         except ValueError as error:
             raise BrokerError(f"The broker's messages are in a form that is not known: {error}.") from error
+
+
+def _java_hash(text: str) -> int:
+    """Return Java's hash of a string, under which a queue keeps a message's tag."""
+    hashed = 0
+    for character in text:
+        hashed = (31 * hashed + ord(character)) & 0xFFFFFFFF
+    return hashed - (hashed >> 31 << 32)

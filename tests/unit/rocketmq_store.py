@@ -56,6 +56,8 @@ class Shelves:
         self.indexed: dict[str, list[tuple[set[str], bytes]]] = defaultdict(list)
         self.consumed: dict[tuple[str, str], int] = {}
         self.created: list[str] = []
+        self.unlisted: set[str] = set()  # topics that are stored and can't be pulled
+        self.viewed = 0
         self.clock = 1_000
 
     def put(self, topic: str, message_id: str, body: bytes = b"", *, redeliveries: int = 0, **properties: str) -> int:
@@ -77,7 +79,7 @@ class Shelves:
             return self._send(topic, fields, body)
         return {
             105: self._route, 29: self._since, 30: self._end, 31: self._begin, 14: self._consumed, 11: self._pull,
-            12: self._query, 17: self._create,
+            12: self._query, 17: self._create, 33: self._view, 321: self._queue,
         }[code](topic, fields)  # fmt: skip
 
     def _route(self, topic: str, _: Mapping[str, Any]) -> Answer:
@@ -101,11 +103,27 @@ class Shelves:
         return {"offset": str(self.consumed[fields["consumerGroup"], topic])}, b""
 
     def _pull(self, topic: str, fields: Mapping[str, Any]) -> Answer:
+        if topic in self.unlisted:
+            raise Refused(f"topic[{topic}] not exist, apply first please!", 17)
         begin = int(fields["queueOffset"])
         page = self.topics.get(topic, [])[begin : begin + 2]
         if not page:
             raise Refused("nothing new", 19)
         return {"nextBeginOffset": str(begin + len(page))}, b"".join(page)
+
+    def _queue(self, topic: str, fields: Mapping[str, Any]) -> Answer:
+        """Tell where messages are, with the hashes of their tags (queryConsumeQueue of AdminBrokerProcessor.java)."""
+        known = {"ck": 3176, "ack": 96393, "bAck": 2985159}  # of 5.2.0's own
+        places = [
+            {"physicOffset": number, "tagsCode": known.get(message.tag, 0)}
+            for number, message in enumerate(decode(b"".join(self.topics[topic])))
+        ]
+        return {}, json.dumps({"queueData": places[fields["index"] :][: fields["count"]]}).encode()
+
+    def _view(self, _: str, fields: Mapping[str, Any]) -> Answer:
+        (topic,) = self.unlisted
+        self.viewed += 1
+        return {}, self.topics[topic][fields["offset"]]
 
     def _query(self, topic: str, fields: Mapping[str, Any]) -> Answer:
         hits = [octets for keys, octets in self.indexed.get(topic, []) if fields["key"] in keys]
