@@ -38,8 +38,11 @@ class Names:
         return name
 
     def group(self, group: str, topic: str) -> str:
-        """Return a group of one topic: one of RocketMQ has the same topics everywhere."""
-        name = f"{self.own(group)}-{topic}"
+        """Return a group of one topic: one of RocketMQ has the same topics everywhere.
+
+        Its name begins so that librocketmq 2.1.0 survives it (docs/rocketmq4.md).
+        """
+        name = f"g-{self.own(group)}-{topic}"
         if name not in self._known:
             self._known.add(name)
             self._create_group(name)

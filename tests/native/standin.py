@@ -105,6 +105,10 @@ class Standin:
         """Answer sends with a status, fail sends, starts or resolutions, or skip the local execute."""
         self.dll.standin_break(status, error, start, resolve, skip)
 
+    def be(self, version: str) -> None:
+        """Be that version of the library."""
+        self.dll.standin_be(version.encode())
+
     def returned(self, kind: int) -> list[int]:
         """Return what the callbacks of a kind returned, in order."""
         return self._until(lambda place: int(self.dll.standin_returned(kind, place)))

@@ -75,6 +75,7 @@ class RemotingConsumer:
         callback = guarded(self._on_message, self._statuses.RECONSUME_LATER, "broker.delivery_failed")
         with link.library.translated():
             native = link.library.client.PushConsumer(self._group)
+            link.library.refuse_group(native, self._group, self._topic)
             native.set_name_server_address(link.name_servers)
             native.set_instance_name(link.instance())
             native.set_thread_count(threads)

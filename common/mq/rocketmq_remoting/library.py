@@ -6,6 +6,7 @@ It is imported by name because two packages install a top-level `rocketmq`, and 
 import ctypes
 import ctypes.util
 import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ _MISSING = (
     "(rocketmq-python-client) both install 'rocketmq': an environment holds only one of them. See docs/rocketmq4.md."
 )
 _OURS = "rocketmq"
+_VERSION = re.compile(rb"VERSION: (\d+)\.(\d+)")
+_MENDED = (2, 2)  # https://github.com/apache/rocketmq-client-cpp/issues/284
+_READS_MEMORY = re.compile(r"%[-+ #0']*\d*(\.\d*)?[hlqLjztZ]*[snS]")  # printf(3): what follows a pointer that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,28 @@ class Library:
             yield
         except (self.error, ctypes.ArgumentError, TypeError, ValueError) as error:
             raise BrokerError(f"RocketMQ: {str(error) or type(error).__name__}") from error
+
+    def refuse_group(self, consumer: Any, group: str, topic: str) -> None:
+        """Raise `BrokerError` for a group with which a native consumer may crash the process.
+
+        Up to librocketmq 2.1.0 it takes its line of log about a rebalance for printf's format. The name of the retry
+        topic is in it, `%RETRY%` and the group: that of the group `stock` holds a `%s` for which there is no string.
+        """
+        if self._version(consumer) < _MENDED and _READS_MEMORY.search(f"{topic} %RETRY%{group}"):
+            raise BrokerError(
+                f"With this librocketmq a consumer of group {group!r} crashes the process: take 2.2.0 or later, or a "
+                "prefix in the broker's URL with which names do not begin with s or n, such as ?prefix=a. See "
+                "docs/rocketmq4.md."
+            )
+
+    def _version(self, consumer: Any) -> tuple[int, int]:
+        """Return the native library's version, (0, 0) where it does not tell."""
+        show = getattr(self.dll, "ShowPushConsumerVersion", None)
+        if show is None:
+            return 0, 0
+        show.restype, show.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+        found = _VERSION.search(show(consumer._handle) or b"")  # noqa: SLF001 - as below
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def switch_trace_off(self, consumer: Any) -> None:
         """Have a native consumer that is not started yet write no message trace.

@@ -143,3 +143,24 @@ def test_shutdown_that_fails_is_told(open_: Open, standin: Standin, monkeypatch:
     monkeypatch.setattr(failing, "close", fail)
     broker.close()
     assert standin.dll.standin_running() == 0
+
+
+@pytest.mark.parametrize("version", ["2.1.0", "2.1.0_cvs", "of an unknown build"])
+@pytest.mark.parametrize("group", ["stock", "notify", "5ships", "lsits", "a%s"])
+def test_a_group_that_crashes_an_old_library_is_refused(
+    open_: Open, standin: Standin, version: str, group: str
+) -> None:
+    """With what to do; before anything is started."""
+    standin.be(version)
+    with pytest.raises(BrokerError, match=r"2\.2\.0.*prefix"):
+        open_().consumer(group, "order_rollback", Inbox())
+
+
+@pytest.mark.parametrize(("version", "group"), [("2.1.0", "a-stock"), ("2.1.0", "order"), ("2.2.0", "stock")])
+def test_any_other_group_consumes(open_: Open, standin: Standin, version: str, group: str) -> None:
+    """A name that an old library's log does not stumble over, or a library that is mended."""
+    standin.be(version)
+    broker, inbox = open_(), Inbox()
+    broker.consumer(group, "order_rollback", inbox)
+    broker.producer("order").send(ROLLBACK)
+    eventually(lambda: inbox.got)
