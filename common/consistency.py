@@ -104,7 +104,14 @@ def _urls(settings: "Settings") -> Faults:
 
 
 def _instances(settings: "Settings", name: str) -> list[SplitResult]:
-    return [urlsplit(url.strip()) for url in getattr(settings, name).split(",")]
+    return [_split(url.strip()) for url in getattr(settings, name).split(",")]
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # a bracket that nothing closes, which is told without what else is in it
+        return SplitResult("", "", "", "", "")
 
 
 def _is_instance(url: SplitResult) -> bool:

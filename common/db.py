@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, text
 from sqlalchemy import exc as sa
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from common import mysql
 from common.errors import (
@@ -40,6 +40,12 @@ _WAL_KEPT = f"journal_size_limit={8 * 1024 * 1024}"  # bytes of log that a check
 _SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
 
 
+_UNREADABLE = (
+    "The URL of a database must be sqlite:///path or mysql+pymysql://user:password@host:port/name[?options], with "
+    "options that PyMySQL has; %2F is / in a password."
+)
+
+
 class _Retryable(DatabaseUnavailable):
     """The transaction did not happen and may be tried again."""
 
@@ -52,7 +58,7 @@ class Database:
 
         A statement that a server does not answer within `statement_timeout` seconds counts as a lost connection.
         """
-        self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._sqlite = _read(url).get_backend_name() == "sqlite"
         options: dict[str, Any] = {"max_overflow": 0, "pool_timeout": _LOCK_WAIT, "pool_use_lifo": True}
         if self._sqlite:
             options |= {
@@ -149,6 +155,17 @@ class Database:
         self.engine.dispose()
         if self._file is not None:
             self._file.close()
+
+
+def _read(url: str) -> URL:
+    """Return a URL, read. Raise `OrdersError` without what is in it, of which any part may be the password."""
+    try:
+        read = make_url(url)
+    except (sa.ArgumentError, ValueError):
+        raise OrdersError(_UNREADABLE) from None
+    if read.get_backend_name() != "sqlite" and not mysql.OPTIONS.issuperset(read.query):
+        raise OrdersError(_UNREADABLE)
+    return read
 
 
 class _Turn:

@@ -4,12 +4,15 @@ Error numbers: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's, 
 https://dev.mysql.com/doc/mysql-errors/8.0/en/client-error-reference.html
 """
 
+import inspect
 import re
 import select
 from typing import Any, Final
 
+import pymysql
 from sqlalchemy import Connection, Engine, ExceptionContext, event, exc
 
+OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection.__init__).parameters)
 LOCK_WAIT: Final = 2  # seconds a statement waits for a row lock; whole ones, and less than a caller waits for us
 CONNECT_WITHIN: Final = 2  # seconds
 

@@ -28,8 +28,8 @@ def file_path(url: str) -> Path:
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment or url.endswith(("#", "?")):
-        raise OrdersError(f"A path in a URL has %23 for # and %3F for ?: {url}")
+        raise OrdersError(f"A path in a URL has %23 for # and %3F for ?: {parts.path}")
     path = unquote(parts.path)[1:]
     if parts.netloc or not path:
-        raise OrdersError(f"A URL of {parts.scheme}: names a file and no host: {url}")
+        raise OrdersError(f"A URL of {parts.scheme}: names a file and no host: {parts.path}")
     return Path(path)

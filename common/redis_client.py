@@ -10,7 +10,7 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from common.errors import Unavailable
+from common.errors import OrdersError, Unavailable
 
 T = TypeVar("T")
 
@@ -27,14 +27,29 @@ class RedisUnavailable(Unavailable):
     """Redis does not answer; nothing was changed, try again."""
 
 
+def _refuse_unreadable(url: str) -> None:
+    """Raise `OrdersError` for a URL that the library can't read, or with options that it does not have.
+
+    It would say so with the URL's parts, of which any may be the password, and of options only as it connects.
+    """
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()
+    except (ValueError, TypeError, redis.RedisError):
+        raise OrdersError(
+            "The URL of Redis must be redis://[user:password@]host:port[/database][?options]; %2F is /."
+        ) from None
+
+
 class RedisClient:
     """One Redis, shared by the threads of a process."""
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT, back_off: float = BACK_OFF) -> None:
         """Connect lazily to `url`, redis://[:password@]host:port[/database], up to `CONNECTIONS` times.
 
+        Raise `OrdersError` for a URL that is none.
         The library's usual pool refuses who finds no connection free, which would be taken for a Redis that is down.
         """
+        _refuse_unreadable(url)
         self._back_off = back_off
         pool = redis.BlockingConnectionPool.from_url(
             url,

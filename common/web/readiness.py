@@ -17,11 +17,14 @@ from common.errors import OrdersError
 Check = Callable[[], object]
 """Raises `OrdersError` while what it looks at does not do what the service needs of it."""
 Result = Literal["ok", "failed"]
+Found = tuple[Result, float]
+"""A result, and when it was found (time.monotonic())."""
 
 READY_WITHIN: Final = 2.0  # seconds for each check, all at once; one that takes longer has failed
 SHARED_FOR: Final = 1.0  # seconds that the results of a run are given to all who ask
 MOST_PATIENT: Final = 4  # requests that wait for the slowest check of a run
 PATIENCE: Final = 0.25  # seconds from its beginning that all others wait: many times what a sound check takes
+STANDS_FOR: Final = READY_WITHIN + 2 * SHARED_FOR  # seconds that a result is told while the next one is on its way
 
 log = structlog.get_logger()
 
@@ -33,15 +36,19 @@ class Checks:
         """Take the checks by name; none runs before somebody asks."""
         self._checks = [_OneCheck(name, check) for name, check in checks.items()]
         self._guard = threading.Lock()
-        self._run = _Run(())
+        self._run = _Run((), {})
         self._run.fresh_until = float("-inf")
 
     def results(self) -> dict[str, Result]:
-        """Return the result of each check, found at most `SHARED_FOR` seconds ago; what is not known yet has failed."""
+        """Return the result of each check, found at most `SHARED_FOR` seconds ago.
+
+        What is not known yet is as it was found last, up to `STANDS_FOR` seconds ago; what has no such result failed.
+        One that takes longer than `READY_WITHIN` has failed, however it was before.
+        """
         with self._guard:
             begins = time.monotonic() >= self._run.fresh_until
             if begins:
-                self._run = _Run([check.name for check in self._checks])
+                self._run = _Run([check.name for check in self._checks], self._run.found)
             run = self._run
         if begins:
             for check in self._checks:
@@ -55,10 +62,11 @@ class Checks:
 class _Run:
     """One round of all checks, and what they have found so far."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], before: Mapping[str, Found]) -> None:
         self._begun_at = time.monotonic()
         self.fresh_until = self._begun_at + READY_WITHIN + SHARED_FOR  # earlier, once all is known
-        self._found: dict[str, Result] = {}
+        self._before = before
+        self._found: dict[str, Found] = {}
         self._names = names
         self._left = len(names)
         self._all_ended = threading.Event()
@@ -68,7 +76,7 @@ class _Run:
     def ended(self, name: str, result: Result) -> None:
         """Note what a check has found."""
         with self._guard:
-            self._found[name] = result
+            self._found[name] = result, time.monotonic()
             self._left -= 1
             if self._left == 0:
                 self.fresh_until = min(self.fresh_until, time.monotonic() + SHARED_FOR)
@@ -81,9 +89,19 @@ class _Run:
             self._all_ended.wait(self._begun_at + patience - time.monotonic())
 
     @property
-    def results(self) -> dict[str, Result]:
+    def found(self) -> dict[str, Found]:
+        """What this run has found."""
         with self._guard:
-            return {name: self._found.get(name, "failed") for name in self._names}
+            return self._found.copy()
+
+    @property
+    def results(self) -> dict[str, Result]:
+        now, found = time.monotonic(), self.found
+        known = found if now >= self._begun_at + READY_WITHIN else {**self._before, **found}
+        return {
+            name: known[name][0] if name in known and now - known[name][1] <= STANDS_FOR else "failed"
+            for name in self._names
+        }
 
     def tell_unknown(self) -> None:
         """Log which checks did not end in time."""

@@ -136,6 +136,44 @@ def test_probes_of_what_hangs_leave_request_threads_free() -> None:
     assert hung.count == 1
 
 
+def test_who_may_not_wait_is_told_what_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that is slow for once makes nobody unready; its own run's time over, it has failed for all."""
+    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.web.readiness.PATIENCE", 0.05)
+    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 30.0)
+    with hanging() as check:
+        check.go_on.set()
+        checks = Checks({"broker": check, "database": lambda: None})
+        assert checks.results() == {"broker": "ok", "database": "ok"}
+        check.go_on.clear()
+        with ThreadPoolExecutor(4) as pool:
+            patient = [pool.submit(checks.results) for _ in range(4)]
+            eventually(lambda: check.running == 1 and next(checks._run._askers) >= 4)
+            assert checks.results() == {"broker": "ok", "database": "ok"}
+            run, now = checks._run, time.monotonic()
+            monkeypatch.setattr(time, "monotonic", lambda: now + 3.9)
+            assert run.results == {"broker": "ok", "database": "ok"}
+            monkeypatch.setattr(time, "monotonic", lambda: now + 4.1)
+            assert run.results["broker"] == "failed"
+            monkeypatch.setattr(time, "monotonic", lambda: now + 30.1)
+            assert run.results == {"broker": "failed", "database": "failed"}
+            monkeypatch.undo()
+            check.go_on.set()
+            assert [asked.result(10) for asked in patient] == [{"broker": "ok", "database": "ok"}] * 4
+
+
+def test_what_hangs_for_longer_than_a_check_has_failed_whatever_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result before stands in only for as long as the next one may take."""
+    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 0.05)
+    with hanging() as check:
+        check.go_on.set()
+        checks = Checks({"broker": check})
+        eventually(lambda: checks.results() == {"broker": "ok"})
+        check.go_on.clear()
+        assert checks.results() == {"broker": "failed"}
+
+
 def test_a_check_that_is_wrong_in_itself_has_failed() -> None:
     """With its traceback in the log; the others are told all the same."""
     with capture_logs() as lines:

@@ -75,8 +75,8 @@ class Place:
                 poll=float(settings.pop("poll", _POLL)),
                 max_delay=float(settings.pop("max_delay", _MAX_DELAY)),
             )
-        except ValueError as error:
-            raise OrdersError(f"A RocketMQ's URL has the shape {_SHAPE}: {error}.") from error
+        except ValueError:  # which quotes what it met: perhaps a part of the secret
+            raise OrdersError(f"A RocketMQ's URL has the shape {_SHAPE}, with numbers where they are.") from None
         if not host or not port or parts.path.strip("/") or settings:
             raise OrdersError(f"A RocketMQ's URL has the shape {_SHAPE}.")
         return place

@@ -29,7 +29,7 @@ def open_rocketmq4(url: str, options: BrokerOptions) -> "RemotingBroker":
     parts = urlsplit(url)
     query = parse_qs(parts.query, keep_blank_values=True)
     if not _NAME_SERVERS.fullmatch(parts.netloc) or parts.path or parts.fragment or query.keys() - {"library"}:
-        raise OrdersError(f"Not a URL of RocketMQ's name servers: {url!r}; it looks like {_EXAMPLE}")
+        raise OrdersError(f"Not a URL of RocketMQ's name servers, which looks like {_EXAMPLE}")
     return RemotingBroker(parts.netloc, options, *query.get("library", [])[:1])
 
 

@@ -67,6 +67,12 @@ MUTANTS = (
         ("common.idempotency:Keys.once", "connection.execute(insert(self._table).values(_row(key, answer)))", "pass"),
     ),
     edited(
+        "password-of-a-url-told",
+        "a URL of Redis that can't be read is printed with its password",
+        "tests/unit/test_hidden.py::test_a_url_that_can_not_be_read_is_not_told",
+        ("common.redis_client:RedisClient.__init__", "_refuse_unreadable(url)", "pass"),
+    ),
+    edited(
         "older-hash-forgotten",
         "an order asked for again after an upgrade is refused",
         "tests/unit/test_order_ordering.py::test_an_order_asked_for_again_after_an_upgrade",

@@ -16,6 +16,12 @@ MUTANTS = (
         ("common.web.readiness:Checks.results", "time.monotonic() >= self._run.fresh_until", "True"),
     ),
     edited(
+        "unknown-is-failed",
+        "a check that is slow for once makes a service unready for all who may not wait for it",
+        _READINESS + "test_who_may_not_wait_is_told_what_was_found_last",
+        ("common.web.readiness:Checks.results", "self._run.found", "{}"),
+    ),
+    edited(
         "hung-check-run-again",
         "a check that hangs takes one more thread with every run",
         _READINESS + "test_a_check_that_hangs_fails_alone_and_holds_one_thread",
