@@ -21,5 +21,5 @@ def _second(second: int) -> str:
 
 
 def from_rfc3339(text: str) -> int:
-    """Read what `rfc3339` wrote. Raise `ValueError`."""
+    """Read a time of RFC 3339, such as `rfc3339` writes. Raise `ValueError`."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)

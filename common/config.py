@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     order_url: str = "http://127.0.0.1:8001"
     stock_url: str = "http://127.0.0.1:8002"
     goods_url: str = "http://127.0.0.1:8003"
+    coupon_url: str = "http://127.0.0.1:8004"
     peer_timeout: float = Field(default=2.0, gt=0, description="for one call to another service, retries included")
     goods_cache: float = Field(default=0.5, ge=0, description="how long a price may be reused")
 

@@ -41,6 +41,7 @@ SERVICES = (  # in the order of stopping: those that ask before those that are a
     Service("order", 8001, consumes=("order_timeout",)),
     Service("stock", 8002, consumes=("order_rollback",), participant=True),
     Service("goods", 8003),
+    Service("coupon", 8004, consumes=("order_rollback",), participant=True),
 )
 BY_NAME: Mapping[str, Service] = MappingProxyType({service.name: service for service in SERVICES})
 NAMES = tuple(BY_NAME)

@@ -22,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from common.clock import from_rfc3339, rfc3339
 from common.currencies import CURRENCIES
 from common.errors import Invalid
 
@@ -80,6 +81,34 @@ Id = Annotated[
     int, BeforeValidator(_id), PlainSerializer(str, return_type=str, when_used="json"), WithJsonSchema(ID_SCHEMA)
 ]
 """A snowflake: an int in Python, a string of decimal digits in JSON (JavaScript's numbers lose 64-bit integers)."""
+
+
+WORD_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
+Word = Annotated[str, StringConstraints(pattern=WORD_PATTERN)]
+"""A name that people type and that stands in paths as it is."""
+
+LAST_INSTANT = 253_402_300_799_999  # ms since the epoch: the end of the year 9999, the last that RFC 3339 can write
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _instant(value: object, info: ValidationInfo) -> int:
+    if isinstance(value, int) and info.mode == "python":  # our own code, not a request
+        return value
+    if not isinstance(value, str) or _INSTANT.fullmatch(value) is None:
+        raise ValueError("Input should be a time as RFC 3339 has it, with an offset or Z")
+    ms = from_rfc3339(value.upper())
+    if not 0 <= ms <= LAST_INSTANT:
+        raise ValueError("Input should be a time between 1970 and 9999")
+    return ms
+
+
+Instant = Annotated[
+    int,
+    BeforeValidator(_instant),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-12-01T00:00:00Z"]}),
+]
+"""A time: ms since the epoch in Python, RFC 3339 in JSON (UTC when we write it)."""
 
 
 def distinct_by(name: str) -> AfterValidator:

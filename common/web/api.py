@@ -32,7 +32,7 @@ from common.web.requests import (
     refuse_repeated_headers,
     unheard,
 )
-from common.web.routes import IdConverter, Reply, Route, View
+from common.web.routes import IdConverter, Reply, Route, View, WordConverter
 
 
 class Api:
@@ -64,7 +64,7 @@ class Api:
         self._verifier = verifier
         self._limiter = limiter or ProcessLimiter()
         self.app = App(service)
-        self.app.url_map.converters["id"] = IdConverter
+        self.app.url_map.converters |= {"id": IdConverter, "word": WordConverter}
         observe.install(self.app, metrics)
         self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)

@@ -24,16 +24,16 @@ from common.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from common.schema import ID_SCHEMA, Checks, Health, Readiness
+from common.schema import ID_SCHEMA, WORD_PATTERN, Checks, Health, Readiness
 from common.web.components import HEADERS_BY_STATUS, IDEMPOTENCY_KEY, PROBLEM, RESPONSE_HEADERS, Json
 from common.web.problems import CONTENT_TYPE, ProblemWith
-from common.web.routes import Route
+from common.web.routes import Route, is_id
 
 if TYPE_CHECKING:
     from common.web.api import Api
 
 _REF = "#/components/schemas/{model}"
-_ID: Json = {"schema": ID_SCHEMA}
+_WORD_SCHEMA: Json = {"type": "string", "pattern": WORD_PATTERN, "examples": ["SPRING-10"]}
 
 _ABOUT = (
     "Every error is a problem (RFC 9457), unknown paths (404) and wrong methods (405, with Allow) included. "
@@ -113,7 +113,10 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
 
 
 def _parameters(route: Route, schemas: _Schemas) -> list[Json]:
-    found = [{"name": name, "in": "path", "required": True} | _ID for name in route.parameters]
+    found: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": ID_SCHEMA if is_id(name) else _WORD_SCHEMA}
+        for name in route.parameters
+    ]
     if route.query is not None:
         model = schemas.properties(route.query)
         required = model.get("required", [])

@@ -10,7 +10,7 @@ from werkzeug.routing import BaseConverter
 
 from common.auth import Identity
 from common.errors import OrdersError
-from common.schema import ID_PATTERN
+from common.schema import ID_PATTERN, WORD_PATTERN
 from common.web.problems import ProblemWith
 from common.web.requests import current_globals
 
@@ -40,6 +40,12 @@ class IdConverter(BaseConverter):
     def to_python(self, value: str) -> int:
         """Return the id."""
         return int(value)
+
+
+class WordConverter(BaseConverter):
+    """Words in paths, such as the code of a coupon; a path with anything else in its place is unknown."""
+
+    regex = WORD_PATTERN.removeprefix("^").removesuffix("$")
 
 
 View = Callable[..., Reply]
@@ -82,7 +88,12 @@ class Route:
     @property
     def rule(self) -> str:
         """The path as Flask writes it."""
-        return _PARAMETER.sub(r"<id:\1>", self.path)
+        return _PARAMETER.sub(lambda found: f"<{'id' if is_id(found[1]) else 'word'}:{found[1]}>", self.path)
+
+
+def is_id(parameter: str) -> bool:
+    """Whether a path's parameter is an id; the others are words."""
+    return parameter.endswith("_id")
 
 
 def current_identity() -> Identity:

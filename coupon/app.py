@@ -1,0 +1,70 @@
+"""Wires the coupon service together; nothing else does."""
+
+from functools import partial
+
+from common import idempotency, schema_version
+from common.auth import Verifier
+from common.clock import now_ms
+from common.config import Settings
+from common.db import Database
+from common.events import ROLLBACK_TOPIC
+from common.heartbeat import Heartbeat
+from common.ids import LeasedIds
+from common.mq.factory import open_broker
+from common.participant.consumer import RollbackConsumer
+from common.periodic import Periodic
+from common.process import Service
+from common.standby import Standby
+from common.telemetry import Metrics
+from common.web import Api
+from coupon import api as rest
+from coupon.model import idempotency_keys
+from coupon.service.rules import Coupons
+from coupon.service.uses import coupon_reservations
+
+_GROUP = "coupon"
+_ROLLBACKS = 256  # handled together
+_AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
+_FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
+
+
+def build(settings: Settings) -> Service:
+    """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
+    database = Database(settings.database_url, pool_size=settings.pool_size)
+    heartbeat = Heartbeat(database)
+    ids = LeasedIds(database, "coupon")
+    broker = open_broker(settings.broker_url, settings.broker_options)
+    metrics = Metrics("coupon")
+    reservations = coupon_reservations(database)
+
+    def forget() -> None:
+        idempotency.purge_older(database, idempotency_keys, settings.idempotency_retention)
+        reservations.purge(now_ms() - int(settings.released_retention * 1000))
+
+    forgetting = Periodic("forgetting", max(_FORGET_EVERY, settings.sweep_interval), forget)
+    handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
+    standby = Standby(heartbeat.beat)
+    consumer = RollbackConsumer(
+        reservations, lambda result, number: handled.labels(result).inc(number), standby.suspect
+    )
+    api = Api(
+        "coupon",
+        title="Coupons",
+        description="Coupons and their rules, and which orders hold or have used one.",
+        max_body=settings.max_body,
+        body_timeout=settings.body_timeout,
+        slow_bodies=settings.threads // 2,
+        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        metrics=metrics,
+        checks={"database": heartbeat.ask, "ids": ids.ask, "broker": broker.ping},
+    )
+    rest.install(api, Coupons(database, ids), reservations)
+
+    def subscribe() -> None:
+        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS, threads=_AT_ONCE, ready=standby.ready)
+
+    return Service(
+        api,
+        start=[partial(schema_version.require, "coupon", database), ids.start, subscribe, forgetting.start],
+        stop=[forgetting.close, broker.close, ids.close, database.close],
+    )

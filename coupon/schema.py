@@ -1,0 +1,167 @@
+"""What comes in and goes out over REST."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+
+from common.participant.schema import DecisionOut, ReservationOut, WantIn
+from common.schema import MAX_MONEY, Currency, Id, Instant, Money, PageQuery, Schema, Word
+from coupon.service import rules
+from coupon.service.uses import Want
+
+MOST_USES = 10**9
+_WHOLE = 100  # per cent
+Kind = Literal["amount", "percent"]
+UserId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
+Uses = Annotated[int, Field(ge=1, le=MOST_USES)]
+Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum", "other-currency"]
+
+
+class NewCoupon(Schema):
+    """A coupon to make: an amount off in minor units, or a percentage."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"kind": {"const": "percent"}, "value": {"maximum": _WHOLE}}},
+                {
+                    "properties": {"kind": {"const": "amount"}, "currency": {"type": "string"}},
+                    "required": ["currency"],
+                },
+            ]
+        }
+    )
+
+    kind: Kind
+    value: Annotated[int, Field(ge=1, le=MAX_MONEY)]
+    uses: Uses
+    code: Word | None = Field(default=None, description="made up where there is none")
+    currency: Currency | None = Field(default=None, validate_default=True, description="required for an amount")
+    minimum_amount: Money = 0
+    user_id: UserId | None = Field(default=None, description="whose it is; null: everybody's")
+    uses_per_user: Uses = 1
+    starts_at: Instant | None = None
+    ends_at: Instant | None = Field(default=None, description="later than starts_at; from then on it is expired")
+
+    @field_validator("value")
+    @classmethod
+    def _not_more_than_all(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "percent" and value > _WHOLE:
+            raise ValueError(f"Input should be less than or equal to {_WHOLE}")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _of_an_amount(cls, currency: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("kind") == "amount" and currency is None:
+            raise ValueError("An amount needs a currency")
+        return currency
+
+    @field_validator("ends_at")
+    @classmethod
+    def _after_its_start(cls, ends_at: int | None, info: ValidationInfo) -> int | None:
+        starts_at = info.data.get("starts_at")
+        if ends_at is not None and starts_at is not None and ends_at <= starts_at:
+            raise ValueError("Input should be later than starts_at")
+        return ends_at
+
+    def parsed(self) -> rules.NewCoupon:
+        """Return it as the use case takes it."""
+        return rules.NewCoupon(**{**dict(self), "code": self.code or ""})
+
+
+class CouponOut(Schema):
+    """A coupon; `uses = free + held + used`."""
+
+    coupon_id: Id
+    code: Word
+    kind: Kind
+    value: int
+    currency: Currency | None
+    minimum_amount: Money
+    user_id: UserId | None
+    uses: int
+    uses_per_user: int
+    free: int
+    held: int
+    used: int
+    starts_at: Instant | None
+    ends_at: Instant | None
+    withdrawn: bool
+
+    @classmethod
+    def of(cls, coupon: rules.Coupon) -> "CouponOut":
+        """Write a coupon."""
+        return cls(**_shown(coupon, cls))
+
+
+class CouponFound(CouponOut):
+    """A coupon, and the version of its rules."""
+
+    version: int
+
+    @classmethod
+    def of(cls, coupon: rules.Coupon) -> "CouponFound":
+        """Write a coupon."""
+        return cls(**_shown(coupon, cls))
+
+
+def _shown(coupon: rules.Coupon, schema: type[CouponOut]) -> dict[str, Any]:
+    free = coupon.uses - coupon.held - coupon.used
+    return {name: free if name == "free" else getattr(coupon, name) for name in schema.model_fields}
+
+
+class CouponsQuery(PageQuery):
+    """Which coupons to list; `usable`: by an order of the caller's, now."""
+
+    usable: Literal["true", "false"] | None = None
+
+
+class CouponsPage(Schema):
+    """Coupons, newest first."""
+
+    items: tuple[CouponOut, ...]
+    next_cursor: str | None = Field(description="for the next page; null at the end")
+
+
+LONGEST_LOOKUP = 8 * 1024  # bytes that as many ids as one look-up takes have at most
+
+
+class Lookup(Schema):
+    """Which coupons to look up."""
+
+    coupon_ids: tuple[Id, ...] = Field(min_length=1, max_length=200)
+
+
+class Found(Schema):
+    """Those of the coupons asked for that exist."""
+
+    items: tuple[CouponFound, ...]
+
+
+class OrderIn(WantIn):
+    """The coupon of one order, and what was priced by it."""
+
+    coupon_id: Id
+    user_id: UserId
+    goods_amount: Annotated[int, Field(ge=0, le=2**53)]
+    currency: Currency
+    version: Annotated[int, Field(ge=1, lt=2**63)]
+
+    def want(self) -> Want:
+        """Return it as the effect takes it."""
+        return Want(self.coupon_id, self.user_id, self.goods_amount, self.currency, self.version)
+
+
+class UseDecision(DecisionOut):
+    """What one order got; `changed`: its coupon is not what it was priced by, `reason` where that is known."""
+
+    verdict: Literal["deducted", "refused", "changed", "released"]
+    reason: Reason | None = None
+
+
+class UseReservation(ReservationOut):
+    """A reservation; without a coupon it is a tombstone."""
+
+    coupon_id: Id | None = None
+    used: bool = False

@@ -1,0 +1,160 @@
+"""Coupons and their rules: made, found, withdrawn."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from heapq import merge
+from itertools import islice
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, cast, func, insert, literal, or_, select, true, update
+from sqlalchemy import String as Text
+
+from common.chunks import rows_in
+from common.clock import now_ms
+from common.db import Database
+from common.errors import DuplicateRow, NotFound
+from common.idempotency import Answered, IdempotencyKey, Keys
+from common.ids import IdSource
+from coupon.model import CodeTaken, coupon_users, coupons, idempotency_keys
+
+_CODE: Final = 12  # characters of a code that is made up: 60 bits, so that trying some finds nobody's
+_LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: none looks like another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCoupon:
+    """A coupon to make. `value`: minor units, or per cent; times in ms since the epoch, None: no bound."""
+
+    code: str
+    kind: Literal["amount", "percent"]
+    value: int
+    currency: str | None
+    minimum_amount: int
+    user_id: str | None
+    uses: int
+    uses_per_user: int
+    starts_at: int | None
+    ends_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coupon(NewCoupon):
+    """A coupon as it is now; `version` changes with its rules, not with its uses."""
+
+    coupon_id: int
+    held: int = 0
+    used: int = 0
+    withdrawn: bool = False
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who looks: `sees_all`, or only coupons of everybody and their own."""
+
+    user_id: str
+    sees_all: bool = False
+
+    @property
+    def visible(self) -> ColumnElement[bool]:
+        """Which coupons they see."""
+        return true() if self.sees_all else or_(coupons.c.user_id.is_(None), coupons.c.user_id == self.user_id)
+
+    def usable(self, now: int) -> ColumnElement[bool]:
+        """Which coupons an order of theirs could use at a time (ms); how much it buys apart."""
+        key = cast(coupons.c.coupon_id, Text(20)) + literal(f" {self.user_id}")
+        taken = select(coupon_users.c.taken).where(coupon_users.c.coupon_user == key).scalar_subquery()
+        return (
+            or_(coupons.c.user_id.is_(None), coupons.c.user_id == self.user_id)
+            & ~coupons.c.withdrawn
+            & or_(coupons.c.starts_at.is_(None), coupons.c.starts_at <= now)
+            & or_(coupons.c.ends_at.is_(None), coupons.c.ends_at > now)
+            & (coupons.c.held + coupons.c.used < coupons.c.uses)
+            & (func.coalesce(taken, 0) < coupons.c.uses_per_user)
+        )
+
+
+_COUPONS = select(*(coupons.c[field.name] for field in fields(Coupon)))
+_OF_IDS = _COUPONS.where(coupons.c.coupon_id.in_(bindparam("ids", expanding=True)))
+
+
+class Coupons:
+    """The coupons of one database."""
+
+    def __init__(self, database: Database, ids: IdSource) -> None:
+        """Keep them in `database`; take new ids from `ids`."""
+        self._database = database
+        self._ids = ids
+        self._made = Keys(database, idempotency_keys, lambda answer: Coupon(**answer))
+
+    def make(self, new: NewCoupon, key: IdempotencyKey | None = None) -> Answered[Coupon]:
+        """Store a new coupon, once for each key; without a code it gets one.
+
+        Raise `CodeTaken`, `IdempotencyMismatch`, `Unavailable` (not stored) or `OutcomeUnknown`.
+        """
+        code = new.code or "".join(secrets.choice(_LETTERS) for _ in range(_CODE))
+        made = Coupon(coupon_id=self._ids.next(), **asdict(replace(new, code=code)))
+
+        def work(connection: Connection) -> Coupon:
+            connection.execute(insert(coupons).values(**asdict(made), created_at=now_ms()))
+            return made
+
+        try:
+            return self._made.once(key, work)
+        except DuplicateRow:
+            raise CodeTaken from None
+
+    def get(self, coupon_id: int, viewer: Viewer) -> Coupon:
+        """Return one. Raise `NotFound`, for one that the viewer does not see too."""
+        return self._one((coupons.c.coupon_id == coupon_id) & viewer.visible)
+
+    def by_code(self, code: str, viewer: Viewer) -> Coupon:
+        """Return the one with a code. Raise `NotFound`, unless an order of the viewer's could use it now."""
+        return self._one((coupons.c.code == code) & viewer.usable(now_ms()))
+
+    def list(self, viewer: Viewer, limit: int, before: int | None, *, usable: bool | None = None) -> list[Coupon]:
+        """Return up to `limit` coupons that the viewer sees, newest first, made before the coupon `before`.
+
+        `usable`: only those that an order of theirs could use now, or could not.
+        """
+        statement = _COUPONS.order_by(coupons.c.coupon_id.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(coupons.c.coupon_id < before)
+        if usable is not None:
+            statement = statement.where(viewer.usable(now_ms()) if usable else ~viewer.usable(now_ms()))
+        # Each list by its own part of the index: of what is other people's nothing is read
+        whose = [true()] if viewer.sees_all else [coupons.c.user_id.is_(None), coupons.c.user_id == viewer.user_id]
+        with self._database.read() as connection:
+            found = [[_coupon(row) for row in connection.execute(statement.where(one))] for one in whose]
+        return list(islice(merge(*found, key=lambda coupon: -coupon.coupon_id), limit))
+
+    def lookup(self, coupon_ids: Iterable[int]) -> tuple[Coupon, ...]:
+        """Return those that exist, in no order."""
+        with self._database.read() as connection:
+            return tuple(_coupon(row) for row in rows_in(connection, _OF_IDS, "ids", set(coupon_ids)))
+
+    def withdraw(self, coupon_id: int) -> Coupon:
+        """Let it be used by no further order; what is held or used stays. Raise `NotFound`, `Unavailable`."""
+        live = (coupons.c.coupon_id == coupon_id) & ~coupons.c.withdrawn
+        statement = update(coupons).where(live).values(withdrawn=True, version=coupons.c.version + 1)
+
+        def work(connection: Connection) -> Row[Any] | None:
+            connection.execute(statement)
+            return connection.execute(_OF_IDS, {"ids": [coupon_id]}).first()
+
+        return _existing(self._database.transact(work))
+
+    def _one(self, which: ColumnElement[bool]) -> Coupon:
+        with self._database.read() as connection:
+            return _existing(connection.execute(_COUPONS.where(which)).first())
+
+
+def _existing(row: Row[Any] | None) -> Coupon:
+    if row is None:
+        raise NotFound
+    return _coupon(row)
+
+
+def _coupon(row: Row[Any]) -> Coupon:
+    return Coupon(**row._mapping)  # noqa: SLF001 - its public name
