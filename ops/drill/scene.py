@@ -39,6 +39,7 @@ class Scene(Notes):
         self.began_at = now_ms()
         self.supervisor = site.supervisor
         self.order_id: str | None = None
+        self.coupon_id: str | None = None  # that orders are placed with from now on
         self.recovery: float | None = None
         self._armed: dict[str, int] = {}
         self._left_over: list[str] = []
@@ -162,7 +163,7 @@ class Scene(Notes):
 
     def place(self, *, at: str = "order", user: str | None = None) -> Answer | None:
         """Order two pieces; None if the connection was cut."""
-        answer = self.site.place(user or self.user, self.goods_id, at=at)
+        answer = self.site.place(user or self.user, self.goods_id, at=at, coupon_id=self.coupon_id)
         if answer is not None and "order_id" in (answer.body or {}):
             self.order_id = answer.body["order_id"]
         self.answered("POST /orders", answer)

@@ -45,6 +45,11 @@ class Site:
         self.admin.put("stock", f"/stock/{goods_id}", {"total": STOCK})
         return goods_id
 
+    def new_coupon(self) -> str:
+        """Make a coupon of 1.00 off with `STOCK` uses, all of which one user may have."""
+        body = {"kind": "amount", "value": 100, "currency": "EUR", "uses": STOCK, "uses_per_user": STOCK}
+        return str(self.admin.post("coupon", "/coupons", body)["coupon_id"])
+
     def available(self, goods_id: str) -> int:
         """Return how many pieces are left."""
         return int(self.admin.get("stock", f"/stock/{goods_id}")["available"])
@@ -83,23 +88,28 @@ class Site:
             except Unreachable:
                 return None
 
-    def place(self, user: str, goods_id: str, *, at: str = "order") -> Answer | None:
-        """Order two pieces; None if the connection was cut."""
-        return self.call(user, "/orders", {"items": [{"goods_id": goods_id, "quantity": 2}]}, at=at)
+    def place(self, user: str, goods_id: str, *, at: str = "order", coupon_id: str | None = None) -> Answer | None:
+        """Order two pieces, with a coupon or without; None if the connection was cut."""
+        coupon = {} if coupon_id is None else {"coupon_id": coupon_id}
+        return self.call(user, "/orders", {"items": [{"goods_id": goods_id, "quantity": 2}], **coupon}, at=at)
 
     def orders(self, user: str, *, at: str = "order") -> list[dict[str, Any]]:
         """Return the orders of a user, the newest first."""
         with self.deployment.client(user, ["orders"]) as client:
             return list(client.get(at, "/orders")["items"])
 
-    def orphan(self, goods_id: str) -> str:
-        """Deduct stock for an order whose coordinator nobody will ever hear of again; return the order's id."""
-        snowflake = (now_ms() - 60_000 - EPOCH << 22) + next(self._orphans)
-        line = {"order_id": str(snowflake), "items": [{"goods_id": goods_id, "quantity": 2}]}
-        answer = self.service.post("stock", "/reservations", {"tx_id": str(snowflake), "orders": [line]})
+    def orphan(self, participant: str, goods_id: str) -> str:
+        """Deduct for an order whose coordinator will never be heard of again; return the order's id."""
+        snowflake = str((now_ms() - 60_000 - EPOCH << 22) + next(self._orphans))
+        want: dict[str, Any] = {"items": [{"goods_id": goods_id, "quantity": 2}]}
+        if participant == "coupon":
+            priced = {"user_id": "nobody", "goods_amount": 1990, "currency": "EUR", "version": 1}
+            want = {"coupon_id": self.new_coupon(), **priced}
+        body = {"tx_id": snowflake, "orders": [{"order_id": snowflake, **want}]}
+        answer = self.service.post(participant, "/reservations", body)
         if answer["orders"][0]["verdict"] != "deducted":
-            raise CommandFailed(f"The stock service refused a reservation: {answer}.")
-        return str(snowflake)
+            raise CommandFailed(f"The {participant} service refused a reservation: {answer}.")
+        return snowflake
 
     def checks(self) -> int:
         """Return how often the broker asked about the half message that was sent last."""

@@ -25,7 +25,7 @@ def _wrong_in_itself(_: Scene) -> None:
 
 
 def _orphan(scene: Scene) -> None:
-    scene.site.orphan(scene.goods_id)
+    scene.site.orphan("stock", scene.goods_id)
     scene.fault("stock is taken for an order that does not exist, and nobody sweeps")
     scene.limit = 0.2
     scene.settle()

@@ -12,7 +12,7 @@ import jsonschema_rs
 import jwt
 import pytest
 
-from common.registry import NAMES
+from common.registry import NAMES, PARTICIPANTS
 from tests.e2e.shop import Raw, Shop, slug
 from tests.stack import REAL
 
@@ -20,6 +20,10 @@ pytestmark = pytest.mark.e2e
 
 # Every call of the contract: service, method, path, who may call it (empty: any valid token), a body that is valid.
 _ITEMS = [{"goods_id": "1", "quantity": 1}]
+_COUPON_WANTED = {
+    "order_id": "1", "coupon_id": "2", "user_id": "ann", "goods_amount": 1, "currency": "EUR", "version": 1
+}  # fmt: skip
+_SETTLED = {"orders": [{"order_id": "2", "tx_id": "1", "fate": "stands"}]}
 CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "POST", "/orders", frozenset({"orders"}), {"items": _ITEMS}),
     ("order", "GET", "/orders", frozenset({"orders", "admin"}), None),
@@ -41,16 +45,6 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
         frozenset({"service"}),
         {"tx_id": "1", "orders": [{"order_id": "1", "items": [{"goods_id": "2", "quantity": 1}]}]},
     ),
-    ("stock", "GET", "/reservations?older_than=0", frozenset({"service", "admin"}), None),
-    ("stock", "GET", "/reservations/1", frozenset({"service", "admin"}), None),
-    (
-        "stock",
-        "POST",
-        "/reservations/settle",
-        frozenset({"service"}),
-        {"orders": [{"order_id": "2", "tx_id": "1", "fate": "stands"}]},
-    ),
-    ("stock", "POST", "/reservations/states", frozenset({"service", "admin"}), {"order_ids": ["1"]}),
     ("stock", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("stock", "GET", "/metrics", frozenset(), None),
     ("goods", "GET", "/goods", frozenset(), None),
@@ -62,10 +56,31 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("goods", "PUT", "/rooms/1/goods", frozenset({"admin"}), {"goods_ids": []}),
     ("goods", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("goods", "GET", "/metrics", frozenset(), None),
+    ("coupon", "GET", "/coupons", frozenset(), None),
+    ("coupon", "GET", "/coupons/1", frozenset(), None),
+    ("coupon", "GET", "/coupons/by-code/SPRING", frozenset(), None),
+    ("coupon", "POST", "/coupons", frozenset({"admin"}), {"kind": "percent", "value": 10, "uses": 1}),
+    ("coupon", "POST", "/coupons/1/withdraw", frozenset({"admin"}), None),
+    ("coupon", "POST", "/coupons/lookup", frozenset({"service"}), {"coupon_ids": ["1"]}),
+    ("coupon", "POST", "/reservations", frozenset({"service"}), {"tx_id": "1", "orders": [_COUPON_WANTED]}),
+    ("coupon", "GET", "/internal/readyz", frozenset({"service"}), None),
+    ("coupon", "GET", "/metrics", frozenset(), None),
+    *(
+        call
+        for name in PARTICIPANTS
+        for call in (
+            (name, "GET", "/reservations?older_than=0", frozenset({"service", "admin"}), None),
+            (name, "GET", "/reservations/1", frozenset({"service", "admin"}), None),
+            (name, "POST", "/reservations/settle", frozenset({"service"}), _SETTLED),
+            (name, "POST", "/reservations/states", frozenset({"service", "admin"}), {"order_ids": ["1"]}),
+        )
+    ),
 )
 BODIES = tuple(call for call in CALLS if call[4] is not None)
 LARGEST = {
-    ("stock", "POST", path): 512 * 1024 for path in ("/reservations", "/reservations/settle", "/reservations/states")
+    (name, "POST", path): 512 * 1024
+    for name in PARTICIPANTS
+    for path in ("/reservations", "/reservations/settle", "/reservations/states")
 }
 """Bytes that calls of our own services take: a whole batch of orders."""
 OPEN = tuple((service, path) for service in NAMES for path in ("/healthz", "/readyz", "/openapi.json", "/docs"))
@@ -391,6 +406,13 @@ _PROMISED = {
     ("goods", "patch", "/goods/{goods_id}"): {200, 400, 403, 404, 413, 415, 422},
     ("goods", "get", "/rooms/{room_id}/goods"): {200, 404},
     ("goods", "put", "/rooms/{room_id}/goods"): {200, 400, 403, 404, 413, 415, 422},
+    ("coupon", "get", "/coupons"): {200, 422},
+    ("coupon", "get", "/coupons/{coupon_id}"): {200, 404},
+    ("coupon", "get", "/coupons/by-code/{code}"): {200, 404},
+    ("coupon", "post", "/coupons"): {201, 400, 403, 409, 413, 415, 422},
+    ("coupon", "post", "/coupons/{coupon_id}/withdraw"): {200, 403, 404},
+    ("coupon", "post", "/reservations"): {200, 400, 403, 413, 415, 422},
+    ("coupon", "get", "/reservations/{order_id}"): {200, 403, 404},
 }
 _SLUGS = {
     ("order", "post", "/orders"): {
@@ -411,6 +433,7 @@ _SLUGS = {
     ("order", "post", "/orders/{order_id}/cancel"): {"order-paid", "not-found"},
     ("stock", "put", "/stock/{goods_id}"): {"below-reserved"},
     ("goods", "put", "/rooms/{room_id}/goods"): {"unknown-goods"},
+    ("coupon", "post", "/coupons"): {"code-taken", "idempotency-mismatch"},
 }
 
 
@@ -469,6 +492,7 @@ _METRICS = {
     },
     "stock": {"orders_rollbacks_total"},
     "goods": set(),
+    "coupon": {"orders_rollbacks_total"},
 }
 
 
@@ -491,5 +515,6 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
         "order": {"database", "ids", "broker", "stock", "goods"},
         "stock": {"database", "broker"},
         "goods": {"database", "ids"},
+        "coupon": {"database", "ids", "broker"},
     }
     assert checks == dict.fromkeys(expected[service], "ok")

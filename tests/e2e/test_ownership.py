@@ -19,6 +19,10 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("stock", "/reservations/{order_id}"),  # for services and admins alone
     ("goods", "/goods/{goods_id}"),
     ("goods", "/rooms/{room_id}/goods"),
+    ("coupon", "/coupons/{coupon_id}"),  # of everybody, or one's own: see test_contract_coupon.py
+    ("coupon", "/coupons/by-code/{code}"),
+    ("coupon", "/coupons/{coupon_id}/withdraw"),  # for admins alone
+    ("coupon", "/reservations/{order_id}"),  # for services and admins alone
 }
 
 
@@ -103,5 +107,6 @@ def test_customers_may_not_look_behind_the_counter(shop: Shop) -> None:
             assert scopes
             assert "orders" not in scopes
             body = {} if "requestBody" in operation else None
-            filled = path.replace("{order_id}", order["order_id"]).replace("{goods_id}", "1").replace("{room_id}", "1")
+            filled = path.replace("{order_id}", order["order_id"])
+            filled = filled.replace("{goods_id}", "1").replace("{room_id}", "1").replace("{coupon_id}", "1")
             assert refused(customer.ask(service, method, filled, json_body=body)), (method, path)

@@ -22,6 +22,9 @@ from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer
 from common.process import Service
+from common.registry import NAMES
+from coupon import app as coupon_app
+from coupon import model as coupon_model
 from goods import app as goods_app
 from goods import model as goods_model
 from order import app as order_app
@@ -118,7 +121,7 @@ class Wiring:
 def _is_ours(part: object) -> bool:
     if isinstance(part, type) and issubclass(part, BaseException):
         return False
-    ours = {"common", "order", "stock", "goods"}
+    ours = {"common", *NAMES}
     return callable(part) and str(getattr(part, "__module__", "")).partition(".")[0] in ours
 
 
@@ -328,7 +331,34 @@ def test_goods_is_wired(goods: Wiring, settings: Settings) -> None:
     assert goods.of("install", "catalogue", "rooms") == (goods.the("Catalogue"), goods.the("Rooms"))
 
 
-@pytest.mark.parametrize("app", [order_app, stock_app, goods_app])
+def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Settings) -> None:
+    """Each setting and part."""
+    coupon = wired(coupon_app)
+    for start in coupon.service.start:
+        start()
+    database, standby = coupon.the("Database"), coupon.the("Standby")
+    reservations = coupon.the("coupon_reservations")
+    assert coupon.of("Database", "url", "pool_size") == (settings.database_url, 13)
+    assert coupon.of("LeasedIds", "database", "owner") == (database, "coupon")
+    assert coupon.of("coupon_reservations", "database") == (database,)
+    assert coupon.of("Coupons", "database", "ids") == (database, coupon.the("LeasedIds"))
+    assert coupon.of("Periodic", "interval") == (3600.0,)
+    forgets(coupon, coupon_model.idempotency_keys, settings)
+    assert coupon.of("Heartbeat", "database") == (database,)
+    assert coupon.of("Standby", "probes")[0] == (coupon.the("Heartbeat").beat,)
+    assert coupon.of("RollbackConsumer", "reservations", "failed") == (reservations, standby.suspect)
+    assert coupon.of("consumer", "group", "topic", "handler") == (
+        "coupon", ROLLBACK_TOPIC, coupon.the("RollbackConsumer")
+    )  # fmt: skip
+    assert coupon.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
+    assert coupon.of("Api", "service", "max_body") == ("coupon", 20_001)
+    assert coupon.of("Verifier", "secret") == (SECRET,)
+    assert coupon.of("install", "coupons", "reservations") == (coupon.the("Coupons"), reservations)
+    coupon.of("RollbackConsumer", "count")[0]("released", 3)
+    assert 'orders_rollbacks_total{result="released"} 3.0' in coupon.counted().splitlines()
+
+
+@pytest.mark.parametrize("app", [order_app, stock_app, goods_app, coupon_app])
 def test_ready_means_that_all_it_needs_answers(
     app: types.ModuleType, wired: Callable[[types.ModuleType], Wiring]
 ) -> None:

@@ -139,7 +139,7 @@ def _lost(scene: Scene) -> None:
     scene.supervisor.release("stock")
     scene.supervisor.wait_ready()
     scene.take_down("order")
-    orphan = scene.site.orphan(scene.goods_id)
+    orphan = scene.site.orphan("stock", scene.goods_id)
     scene.say(f"stock is taken for order {orphan}, whose half message is lost with the broker")
     for process in ("stock", "goods"):
         scene.take_down(process)

@@ -3,6 +3,7 @@
 from functools import partial
 
 from common.failpoints import POINTS
+from common.registry import PARTICIPANTS
 from ops.drill.catalogue.situations import SITUATIONS, Situation
 from ops.drill.drill import Drill
 from ops.drill.scene import Scene
@@ -28,13 +29,16 @@ WORDS = {
     "check.fenced": "check-back has fenced the transaction, broker not answered",
     "sweep.fenced": "sweep has fenced an orphan's transaction, stock not told",
     "sweep.settled": "sweep has told stock, nothing written down",
-    "stock.deduct_received": "deduction asked for, nothing taken",
-    "stock.before_commit": "stock taken, database not yet committed",
-    "stock.deducted": "stock taken and committed, order not answered",
-    "stock.rollback_received": "rollback delivered, nothing given back",
-    "stock.released": "stock given back and committed, message not acknowledged",
-    "stock.settled": "the sweep's word taken and committed, order not answered",
 }
+_OF_PARTICIPANT = {
+    "deduct_received": "deduction asked for, nothing taken",
+    "before_commit": "{name} taken, database not yet committed",
+    "deducted": "{name} taken and committed, order not answered",
+    "rollback_received": "rollback delivered, nothing given back",
+    "released": "{name} given back and committed, message not acknowledged",
+    "settled": "the sweep's word taken and committed, order not answered",
+}
+WORDS |= {f"{name}.{step}": words.format(name=name) for name in PARTICIPANTS for step, words in _OF_PARTICIPANT.items()}
 
 
 def _kill_itself(scene: Scene, point: str, situation: Situation) -> None:
@@ -50,7 +54,7 @@ def _kill_itself(scene: Scene, point: str, situation: Situation) -> None:
 
 
 def _kill_the_other(scene: Scene, point: str, situation: Situation) -> None:
-    other = "order" if situation.service == "stock" else "stock"
+    other = _talks_to(situation.service)
     prepared = situation.prepare(scene)
     scene.arm(situation.service, f"{situation.also}{point}=delay:{_HELD_FOR}", **situation.settings)
     with scene.meanwhile(partial(situation.act, scene, prepared)) as result:
@@ -63,9 +67,13 @@ def _kill_the_other(scene: Scene, point: str, situation: Situation) -> None:
     scene.stands(*situation.left_otherwise(answer))
 
 
+def _talks_to(service: str) -> str:
+    return "stock" if service == "order" else "order"
+
+
 def _drills(point: str, situation: Situation) -> tuple[Drill, Drill]:
     service = situation.service
-    other = "order" if service == "stock" else "stock"
+    other = _talks_to(service)
     own = Drill(
         f"kill-{point}",
         f"{service} is killed (kill -9)",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from common.registry import PARTICIPANTS
 from ops.client import Answer, Unreachable
 from ops.drill.scene import Broken, Scene
 
@@ -80,18 +81,42 @@ def _pay_again(scene: Scene, order_id: str) -> None:
     scene.claim("paying again is answered with the same payment", again and again.body.get("status") == "paid")
 
 
-def _orphan(scene: Scene) -> str:
-    order_id = scene.order_id = scene.site.orphan(scene.goods_id)
-    scene.say(f"stock is taken for order {order_id}, whose coordinator is gone for good")
-    return order_id
+def _with_coupon(scene: Scene) -> None:
+    scene.coupon_id = scene.site.new_coupon()
 
 
-def _sweep_until_it_ends(scene: Scene, order_id: str) -> Answer | None:
+def _placed_with_coupon(scene: Scene) -> str:
+    _with_coupon(scene)
+    return scene.placed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A reservation at a participant that no order will ever stand for."""
+
+    participant: str
+    order_id: str
+
+    @classmethod
+    def at(cls, participant: str) -> Callable[[Scene], "_Orphan"]:
+        def make(scene: Scene) -> _Orphan:
+            order_id = scene.order_id = scene.site.orphan(participant, scene.goods_id)
+            scene.say(f"{participant} is taken for order {order_id}, whose coordinator is gone for good")
+            return cls(participant, order_id)
+
+        return make
+
+    def is_released(self, scene: Scene) -> bool:
+        found = scene.site.admin.get(self.participant, f"/reservations/{self.order_id}")
+        return bool(found["state"] == "released")
+
+
+def _sweep_until_it_ends(scene: Scene, orphan: _Orphan) -> Answer | None:
     """Sweep until the orphan is old enough to be dealt with, or the sweep fails."""
 
     def look() -> bool:
         try:
-            return scene.site.admin.ask("order", "POST", "/sweep").status == _UNAVAILABLE or _released(scene, order_id)
+            return scene.site.admin.ask("order", "POST", "/sweep").status == _UNAVAILABLE or orphan.is_released(scene)
         except Unreachable:
             return True
 
@@ -99,13 +124,9 @@ def _sweep_until_it_ends(scene: Scene, order_id: str) -> Answer | None:
     return None
 
 
-def _sweep_again(scene: Scene, order_id: str) -> None:
+def _sweep_again(scene: Scene, orphan: _Orphan) -> None:
     scene.site.admin.post("order", "/sweep")
-    scene.claim("after another sweep the orphan's stock is released", _released(scene, order_id))
-
-
-def _released(scene: Scene, order_id: str) -> bool:
-    return bool(scene.site.admin.get("stock", f"/reservations/{order_id}")["state"] == "released")
+    scene.claim(f"after another sweep the orphan's {orphan.participant} is released", orphan.is_released(scene))
 
 
 _PLACING = Situation(
@@ -123,14 +144,6 @@ _PLACING = Situation(
     _place,
     _truthful,
     after_the_answer={"order.before_resolve": _CREATED, "order.resolved": _CREATED},
-)
-_DEDUCTING = Situation(
-    "stock",
-    "the client hears that nothing was created, and that is true: what was taken comes back",
-    dict.fromkeys(("stock.deduct_received", "stock.before_commit", "stock.deducted"), ()),
-    _place,
-    _truthful,
-    told=_UNAVAILABLE,
 )
 _CANCELLING = Situation(
     "order",
@@ -173,24 +186,54 @@ _CHECKING = Situation(
     told=_UNAVAILABLE,
     also="order.deducted=raise;",
 )
-_ROLLING_BACK = Situation(
-    "stock",
-    "the rollback comes again and gives the stock back once",
-    dict.fromkeys(("stock.rollback_received", "stock.released"), ("closed",)),
-    _cancel,
-    _changed("closed"),
-    told=_OK,
-    prepare=_placed,
-)
 _SWEEPING = Situation(
     "order",
     "a sweep that died half-way is finished by the next one",
     {"sweep.fenced": (), "sweep.settled": ()},
     _sweep_until_it_ends,
     lambda _: (),
-    prepare=_orphan,
+    prepare=_Orphan.at("stock"),
     finish=_sweep_again,
 )
-_SWEPT = replace(_SWEEPING, service="stock", left={"stock.settled": ()})
 
-SITUATIONS = (_PLACING, _DEDUCTING, _CANCELLING, _PAYING, _TIMING_OUT, _CHECKING, _ROLLING_BACK, _SWEEPING, _SWEPT)
+
+def _deducting(participant: str) -> Situation:
+    return Situation(
+        participant,
+        "the client hears that nothing was created, and that is true: what was taken comes back",
+        dict.fromkeys((f"{participant}.{step}" for step in ("deduct_received", "before_commit", "deducted")), ()),
+        _place,
+        _truthful,
+        told=_UNAVAILABLE,
+        prepare=_with_coupon if participant == "coupon" else lambda _: None,
+    )
+
+
+def _rolling_back(participant: str) -> Situation:
+    return Situation(
+        participant,
+        f"the rollback comes again and gives what is held at {participant} back once",
+        dict.fromkeys((f"{participant}.rollback_received", f"{participant}.released"), ("closed",)),
+        _cancel,
+        _changed("closed"),
+        told=_OK,
+        prepare=_placed_with_coupon if participant == "coupon" else _placed,
+    )
+
+
+def _swept(participant: str) -> Situation:
+    left = {f"{participant}.settled": ()}
+    return replace(_SWEEPING, service=participant, left=left, prepare=_Orphan.at(participant))
+
+
+SITUATIONS = (
+    _PLACING,
+    *map(_deducting, PARTICIPANTS),
+    _CANCELLING,
+    _PAYING,
+    _TIMING_OUT,
+    _CHECKING,
+    *map(_rolling_back, PARTICIPANTS),
+    _SWEEPING,
+    *map(_swept, PARTICIPANTS),
+)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from common.registry import PARTICIPANTS
 from ops.drill.drill import Ground
 from ops.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
 from ops.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES
@@ -95,7 +96,8 @@ def _settings(chance: random.Random, kind: Kind) -> dict[str, str]:
 
 def _trap(chance: random.Random) -> Fault:
     point = chance.choice((*_TRAPS, *_MAY_FAIL * 2))
-    service = "stock" if point.startswith("stock.") else "order"
+    begins = point.partition(".")[0]
+    service = begins if begins in PARTICIPANTS else "order"
     target = chance.choice([name for name in PROCESSES if name.partition("-")[0] == service])
     actions = ["kill"] * 4 + [f"delay:{chance.uniform(0.1, 0.8):.2f}"] * 2 + ["raise"] * 3 * (point in _MAY_FAIL)
     action = chance.choice(actions)
