@@ -8,9 +8,11 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +26,7 @@ from common.mq.embedded.checkback import count_missed
 from common.mq.embedded.file import BrokerFile
 from common.mq.embedded.housekeeping import claim_purge
 from common.mq.port import (
+    STANDBY_PAUSE,
     BrokerOptions,
     Check,
     CheckAnswer,
@@ -473,6 +476,35 @@ def test_delivery_claimed_while_closing_is_given_back(broker: EmbeddedBroker) ->
         consumer.close()
     (view,) = broker.console().find(message_id=message_id)
     assert (view.state, view.groups[0].attempts, seen) == (State.READY, 0, [])
+
+
+def test_one_thread_watches_the_file(broker: EmbeddedBroker) -> None:
+    """However many consumers and checkers a process has: each of them costs no 40 looks a second."""
+    before = set(threading.enumerate())
+    for group in ("stock", "audit"):
+        broker.consumer(group, TOPIC, lambda batch: [Verdict.ACK] * len(batch))
+    broker.producer("order", _commit)
+    started = [thread.name for thread in set(threading.enumerate()) - before]
+    assert started.count("broker-wakeup") == 1
+
+
+def test_a_consumer_that_stands_by_is_asked_now_and_then(broker: EmbeddedBroker) -> None:
+    """While it is not ready it waits between two looks, and keeps no processor busy."""
+    asked: list[float] = []
+    seen: list[Delivery] = []
+
+    def ready() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) > 3
+
+    def handle(batch: Sequence[Delivery]) -> list[Verdict]:
+        seen.extend(batch)
+        return [Verdict.ACK] * len(batch)
+
+    broker.producer("order").send(Message(TOPIC, b""))
+    broker.consumer("stock", TOPIC, handle, ready=ready)
+    eventually(lambda: seen)
+    assert min(later - earlier for earlier, later in pairwise(asked[:4])) >= 0.9 * STANDBY_PAUSE
 
 
 def test_closing_a_producer_leaves_the_rest_to_others(path: Path) -> None:

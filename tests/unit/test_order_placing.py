@@ -34,6 +34,7 @@ from order.service import placing
 from order.service.placing import Draft, IdempotencyKey, KeyTaken, Placing
 from order.service.reading import Line, Order, statuses
 from tests.fakes import Shop
+from tests.support import lines_of
 
 OLD = 60.0
 _DEADLOCK = 1213  # InnoDB's ER_LOCK_DEADLOCK
@@ -165,7 +166,7 @@ def test_stock_does_not_answer(shop: Shop, when: str, left: dict[int, int]) -> N
         shop.placing.place([draft])
     assert _resolution(shop, draft) is Resolution.COMMIT
     shop.quiet()
-    assert shop.reservations.get(draft.order.order_id).lines == left
+    assert lines_of(shop.reservations.get(draft.order.order_id)) == left
     assert shop.state(draft.order.order_id) == "released"
     assert shop.available(1) == 3
     assert not _exists(shop, draft)

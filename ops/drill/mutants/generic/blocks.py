@@ -86,13 +86,20 @@ def _can_swap(first: ast.stmt, second: ast.stmt) -> bool:
         return False
     if not (_matters(first) and _matters(second)) or not (_acts(first) or _acts(second)):
         return False  # nobody but their own local names could notice
-    if all(isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Attribute) for one in (first, second)):
-        return False  # two fields are set
+    if _sets_a_field(first) and _sets_a_field(second):
+        return False
     if any(_leaves(one) and isinstance(other, ast.Assign) for one, other in ((first, second), (second, first))):
         return False  # something is computed that nobody uses
     return not (
         _names(first, ast.Store) & _names(second, ast.Load) or _names(second, ast.Store) & _names(first, ast.Load)
     )
+
+
+def _sets_a_field(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Assign([ast.Attribute()]) | ast.AnnAssign(ast.Attribute()):
+            return True
+    return False
 
 
 def _leaves(statement: ast.stmt) -> bool:
