@@ -115,6 +115,7 @@ class Database:
         with translated(), self._writer.connect() as connection, self._turn:
             transaction = connection.begin()
             try:
+                self._verify()  # what `work` reads, refuses or rolls back by itself must not come from another file
                 result = work(connection)
                 self._verify()
             except BaseException:

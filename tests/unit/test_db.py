@@ -22,6 +22,7 @@ from common.errors import (
     DuplicateRow,
     OrdersError,
 )
+from common.heartbeat import Heartbeat
 
 Work = Callable[[Connection], Any]
 
@@ -187,10 +188,16 @@ def test_locked_by_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     database.close()
 
 
+def _refuse(_: Connection) -> int:
+    raise BelowZero  # as a refusal by what was read there would be
+
+
 def _tell(database: Database) -> list[Callable[[], object]]:
     """Return every way to use a database."""
     return [
         lambda: database.transact(_insert(2)),
+        lambda: database.transact(_refuse),
+        Heartbeat(database).ask,
         lambda: _ids(database),
         database.ping,
     ]
