@@ -5,39 +5,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table, insert
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
 
 from common.chunks import VALUES
 from common.db import Database
 from common.errors import DuplicateRow
 from common.failpoints import POINTS, of_participant
 from common.participant.effect import Direct, Members, Refusal
-from common.participant.model import RESERVATIONS, header_table
+from common.participant.model import header_table
 from common.participant.reservations import Reservations
 from common.registry import PARTICIPANTS
 from tests.fakes import open_database
 from tests.support import Transactions
 
 TX = 100
+_SEATS = 5000
 metadata = MetaData()
 headers = header_table(metadata)
-held = Table(
+held = Table(  # without a foreign key, which would have the database refuse what the kit is to undo
     "held",
     metadata,
-    Column("order_id", Integer, ForeignKey(f"{RESERVATIONS}.order_id"), primary_key=True, autoincrement=False),
+    Column("order_id", Integer, primary_key=True, autoincrement=False),
     Column("seat", Integer, unique=True),
 )
 
 
 class Seats(Direct[int]):
-    """Seats by number, which nobody checks but the database; remembers what it was told."""
+    """Seats by number; remembers what it was told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, list[int]]] = []
 
     def take(self, connection: Connection, order_id: int, want: int) -> Refusal | None:
         connection.execute(insert(held), {"order_id": order_id, "seat": want})
-        return None
+        return self.unfit(want) if want > _SEATS else None  # found out half-way
 
     def unfit(self, want: int) -> Refusal:
         return Refusal("taken", {"seat": want})
@@ -106,6 +107,20 @@ def test_many_payments(database: Database, reservations: Reservations[int]) -> N
     rows = Transactions(database)
     reservations.settle(dict.fromkeys(order_ids, (TX, "paid")))
     assert rows.largest == VALUES
+
+
+@pytest.mark.parametrize("known", [{}, {1: 10}], ids=["batch", "beside a known one"])
+def test_refused_half_way(database: Database, reservations: Reservations[int], known: dict[int, int]) -> None:
+    """What an effect did for an order before it refused it is undone; others of the batch keep theirs."""
+    reservations.deduct(TX, {1: 10})
+    if not known:
+        reservations.release({1: TX})
+    decisions = reservations.deduct(TX, known | {2: _SEATS + 1, 3: 30})
+    assert [(d.order_id, d.verdict) for d in decisions][-2:] == [(2, "taken"), (3, "deducted")]
+    assert decisions[-2].members == {"seat": _SEATS + 1}
+    with database.read() as connection:
+        assert sorted(connection.scalars(select(held.c.order_id))) == [1, 3]
+        assert sorted(connection.scalars(select(headers.c.order_id))) == [1, 3]
 
 
 def test_a_row_of_its_own_that_is_there(reservations: Reservations[int]) -> None:

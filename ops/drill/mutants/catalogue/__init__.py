@@ -11,6 +11,7 @@ from ops.drill.mutants.catalogue import (
     messages,
     ordering,
     outages,
+    participants,
     places,
     placing,
     stocking,
@@ -23,6 +24,7 @@ from ops.errors import CommandFailed
 
 MUTANTS: tuple[Mutant, ...] = (
     *transactions.MUTANTS,
+    *participants.MUTANTS,
     *placing.MUTANTS,
     *ordering.MUTANTS,
     *closing.MUTANTS,
