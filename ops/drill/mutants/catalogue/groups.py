@@ -1,4 +1,4 @@
-"""Bugs of consumers whose group RocketMQ does not have, and of stacks whose RocketMQ is changed."""
+"""Bugs of consumers whose group RocketMQ does not have or its library can't bear, and of upgrades of RocketMQ."""
 
 from ops.drill.mutants.mutant import edited
 
@@ -48,6 +48,18 @@ MUTANTS = (
         "a consumer that gets its messages by now is told as refused for ever",
         _CONSUMER + "test_a_group_that_is_refused_at_each_receive_is_said_by_name",
         ("common.mq.rocketmq_grpc.consumer:RocketMQConsumer._take", 'self._no_group = ""', "pass"),
+    ),
+    edited(
+        "crashing-group-started",
+        "a consumer of group stock crashes its process on an old librocketmq, once a message comes again",
+        "tests/unit/rocketmq_remoting/test_consuming.py::test_a_group_that_crashes_an_old_library_is_refused",
+        ("common.mq.rocketmq_remoting.library:Library.refuse_group", "if self._version", "if False and self._version"),
+    ),
+    edited(
+        "unlisted-timers-unread",
+        "on RocketMQ 5.2 what consumers put off is not told as in flight",
+        "tests/unit/test_stack_console.py::test_the_backlog_is_what_waits_and_what_was_not_answered_for",
+        ("ops.stack.store:Store.read", "yield from self._viewed(topic, queue, range(at, end), tags)", "pass"),
     ),
     edited(
         "older-rocketmq-started",
