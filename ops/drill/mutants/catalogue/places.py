@@ -58,6 +58,12 @@ MUTANTS = (
         ("common.db:Database.read", "        self._verify()\n", ""),
     ),
     edited(
+        "moved-file-looked-at-after-the-work",
+        "what is read in a transaction, and refused, comes from a file that was moved away",
+        _DB + "test_file_moved_under_it",
+        ("common.db:Database._transact_once", "            self._verify()  # what", "            # what"),
+    ),
+    edited(
         "newer-database-migrated",
         "a database of a newer release is a traceback",
         _STATES + "test_nothing_is_changed_in_a_database_that_is_not_ours",
