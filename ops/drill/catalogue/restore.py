@@ -1,11 +1,8 @@
-"""Files restored from older backups, and stops that last: what can be repaired is, and what is lost is known."""
+"""Databases restored from older backups, and stops that last: what can be repaired is, and what is lost is known."""
 
-import shutil
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
+from ops.drill import backups
 from ops.drill.drill import Drill, Ground, Limit
 from ops.drill.profiles import LONG_STOP, RESTORED
 from ops.drill.scene import Broken, Scene
@@ -16,29 +13,20 @@ _OLDER_THAN_THE_GRACE = 5.0  # seconds; longer than the deadline of a transactio
 _STOPPED_FOR = 8.0  # seconds; records are kept for 5 in that profile
 
 
-def _back_up(scene: Scene, name: str) -> None:
-    """Copy a database file while it is in use, by SQLite's own means, as docs/backup.md says."""
-    root = scene.site.deployment.place.root
-    with closing(sqlite3.connect(root / f"{name}.db")) as live, closing(sqlite3.connect(_backup(root, name))) as copy:
-        live.backup(copy)
-    scene.say(f"a backup of {name}.db is taken")
+def _back_up(scene: Scene, name: str) -> backups.Restore:
+    restore = backups.take(scene.site.deployment, name)
+    scene.say(f"a backup of the {name} database is taken")
+    return restore
 
 
-def _backup(root: Path, name: str) -> Path:
-    return root / f"{name}.backup"
-
-
-def _restore(scene: Scene, name: str) -> None:
-    """Stop everything, put the backup in the file's place, start everything."""
-    root = scene.site.deployment.place.root
+def _restore(scene: Scene, name: str, restore: backups.Restore) -> None:
+    """Stop everything, put the backup in the database's place, start everything."""
     processes = scene.site.deployment.plan.processes
     for process in processes:
         scene.take_down(process)
     scene.site.broker.close()
-    for file in root.glob(f"{name}.db*"):
-        file.unlink()
-    shutil.copyfile(_backup(root, name), root / f"{name}.db")
-    scene.fault(f"{name}.db is restored from the older backup")
+    restore()
+    scene.fault(f"the {name} database is restored from the older backup")
     for process in processes:
         scene.supervisor.release(process)
     scene.supervisor.wait_ready()
@@ -83,12 +71,12 @@ def _sweep(scene: Scene) -> dict[str, Any]:
 def _stock(scene: Scene) -> None:
     closed = scene.placed()
     _settled_once(scene)
-    _back_up(scene, "stock")
+    backup = _back_up(scene, "stock")
     paid, unpaid = scene.placed(), scene.placed()
     scene.change(paid, "pay")
     _released(scene, closed)
     _settled_once(scene)
-    _restore(scene, "stock")
+    _restore(scene, "stock", backup)
     refused = scene.change(unpaid, "pay")
     scene.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
     swept = _repair(scene)
@@ -103,12 +91,12 @@ def _stock(scene: Scene) -> None:
 def _order(scene: Scene) -> None:
     closed = scene.placed()
     _settled_once(scene)
-    _back_up(scene, "order")
+    backup = _back_up(scene, "order")
     lost = scene.placed()
     scene.change(lost, "pay")
     _released(scene, closed)
     _settled_once(scene)
-    _restore(scene, "order")
+    _restore(scene, "order", backup)
     refused = scene.change(closed, "pay")
     scene.same("HTTP status of a payment for what was closed", refused and refused.status, _UNAVAILABLE)
     _repair(scene)
@@ -121,12 +109,12 @@ def _order(scene: Scene) -> None:
 
 def _broker(scene: Scene) -> None:
     cancelled = scene.placed()
-    _back_up(scene, "broker")
+    backup = _back_up(scene, "broker")
     kept = scene.placed()
     scene.change(kept, "pay")
     _released(scene, cancelled)
     scene.pause(_OLDER_THAN_THE_GRACE)
-    _restore(scene, "broker")
+    _restore(scene, "broker", backup)
     _repair(scene)
     scene.settle()
     scene.stands("paid", "closed")
@@ -134,11 +122,11 @@ def _broker(scene: Scene) -> None:
 
 def _goods(scene: Scene) -> None:
     kept = scene.placed()
-    _back_up(scene, "goods")
+    backup = _back_up(scene, "goods")
     lost = scene.site.new_goods()
     answer = scene.site.place(scene.user, lost)
     scene.same("HTTP status of an order for goods made after the backup", answer and answer.status, _CREATED)
-    _restore(scene, "goods")
+    _restore(scene, "goods", backup)
     shown = scene.site.admin.ask("goods", "GET", f"/goods/{lost}")
     scene.same("HTTP status of goods made after the backup", shown.status, _NOT_FOUND)
     scene.settle()
@@ -164,11 +152,11 @@ DRILLS = (
     *(
         Drill(
             f"restore-{name}",
-            f"{name}.db is restored from an older backup",
+            f"the {name} database is restored from an older backup",
             "after orders were placed, paid and cancelled",
             holds,
             play,
-            ground=Ground.EMBEDDED,
+            ground=Ground.EMBEDDED if name == "broker" else Ground.BOTH,
             profile=RESTORED,
         )
         for name, holds, play in (
