@@ -540,6 +540,42 @@ def test_closing_a_producer_leaves_the_rest_to_others(path: Path) -> None:
     broker.close()
 
 
+def test_closing_waits_for_the_housekeeping_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a broker that is closed works on its file."""
+    entered, release = threading.Event(), threading.Event()
+
+    def missed(*_: object) -> bool:
+        entered.set()
+        release.wait(10)
+        return False
+
+    monkeypatch.setattr(housekeeping.checkback, "missed", missed)
+    broker = EmbeddedBroker(path, BrokerOptions())
+    assert entered.wait(10)
+    closing_it = threading.Thread(target=broker.close)
+    closing_it.start()
+    closing_it.join(0.2)
+    assert closing_it.is_alive()
+    release.set()
+    closing_it.join(10)
+    assert not closing_it.is_alive()
+
+
+def test_what_ran_out_of_deliveries_holds_up_nothing(path: Path) -> None:
+    """It is buried, and what stands behind it is claimed in the same go."""
+    options = BrokerOptions(max_deliveries=1, invisible_for=0.001)
+    with closing(EmbeddedBroker(path, options)) as broker:
+        producer, do = broker.producer("order"), broker._store.writer.do
+        subscription = do(lambda connection: deliveries.subscribe(connection, "stock", TOPIC))
+        first = producer.send(Message(TOPIC, b""))
+        assert do(lambda c: deliveries.claim(c, subscription, 9, options)).deliveries[0].attempt == 1
+        eventually(lambda: (deliveries.next_due(broker._store.reader, subscription) or 0) <= now_ms())
+        second = producer.send(Message(TOPIC, b""))
+        claimed = do(lambda c: deliveries.claim(c, subscription, 9, options))
+        assert [delivery.message_id for delivery in claimed.deliveries] == [second]
+        assert view_of(broker, first).state is State.DEAD
+
+
 def test_handler_may_close_its_own_consumer(broker: EmbeddedBroker) -> None:
     """A handler that closes its consumer does not wait for itself."""
     closed = threading.Event()

@@ -118,7 +118,7 @@ def _acts(statement: ast.stmt) -> bool:
 def _computes(called: ast.expr) -> bool:
     """Whether this is a builtin function without effects, or a class, or looks into a mapping."""
     if isinstance(called, ast.Attribute):
-        return called.attr in {"get", "items", "keys", "values"}
+        return called.attr in {"get", "items", "keys", "values"} or called.attr[:1].isupper()
     return isinstance(called, ast.Name) and (called.id in _PURE or called.id.lstrip("_")[:1].isupper())
 
 
