@@ -9,7 +9,7 @@ from sqlalchemy import Column, Select, func, select
 from common import schema_version
 from common.db import Database
 from common.participant.model import ReservationState
-from order.model import Status, order_lines, orders
+from order.model import Status, order_lines, orders, settlements
 from stock.model import reservation_lines, reservations, stock
 
 _PAGE = 500
@@ -22,7 +22,8 @@ class OrderRow:
     status: Status
     expires_at: int
     closed_at: int | None
-    confirmed: bool
+    unconfirmed: Mapping[str, int]
+    """Since when which participant has something to confirm."""
     lines: Mapping[int, int]
 
 
@@ -76,18 +77,20 @@ class Ledgers:
 
     def orders(self, order_ids: Collection[int]) -> dict[int, OrderRow]:
         """Return the orders that exist."""
-        columns = orders.c
+        lines: dict[int, dict[int, int]] = defaultdict(dict)
+        unconfirmed: dict[int, dict[str, int]] = defaultdict(dict)
         with self._orders.read() as connection:
-            lines: dict[int, dict[int, int]] = defaultdict(dict)
-            wanted = order_lines.c.order_id.in_(order_ids)
-            for line in connection.execute(select(order_lines).where(wanted)):
+            for line in connection.execute(select(order_lines).where(order_lines.c.order_id.in_(order_ids))):
                 lines[line.order_id][line.goods_id] = line.quantity
-            return {
-                row.order_id: OrderRow(
-                    Status(row.status), row.expires_at, row.closed_at, row.release_confirmed, lines[row.order_id]
-                )
-                for row in connection.execute(select(orders).where(columns.order_id.in_(order_ids)))
-            }
+            for row in connection.execute(select(settlements).where(settlements.c.order_id.in_(order_ids))):
+                unconfirmed[row.order_id][row.participant] = row.since
+            rows = connection.execute(select(orders).where(orders.c.order_id.in_(order_ids))).all()
+        return {
+            row.order_id: OrderRow(
+                Status(row.status), row.expires_at, row.closed_at, unconfirmed[row.order_id], lines[row.order_id]
+            )
+            for row in rows
+        }
 
     def reservations(self, order_ids: Collection[int]) -> dict[int, ReservationRow]:
         """Return the reservations that exist."""

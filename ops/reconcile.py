@@ -103,8 +103,10 @@ class Comparison:
                 yield self._by_age(
                     order_id, "stock is reserved for an order that does not exist", reservation.created_at
                 )
+        elif order.status is Status.CLOSED and live:
+            yield self._by_age(order_id, "the order is closed, but its stock is still reserved", order.closed_at or 0)
         elif order.status is Status.CLOSED:
-            yield from self._judge_closed(order_id, order, live=live)
+            yield from self._judge_unconfirmed(order_id, order)
         else:
             if reservation is None or not live:
                 what = f"the order is {order.status}, but its stock is not reserved"
@@ -115,6 +117,7 @@ class Comparison:
                 )
             if order.status is Status.CREATED and order.expires_at <= now_ms():
                 yield self._open("order", order_id, "the order is overdue and was not closed", order.expires_at)
+            yield from self._judge_unconfirmed(order_id, order)
 
     def _restock(self, order: OrderRow) -> str:
         """Return what gets the order its stock; an unpaid one for which it is short is closed by the repair."""
@@ -124,14 +127,13 @@ class Comparison:
         calls = "; ".join(f'POST /stock/{g}/restock {{"quantity": {pieces}}}' for g, pieces in sorted(short.items()))
         return f"its stock is short: {calls} once they are there, then {REPAIR}"
 
-    def _judge_closed(self, order_id: str, order: OrderRow, *, live: bool) -> Iterator[Finding]:
-        closed_at = order.closed_at or 0
-        if live:
-            yield self._by_age(order_id, "the order is closed, but its stock is still reserved", closed_at)
-        elif not order.confirmed and _age(closed_at) > self._limits.confirm_within:
-            yield self._open(
-                "order", order_id, "the order is closed, but the sweep has not confirmed its release", closed_at
-            )
+    def _judge_unconfirmed(self, order_id: str, order: OrderRow) -> Iterator[Finding]:
+        """Yield what the sweep should have had confirmed by now."""
+        told = "its release" if order.status is Status.CLOSED else "its payment"
+        for participant, since in order.unconfirmed.items():
+            if _age(since) > self._limits.confirm_within:
+                what = f"the order is {order.status}, but {participant} has not confirmed {told} to the sweep"
+                yield self._open("order", order_id, what, since)
 
     def _judge_messages(self, _: object) -> list[Finding]:
         found = []

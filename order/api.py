@@ -14,7 +14,7 @@ from common.errors import (
 from common.idempotency import key_of
 from common.schema import decode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, replayed
-from order.model import InsufficientStock, OrderClosed, OrderPaid, UnknownGoods
+from order.model import InsufficientStock, OrderClosed, OrderPaid, Receiver, UnknownGoods
 from order.schema import (
     OrderOut,
     OrdersOut,
@@ -29,7 +29,7 @@ from order.schema import (
 )
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
-from order.service.reading import OrderReader, Receiver
+from order.service.reading import OrderReader
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 

@@ -1,5 +1,6 @@
 """Wires the order service together; nothing else does."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -28,16 +29,20 @@ from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from common.web import Api
 from order import api as rest
-from order.clients import CACHE, GoodsClient, StockClient, usable
+from order.clients.goods import CACHE, GoodsClient, usable
+from order.clients.stock import StockClient
 from order.consumer import TimeoutConsumer
-from order.model import transaction_records
+from order.model import Order, transaction_records
 from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
 from order.service.forgetting import forget_keys
 from order.service.ordering import Ordering
+from order.service.participants import Participant
 from order.service.placing import Draft, Placing
-from order.service.reading import Order, OrderReader
+from order.service.reading import OrderReader
+from order.service.settling import Settlements
 from order.service.sweeping import Sweep, sweep_once
+from order.service.telling import Telling
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
 
@@ -56,7 +61,7 @@ def build(settings: Settings) -> Service:
     heartbeat = Heartbeat(database)
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
     peers = _peers(settings, told)
-    stock = StockClient(peers["stock"])
+    participants = _participants(peers)
     shared = SharedCache(redis, CACHE, usable=usable, max_age=settings.goods_cache) if redis else None
     goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, timeout=settings.peer_timeout, shared=shared)
 
@@ -72,13 +77,21 @@ def build(settings: Settings) -> Service:
     producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
     coordinator = Coordinator(producer, database, records, ids, told.step)
 
-    # For each lane what goes beside it, and its last step; as many again, should a last step hang.
-    aside = ThreadedAside("placing", 4 * settings.placing_lanes)
-    placing = _in_batches(Placing(coordinator, producer, stock, aside), settings, told)
+    # For each lane what goes beside it (the timeout, participants but one), and its last step; as many again, should a
+    # last step hang.
+    aside = ThreadedAside("placing", 2 * (1 + len(participants)) * settings.placing_lanes)
+    telling_aside = ThreadedAside("telling", 1)
+    settlements = Settlements(database, participants)
+    telling = Telling(settlements, telling_aside)
+    placing = Placing(coordinator, producer, participants, settlements, aside, telling.soon)
+    batches = _in_batches(placing, settings, told)
     reader = OrderReader(database)
-    closing = Closing(database, coordinator, reader)
-    audit = Audit(database, stock, closing)
-    sweep = Sweep(database, records, checker, closing, stock, audit, count=told.finding)
+    closing = Closing(database, coordinator, reader, settlements)
+    audits = [Audit(database, participant, closing) for participant in participants]
+    sweep = Sweep(database, records, checker, closing, settlements, audits, count=told.finding)
+
+    def is_held(order: Order) -> bool:
+        return all(audit.is_held(order) for audit in audits)
 
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
@@ -86,11 +99,11 @@ def build(settings: Settings) -> Service:
 
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
     use_cases = rest.UseCases(
-        ordering=Ordering(reader, goods, ids, placing.submit, pay_timeout=settings.pay_timeout),
+        ordering=Ordering(reader, goods, ids, batches.submit, pay_timeout=settings.pay_timeout),
         reader=reader,
-        paying=Paying(database, reader, audit.is_held),
+        paying=Paying(database, reader, is_held, settlements, telling.soon),
         closing=closing,
-        timeline=Timeline(database, records, console, stock),
+        timeline=Timeline(database, records, console, participants),
         sweep=lambda full: sweep.run(settings.transaction_deadline, full=full),
     )
     api = Api(
@@ -126,12 +139,16 @@ def build(settings: Settings) -> Service:
         api,
         start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
         stop=[
-            *(sweeping.close, aside.close, broker.close, ids.close),
+            *(sweeping.close, aside.close, telling_aside.close, broker.close, ids.close),
             *(peer.close for peer in peers.values()),
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
     )
+
+
+def _participants(peers: Mapping[str, Peer]) -> list[Participant]:
+    return [StockClient(peers["stock"])]
 
 
 def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> Batcher[Draft, Order]:

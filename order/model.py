@@ -1,10 +1,10 @@
-"""Tables of the order service, the states of an order and their legal moves."""
+"""Tables of the order service, an order as it is told, the states of an order and their legal moves."""
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -13,7 +13,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    false,
+    text,
 )
 
 from common.errors import Conflict, Invalid
@@ -25,7 +25,10 @@ metadata = MetaData()
 
 
 class Status(StrEnum):
-    """Legal moves: created → paid, created → closed. Each is one compare-and-set; whoever comes first wins."""
+    """Legal moves: created → paid, created → closed. Each is one compare-and-set; the first wins.
+
+    An order that costs nothing is paid from the beginning.
+    """
 
     CREATED = "created"
     PAID = "paid"
@@ -63,6 +66,64 @@ class UnknownGoods(Invalid):
     slug, title = "unknown-goods", "Unknown goods"
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was ordered, as the goods were when it was; prices in minor units."""
+
+    goods_id: int
+    name: str
+    brief: str
+    image: str | None
+    quantity: int
+    unit_price: int
+    market_price: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who gets it. Personal: shown to the owner and to admins, never logged."""
+
+    name: str
+    phone: str
+    address: str
+
+    def __repr__(self) -> str:
+        """Keep it out of logs and tracebacks."""
+        return "Receiver(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order; times in ms since the epoch, amounts in minor units."""
+
+    order_id: int
+    tx_id: int
+    user_id: str
+    status: Status
+    close_reason: CloseReason | None
+    lines: tuple[Line, ...]
+    receiver: Receiver | None
+    goods_amount: int
+    currency: str
+    created_at: int
+    expires_at: int
+    paid_at: int | None = None
+    closed_at: int | None = None
+    coupon_id: int | None = None
+    discount_amount: int = 0
+
+    @property
+    def total_amount(self) -> int:
+        """What is to be paid."""
+        return self.goods_amount - self.discount_amount
+
+    def as_created(self) -> "Order":
+        """Return the order as its first answer told it."""
+        if self.total_amount == 0:
+            return replace(self, status=Status.PAID, close_reason=None, paid_at=self.created_at, closed_at=None)
+        return replace(self, status=Status.CREATED, close_reason=None, paid_at=None, closed_at=None)
+
+
 orders = Table(
     "orders",
     metadata,
@@ -80,11 +141,12 @@ orders = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("paid_at", BigInteger),
     Column("closed_at", BigInteger),
-    Column("release_confirmed", Boolean, nullable=False, server_default=false()),
+    Column("coupon_id", BigInteger),
+    Column("goods_amount", BigInteger, nullable=False, server_default=text("0")),
+    Column("discount_amount", BigInteger, nullable=False, server_default=text("0")),
     Index("orders_of_user", "user_id", "order_id"),
     Index("orders_of_user_by_status", "user_id", "status", "order_id"),
     Index("orders_overdue", "status", "expires_at"),
-    Index("orders_to_confirm", "status", "release_confirmed", "closed_at"),
 )
 
 order_lines = Table(
@@ -111,13 +173,33 @@ idempotency_keys = Table(
     Column("order_id", BigInteger, nullable=False, index=True),
 )
 
-orders_without_stock = Table(
-    "orders_without_stock",
+PARTICIPANT = String(32)
+"""The name of a participant."""
+
+settlements = Table(
+    "settlements",
     metadata,
     Column("order_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("participant", PARTICIPANT, primary_key=True),
+    Column("fate", String(8), nullable=False),
+    Column("tx_id", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Index("settlements_to_confirm", "participant", "since", "order_id"),
+)
+"""What a participant has still to confirm: that a closed order is void there, or that it knows of a payment.
+
+Written with the order's move, deleted when the participant says so: few rows, however many orders there are.
+"""
+
+orders_unheld = Table(
+    "orders_unheld",
+    metadata,
+    Column("order_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("participant", PARTICIPANT, primary_key=True),
     Column("found_at", BigInteger, nullable=False),
 )
-"""What the audit found, empty as long as nothing was restored: beside `orders`, whose rows are many."""
+"""Orders that stand without what a participant should hold for them, as the audit found them: empty as long as nothing
+was restored. Beside `orders`, whose rows are many."""
 
 transaction_records = record_table(metadata)
 worker_leases = lease_table(metadata)

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from common.clock import rfc3339
 from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, distinct_by, encode_cursor
-from order.model import CloseReason, Status
-from order.service import reading
+from order.model import CloseReason, Order, Status
 from order.service.sweeping import Findings
 from order.service.timeline import Entry
 
@@ -73,6 +72,9 @@ class OrderOut(Schema):
     close_reason: CloseReason | None
     items: list[ItemOut]
     receiver: Receiver | None
+    coupon_id: Id | None
+    goods_amount: Amount
+    discount_amount: Amount
     total_amount: Amount
     currency: str
     created_at: Time
@@ -81,7 +83,7 @@ class OrderOut(Schema):
     closed_at: Time | None
 
 
-def order_document(order: reading.Order) -> dict[str, Any]:
+def order_document(order: Order) -> dict[str, Any]:
     """Return what `OrderOut` declares. It comes from our own tables, so it is not validated again."""
     return {
         "order_id": str(order.order_id),
@@ -101,6 +103,9 @@ def order_document(order: reading.Order) -> dict[str, Any]:
             for line in order.lines
         ],
         "receiver": order.receiver and asdict(order.receiver),
+        "coupon_id": None if order.coupon_id is None else str(order.coupon_id),
+        "goods_amount": order.goods_amount,
+        "discount_amount": order.discount_amount,
         "total_amount": order.total_amount,
         "currency": order.currency,
         "created_at": rfc3339(order.created_at),
@@ -127,7 +132,7 @@ class OrdersOut(Schema):
     next_cursor: str | None
 
 
-def page_document(orders: list[reading.Order], limit: int) -> dict[str, Any]:
+def page_document(orders: list[Order], limit: int) -> dict[str, Any]:
     """Return what `OrdersOut` declares: at most `limit` of `orders`, which has one more if there is a next page."""
     shown = orders[:limit]
     more = encode_cursor(shown[-1].order_id) if len(orders) > limit else None

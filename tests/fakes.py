@@ -1,15 +1,15 @@
 """Order and stock wired in one process, on real files and the real embedded broker, with faults where asked for."""
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import MetaData, create_engine, select
 
+from common.aside import Aside
 from common.clock import now_ms, rfc3339
 from common.db import Database
 from common.errors import BrokerError, NotFound, OrdersError, PeerUnavailable
@@ -25,14 +25,19 @@ from common.participant.schema import Settle, StatesQuery, deduct_body
 from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from order import model as order_model
-from order.clients import Deduction, Goods, GoodsClient, StockClient
-from order.model import transaction_records
+from order.clients.goods import Goods, GoodsClient
+from order.clients.participant import Deduction
+from order.clients.stock import StockClient
+from order.model import Order, settlements, transaction_records
 from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
+from order.service.participants import Participant
 from order.service.placing import Draft, IdempotencyKey, Placing
-from order.service.reading import Order, OrderReader
+from order.service.reading import OrderReader
+from order.service.settling import Settlements
 from order.service.sweeping import Sweep
+from order.service.telling import Telling
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
 from stock import model as stock_model
@@ -40,8 +45,10 @@ from stock.schema import OrderIn
 from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations
 from stock.service.strategies.port import Lines
+from tests.coupons import InMemoryCoupon
 from tests.databases import database_url
-from tests.support import eventually, lines_of, short_of
+from tests.faults import Faults
+from tests.support import eventually, lines_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,23 +102,6 @@ class AtOnce:
         return future
 
 
-class Faults:
-    """What is to fail: each entry of `planned` is (where, before or after the deed, error), used once, in order."""
-
-    def __init__(self) -> None:
-        self.planned: deque[tuple[str, str, Exception]] = deque()
-        self.hooks: dict[str, Callable[[], object]] = {}
-
-    def plan(self, where: str, error: Exception, when: str = "before") -> None:
-        self.planned.append((where, when, error))
-
-    def passing(self, where: str, when: str) -> None:
-        if when == "before" and where in self.hooks:
-            self.hooks.pop(where)()
-        if self.planned and self.planned[0][:2] == (where, when):
-            raise self.planned.popleft()[2]
-
-
 class FaultyProducer:
     """A real producer whose steps fail as planned, before or after they were done."""
 
@@ -145,7 +135,7 @@ _DEDUCT = deduct_body(OrderIn)
 
 
 class InProcessStock(StockClient):
-    """`order.clients.StockClient` over the real use case, without the network between.
+    """`order.clients.stock.StockClient` over the real use case, without the network between.
 
     It takes what stock's interface takes: an empty list, or one of too many, would be refused there.
     """
@@ -153,18 +143,16 @@ class InProcessStock(StockClient):
     def __init__(self, reservations: Reservations[Lines], faults: Faults) -> None:
         self._reservations = reservations
         self._faults = faults
+        self.name = "stock"
         self.settled: list[tuple[int, int, Fate]] = []
 
-    def deduct(
-        self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
-    ) -> dict[int, Deduction]:
+    def deduct(self, tx_id: int, orders: Sequence[Order], *, revive: bool = False) -> dict[int, Deduction]:
         self._faults.passing("deduct", "before")
-        items = {o: [{"goods_id": str(g), "quantity": q} for g, q in lines.items()] for o, lines in orders.items()}
-        asked = [{"order_id": str(order_id), "items": of_order} for order_id, of_order in items.items()]
+        asked = [{"order_id": str(order.order_id), **self.want(order)} for order in orders]
         body = _DEDUCT.model_validate({"tx_id": str(tx_id), "orders": asked, "revive": revive})
         decisions = self._reservations.deduct(body.tx_id, body.wants(), revive=body.revive)
         self._faults.passing("deduct", "after")
-        return {d.order_id: Deduction(d.order_id, d.verdict, short_of(d)) for d in decisions}
+        return {d.order_id: self._deduction({"verdict": d.verdict, **d.members}) for d in decisions}
 
     def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
         self._faults.passing("unverified", "before")
@@ -204,7 +192,7 @@ class InProcessStock(StockClient):
 
 
 class InMemoryGoods(GoodsClient):
-    """`order.clients.GoodsClient` without the network: goods by id."""
+    """`order.clients.goods.GoodsClient` without the network: goods by id."""
 
     def __init__(self) -> None:
         self.known: dict[int, Goods] = {}
@@ -221,30 +209,48 @@ class InMemoryGoods(GoodsClient):
 
 
 class Shop:
-    """Everything of order and stock but Flask and the network; close it."""
+    """Everything of order and stock but Flask and the network; close it. On demand with a second participant."""
 
-    def __init__(self, directory: Path, *, pay_timeout: float = 900.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        pay_timeout: float = 900.0,
+        coupons: bool = False,
+        urls: tuple[str, str] | None = None,
+    ) -> None:
+        """Make the databases of order and stock, unless they are there, at these URLs."""
         self.ids, self.faults, self.goods = Ids(), Faults(), InMemoryGoods()
-        self.database = open_database(directory / "order.db", order_model.metadata)
-        self.stock_database = open_database(directory / "stock.db", stock_model.metadata)
+        if urls is None:
+            self.database = open_database(directory / "order.db", order_model.metadata)
+            self.stock_database = open_database(directory / "stock.db", stock_model.metadata)
+        else:
+            self.database, self.stock_database = map(Database, urls)
         self.levels, self.reservations = Levels(self.stock_database), stock_reservations(self.stock_database)
         self.stock = InProcessStock(self.reservations, self.faults)
+
+        self.coupon = InMemoryCoupon(self.faults)
+        self.participants: list[Participant] = [self.stock, *([self.coupon] if coupons else [])]
 
         self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))
         self.console = self.broker.console()
         self._plain_producer = self.broker.producer("order")
         self.producer = FaultyProducer(self._plain_producer, self.faults)
         self.broker.consumer("stock", ROLLBACK_TOPIC, RollbackConsumer(self.reservations))
+        if coupons:
+            self.broker.consumer("coupon", ROLLBACK_TOPIC, self.coupon.consume)
 
         self.records = Records(transaction_records, retention=RETENTION)
         self.checker = Checker(self.database, self.records, deadline=DEADLINE)
         self.coordinator = Coordinator(self.producer, self.database, self.records, self.ids)
         self.reader = OrderReader(self.database)
-        self.placing = Placing(self.coordinator, self.producer, self.stock, AtOnce())
+        self.settlements = Settlements(self.database, self.participants)
+        self.telling = Telling(self.settlements, AtOnce())
+        self.placing = self.placing_with(AtOnce())
         self.ordering = Ordering(self.reader, self.goods, self.ids, self.place, pay_timeout=pay_timeout)
-        self.closing = Closing(self.database, self.coordinator, self.reader)
-        self.audit = Audit(self.database, self.stock, self.closing)
-        self.paying = Paying(self.database, self.reader, self.audit.is_held)
+        self.closing = Closing(self.database, self.coordinator, self.reader, self.settlements)
+        self.audits = [Audit(self.database, participant, self.closing) for participant in self.participants]
+        self.paying = Paying(self.database, self.reader, self.is_held, self.settlements, self.tell)
         self.timeouts = Timeouts(self.database, self.checker, self.closing)
         self.counted: dict[str, int] = {}
         self.sweep = Sweep(
@@ -252,16 +258,33 @@ class Shop:
             self.records,
             self.checker,
             self.closing,
-            self.stock,
-            self.audit,
+            self.settlements,
+            self.audits,
             count=lambda what, number: self.counted.update({what: self.counted.get(what, 0) + number}),
         )
-        self.timeline = Timeline(self.database, self.records, self.console, self.stock)
+        self.timeline = Timeline(self.database, self.records, self.console, self.participants)
 
     def close(self) -> None:
         self.broker.close()
         self.database.close()
         self.stock_database.close()
+
+    def placing_with(self, aside: Aside) -> Placing:
+        return Placing(self.coordinator, self.producer, self.participants, self.settlements, aside, self.tell)
+
+    def tell(self) -> None:
+        """Tell participants what they have to hear of, unless a test has this fail."""
+        self.faults.passing("tell", "before")
+        self.telling.soon()
+
+    def is_held(self, order: Order) -> bool:
+        return all(audit.is_held(order) for audit in self.audits)
+
+    def settled(self) -> set[tuple[int, str, str]]:
+        """Return what participants have still to confirm: order id, participant, fate."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(settlements.c.order_id, settlements.c.participant, settlements.c.fate))
+            return {(row.order_id, row.participant, row.fate) for row in rows}
 
     def place(self, draft: Draft) -> Order:
         """Place a batch of one."""

@@ -32,11 +32,15 @@ _TX = ":first_id + (s.n - s.n % :group) * :step"
 _AT = ":first_ms + s.n * :gap"
 
 _ORDERS = f"""
-INSERT INTO orders (order_id, tx_id, user_id, status, close_reason, total_amount, currency, created_at, expires_at,
-    paid_at, closed_at, release_confirmed)
-SELECT {_ID}, {_TX}, k.user_id, {{status}}, {{reason}}, 250, 'EUR', {_AT}, {{due}}, {{paid}}, {{closed}}, {{confirmed}}
+INSERT INTO orders (order_id, tx_id, user_id, status, close_reason, total_amount, goods_amount, currency, created_at,
+    expires_at, paid_at, closed_at)
+SELECT {_ID}, {_TX}, k.user_id, {{status}}, {{reason}}, 250, 250, 'EUR', {_AT}, {{due}}, {{paid}}, {{closed}}
 {_FROM}
 """  # nosec B608 - constants of this module
+_SETTLEMENTS = f"""
+INSERT INTO settlements (order_id, participant, fate, tx_id, since)
+SELECT {_ID}, 'stock', 'void', {_TX}, {_AT} + 1 {_FROM}
+"""  # nosec B608
 _LINES = f"""
 INSERT INTO order_lines (order_id, position, goods_id, name, brief, quantity, unit_price)
 SELECT {_ID}, 0, k.goods_id, 'Tea', '', 1, 250 {_FROM}
@@ -71,7 +75,6 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
         "due": f"{_AT} + {_LIFE}",
         "paid": _CLOSED_TENTH.format("NULL", f"{_AT} + 1000"),
         "closed": _CLOSED_TENTH.format(f"{_AT} + {_LIFE}", "NULL"),
-        "confirmed": _CLOSED_TENTH.format("1", "0"),
         "state": _CLOSED_TENTH.format("'released'", "'deducted'"),
         "verified": "1",
         "released": _CLOSED_TENTH.format(f"{_AT} + {_LIFE}", "NULL"),
@@ -82,7 +85,6 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
         "due": ":due",
         "paid": "NULL",
         "closed": "NULL",
-        "confirmed": "0",
         "state": "'deducted'",
         "verified": "1",
         "released": "NULL",
@@ -93,7 +95,6 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
         "due": f"{_AT} + {_LIFE}",
         "paid": "NULL",
         "closed": f"{_AT} + 1",
-        "confirmed": "0",
         "state": "'deducted'",
         "verified": "1",
         "released": "NULL",
@@ -171,6 +172,8 @@ class Filling:
         """Write the orders number `begin` to `end` - 1; `tell` is told how many there are after each chunk."""
         values = _VALUES[self._series.kind]
         in_order = [_ORDERS.format(**values), _LINES, _RECORDS]
+        if self._series.kind is Kind.CANCELLED:
+            in_order.append(_SETTLEMENTS)
         in_stock = [_RESERVATIONS.format(**values), _HELD]
         for start in range(begin, end, CHUNK):
             size = min(CHUNK, end - start)

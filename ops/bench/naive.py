@@ -18,9 +18,8 @@ from common.ids import EPOCH
 from common.process import Service, run
 from common.telemetry import Metrics
 from common.web import Api, Reply, current_identity
-from order.model import InsufficientStock, Status, order_lines, orders
+from order.model import InsufficientStock, Line, Order, Status, order_lines, orders
 from order.schema import OrderOut, PlaceOrder, order_document
-from order.service.reading import Line, Order
 from stock.model import stock
 
 PRICE = 250
@@ -53,7 +52,7 @@ class NaiveOrders:
             close_reason=None,
             lines=tuple(Line(g, "Tea", "", None, quantity, PRICE, None) for g, quantity in quantities.items()),
             receiver=None,
-            total_amount=PRICE * sum(quantities.values()),
+            goods_amount=PRICE * sum(quantities.values()),
             currency="EUR",
             created_at=now,
             expires_at=now + self._pay_timeout_ms,
@@ -80,6 +79,7 @@ def _write(connection: Connection, order: Order) -> None:
             "user_id": order.user_id,
             "status": order.status.value,
             "total_amount": order.total_amount,
+            "goods_amount": order.goods_amount,
             "currency": order.currency,
             "created_at": order.created_at,
             "expires_at": order.expires_at,

@@ -74,8 +74,8 @@ class _Orders:
     def __init__(self, url: str) -> None:
         self.rows, lines, self.keys, records = read(
             url,
-            "SELECT order_id, tx_id, status, close_reason, paid_at, closed_at, created_at, total_amount, user_id"
-            " FROM orders",
+            "SELECT order_id, tx_id, status, close_reason, paid_at, closed_at, created_at, total_amount, user_id,"
+            " goods_amount, discount_amount FROM orders",
             "SELECT order_id, goods_id, quantity, unit_price FROM order_lines",
             "SELECT user_id, idempotency_key, order_id FROM idempotency_keys",
             "SELECT tx_id, outcome FROM transaction_records",
@@ -142,13 +142,15 @@ def _moves_of_reservations(stock: _Stock) -> Iterator[str]:
 
 
 def _moves_of_orders(orders: _Orders) -> Iterator[str]:
-    for order_id, _, status, reason, paid_at, closed_at, _, total_amount, _ in orders.rows:
+    for order_id, _, status, reason, paid_at, closed_at, _, total, _, goods, discount in orders.rows:
         if (status == "paid") != (paid_at is not None) or (status == "closed") != (closed_at is not None):
             yield f"order {order_id}: {status}, paid at {paid_at}, closed at {closed_at}"
         if (status == "closed") != (reason is not None):
             yield f"order {order_id}: {status}, close reason {reason}"
-        if not orders.lines[order_id] or orders.amount[order_id] != total_amount:
-            yield f"order {order_id}: its lines make {orders.amount[order_id]}, its total is {total_amount}"
+        if not orders.lines[order_id] or orders.amount[order_id] != goods:
+            yield f"order {order_id}: its lines make {orders.amount[order_id]}, its goods {goods}"
+        if total < 0 or discount < 0 or total != goods - discount:
+            yield f"order {order_id}: goods {goods}, discount {discount}, total {total}"
 
 
 def _keys(orders: _Orders) -> Iterator[str]:

@@ -1,23 +1,23 @@
-"""The audit: whether the stock of each order that stands is held, looked at from the orders' side.
+"""The audit: whether a participant holds what each order that stands needs of it, looked at from the orders' side.
 
 In the protocol it always is. A database that was restored from an older backup, or changed by hand, breaks that, and
 neither a message nor the rest of the sweep comes to it: see docs/decisions/0023-audit-after-a-restore.md. An order
-found without stock is written down, can't be paid while it is, and counts as a violation in every sweep.
+found unheld is written down, can't be paid while it is, and counts as a violation in every sweep.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 import structlog
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from common.clock import now_ms
 from common.db import Database
 from common.errors import Unavailable
-from order.clients import StockClient
-from order.model import CloseReason, Status, orders, orders_without_stock
+from order.model import CloseReason, Order, Status, orders, orders_unheld
 from order.service.closing import Closing
-from order.service.reading import Order, find_orders, statuses
+from order.service.participants import Participant
+from order.service.reading import find_orders, statuses
 
 PAGE = 500  # orders looked at together
 
@@ -25,32 +25,33 @@ log = structlog.get_logger()
 
 
 class Audit:
-    """Looks for orders that stand without their stock; safe beside a running system and beside another audit."""
+    """Looks for orders that stand without what one participant should hold; safe beside a running system, and twice."""
 
-    def __init__(self, database: Database, stock: StockClient, closing: Closing) -> None:
-        """Take the order service's database, the stock service, and what closes orders."""
+    def __init__(self, database: Database, participant: Participant, closing: Closing) -> None:
+        """Take the order service's database, the participant, and what closes orders."""
         self._database = database
-        self._stock = stock
+        self.participant = participant
         self._closing = closing
         self._has_looked = False
 
-    def is_held(self, order_id: int) -> bool:
-        """Tell whether an order that stands may be paid, as far as its stock goes.
+    def is_held(self, order: Order) -> bool:
+        """Tell whether an order that stands may be paid, as far as this participant goes.
 
-        Stock itself is asked only until the first look of this process: databases are restored while services are
-        down. While stock does not answer, nothing is known against the order.
+        The participant itself is asked only until the first look of this process: databases are restored while
+        services are down. While it does not answer, nothing is known against the order.
         """
-        if self._has_looked:
+        if self._has_looked or not self.participant.needs(order):
             return True
         try:
-            return self._stock.states([order_id])[order_id] == "deducted"
+            return self.participant.states([order.order_id])[order.order_id] == "deducted"
         except Unavailable:
             return True
 
     def look(self, before: int) -> list[int]:
-        """Look at the newest orders made before a time (ms), and at all if one of them lacks its stock.
+        """Look at the newest orders made before a time (ms), and at all if one of them lacks what it needs.
 
-        The newest are what a restored database lacks first. Return all orders known to stand without their stock.
+        The newest are what a restored database lacks first: those of the newest, whether they need this participant
+        or not, so that the look costs the same however few do. Return all orders known to stand unheld.
         """
         newest = (
             select(orders.c.order_id)
@@ -64,13 +65,13 @@ class Audit:
             for page in self._pages(before):
                 self._note(self._unheld(page))
         self._has_looked = True
-        return self.without_stock()
+        return self.unheld()
 
     def repair(self, before: int) -> tuple[int, int]:
         """Look at every order made before a time (ms), and have what can be had.
 
-        Stock is reserved anew for an order that has none. Where it is short, or the reservation was released, an
-        unpaid order is closed, and a paid one is left to a person. Return how many were reserved, and closed.
+        What an order needs is reserved anew where nothing is. Where that is refused, or the reservation was released,
+        an unpaid order is closed, and a paid one is left to a person. Return how many were reserved, and closed.
         """
         reserved = closed = 0
         for page in self._pages(before):
@@ -83,26 +84,35 @@ class Audit:
         self._has_looked = True
         return reserved, closed
 
-    def without_stock(self) -> list[int]:
-        """Return the orders written down that still stand without their stock, and forget the others."""
+    def unheld(self) -> list[int]:
+        """Return the orders written down that still stand unheld, and forget the others."""
         known = self._known()
         still = list(self._unheld(known))
         over = sorted(set(known) - set(still))
         if over:
-            forget = delete(orders_without_stock).where(orders_without_stock.c.order_id.in_(over))
+            forget = delete(orders_unheld).where(self._mine & orders_unheld.c.order_id.in_(over))
             self._database.transact(lambda connection: connection.execute(forget))
         return still
 
     def _known(self) -> Sequence[int]:
         with self._database.read() as connection:
-            return connection.scalars(select(orders_without_stock.c.order_id).limit(PAGE)).all()
+            return connection.scalars(select(orders_unheld.c.order_id).where(self._mine).limit(PAGE)).all()
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return orders_unheld.c.participant == self.participant.name
 
     def _pages(self, before: int) -> Iterator[Sequence[int]]:
         after = 0
         while True:
             older = (orders.c.order_id > after) & (orders.c.created_at <= before)
             with self._database.read() as connection:
-                query = select(orders.c.order_id).where(older).order_by(orders.c.order_id).limit(PAGE)
+                query = (
+                    select(orders.c.order_id)
+                    .where(older & self.participant.needed)
+                    .order_by(orders.c.order_id)
+                    .limit(PAGE)
+                )
                 page = connection.scalars(query).all()
             if not page:
                 return
@@ -117,17 +127,17 @@ class Audit:
         standing = self._standing(order_ids)
         if not standing:
             return {}
-        states = self._stock.states(standing)
+        states = self.participant.states(standing)
         suspects = [order_id for order_id in standing if states[order_id] != "deducted"]
         return {order_id: states[order_id] for order_id in self._standing(suspects)}
 
     def _standing(self, order_ids: Collection[int]) -> list[int]:
         with self._database.read() as connection:
-            found = statuses(connection, order_ids)
+            found = statuses(connection, order_ids, self.participant.needed)
         return sorted(order_id for order_id, status in found.items() if status is not Status.CLOSED)
 
     def _reserve(self, unheld: dict[int, str | None]) -> tuple[list[int], list[int]]:
-        """Return those whose stock is reserved now, and the unpaid ones that can't have it."""
+        """Return those that have what they need now, and the unpaid ones that can't have it."""
         with self._database.read() as connection:
             found = find_orders(connection, unheld)
         batches: defaultdict[tuple[int, bool], list[Order]] = defaultdict(list)
@@ -135,22 +145,22 @@ class Audit:
             batches[order.tx_id, order.status is Status.PAID].append(order)
         reserved: list[int] = []
         for (tx_id, is_paid), batch in batches.items():
-            wanted = {order.order_id: {line.goods_id: line.quantity for line in order.lines} for order in batch}
-            # A paid order has a right to its stock, whatever was released; of an unpaid one, being closed may be lost.
-            verdicts = self._stock.deduct(tx_id, wanted, revive=is_paid)
-            reserved += [order_id for order_id, deduction in verdicts.items() if deduction.verdict == "deducted"]
+            # A paid order has a right to what it needs, whatever was released; an unpaid one may have been closed.
+            verdicts = self.participant.deduct(tx_id, batch, revive=is_paid)
+            reserved += [order_id for order_id, deduction in verdicts.items() if deduction.is_held]
         lost = [o for o, order in found.items() if o not in reserved and order.status is Status.CREATED]
-        log.warning("orders stood without their stock", reserved=reserved, closed=lost)
+        log.warning("orders stood unheld", participant=self.participant.name, reserved=reserved, closed=lost)
         return reserved, lost
 
     def _note(self, unheld: Collection[int]) -> None:
-        """Write down orders that stand without their stock."""
+        """Write down orders that stand unheld."""
         if not unheld:
             return
-        of_these = orders_without_stock.c.order_id.in_(unheld)
-        rows = [{"order_id": order_id, "found_at": now_ms()} for order_id in unheld]
+        of_these = self._mine & orders_unheld.c.order_id.in_(unheld)
+        name, now = self.participant.name, now_ms()
+        rows = [{"order_id": order_id, "participant": name, "found_at": now} for order_id in unheld]
         with self._database.read() as connection:
-            known = set(connection.scalars(select(orders_without_stock.c.order_id).where(of_these)))
+            known = set(connection.scalars(select(orders_unheld.c.order_id).where(of_these)))
         new = [row for row in rows if row["order_id"] not in known]
         if new:
-            self._database.transact(lambda connection: connection.execute(insert(orders_without_stock), new))
+            self._database.transact(lambda connection: connection.execute(insert(orders_unheld), new))

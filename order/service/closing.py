@@ -1,6 +1,7 @@
 """Closing orders (timeout, cancel) and paying them: compare-and-set on the status, whoever comes first wins.
 
 Closing is a transactional message with the other sign: `order_rollback`, to be delivered if the transaction commits.
+What participants have still to confirm is written with either: see `order.service.settling`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -16,8 +17,9 @@ from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown, Una
 from common.events import ROLLBACK_TOPIC, OrderEvent
 from common.tx.coordinator import Coordinator
 from common.tx.record import AlreadyAborted, Outcome
-from order.model import CloseReason, OrderClosed, OrderPaid, Status, orders, orders_without_stock
-from order.service.reading import Order, OrderReader, statuses
+from order.model import CloseReason, Order, OrderClosed, OrderPaid, Status, orders, orders_unheld
+from order.service.reading import OrderReader, statuses
+from order.service.settling import Settlements
 
 log = structlog.get_logger()
 
@@ -27,13 +29,16 @@ class _Raced(Exception):
 
 
 class Closing:
-    """Closes unpaid orders and sends their stock back."""
+    """Closes unpaid orders and sends back what is held for them."""
 
-    def __init__(self, database: Database, coordinator: Coordinator, reader: OrderReader) -> None:
-        """Take the order service's database, what begins transactions, and what reads orders."""
+    def __init__(
+        self, database: Database, coordinator: Coordinator, reader: OrderReader, settlements: Settlements
+    ) -> None:
+        """Take the database, what begins transactions, what reads orders, and what participants have to confirm."""
         self._database = database
         self._coordinator = coordinator
         self._reader = reader
+        self._settlements = settlements
 
     def close(self, order_ids: Collection[int], reason: CloseReason) -> list[int]:
         """Close those of the orders that are unpaid, at most `ROWS` under one half message; return which this call did.
@@ -71,7 +76,7 @@ class Closing:
         rollback = event.to_message(ROLLBACK_TOPIC, reason.value)
         tx = self._coordinator.begin(event.tx_id, rollback, Outcome.COMMITTED, name="close")
         try:
-            tx.commit(lambda connection: _close_rows(connection, order_ids, reason))
+            tx.commit(lambda connection: self._close_rows(connection, order_ids, reason))
         except _Raced:
             tx.resolve(Outcome.ABORTED)
             return False
@@ -83,26 +88,47 @@ class Closing:
         tx.resolve(Outcome.COMMITTED)
         return True
 
+    def _close_rows(self, connection: Connection, order_ids: Sequence[int], reason: CloseReason) -> None:
+        is_open = orders.c.order_id.in_(order_ids) & (orders.c.status == Status.CREATED.value)
+        closed = {"status": Status.CLOSED.value, "close_reason": reason.value, "closed_at": now_ms()}
+        if connection.execute(update(orders).where(is_open).values(closed)).rowcount != len(order_ids):
+            raise _Raced
+        self._settlements.note_void(connection, order_ids)
+
 
 class Paying:
     """Marks orders paid."""
 
-    def __init__(self, database: Database, reader: OrderReader, is_held: Callable[[int], bool]) -> None:
-        """Take the order service's database, what reads orders, and what knows whether an order's stock is held."""
+    def __init__(
+        self,
+        database: Database,
+        reader: OrderReader,
+        is_held: Callable[[Order], bool],
+        settlements: Settlements,
+        tell: Callable[[], object],
+    ) -> None:
+        """Take the order service's database, what reads orders, and what knows whether all that one needs is held.
+
+        `settlements`: what is to be confirmed; `tell` is called when a participant has to hear of a payment.
+        """
         self._database = database
         self._reader = reader
         self._is_held = is_held
+        self._settlements = settlements
+        self._tell = tell
 
     def pay(self, order_id: int, *, owner: str | None) -> Order:
         """Pay an unpaid order; again: the same. Raise `NotFound`, `OrderClosed`, `Unavailable`, `OutcomeUnknown`."""
         before = self._reader.get(order_id, owner=owner)
-        if before.status is Status.CREATED and not self._is_held(order_id):
+        if before.status is Status.CREATED and not self._is_held(before):
             return self._outcome(order_id, owner)
         try:
-            self._database.transact(lambda connection: _pay_row(connection, order_id))
+            is_to_be_told = self._database.transact(lambda connection: self._pay_row(connection, before))
         except CommitOutcomeUnknown as error:
             raise OutcomeUnknown(order_id=str(order_id)) from error
         failpoints.hit("pay.committed")
+        if is_to_be_told:
+            self._tell()
         return self._outcome(order_id, owner)
 
     def _outcome(self, order_id: int, owner: str | None) -> Order:
@@ -111,21 +137,13 @@ class Paying:
         if order.status is Status.CLOSED:
             raise OrderClosed
         if order.status is Status.CREATED:
-            log.error("an order without its stock was to be paid", order_id=str(order_id))
-            raise Unavailable("The stock of this order is not held at the moment; nothing was changed, try again.")
+            log.error("an order without what it needs was to be paid", order_id=str(order_id))
+            raise Unavailable("What this order needs is not held at the moment; nothing was changed, try again.")
         return order
 
-
-def _close_rows(connection: Connection, order_ids: Sequence[int], reason: CloseReason) -> None:
-    is_open = orders.c.order_id.in_(order_ids) & (orders.c.status == Status.CREATED.value)
-    changed = connection.execute(
-        update(orders).where(is_open).values(status=Status.CLOSED.value, close_reason=reason.value, closed_at=now_ms())
-    )
-    if changed.rowcount != len(order_ids):
-        raise _Raced
-
-
-def _pay_row(connection: Connection, order_id: int) -> None:
-    is_open = (orders.c.order_id == order_id) & (orders.c.status == Status.CREATED.value)
-    is_held = ~select(orders_without_stock.c.order_id).where(orders_without_stock.c.order_id == order_id).exists()
-    connection.execute(update(orders).where(is_open & is_held).values(status=Status.PAID.value, paid_at=now_ms()))
+    def _pay_row(self, connection: Connection, order: Order) -> bool:
+        """Pay it if it is unpaid and all that it needs is held; tell whether a participant has to hear of it."""
+        is_open = (orders.c.order_id == order.order_id) & (orders.c.status == Status.CREATED.value)
+        is_held = ~select(orders_unheld.c.order_id).where(orders_unheld.c.order_id == order.order_id).exists()
+        pay = update(orders).where(is_open & is_held).values(status=Status.PAID.value, paid_at=now_ms())
+        return connection.execute(pay).rowcount == 1 and self._settlements.note_paid(connection, [order])

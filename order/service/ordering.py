@@ -11,10 +11,10 @@ from common.clock import now_ms
 from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, Unavailable
 from common.idempotency import IdempotencyKey
 from common.ids import IdSource
-from order.clients import Goods, GoodsClient
-from order.model import InsufficientStock, Status, UnknownGoods
+from order.clients.goods import Goods, GoodsClient
+from order.model import InsufficientStock, Line, Order, Receiver, Status, UnknownGoods
 from order.service.placing import Draft, KeyTaken
-from order.service.reading import Line, Order, OrderReader, Receiver
+from order.service.reading import OrderReader
 
 _LONGEST_TURN = 5.0  # seconds that a request waits for another one with its Idempotency-Key
 
@@ -109,7 +109,7 @@ class Ordering:
             close_reason=None,
             lines=lines,
             receiver=request.receiver,
-            total_amount=sum(line.unit_price * line.quantity for line in lines),
+            goods_amount=sum(line.unit_price * line.quantity for line in lines),
             currency=goods[lines[0].goods_id].currency,
             created_at=now,
             expires_at=now + self._pay_timeout_ms,

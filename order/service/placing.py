@@ -2,15 +2,17 @@
 
     begin      half message `order_rollback`, to be delivered if the transaction aborts
     schedule   delayed message `order_timeout`, beside the half message
-    deduct     stock, each order whole or not at all
-    commit     ONE local transaction: record + orders + lines + idempotency keys; an order that can't be written
-               drops out, and its stock is released by a message of its own before the others are committed
+    deduct     all participants that orders of the batch need, at once; each order whole or not at all
+    commit     ONE local transaction: record + orders + lines + idempotency keys; an order that a participant refused
+               or that can't be written drops out, and what is held for it is released by a message of its own before
+               the others are committed
     resolve    roll the half message back: the orders stand; nobody waits for it
 
-One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone.
+One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone. The message is dropped
+only where nothing is held for any order: every participant that was asked refused them all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Final
@@ -34,9 +36,10 @@ from common.idempotency import IdempotencyKey
 from common.mq.port import Producer
 from common.tx.coordinator import Coordinator, Transaction
 from common.tx.record import AlreadyAborted, Outcome
-from order.clients import Deduction, StockClient
-from order.model import InsufficientStock, idempotency_keys, order_lines, orders
-from order.service.reading import Order
+from order.model import Order, Status, idempotency_keys, order_lines, orders
+from order.service.participants import Participant, Reserved, reserve
+from order.service.rows import key_row, line_rows, order_row
+from order.service.settling import Settlements
 
 # Made once, for they run for every batch: SQLAlchemy keeps what it compiled of them.
 _NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
@@ -82,12 +85,25 @@ Answer = Order | OrdersError
 class Placing:
     """Places batches of orders."""
 
-    def __init__(self, coordinator: Coordinator, producer: Producer, stock: StockClient, aside: Aside) -> None:
-        """Take what begins transactions, what sends messages, the stock service, and what starts steps beside."""
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        producer: Producer,
+        participants: Sequence[Participant],
+        settlements: Settlements,
+        aside: Aside,
+        tell: Callable[[], object],
+    ) -> None:
+        """Take what begins transactions, what sends messages, the participants, and what they have to confirm.
+
+        `aside` starts steps beside; `tell` is called when a participant has to hear of an order that is paid at once.
+        """
         self._coordinator = coordinator
         self._producer = producer
-        self._stock = stock
+        self._participants = participants
+        self._settlements = settlements
         self._aside = aside
+        self._tell = tell
 
     def place(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Place a batch; return for each draft its order or the error that it alone got.
@@ -97,14 +113,19 @@ class Placing:
         order_ids = tuple(draft.order.order_id for draft in drafts)
         tx, scheduling = self._begin(order_ids, max(draft.order.expires_at for draft in drafts))
         drafts = [replace(draft, order=replace(draft.order, tx_id=tx.tx_id)) for draft in drafts]
-        verdicts = self._deduct(tx, drafts, scheduling)
+        reserved = self._deduct(tx, drafts, scheduling)
         failpoints.hit("order.deducted")
-        deducted = [draft for draft in drafts if verdicts[draft.order.order_id].verdict == "deducted"]
-        if not deducted:
+        refused = {order_id: one.refusal for order_id, one in reserved.items() if one.refusal is not None}
+        standing = [draft for draft in drafts if draft.order.order_id not in refused]
+        in_vain = [order_id for order_id in refused if reserved[order_id].is_held]
+        if standing:
+            written = self._commit(tx, standing, in_vain)
+            return [written.get(order_id) or refused[order_id] for order_id in order_ids]
+        if in_vain:
+            self._aside.start(tx.resolve, Outcome.ABORTED)
+        else:
             self._aside.start(tx.drop)
-            return [_refusal(verdicts[draft.order.order_id]) for draft in drafts]
-        written = self._commit(tx, deducted)
-        return [written.get(order_id) or _refusal(verdicts[order_id]) for order_id in order_ids]
+        return [refused[order_id] for order_id in order_ids]
 
     def _begin(self, order_ids: tuple[int, ...], expire_at: int) -> "tuple[Transaction, Future[None]]":
         """Send the half message and, beside it, the timeout: one of orders that never came to be closes nothing."""
@@ -123,23 +144,26 @@ class Placing:
             self._producer.send_at(event.to_message(TIMEOUT_TOPIC), at)
         failpoints.hit("order.timeout_scheduled")
 
-    def _deduct(self, tx: Transaction, drafts: Sequence[Draft], scheduling: "Future[None]") -> dict[int, Deduction]:
-        wanted = {
-            draft.order.order_id: {line.goods_id: line.quantity for line in draft.order.lines} for draft in drafts
-        }
+    def _deduct(self, tx: Transaction, drafts: Sequence[Draft], scheduling: "Future[None]") -> dict[int, Reserved]:
+        wanted = [draft.order for draft in drafts]
         try:
             with self._coordinator.observed("order.deduct"):
-                verdicts = self._stock.deduct(tx.tx_id, wanted)
+                reserved = reserve(self._participants, self._aside, tx.tx_id, wanted)
             result(scheduling, _SCHEDULED_WITHIN)  # one that is sent later all the same finds no order to close
         except Unavailable:
-            tx.resolve(Outcome.ABORTED)  # the rollback must be delivered: stock may have deducted
+            tx.resolve(Outcome.ABORTED)  # the rollback must be delivered: something may be held
             raise
-        return verdicts
+        return reserved
 
-    def _commit(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
-        """Run the local transaction; return what each order got, by its id, and have the message resolved."""
+    def _commit(self, tx: Transaction, drafts: Sequence[Draft], in_vain: Sequence[int]) -> dict[int, Answer]:
+        """Run the local transaction; return what each order got, by its id, and have the message resolved.
+
+        What is held `in_vain`, for orders that a participant refused, is released first.
+        """
         try:
-            written = self._write(tx, drafts)
+            if in_vain:
+                self._release(tx, in_vain)
+            written, is_to_be_told = self._write(tx, drafts)
         except (AlreadyAborted, CommitOutcomeUnknown):
             raise  # the check-back has decided, or will
         except _NoneLeft as none:
@@ -149,43 +173,50 @@ class Placing:
             tx.resolve(Outcome.ABORTED)
             raise
         self._aside.start(tx.resolve, Outcome.COMMITTED)
+        if is_to_be_told:
+            self._tell()
         return written
 
-    def _write(self, tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Answer]:
+    def _write(self, tx: Transaction, drafts: Sequence[Draft]) -> tuple[dict[int, Answer], bool]:
         """Write all orders together, or, if the database refuses a row, one by one: so that it is one order's matter.
 
+        Return what each got, and whether a participant has to hear of a payment.
         Orders that drop out are released before the others are committed: a crash in between aborts the whole batch,
-        which releases them too. Later, nobody but the sweep would know of them.
+        which releases them too. Later, only the sweep would know of them.
         """
+
+        def write_together(connection: Connection) -> bool:
+            _write_orders(connection, drafts)
+            return self._note_paid(connection, drafts)
+
         try:
-            tx.commit(lambda connection: _write_orders(connection, drafts))
+            is_to_be_told = tx.commit(write_together)
         except (DuplicateRow, RowRefused, BelowZero):
             dropped: dict[int, Answer] = {}  # for good, though the database may have the transaction run again
 
-            def write(connection: Connection) -> dict[int, Answer]:
+            def write(connection: Connection) -> tuple[dict[int, Answer], bool]:
                 written = _write_one_by_one(connection, drafts, dropped)
                 if dropped:
                     self._release(tx, dropped)
-                return written
+                kept = [draft for draft in drafts if draft.order.order_id not in dropped]
+                return written, self._note_paid(connection, kept)
 
             return tx.commit(write)
-        return {draft.order.order_id: draft.order for draft in drafts}
+        return {draft.order.order_id: draft.order for draft in drafts}, is_to_be_told
+
+    def _note_paid(self, connection: Connection, drafts: Sequence[Draft]) -> bool:
+        paid = [draft.order for draft in drafts if draft.order.status is Status.PAID]
+        return bool(paid) and self._settlements.note_paid(connection, paid)
 
     def _release(self, tx: Transaction, order_ids: Iterable[int]) -> None:
         self._producer.send(OrderEvent(tx_id=tx.tx_id, order_ids=tuple(order_ids)).to_message(ROLLBACK_TOPIC))
 
 
-def _refusal(deduction: Deduction) -> OrdersError:
-    if deduction.verdict == "insufficient":
-        return InsufficientStock(items=[{"goods_id": str(goods_id)} for goods_id in deduction.short])
-    return Unavailable("The order was given up before its stock was deducted; nothing was created, try again.")
-
-
 def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> None:
-    connection.execute(_NEW_ORDERS, [_order_row(draft.order) for draft in drafts])
-    connection.execute(_NEW_LINES, [row for draft in drafts for row in _line_rows(draft.order)])
+    connection.execute(_NEW_ORDERS, [order_row(draft.order) for draft in drafts])
+    connection.execute(_NEW_LINES, [row for draft in drafts for row in line_rows(draft.order)])
     in_order = sorted(drafts, key=lambda draft: draft.key_order)
-    keys = [_key_row(draft.idempotency, draft.order.order_id) for draft in in_order if draft.idempotency]
+    keys = [key_row(draft.idempotency, draft.order.order_id) for draft in in_order if draft.idempotency]
     if keys:
         connection.execute(_NEW_KEYS, keys)
 
@@ -209,45 +240,3 @@ def _write_one_by_one(connection: Connection, drafts: Sequence[Draft], dropped: 
     if not written:
         raise _NoneLeft(dropped)
     return written | dropped
-
-
-def _order_row(order: Order) -> dict[str, object]:
-    return {
-        "order_id": order.order_id,
-        "tx_id": order.tx_id,
-        "user_id": order.user_id,
-        "status": order.status.value,
-        "total_amount": order.total_amount,
-        "currency": order.currency,
-        "receiver_name": order.receiver and order.receiver.name,
-        "receiver_phone": order.receiver and order.receiver.phone,
-        "receiver_address": order.receiver and order.receiver.address,
-        "created_at": order.created_at,
-        "expires_at": order.expires_at,
-    }
-
-
-def _line_rows(order: Order) -> list[dict[str, object]]:
-    return [
-        {
-            "order_id": order.order_id,
-            "position": position,
-            "goods_id": line.goods_id,
-            "name": line.name,
-            "brief": line.brief,
-            "image": line.image,
-            "quantity": line.quantity,
-            "unit_price": line.unit_price,
-            "market_price": line.market_price,
-        }
-        for position, line in enumerate(order.lines)
-    ]
-
-
-def _key_row(key: IdempotencyKey, order_id: int) -> dict[str, object]:
-    return {
-        "user_id": key.user_id,
-        "idempotency_key": key.key,
-        "request_hash": key.request_hash,
-        "order_id": order_id,
-    }

@@ -2,16 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, tuple_
 
 from common.chunks import rows_in
 from common.db import Database
 from common.errors import NotFound
 from common.tx.batch import Batcher
-from order.model import CloseReason, Status, idempotency_keys, order_lines, orders
+from order.model import (
+    CloseReason,
+    Line,
+    Order,
+    Receiver,
+    Status,
+    idempotency_keys,
+    order_lines,
+    orders,
+)
 
 # Made once, for they run for every request; an order has at least one line, and none of its columns' names.
 _WITH_LINES = select(orders, *(column for column in order_lines.c if column.name != "order_id")).join_from(
@@ -34,57 +42,8 @@ _LONGEST_WAIT = 5.0  # seconds until its query begins; as long as one may wait f
 
 Key = tuple[str, str]
 """A user, and an Idempotency-Key of theirs."""
-FirstAnswer = tuple[str, "Order"]
+FirstAnswer = tuple[str, Order]
 """The hash of the request that came with a key first, and the order that it made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What was ordered, as the goods were when it was; prices in minor units."""
-
-    goods_id: int
-    name: str
-    brief: str
-    image: str | None
-    quantity: int
-    unit_price: int
-    market_price: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """Who gets it. Personal: shown to the owner and to admins, never logged."""
-
-    name: str
-    phone: str
-    address: str
-
-    def __repr__(self) -> str:
-        """Keep it out of logs and tracebacks."""
-        return "Receiver(…)"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """An order; times in ms since the epoch, amounts in minor units."""
-
-    order_id: int
-    tx_id: int
-    user_id: str
-    status: Status
-    close_reason: CloseReason | None
-    lines: tuple[Line, ...]
-    receiver: Receiver | None
-    total_amount: int
-    currency: str
-    created_at: int
-    expires_at: int
-    paid_at: int | None = None
-    closed_at: int | None = None
-
-    def as_created(self) -> "Order":
-        """Return the order as its first answer told it."""
-        return replace(self, status=Status.CREATED, close_reason=None, paid_at=None, closed_at=None)
 
 
 class OrderReader:
@@ -155,9 +114,12 @@ def _of_each(rows: Iterable[Row[Any]]) -> Mapping[int, list[Row[Any]]]:
     return {order_id: sorted(those, key=_position) for order_id, those in lines.items()}
 
 
-def statuses(connection: Connection, order_ids: Collection[int]) -> dict[int, Status]:
-    """Return the status of those of the orders that exist."""
-    rows = rows_in(connection, _STATUSES, "order_ids", order_ids)
+def statuses(
+    connection: Connection, order_ids: Collection[int], which: ColumnElement[bool] | None = None
+) -> dict[int, Status]:
+    """Return the status of those of the orders that exist, and of which `which` is true."""
+    query = _STATUSES if which is None else _STATUSES.where(which)
+    rows = rows_in(connection, query, "order_ids", order_ids)
     return {order_id: Status(status) for order_id, status in rows}
 
 
@@ -195,12 +157,14 @@ def _order(row: Row[Any], lines: Iterable[Line]) -> Order:
         CloseReason(row.close_reason) if row.close_reason else None,
         tuple(lines),
         _receiver(row),
-        row.total_amount,
+        row.goods_amount,
         row.currency,
         row.created_at,
         row.expires_at,
         row.paid_at,
         row.closed_at,
+        row.coupon_id,
+        row.discount_amount,
     )
 
 

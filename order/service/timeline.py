@@ -1,6 +1,6 @@
 """One order's whole story, from evidence that exists: rows and messages. What is not known is said to be unknown."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.mq.port import Console, GroupView, MessageView, State
 from common.tx.coordinator import DELIVER_IF, TX_ID
 from common.tx.record import Outcome, Records
-from order.clients import StockClient
-from order.model import Status
-from order.service.reading import Order, find_orders
+from order.model import Order, Status
+from order.service.participants import Participant
+from order.service.reading import find_orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,14 @@ class Entry:
 class Timeline:
     """Collects the evidence of one order."""
 
-    def __init__(self, database: Database, records: Records, console: Console | None, stock: StockClient) -> None:
+    def __init__(
+        self, database: Database, records: Records, console: Console | None, participants: Sequence[Participant]
+    ) -> None:
         """Take where the evidence lies; without a console nothing of messages is known here."""
         self._database = database
         self._records = records
         self._console = console
-        self._stock = stock
+        self._participants = participants
 
     def of(self, order_id: int, *, owner: str | None) -> list[Entry]:
         """Return what happened to an order of `owner`, in time order, unknown times last.
@@ -47,9 +49,10 @@ class Timeline:
         if owner is not None and (order is None or order.user_id != owner):
             raise NotFound("There is no such order.")
         messages = self._messages(order_id)
-        reservation = self._reservation(order_id)
-        tx_ids = _tx_ids(order, messages, reservation)
-        entries = [*_of_messages(messages), *reservation, *self._of_records(tx_ids, order), *_of_order(order)]
+        asked = [one for one in self._participants if order is None or one.needs(order)]
+        reservations = [entry for one in asked for entry in _reservation(one, order_id)]
+        tx_ids = _tx_ids(order, messages, reservations)
+        entries = [*_of_messages(messages), *reservations, *self._of_records(tx_ids, order), *_of_order(order)]
         if order is None and not any(entry.known for entry in entries):
             raise NotFound("There is no such order, and nothing is left of one.")
         return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
@@ -64,15 +67,6 @@ class Timeline:
             return list(reversed(self._console.find(key=str(order_id), limit=1000)))
         except OrdersError as error:
             return Entry(None, "messages", "broker", {"reason": error.detail}, known=False)
-
-    def _reservation(self, order_id: int) -> list[Entry]:
-        try:
-            found = self._stock.reservation(order_id)
-        except NotFound:
-            return [Entry(None, "deduction", "stock", {"reason": "stock has no reservation"}, known=False)]
-        except OrdersError as error:
-            return [Entry(None, "deduction", "stock", {"reason": error.detail}, known=False)]
-        return list(_of_reservation(found))
 
     def _of_records(self, tx_ids: dict[int, str], order: Order | None) -> Iterator[Entry]:
         for tx_id, purpose in tx_ids.items():
@@ -89,7 +83,7 @@ class Timeline:
             yield Entry(at, f"local transaction {outcome.value}", "order", evidence)
 
 
-def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservation: Iterable[Entry]) -> dict[int, str]:
+def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservations: Iterable[Entry]) -> dict[int, str]:
     """Return the transactions that touched the order, and what each was for."""
     found = {order.tx_id: "placing"} if order else {}
     for view in messages if isinstance(messages, list) else ():
@@ -97,7 +91,7 @@ def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservatio
         if properties.get(TX_ID, "").isdecimal() and DELIVER_IF in properties:
             purpose = "closing" if properties[DELIVER_IF] == Outcome.COMMITTED else "placing"
             found.setdefault(int(properties[TX_ID]), purpose)
-    for entry in reservation:  # it names the transaction that deducted
+    for entry in reservations:  # they name the transaction that deducted
         if TX_ID in entry.evidence:
             found.setdefault(int(entry.evidence[TX_ID]), "placing")
     return found
@@ -148,15 +142,29 @@ def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Ite
         yield Entry(None, f"{what} delivered, not handled yet", "broker", evidence)
 
 
-def _of_reservation(found: dict[str, Any]) -> Iterator[Entry]:
-    evidence = {"tx_id": found["tx_id"], "state": found["state"], "items": found["items"]}
+def _reservation(participant: Participant, order_id: int) -> list[Entry]:
+    name = participant.name
+    try:
+        found = participant.reservation(order_id)
+    except NotFound:
+        return [Entry(None, "deduction", name, {"reason": f"{name} has no reservation"}, known=False)]
+    except OrdersError as error:
+        return [Entry(None, "deduction", name, {"reason": error.detail}, known=False)]
+    return list(_of_reservation(name, found))
+
+
+def _of_reservation(name: str, found: dict[str, Any]) -> Iterator[Entry]:
+    evidence = {key: value for key, value in found.items() if key not in _ABOUT_RESERVATIONS}
     released_at = None if found["released_at"] is None else from_rfc3339(found["released_at"])
-    if not found["items"]:
-        yield Entry(released_at, "tombstone written: a late deduction is refused", "stock", evidence)
+    if not any(evidence[key] for key in evidence.keys() - {"tx_id", "state"}):  # it never held anything
+        yield Entry(released_at, "tombstone written: a late deduction is refused", name, evidence)
         return
-    yield Entry(from_rfc3339(found["created_at"]), "stock deducted", "stock", evidence)
+    yield Entry(from_rfc3339(found["created_at"]), f"{name} deducted", name, evidence)
     if released_at is not None:
-        yield Entry(released_at, "stock released", "stock", evidence)
+        yield Entry(released_at, f"{name} released", name, evidence)
+
+
+_ABOUT_RESERVATIONS = frozenset({"order_id", "verified", "created_at", "released_at"})
 
 
 def _of_order(order: Order | None) -> Iterable[Entry]:

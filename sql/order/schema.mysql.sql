@@ -43,18 +43,30 @@ CREATE TABLE orders (
     expires_at bigint NOT NULL,
     paid_at bigint DEFAULT NULL,
     closed_at bigint DEFAULT NULL,
-    release_confirmed tinyint(1) NOT NULL DEFAULT 0,
+    coupon_id bigint DEFAULT NULL,
+    goods_amount bigint NOT NULL DEFAULT 0,
+    discount_amount bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (order_id),
     KEY orders_of_user (user_id,order_id),
     KEY orders_of_user_by_status (user_id,status,order_id),
-    KEY orders_overdue (status,expires_at),
-    KEY orders_to_confirm (status,release_confirmed,closed_at)
+    KEY orders_overdue (status,expires_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-CREATE TABLE orders_without_stock (
+CREATE TABLE orders_unheld (
     order_id bigint NOT NULL,
+    participant varchar(32) NOT NULL,
     found_at bigint NOT NULL,
-    PRIMARY KEY (order_id)
+    PRIMARY KEY (order_id,participant)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE settlements (
+    order_id bigint NOT NULL,
+    participant varchar(32) NOT NULL,
+    fate varchar(8) NOT NULL,
+    tx_id bigint NOT NULL,
+    since bigint NOT NULL,
+    PRIMARY KEY (order_id,participant),
+    KEY settlements_to_confirm (participant,since,order_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE transaction_records (

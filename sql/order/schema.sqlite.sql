@@ -44,7 +44,9 @@ CREATE TABLE orders (
     expires_at BIGINT NOT NULL,
     paid_at BIGINT,
     closed_at BIGINT,
-    release_confirmed BOOLEAN DEFAULT 0 NOT NULL,
+    coupon_id BIGINT,
+    goods_amount BIGINT DEFAULT 0 NOT NULL,
+    discount_amount BIGINT DEFAULT 0 NOT NULL,
     PRIMARY KEY (order_id)
 );
 
@@ -54,13 +56,23 @@ CREATE INDEX orders_of_user_by_status ON orders (user_id, status, order_id);
 
 CREATE INDEX orders_overdue ON orders (status, expires_at);
 
-CREATE INDEX orders_to_confirm ON orders (status, release_confirmed, closed_at);
-
-CREATE TABLE orders_without_stock (
+CREATE TABLE orders_unheld (
     order_id INTEGER NOT NULL,
+    participant VARCHAR(32) NOT NULL,
     found_at BIGINT NOT NULL,
-    PRIMARY KEY (order_id)
+    PRIMARY KEY (order_id, participant)
 );
+
+CREATE TABLE settlements (
+    order_id INTEGER NOT NULL,
+    participant VARCHAR(32) NOT NULL,
+    fate VARCHAR(8) NOT NULL,
+    tx_id BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    PRIMARY KEY (order_id, participant)
+);
+
+CREATE INDEX settlements_to_confirm ON settlements (participant, since, order_id);
 
 CREATE TABLE transaction_records (
     tx_id INTEGER NOT NULL,

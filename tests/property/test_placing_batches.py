@@ -11,9 +11,8 @@ from sqlalchemy import insert
 
 from common.clock import now_ms
 from common.errors import OrdersError
-from order.model import Status, idempotency_keys
+from order.model import Line, Order, Status, idempotency_keys
 from order.service.placing import Answer, Draft, IdempotencyKey
-from order.service.reading import Line, Order
 from tests.fakes import Shop
 
 pytestmark = [

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import Connection, event, insert, text, true
 
 from common.clock import now_ms
 from common.db import Database
@@ -15,12 +15,13 @@ from common.tx.record import Outcome, Records
 from goods import model as goods_model
 from goods.service import Catalogue, NewGoods, Rooms
 from order import model as order_model
-from order.model import CloseReason, Status
-from order.service import sweeping
+from order.model import CloseReason, Line, Order, Status
+from order.service import settling, sweeping
 from order.service.auditing import Audit
-from order.service.closing import _close_rows, _pay_row
+from order.service.closing import Closing, Paying
 from order.service.placing import Draft, IdempotencyKey, _write_orders
-from order.service.reading import Line, Order, OrderReader, expiries, find_by_keys, find_orders, statuses
+from order.service.reading import OrderReader, expiries, find_by_keys, find_orders, statuses
+from order.service.settling import Settlements
 from order.service.sweeping import Sweep
 from stock import model as stock_model
 from stock.service.levels import Levels
@@ -89,30 +90,46 @@ def _order(order_id: int, *, user: str = "ann", lines: int = 2) -> Order:
 def _fill_orders(database: Database) -> None:
     """Many users, most orders paid or closed and confirmed, as after some weeks; some of each kind that is open."""
     chance = random.Random(1)
-    rows, lines, keys, records = [], [], [], []
+    rows, lines, keys, records, unconfirmed = [], [], [], [], []
     for order_id in range(1, ROWS + 1):
         status = chance.choices(["paid", "closed", "created"], [70, 20, 10])[0]
         rows.append(
             {
                 "order_id": order_id, "tx_id": order_id, "user_id": f"user{order_id % 50}", "status": status,
                 "total_amount": 1, "currency": "EUR", "created_at": order_id, "expires_at": order_id * 10,
-                "closed_at": order_id if status == "closed" else None,
-                "release_confirmed": status == "closed" and order_id % 20 > 0,
+                "closed_at": order_id if status == "closed" else None, "goods_amount": 1,
             }
         )  # fmt: skip
+        if status == "closed" and order_id % 20 == 0:
+            unconfirmed.append(
+                {"order_id": order_id, "participant": "stock", "fate": "void", "tx_id": order_id, "since": order_id}
+            )
         line = {"order_id": order_id, "goods_id": 1, "name": "Tea", "brief": "", "quantity": 1, "unit_price": 1}
         lines += [line | {"position": position} for position in (0, 1)]
         keys.append({"user_id": f"user{order_id % 50}", "idempotency_key": f"{order_id}", "request_hash": "x"})
         keys[-1]["order_id"] = order_id
         decided_at = order_id if order_id <= OLD else now_ms()
         records.append({"tx_id": order_id, "outcome": "committed", "decided_at": decided_at})
-    tables = (order_model.orders, order_model.order_lines, order_model.idempotency_keys)
-    for table, values in zip((*tables, order_model.transaction_records), (rows, lines, keys, records), strict=True):
+    of_tables = {
+        order_model.orders: rows,
+        order_model.order_lines: lines,
+        order_model.idempotency_keys: keys,
+        order_model.transaction_records: records,
+        order_model.settlements: unconfirmed,
+    }
+    for table, values in of_tables.items():
         database.transact(lambda c, table=table, values=values: c.execute(insert(table), values))  # type: ignore[misc]
 
 
 class NoStock:
     """A stock service that has nothing to tell and agrees to everything."""
+
+    name = "stock"
+    needed = true()
+    hears_of_payment = True
+
+    def needs(self, _: Order) -> bool:
+        return True
 
     def unverified(self, **_: Any) -> list[Any]:
         return []
@@ -124,35 +141,46 @@ class NoStock:
         return dict.fromkeys(order_ids, "deducted")
 
 
-class Closes:
-    """Closes by the rows alone."""
+class NoCoordinator:
+    """Runs the local transaction, and tells no broker."""
+
+    ids = Ids()
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def close(self, order_ids: Any, reason: CloseReason) -> Any:
-        self._database.transact(lambda connection: _close_rows(connection, list(order_ids), reason))
-        return order_ids
+    def begin(self, *_: object, **__: object) -> "NoCoordinator":
+        return self
+
+    def commit(self, work: Callable[[Connection], object]) -> object:
+        return self._database.transact(work)
+
+    def resolve(self, _: Outcome) -> None:
+        pass
 
 
 def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Placing, paying, closing, reading, checking back and sweeping never scan a table nor sort one."""
-    monkeypatch.setattr(sweeping, "PAGE", 50)
+    for module in (settling, sweeping):
+        monkeypatch.setattr(module, "PAGE", 50)
     with _opened(open_database, migrated("order"), _fill_orders) as database:
         collected = Collected(database)
         records = Records(order_model.transaction_records, retention=600.0)
         drafts = [Draft(_order(10**6 + i), IdempotencyKey("ann", f"key{i}", "x")) for i in range(3)]
         database.transact(lambda c: _write_orders(c, drafts))
         database.transact(lambda c: records.commit(c, Ids().next()))
-        database.transact(lambda c: _pay_row(c, 10**6))
-        database.transact(lambda c: _close_rows(c, [10**6 + 1, 10**6 + 2], CloseReason.CANCELLED))
+        stock = NoStock()
+        settlements = Settlements(database, [stock])  # type: ignore[list-item]
+        reader = OrderReader(database)
+        closing = Closing(database, NoCoordinator(database), reader, settlements)  # type: ignore[arg-type]
+        closing.close([10**6 + 1, 10**6 + 2], CloseReason.CANCELLED)
+        Paying(database, reader, lambda _: True, settlements, settlements.confirm_payments).pay(10**6, owner=None)
         with database.read() as connection:
             find_orders(connection, [7, 8, 9])
             find_by_keys(connection, [("user7", "7"), ("user8", "8"), ("user9", "none")])
             statuses(connection, [7, 8, 9])
             expiries(connection, [7, 8, 9])
             records.decided_at(connection, 7)
-        reader = OrderReader(database)
         for status in (None, Status.PAID):
             for below in (None, 2000):
                 reader.page("user7", status=status, below=below, limit=20)
@@ -161,9 +189,8 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         ids = Ids()
         ids.age = 60.0
         assert checker.outcome(ids.next()) is Outcome.ABORTED
-        Sweep(
-            database, records, checker, Closes(database), NoStock(), Audit(database, NoStock(), Closes(database))
-        ).run(0.0)  # type: ignore[arg-type]
+        audit = Audit(database, stock, closing)  # type: ignore[arg-type]
+        Sweep(database, records, checker, closing, settlements, [audit]).run(0.0)
         assert not collected.complaints(), "\n".join(collected.last)
 
 

@@ -17,7 +17,7 @@ from ops.commands.reconcile import show
 from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
 from ops.ledgers import Ledgers
 from ops.reconcile import Comparison, Limits
-from order.model import order_lines, orders
+from order.model import order_lines, orders, settlements
 from stock.model import reservation_lines, reservations, stock
 
 GOODS = 7
@@ -79,13 +79,16 @@ class Site:
             "created_at": then,
             "expires_at": now_ms() + LONG_AGO,
             "closed_at": then if status == "closed" else None,
-            "release_confirmed": status == "closed",
         } | columns
         line = {"order_id": order_id, "position": 0, "goods_id": GOODS, "quantity": quantity}
         self.orders.transact(lambda c: c.execute(insert(orders).values(row)))
         self.orders.transact(
             lambda c: c.execute(insert(order_lines).values(line | {"name": "n", "brief": "", "unit_price": 1}))
         )
+
+    def unconfirmed(self, order_id: int) -> None:
+        row = {"order_id": order_id, "participant": "stock", "fate": "void", "tx_id": 1, "since": now_ms() - LONG_AGO}
+        self.orders.transact(lambda c: c.execute(insert(settlements).values(row)))
 
     def reservation(self, order_id: int, state: str, quantity: int = 2, age: int = LONG_AGO) -> None:
         row = {"order_id": order_id, "tx_id": order_id, "state": state, "created_at": now_ms() - age}
@@ -305,15 +308,19 @@ def test_messages_that_need_attention_are_told(site: Site, state: State, age: in
     "columns",
     [
         {"status": "created", "expires_at": now_ms() - LONG_AGO},
-        {"status": "closed", "release_confirmed": False},
+        {"status": "closed"},
+        {"status": "paid"},
     ],
 )
 def test_orders_that_nobody_finished_are_unresolved(site: Site, columns: Mapping[str, Any]) -> None:
-    """An overdue order that was not closed, and a closed one that no sweep confirmed, are told with their age."""
+    """An overdue order, and one of which a participant has something to confirm, are told with their age."""
     site.order(5, **columns)
-    site.reservation(5, "deducted" if columns["status"] == "created" else "released")
+    if columns["status"] != "created":
+        site.unconfirmed(5)
+    site.reservation(5, "released" if columns["status"] == "closed" else "deducted")
     finding = only(site.compare())
     assert finding.gravity is Gravity.UNRESOLVED
+    assert ("stock has not confirmed" in finding.what) == (columns["status"] != "created")
     assert finding.age is not None
     assert finding.age >= LONG_AGO / 1000
 

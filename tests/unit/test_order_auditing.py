@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from common.clock import now_ms
 from common.errors import PeerUnavailable, Unavailable
-from order.model import CloseReason, Status, order_lines, orders, orders_without_stock
+from order.model import CloseReason, Status, order_lines, orders, orders_unheld, settlements
 from order.service import auditing, sweeping
 from order.service.sweeping import Findings
 from stock.model import reservation_lines, reservations, stock
@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def _backup(shop: Shop, service: str) -> Callable[[], None]:
     """Take a backup of a service's tables; return what restores it."""
     database, tables = {
-        "order": (shop.database, (orders, order_lines, orders_without_stock)),
+        "order": (shop.database, (orders, order_lines, orders_unheld, settlements)),
         "stock": (shop.stock_database, (stock, reservations, reservation_lines)),
     }[service]
     with database.read() as connection:
@@ -81,7 +81,7 @@ def test_stock_restored_lacks_reservations(shop: Shop) -> None:
     restore()
     assert shop.sweep.run(0.0) == Findings(violations=[created, paid])
     assert shop.counted["violations"] == 2
-    with pytest.raises(Unavailable, match="stock"):
+    with pytest.raises(Unavailable, match="not held"):
         shop.paying.pay(created, owner=None)
     findings = _repair(shop)
     assert (findings.reserved, findings.closed, findings.violations) == (2, 0, [])
@@ -188,7 +188,7 @@ def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int
     restore()
     assert shop.sweep.run(0.0).violations == placed[: sweeping.PAGE]
     with shop.database.read() as connection:
-        assert connection.scalars(select(orders_without_stock.c.order_id)).all() == placed
+        assert connection.scalars(select(orders_unheld.c.order_id)).all() == placed
     assert _repair(shop).reserved == len(placed)
     assert shop.available(1) == 10 - len(placed)
 
@@ -260,7 +260,7 @@ def test_a_look_that_failed_was_none(shop: Shop, full: bool) -> None:
     shop.faults.plan("states", PeerUnavailable())
     with pytest.raises(PeerUnavailable):
         shop.sweep.run(0.0, full=full)
-    with pytest.raises(Unavailable, match="stock"):
+    with pytest.raises(Unavailable, match="not held"):
         shop.paying.pay(order_id, owner=None)
 
 
@@ -272,7 +272,7 @@ def test_only_orders_without_stock_are_not_paid(shop: Shop) -> None:
     restore()
     assert shop.sweep.run(0.0).violations == [lost]
     assert shop.paying.pay(held, owner=None).status is Status.PAID
-    with pytest.raises(Unavailable, match="stock"):
+    with pytest.raises(Unavailable, match="not held"):
         shop.paying.pay(lost, owner=None)
 
 
@@ -281,11 +281,11 @@ def test_what_agrees_costs_a_look_at_the_newest(shop: Shop, monkeypatch: pytest.
     monkeypatch.setattr(auditing, "PAGE", 2)
     placed = [shop.order({1: 1}).order_id for _ in range(5)]
     asked = _asked(shop)
-    assert shop.audit.look(now_ms()) == []
+    assert shop.audits[0].look(now_ms()) == []
     assert asked == [placed[-2:]]
     shop.reservations.release({placed[-1]: 1})
     asked.clear()
-    assert shop.audit.look(now_ms()) == placed[-1:]
+    assert shop.audits[0].look(now_ms()) == placed[-1:]
     assert asked == [placed[-2:], placed[:2], placed[2:4], placed[4:], placed[4:]]
 
 
@@ -296,7 +296,7 @@ def test_found_once(shop: Shop) -> None:
     restore()
     for _ in range(2):
         assert shop.sweep.run(0.0).violations == [order_id]
-    shop.database.transact(lambda c: c.execute(update(orders).values(status="closed", release_confirmed=True)))
+    shop.database.transact(lambda c: c.execute(update(orders).values(status="closed")))
     assert shop.sweep.run(60.0).violations == []
     with shop.database.read() as connection:
-        assert connection.scalars(select(orders_without_stock.c.order_id)).all() == []
+        assert connection.scalars(select(orders_unheld.c.order_id)).all() == []

@@ -11,7 +11,10 @@ import pytest
 
 from common.errors import NotFound, PeerUnavailable
 from common.participant.client import LiveReservation
-from order.clients import Deduction, GoodsClient, StockClient, usable
+from order.clients.goods import GoodsClient, usable
+from order.clients.participant import Deduction
+from order.clients.stock import StockClient
+from order.model import InsufficientStock, Line, Order, Status
 from tests.support import eventually
 from tests.unit.test_flight import waiting
 
@@ -65,7 +68,7 @@ class Now:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
-        monkeypatch.setattr("order.clients.time.monotonic", lambda: self.seconds)
+        monkeypatch.setattr("order.clients.goods.time.monotonic", lambda: self.seconds)
 
 
 @pytest.fixture
@@ -164,6 +167,16 @@ def test_goods_refused() -> None:
         GoodsClient(Peer((403, {})), max_age=1.0, timeout=5.0).find([1])  # type: ignore[arg-type]
 
 
+def _orders(wanted: dict[int, dict[int, int]]) -> list[Order]:
+    """Return orders (order id → goods id → quantity)."""
+
+    def order(order_id: int, quantities: dict[int, int]) -> Order:
+        lines = tuple(Line(goods_id, "Tea", "", None, quantity, 1, None) for goods_id, quantity in quantities.items())
+        return Order(order_id, 1, "ann", Status.CREATED, None, lines, None, 1, "EUR", 0, 1)
+
+    return [order(order_id, quantities) for order_id, quantities in wanted.items()]
+
+
 def test_deduct() -> None:
     """A deduction names the transaction and each order's lines, and gives a verdict for each."""
     answer = [
@@ -171,8 +184,11 @@ def test_deduct() -> None:
         {"order_id": "2", "verdict": "insufficient", "short": ["8", "9"]},
     ]
     peer = Peer((200, {"orders": answer}))
-    verdicts = StockClient(peer).deduct(7, {1: {5: 2}, 2: {8: 1, 9: 3}})  # type: ignore[arg-type]
-    assert verdicts == {1: Deduction(1, "deducted", ()), 2: Deduction(2, "insufficient", (8, 9))}
+    verdicts = StockClient(peer).deduct(7, _orders({1: {5: 2}, 2: {8: 1, 9: 3}}))  # type: ignore[arg-type]
+    assert verdicts[1] == Deduction("deducted")
+    assert (verdicts[2].verdict, verdicts[2].is_held) == ("insufficient", False)
+    assert isinstance(verdicts[2].refusal, InsufficientStock)
+    assert verdicts[2].refusal.members == {"items": [{"goods_id": "8"}, {"goods_id": "9"}]}
     items = [{"goods_id": "8", "quantity": 1}, {"goods_id": "9", "quantity": 3}]
     orders = [{"order_id": "1", "items": [{"goods_id": "5", "quantity": 2}]}, {"order_id": "2", "items": items}]
     assert peer.calls == [("POST", "/reservations", {"tx_id": "7", "orders": orders})]
@@ -205,7 +221,7 @@ def test_states() -> None:
 def test_revive() -> None:
     """Only the audit has a released order deducted again, and says so."""
     peer = Peer((200, {"orders": [{"order_id": "1", "verdict": "deducted", "short": []}]}))
-    StockClient(peer).deduct(7, {1: {5: 2}}, revive=True)  # type: ignore[arg-type]
+    StockClient(peer).deduct(7, _orders({1: {5: 2}}), revive=True)  # type: ignore[arg-type]
     assert peer.calls[0][2]["revive"] is True
 
 
@@ -233,7 +249,7 @@ def test_reservation() -> None:
 def test_stock_refused(answer: tuple[int, Any]) -> None:
     """Whatever is no proper answer counts as none: maybe done."""
     with pytest.raises(PeerUnavailable):
-        StockClient(Peer(answer)).deduct(1, {2: {3: 4}})  # type: ignore[arg-type]
+        StockClient(Peer(answer)).deduct(1, _orders({2: {3: 4}}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"items": None}, {"items": [{}]}, {"items": [{"goods_id": "x"}]}])
@@ -248,7 +264,7 @@ def test_stock_that_can_not_be_read(items: Any) -> None:
     """Nor is one that says nothing about an order that was asked for: maybe deducted."""
     client = StockClient(Peer(*[(200, {"orders": items, "items": items})] * 3))  # type: ignore[arg-type]
     with pytest.raises(PeerUnavailable, match="stock"):
-        client.deduct(1, {7: {1: 1}})
+        client.deduct(1, _orders({7: {1: 1}}))
     if items is None or items == [{}]:
         with pytest.raises(PeerUnavailable, match="stock"):
             client.unverified(older_than=1, after=0, limit=1)
@@ -295,7 +311,7 @@ def _decided(*verdicts: tuple[str, Any]) -> dict[str, Any]:
 def test_deducted_otherwise_than_asked(answer: Any) -> None:
     """So must the verdicts, or it is not known what was deducted."""
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, answer))).deduct(9, {1: {5: 1}, 2: {5: 1}})  # type: ignore[arg-type]
+        StockClient(Peer((200, answer))).deduct(9, _orders({1: {5: 1}, 2: {5: 1}}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("order_ids", [[6], [5, 7], [8, 7], [7, 7], [7, 8, 9]])
@@ -383,7 +399,7 @@ def test_what_many_wait_for_is_looked_up_together() -> None:
 
 def test_a_look_up_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """What others wait for beyond that goes with the next: goods refuses larger ones."""
-    monkeypatch.setattr("order.clients._REFRESHED_TOGETHER", 3)
+    monkeypatch.setattr("order.clients.goods._REFRESHED_TOGETHER", 3)
     catalogue = Hanging({i: _goods(i) for i in range(1, 9)})
     client = GoodsClient(catalogue, max_age=60.0, timeout=30.0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as pool:

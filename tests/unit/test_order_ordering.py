@@ -23,11 +23,10 @@ from common.errors import (
 from common.telemetry import Metrics
 from common.web import Api
 from order.api import UseCases, install
-from order.model import CloseReason, InsufficientStock, Status, UnknownGoods, orders
+from order.model import CloseReason, InsufficientStock, Order, Receiver, Status, UnknownGoods, orders
 from order.schema import PlaceOrder
 from order.service.ordering import Ordering, Placed, Request
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
-from order.service.reading import Order, Receiver
 from tests.fakes import PRICE, Shop
 
 RECEIVER = Receiver("Ann", "+49", "Street 1")

@@ -28,11 +28,11 @@ from common.events import OrderEvent
 from common.mq.port import CheckAnswer, Resolution, State
 from common.tx.coordinator import Coordinator
 from common.tx.record import AlreadyAborted, Outcome
-from order.clients import Deduction
-from order.model import InsufficientStock, Status, idempotency_keys
+from order.clients.participant import Deduction
+from order.model import InsufficientStock, Line, Order, Status, idempotency_keys
 from order.service import placing
 from order.service.placing import Draft, IdempotencyKey, KeyTaken, Placing
-from order.service.reading import Line, Order, statuses
+from order.service.reading import statuses
 from tests.fakes import Shop
 from tests.support import lines_of
 
@@ -116,7 +116,8 @@ def test_each_step_of_placing_is_timed(shop: Shop) -> None:
     steps: list[str] = []
     timed = Coordinator(shop.producer, shop.database, shop.records, shop.ids, lambda step, _: steps.append(step))
     with closing(ThreadedAside("test", 2)) as aside:
-        Placing(timed, shop.producer, shop.stock, aside).place([_draft(shop), _draft(shop)])
+        placing = Placing(timed, shop.producer, shop.participants, shop.settlements, aside, shop.tell)
+        placing.place([_draft(shop), _draft(shop)])
     assert sorted(steps) == ["order.commit", "order.deduct", "order.half", "order.resolve", "order.schedule"]
 
 
@@ -412,7 +413,7 @@ def test_timeout_is_scheduled_beside_the_half_message(shop: Shop) -> None:
     shop.faults.hooks["resolve"] = lambda: answered.wait(10)
     aside = ThreadedAside("test", 2)
     draft = _draft(shop)
-    (answer,) = Placing(shop.coordinator, shop.producer, shop.stock, aside).place([draft])
+    (answer,) = shop.placing_with(aside).place([draft])
     assert isinstance(answer, Order)
     assert _resolution(shop, draft) is None
     answered.set()
@@ -425,7 +426,7 @@ def test_stock_is_deducted_while_the_timeout_is_scheduled(shop: Shop) -> None:
     both = threading.Barrier(2, timeout=10)
     shop.faults.hooks["send_at"] = shop.faults.hooks["deduct"] = both.wait
     with closing(ThreadedAside("test", 2)) as aside:
-        (answer,) = Placing(shop.coordinator, shop.producer, shop.stock, aside).place([_draft(shop)])
+        (answer,) = shop.placing_with(aside).place([_draft(shop)])
     assert isinstance(answer, Order)
 
 
@@ -439,7 +440,7 @@ def test_a_timeout_ends_before_its_batch_does(shop: Shop) -> None:
     draft = _draft(shop)
     with closing(ThreadedAside("test", 2)) as aside:
         with pytest.raises(Unavailable):
-            Placing(shop.coordinator, shop.producer, shop.stock, aside).place([draft])
+            shop.placing_with(aside).place([draft])
         (timeout,) = shop.console.find()
         raised.set()
     assert timeout.message.topic == "order_timeout"
@@ -461,7 +462,7 @@ def test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever(
     draft = _draft(shop)
     with closing(ThreadedAside("test", 2)) as aside:
         with pytest.raises(Unavailable):
-            Placing(shop.coordinator, shop.producer, shop.stock, aside).place([draft])
+            shop.placing_with(aside).place([draft])
         assert not over.is_set()
         over.set()
     shop.quiet()

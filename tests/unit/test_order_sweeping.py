@@ -15,7 +15,7 @@ from common.mq.port import CheckAnswer
 from common.tx import coordinator, record
 from common.tx.record import AlreadyAborted, Outcome
 from order.model import CloseReason, Status, idempotency_keys, orders, transaction_records
-from order.service import sweeping
+from order.service import settling, sweeping
 from order.service.sweeping import Findings, sweep_once
 from tests.fakes import RETENTION, Shop
 
@@ -45,8 +45,8 @@ def _closed_unreleased(shop: Shop) -> int:
 
 
 def _confirmed(shop: Shop, order_id: int) -> bool:
-    with shop.database.read() as connection:
-        return bool(connection.scalar(select(orders.c.release_confirmed).where(orders.c.order_id == order_id)))
+    assert shop.reader.get(order_id, owner=None).status is Status.CLOSED
+    return (order_id, "stock", "void") not in shop.settled()
 
 
 def _outcome(shop: Shop, tx_id: int) -> Outcome | None:
@@ -219,9 +219,9 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
     shop.order({1: 1})
     seen, looks = shop.sweep._statuses, []
 
-    def late(order_ids: Any) -> dict[int, Status]:
+    def late(participant: Any, order_ids: Any) -> dict[int, Status]:
         looks.append(order_ids)
-        return {} if len(looks) == 1 else seen(order_ids)
+        return {} if len(looks) == 1 else seen(participant, order_ids)
 
     monkeypatch.setattr(shop.sweep, "_statuses", late)
     assert shop.sweep.run(0.0) == Findings(verified=1)
@@ -308,7 +308,8 @@ def test_closed_while_sweeping(shop: Shop) -> None:
 
 def test_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a page of each kind is worked through, page by page."""
-    monkeypatch.setattr(sweeping, "PAGE", 2)
+    for module in (settling, sweeping):
+        monkeypatch.setattr(module, "PAGE", 2)
     shop.ids.age = OLD
     forgotten = [_deducted_only(shop)[1] for _ in range(3)]
     standing = [shop.order({1: 1}).order_id for _ in range(3)]
@@ -365,7 +366,7 @@ def test_confirmed_after_it_is_released(shop: Shop) -> None:
 @pytest.mark.parametrize("told", [{}, {0: "released"}, "deducted", None], ids=["none", "other", "live", "no state"])
 def test_only_what_stock_calls_released_is_confirmed(shop: Shop, monkeypatch: pytest.MonkeyPatch, told: Any) -> None:
     """An answer that does not say `released` of an order confirms it not; it is asked about again, after the others."""
-    monkeypatch.setattr(sweeping, "PAGE", 1)
+    monkeypatch.setattr(settling, "PAGE", 1)
     stubborn, other = _verified_closed_unreleased(shop, 2)
     settle = shop.stock.settle
 
@@ -392,7 +393,8 @@ def test_only_what_stock_calls_released_counts(shop: Shop) -> None:
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
     """A page that is just full, one less, one more, closed in one millisecond, ids that follow each other: all seen."""
-    monkeypatch.setattr(sweeping, "PAGE", 3)
+    for module in (settling, sweeping):
+        monkeypatch.setattr(module, "PAGE", 3)
     monkeypatch.setattr(shop.ids, "next", count(shop.ids.next() - (1 << 40)).__next__)
     forgotten = [_deducted_only(shop)[1] for _ in range(3 + more)]
     standing = [shop.order({1: 1}).order_id for _ in range(3 + more)]

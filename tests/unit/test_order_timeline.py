@@ -156,7 +156,7 @@ def test_broker_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broker_without_a_console(shop: Shop) -> None:
     """Where to look is told; the transaction is known all the same, from the reservation where there is no order."""
     order = shop.order({1: 1})
-    timeline = Timeline(shop.database, shop.records, None, shop.stock)
+    timeline = Timeline(shop.database, shop.records, None, shop.participants)
     entries = timeline.of(order.order_id, owner="ann")
     assert _unknown(entries) == {("messages", "broker")}
     assert f"./scripts/messages --key {order.order_id}" in entries[-1].evidence["reason"]

@@ -160,7 +160,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Database", "url", "pool_size") == (settings.database_url, 13)
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
-    assert order.of("ThreadedAside", "threads") == (12,)
+    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [12, 1]
     assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
@@ -211,20 +211,25 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     assert order.of("producer", "group", "checker", "topics") == ("order", checker, [ROLLBACK_TOPIC])
     parts = (order.the("producer"), database, records, ids)
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
-    stock, aside = order.the("StockClient"), order.the("ThreadedAside")
-    parts = (coordinator, order.the("producer"), stock, aside)
-    assert order.of("Placing", "coordinator", "producer", "stock", "aside") == parts
-    assert order.of("Closing", "database", "coordinator", "reader") == (database, coordinator, reader)
-    audit = order.the("Audit")
-    assert order.of("Audit", "database", "stock", "closing") == (database, stock, closing)
-    assert order.of("Paying", "database", "reader", "is_held") == (database, reader, audit.is_held)
-    parts = (database, records, checker, closing, stock, audit)
-    assert order.of("Sweep", "database", "records", "checker", "closing", "stock", "audit") == parts
+    participants, settlements, telling = [order.the("StockClient")], order.the("Settlements"), order.the("Telling")
+    aside, telling_aside = order.noting.made["ThreadedAside"]
+    parts = (coordinator, order.the("producer"), participants, settlements, aside, telling.soon)
+    assert order.of("Placing", "coordinator", "producer", "participants", "settlements", "aside", "tell") == parts
+    assert order.of("Settlements", "database", "participants") == (database, participants)
+    assert order.of("Telling", "settlements", "aside") == (settlements, telling_aside)
+    parts = (database, coordinator, reader, settlements)
+    assert order.of("Closing", "database", "coordinator", "reader", "settlements") == parts
+    audits = order.noting.made["Audit"]
+    assert order.of("Audit", "database", "participant", "closing") == (database, participants[0], closing)
+    parts = (database, reader, settlements, telling.soon)
+    assert order.of("Paying", "database", "reader", "settlements", "tell") == parts
+    parts = (database, records, checker, closing, settlements, audits)
+    assert order.of("Sweep", "database", "records", "checker", "closing", "settlements", "audits") == parts
     assert order.of("Ordering", "reader", "goods", "ids") == (reader, order.the("GoodsClient"), ids)
     assert order.of("Ordering", "place") == (order.the("Batcher").submit,)
     assert order.of("Batcher", "run") == (order.the("Placing").place,)
     assert order.of("Timeouts", "database", "checker", "closing") == (database, checker, closing)
-    assert order.of("Timeline", "database", "records", "stock") == (database, records, stock)
+    assert order.of("Timeline", "database", "records", "participants") == (database, records, participants)
     assert order.of("Timeline", "console")[0] is not None
     use_cases = order.of("install", "use_cases")[0]
     assert (use_cases.reader, use_cases.closing, use_cases.paying) == (reader, closing, order.the("Paying"))

@@ -3,32 +3,32 @@
 from ops.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_order_auditing.py::"
-_RUN = "order.service.sweeping:Sweep.run"
+_SWEEP = "order.service.sweeping:Sweep._sweep_one"
 
 MUTANTS = (
     edited(
         "repair-passes-over-verified",
         "the repair looks at unverified reservations alone: what a restored database holds for nobody is held for ever",
         _TESTS + "test_orders_restored_lack_orders",
-        (_RUN, "self._stock.live if full else self._stock.unverified", "self._stock.unverified"),
+        (_SWEEP, "participant.live if full else participant.unverified", "participant.unverified"),
     ),
     edited(
         "violations-of-the-audit-not-counted",
         "an order without stock is found, and nobody is told",
         _TESTS + "test_stock_restored_lacks_reservations",
-        (_RUN, "findings.violations += self._audit.look(before)", "self._audit.look(before)"),
+        (_SWEEP, "findings.violations += audit.look(before)", "audit.look(before)"),
     ),
     edited(
         "paid-without-stock",
         "an order that is known to have no stock is paid",
         _TESTS + "test_stock_restored_lacks_reservations",
-        ("order.service.closing:_pay_row", "where(is_open & is_held)", "where(is_open)"),
+        ("order.service.closing:Paying._pay_row", "where(is_open & is_held)", "where(is_open)"),
     ),
     edited(
         "first-payment-not-checked",
         "until the first sweep after a restore an order without stock is paid",
         _TESTS + "test_orders_restored_are_open_again",
-        ("order.service.auditing:Audit.is_held", "if self._has_looked:", "if True:"),
+        ("order.service.auditing:Audit.is_held", "if self._has_looked or not", "if True or not"),
     ),
     edited(
         "audit-skips-at-page-borders",

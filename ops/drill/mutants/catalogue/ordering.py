@@ -57,7 +57,7 @@ MUTANTS = (
         "prices-kept-for-ever",
         "a price that was asked for once is never asked for again",
         "tests/unit/test_order_clients.py::test_prices_are_reused_until_too_old",
-        ("order.clients:GoodsClient._fresh", "if fetched_at < oldest:", "if fetched_at < 0:"),
+        ("order.clients.goods:GoodsClient._fresh", "if fetched_at < oldest:", "if fetched_at < 0:"),
     ),
     edited(
         "lease-not-renewed",

@@ -7,13 +7,19 @@ _PLACE = "order.service.placing:Placing.place"
 _BEGIN = "order.service.placing:Placing._begin"
 _DEDUCT = "order.service.placing:Placing._deduct"
 _COMMIT = "order.service.placing:Placing._commit"
+_CLIENT = "order.clients.participant:ParticipantClient._deduction"
+_SEVERAL = "tests/unit/test_order_participants.py::"
 
 MUTANTS = (
     edited(
         "resolve-before-commit",
         "the half message is dropped before the orders are committed",
         _TESTS + "test_database_down",
-        (_COMMIT, "written = self._write(", "tx.resolve(Outcome.COMMITTED); written = self._write("),
+        (
+            _COMMIT,
+            "written, is_to_be_told = self._write(",
+            "tx.resolve(Outcome.COMMITTED); written, is_to_be_told = self._write(",
+        ),
     ),
     edited(
         "unknown-commit-resolved",
@@ -49,19 +55,72 @@ MUTANTS = (
         "short-order-let-through",
         "an order that stock refused is placed",
         _TESTS + "test_one_of_a_batch_is_short",
-        (_PLACE, '.verdict == "deducted"]', '.verdict != "released"]'),
+        (_CLIENT, "return Deduction(verdict, self.refusal(item))", "return Deduction(DEDUCTED)"),
     ),
     edited(
         "tombstone-let-through",
         "an order whose stock was released before it was deducted is placed",
         _TESTS + "test_tombstone",
-        (_PLACE, '.verdict == "deducted"]', '.verdict != "insufficient"]'),
+        (_CLIENT, "return Deduction(verdict, Unavailable(detail))", "return Deduction(DEDUCTED)"),
     ),
     edited(
         "answers-shifted-by-one",
         "each order of a batch gets its neighbour's answer",
         _TESTS + "test_one_of_a_batch_is_short",
-        (_PLACE, "for order_id in order_ids]", "for order_id in (*order_ids[1:], order_ids[0])]"),
+        (
+            _PLACE,
+            "[written.get(order_id) or refused[order_id] for order_id in order_ids]",
+            "[written.get(o) or refused[o] for o in (*order_ids[1:], order_ids[0])]",
+        ),
+    ),
+    edited(
+        "dropped-though-held",
+        "a batch of which nothing stands is dropped, though a participant holds something for it",
+        _SEVERAL + "test_nothing_stands_and_something_is_held",
+        (_PLACE, "if in_vain:", "if False:"),
+    ),
+    edited(
+        "held-in-vain",
+        "what one participant holds for an order that another refused is kept",
+        _SEVERAL + "test_one_refuses_what_the_other_holds",
+        (_COMMIT, "if in_vain:", "if False:"),
+    ),
+    edited(
+        "refused-by-one-placed",
+        "an order that one participant refused is placed, as another holds what it needs",
+        _SEVERAL + "test_one_refuses_what_the_other_holds",
+        (
+            "order.service.participants:_merged",
+            "(deduction.refusal for deduction in deductions if deduction.refusal is not None), None)",
+            "(d.refusal for d in deductions if d.refusal and not any(o.is_held for o in deductions)), None)",
+        ),
+    ),
+    edited(
+        "asked-in-vain",
+        "a participant that no order needs is asked",
+        _SEVERAL + "test_who_is_not_needed_is_not_asked",
+        (
+            "order.service.participants:reserve",
+            "(needing := [order for order in orders if one.needs(order)])",
+            "(needing := list(orders))",
+        ),
+    ),
+    edited(
+        "one-after-the-other",
+        "participants are asked one after the other",
+        _SEVERAL + "test_all_are_asked_at_once",
+        (
+            "order.service.participants:reserve",
+            "[aside.start(one.deduct, tx_id, needing) for one, needing in asked[1:]]",
+            "[]\n    asked = [(one, n) for one, n in asked]",
+        ),
+        ("order.service.participants:reserve", "in asked[:1]]", "in asked]"),
+    ),
+    edited(
+        "free-order-not-told",
+        "the coupon does not hear of an order that cost nothing and was paid at once",
+        _SEVERAL + "test_an_order_that_costs_nothing_is_paid_at_once",
+        ("order.service.placing:Placing._note_paid", "return bool(paid) and", "return False and"),
     ),
     edited(
         "dropped-order-not-released",

@@ -8,7 +8,7 @@ SUITES = ("tests/unit", "tests/property", "tests/contract")
 _CORE = (
     *("common/mq/embedded/*.py", "common/mq/rocketmq_grpc/*.py", "common/tx/*.py", "common/participant/*.py"),
     *(f"common/{name}.py" for name in ("ids", "db", "standby", "peer", "cache")),
-    *("order/service/*.py", "order/consumer.py", "order/clients.py", "order/app.py"),
+    *("order/service/*.py", "order/consumer.py", "order/clients/*.py", "order/app.py"),
     *("stock/service/*.py", "stock/app.py", "goods/service.py", "ops/reconcile.py"),
 )
 

@@ -1,4 +1,4 @@
-"""The services that order calls: goods for prices, stock for reservations."""
+"""The goods service: prices."""
 
 import hashlib
 import threading
@@ -15,7 +15,6 @@ from common.answers import by_id, readable
 from common.cache import SharedCache
 from common.errors import PeerUnavailable
 from common.flight import SingleFlight
-from common.participant.client import ReservationClient
 from common.peer import Peer
 
 _REFRESHED_TOGETHER = 200  # goods in one look-up
@@ -159,37 +158,3 @@ def _goods(item: Mapping[str, Any]) -> Goods:
         item["currency"],
         item["on_sale"],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Deduction:
-    """The stock service's verdict on one order: `deducted`, `insufficient` (`short` goods) or `released`."""
-
-    order_id: int
-    verdict: str
-    short: tuple[int, ...]
-
-
-class StockClient(ReservationClient):
-    """Reservations at the stock service."""
-
-    refusals = frozenset({"insufficient"})
-
-    def __init__(self, peer: Peer) -> None:
-        """Take the stock service."""
-        super().__init__(peer, "stock")
-
-    def deduct(
-        self, tx_id: int, orders: Mapping[int, Mapping[int, int]], *, revive: bool = False
-    ) -> dict[int, Deduction]:
-        """Deduct the orders (order id → goods id → quantity); return a verdict for each. See `reserve`."""
-        wants = {
-            order_id: {"items": [{"goods_id": str(goods_id), "quantity": n} for goods_id, n in lines.items()]}
-            for order_id, lines in orders.items()
-        }
-        found = self.reserve(tx_id, wants, revive=revive)
-        with readable(self.name):
-            return {
-                order_id: Deduction(order_id, item["verdict"], tuple(map(int, item["short"])))
-                for order_id, item in found.items()
-            }

@@ -1,0 +1,1 @@
+"""The services that order calls: goods for prices, the participants for reservations."""

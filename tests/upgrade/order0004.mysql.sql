@@ -1,0 +1,78 @@
+-- The order service's schema as release order0004 left it; rows.order.sql holds the data.
+CREATE TABLE heartbeat (
+    id int NOT NULL,
+    beats bigint NOT NULL,
+    PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE idempotency_keys (
+    user_id varchar(64) NOT NULL,
+    idempotency_key varchar(255) NOT NULL,
+    request_hash varchar(64) NOT NULL,
+    order_id bigint NOT NULL,
+    PRIMARY KEY (user_id,idempotency_key),
+    KEY ix_idempotency_keys_order_id (order_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE order_lines (
+    order_id bigint NOT NULL,
+    position int NOT NULL,
+    goods_id bigint NOT NULL,
+    name varchar(255) NOT NULL,
+    brief varchar(1024) NOT NULL,
+    image varchar(2048) DEFAULT NULL,
+    quantity int NOT NULL,
+    unit_price bigint NOT NULL,
+    market_price bigint DEFAULT NULL,
+    PRIMARY KEY (order_id,position),
+    CONSTRAINT order_lines_ibfk_1 FOREIGN KEY (order_id) REFERENCES orders (order_id),
+    CONSTRAINT order_lines_quantity_positive CHECK (quantity > 0)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE orders (
+    order_id bigint NOT NULL,
+    tx_id bigint NOT NULL,
+    user_id varchar(64) NOT NULL,
+    status varchar(8) NOT NULL,
+    close_reason varchar(16) DEFAULT NULL,
+    total_amount bigint NOT NULL,
+    currency varchar(3) NOT NULL,
+    receiver_name varchar(64) DEFAULT NULL,
+    receiver_phone varchar(32) DEFAULT NULL,
+    receiver_address varchar(255) DEFAULT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    paid_at bigint DEFAULT NULL,
+    closed_at bigint DEFAULT NULL,
+    release_confirmed tinyint(1) NOT NULL DEFAULT 0,
+    PRIMARY KEY (order_id),
+    KEY orders_of_user (user_id,order_id),
+    KEY orders_of_user_by_status (user_id,status,order_id),
+    KEY orders_overdue (status,expires_at),
+    KEY orders_to_confirm (status,release_confirmed,closed_at)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE orders_without_stock (
+    order_id bigint NOT NULL,
+    found_at bigint NOT NULL,
+    PRIMARY KEY (order_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE transaction_records (
+    tx_id bigint NOT NULL,
+    outcome varchar(9) NOT NULL,
+    decided_at bigint NOT NULL,
+    PRIMARY KEY (tx_id),
+    KEY ix_transaction_records_decided_at (decided_at)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE worker_leases (
+    worker_id int NOT NULL,
+    owner varchar(64) NOT NULL,
+    expires_at bigint NOT NULL,
+    PRIMARY KEY (worker_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, PRIMARY KEY (version_num));
+
+INSERT INTO alembic_version (version_num) VALUES ('order0004');

@@ -1,0 +1,84 @@
+-- The order service's schema as release order0004 left it; rows.order.sql holds the data.
+CREATE TABLE heartbeat (
+    id INTEGER NOT NULL,
+    beats BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE idempotency_keys (
+    user_id VARCHAR(64) NOT NULL,
+    idempotency_key VARCHAR(255) NOT NULL,
+    request_hash VARCHAR(64) NOT NULL,
+    order_id BIGINT NOT NULL,
+    PRIMARY KEY (user_id, idempotency_key)
+);
+
+CREATE INDEX ix_idempotency_keys_order_id ON idempotency_keys (order_id);
+
+CREATE TABLE order_lines (
+    order_id BIGINT NOT NULL,
+    position INTEGER NOT NULL,
+    goods_id BIGINT NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    brief VARCHAR(1024) NOT NULL,
+    image VARCHAR(2048),
+    quantity INTEGER NOT NULL,
+    unit_price BIGINT NOT NULL,
+    market_price BIGINT,
+    PRIMARY KEY (order_id, position),
+    CONSTRAINT order_lines_quantity_positive CHECK (quantity > 0),
+    FOREIGN KEY(order_id) REFERENCES orders (order_id)
+);
+
+CREATE TABLE orders (
+    order_id INTEGER NOT NULL,
+    tx_id BIGINT NOT NULL,
+    user_id VARCHAR(64) NOT NULL,
+    status VARCHAR(8) NOT NULL,
+    close_reason VARCHAR(16),
+    total_amount BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    receiver_name VARCHAR(64),
+    receiver_phone VARCHAR(32),
+    receiver_address VARCHAR(255),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    paid_at BIGINT,
+    closed_at BIGINT,
+    release_confirmed BOOLEAN DEFAULT 0 NOT NULL,
+    PRIMARY KEY (order_id)
+);
+
+CREATE INDEX orders_of_user ON orders (user_id, order_id);
+
+CREATE INDEX orders_of_user_by_status ON orders (user_id, status, order_id);
+
+CREATE INDEX orders_overdue ON orders (status, expires_at);
+
+CREATE INDEX orders_to_confirm ON orders (status, release_confirmed, closed_at);
+
+CREATE TABLE orders_without_stock (
+    order_id INTEGER NOT NULL,
+    found_at BIGINT NOT NULL,
+    PRIMARY KEY (order_id)
+);
+
+CREATE TABLE transaction_records (
+    tx_id INTEGER NOT NULL,
+    outcome VARCHAR(9) NOT NULL,
+    decided_at BIGINT NOT NULL,
+    PRIMARY KEY (tx_id)
+);
+
+CREATE INDEX ix_transaction_records_decided_at ON transaction_records (decided_at);
+
+CREATE TABLE worker_leases (
+    worker_id INTEGER NOT NULL,
+    owner VARCHAR(64) NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (worker_id)
+);
+
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, PRIMARY KEY (version_num));
+
+INSERT INTO alembic_version (version_num) VALUES ('order0004');
