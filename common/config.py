@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common import consistency
+from common import consistency, registry
 from common.logfile import KEPT, LARGEST, LogFile
 from common.mq.port import BrokerOptions
 
@@ -48,8 +48,12 @@ class Settings(BaseSettings):
     stock_url: str = "http://127.0.0.1:8002"
     goods_url: str = "http://127.0.0.1:8003"
     coupon_url: str = "http://127.0.0.1:8004"
+    participants: str = Field(
+        default=",".join(registry.PARTICIPANTS),
+        description="services that hold something for orders in this deployment, with commas between",
+    )
     peer_timeout: float = Field(default=2.0, gt=0, description="for one call to another service, retries included")
-    goods_cache: float = Field(default=0.5, ge=0, description="how long a price may be reused")
+    goods_cache: float = Field(default=0.5, ge=0, description="how long a price, or a coupon's rules, may be reused")
 
     placing_lanes: int = Field(default=1, ge=1, le=64, description="batches of orders placed at once")
     placing_batch: int = Field(default=512, ge=50, le=5000, description="lines of orders in one batch, at most")
@@ -109,6 +113,11 @@ class Settings(BaseSettings):
         as the broker keeps them. Twice the former, as of records: clocks may differ, and decisions be late, by as much.
         """
         return 2 * self.record_retention + self.message_retention
+
+    @property
+    def participant_names(self) -> list[str]:
+        """The names in `participants`, in their order."""
+        return [name.strip() for name in self.participants.split(",")]
 
     @property
     def queue_share(self) -> int:

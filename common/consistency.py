@@ -131,6 +131,10 @@ def _addresses(settings: "Settings", name: str) -> set[tuple[str, int]]:
 
 
 def _parts(settings: "Settings") -> Faults:
+    names = settings.participant_names
+    if "stock" not in names or len(set(names)) < len(names) or not set(names) <= set(registry.PARTICIPANTS):
+        (given,) = _named(settings, "participants")
+        yield f"{given} must name stock, which every order needs, and may name: {', '.join(registry.PARTICIPANTS)}"
     if settings.stock_strategy == "redis-lock" and not settings.redis_url:
         yield f"{_named(settings, 'stock_strategy')[0]} needs ORDERS_REDIS_URL"
 

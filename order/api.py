@@ -14,12 +14,21 @@ from common.errors import (
 from common.idempotency import key_of
 from common.schema import decode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, replayed
-from order.model import InsufficientStock, OrderClosed, OrderPaid, Receiver, UnknownGoods
+from order.model import (
+    CouponNotUsable,
+    InsufficientStock,
+    OrderClosed,
+    OrderPaid,
+    Receiver,
+    UnknownCoupon,
+    UnknownGoods,
+)
 from order.schema import (
     OrderOut,
     OrdersOut,
     OrdersQuery,
     PlaceOrder,
+    ReasonMembers,
     ShortMembers,
     SweepOut,
     TimelineOut,
@@ -98,7 +107,9 @@ def _install_placing(
         returns={201: OrderOut},
         errors=[
             ProblemWith(InsufficientStock, ShortMembers),
+            ProblemWith(CouponNotUsable, ReasonMembers),
             UnknownGoods,
+            UnknownCoupon,
             TooManyRequests,
             _OUTCOME_UNKNOWN,
         ],
@@ -123,7 +134,8 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     asked = body.receiver
     receiver = Receiver(asked.name, asked.phone, asked.address) if asked is not None else None
     key = key_of(user_id, idempotency_key, "POST /orders", body, body.older_hashes)
-    return Request(user_id, {item.goods_id: item.quantity for item in body.items}, receiver, key)
+    quantities = {item.goods_id: item.quantity for item in body.items}
+    return Request(user_id, quantities, receiver, key, body.coupon_id)
 
 
 def _install_reading(api: Api, reader: OrderReader, timeline: Timeline) -> None:

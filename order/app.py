@@ -1,14 +1,12 @@
 """Wires the order service together; nothing else does."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import structlog
 
 from common import schema_version
 from common.aside import ThreadedAside
-from common.auth import ServiceToken, Verifier
-from common.cache import SharedCache
+from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
 from common.errors import ConsoleUnavailable
@@ -18,7 +16,6 @@ from common.ids import LeasedIds
 from common.limits import SharedLimiter
 from common.mq.factory import open_broker
 from common.mq.port import Broker, CheckAnswer, Console
-from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
@@ -29,16 +26,15 @@ from common.tx.coordinator import Checker, Coordinator
 from common.tx.record import Records
 from common.web import Api
 from order import api as rest
-from order.clients.goods import CACHE, GoodsClient, usable
-from order.clients.stock import StockClient
 from order.consumer import TimeoutConsumer
 from order.model import Order, transaction_records
+from order.outside import outside
 from order.service.auditing import Audit
 from order.service.closing import Closing, Paying
 from order.service.forgetting import forget_keys
 from order.service.ordering import Ordering
-from order.service.participants import Participant
 from order.service.placing import Draft, Placing
+from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 from order.service.settling import Settlements
 from order.service.sweeping import Sweep, sweep_once
@@ -60,10 +56,8 @@ def build(settings: Settings) -> Service:
     database = Database(settings.database_url, pool_size=settings.pool_size)
     heartbeat = Heartbeat(database)
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
-    peers = _peers(settings, told)
-    participants = _participants(peers)
-    shared = SharedCache(redis, CACHE, usable=usable, max_age=settings.goods_cache) if redis else None
-    goods = GoodsClient(peers["goods"], max_age=settings.goods_cache, timeout=settings.peer_timeout, shared=shared)
+    others = outside(settings, redis, told.left_alone)
+    participants = others.participants
 
     records = Records(transaction_records, retention=settings.record_retention)
     checker = Checker(database, records, deadline=settings.transaction_deadline, count=told.check_back)
@@ -86,6 +80,7 @@ def build(settings: Settings) -> Service:
     placing = Placing(coordinator, producer, participants, settlements, aside, telling.soon)
     batches = _in_batches(placing, settings, told)
     reader = OrderReader(database)
+    pricing = Pricing(others.goods, others.coupons)
     closing = Closing(database, coordinator, reader, settlements)
     audits = [Audit(database, participant, closing) for participant in participants]
     sweep = Sweep(database, records, checker, closing, settlements, audits, count=told.finding)
@@ -99,7 +94,7 @@ def build(settings: Settings) -> Service:
 
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
     use_cases = rest.UseCases(
-        ordering=Ordering(reader, goods, ids, batches.submit, pay_timeout=settings.pay_timeout),
+        ordering=Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout),
         reader=reader,
         paying=Paying(database, reader, is_held, settlements, telling.soon),
         closing=closing,
@@ -116,7 +111,7 @@ def build(settings: Settings) -> Service:
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=told.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
-        | {name: peer.ready for name, peer in peers.items()},
+        | {name: peer.ready for name, peer in others.peers.items()},
         limiter=SharedLimiter(redis) if redis else None,
     )
     rest.install(
@@ -140,15 +135,11 @@ def build(settings: Settings) -> Service:
         start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
         stop=[
             *(sweeping.close, aside.close, telling_aside.close, broker.close, ids.close),
-            *(peer.close for peer in peers.values()),
+            *(peer.close for peer in others.peers.values()),
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
     )
-
-
-def _participants(peers: Mapping[str, Peer]) -> list[Participant]:
-    return [StockClient(peers["stock"])]
 
 
 def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> Batcher[Draft, Order]:
@@ -161,14 +152,6 @@ def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> B
         weigh=lambda draft: draft.weight,
         observe=told.batch,
     )
-
-
-def _peers(settings: Settings, told: "_Instruments") -> dict[str, Peer]:
-    token = ServiceToken(settings.jwt_secret.get_secret_value(), "order")
-    return {
-        name: Peer(name, url, token, timeout=settings.peer_timeout, connections=settings.threads, watch=told.left_alone)
-        for name, url in (("stock", settings.stock_url), ("goods", settings.goods_url))
-    }
 
 
 class _Instruments:

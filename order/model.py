@@ -1,7 +1,8 @@
 """Tables of the order service, an order as it is told, the states of an order and their legal moves."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final, Literal, get_args
 
 from sqlalchemy import (
     BigInteger,
@@ -66,6 +67,26 @@ class UnknownGoods(Invalid):
     slug, title = "unknown-goods", "Unknown goods"
 
 
+class UnknownCoupon(Invalid):
+    """There is no such coupon for this user."""
+
+    slug, title = "unknown-coupon", "Unknown coupon"
+
+
+Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum", "other-currency"]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+
+
+class CouponNotUsable(Conflict):
+    """This order can't use the coupon; reason says why."""
+
+    slug, title = "coupon-not-usable", "Coupon not usable"
+
+
+class CouponChanged(CouponNotUsable):
+    """The coupon is no longer what the order was priced by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What was ordered, as the goods were when it was; prices in minor units."""
@@ -94,7 +115,10 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order; times in ms since the epoch, amounts in minor units."""
+    """An order; times in ms since the epoch, amounts in minor units.
+
+    `coupon_version`: of the rules that it was priced by, which is known only while it is placed.
+    """
 
     order_id: int
     tx_id: int
@@ -111,6 +135,7 @@ class Order:
     closed_at: int | None = None
     coupon_id: int | None = None
     discount_amount: int = 0
+    coupon_version: int | None = field(default=None, compare=False)
 
     @property
     def total_amount(self) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from common.clock import rfc3339
 from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, distinct_by, encode_cursor
-from order.model import CloseReason, Order, Status
+from order.model import CloseReason, Order, Reason, Status
 from order.service.sweeping import Findings
 from order.service.timeline import Entry
 
@@ -39,6 +39,7 @@ class PlaceOrder(Schema):
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=50), distinct_by("goods_id")]
     receiver: Receiver | None = None
+    coupon_id: Id | None = None
 
     def older_hashes(self) -> tuple[str, ...]:
         """Return what releases up to 0.1 stored with an Idempotency-Key.
@@ -177,6 +178,12 @@ class ShortMembers(Schema):
     """What `insufficient-stock` tells beside its detail."""
 
     items: list[ShortItem]
+
+
+class ReasonMembers(Schema):
+    """What `coupon-not-usable` tells beside its detail."""
+
+    reason: Reason
 
 
 class UnknownMembers(Schema):

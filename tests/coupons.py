@@ -6,18 +6,39 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.clock import now_ms, rfc3339
-from common.errors import Conflict, NotFound, Unavailable
+from common.errors import NotFound, Unavailable
 from common.events import OrderEvent
 from common.mq.port import Delivery, Verdict
 from common.participant.client import LiveReservation
 from common.participant.model import Fate
+from order.clients.coupon import Coupon, CouponRules
 from order.clients.participant import Deduction
-from order.model import Order, orders
+from order.model import CouponChanged, CouponNotUsable, Order, orders
 from tests.faults import Faults
 
 
-class UsedUp(Conflict):
-    """No use of the coupon is left."""
+class InMemoryRules(CouponRules):
+    """`order.clients.coupon.CouponRules` without the network: as remembered, and as they are."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Coupon] = {}
+        self.remembered: dict[int, Coupon] = {}
+        self.asked: list[bool] = []
+        """Whether each look-up was anew."""
+
+    def add(self, coupon_id: int, **rules: Any) -> None:
+        self.known[coupon_id] = Coupon(**(_RULES | {"coupon_id": coupon_id} | rules))
+
+    def find(self, ids: Collection[int], *, anew: bool = False) -> dict[int, Coupon]:
+        self.asked.append(anew)
+        known = self.known if anew else self.known | self.remembered
+        return {one: known[one] for one in ids if one in known}
+
+
+_RULES: dict[str, Any] = {
+    "kind": "amount", "value": 50, "currency": "EUR", "minimum_amount": 0, "user_id": None, "starts_at": None,
+    "ends_at": None, "withdrawn": False, "version": 1,
+}  # fmt: skip
 
 
 @dataclass
@@ -38,7 +59,8 @@ class InMemoryCoupon:
     needed = orders.c.coupon_id.is_not(None)
     hears_of_payment = True
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, rules: InMemoryRules) -> None:
+        self.rules = rules
         self.uses = 10
         self.headers: dict[int, Header] = {}
         self.asked: list[list[int]] = []
@@ -53,18 +75,22 @@ class InMemoryCoupon:
         self.asked.append([order.order_id for order in orders])
         self._faults.passing("coupon.deduct", "before")
         with self._guard:
-            made = {order.order_id: self._deduct(tx_id, order.order_id, revive=revive) for order in orders}
+            made = {order.order_id: self._deduct(tx_id, order, revive=revive) for order in orders}
         self._faults.passing("coupon.deduct", "after")
         return made
 
-    def _deduct(self, tx_id: int, order_id: int, *, revive: bool) -> Deduction:
+    def _deduct(self, tx_id: int, order: Order, *, revive: bool) -> Deduction:
+        order_id = order.order_id
         header = self.headers.get(order_id)
         if header is not None and header.state == "deducted":
             return Deduction("deducted")
         if header is not None and not revive:
             return Deduction("released", Unavailable())
+        rules = self.rules.known.get(order.coupon_id or 0)
+        if rules is not None and order.coupon_version not in {None, rules.version}:
+            return Deduction("changed", CouponChanged(reason="expired"))
         if not self.uses:
-            return Deduction("refused", UsedUp())
+            return Deduction("refused", CouponNotUsable(reason="used"))
         self.uses -= 1
         self.headers[order_id] = Header(tx_id, "deducted", now_ms())
         return Deduction("deducted")

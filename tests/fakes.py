@@ -34,6 +34,7 @@ from order.service.closing import Closing, Paying
 from order.service.ordering import Ordering, Request
 from order.service.participants import Participant
 from order.service.placing import Draft, IdempotencyKey, Placing
+from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 from order.service.settling import Settlements
 from order.service.sweeping import Sweep
@@ -45,7 +46,7 @@ from stock.schema import OrderIn
 from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations
 from stock.service.strategies.port import Lines
-from tests.coupons import InMemoryCoupon
+from tests.coupons import InMemoryCoupon, InMemoryRules
 from tests.databases import database_url
 from tests.faults import Faults
 from tests.support import eventually, lines_of
@@ -229,7 +230,8 @@ class Shop:
         self.levels, self.reservations = Levels(self.stock_database), stock_reservations(self.stock_database)
         self.stock = InProcessStock(self.reservations, self.faults)
 
-        self.coupon = InMemoryCoupon(self.faults)
+        self.rules = InMemoryRules()
+        self.coupon = InMemoryCoupon(self.faults, self.rules)
         self.participants: list[Participant] = [self.stock, *([self.coupon] if coupons else [])]
 
         self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))
@@ -244,10 +246,11 @@ class Shop:
         self.checker = Checker(self.database, self.records, deadline=DEADLINE)
         self.coordinator = Coordinator(self.producer, self.database, self.records, self.ids)
         self.reader = OrderReader(self.database)
+        self.pricing = Pricing(self.goods, self.rules if coupons else None)
         self.settlements = Settlements(self.database, self.participants)
         self.telling = Telling(self.settlements, AtOnce())
         self.placing = self.placing_with(AtOnce())
-        self.ordering = Ordering(self.reader, self.goods, self.ids, self.place, pay_timeout=pay_timeout)
+        self.ordering = Ordering(self.reader, self.pricing, self.ids, self.place, pay_timeout=pay_timeout)
         self.closing = Closing(self.database, self.coordinator, self.reader, self.settlements)
         self.audits = [Audit(self.database, participant, self.closing) for participant in self.participants]
         self.paying = Paying(self.database, self.reader, self.is_held, self.settlements, self.tell)
@@ -298,10 +301,12 @@ class Shop:
         self.goods.add(goods_id)
         self.levels.set_total(goods_id, pieces)
 
-    def order(self, quantities: Mapping[int, int], *, user: str = "ann", key: str | None = None) -> Order:
+    def order(
+        self, quantities: Mapping[int, int], *, user: str = "ann", key: str | None = None, coupon: int | None = None
+    ) -> Order:
         """Place an order through the use case."""
         idempotency = IdempotencyKey(user, key, repr(sorted(quantities.items()))) if key is not None else None
-        return self.ordering.order(Request(user, quantities, None, idempotency)).order
+        return self.ordering.order(Request(user, quantities, None, idempotency, coupon)).order
 
     def check_back(self) -> list[CheckAnswer]:
         """Answer every open half message, as the broker's check-back would have it done."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import structlog
 
 from common.clock import now_ms
-from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, Invalid, OutcomeUnknown, Unavailable
+from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, OutcomeUnknown, Unavailable
 from common.idempotency import IdempotencyKey
 from common.ids import IdSource
-from order.clients.goods import Goods, GoodsClient
-from order.model import InsufficientStock, Line, Order, Receiver, Status, UnknownGoods
+from order.model import CouponChanged, CouponNotUsable, InsufficientStock, Order, Receiver, Status
 from order.service.placing import Draft, KeyTaken
+from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 
 _LONGEST_TURN = 5.0  # seconds that a request waits for another one with its Idempotency-Key
@@ -27,6 +27,7 @@ class Request:
     quantities: Mapping[int, int]
     receiver: Receiver | None
     idempotency: IdempotencyKey | None
+    coupon_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,15 @@ class Ordering:
     def __init__(
         self,
         reader: OrderReader,
-        goods: GoodsClient,
+        pricing: Pricing,
         ids: IdSource,
         place: Callable[[Draft], Order],
         *,
         pay_timeout: float,
     ) -> None:
-        """Take what reads, prices, issues ids and places a draft, and for how long an order may stay unpaid (s)."""
+        """Take what reads orders, prices, issues ids and places a draft; unpaid orders stand for `pay_timeout` s."""
         self._reader = reader
-        self._goods = goods
+        self._pricing = pricing
         self._ids = ids
         self._place = place
         self._pay_timeout_ms = int(pay_timeout * 1000)
@@ -60,8 +61,8 @@ class Ordering:
     def order(self, request: Request) -> Placed:
         """Place one order.
 
-        Raise `UnknownGoods`, `Invalid`, `IdempotencyMismatch`, `InsufficientStock`, `Unavailable` (nothing was
-        created) or `OutcomeUnknown`.
+        Raise `UnknownGoods`, `UnknownCoupon`, `Invalid`, `IdempotencyMismatch`, `InsufficientStock`, `CouponNotUsable`,
+        `Unavailable` (nothing was created) or `OutcomeUnknown`.
         """
         if request.idempotency is None:
             return Placed(self._order(request), replayed=False)
@@ -72,14 +73,21 @@ class Ordering:
                 return Placed(first, replayed=True)
             try:
                 return Placed(self._order(request), replayed=False)
-            except (KeyTaken, InsufficientStock):  # perhaps to another process that served the same key
+            except (KeyTaken, InsufficientStock, CouponNotUsable):
+                # Perhaps it was another process with the same key that took it.
                 first = self._first_answer(key)
                 if first is None:
                     raise
                 return Placed(first, replayed=True)
 
     def _order(self, request: Request) -> Order:
-        draft = self._draft(request)
+        try:
+            return self._order_once(request, anew=False)
+        except CouponChanged:  # since its rules were looked up: once more, by what they are now
+            return self._order_once(request, anew=True)
+
+    def _order_once(self, request: Request, *, anew: bool) -> Order:
+        draft = self._draft(request, anew=anew)
         order_id = str(draft.order.order_id)
         try:
             return self._place(draft)
@@ -97,41 +105,28 @@ class Ordering:
             raise IdempotencyMismatch
         return order.as_created()
 
-    def _draft(self, request: Request) -> Draft:
-        goods = self._goods.find(request.quantities)
-        lines = _price(request.quantities, goods)
+    def _draft(self, request: Request, *, anew: bool) -> Draft:
+        price = self._pricing.price(request.user_id, request.quantities, request.coupon_id, anew=anew)
         now = now_ms()
+        is_free = price.goods_amount == price.discount_amount
         order = Order(
             order_id=self._ids.next(),
             tx_id=0,  # the batch's, known when it begins
             user_id=request.user_id,
-            status=Status.CREATED,
+            status=Status.PAID if is_free else Status.CREATED,
             close_reason=None,
-            lines=lines,
+            lines=price.lines,
             receiver=request.receiver,
-            goods_amount=sum(line.unit_price * line.quantity for line in lines),
-            currency=goods[lines[0].goods_id].currency,
+            goods_amount=price.goods_amount,
+            currency=price.currency,
             created_at=now,
             expires_at=now + self._pay_timeout_ms,
+            paid_at=now if is_free else None,
+            coupon_id=request.coupon_id,
+            discount_amount=price.discount_amount,
+            coupon_version=price.coupon_version,
         )
         return Draft(order, request.idempotency)
-
-
-def _price(quantities: Mapping[int, int], goods: Mapping[int, Goods]) -> tuple[Line, ...]:
-    unknown = [
-        {"pointer": f"/items/{position}/goods_id", "message": "unknown, or not on sale"}
-        for position, goods_id in enumerate(quantities)
-        if goods_id not in goods or not goods[goods_id].on_sale
-    ]
-    if unknown:
-        raise UnknownGoods(errors=unknown)
-    if len({goods[goods_id].currency for goods_id in quantities}) > 1:
-        raise Invalid(errors=[{"pointer": "/items", "message": "goods of several currencies"}])
-    return tuple(_line(goods[goods_id], quantity) for goods_id, quantity in quantities.items())
-
-
-def _line(goods: Goods, quantity: int) -> Line:
-    return Line(goods.goods_id, goods.name, goods.brief, goods.image, quantity, goods.unit_price, goods.market_price)
 
 
 class _Turns:

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import NotFound, PeerUnavailable
 from common.participant.client import LiveReservation
-from order.clients.goods import GoodsClient, usable
+from order.clients.goods import GoodsClient
 from order.clients.participant import Deduction
 from order.clients.stock import StockClient
 from order.model import InsufficientStock, Line, Order, Status
@@ -68,7 +68,7 @@ class Now:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
-        monkeypatch.setattr("order.clients.goods.time.monotonic", lambda: self.seconds)
+        monkeypatch.setattr("order.clients.lookups.time.monotonic", lambda: self.seconds)
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ def test_what_many_wait_for_is_looked_up_together() -> None:
 
 def test_a_look_up_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """What others wait for beyond that goes with the next: goods refuses larger ones."""
-    monkeypatch.setattr("order.clients.goods._REFRESHED_TOGETHER", 3)
+    monkeypatch.setattr("order.clients.lookups._REFRESHED_TOGETHER", 3)
     catalogue = Hanging({i: _goods(i) for i in range(1, 9)})
     client = GoodsClient(catalogue, max_age=60.0, timeout=30.0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as pool:
@@ -447,10 +447,10 @@ _SHARED = {
 )
 def test_a_shared_price_is_what_this_release_makes_of_these_goods(key: str, value: object, is_usable: bool) -> None:
     """A field that lacks, is new or of another type, and the price of other goods, are a miss: never a 500."""
-    assert usable(key, orjson.dumps(value)) is is_usable
+    assert GoodsClient.usable(key, orjson.dumps(value)) is is_usable
 
 
 @pytest.mark.parametrize("value", [b"", b'{"goods_id":', b"\xff"])
 def test_what_is_no_json_is_no_shared_price(value: bytes) -> None:
     """A value that was cut off, or was never ours, is a miss."""
-    assert not usable("7", value)
+    assert not GoodsClient.usable("7", value)

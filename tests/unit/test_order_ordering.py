@@ -220,7 +220,7 @@ def test_same_key_at_once(shop: Shop) -> None:
 
 
 def _other_process(shop: Shop) -> Ordering:
-    return Ordering(shop.reader, shop.goods, shop.ids, shop.place, pay_timeout=900.0)
+    return Ordering(shop.reader, shop.pricing, shop.ids, shop.place, pay_timeout=900.0)
 
 
 def test_who_waits_in_vain_for_another_with_its_key_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,6 +266,6 @@ def test_key_taken_and_gone(shop: Shop) -> None:
     def taken(_: Draft) -> Order:
         raise KeyTaken
 
-    ordering = Ordering(shop.reader, shop.goods, shop.ids, taken, pay_timeout=900.0)
+    ordering = Ordering(shop.reader, shop.pricing, shop.ids, taken, pay_timeout=900.0)
     with pytest.raises(KeyTaken):
         ordering.order(_request())

@@ -14,11 +14,10 @@ from common.aside import ThreadedAside
 from common.clock import now_ms
 from common.errors import BrokerError, OrdersError, PeerUnavailable, Unavailable
 from common.mq.port import Resolution
-from order.model import CloseReason, InsufficientStock, Line, Order, Status, idempotency_keys, orders
+from order.model import CloseReason, CouponNotUsable, InsufficientStock, Line, Order, Status, idempotency_keys, orders
 from order.service import participants
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
 from order.service.sweeping import Findings, sweep_once
-from tests.coupons import UsedUp
 from tests.fakes import PRICE, Shop
 
 COUPON = 5
@@ -118,7 +117,7 @@ def test_one_refuses_what_the_other_holds(shop: Shop) -> None:
     shop.coupon.uses = 1
     drafts = [_draft(shop), _draft(shop), _draft(shop, coupon=False)]
     answers = shop.placing.place(drafts)
-    assert [type(answer) for answer in answers] == [Order, UsedUp, Order]
+    assert [type(answer) for answer in answers] == [Order, CouponNotUsable, Order]
     shop.quiet()
     assert _states(shop, *_ids(*drafts)) == [HELD, RELEASED, ("deducted", None)]
     assert [_stands(shop, draft) for draft in drafts] == [True, False, True]

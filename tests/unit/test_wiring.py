@@ -28,6 +28,7 @@ from coupon import model as coupon_model
 from goods import app as goods_app
 from goods import model as goods_model
 from order import app as order_app
+from order import outside as order_outside
 from stock import app as stock_app
 from stock import model as stock_model
 
@@ -50,6 +51,8 @@ def settings(tmp_path: Path) -> Settings:
         broker_url=f"embedded:///{tmp_path}/broker.db",
         stock_url="http://127.0.0.1:11",
         goods_url="http://127.0.0.1:12",
+        coupon_url="http://127.0.0.1:13",
+        participants="stock, coupon",
         peer_timeout=1.25,
         goods_cache=0.75,
         placing_lanes=3,
@@ -62,6 +65,9 @@ def settings(tmp_path: Path) -> Settings:
         check_interval=4.5,
         max_deliveries=9,
     )
+
+
+_NOT_PARTS = {"build", "open_broker", "outside", "LookUps"}
 
 
 class Noting:
@@ -78,6 +84,8 @@ class Noting:
             self.made.setdefault(name, []).append(made)
             return made
 
+        public = {named: getattr(part, named) for named in dir(part) if not named.startswith("_")}
+        noted.__dict__.update(public)  # a class has methods of its own
         return noted
 
 
@@ -86,9 +94,10 @@ class Wiring:
 
     def __init__(self, app: types.ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
         self.noting = Noting()
-        for name, part in vars(app).copy().items():
-            if _is_ours(part) and not name.startswith("_") and name not in {"build", "open_broker"}:
-                patch.setattr(app, name, self.noting(name, part))
+        for module in (app, order_outside) if app is order_app else (app,):
+            for name, part in vars(module).copy().items():
+                if _is_ours(part) and not name.startswith("_") and name not in _NOT_PARTS:
+                    patch.setattr(module, name, self.noting(name, part))
         if hasattr(app, "open_broker"):
             patch.setattr(app, "open_broker", self.noting("open_broker", self._open_broker))
         patch.setattr(app.rest, "install", self.noting("install", app.rest.install))
@@ -160,11 +169,12 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Database", "url", "pool_size") == (settings.database_url, 13)
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
-    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [12, 1]
+    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [18, 1]
     assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
     assert order.of("GoodsClient", "max_age", "shared") == (0.75, None)
+    assert order.of("CouponRules", "max_age", "timeout", "shared") == (0.75, 1.25, None)
     assert order.of("Api", "service", "max_body", "limiter") == ("order", 20_001, None)
     assert order.of("Verifier", "secret") == (SECRET,)
     assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
@@ -178,11 +188,14 @@ def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
     assert {one["name"]: one["url"] for one in passed} == {
         "stock": "http://127.0.0.1:11",
         "goods": "http://127.0.0.1:12",
+        "coupon": "http://127.0.0.1:13",
     }
     assert {(one["timeout"], one["connections"]) for one in passed} == {(1.25, 5)}
     by_name = {one["name"]: peer for one, peer in zip(passed, made, strict=True)}
     assert order.of("StockClient", "peer") == (by_name["stock"],)
     assert order.of("GoodsClient", "peer") == (by_name["goods"],)
+    assert order.of("CouponRules", "peer") == (by_name["coupon"],)
+    assert order.of("CouponClient", "peer", "rules") == (by_name["coupon"], order.the("CouponRules"))
     for one in passed:
         caller = Verifier(SECRET).verify(f"Bearer {one['token']()}")
         assert (caller.user_id, caller.scopes) == ("order", frozenset({"service"}))
@@ -211,7 +224,8 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     assert order.of("producer", "group", "checker", "topics") == ("order", checker, [ROLLBACK_TOPIC])
     parts = (order.the("producer"), database, records, ids)
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
-    participants, settlements, telling = [order.the("StockClient")], order.the("Settlements"), order.the("Telling")
+    settlements, telling = order.the("Settlements"), order.the("Telling")
+    participants = [order.the("StockClient"), order.the("CouponClient")]
     aside, telling_aside = order.noting.made["ThreadedAside"]
     parts = (coordinator, order.the("producer"), participants, settlements, aside, telling.soon)
     assert order.of("Placing", "coordinator", "producer", "participants", "settlements", "aside", "tell") == parts
@@ -220,12 +234,14 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     parts = (database, coordinator, reader, settlements)
     assert order.of("Closing", "database", "coordinator", "reader", "settlements") == parts
     audits = order.noting.made["Audit"]
-    assert order.of("Audit", "database", "participant", "closing") == (database, participants[0], closing)
+    told = [(one["database"], one["participant"], one["closing"]) for one in order.noting.passed["Audit"]]
+    assert told == [(database, participant, closing) for participant in participants]
     parts = (database, reader, settlements, telling.soon)
     assert order.of("Paying", "database", "reader", "settlements", "tell") == parts
     parts = (database, records, checker, closing, settlements, audits)
     assert order.of("Sweep", "database", "records", "checker", "closing", "settlements", "audits") == parts
-    assert order.of("Ordering", "reader", "goods", "ids") == (reader, order.the("GoodsClient"), ids)
+    assert order.of("Ordering", "reader", "pricing", "ids") == (reader, order.the("Pricing"), ids)
+    assert order.of("Pricing", "goods", "coupons") == (order.the("GoodsClient"), order.the("CouponRules"))
     assert order.of("Ordering", "place") == (order.the("Batcher").submit,)
     assert order.of("Batcher", "run") == (order.the("Placing").place,)
     assert order.of("Timeouts", "database", "checker", "closing") == (database, checker, closing)

@@ -41,14 +41,14 @@ MUTANTS = (
         "lost-race-for-a-key",
         "a request that lost its key to another process is told that it failed",
         _TESTS + "test_same_key_in_another_process",
-        (_ORDER, "except (KeyTaken, InsufficientStock):", "except MemoryError:"),
+        (_ORDER, "except (KeyTaken, InsufficientStock, CouponNotUsable):", "except MemoryError:"),
     ),
     edited(
         "unknown-outcome-is-created",
         "a client is told `created` when nobody knows",
         _TESTS + "test_outcome_unknown",
         (
-            "order.service.ordering:Ordering._order",
+            "order.service.ordering:Ordering._order_once",
             "raise OutcomeUnknown(order_id=order_id) from error",
             "return draft.order",
         ),
@@ -57,7 +57,7 @@ MUTANTS = (
         "prices-kept-for-ever",
         "a price that was asked for once is never asked for again",
         "tests/unit/test_order_clients.py::test_prices_are_reused_until_too_old",
-        ("order.clients.goods:GoodsClient._fresh", "if fetched_at < oldest:", "if fetched_at < 0:"),
+        ("order.clients.lookups:LookUps._fresh", "if fetched_at < oldest:", "if fetched_at < 0:"),
     ),
     edited(
         "lease-not-renewed",

@@ -55,7 +55,7 @@ MUTANTS = (
         "wishes-looked-up-singly",
         "who waits for a look-up makes one of its own, one after the other",
         _CLIENTS + "test_what_many_wait_for_is_looked_up_together",
-        ("order.clients.goods:GoodsClient._wanted", "dict.fromkeys([*goods_ids, *others])", "dict.fromkeys(goods_ids)"),
+        ("order.clients.lookups:LookUps._wanted", "dict.fromkeys([*ids, *others])", "dict.fromkeys(ids)"),
     ),
     edited(
         "queue-waited-in-without-end",
