@@ -98,7 +98,7 @@ class Deployment:
         self.place.make()
         self._check_settings()
         self._require_servers()
-        for name in registry.NAMES:
+        for name in self.plan.services:
             migrations.upgrade(name, self._database_url(name))
 
     def _check_settings(self) -> None:
@@ -174,7 +174,7 @@ class Deployment:
         """
         self._require_servers()
         if self.plan.servers is not None:
-            yield tenant.console(self.plan.servers, admin_tool=admin_tool)
+            yield tenant.console(self.plan.servers, subscriptions=self.plan.subscriptions, admin_tool=admin_tool)
             return
         if admin_tool:
             raise CommandFailed("The embedded broker has no admin tool: RocketMQ has, in a deployment started --real.")
@@ -201,7 +201,11 @@ class Deployment:
 
     def _database_url(self, service: str) -> str:
         servers = self.plan.servers
-        return servers.database_urls[service] if servers else self.place.database_url(service)
+        if servers is None:
+            return self.place.database_url(service)
+        if service not in servers.database_urls:  # it was started by a release that had no such service
+            raise NoDeployment(f"It has no {service} database yet: start it with: {self.place.hint('up --real')}")
+        return servers.database_urls[service]
 
     def _environment(self, name: str) -> dict[str, str]:
         urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in registry.NAMES}

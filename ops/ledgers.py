@@ -62,12 +62,12 @@ class Ledgers:
 
     def order_ids(self) -> Iterator[Sequence[int]]:
         """Yield the ids of all orders, page by page."""
-        return _pages(self._orders, select(orders.c.order_id), orders.c.order_id)
+        return pages(self._orders, select(orders.c.order_id), orders.c.order_id)
 
     def live_ids(self) -> Iterator[Sequence[int]]:
         """Yield the order ids of all live reservations, page by page."""
         live = select(reservations.c.order_id).where(reservations.c.state == ReservationState.DEDUCTED.value)
-        return _pages(self._stock, live, reservations.c.order_id)
+        return pages(self._stock, live, reservations.c.order_id)
 
     def unknown(self, order_ids: Collection[int]) -> list[int]:
         """Return those of the ids that are no order's."""
@@ -122,7 +122,8 @@ class Ledgers:
         return [Level(g, *rows.get(g, (0, 0)), reserved.get(g, 0)) for g in sorted(rows.keys() | reserved.keys())]
 
 
-def _pages(database: Database, query: Select[int], key: Column[int]) -> Iterator[Sequence[int]]:
+def pages(database: Database, query: Select[int], key: Column[int]) -> Iterator[Sequence[int]]:
+    """Yield what a query returns of the column `key`, page by page."""
     after = 0
     while True:
         with database.read() as connection:

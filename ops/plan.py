@@ -11,7 +11,7 @@ from typing import Any
 
 from common import registry
 from common.config import Settings
-from common.registry import MOST_INSTANCES, NAMES
+from common.registry import MOST_INSTANCES, NAMES, PARTICIPANTS
 from ops.errors import CommandFailed
 
 HOST = "127.0.0.1"
@@ -65,11 +65,25 @@ class Plan:
             raise CommandFailed(f"--port-base goes from 1 to {largest}.")
 
     @property
+    def services(self) -> tuple[str, ...]:
+        """The services that it has: all but participants that the setting `participants` leaves out."""
+        named = self.extra.get("participants")
+        left_out = set() if named is None else set(PARTICIPANTS) - set(str(named).replace(" ", "").split(","))
+        return tuple(name for name in NAMES if name not in left_out)
+
+    @property
+    def subscriptions(self) -> tuple[tuple[str, str], ...]:
+        """The topics with the groups that its services consume them in."""
+        return tuple(one for one in registry.SUBSCRIPTIONS if one[1] in self.services)
+
+    @property
     def processes(self) -> dict[str, str]:
         """The service that each process is an instance of, in the order of stopping."""
         counts = {**_ONE_OF_EACH, **self.instances}
         return {
-            registry.instance(service, number): service for service in NAMES for number in range(1, counts[service] + 1)
+            registry.instance(service, number): service
+            for service in self.services
+            for number in range(1, counts[service] + 1)
         }
 
     @property
@@ -87,9 +101,13 @@ class Plan:
         return [name for name, what in self.processes.items() if what == service]
 
     def addresses(self, service: str) -> str:
-        """Return where a service is, as `common.peer.Peer` takes it: the URLs of its instances with commas between."""
+        """Return where a service is, as `common.peer.Peer` takes it: the URLs of its instances with commas between.
+
+        Of one that it has not: where its first instance would be, which nothing else may have.
+        """
         urls = self.urls
-        return ",".join(urls[name] for name in self.instances_of(service))
+        nowhere = f"http://{HOST}:{self.port_base + registry.offset(service, 1)}"
+        return ",".join(urls[name] for name in self.instances_of(service)) or nowhere
 
     def as_settings(self) -> dict[str, Any]:
         """Return the plan as `run/state.json` keeps it."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC
 from common.mq.port import Console, MessageView, State
+from ops.coupons import Coupons
 from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
 from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow
 from order.model import Status
@@ -37,13 +38,15 @@ class Comparison:
         ledgers: Ledgers,
         console: Console,
         limits: Limits,
+        coupons: Coupons | None = None,
         *,
         progress: Callable[[str], None] = lambda _: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what to read; `progress` is told what is looked at."""
+        """Take what to read; `coupons` where the deployment has them; `progress` is told what is looked at."""
         self._ledgers, self._console, self._limits = ledgers, console, limits
         self._progress, self._pause = progress, pause
+        self._coupons = coupons
         self._available: Mapping[int, int] = {}
 
     def run(self) -> Report:
@@ -60,9 +63,20 @@ class Comparison:
                 report.add(self._again(self._judge_orders, page))
                 if name == "orders":
                     report.checked["orders"] += len(page)
+        if self._coupons is not None:
+            self._compare_coupons(self._coupons, report)
         self._progress("messages")
         report.add(self._again(self._judge_messages, None))
         return report
+
+    def _compare_coupons(self, coupons: Coupons, report: Report) -> None:
+        """Compare counts and uses; then the orders that hold one and do not exist, or have none."""
+        self._progress("coupons")
+        report.checked["coupons"], found = coupons.counts()
+        report.add(found)
+        for ids in (self._ledgers.order_ids(), map(self._ledgers.unknown, coupons.live_ids())):
+            for page in ids:
+                report.add(self._again(lambda some: coupons.judge(some or ()), page))
 
     def _orphans(self, report: Report) -> Iterator[Sequence[int]]:
         for page in self._ledgers.live_ids():

@@ -1,6 +1,6 @@
 """Declares routes: guards, parses, calls the view, answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partialmethod
 from typing import Any, Literal
@@ -49,12 +49,14 @@ class Api:
         verifier: Verifier,
         metrics: Metrics,
         checks: Mapping[str, Check],
+        optional: Collection[str] = (),
         limiter: Limiter | None = None,
         body_timeout: float = 10.0,
         slow_bodies: int = 8,
     ) -> None:
         """Make it with health, readiness, metrics, OpenAPI and docs; `checks` raise `OrdersError` if not ready.
 
+        Those named in `optional` are told, and keep the service ready: most calls do without.
         A body has up to `max_body` bytes and arrives within `body_timeout` seconds; `slow_bodies` of them may take that
         long at once (see `Bodies`).
         """
@@ -68,7 +70,7 @@ class Api:
         observe.install(self.app, metrics)
         self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)
-        self._ready = system.install(self.app, metrics, checks, self._authorise)
+        self._ready = system.install(self.app, metrics, checks, self._authorise, optional=optional)
         docs.install(self.app, self)
         self.app.after_request(_part_over_unread_body)
         self._declare_readiness()

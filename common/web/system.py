@@ -1,6 +1,6 @@
 """What every service answers about itself: /healthz, /readyz, /metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flask import Flask
 
@@ -16,8 +16,13 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Authorise = Callable[[Sequence[str]], object]
 
 
-def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise: Authorise) -> Callable[[], Readiness]:
-    """Add the three routes to `app`; return what tells readiness, or raises `Unavailable`."""
+def install(
+    app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise: Authorise, *, optional: Collection[str] = ()
+) -> Callable[[], Readiness]:
+    """Add the three routes to `app`; return what tells readiness, or raises `Unavailable`.
+
+    Checks named in `optional` are told, and do not make the service unready.
+    """
     needed = Checks(checks)
 
     def healthz() -> Answer:
@@ -26,9 +31,9 @@ def install(app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise
 
     def ready() -> Readiness:
         results = needed.results()
-        if "failed" in results.values():
-            failed = ", ".join(sorted(name for name, result in results.items() if result == "failed"))
-            raise Unavailable(f"Not ready: {failed}.", checks=results)
+        failed = sorted(name for name, result in results.items() if result == "failed" and name not in optional)
+        if failed:
+            raise Unavailable(f"Not ready: {', '.join(failed)}.", checks=results)
         return Readiness.model_validate({"checks": results})
 
     def readyz() -> Answer:

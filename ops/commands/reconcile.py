@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ops import options
 from ops.client import Client, Unreachable
+from ops.coupons import Coupons
 from ops.deployment import Deployment
 from ops.findings import REPAIR, WAIT, Gravity, Report
 from ops.ledgers import Ledgers
@@ -80,11 +81,22 @@ def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
         open_things.callback(ledgers.close)
         interval = deployment.settings("order").sweep_interval
         limits = Limits(grace, confirm_within=grace + _MISSED_SWEEPS * interval)
+        coupons = _coupons(deployment, limits)
+        if coupons is not None:
+            open_things.callback(coupons.close)
         with out.status("Comparing ...") as status:
             comparison = Comparison(
-                ledgers, console, limits, progress=lambda what: status.update(f"Comparing {what} ...")
+                ledgers, console, limits, coupons, progress=lambda what: status.update(f"Comparing {what} ...")
             )
             return comparison.run()
+
+
+def _coupons(deployment: Deployment, limits: Limits) -> Coupons | None:
+    """Return the coupons of a deployment that has some, beside its orders."""
+    if "coupon" not in deployment.plan.services:
+        return None
+    urls = (deployment.database_url("order"), deployment.database_url("coupon"))
+    return Coupons(*urls, grace=limits.grace, confirm_within=limits.confirm_within)
 
 
 def show(out: Console, report: Report, *, repaired: bool = False) -> None:

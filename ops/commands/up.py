@@ -77,7 +77,9 @@ def command(
       orders up --real --detach
       orders up --reset --detach
     """
-    plan = Plan(port_base, pay_timeout, instances=options.chosen(instances))
+    named = os.environ.get("ORDERS_PARTICIPANTS")  # it says which services there are: kept, so that all commands know
+    extra = {} if named is None else {"participants": named}
+    plan = Plan(port_base, pay_timeout, extra, options.chosen(instances))
     say = _sayer()
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next

@@ -43,6 +43,25 @@ SELECT COUNT(*) FROM (SELECT order_id FROM idempotency_keys GROUP BY order_id HA
 _KEYS_OF_NOTHING = (
     "SELECT COUNT(*) FROM idempotency_keys k LEFT JOIN orders o USING (order_id) WHERE o.order_id IS NULL"
 )
+_WITH_COUPON = "SELECT order_id, coupon_id, status FROM orders WHERE coupon_id IS NOT NULL AND status <> 'closed'"
+_LIVE_USES = """
+SELECT u.order_id, u.coupon_id, u.state FROM coupon_uses u
+JOIN reservations r ON r.order_id = u.order_id WHERE r.state = 'deducted'
+"""
+_COUPONS_OFF = """
+SELECT COUNT(*) FROM (
+    SELECT c.coupon_id, c.uses, c.held, c.used,
+        COALESCE(SUM(CASE WHEN u.state = 'held' THEN 1 ELSE 0 END), 0) AS are_held,
+        COALESCE(SUM(CASE WHEN u.state = 'used' THEN 1 ELSE 0 END), 0) AS are_used
+    FROM coupons c LEFT JOIN coupon_uses u ON u.coupon_id = c.coupon_id
+    GROUP BY c.coupon_id, c.uses, c.held, c.used
+) counted WHERE held <> are_held OR used <> are_used OR held + used > uses
+"""
+_COUPON_USERS_OFF = """
+SELECT ABS(
+    (SELECT COALESCE(SUM(taken), 0) FROM coupon_users) - (SELECT COUNT(*) FROM coupon_uses WHERE state <> 'free')
+)
+"""
 _UNRECORDED = """
 SELECT COUNT(*) FROM orders o LEFT JOIN transaction_records t ON t.tx_id = o.tx_id AND t.outcome = 'committed'
 WHERE t.tx_id IS NULL
@@ -50,15 +69,13 @@ WHERE t.tx_id IS NULL
 
 
 def judge(site: Site, left: Sequence[str] = ()) -> list[Invariant]:
-    """Return the five invariants of docs/protocol.md as they are now; `left` is what is still on its way, in words."""
+    """Return the invariants of docs/protocol.md as they are now; `left` is what is still on its way, in words."""
     with _reading(site.deployment, "order") as orders, _reading(site.deployment, "stock") as stock:
-        return [
-            _conservation(stock),
-            _agreement(orders, stock),
-            _moves(stock),
-            _answers(orders),
-            _quiet(site, left),
-        ]
+        found = [_conservation(stock), _agreement(orders, stock), _moves(stock), _answers(orders)]
+        if "coupon" in site.deployment.plan.services:
+            with _reading(site.deployment, "coupon") as coupon:
+                found.append(_coupons(orders, coupon))
+        return [*found, _quiet(site, left)]
 
 
 def newest_order_id(site: Site, since: int) -> str | None:
@@ -131,6 +148,27 @@ def _moves(stock: Connection) -> Invariant:
     }
     broken = [f"{figures['odd']} reservations moved as none may"] if figures["odd"] else []
     return Invariant("deducted once, released once at most", figures, broken)
+
+
+def _coupons(orders: Connection, coupon: Connection) -> Invariant:
+    due = {
+        order_id: (coupon_id, "used" if status == "paid" else "held")
+        for order_id, coupon_id, status in orders.execute(text(_WITH_COUPON))
+    }
+    have = {order_id: (coupon_id, state) for order_id, coupon_id, state in coupon.execute(text(_LIVE_USES))}
+    wrong = sorted(order_id for order_id in due.keys() | have.keys() if due.get(order_id) != have.get(order_id))
+    states = _counts(coupon, "SELECT state, COUNT(*) FROM coupon_uses GROUP BY state")
+    figures = {
+        "coupons": _number(coupon, "SELECT COUNT(*) FROM coupons"),
+        "held": states.get("held", 0),
+        "used": states.get("used", 0),
+        "coupons out of balance": _number(coupon, _COUPONS_OFF) + _number(coupon, _COUPON_USERS_OFF),
+        "orders and coupons that disagree": len(wrong),
+    }
+    broken = [f"order {o}: {due.get(o, 'no coupon')} is due, {have.get(o, 'no coupon')} is held" for o in wrong[:10]]
+    if figures["coupons out of balance"]:
+        broken.append(f"{figures['coupons out of balance']} coupons do not add up")
+    return Invariant("uses = free + held by open orders + used by paid ones", figures, broken)
 
 
 def _answers(orders: Connection) -> Invariant:

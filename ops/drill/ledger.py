@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from common.mq.port import Broker
 from ops.deployment import Deployment
-from ops.drill import motion
+from ops.drill import coupons, motion
 from ops.drill.rows import read
 from ops.errors import CommandFailed, NotInTime
 from ops.waiting import wait_for
@@ -62,6 +62,7 @@ def disagreements(deployment: Deployment) -> list[str]:
         *_moves_of_orders(orders),
         *_keys(orders),
         *_records(orders),
+        *coupons.disagreements(deployment),
     ]
 
 

@@ -37,4 +37,4 @@ def messages(deployment: Deployment, broker: Broker) -> list[str]:
 def console(deployment: Deployment, broker: Broker) -> Console:
     """Return what looks at the messages of a deployment: RocketMQ's client can't."""
     servers = deployment.plan.servers
-    return broker.console() if servers is None else tenant.console(servers)
+    return broker.console() if servers is None else tenant.console(servers, subscriptions=deployment.plan.subscriptions)

@@ -623,12 +623,21 @@ def test_every_request_is_one_log_line_but_probes(client: FlaskClient) -> None:
     }
 
 
-def ready_of(checks: dict[str, Any]) -> TestResponse:
+def ready_of(checks: dict[str, Any], optional: tuple[str, ...] = ()) -> TestResponse:
     api = Api(
-        "toy", title="T", description="", max_body=1, verifier=Verifier(SECRET), metrics=Metrics("t"), checks=checks
-    )
+        "toy", title="T", description="", max_body=1, verifier=Verifier(SECRET), metrics=Metrics("t"), checks=checks,
+        optional=optional,
+    )  # fmt: skip
     with api.app.test_client() as client:
         return client.get("/readyz")
+
+
+def test_readiness_tells_what_most_calls_do_without() -> None:
+    """An optional check that fails is told, and the service is ready; beside another it is not named as the reason."""
+    optional = ready_of({"coupon": break_down, "database": lambda: None}, ("coupon",))
+    assert (optional.status_code, optional.get_json()["checks"]) == (200, {"coupon": "failed", "database": "ok"})
+    both = ready_of({"coupon": break_down, "database": break_down}, ("coupon",))
+    assert assert_problem(both, 503, "unavailable")["detail"] == "Not ready: database."
 
 
 def test_readiness_says_what_does_not_answer() -> None:

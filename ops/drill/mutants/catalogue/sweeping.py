@@ -115,6 +115,6 @@ MUTANTS = (
         "reconcile-skips-at-page-borders",
         "the first order of each further page is never compared",
         "tests/unit/test_ops_reconcile.py::test_borders_of_pages",
-        ("ops.ledgers:_pages", "after = page[-1]", "after = page[-1] + 1"),
+        ("ops.ledgers:pages", "after = page[-1]", "after = page[-1] + 1"),
     ),
 )
