@@ -112,6 +112,7 @@ def build(settings: Settings) -> Service:
         metrics=told.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in others.peers.items()},
+        optional=("coupon",),  # orders without one are placed while it is down
         limiter=SharedLimiter(redis) if redis else None,
     )
     rest.install(

@@ -512,7 +512,7 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
     """GET /readyz: the database, the broker and the peers, each with its result."""
     checks = shop.raw(service, "GET", "/readyz").json["checks"]
     expected = {
-        "order": {"database", "ids", "broker", "stock", "goods"},
+        "order": {"database", "ids", "broker", "goods", *PARTICIPANTS},
         "stock": {"database", "broker"},
         "goods": {"database", "ids"},
         "coupon": {"database", "ids", "broker"},

@@ -36,6 +36,16 @@ def test_a_port_depends_on_the_name_alone() -> None:
     assert len(set(many.ports.values())) == len(many.ports)
 
 
+def test_a_deployment_without_a_participant() -> None:
+    """What the setting `participants` leaves out neither runs nor consumes, and the others keep their ports."""
+    plan, whole = Plan(extra={"participants": "stock"}), Plan()
+    assert set(whole.services) - set(plan.services) == {"coupon"}
+    assert plan.ports.items() == whole.ports.items() - {("coupon", 8004)}
+    assert set(whole.subscriptions) - set(plan.subscriptions) == {("order_rollback", "coupon")}
+    assert plan.addresses("coupon") == whole.addresses("coupon")
+    assert Plan(extra={"participants": "stock, coupon"}).services == whole.services
+
+
 def test_a_plan_survives_the_state_file() -> None:
     """What `run/state.json` keeps makes the same plan again; one from before there were instances too."""
     plan = Plan(9001, 60.0, {"threads": 4}, {"order": 2})

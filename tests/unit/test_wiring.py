@@ -177,6 +177,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("CouponRules", "max_age", "timeout", "shared") == (0.75, 1.25, None)
     assert order.of("Api", "service", "max_body", "limiter") == ("order", 20_001, None)
     assert order.of("Verifier", "secret") == (SECRET,)
+    assert order.of("Api", "optional") == (("coupon",),)
     assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
     assert order.of("install", "most_of_one_user") == (settings.queue_share,)
     assert order.service.waiting == 45
