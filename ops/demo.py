@@ -1,4 +1,4 @@
-"""The demo: four orders and what became of them, each claim checked on a real deployment over REST."""
+"""The demo: six orders and what became of them, each claim checked on a real deployment over REST."""
 
 from typing import Any
 
@@ -18,6 +18,8 @@ SHORT_TIMES = {  # seconds; as by default, only sooner
 }
 REAL_TIMES = {**SHORT_TIMES, "transaction_deadline": 5.0}  # its servers take a moment over their first order
 _CRASH = {"ORDERS_FAILPOINTS": "order.deducted=kill"}
+_CRASH_OF_STOCK = {"ORDERS_FAILPOINTS": "stock.deduct_received=kill"}
+_DISCOUNT = 500  # minor units
 _WITHIN = 20.0  # seconds; far longer than anything here takes
 _NOT_FOUND = 404
 
@@ -40,7 +42,7 @@ class Demo:
 
     def tell_all(self) -> None:
         """Tell every story. Raise `StoryBroken`, `NotInTime` or another `CommandFailed` where one does not hold."""
-        for story in (self.paid, self.unpaid, self.short, self.crashed):
+        for story in (self.paid, self.unpaid, self.short, self.crashed, self.with_coupon):
             story()
 
     def paid(self) -> None:
@@ -120,6 +122,46 @@ class Demo:
         tell.expect(self._available(goods) == before, "its 5 pieces are back")
         self._show(order_id, goods)
 
+    def with_coupon(self) -> None:
+        """Show that a coupon is held and used with its order, and comes back where stock dies before it reserves."""
+        tell, supervisor = self._teller, self._deployment.supervisor
+        tell.chapter("Orders with a coupon: one is paid; of the other, stock is killed after the coupon was reserved")
+        goods = self._goods["Pour-over coffee maker"]
+        coupon = self._new_coupon(goods["currency"])
+        order = self._place(goods, 1, coupon)
+        tell.say(
+            f"POST /orders with coupon_id: order {order['order_id']}, {_money(order)} after {_DISCOUNT / 100:.2f} off"
+        )
+        tell.expect(self._uses(coupon) == (1, 1, 0), "of the coupon's 2 uses it holds one")
+        self._alice.post("order", f"/orders/{order['order_id']}/pay")
+        tell.wait("the coupon to hear of the payment", lambda: self._uses(coupon) == (1, 0, 1), within=_WITHIN)
+        tell.expect(self._uses(coupon) == (1, 0, 1), "the order is paid: that use is used up")
+        before = self._available(goods)
+        tell.say("Starting the stock process anew with the failpoint stock.deduct_received=kill, for this one start")
+        supervisor.restart("stock", extra_env=_CRASH_OF_STOCK)
+        tell.wait("the stock process to get ready", lambda: self._is_ready("stock"), within=_WITHIN)
+        doomed = supervisor.pid("stock") or 0
+        body = {"items": [{"goods_id": goods["goods_id"], "quantity": 1}], "coupon_id": coupon}
+        self._expect_refusal("unavailable", "/orders", body, "POST /orders: 503, nothing was created")
+        supervisor.wait_gone(doomed, within=_WITHIN)
+        order_id = self._newest_rollback().message.keys[0]
+        held = self._admin.get("coupon", f"/reservations/{order_id}")
+        tell.expect(held["tx_id"], f"process {doomed} is gone; the coupon was reserved for order {order_id}")
+        tell.wait("the stock process to be restarted", lambda: self._is_ready("stock"), within=_WITHIN)
+        tell.wait("the coupon's use to come back", lambda: self._uses(coupon) == (1, 0, 1), within=_WITHIN)
+        tell.expect(self._uses(coupon) == (1, 0, 1), "its use is free again, once")
+        tell.expect(self._available(goods) == before, "not a piece is missing")
+        self._show(order_id, goods)
+
+    def _new_coupon(self, currency: str) -> str:
+        coupon = {"kind": "amount", "value": _DISCOUNT, "currency": currency, "uses": 2, "uses_per_user": 2}
+        return str(self._admin.post("coupon", "/coupons", coupon)["coupon_id"])
+
+    def _uses(self, coupon: str) -> tuple[int, int, int]:
+        """Return how many uses of a coupon are free, held and used."""
+        seen = self._admin.get("coupon", f"/coupons/{coupon}")
+        return int(seen["free"]), int(seen["held"]), int(seen["used"])
+
     def _expect_settled(self, message_id: str, order_id: str) -> None:
         tell = self._teller
         settled = tell.wait(
@@ -138,8 +180,10 @@ class Demo:
     def _is_ready(self, name: str) -> bool:
         return any(s.name == name and s.state is Phase.READY for s in self._deployment.supervisor.states())
 
-    def _place(self, goods: dict[str, Any], quantity: int) -> dict[str, Any]:
-        body = {"items": [{"goods_id": goods["goods_id"], "quantity": quantity}]}
+    def _place(self, goods: dict[str, Any], quantity: int, coupon: str | None = None) -> dict[str, Any]:
+        body: dict[str, Any] = {"items": [{"goods_id": goods["goods_id"], "quantity": quantity}]}
+        if coupon is not None:
+            body["coupon_id"] = coupon
         order: dict[str, Any] = self._alice.post("order", "/orders", body)
         return order
 

@@ -14,6 +14,7 @@ PROMISES: Final = {
     "P3": "reserved once, released once; a paid order is never released",
     "P4": 'one idempotency key, one order; a 201 is never lost; "nothing was created" is true',
     "P5": "once quiet, no message is unresolved, and none is dead unseen",
+    "P6": "what holds for stock holds for each participant; a coupon's `uses = free + held + used`, at every read",
 }
 _ROOT: Final = Path(__file__).parent.parent
 _README: Final = _ROOT / "README.md"

@@ -52,7 +52,7 @@ def command(
     rocketmq: str | None,
     **counts: int,
 ) -> None:
-    """Show the whole story on data of its own: paid, unpaid, refused, and killed with kill -9.
+    """Show the whole story on data of its own: paid, unpaid, refused, killed with kill -9, with a coupon.
 
     Takes about half a minute. Exit code 0 only if everything held. With --real it uses the stack of this clone if that
     runs, or else a stack of its own, which it stops.
@@ -103,7 +103,7 @@ def _plan(port_base: int | None, instances: Mapping[str, int], lent: Servers | N
 def _tell(out: Console, deployment: Deployment, began: float) -> None:
     out.print(f"Data in {deployment.place.root}", markup=False, soft_wrap=True)
     try:
-        with out.status("migrating the databases, then starting order, stock and goods ..."):
+        with out.status("migrating the databases, then starting the services ..."):
             deployment.prepare()
             deployment.start()
             goods = deployment.fill_catalogue()

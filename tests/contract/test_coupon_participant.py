@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import pytest
 from sqlalchemy import select
 
 from common.db import Database
@@ -17,6 +18,8 @@ from coupon.service.rules import Coupons, NewCoupon
 from coupon.service.uses import Want, coupon_reservations
 from tests.contract.participants import Case, ParticipantContract
 from tests.fakes import Ids
+
+pytestmark = [pytest.mark.P3, pytest.mark.P6]
 
 ANN, BOB = "ann", "bob"
 PER_USER = {1: 1, 2: 3, 3: 2}

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
+import pytest
 from sqlalchemy import select
 
 from common.db import Database
@@ -15,6 +16,8 @@ from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations
 from stock.service.strategies.port import Lines
 from tests.contract.participants import Case, ParticipantContract
+
+pytestmark = [pytest.mark.P1, pytest.mark.P3, pytest.mark.P6]
 
 
 class Pieces(Case[Lines]):

@@ -7,7 +7,15 @@ from ops.drill.catalogue import kills
 from ops.drill.catalogue.situations import SITUATIONS
 from tests.drills.conftest import Play
 
-pytestmark = [pytest.mark.drill, pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
+pytestmark = [
+    pytest.mark.drill,
+    pytest.mark.P1,
+    pytest.mark.P2,
+    pytest.mark.P3,
+    pytest.mark.P4,
+    pytest.mark.P5,
+    pytest.mark.P6,
+]
 
 
 def test_every_failpoint_has_its_kills() -> None:

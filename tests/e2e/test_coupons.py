@@ -14,7 +14,7 @@ from ops.commands.reconcile import compare
 from tests.e2e.shop import Shop, at_once, cancel, eventually_status, pay, place, placed, slug
 from tests.support import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.P6]
 
 OFF: dict[str, Any] = {"kind": "amount", "value": 100, "currency": "EUR", "uses": 3, "uses_per_user": 3}
 

@@ -6,6 +6,8 @@ from tests.model.exploring import Mutant, Scenario
 from tests.model.participants import MODEL, MUTANTS, SCENARIOS
 from tests.model.participants_world import World
 
+pytestmark = [pytest.mark.P2, pytest.mark.P3, pytest.mark.P6]
+
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_consistent(scenario: Scenario[World]) -> None:

@@ -40,12 +40,12 @@ def test_a_core_that_is_not_ours_changes_nothing() -> None:
 
 
 def test_each_process_of_a_deployment_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Order instances from the first core on, stock and goods from the second, around and around."""
+    """Order instances from the first core on, the others from the second, around and around."""
     monkeypatch.setattr("ops.deployment.at_hand", lambda: [2, 5, 7])
     plan = Plan(20_000, instances={"order": 2, "stock": 2})
     deployment = Deployment(tmp_path, plan, say=lambda _: None)
     given = {name: deployment._core(name)["ORDERS_CORE"] for name in plan.processes}
-    assert given == {"order": "2", "order-2": "5", "stock": "5", "stock-2": "7", "goods": "5"}
+    assert given == {"order": "2", "order-2": "5", "stock": "5", "stock-2": "7", "goods": "5", "coupon": "5"}
 
 
 def test_one_core_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What reservations of coupons hold: each rule refused by its word, each use counted once, whatever comes at once.
 
-What any participant keeps is in tests/contract/test_participants.py.
+What any participant keeps is in tests/contract/participants.
 """
 
 import threading
@@ -23,6 +23,7 @@ from coupon.service.rules import Coupon, Coupons, NewCoupon, Viewer
 from coupon.service.uses import Uses, Want, coupon_reservations
 from tests.fakes import Ids, open_database
 
+pytestmark = pytest.mark.P6
 TX = 100
 CLIENTS = 50
 ADMIN = Viewer("boss", sees_all=True)

@@ -11,6 +11,7 @@ import pytest
 
 from common.config import Settings
 from common.logfile import LogFile, rotate
+from common.registry import NAMES
 from ops.deployment import Deployment, Plan
 from tests.support import eventually
 
@@ -153,4 +154,4 @@ def test_every_process_of_a_deployment_has_a_log_of_its_own(tmp_path: Path) -> N
     deployment.place.make()
     logs = {name: deployment._environment(name)["ORDERS_LOG_FILE"] for name in deployment.plan.processes}
     assert logs["order-2"] == str(tmp_path / "log" / "order-2.log")
-    assert len(set(logs.values())) == 4
+    assert len(set(logs.values())) == len(NAMES) + 1

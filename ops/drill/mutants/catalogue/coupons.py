@@ -33,7 +33,7 @@ MUTANTS = (
         (_REFUSAL, "rule.ends_at is not None and rule.ends_at <= now", "False"),
     ),
     edited(
-        "coupon-of-another-user",
+        "use-of-another-users-coupon",
         "a user's own coupon is used by another",
         _EACH_RULE,
         (_REFUSAL, "rule.user_id not in {None, want.user_id}", "False"),
