@@ -58,7 +58,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("goods", "GET", "/metrics", frozenset(), None),
     ("coupon", "GET", "/coupons", frozenset(), None),
     ("coupon", "GET", "/coupons/1", frozenset(), None),
-    ("coupon", "GET", "/coupons/by-code/SPRING", frozenset(), None),
+    ("coupon", "GET", "/coupons/by-code/1", frozenset(), None),
     ("coupon", "POST", "/coupons", frozenset({"admin"}), {"kind": "percent", "value": 10, "uses": 1}),
     ("coupon", "POST", "/coupons/1/withdraw", frozenset({"admin"}), None),
     ("coupon", "POST", "/coupons/lookup", frozenset({"service"}), {"coupon_ids": ["1"]}),

@@ -101,7 +101,7 @@ class Arena:
                 "http://" + self.board.link(f"order>{name}", HOST, plan.ports[name])
                 for name in plan.instances_of(service)
             )
-            for service in ("stock", "goods")
+            for service in ("stock", "coupon", "goods")
         }
         extra = {**profile.extra, **self.backing.settings(profile), **between}
         return replace(plan, extra=extra, servers=servers and self._linked(servers))

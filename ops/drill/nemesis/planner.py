@@ -8,6 +8,7 @@ from common.registry import PARTICIPANTS
 from ops.drill.drill import Ground
 from ops.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
 from ops.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES
+from ops.drill.profiles import PAIR
 
 _TRAPS = (
     *("order.half_sent", "order.timeout_scheduled", "order.deducted", "order.before_commit", "order.committed"),
@@ -73,7 +74,7 @@ def _fault(chance: random.Random, ground: Ground) -> Fault:
 
 
 def _has_twin(fault: Fault) -> bool:
-    return fault.target in PROCESSES and fault.target != "goods"
+    return fault.target in PROCESSES and fault.target.partition("-")[0] in PAIR.instances
 
 
 def _twin(fault: Fault) -> Fault:
