@@ -44,6 +44,12 @@ def _stays_dead(scene: Scene) -> None:
     scene.take_down("stock")
 
 
+_BROKEN_BY_AN_ORPHAN = [
+    "an open or paid order has its stock; a closed one, or none, holds nothing",
+    "once quiet, no half message is open and no dead letter lies unseen",
+]
+
+
 def _drill(name: str, play_it: object) -> Drill:
     return Drill(name, "something", "somewhere", "everything", play_it)  # type: ignore[arg-type]
 
@@ -59,7 +65,7 @@ def test_drills_that_fail_keep_their_evidence_and_others_go_on(tmp_path: Path) -
     assert found["wrong"].reason == "ZeroDivisionError"
     assert "Traceback" in (Path(str(found["wrong"].evidence)) / "traceback.txt").read_text()
     assert "does not exist, but its stock is reserved" in str(found["orphan"].reason)
-    assert [i.holds for i in found["orphan"].invariants] == [True, False, True, True, False]
+    assert [i.name for i in found["orphan"].invariants if not i.holds] == _BROKEN_BY_AN_ORPHAN
     evidence = {str(r.evidence) for r in found.values()}
     assert len(evidence) == 3
     assert all((Path(one) / "order.db").is_file() for one in evidence)

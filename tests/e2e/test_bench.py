@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from common.registry import NAMES
 from ops.bench.site import Site
 from ops.bench.soak import SoakBench
 from ops.commands.bench import command
@@ -47,7 +48,7 @@ def test_orders(tmp_path: Path) -> None:
     assert [(load["loop"], load["rate"]) for load in found["measured"]] == [("closed", None), ("open", 20.0)]
     assert min(answered(found)) > 0
     processes = found["measured"][0]["runs"][0]["processes"]
-    assert processes.keys() == {"order", "stock", "goods", "load", "others"}
+    assert processes.keys() == {*NAMES, "load", "others"}
     assert all(usage["memory"] > 0 for name, usage in processes.items() if name != "others")
     assert "<svg" in page.read_text(encoding="utf-8")
 
@@ -79,7 +80,7 @@ def test_soak(tmp_path: Path) -> None:
     found = figures(tmp_path, "soak", "--orders", "200", "--clients", "4", "--kill-every", "0.5")
     assert found["facts"]["placed"] >= 200
     assert sum(found["facts"]["kills"].values()) > 0
-    assert found["facts"]["kills"].keys() <= {"order", "stock", "goods"}
+    assert found["facts"]["kills"].keys() <= set(NAMES)
     (load,) = found["measured"]
     assert len(load["runs"]) > 1, "it goes on until there are enough"
 

@@ -7,28 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from ops.deployment import Deployment, free_port_base
+from ops.deployment import Deployment, Plan, free_port_base
 from ops.supervisor import is_alive
 from tests.e2e.test_command_line import answered, orders
 from tests.support import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("drills/test_instances.py has several on real servers")]
 
-_NAMES = ["order", "order-2", "stock", "stock-2", "goods"]
+_INSTANCES = {"order": 2, "stock": 2}
+_PLAN = Plan(instances=_INSTANCES)
+_NAMES = list(_PLAN.processes)
 
 
 def test_up_status_reconcile_down(tmp_path: Path) -> None:
     """Every command knows every instance, also `reconcile --repair` while the first order instance is down."""
-    base = free_port_base({"order": 2, "stock": 2})
+    base = free_port_base(_INSTANCES)
     up = orders("up", "--detach", "--port-base", str(base), "--order", "2", "--stock", "2", data_dir=tmp_path)
     try:
         assert up.returncode == 0, up.stderr
-        assert f"http://127.0.0.1:{base + 3}" in up.stdout
+        assert f"http://127.0.0.1:{base + 100}" in up.stdout
         status = answered(orders("status", "--json", data_dir=tmp_path))
         processes = {service["name"]: service for service in status["services"]}
         assert list(processes) == _NAMES
         assert {service["state"] for service in status["services"]} == {"ready"}
-        assert [service["port"] - base for service in status["services"]] == [0, 3, 1, 4, 2]
+        ports = {service["name"]: service["port"] - base for service in status["services"]}
+        assert ports == {"order": 0, "order-2": 100, "stock": 1, "stock-2": 101, "goods": 2, "coupon": 3}
         deployment = Deployment.find(tmp_path)
         with deployment.client("alice") as alice:
             goods_id = alice.get("goods", "/goods")["items"][0]["goods_id"]
