@@ -87,7 +87,8 @@ class _Client:
         self.busy = False
         self.began = 0.0
         self.data = b""
-        self.socket = self.connect()
+        self.socket = socket.socket()
+        self.socket.close()  # not connected yet
 
     def connect(self) -> socket.socket:
         self.data = b""
@@ -107,9 +108,9 @@ class _Loop:
         self._resting: deque[tuple[float, _Client]] = deque()
         self._busy = 0
         for number in range(job.clients):
-            client = _Client(job.addresses[number % len(job.addresses)])
-            self._watch(client)
-            self._free.append(client)
+            self._resting.append((0.0, _Client(job.addresses[number % len(job.addresses)])))
+        for _ in range(job.clients):
+            self._rise()  # or later: who is to answer may just have been killed
 
     def run(self) -> Sample:
         job, clock = self._job, time.perf_counter

@@ -157,6 +157,15 @@ def test_refusals_and_lost_connections() -> None:
     assert len(sample.times) > 1
 
 
+def test_a_server_that_is_not_there_at_first() -> None:
+    """It may have been killed just before: its clients try again after a rest, and what they met is counted."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = gone.getsockname()
+    sample = run(job(address))
+    assert sample.errors.keys() == {"connection refused"}
+    assert not sample.requests
+
+
 def test_what_is_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests without an answer, and those of an open loop that never got a client, are errors, not forgotten."""
     monkeypatch.setattr("ops.bench.load._PATIENCE", 0.1)
