@@ -35,7 +35,7 @@ def test_missing_library(standin: Standin, monkeypatch: pytest.MonkeyPatch, tmp_
 )
 def test_wrong_url(url: str) -> None:
     """What names no name server is refused, with what does."""
-    with pytest.raises(OrdersError, match="it looks like rocketmq4://host:9876"):
+    with pytest.raises(OrdersError, match="which looks like rocketmq4://host:9876"):
         open_broker(url, BrokerOptions())
 
 
