@@ -290,6 +290,7 @@ def test_repair_gives_back_the_stock_of_an_order_that_does_not_exist(client: Mak
     assert admin.get("stock", f"/reservations/{order_id}")["state"] == "released"
 
 
+@pytest.mark.timeout(300)  # seven commands and a start: on a busy machine they take minutes
 def test_up_runs_until_down(tmp_path: Path) -> None:
     """`up --detach` returns ready, a killed process comes back, `down` stops all, and again says nothing runs."""
     data_dir = tmp_path / "my var"

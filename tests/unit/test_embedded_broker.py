@@ -271,6 +271,20 @@ def test_threads_that_create_the_file_together(path: Path) -> None:
         opened.close()
 
 
+def test_file_deleted_while_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between making it and looking which file it is: it is not the broker's any more."""
+    create = BrokerFile._create_or_check
+
+    def and_lose_it(self: BrokerFile) -> sqlite3.Connection:
+        connection = create(self)
+        path.unlink()
+        return connection
+
+    monkeypatch.setattr(BrokerFile, "_create_or_check", and_lose_it)
+    with pytest.raises(BrokerCorrupt, match="deleted or replaced"):
+        EmbeddedBroker(path, PATIENT)
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_file_deleted_under_it(broker: EmbeddedBroker, path: Path, suffix: str) -> None:
     """A send into a deleted file (or log) is not acknowledged, nor does ping call it well; put back, it works again."""
