@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from common import schema_version
-from common.clock import now_ms
 from common.db import Database
 from coupon.model import UseState, coupon_user, coupon_users, coupon_uses, coupons, reservations
-from ops.findings import REPAIR, WAIT, Finding, Gravity
+from ops.findings import BY_HAND, Finding, Gravity, by_age, wrong
 from ops.ledgers import pages
 from order.model import Status, orders
 
@@ -105,44 +104,30 @@ class Coupons:
     def _judge(self, order_id: str, order: _Order | None, use: _Use | None) -> Iterator[Finding]:
         if use is None:
             if order is not None and order.coupon_id is not None and order.status is not Status.CLOSED:
-                yield _wrong(order_id, f"the order is {order.status}, but its coupon is not held")
+                yield wrong("order", order_id, f"the order is {order.status}, but its coupon is not held")
         elif order is None:
             what = "a coupon is held for an order that does not exist"
-            yield _by_age(order_id, what, use.created_at, self._grace, Gravity.DISAGREEMENT)
+            yield by_age(Gravity.DISAGREEMENT, "order", order_id, what, use.created_at, self._grace)
         elif order.status is Status.CLOSED:
             what = "the order is closed, but its coupon is still held"
-            yield _by_age(order_id, what, order.closed_at or 0, self._grace, Gravity.DISAGREEMENT)
+            yield by_age(Gravity.DISAGREEMENT, "order", order_id, what, order.closed_at or 0, self._grace)
         elif order.coupon_id != use.coupon_id:
-            yield _wrong(order_id, f"the order is {order.status}, but another coupon is held", _BY_HAND)
+            yield wrong("order", order_id, f"the order is {order.status}, but another coupon is held", BY_HAND)
         elif order.status is Status.CREATED and use.state is UseState.USED:
-            yield _wrong(order_id, "the order is created, but its coupon is used up", _BY_HAND)
+            yield wrong("order", order_id, "the order is created, but its coupon is used up", BY_HAND)
         elif order.status is Status.PAID and use.state is UseState.HELD:
             what = "the order is paid, but its coupon is not used up"
-            yield _by_age(order_id, what, order.paid_at or 0, self._confirm_within, Gravity.UNRESOLVED)
-
-
-_BY_HAND = "decide which is right, see docs/backup.md: nothing repairs it by itself"
-
-
-def _wrong(order_id: str, what: str, remedy: str = REPAIR) -> Finding:
-    return Finding(Gravity.DISAGREEMENT, "order", order_id, what, remedy=remedy)
-
-
-def _by_age(order_id: str, what: str, since: int, within: float, gravity: Gravity) -> Finding:
-    age = max(0.0, (now_ms() - since) / 1000)
-    if age <= within:
-        return Finding(Gravity.IN_PROGRESS, "order", order_id, what, age, WAIT)
-    return Finding(gravity, "order", order_id, what, age)
+            yield by_age(Gravity.UNRESOLVED, "order", order_id, what, order.paid_at or 0, self._confirm_within)
 
 
 def _miscounted(coupon_id: int, counted: tuple[int, int], are: tuple[int, int]) -> Finding:
     what = f"the coupon does not add up: held {counted[0]}, used {counted[1]} counted; {are[0]} and {are[1]} are"
     sql = f"UPDATE coupons SET held = {are[0]}, used = {are[1]} WHERE coupon_id = {coupon_id}"  # noqa: S608 # nosec B608 - shown, never executed
-    return Finding(Gravity.DISAGREEMENT, "coupon", str(coupon_id), what, remedy=f"stop coupon; {sql}")
+    return wrong("coupon", str(coupon_id), what, f"stop coupon; {sql}")
 
 
 def _user_miscounted(key: str, counted: int, are: int) -> Finding:
     coupon_id, user_id = key.split(" ", 1)
     what = f"a user's uses do not add up: {counted} counted for {user_id}; {are} are"
     remedy = f"stop coupon; set taken = {are} of {key!r} in coupon_users"
-    return Finding(Gravity.DISAGREEMENT, "coupon", coupon_id, what, remedy=remedy)
+    return wrong("coupon", coupon_id, what, remedy)

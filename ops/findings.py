@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from common.clock import now_ms
+
 KEPT = 1000  # findings kept one by one; further ones are counted
 
 
@@ -18,6 +20,7 @@ class Gravity(StrEnum):
 
 REPAIR = "orders reconcile --repair"
 WAIT = "wait: the services finish it"
+BY_HAND = "decide which is right, see docs/backup.md: nothing repairs it by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,24 @@ class Finding:
     what: str
     age: float | None = None
     remedy: str = REPAIR
+
+
+def wrong(subject: str, identity: str, what: str, remedy: str = REPAIR) -> Finding:
+    """Return what disagrees, however young it is."""
+    return Finding(Gravity.DISAGREEMENT, subject, identity, what, remedy=remedy)
+
+
+def by_age(gravity: Gravity, subject: str, identity: str, what: str, since: int, within: float) -> Finding:
+    """Return what is that grave if it has been so since longer ago than `within` seconds; `since` in ms."""
+    age = age_of(since)
+    if age > within:
+        return Finding(gravity, subject, identity, what, age)
+    return Finding(Gravity.IN_PROGRESS, subject, identity, what, age, WAIT)
+
+
+def age_of(since: int) -> float:
+    """Return how many seconds ago that was (ms since the epoch); what is yet to come is 0 s old."""
+    return max(0.0, (now_ms() - since) / 1000)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC
 from common.mq.port import Console, MessageView, State
 from ops.coupons import Coupons
-from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
+from ops.findings import BY_HAND, KEPT, REPAIR, WAIT, Finding, Gravity, Report, age_of, by_age, wrong
 from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow
 from order.model import Status
 
@@ -124,10 +124,10 @@ class Comparison:
         else:
             if reservation is None or not live:
                 what = f"the order is {order.status}, but its stock is not reserved"
-                yield _wrong("order", order_id, what, self._restock(order))
+                yield wrong("order", order_id, what, self._restock(order))
             elif dict(order.lines) != dict(reservation.lines):
-                yield _wrong(
-                    "order", order_id, f"the order is {order.status}, but other quantities are reserved", _BY_HAND
+                yield wrong(
+                    "order", order_id, f"the order is {order.status}, but other quantities are reserved", BY_HAND
                 )
             if order.status is Status.CREATED and order.expires_at <= now_ms():
                 yield self._open("order", order_id, "the order is overdue and was not closed", order.expires_at)
@@ -145,7 +145,7 @@ class Comparison:
         """Yield what the sweep should have had confirmed by now."""
         told = "its release" if order.status is Status.CLOSED else "its payment"
         for participant, since in order.unconfirmed.items():
-            if _age(since) > self._limits.confirm_within:
+            if age_of(since) > self._limits.confirm_within:
                 what = f"the order is {order.status}, but {participant} has not confirmed {told} to the sweep"
                 yield self._open("order", order_id, what, since)
 
@@ -163,16 +163,14 @@ class Comparison:
         what = _MESSAGE_TROUBLE[view.state].format(topic=view.message.topic)
         if view.state in {State.PARKED, State.DEAD}:
             remedy = f"orders messages {_ENDED[view.state]} {view.message_id}"
-            return Finding(Gravity.UNRESOLVED, "message", view.message_id, what, _age(born_at), remedy)
+            return Finding(Gravity.UNRESOLVED, "message", view.message_id, what, age_of(born_at), remedy)
         return replace(self._open("message", view.message_id, what, born_at), remedy=WAIT)
 
     def _by_age(self, order_id: str, what: str, since: int) -> Finding:
-        gravity = Gravity.DISAGREEMENT if _age(since) > self._limits.grace else Gravity.IN_PROGRESS
-        return Finding(gravity, "order", order_id, what, _age(since), _remedy(gravity))
+        return by_age(Gravity.DISAGREEMENT, "order", order_id, what, since, self._limits.grace)
 
     def _open(self, subject: str, identity: str, what: str, since: int) -> Finding:
-        gravity = Gravity.UNRESOLVED if _age(since) > self._limits.grace else Gravity.IN_PROGRESS
-        return Finding(gravity, subject, identity, what, _age(since), _remedy(gravity))
+        return by_age(Gravity.UNRESOLVED, subject, identity, what, since, self._limits.grace)
 
 
 _MESSAGE_TROUBLE = {
@@ -186,7 +184,6 @@ _MESSAGE_TROUBLE = {
 
 
 _ENDED = {State.PARKED: "resume", State.DEAD: "resend"}
-_BY_HAND = "decide which is right, see docs/backup.md: nothing repairs it by itself"
 
 
 def _judge_level(level: Level) -> Finding | None:
@@ -197,16 +194,4 @@ def _judge_level(level: Level) -> Finding | None:
     mended = f"total = {total}, available = {total - level.reserved}"
     sql = f"UPDATE stock SET {mended} WHERE goods_id = {level.goods_id}"  # noqa: S608 # nosec B608 - shown, never executed
     remedy = f"stop stock and count the pieces; {sql}"
-    return _wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}", remedy)
-
-
-def _wrong(subject: str, identity: str, what: str, remedy: str) -> Finding:
-    return Finding(Gravity.DISAGREEMENT, subject, identity, what, remedy=remedy)
-
-
-def _remedy(gravity: Gravity) -> str:
-    return WAIT if gravity is Gravity.IN_PROGRESS else REPAIR
-
-
-def _age(since: int) -> float:
-    return max(0.0, (now_ms() - since) / 1000)
+    return wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}", remedy)
