@@ -7,7 +7,6 @@ from common.auth import Verifier
 from common.clock import now_ms
 from common.config import Settings
 from common.db import Database
-from common.events import ROLLBACK_TOPIC
 from common.heartbeat import Heartbeat
 from common.ids import LeasedIds
 from common.mq.factory import open_broker
@@ -22,9 +21,6 @@ from coupon.model import idempotency_keys
 from coupon.service.rules import Coupons
 from coupon.service.uses import coupon_reservations
 
-_GROUP = "coupon"
-_ROLLBACKS = 256  # handled together
-_AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
 _FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
 
 
@@ -60,9 +56,7 @@ def build(settings: Settings) -> Service:
     )
     rest.install(api, Coupons(database, ids), reservations)
 
-    def subscribe() -> None:
-        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS, threads=_AT_ONCE, ready=standby.ready)
-
+    subscribe = partial(consumer.subscribe, broker, standby.ready)
     return Service(
         api,
         start=[partial(schema_version.require, "coupon", database), ids.start, subscribe, forgetting.start],

@@ -7,7 +7,6 @@ from common.auth import Verifier
 from common.clock import now_ms
 from common.config import Settings
 from common.db import Database
-from common.events import ROLLBACK_TOPIC
 from common.heartbeat import Heartbeat
 from common.mq.factory import open_broker
 from common.participant.consumer import RollbackConsumer
@@ -23,9 +22,6 @@ from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations
 from stock.service.strategies.factory import make_strategy
 
-_GROUP = "stock"
-_ROLLBACKS = 256  # handled together
-_AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
 _FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
 
 
@@ -63,9 +59,7 @@ def build(settings: Settings) -> Service:
     )
     rest.install(api, Levels(database), reservations)
 
-    def subscribe() -> None:
-        broker.consumer(_GROUP, ROLLBACK_TOPIC, consumer, batch=_ROLLBACKS, threads=_AT_ONCE, ready=standby.ready)
-
+    subscribe = partial(consumer.subscribe, broker, standby.ready)
     return Service(
         api,
         start=[partial(schema_version.require, "stock", database), subscribe, forgetting.start],

@@ -8,9 +8,12 @@ from pydantic import ValidationError
 
 from common import failpoints
 from common.errors import OrdersError
-from common.events import OrderEvent, in_parts
-from common.mq.port import Delivery, Verdict
+from common.events import ROLLBACK_TOPIC, OrderEvent, in_parts
+from common.mq.port import Broker, Delivery, Verdict
 from common.participant.reservations import Reservations
+
+_TOGETHER = 256  # messages in one batch
+_AT_ONCE = 4  # batches: while one is committed, others are received, of which RocketMQ gives 32 messages at a time
 
 log = structlog.get_logger()
 
@@ -30,6 +33,11 @@ class RollbackConsumer:
         """
         self._reservations = reservations
         self._count, self._failed = count, failed
+
+    def subscribe(self, broker: Broker, ready: Callable[[], bool]) -> None:
+        """Consume rollbacks in the participant's group, while it is `ready`. Raise `BrokerError`."""
+        group = self._reservations.name
+        broker.consumer(group, ROLLBACK_TOPIC, self, batch=_TOGETHER, threads=_AT_ONCE, ready=ready)
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Release what the messages say. Return a verdict for each."""
