@@ -21,7 +21,6 @@ PAGE = 500  # orders in one call
 _CONFIRMED = {"void": "released", "paid": "deducted"}
 """The state of the reservation that confirms a fate."""
 
-
 _Page = Sequence[Row[Any, Any, Any, Any]]
 
 
@@ -65,9 +64,7 @@ class Settlements:
             if participant.hears_of_payment:
                 self.confirm(participant, now_ms(), "paid")
 
-    def _pages(
-        self, participant: Participant, which: ColumnElement[bool]
-    ) -> Iterator[Sequence[Row[Any, Any, Any, Any]]]:
+    def _pages(self, participant: Participant, which: ColumnElement[bool]) -> Iterator[_Page]:
         """Yield the participant's rows, oldest first; one that stays unconfirmed holds up no other."""
         columns = settlements.c
         query = (
