@@ -20,7 +20,10 @@ def settle_by_hand(scene: Scene, action: str, message_id: str) -> None:
     scene.same("its exit code", done.returncode, 0)
 
 
-def dead_rollback(scene: Scene, key: str) -> MessageView | None:
-    """Return the dead rollback with this key, if there is one."""
-    found = scene.console.find(key=key, state=State.DEAD, limit=10)
-    return next((view for view in found if view.message.topic == ROLLBACK_TOPIC), None)
+def dead_rollback(scene: Scene, key: str, *groups: str) -> MessageView | None:
+    """Return the rollback with this key, once each of these groups (stock, if none is named) has given it up."""
+    for view in scene.console.find(key=key, state=State.DEAD, limit=10):
+        given_up = {group.group for group in view.groups if group.state is State.DEAD}
+        if view.message.topic == ROLLBACK_TOPIC and given_up.issuperset(groups or ("stock",)):
+            return view
+    return None

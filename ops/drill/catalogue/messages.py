@@ -6,6 +6,7 @@ import random
 from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.mq.port import Message
+from common.registry import PARTICIPANTS
 from ops.drill.drill import Drill
 from ops.drill.letters import dead_rollback, settle_by_hand
 from ops.drill.profiles import UNFORGIVING
@@ -90,17 +91,14 @@ def _poison(scene: Scene) -> None:
     scene.change(order_id, "cancel")
     scene.settle(but=["poison"])
     scene.claim("a good rollback behind it was handled", scene.available() == STOCK)
-    dead = scene.wait("the message to be a dead letter", lambda: dead_rollback(scene, "poison"))
+    dead = scene.wait("the message to be a dead letter", lambda: dead_rollback(scene, "poison", *PARTICIPANTS))
     scene.same("dead letters that an operator's console counts", scene.console.stats().dead, 1)
     if scene.site.deployment.plan.servers is None:  # services have no console on RocketMQ, so no gauges of it either
-        scene.same(
-            "deliveries before it was given up",
-            next(group.attempts for group in dead.groups if group.group == "stock"),
-            4,
-        )
+        for group in dead.groups:
+            scene.same(f"deliveries to {group.group} before it was given up", group.attempts, 4)
         scene.claim("so does GET /metrics", "orders_dead_letters 1.0" in scene.metrics("order"))
     settle_by_hand(scene, "resend", dead.message_id)
-    scene.wait("it to be a dead letter again", lambda: dead_rollback(scene, "poison"))
+    scene.wait("it to be a dead letter again", lambda: dead_rollback(scene, "poison", *PARTICIPANTS))
     scene.stands("closed")
     scene.leave("poison", "it stays where an operator sees it: nobody can ever read it")
 
