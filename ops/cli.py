@@ -2,8 +2,7 @@
 
 import click
 
-from common.errors import OrdersError
-from ops.commands.subcommands import LazyGroup
+from ops.commands.subcommands import CommandLine
 
 _COMMANDS = {
     "demo": "Show the whole story on data of its own, with a kill -9 in the middle.",
@@ -17,28 +16,11 @@ _COMMANDS = {
     "provision": "Make the topics and consumer groups on a RocketMQ of your own.",
     "stack": "Run a real RocketMQ, MariaDB and Redis on this machine, without Docker.",
     "docker": "Prepare what `docker compose up` in docker/ needs.",
-    "bench": "Measure the system, on deployments and databases of their own.",
-    "drill": "Break things on a private deployment, with real processes and real kill -9.",
 }
 
 
-class _Commands(LazyGroup):
-    """What could be foreseen to go wrong is told in one line."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except OrdersError as error:
-            raise click.ClickException(error.detail) from error
-        except BrokenPipeError:
-            raise  # who reads our output has gone: click's to end quietly
-        except OSError as error:  # what a command wants of the file system and does not get: full, read-only, a file
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}.") from error
-
-
 @click.group(
-    cls=_Commands,
+    cls=CommandLine,
     package="ops.commands",
     listed=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: makes .venv when it is missing or out of date, then runs `orders COMMAND`.
+# Sourced by the scripts beside it: makes .venv when it is missing or out of date, then runs `orders` or `lab`.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
@@ -91,4 +91,9 @@ extra_for() { # WORDS of a command: what it needs besides
 orders() {
     ensure "$(extra_for "$@")"
     exec "$venv/bin/orders" "$@"
+}
+
+lab() { # drill or bench, which only a clone has: not installed, so Python is told where it is
+    ensure "$(extra_for "$@")"
+    PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} exec "$venv/bin/python" -m lab "$@"
 }

@@ -2,9 +2,11 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import click
+
+from common.errors import OrdersError
 
 
 class LazyGroup(click.Group):
@@ -23,7 +25,7 @@ class LazyGroup(click.Group):
         """Import the module of a command, and return the command; None where there is none of this name."""
         if cmd_name not in self.listed:
             return None
-        return _command(f"{self.package}.{cmd_name}")
+        return imported(f"{self.package}.{cmd_name}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the list, without importing what is in it."""
@@ -31,26 +33,24 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self.listed.items()))
 
 
-class Drills(click.Command):
-    """`orders drill NAME...`, and beside it what is no drill by name: `orders drill random`, `… mutants`."""
+class CommandLine(LazyGroup):
+    """A whole command line: what could be foreseen to go wrong is told in one line."""
 
-    others: ClassVar[dict[str, str]] = {
-        "mutants": "ops.commands.drill_mutants",
-        "mutate": "ops.commands.drill_mutate",
-        "random": "ops.commands.drill_random",
-    }
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Return the other command's context, where its name comes first: it is then what is invoked."""
-        if args and args[0] in self.others:
-            other = _command(self.others[args[0]])
-            return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that is asked for. Raise `ClickException` for our errors and the file system's."""
+        try:
+            return super().invoke(ctx)
+        except OrdersError as error:
+            raise click.ClickException(error.detail) from error
+        except BrokenPipeError:
+            raise  # who reads our output has gone: click's to end quietly
+        except OSError as error:  # what a command wants of the file system and does not get: full, read-only, a file
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}.") from error
 
 
-def _command(module: str) -> click.Command:
+def imported(module: str) -> click.Command:
+    """Import a module of one command, and return its `command`."""
     found = importlib.import_module(module).command
     assert isinstance(found, click.Command)  # noqa: S101 - what each of these modules has
     return found

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill import catalogue
-from ops.drill.drill import Ground
-from ops.drill.profiles import DEFAULTS, QUICK
-from ops.drill.real import Real
-from ops.drill.result import Event, Result
-from ops.drill.runner import play
-from ops.drill.site import Site
-from ops.drill.stage import Stage
+from lab.drill import catalogue
+from lab.drill.drill import Ground
+from lab.drill.profiles import DEFAULTS, QUICK
+from lab.drill.real import Real
+from lab.drill.result import Event, Result
+from lab.drill.runner import play
+from lab.drill.site import Site
+from lab.drill.stage import Stage
 from tests.stack import REAL, stack
 
 Play = Callable[[str], Result]

@@ -3,8 +3,8 @@
 import pytest
 
 from common.failpoints import POINTS
-from ops.drill.catalogue import kills
-from ops.drill.catalogue.situations import SITUATIONS
+from lab.drill.catalogue import kills
+from lab.drill.catalogue.situations import SITUATIONS
 from tests.drills.conftest import Play
 
 pytestmark = [

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill.backing import Embedded
-from ops.drill.drill import Ground
-from ops.drill.nemesis.campaign import FINAL, Campaign, Lane
-from ops.drill.nemesis.checker import check
-from ops.drill.nemesis.history import Final, load
-from ops.drill.nemesis.plan import Fault, Kind
-from ops.drill.nemesis.planner import make
-from ops.drill.nemesis.run import HISTORY
-from ops.drill.real import Real
+from lab.drill.backing import Embedded
+from lab.drill.drill import Ground
+from lab.drill.nemesis.campaign import FINAL, Campaign, Lane
+from lab.drill.nemesis.checker import check
+from lab.drill.nemesis.history import Final, load
+from lab.drill.nemesis.plan import Fault, Kind
+from lab.drill.nemesis.planner import make
+from lab.drill.nemesis.run import HISTORY
+from lab.drill.real import Real
 from tests.stack import REAL, stack
 
 pytestmark = [pytest.mark.drill, pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.drill.rows import read
+from lab.drill.site import Site
 from ops.client import Unreachable
-from ops.drill.rows import read
-from ops.drill.site import Site
 from ops.stack.settings import SERVERS
 from tests.drills.conftest import running_site
 from tests.stack import stack

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill.drill import Drill
-from ops.drill.runner import Programme, play, play_all
-from ops.drill.scene import Scene
-from ops.drill.stage import Stage, claim_directory
+from lab.drill.drill import Drill
+from lab.drill.runner import Programme, play, play_all
+from lab.drill.scene import Scene
+from lab.drill.stage import Stage, claim_directory
 from ops.errors import CommandFailed
 from ops.runstate import Phase
 from ops.supervisor import Supervisor

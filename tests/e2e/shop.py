@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import urllib3
 
+from lab.drill import ledger
 from ops.client import Answer, Client
 from ops.deployment import Deployment
-from ops.drill import ledger
 from tests.support import eventually
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from common.registry import NAMES
-from ops.bench.site import Site
-from ops.bench.soak import SoakBench
-from ops.commands.bench import command
+from lab.bench.site import Site
+from lab.bench.soak import SoakBench
+from lab.commands.bench import command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real/test_bench.py has it on real servers")]
 
@@ -55,7 +55,7 @@ def test_orders(tmp_path: Path) -> None:
 
 def test_a_wrong_ledger_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast it was: where a piece of stock is missing afterwards, the exit code is 1, and it says which."""
-    monkeypatch.setattr("ops.bench.bench.JUDGED_WITHIN", 0.1)
+    monkeypatch.setattr("lab.bench.bench.JUDGED_WITHIN", 0.1)
     create = Site.new_goods
 
     def tampered(site: Site, number: int) -> list[str]:
@@ -87,7 +87,7 @@ def test_soak(tmp_path: Path) -> None:
 
 def test_soak_looks_at_all_orders_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that got a 201 and is not there fails it, though each round was fine."""
-    monkeypatch.setattr("ops.bench.soak.JUDGED_WITHIN", 0.1)
+    monkeypatch.setattr("lab.bench.soak.JUDGED_WITHIN", 0.1)
     judge = SoakBench.judge
 
     def forgetful(bench: SoakBench) -> list[str]:

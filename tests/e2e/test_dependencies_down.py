@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from lab.drill.freezing import frozen
 from ops.client import Answer, Client
-from ops.drill.freezing import frozen
 from tests.e2e.shop import Shop, at_once, cancel, pay, place, placed, slug
 from tests.stack import stack
 from tests.support import eventually

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from common.registry import NAMES
+from lab.drill import ledger
 from ops.deployment import Deployment, Plan, free_port_base
-from ops.drill import ledger
 from tests.e2e.shop import Shop, placed, running
 
 pytestmark = [

@@ -8,10 +8,10 @@ from contextlib import closing
 import pytest
 
 from common.mq.port import MessageView, State
+from lab.drill import ledger
+from lab.drill.freezing import frozen
 from ops.client import Client, Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
-from ops.drill import ledger
-from ops.drill.freezing import frozen
 from ops.stack.settings import SHORT_TIMING
 from tests.e2e.shop import Shop, place, placed, running
 from tests.stack import REAL, servers

@@ -10,7 +10,7 @@ import redis
 from common import migrations
 from common.db import Database
 from common.redis_client import RedisClient
-from ops.drill.proxy import Proxy
+from lab.drill.proxy import Proxy
 from tests.databases import Server
 
 Migrated = Callable[[str], str]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ops.commands.bench import command
+from lab.commands.bench import command
 
 QUICK = ("--runs", "1", "--seconds", "1", "--warm-up", "0.5")
 

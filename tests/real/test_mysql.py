@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from common import migrations, registry, schema_version
 from common.db import Database
 from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow
-from ops.drill.proxy import Proxy
+from lab.drill.proxy import Proxy
 from tests.databases import Server
 from tests.real.conftest import Migrated, OpenDatabase
 from tests.support import eventually

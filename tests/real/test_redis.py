@@ -11,7 +11,7 @@ import pytest
 from common.cache import SharedCache
 from common.limits import SharedLimiter
 from common.redis_client import RedisClient, RedisUnavailable
-from ops.drill.proxy import Proxy
+from lab.drill.proxy import Proxy
 from order.clients.goods import GoodsClient
 from tests.support import eventually
 from tests.unit.test_order_clients import Catalogue, _goods

@@ -27,7 +27,7 @@ from common.clock import now_ms
 from common.errors import BrokerError, ConsoleUnavailable
 from common.mq.factory import open_broker
 from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
-from ops.drill.nemesis.links import Switchboard
+from lab.drill.nemesis.links import Switchboard
 from ops.stack.remoting import create_group, create_topic, unregistered
 from ops.stack.settings import Kind
 from ops.stack.stack import Stack

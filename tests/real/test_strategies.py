@@ -14,7 +14,7 @@ from common.db import Database
 from common.participant.model import ReservationState
 from common.participant.reservations import Reservations
 from common.redis_client import RedisClient
-from ops.bench.ledger import disagreements
+from lab.bench.ledger import disagreements
 from stock import model
 from stock.model import Verdict
 from stock.service.levels import Level, Levels

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from common.db import Database
 from common.errors import DatabaseUnavailable
 from common.heartbeat import Heartbeat, heartbeat_table
-from ops.drill.proxy import Proxy
+from lab.drill.proxy import Proxy
 from ops.stack import packages, render
 from ops.stack.layout import Layout
 from tests.databases import Server

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from sqlalchemy import update
 
 from common.db import Database
-from ops.bench.ledger import disagreements
-from ops.bench.stock import Load, compare
-from ops.commands.bench import command
+from lab.bench.ledger import disagreements
+from lab.bench.stock import Load, compare
+from lab.commands.bench import command
 from ops.errors import CommandFailed
 from stock import model
 from stock.service.levels import Level, Levels
@@ -62,7 +62,7 @@ def test_disagreements(tmp_path: Path) -> None:
 
 
 def test_command() -> None:
-    """`orders bench stock` compares, as a table and as JSON, on a database that it makes."""
+    """`./scripts/bench stock` compares, as a table and as JSON, on a database that it makes."""
     arguments = ["stock", "--orders", "20", "--threads", "2", "--strategy", "conditional", "--strategy", "pessimistic"]
     shown = CliRunner().invoke(command, arguments)
     assert shown.exit_code == 0, shown.output

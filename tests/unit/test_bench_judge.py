@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from common.db import Database
-from ops.bench.fill import Filling, Kind, Series
-from ops.bench.judge import Judge
+from lab.bench.fill import Filling, Kind, Series
+from lab.bench.judge import Judge
 from order.model import metadata as order_tables
 from stock.model import metadata as stock_tables
 from stock.service.levels import Levels

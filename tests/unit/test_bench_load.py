@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from ops.bench import wire
-from ops.bench.load import Job, run
-from ops.bench.pace import ClosedLoop, OpenLoop
-from ops.bench.wire import Answer, Malformed, Requests, make_request, read_answer
+from lab.bench import wire
+from lab.bench.load import Job, run
+from lab.bench.pace import ClosedLoop, OpenLoop
+from lab.bench.wire import Answer, Malformed, Requests, make_request, read_answer
 
 CREATED = b'HTTP/1.1 201 Created\r\nContent-Length: 18\r\nX: y\r\n\r\n{"order_id": "77"}'
 BUSY = b'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 32\r\n\r\n{"type": "/problems/unavailable"}'
@@ -168,7 +168,7 @@ def test_a_server_that_is_not_there_at_first() -> None:
 
 def test_what_is_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests without an answer, and those of an open loop that never got a client, are errors, not forgotten."""
-    monkeypatch.setattr("ops.bench.load._PATIENCE", 0.1)
+    monkeypatch.setattr("lab.bench.load._PATIENCE", 0.1)
     silent = threading.Event()
 
     def never(_: int) -> bytes:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from ops.bench.baseline import Naive, ratios
-from ops.bench.figures import Figure, Measured, Run
-from ops.bench.naive import PRICE, NaiveOrders
+from lab.bench.baseline import Naive, ratios
+from lab.bench.figures import Figure, Measured, Run
+from lab.bench.naive import PRICE, NaiveOrders
 from order.model import InsufficientStock
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from ops.bench import chart, report
-from ops.bench.figures import Figure, Measured, Run, Times, run_of, times_of
-from ops.bench.load import Sample
-from ops.bench.machine import look
-from ops.bench.meter import Usage
+from lab.bench import chart, report
+from lab.bench.figures import Figure, Measured, Run, Times, run_of, times_of
+from lab.bench.load import Sample
+from lab.bench.machine import look
+from lab.bench.meter import Usage
 
 
 def run(per_second: float, p99: float, cores: float = 0.5, wrong: list[str] | None = None) -> Run:

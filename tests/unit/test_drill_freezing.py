@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill import freezing
-from ops.drill.freezing import freeze, thaw
+from lab.drill import freezing
+from lab.drill.freezing import freeze, thaw
 from ops.errors import NotInTime
 from tests.support import eventually
 

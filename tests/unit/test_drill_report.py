@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from ops.commands.drill import command
-from ops.drill import catalogue, page
-from ops.drill.catalogue import kills
-from ops.drill.drill import Ground
-from ops.drill.result import SCHEMA, Event, Invariant, Kind, Report, Result
-from ops.drill.show import Screen
+from lab.commands.drill import command
+from lab.drill import catalogue, page
+from lab.drill.catalogue import kills
+from lab.drill.drill import Ground
+from lab.drill.result import SCHEMA, Event, Invariant, Kind, Report, Result
+from lab.drill.show import Screen
 from ops.errors import CommandFailed
 from ops.places import PACKAGES
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ops.cli import main
-from ops.drill.mutants import runner
-from ops.drill.mutants.catalogue import MUTANTS, named
-from ops.drill.mutants.mutant import Assign, DoesNotFit, Edit, Mutant
+from lab.cli import main
+from lab.drill.mutants import runner
+from lab.drill.mutants.catalogue import MUTANTS, named
+from lab.drill.mutants.mutant import Assign, DoesNotFit, Edit, Mutant
 from ops.errors import CommandFailed
 
 # Those of the gRPC adapter fit where its extra is installed; `./scripts/drill mutants` installs it and plants them all.
 _PLANT_ALL = """
 from importlib.util import find_spec
-from ops.drill.mutants.catalogue import MUTANTS
+from lab.drill.mutants.catalogue import MUTANTS
 for mutant in MUTANTS:
     if find_spec("rocketmq") or not mutant.test.startswith("tests/unit/rocketmq_grpc/"):
         mutant.plant()

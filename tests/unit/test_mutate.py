@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ops.cli import main
-from ops.drill.mutants import runner
-from ops.drill.mutants.generic import campaign, justified
-from ops.drill.mutants.generic import tests_of as recorded
-from ops.drill.mutants.generic.forks import Asked
-from ops.drill.mutants.generic.mutation import Mutation, functions, mutations
-from ops.drill.mutants.generic.tests_of import TestsOf
+from lab.cli import main
+from lab.drill.mutants import runner
+from lab.drill.mutants.generic import campaign, justified
+from lab.drill.mutants.generic import tests_of as recorded
+from lab.drill.mutants.generic.forks import Asked
+from lab.drill.mutants.generic.mutation import Mutation, functions, mutations
+from lab.drill.mutants.generic.tests_of import TestsOf
 from ops.errors import CommandFailed
 
 pytestmark = pytest.mark.timeout(300)  # each try starts a pytest, which on a busy machine takes many seconds
@@ -100,7 +100,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tests" / "unit").mkdir(parents=True)
     (tmp_path / "toy.py").write_text(_TOY)
     (tmp_path / "tests" / "unit" / "test_toy.py").write_text(_TESTS)
-    monkeypatch.setattr("ops.drill.mutants.generic.core._CORE", ("toy.py",))
+    monkeypatch.setattr("lab.drill.mutants.generic.core._CORE", ("toy.py",))
     monkeypatch.setattr(runner, "root", lambda: tmp_path)
     monkeypatch.setattr(justified, "FILE", tmp_path / "justified.toml")
     (tmp_path / "justified.toml").write_text("")

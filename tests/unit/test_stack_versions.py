@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from lab.bench.servers import RealServers
 from ops import options, real, versions
-from ops.bench.servers import RealServers
 from ops.commands.stack import command
 from ops.errors import CommandFailed
 from ops.stack import Stack, jars, packages, plan

@@ -4,8 +4,8 @@ import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ops.drill.nemesis.checker import RULES, check
-from ops.drill.nemesis.history import Entry, Final, Level, Reservation
+from lab.drill.nemesis.checker import RULES, check
+from lab.drill.nemesis.history import Entry, Final, Level, Reservation
 
 USER, GOODS, PIECES, PRICE = "u", "1", 100, 50
 _CREATED_AT, _EXPIRES_AT, _PAST = "2030-01-01T10:00:00.000Z", "2030-01-01T10:15:00.000Z", "2030-01-01T10:20:00.000Z"

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from ops.drill.nemesis.checker import RULES, check
-from ops.drill.nemesis.history import Final, Level, Reservation, load
+from lab.drill.nemesis.checker import RULES, check
+from lab.drill.nemesis.history import Final, Level, Reservation, load
 from tests.unit.nemesis.story import (
     CANCELLED,
     CUT,

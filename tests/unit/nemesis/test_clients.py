@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.drill.nemesis.clients import Shop, Shopper, play
+from lab.drill.nemesis.history import Recorder, load
+from lab.drill.nemesis.plan import Call, Client, Op, Plan, Step
 from ops.client import Answer, Unreachable
-from ops.drill.nemesis.clients import Shop, Shopper, play
-from ops.drill.nemesis.history import Recorder, load
-from ops.drill.nemesis.plan import Call, Client, Op, Plan, Step
 
 
 class _Service:

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from ops.drill.nemesis import quiet, run
-from ops.drill.nemesis.run import Run
+from lab.drill.nemesis import quiet, run
+from lab.drill.nemesis.run import Run
 from ops.stack import Stack
 
 _LINE = (

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from ops.drill.nemesis.links import Switchboard
+from lab.drill.nemesis.links import Switchboard
 
 _PATIENCE = 5.0
 

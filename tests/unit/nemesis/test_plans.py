@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from common.failpoints import POINTS
-from ops.drill.drill import Ground
-from ops.drill.nemesis.campaign import SHRUNK, Campaign, Lane
-from ops.drill.nemesis.plan import ALL, LINK_KINDS, Fault, Kind, Op, Plan
-from ops.drill.nemesis.planner import make
-from ops.drill.nemesis.regimes import BY_NAME, PROCESSES, REGIMES
-from ops.drill.nemesis.run import Run
-from ops.drill.nemesis.shrink import shrink
+from lab.drill.drill import Ground
+from lab.drill.nemesis.campaign import SHRUNK, Campaign, Lane
+from lab.drill.nemesis.plan import ALL, LINK_KINDS, Fault, Kind, Op, Plan
+from lab.drill.nemesis.planner import make
+from lab.drill.nemesis.regimes import BY_NAME, PROCESSES, REGIMES
+from lab.drill.nemesis.run import Run
+from lab.drill.nemesis.shrink import shrink
 from ops.errors import CommandFailed
 
 _MANY = range(300)
@@ -32,7 +32,7 @@ def test_the_same_seed_is_the_same_plan(ground: Ground) -> None:
 def test_the_same_seed_is_the_same_plan_in_another_process() -> None:
     """Python's hash seed, which differs from process to process, does not go into it."""
     program = (
-        "import json; from ops.drill.nemesis.planner import make; print(json.dumps(make(7, 'embedded').as_json()))"
+        "import json; from lab.drill.nemesis.planner import make; print(json.dumps(make(7, 'embedded').as_json()))"
     )
     told = [
         subprocess.run(

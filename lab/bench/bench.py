@@ -1,0 +1,74 @@
+"""What every bench does with its site: put a load on it, and look at the ledger."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lab.bench.figures import Measured
+from lab.bench.load import Job, Sample
+from lab.bench.runner import Runner
+from lab.bench.site import Site
+from lab.bench.wire import Requests
+
+JUDGED_WITHIN = 60.0  # seconds for what a run left open to end
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long and how often each load is put on (seconds)."""
+
+    warm_up: float = 3.0
+    seconds: float = 10.0
+    runs: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A site, what puts loads on it, how long and how often; `tell` is told what is measured now."""
+
+    site: Site
+    runner: Runner
+    effort: Effort
+    tell: Callable[[str], None]
+
+    def job(
+        self,
+        measured: Measured,
+        requests: Requests,
+        *,
+        expect: int = 201,
+        addresses: Sequence[tuple[str, int]] | None = None,
+    ) -> Job:
+        """Return a load on the order service, or on what listens at `addresses`."""
+        effort = self.effort
+        return Job(
+            addresses or self.site.addresses(),
+            requests,
+            measured.clients,
+            effort.warm_up,
+            effort.seconds,
+            rate=measured.rate,
+            expect=expect,
+        )
+
+    def measure(self, measured: Measured, requests: Requests, *, expect: int = 201, since: int | None = None) -> None:
+        """Put the load on once more, and add the run to it; what it placed must be in the ledger, and all agree.
+
+        What is looked at are the orders that are new, or those from the id `since` on.
+        """
+        number = f"run {len(measured.runs) + 1} of {self.effort.runs}"
+        self.tell(f"{measured.title}: {number}")
+        first = self.site.judge.newest() + 1 if since is None else since
+
+        def check(sample: Sample) -> list[str]:
+            self.tell(f"{measured.title}: {number}, looking at the ledger")
+            placed = sample.order_ids if expect == 201 else ()  # noqa: PLR2004 - Created
+            return self.site.judge.settle(placed, since=first, within=JUDGED_WITHIN)
+
+        job = self.job(measured, requests, expect=expect)
+        measured.runs.append(self.runner.run(job, self.site.pids, check))
+
+
+def fresh_keys() -> str:
+    """Return the beginning of Idempotency-Keys that nobody had before."""
+    return f"bench-{time.time_ns():x}"

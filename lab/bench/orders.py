@@ -1,0 +1,54 @@
+"""`./scripts/bench orders`: orders placed a second, and how long each takes."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from lab.bench.bench import Bench, fresh_keys
+from lab.bench.figures import Measured
+
+_KINDS = 100  # goods there are
+_LADDER = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0)  # shares of what the closed loop reached
+_BEYOND = 1.15  # from rate to rate after these
+_KEPT_UP = 0.97  # of the rate asked for; below, the knee is behind us
+
+
+class OrdersBench:
+    """Puts loads of new orders on a site."""
+
+    def __init__(self, bench: Bench, *, keys: bool = False) -> None:
+        """Take the bench; with `keys`, each order has an Idempotency-Key."""
+        self._bench, self._keys = bench, keys
+        self._goods = bench.site.new_goods(_KINDS)
+
+    def closed(self, clients: Sequence[int], kinds: Sequence[int]) -> list[Measured]:
+        """Measure with so many clients, each sending its next order when it has its answer; the runs take turns."""
+        loads = [
+            Measured(f"{number} clients, {goods} goods", "closed", number, goods)
+            for goods in kinds
+            for number in clients
+        ]
+        for _ in range(self._bench.effort.runs):
+            for measured in loads:
+                self._run(measured)
+        return loads
+
+    def open(self, rates: Iterable[float], clients: int) -> Iterator[Measured]:
+        """Measure at fixed rates, rising, on so many connections; end after the first that is not kept up with."""
+        for rate in rates:
+            measured = Measured(f"{rate:,.0f}/s, {_KINDS} goods", "open", clients, _KINDS, rate=rate)
+            for _ in range(self._bench.effort.runs):
+                self._run(measured)
+            yield measured
+            if measured.per_second.median < rate * _KEPT_UP:
+                return
+
+    def _run(self, measured: Measured) -> None:
+        keys = fresh_keys() if self._keys else ""
+        self._bench.measure(measured, self._bench.site.orders(self._goods[: measured.goods], keys=keys))
+
+
+def ladder(closed: Sequence[Measured]) -> Iterator[float]:
+    """Return rates that rise without end, past the best that a closed loop reached."""
+    best = max(1.0, *(measured.per_second.median for measured in closed))
+    yield from (round(best * share, 1) for share in _LADDER)
+    yield from (round(best * _BEYOND**step, 1) for step in itertools.count(1))

@@ -1,0 +1,23 @@
+"""The command line of a clone, `python -m lab`: `./scripts/drill` and `./scripts/bench` run it."""
+
+import click
+
+from ops.commands.subcommands import CommandLine
+
+_COMMANDS = {
+    "bench": "Measure the system, on deployments and databases of their own.",
+    "drill": "Break things on a private deployment, with real processes and real kill -9.",
+}
+
+
+@click.group(
+    cls=CommandLine,
+    package="lab.commands",
+    listed=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def main() -> None:
+    """Prove and measure what `orders` runs, from a clone of the project.
+
+    Neither the wheel nor the image has this.
+    """

@@ -1,0 +1,26 @@
+"""`./scripts/bench`."""
+
+import click
+
+from ops.commands.subcommands import LazyGroup
+
+_BENCHES = {
+    "orders": "Place orders: how many a second, and how long each takes.",
+    "baseline": "Compare with the same call as one naive local transaction.",
+    "reads": "Read: the same request again, one order, a page of orders.",
+    "rollback": "Have many cancelled orders released after an outage of stock.",
+    "timeouts": "Have many unpaid orders fall due at once.",
+    "growth": "Place orders on databases that hold ten times as many, again and again.",
+    "soak": "Place very many orders while processes are killed with kill -9.",
+    "stock": "Compare the strategies of taking stock.",
+    "startup": "How long a command takes to start, as a ratio to Python itself.",
+}
+
+
+@click.group("bench", cls=LazyGroup, package=__name__, listed=_BENCHES)
+def command() -> None:
+    """Measure the system, on deployments and databases of their own.
+
+    Each run is followed by a look at the ledger: a wrong one makes the exit code 1, however fast it was.
+    docs/performance.md tells what is measured, and how to read it.
+    """

@@ -1,0 +1,204 @@
+"""`./scripts/drill`."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from common.clock import now_ms
+from lab.drill import catalogue, page
+from lab.drill.backing import Embedded
+from lab.drill.drill import Drill, Ground
+from lab.drill.real import Real
+from lab.drill.result import Report, Result
+from lab.drill.runner import play_all, system
+from lab.drill.show import Screen
+from lab.drill.stage import Stage, claim_directory
+from ops import options
+from ops.commands.subcommands import imported
+
+_LANES = 2  # deployments side by side: a drill mostly waits
+_INTERRUPTED = 130  # as a shell says of Ctrl-C
+
+
+class _Drills(click.Command):
+    """`./scripts/drill NAME...`, and beside it what is no drill by name: `./scripts/drill random`, `… mutants`."""
+
+    others: ClassVar[dict[str, str]] = {
+        "mutants": "lab.commands.drill_mutants",
+        "mutate": "lab.commands.drill_mutate",
+        "random": "lab.commands.drill_random",
+    }
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the other command's context, where its name comes first: it is then what is invoked."""
+        if args and args[0] in self.others:
+            other = imported(self.others[args[0]])
+            return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("drill", cls=_Drills)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--list", "listed", is_flag=True, help="Every drill: what breaks, where, what must hold.")
+@click.option("--all", "everything", is_flag=True, help="Play all drills.")
+@click.option("--real", is_flag=True, is_eager=True, help="On a RocketMQ, MariaDB and Redis that are started for it.")
+@options.rocketmq
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Report for programs, to a file."
+)
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Report for people, to one HTML file."
+)
+@click.option("--brief", is_flag=True, help="One line a drill.")
+@click.option(
+    "--lanes", type=click.IntRange(1, 8), default=_LANES, show_default=True, help="Deployments played on side by side."
+)
+@click.option(
+    "--stretch",
+    type=click.FloatRange(1, 100),
+    default=1.0,
+    help="Multiply the limits of recovery, on a machine that is busy with something else.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="A new or empty directory for the deployments.  [default: a temporary one]",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    listed: bool,
+    everything: bool,
+    real: bool,
+    rocketmq: str | None,
+    json_file: Path | None,
+    html_file: Path | None,
+    brief: bool,
+    lanes: int,
+    stretch: float,
+    data_dir: Path | None,
+) -> None:
+    """Break things on a private deployment, with real processes and real kill -9, and see what holds.
+
+    A drill touches only what it started itself. Exit code 0 only if everything held, within the time that is stated.
+    One that fails keeps its deployment's data and prints how to repeat it. `./scripts/drill random` makes drills up,
+    `./scripts/drill mutants` plants bugs and sees that tests catch them; both have options of their own.
+
+    \b
+    Examples:
+      ./scripts/drill --list
+      ./scripts/drill kill-order.deducted
+      ./scripts/drill --all --html report.html
+    """
+    ground = Ground.REAL if real else Ground.EMBEDDED
+    out = options.console()
+    if listed:
+        _list(out, catalogue.on(ground) if real else list(catalogue.DRILLS))
+        return
+    if bool(names) == everything:
+        raise click.UsageError("Name the drills to play, or say --all; --list shows them.")
+    drills = catalogue.on(ground) if everything else catalogue.named(names, ground)
+    stages = _stages(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
+    again = _again(ground, rocketmq)
+    report = _play(out, drills, ground, stages, again, brief=brief, stretch=stretch)
+    for file, written in ((json_file, _as_json), (html_file, page.render)):
+        if file is not None:
+            file.write_text(written(report), encoding="utf-8")
+            out.print(f"Written: {file}", markup=False, soft_wrap=True)
+    ctx.exit(1 if report.failed else 0)
+
+
+def _again(ground: Ground, rocketmq: str | None) -> str:
+    """Return the command that plays one drill again, with a place for its name."""
+    version = f" --rocketmq {rocketmq}" if rocketmq else ""
+    return "./scripts/drill {}" + (f" --real{version}" if ground is Ground.REAL else "")
+
+
+def _as_json(report: Report) -> str:
+    return json.dumps(report.as_json(), indent=2) + "\n"
+
+
+def _list(out: Console, drills: Sequence[Drill]) -> None:
+    table = Table(title=f"{len(drills)} drills", title_justify="left")
+    for heading in ("drill", "what breaks", "where", "what must hold", "servers"):
+        table.add_column(heading, overflow="fold")
+    for drill in drills:
+        table.add_row(drill.name, drill.breaks, drill.where, drill.holds, drill.ground.value)
+    out.print(table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """Where one run plays; `doomed` is deleted after it, if nothing failed."""
+
+    run: Path
+    doomed: Path
+    lanes: list[Stage]
+
+
+def _stages(data_dir: Path | None, ground: Ground, lanes: int, rocketmq: str | None) -> _Stages:
+    """Return where drills are played, each lane in a directory of its own. Raise `CommandFailed`."""
+    root = claim_directory(data_dir or Path(tempfile.mkdtemp(prefix="orders-drill-")))
+    run = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=root))
+    lane_dirs = [run / f"lane-{number}" for number in range(1, lanes + 1)]
+    stages = [Stage(d, backing=Real(d, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()) for d in lane_dirs]
+    return _Stages(run, root if data_dir is None else run, stages)
+
+
+def _play(
+    out: Console, drills: Sequence[Drill], ground: Ground, stages: _Stages, again: str, *, brief: bool, stretch: float
+) -> Report:
+    forget_settings()
+    log_to(stages.run / "drill.log")
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler)
+    screen = Screen(out, len(drills), brief=brief, prefixed=len(stages.lanes) > 1)
+    out.print(f"Playing {len(drills)} drills in {stages.run}", markup=False, soft_wrap=True)
+    began, began_at, results = time.monotonic(), now_ms(), list[Result]()
+    played = play_all(
+        drills, stages.lanes, screen.event, repeat=lambda drill: again.format(drill.name), stretch=stretch
+    )
+    try:
+        with screen.progress():
+            for result in played:
+                results.append(result)
+                screen.result(result)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; stopping what runs ...", err=True)
+        played.close()
+        raise SystemExit(_INTERRUPTED) from None
+    order = {drill.name: number for number, drill in enumerate(drills)}
+    results.sort(key=lambda result: order[result.name])
+    report = Report(began_at, time.monotonic() - began, ground.value, system(), results)
+    screen.summary(report)
+    if not report.failed:
+        shutil.rmtree(stages.doomed, ignore_errors=True)
+    return report
+
+
+def log_to(file: Path) -> None:
+    """Keep what our own connections to broken brokers log out of the way of what is told."""
+    logging.basicConfig(filename=file, force=True)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file.open("a", encoding="utf-8")))
+
+
+def forget_settings() -> None:
+    """Drop the user's ORDERS_ variables: the deployments of drills get settings of their own, and nobody else's."""
+    for name in [name for name in os.environ if name.startswith("ORDERS_")]:
+        del os.environ[name]

@@ -1,0 +1,93 @@
+"""`./scripts/drill mutants`."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lab.drill.mutants import runner
+from lab.drill.mutants.catalogue import MUTANTS, named
+from lab.drill.mutants.mutant import Mutant
+from lab.drill.mutants.runner import Result
+from ops import options
+
+
+@click.command("mutants")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--list", "listed", is_flag=True, help="Every planted bug, and the test that must catch it.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one a processor",
+    help="Tests run at once.",
+)
+@click.pass_context
+def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int) -> None:
+    """Plant bugs, one at a time, and see that a named test catches each. A survivor fails.
+
+    They are planted in the memory of the process that runs the test; no file changes. Needs a clone with its tests.
+    Exit code 0 only if every test passes without its bug and fails with it.
+
+    \b
+    Examples:
+      ./scripts/drill mutants
+      ./scripts/drill mutants fence-missing --jobs 1
+    """
+    out = options.console()
+    mutants = named(names) if names else list(MUTANTS)
+    if listed:
+        _list(out, mutants)
+        return
+    began = time.monotonic()
+    said = runner.healthy(mutants, jobs=jobs)
+    if said is not None:
+        out.print(said, markup=False, soft_wrap=True)
+        raise click.ClickException("A test fails without any bug planted; nothing can be said about mutants.")
+    results = _run(out, mutants, jobs)
+    survivors = [result for result in results if not result.caught]
+    _show(out, results)
+    for survivor in survivors:
+        out.print(f"\n{survivor.mutant.name}: {survivor.mutant.test}", style="bold red", markup=False, soft_wrap=True)
+        out.print(survivor.output, markup=False, soft_wrap=True)
+    seconds = time.monotonic() - began
+    caught = len(results) - len(survivors)
+    out.print(
+        f"{caught} of {len(results)} planted bugs were caught, in {seconds:.0f} s; without them every test passes."
+    )
+    ctx.exit(1 if survivors else 0)
+
+
+def _run(out: Console, mutants: Sequence[Mutant], jobs: int) -> list[Result]:
+    order = {mutant.name: number for number, mutant in enumerate(mutants)}
+    results = []
+    with Progress(console=out, disable=not out.is_terminal) as progress:
+        bar = progress.add_task("planting", total=len(mutants))
+        for result in runner.run_all(mutants, jobs=jobs):
+            results.append(result)
+            progress.update(bar, advance=1, description=result.mutant.name)
+    return sorted(results, key=lambda result: order[result.mutant.name])
+
+
+def _list(out: Console, mutants: Sequence[Mutant]) -> None:
+    table = Table(title=f"{len(mutants)} planted bugs", title_justify="left")
+    for heading in ("mutant", "what is wrong", "caught by"):
+        table.add_column(heading, overflow="fold")
+    for mutant in mutants:
+        table.add_row(mutant.name, mutant.breaks, mutant.test)
+    out.print(table)
+
+
+def _show(out: Console, results: Sequence[Result]) -> None:
+    table = Table(title="Planted bugs", title_justify="left")
+    for heading in ("mutant", "what is wrong", "test", "verdict", "s"):
+        table.add_column(heading, overflow="fold")
+    for result in results:
+        verdict = "[green]caught[/]" if result.caught else "[bold red]SURVIVED[/]"
+        test = result.mutant.test.rpartition("::")[2].replace("[", r"\[")
+        table.add_row(result.mutant.name, result.mutant.breaks, test, verdict, f"{result.seconds:.1f}")
+    out.print(table)

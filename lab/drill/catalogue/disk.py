@@ -1,0 +1,113 @@
+"""Disks that are full, or fail: nothing is half written, and it goes on once there is room."""
+
+import errno
+import resource
+from collections import Counter
+from pathlib import Path
+
+from lab.drill.drill import Drill, Ground
+from lab.drill.profiles import QUICK, SMALL_DISK, SMALL_SERVERS
+from lab.drill.scene import Broken, Scene
+
+_MOST = 300  # orders until the disk must be felt: SQLite goes on in room that it has already
+_CREATED, _UNAVAILABLE = 201, 503
+
+
+def _full(scene: Scene) -> None:
+    scene.stock(1000)
+    kept = scene.placed()
+    ballast = scene.site.deployment.place.root / "ballast"
+    scene.fault(f"the disk is full: {_fill(ballast)} MB of ballast on it")
+    told = _place_until_refused(scene)
+    read = scene.site.orders(scene.user)
+    scene.claim("reading goes on", any(order["order_id"] == kept for order in read))
+    ballast.unlink()
+    scene.mended("there is room again")
+    _goes_on(scene, told)
+
+
+def _failing(scene: Scene) -> None:
+    scene.stock(1000)
+    scene.placed()
+    pids = [scene.supervisor.pid(process) or 0 for process in scene.site.deployment.plan.processes]
+    _limit_files(pids, 1)
+    scene.fault("no process can write to any file any more (RLIMIT_FSIZE)")
+    try:
+        told = _place_until_refused(scene)
+    finally:
+        _limit_files(pids, resource.RLIM_INFINITY)
+    scene.mended("files can be written again")
+    _goes_on(scene, told)
+
+
+def _fill(ballast: Path) -> int:
+    """Write until nothing more fits; return the megabytes."""
+    block, written = bytes(64 * 1024), 0
+    with ballast.open("wb", buffering=0) as file:
+        while block:
+            try:
+                written += file.write(block)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                block = block[: len(block) // 2]
+    return written // 2**20
+
+
+def _limit_files(pids: list[int], largest: int) -> None:
+    """Allow processes files of so many bytes at most (prlimit(2)); what is beyond can't be written."""
+    for pid in pids:
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, hard))
+
+
+def _place_until_refused(scene: Scene) -> Counter[int]:
+    told: Counter[int] = Counter()
+    while told[_UNAVAILABLE] < 3 and told.total() < _MOST:  # noqa: PLR2004 - three, to see that it stays so
+        answer = scene.site.place(scene.user, scene.goods_id)
+        if answer is None:
+            raise Broken("A connection was cut: a full disk must be told, not die of.")
+        told[answer.status] += 1
+    scene.say(f"answers to POST /orders: {', '.join(f'{number} times {status}' for status, number in told.items())}")
+    scene.same("answers that are neither 201 nor 503", told.total() - told[_CREATED] - told[_UNAVAILABLE], 0)
+    scene.claim("orders were refused while nothing could be written", told[_UNAVAILABLE])
+    return told
+
+
+def _goes_on(scene: Scene, told: Counter[int]) -> None:
+    scene.settle()
+    scene.stands_with_stock(1000, *["created"] * (1 + told[_CREATED]))
+    scene.placed()
+    scene.say("an order is accepted again")
+    scene.settle()
+
+
+DRILLS = (
+    Drill(
+        "disk-full",
+        "the disk is full (a small tmpfs, filled; to mount one needs root)",
+        "under the databases, the broker and the logs",
+        "503 and nothing created, reading goes on; with room again everything agrees",
+        _full,
+        ground=Ground.EMBEDDED,
+        profile=SMALL_DISK,
+    ),
+    Drill(
+        "disk-full-of-servers",
+        "the disk is full (a small tmpfs, filled; to mount one needs root)",
+        "under RocketMQ, MariaDB and the logs",
+        "503 and nothing created, reading goes on; with room again everything agrees",
+        _full,
+        ground=Ground.REAL,
+        profile=SMALL_SERVERS,
+    ),
+    Drill(
+        "disk-failing",
+        "every write to a file fails (RLIMIT_FSIZE)",
+        "in order, stock and goods",
+        "503 and nothing created; when files can be written again everything agrees",
+        _failing,
+        ground=Ground.EMBEDDED,
+        profile=QUICK,
+    ),
+)

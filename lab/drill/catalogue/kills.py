@@ -1,0 +1,100 @@
+"""kill -9 at every failpoint: of the process that is there, and of the one it is talking to."""
+
+from functools import partial
+
+from common.failpoints import POINTS
+from common.registry import PARTICIPANTS
+from lab.drill.catalogue.situations import SITUATIONS, Situation
+from lab.drill.drill import Drill
+from lab.drill.scene import Scene
+
+_HELD_FOR = 0.5  # seconds that a process stands at a failpoint while the other one is killed
+WORDS = {
+    "order.half_sent": "half message on disk, timeout on its way or there, nothing else done",
+    "order.timeout_scheduled": "timeout on disk, half message on its way or there, stock perhaps being taken",
+    "order.deducted": "stock taken, timeout on disk, no order written",
+    "order.before_commit": "order written, database not yet committed",
+    "order.committed": "database committed, half message open",
+    "order.before_resolve": "about to tell the broker, beside the answer, that the order stands",
+    "order.resolved": "all done, client about to be answered or answered just now",
+    "close.half_sent": "half message of the rollback on disk, order open",
+    "close.before_commit": "order closed, database not yet committed",
+    "close.committed": "order closed and committed, rollback not delivered",
+    "close.before_resolve": "about to have the rollback delivered",
+    "close.resolved": "rollback delivered, client not answered",
+    "pay.committed": "payment committed, client not answered",
+    "timeout.received": "timeout delivered, nothing done",
+    "timeout.handled": "order closed by its timeout, message not acknowledged",
+    "check.received": "check-back asked, nothing looked up",
+    "check.fenced": "check-back has fenced the transaction, broker not answered",
+    "sweep.fenced": "sweep has fenced an orphan's transaction, stock not told",
+    "sweep.settled": "sweep has told stock, nothing written down",
+}
+_OF_PARTICIPANT = {
+    "deduct_received": "deduction asked for, nothing taken",
+    "before_commit": "{name} taken, database not yet committed",
+    "deducted": "{name} taken and committed, order not answered",
+    "rollback_received": "rollback delivered, nothing given back",
+    "released": "{name} given back and committed, message not acknowledged",
+    "settled": "the sweep's word taken and committed, order not answered",
+}
+WORDS |= {f"{name}.{step}": words.format(name=name) for name in PARTICIPANTS for step, words in _OF_PARTICIPANT.items()}
+
+
+def _kill_itself(scene: Scene, point: str, situation: Situation) -> None:
+    prepared = situation.prepare(scene)
+    pid = scene.arm(situation.service, f"{situation.also}{point}=kill", **situation.settings)
+    answer = situation.act(scene, prepared)
+    scene.died(situation.service, pid, point)
+    scene.back(situation.service, pid)
+    situation.told_when_killed(scene, point, answer)
+    situation.finish(scene, prepared)
+    scene.settle()
+    scene.stands(*situation.left[point])
+
+
+def _kill_the_other(scene: Scene, point: str, situation: Situation) -> None:
+    other = _talks_to(situation.service)
+    prepared = situation.prepare(scene)
+    scene.arm(situation.service, f"{situation.also}{point}=delay:{_HELD_FOR}", **situation.settings)
+    with scene.meanwhile(partial(situation.act, scene, prepared)) as result:
+        scene.reached(situation.service, point)
+        pid = scene.kill(other)
+        answer = result()
+    scene.back(other, pid)
+    situation.finish(scene, prepared)
+    scene.settle()
+    scene.stands(*situation.left_otherwise(answer))
+
+
+def _talks_to(service: str) -> str:
+    return "stock" if service == "order" else "order"
+
+
+def _drills(point: str, situation: Situation) -> tuple[Drill, Drill]:
+    service = situation.service
+    other = _talks_to(service)
+    own = Drill(
+        f"kill-{point}",
+        f"{service} is killed (kill -9)",
+        f"at {point}: {WORDS[point]}",
+        situation.holds,
+        partial(_kill_itself, point=point, situation=situation),
+    )
+    across = Drill(
+        f"kill-{other}-at-{point}",
+        f"{other} is killed (kill -9) while {service} is",
+        f"at {point}: {WORDS[point]}",
+        situation.holds,
+        partial(_kill_the_other, point=point, situation=situation),
+    )
+    return own, across
+
+
+DRILLS: tuple[Drill, ...] = tuple(
+    drill
+    for both in zip(*(_drills(point, situation) for situation in SITUATIONS for point in situation.left), strict=True)
+    for drill in both
+)
+POINTS_KILLED = frozenset(point for situation in SITUATIONS for point in situation.left)
+assert POINTS_KILLED <= POINTS  # noqa: S101 - a name misspelt here would never be reached

@@ -1,0 +1,239 @@
+"""How a process comes to each failpoint, and what must be left after a kill there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from common.registry import PARTICIPANTS
+from lab.drill.scene import Broken, Scene
+from ops.client import Answer, Unreachable
+
+Statuses = tuple[str, ...]
+_CREATED, _CONFLICT, _UNAVAILABLE, _OK = 201, 409, 503, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One way through the protocol.
+
+    `service` is the one whose failpoints are in `left`: what a kill of itself there leaves, as statuses of the
+    client's orders. `told` is the HTTP status that the client gets then (None: the connection is cut), unless the
+    point is one of `after_the_answer`, which go on beside it: then it may also get what it gets when all goes well.
+    `also` is what else is armed. `left_otherwise` says by the client's answer what must be left when the other
+    service is killed.
+    """
+
+    service: str
+    holds: str
+    left: Mapping[str, Statuses]
+    act: Callable[[Scene, Any], Answer | None]
+    left_otherwise: Callable[[Answer | None], Statuses]
+    told: int | None = None
+    after_the_answer: Mapping[str, int] = field(default_factory=dict)
+    prepare: Callable[[Scene], Any] = lambda _: None
+    finish: Callable[[Scene, Any], None] = lambda *_: None
+    also: str = ""
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def told_when_killed(self, scene: Scene, point: str, answer: Answer | None) -> None:
+        """Hold that the client was told what is true when the process itself dies. Raise `Broken`."""
+        told = answer.status if answer else None
+        expected = told if told is not None and told == self.after_the_answer.get(point) else self.told
+        scene.same("HTTP status of the answer", told, expected)
+
+
+def _truthful(answer: Answer | None) -> Statuses:
+    """Return what an answer to POST /orders promises; one that never came was killed before its commit here."""
+    if answer is None or answer.status == _UNAVAILABLE:
+        return ()
+    if answer.status == _CREATED:
+        return ("created",)
+    raise Broken(f"An order was neither accepted nor refused as unavailable: {answer.status}.")
+
+
+def _changed(status: str) -> Callable[[Answer | None], Statuses]:
+    def left(answer: Answer | None) -> Statuses:
+        if answer is None or answer.status != _OK:
+            raise Broken(f"The order service was not touched, but its answer was {answer and answer.status}.")
+        return (status,)
+
+    return left
+
+
+def _place(scene: Scene, _: object) -> Answer | None:
+    return scene.place()
+
+
+def _placed(scene: Scene) -> str:
+    return scene.placed()
+
+
+def _cancel(scene: Scene, order_id: str) -> Answer | None:
+    return scene.change(order_id, "cancel")
+
+
+def _pay(scene: Scene, order_id: str) -> Answer | None:
+    return scene.change(order_id, "pay")
+
+
+def _pay_again(scene: Scene, order_id: str) -> None:
+    again = scene.change(order_id, "pay")
+    scene.claim("paying again is answered with the same payment", again and again.body.get("status") == "paid")
+
+
+def _with_coupon(scene: Scene) -> None:
+    scene.coupon_id = scene.site.new_coupon()
+
+
+def _placed_with_coupon(scene: Scene) -> str:
+    _with_coupon(scene)
+    return scene.placed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A reservation at a participant that no order will ever stand for."""
+
+    participant: str
+    order_id: str
+
+    @classmethod
+    def at(cls, participant: str) -> Callable[[Scene], "_Orphan"]:
+        def make(scene: Scene) -> _Orphan:
+            order_id = scene.order_id = scene.site.orphan(participant, scene.goods_id)
+            scene.say(f"{participant} is taken for order {order_id}, whose coordinator is gone for good")
+            return cls(participant, order_id)
+
+        return make
+
+    def is_released(self, scene: Scene) -> bool:
+        found = scene.site.admin.get(self.participant, f"/reservations/{self.order_id}")
+        return bool(found["state"] == "released")
+
+
+def _sweep_until_it_ends(scene: Scene, orphan: _Orphan) -> Answer | None:
+    """Sweep until the orphan is old enough to be dealt with, or the sweep fails."""
+
+    def look() -> bool:
+        try:
+            return scene.site.admin.ask("order", "POST", "/sweep").status == _UNAVAILABLE or orphan.is_released(scene)
+        except Unreachable:
+            return True
+
+    scene.wait("the sweep to come to the orphan", look)
+    return None
+
+
+def _sweep_again(scene: Scene, orphan: _Orphan) -> None:
+    scene.site.admin.post("order", "/sweep")
+    scene.claim(f"after another sweep the orphan's {orphan.participant} is released", orphan.is_released(scene))
+
+
+_PLACING = Situation(
+    "order",
+    "the order stands with its stock, or never was and its stock is back",
+    {
+        "order.half_sent": (),
+        "order.timeout_scheduled": (),
+        "order.deducted": (),
+        "order.before_commit": (),
+        "order.committed": ("created",),
+        "order.before_resolve": ("created",),
+        "order.resolved": ("created",),
+    },
+    _place,
+    _truthful,
+    after_the_answer={"order.before_resolve": _CREATED, "order.resolved": _CREATED},
+)
+_CANCELLING = Situation(
+    "order",
+    "the order is open with its stock, or closed with its stock back",
+    {
+        "close.half_sent": ("created",),
+        "close.before_commit": ("created",),
+        "close.committed": ("closed",),
+        "close.before_resolve": ("closed",),
+        "close.resolved": ("closed",),
+    },
+    _cancel,
+    _changed("closed"),
+    prepare=_placed,
+)
+_PAYING = Situation(
+    "order",
+    "a payment that was committed stands, asked again it is the same",
+    {"pay.committed": ("paid",)},
+    _pay,
+    _changed("paid"),
+    prepare=_placed,
+    finish=_pay_again,
+)
+_TIMING_OUT = Situation(
+    "order",
+    "the timeout comes again, the order is closed once and its stock comes back once",
+    dict.fromkeys(("timeout.received", "timeout.handled"), ("closed",)),
+    _place,
+    lambda _: ("closed",),
+    told=_CREATED,
+    settings={"pay_timeout": 1.0},
+)
+_CHECKING = Situation(
+    "order",
+    "the check-back is asked again and answered the same",
+    dict.fromkeys(("check.received", "check.fenced"), ()),
+    _place,
+    _truthful,
+    told=_UNAVAILABLE,
+    also="order.deducted=raise;",
+)
+_SWEEPING = Situation(
+    "order",
+    "a sweep that died half-way is finished by the next one",
+    {"sweep.fenced": (), "sweep.settled": ()},
+    _sweep_until_it_ends,
+    lambda _: (),
+    prepare=_Orphan.at("stock"),
+    finish=_sweep_again,
+)
+
+
+def _deducting(participant: str) -> Situation:
+    return Situation(
+        participant,
+        "the client hears that nothing was created, and that is true: what was taken comes back",
+        dict.fromkeys((f"{participant}.{step}" for step in ("deduct_received", "before_commit", "deducted")), ()),
+        _place,
+        _truthful,
+        told=_UNAVAILABLE,
+        prepare=_with_coupon if participant == "coupon" else lambda _: None,
+    )
+
+
+def _rolling_back(participant: str) -> Situation:
+    return Situation(
+        participant,
+        f"the rollback comes again and gives what is held at {participant} back once",
+        dict.fromkeys((f"{participant}.rollback_received", f"{participant}.released"), ("closed",)),
+        _cancel,
+        _changed("closed"),
+        told=_OK,
+        prepare=_placed_with_coupon if participant == "coupon" else _placed,
+    )
+
+
+def _swept(participant: str) -> Situation:
+    left = {f"{participant}.settled": ()}
+    return replace(_SWEEPING, service=participant, left=left, prepare=_Orphan.at(participant))
+
+
+SITUATIONS = (
+    _PLACING,
+    *map(_deducting, PARTICIPANTS),
+    _CANCELLING,
+    _PAYING,
+    _TIMING_OUT,
+    _CHECKING,
+    *map(_rolling_back, PARTICIPANTS),
+    _SWEEPING,
+    *map(_swept, PARTICIPANTS),
+)

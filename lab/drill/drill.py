@@ -1,0 +1,51 @@
+"""What a drill is: what it breaks, where, what must hold, and on which deployment it plays."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from lab.drill.profiles import QUICK, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.drill.scene import Scene
+
+
+class Ground(StrEnum):
+    """Which servers a drill needs."""
+
+    EMBEDDED = "embedded"
+    REAL = "real"
+    BOTH = "both"
+
+
+class Limit(StrEnum):
+    """How long after the last fault everything may take to be settled: `SECONDS_MORE` above one interval of this."""
+
+    CHECK = "one check interval"
+    SWEEP = "one sweep"
+
+
+SECONDS_MORE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """One drill. `breaks`, `where` and `holds` are one line each, for a reader who knows the words of the README.
+
+    `profile` is the deployment it plays on, `real_profile` the one on real servers, if that is another.
+    """
+
+    name: str
+    breaks: str
+    where: str
+    holds: str
+    play: "Callable[[Scene], None]"
+    ground: Ground = Ground.BOTH
+    profile: Profile = QUICK
+    limit: Limit = Limit.CHECK
+
+    def plays_on(self, ground: Ground) -> bool:
+        """Whether it has a meaning on embedded, or on real, servers."""
+        return self.ground in {Ground.BOTH, ground}

@@ -1,0 +1,53 @@
+"""All mutants."""
+
+from collections.abc import Collection
+
+from lab.drill.mutants.catalogue import (
+    auditing,
+    closing,
+    consoles,
+    coupons,
+    doors,
+    groups,
+    messages,
+    ordering,
+    outages,
+    participants,
+    places,
+    placing,
+    pricing,
+    stocking,
+    sweeping,
+    transactions,
+    waits,
+)
+from lab.drill.mutants.mutant import Mutant
+from ops.errors import CommandFailed
+
+MUTANTS: tuple[Mutant, ...] = (
+    *transactions.MUTANTS,
+    *participants.MUTANTS,
+    *placing.MUTANTS,
+    *pricing.MUTANTS,
+    *ordering.MUTANTS,
+    *closing.MUTANTS,
+    *sweeping.MUTANTS,
+    *auditing.MUTANTS,
+    *stocking.MUTANTS,
+    *coupons.MUTANTS,
+    *messages.MUTANTS,
+    *doors.MUTANTS,
+    *outages.MUTANTS,
+    *groups.MUTANTS,
+    *places.MUTANTS,
+    *waits.MUTANTS,
+    *consoles.MUTANTS,
+)
+
+
+def named(names: Collection[str]) -> list[Mutant]:
+    """Return the mutants of these names, in the order of the catalogue. Raise `CommandFailed`."""
+    unknown = sorted(set(names) - {mutant.name for mutant in MUTANTS})
+    if unknown:
+        raise CommandFailed(f"No such mutant: {', '.join(unknown)}. `--list` shows them.")
+    return [mutant for mutant in MUTANTS if mutant.name in names]

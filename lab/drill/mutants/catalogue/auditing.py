@@ -1,0 +1,55 @@
+"""Bugs in the audit, and in the repair after a restore."""
+
+from lab.drill.mutants.mutant import edited
+
+_TESTS = "tests/unit/test_order_auditing.py::"
+_SWEEP = "order.service.sweeping:Sweep._sweep_one"
+
+MUTANTS = (
+    edited(
+        "repair-passes-over-verified",
+        "the repair looks at unverified reservations alone: what a restored database holds for nobody is held for ever",
+        _TESTS + "test_orders_restored_lack_orders",
+        (_SWEEP, "participant.live if full else participant.unverified", "participant.unverified"),
+    ),
+    edited(
+        "violations-of-the-audit-not-counted",
+        "an order without stock is found, and nobody is told",
+        _TESTS + "test_stock_restored_lacks_reservations",
+        (_SWEEP, "findings.violations += audit.look(before)", "audit.look(before)"),
+    ),
+    edited(
+        "paid-without-stock",
+        "an order that is known to have no stock is paid",
+        _TESTS + "test_stock_restored_lacks_reservations",
+        ("order.service.closing:Paying._pay_row", "where(is_open & is_held)", "where(is_open)"),
+    ),
+    edited(
+        "first-payment-not-checked",
+        "until the first sweep after a restore an order without stock is paid",
+        _TESTS + "test_orders_restored_are_open_again",
+        ("order.service.auditing:Audit.is_held", "if self._has_looked or not", "if True or not"),
+    ),
+    edited(
+        "audit-skips-at-page-borders",
+        "the first order of each further page is never looked at",
+        _TESTS + "test_borders_of_pages",
+        ("order.service.auditing:Audit._pages", "after = page[-1]", "after = page[-1] + 1"),
+    ),
+    edited(
+        "unpaid-order-revived",
+        "an order that was closed in the hours that are lost takes its stock again",
+        _TESTS + "test_orders_restored_are_open_again",
+        ("order.service.auditing:Audit._reserve", "revive=is_paid", "revive=True"),
+    ),
+    edited(
+        "closed-order-taken-for-a-violation",
+        "an order that is closed while stock is asked counts as one that stands without stock",
+        _TESTS + "test_closed_between_the_looks",
+        (
+            "order.service.auditing:Audit._unheld",
+            "for order_id in self._standing(suspects)",
+            "for order_id in suspects",
+        ),
+    ),
+)

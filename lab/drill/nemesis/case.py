@@ -1,0 +1,122 @@
+"""One run as the checker's rules see it: the history and the final state, sorted by user and order."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lab.drill.nemesis.history import Entry, Final
+
+CREATED, OK, NOT_FOUND, CONFLICT, UNPROCESSABLE = 201, 200, 404, 409, 422
+TOO_MANY, UNAVAILABLE, SERVER_ERROR = 429, 503, 500
+
+Label = tuple[str, str]
+"""A user, and that user's name of an order."""
+
+Shown = Mapping[str, Any]
+"""An order as REST shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A call whose answer showed an order's status."""
+
+    status: str
+    entry: Entry
+
+
+class Case:
+    """What rules look at."""
+
+    def __init__(self, history: Sequence[Entry], final: Final) -> None:
+        """Sort nothing yet."""
+        self.history, self.final = history, final
+
+    @cached_property
+    def orders(self) -> dict[str, Shown]:
+        """Every order in the end, by its id."""
+        return {str(order["order_id"]): order for shown in self.final.orders.values() for order in shown}
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """To whom each order was shown in the end."""
+        return {str(order["order_id"]): user for user, shown in self.final.orders.items() for order in shown}
+
+    @cached_property
+    def made(self) -> dict[Label, list[Shown]]:
+        """The orders in the end, by the label that they carry."""
+        found: defaultdict[Label, list[Shown]] = defaultdict(list)
+        for user, shown in self.final.orders.items():
+            for order in shown:
+                found[user, label_of(order)].append(order)
+        return found
+
+    @cached_property
+    def attempts(self) -> dict[Label, list[Entry]]:
+        """The calls that tried to place an order, by its label, in the order in which they were made."""
+        found: defaultdict[Label, list[Entry]] = defaultdict(list)
+        for entry in sorted(self.history, key=lambda entry: entry.invoked):
+            if entry.op == "place":
+                found[entry.user, entry.label].append(entry)
+        return found
+
+    @cached_property
+    def acknowledged(self) -> list[Entry]:
+        """The attempts that were answered with 201."""
+        return [entry for attempts in self.attempts.values() for entry in attempts if entry.status == CREATED]
+
+    @cached_property
+    def sightings(self) -> dict[str, list[Sighting]]:
+        """What answers said of each order's status. A 201 tells how it was when it was made: that is none."""
+        found: defaultdict[str, list[Sighting]] = defaultdict(list)
+        for entry in self.history:
+            if entry.op == "list" and entry.status == OK:
+                for order in entry.body["items"]:
+                    found[str(order["order_id"])].append(Sighting(str(order["status"]), entry))
+            elif entry.order_id is not None and (status := _status_told(entry)):
+                found[entry.order_id].append(Sighting(status, entry))
+        return found
+
+    def asked(self, order_id: str, op: str) -> bool:
+        """Whether anybody asked for this to be done to an order, whatever came of it."""
+        return any(entry.op == op and entry.order_id == order_id for entry in self.history)
+
+
+def _status_told(entry: Entry) -> str | None:
+    """Return the status that an answer to look, pay or cancel tells: a refusal tells it too."""
+    if entry.op in {"look", "pay", "cancel"}:
+        if entry.status == OK:
+            return str(entry.body["status"])
+        if entry.status == CONFLICT:
+            return {"order-paid": "paid", "order-closed": "closed"}.get(entry.slug)
+    return None
+
+
+def label_of(order: Shown) -> str:
+    """Return the label that its client gave an order."""
+    return str((order.get("receiver") or {}).get("name", ""))
+
+
+def content(order: Shown) -> dict[str, Any]:
+    """Return what of an order may never change."""
+    lasting = ("order_id", "user_id", "items", "receiver", "total_amount", "currency", "created_at", "expires_at")
+    return {name: order.get(name) for name in lasting}
+
+
+def wanted(sent: Shown) -> dict[str, int]:
+    """Return the quantities that a request asked for, by goods id."""
+    return {str(item["goods_id"]): int(item["quantity"]) for item in sent["items"]}
+
+
+def quantities(order: Shown) -> dict[str, int]:
+    """Return an order's quantities by goods id."""
+    return {str(item["goods_id"]): int(item["quantity"]) for item in order["items"]}
+
+
+def may_have_made(entry: Entry) -> bool:
+    """Whether this attempt may have made an order: it was acknowledged, or its answer left that open, or none came."""
+    unknown = entry.status == UNAVAILABLE and entry.slug == "outcome-unknown"
+    failed = entry.status is not None and entry.status >= SERVER_ERROR and entry.status != UNAVAILABLE
+    first = entry.status == CREATED and not entry.replayed
+    return first or unknown or failed or entry.status is None

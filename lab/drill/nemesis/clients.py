@@ -1,0 +1,130 @@
+"""Plays the clients of a plan: each on a thread of its own, and its calls at the same moment on several."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from lab.drill.nemesis.history import Entry, Recorder
+from lab.drill.nemesis.plan import Call, Client, Op, Plan
+from ops.client import Answer, Unreachable
+
+_MOST_AT_ONCE = 12
+_BACK_OFF = 0.3  # seconds before a client that got no answer goes on: it would only run into the same wall again
+
+
+class Asks(Protocol):
+    """What of `ops.client.Client` is needed here."""
+
+    def ask(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        json_body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Make one call. Raise `Unreachable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What clients need to know of the deployment: goods ids by position, order processes by position, the clock."""
+
+    goods: Sequence[str]
+    instances: Sequence[str]
+    now: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One HTTP request."""
+
+    service: str
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+
+
+class Shopper:
+    """One client; knows the ids of its orders from what it was told."""
+
+    def __init__(self, user: str, client: Asks, shop: Shop, recorder: Recorder) -> None:
+        """Call in the name of `user`."""
+        self._user, self._client, self._shop, self._recorder = user, client, shop, recorder
+        self._ids: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def play(self, script: Client) -> None:
+        """Make the calls of a script; those about orders whose ids were never told are left out."""
+        pause = threading.Event()
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+            for step in script.steps:
+                pause.wait(step.after)
+                if not all(pool.map(self._call, step.calls)):
+                    pause.wait(_BACK_OFF)
+
+    def _call(self, call: Call) -> bool:
+        """Make one call; return whether it was answered."""
+        with self._lock:
+            order_id = self._ids.get(call.order)
+        if order_id is None and call.op in {Op.PAY, Op.CANCEL, Op.LOOK}:
+            return True
+        ask = self._ask(call, order_id or "")
+        known = None if call.op is Op.PLACE else order_id
+        entry = Entry(self._user, call.op, call.order, ask.service, self._shop.now(), order_id=known, sent=ask.body,
+                      keyed=call.op is Op.PLACE and call.keyed)  # fmt: skip
+        try:
+            answer = self._client.ask(
+                ask.service, ask.method, ask.path, json_body=ask.body, query=ask.query, headers=ask.headers
+            )
+        except Unreachable as error:
+            self._recorder.add(replace(entry, why=error.detail))
+            return False
+        self._recorder.add(
+            replace(
+                entry,
+                answered=self._shop.now(),
+                status=answer.status,
+                body=answer.body,
+                replayed=answer.headers.get("idempotency-replayed") == "true",
+            )
+        )
+        if call.op is Op.PLACE and isinstance(answer.body, dict) and "order_id" in answer.body:
+            with self._lock:
+                self._ids[call.order] = str(answer.body["order_id"])
+        return True
+
+    def _ask(self, call: Call, order_id: str) -> Ask:
+        instance = self._shop.instances[call.instance % len(self._shop.instances)]
+        if call.op is Op.PLACE:
+            items = [{"goods_id": self._shop.goods[one], "quantity": quantity} for one, quantity in call.lines]
+            receiver = {"name": call.order, "phone": "0", "address": self._user}
+            headers = {"Idempotency-Key": call.order} if call.keyed else {}
+            return Ask(instance, "POST", "/orders", {"items": items, "receiver": receiver}, headers=headers)
+        if call.op is Op.LIST:
+            return Ask(instance, "GET", "/orders", query={"limit": "100"})
+        if call.op is Op.LEVEL:
+            return Ask("stock", "GET", f"/stock/{self._shop.goods[call.lines[0][0]]}")
+        if call.op is Op.LOOK:
+            return Ask(instance, "GET", f"/orders/{order_id}")
+        return Ask(instance, "POST", f"/orders/{order_id}/{call.op}")
+
+
+def play(plan: Plan, shoppers: Mapping[str, Shopper]) -> None:
+    """Play all clients of a plan at once; return when the last of them has its last answer."""
+    with ThreadPoolExecutor(max(1, len(plan.clients))) as pool:
+        for future in [pool.submit(shoppers[script.name].play, script) for script in plan.clients]:
+            future.result()
+
+
+def stopwatch() -> Callable[[], float]:
+    """Return a clock that shows the seconds since now."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began

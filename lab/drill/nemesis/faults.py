@@ -1,0 +1,174 @@
+"""Strikes: carries out the faults of a plan on an arena, those of one target one after the other."""
+
+import resource
+import signal
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+
+from common.clock import now_ms
+from common.errors import OrdersError
+from common.mq.port import Resolution, State
+from lab.drill.motion import console
+from lab.drill.nemesis.arena import Arena
+from lab.drill.nemesis.plan import ALL, TIMEOUTS, Fault, Kind
+from lab.drill.nemesis.regimes import PROCESSES
+from lab.drill.real import Real
+
+_NEVER = 0.0
+_REPEATED = 20  # messages
+_OUT = frozenset({State.READY, State.IN_FLIGHT, State.DONE})
+"""States of messages that consumers may see, or have seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """A fault as it went: `began` and `ended` in seconds since the clients began, `skipped` why it was left out."""
+
+    fault: Fault
+    began: float
+    ended: float
+    skipped: str = ""
+
+
+class Striker:
+    """Carries out faults."""
+
+    def __init__(self, arena: Arena, now: Callable[[], float]) -> None:
+        """Strike at `arena`; `now` tells the seconds since the clients began."""
+        self._arena, self._now = arena, now
+        self._supervisor = arena.supervisor
+        self._ways: Mapping[Kind, Callable[[Fault], AbstractContextManager[None]]] = {
+            Kind.KILL: self._killed,
+            Kind.PAUSE: self._paused,
+            Kind.RESTART: self._restarted,
+            Kind.OUTAGE: self._gone,
+            Kind.DISK: self._unwritable,
+            Kind.REPEAT: self._repeated,
+            Kind.CUT: self._cut,
+            Kind.REFUSE: lambda fault: arena.board.refused(fault.target),
+            Kind.SLOW: lambda fault: arena.board.slowed(fault.target, float(fault.settings["delay"])),
+            Kind.HANG: lambda fault: arena.board.held(fault.target),
+            Kind.LOSE_ANSWERS: lambda fault: arena.board.answers_lost(fault.target),
+        }
+
+    def lay_traps(self, faults: Sequence[Fault]) -> list[Blow]:
+        """Restart each process that has a trap, with its failpoint armed, and wait until it is ready."""
+        laid = []
+        for fault in faults:
+            if fault.kind is Kind.TRAP:
+                self._supervisor.restart(fault.target, extra_env=_environment(fault))
+                self._arena.wait_ready()
+                self._arena.laid[fault.target] = self._supervisor.pid(fault.target)
+                laid.append(Blow(fault, _NEVER, _NEVER))
+        return laid
+
+    def strike(self, faults: Sequence[Fault]) -> list[Blow]:
+        """Carry out all faults but traps, each at its time; return when the last of them is over."""
+        queues: defaultdict[str, list[Fault]] = defaultdict(list)
+        for fault in sorted(faults, key=lambda fault: fault.at):
+            if fault.kind is not Kind.TRAP:
+                queues[fault.target].append(fault)
+        with ThreadPoolExecutor(max(1, len(queues))) as pool:
+            blows = [blow for found in pool.map(self._strike_one, queues.values()) for blow in found]
+        return sorted(blows, key=lambda blow: blow.began)
+
+    def _strike_one(self, faults: Sequence[Fault]) -> list[Blow]:
+        return [self._blow(fault) for fault in faults]
+
+    def _blow(self, fault: Fault) -> Blow:
+        threading.Event().wait(max(_NEVER, fault.at - self._now()))
+        began, skipped = self._now(), ""
+        try:
+            with self._ways[fault.kind](fault):
+                threading.Event().wait(fault.seconds)
+        except (OrdersError, OSError, sqlite3.OperationalError) as error:
+            skipped = str(error) or type(error).__name__
+        return Blow(fault, began, self._now(), skipped)
+
+    @contextmanager
+    def _killed(self, fault: Fault) -> Iterator[None]:
+        self._supervisor.kill(fault.target, signal.SIGKILL)
+        yield
+
+    @contextmanager
+    def _paused(self, fault: Fault) -> Iterator[None]:
+        send = self._to_process if fault.target in PROCESSES else self._to_server
+        send(fault.target, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            send(fault.target, signal.SIGCONT)
+
+    def _to_process(self, target: str, signum: int) -> None:
+        self._supervisor.kill(target, signum)
+
+    def _to_server(self, target: str, signum: int) -> None:
+        self._real().stack.signal(target, signum)
+
+    @contextmanager
+    def _restarted(self, fault: Fault) -> Iterator[None]:
+        self._supervisor.restart(fault.target, extra_env=_environment(fault))
+        yield
+
+    @contextmanager
+    def _gone(self, fault: Fault) -> Iterator[None]:
+        if isinstance(self._arena.backing, Real):
+            stack = self._arena.backing.stack
+            stack.kill(fault.target)
+            try:
+                yield
+            finally:
+                stack.start(fault.target)
+            return
+        with self._arena.backing.outage(fault.target, self._arena.directory):
+            yield
+
+    @contextmanager
+    def _unwritable(self, fault: Fault) -> Iterator[None]:
+        """Let no write of a process to any file succeed, as on a full disk (prlimit(2), RLIMIT_FSIZE)."""
+        processes = PROCESSES if fault.target == ALL else (fault.target,)
+        pids = [pid for pid in map(self._supervisor.pid, processes) if pid is not None]
+        for pid in pids:
+            _limit_files(pid, 1)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                _limit_files(pid, None)
+
+    @contextmanager
+    def _cut(self, fault: Fault) -> Iterator[None]:
+        self._arena.board.cut(fault.target)
+        yield
+
+    @contextmanager
+    def _repeated(self, fault: Fault) -> Iterator[None]:
+        """Send the newest messages of a topic again, as a broker does that lost track of what it delivered."""
+        producer = self._arena.broker.producer("order")
+        for view in console(self._arena.deployment, self._arena.broker).find(topic=fault.target, limit=_REPEATED):
+            if view.state in _OUT and view.resolution is not Resolution.ROLLBACK:  # others nobody was to get
+                if fault.target == TIMEOUTS:
+                    producer.send_at(view.message, now_ms())
+                else:
+                    producer.send(view.message)
+        yield
+
+    def _real(self) -> Real:
+        assert isinstance(self._arena.backing, Real)  # noqa: S101 - plans name servers only for real ones
+        return self._arena.backing
+
+
+def _limit_files(pid: int, largest: int | None) -> None:
+    """Allow a process files of so many bytes; None: as large as it may ever have, whoever limited it before."""
+    with suppress(ProcessLookupError):  # it was killed meanwhile
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if largest is None else largest, hard))
+
+
+def _environment(fault: Fault) -> dict[str, str]:
+    return {f"ORDERS_{name.upper()}": value for name, value in fault.settings.items()}

@@ -1,0 +1,177 @@
+"""Makes a run's plan from its seed, and from nothing else: the same seed, the same plan, on any machine."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from common.registry import PARTICIPANTS
+from lab.drill.drill import Ground
+from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
+from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES
+from lab.drill.profiles import PAIR
+
+_TRAPS = (
+    *("order.half_sent", "order.timeout_scheduled", "order.deducted", "order.before_commit", "order.committed"),
+    *("order.before_resolve", "order.resolved", "close.half_sent", "close.before_commit", "close.committed"),
+    *("close.before_resolve", "pay.committed", "check.received", "check.fenced", "timeout.received"),
+    *("stock.deduct_received", "stock.before_commit", "stock.deducted", "stock.rollback_received", "stock.released"),
+)
+_MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "close.before_resolve")
+"""Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
+
+_LINKS = ("client>order", "client>order-2", "order>stock", "order>stock-2", "order>goods")
+_REAL_LINKS = ("order>database", "stock>database", "services>redis", "services>broker")
+_REAL_SERVERS = ("broker", "namesrv", "mariadb", "redis")
+_LASTS: Mapping[Kind, tuple[float, float]] = {
+    Kind.PAUSE: (0.1, 1.5),
+    Kind.OUTAGE: (0.1, 1.5),
+    Kind.DISK: (0.2, 1.0),
+    Kind.REFUSE: (0.1, 0.8),
+    Kind.SLOW: (0.3, 1.5),
+    Kind.HANG: (0.2, 1.5),
+    Kind.LOSE_ANSWERS: (0.1, 0.8),
+}
+_WINDOW = 1.6  # seconds in which faults begin; clients are busy for about that long
+
+
+def make(seed: int, ground: Ground) -> Plan:
+    """Return the plan of one run on such servers."""
+    chance = random.Random(f"{seed} {ground}")
+    scarce = chance.randint(3, 20)
+    clients = [_Script(chance, f"c{number}").client() for number in range(chance.randint(3, 6))]
+    regime = REGIMES[seed // BLOCK % len(REGIMES)].name
+    return Plan(seed, regime, (1000, 1000, scarce), clients, _faults(chance, ground))
+
+
+def _faults(chance: random.Random, ground: Ground) -> list[Fault]:
+    faults = [_fault(chance, ground) for _ in range(chance.randint(1, 5))]
+    faults += [_twin(fault) for fault in faults if _has_twin(fault) and chance.random() < 0.3]  # noqa: PLR2004 - now and then
+    if chance.random() < 0.25:  # noqa: PLR2004 - a trap costs two starts of a process: not in every run
+        faults.append(_trap(chance))
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _fault(chance: random.Random, ground: Ground) -> Fault:
+    """Return a fault; processes are killed most often, as in life."""
+    at = round(chance.uniform(0.05, _WINDOW), 3)
+    kinds = [Kind.KILL] * 6 + [Kind.PAUSE] * 3 + [Kind.RESTART, Kind.OUTAGE, Kind.DISK] + [Kind.REPEAT] * 2
+    kinds += [Kind.CUT] * 2 + [Kind.REFUSE, Kind.SLOW, Kind.HANG, Kind.LOSE_ANSWERS, Kind.LOSE_ANSWERS]
+    kind = chance.choice(kinds)
+    real = ground is Ground.REAL
+    if kind is Kind.OUTAGE:
+        target = chance.choice(_REAL_SERVERS if real else ("broker", "database"))
+    elif kind is Kind.PAUSE:
+        target = chance.choice((*PROCESSES, *(_REAL_SERVERS if real else ())))
+    elif kind is Kind.REPEAT:
+        target = chance.choice((ROLLBACKS, ROLLBACKS, TIMEOUTS))
+    elif kind is Kind.DISK:
+        target = chance.choice((*PROCESSES, ALL, ALL))
+    elif kind in {Kind.KILL, Kind.RESTART}:
+        target = chance.choice(PROCESSES)
+    else:
+        target = chance.choice((*_LINKS, *(_REAL_LINKS if real else ())))
+    return Fault(at, kind, target, _seconds(chance, kind), _settings(chance, kind))
+
+
+def _has_twin(fault: Fault) -> bool:
+    return fault.target in PROCESSES and fault.target.partition("-")[0] in PAIR.instances
+
+
+def _twin(fault: Fault) -> Fault:
+    """Return the same for the other process of the service: both are gone at once."""
+    service, _, number = fault.target.partition("-")
+    return replace(fault, target=service if number else f"{service}-2")
+
+
+def _seconds(chance: random.Random, kind: Kind) -> float:
+    return round(chance.uniform(*_LASTS[kind]), 3) if kind in _LASTS else 0.0
+
+
+def _settings(chance: random.Random, kind: Kind) -> dict[str, str]:
+    if kind is Kind.SLOW:
+        return {"delay": f"{chance.uniform(0.02, 0.3):.3f}"}
+    if kind is Kind.RESTART and chance.random() < 0.5:  # noqa: PLR2004 - half of them keep their clocks
+        return {"transaction_deadline": "0.1", "check_first_after": "0.05"}
+    return {}
+
+
+def _trap(chance: random.Random) -> Fault:
+    point = chance.choice((*_TRAPS, *_MAY_FAIL * 2))
+    begins = point.partition(".")[0]
+    service = begins if begins in PARTICIPANTS else "order"
+    target = chance.choice([name for name in PROCESSES if name.partition("-")[0] == service])
+    actions = ["kill"] * 4 + [f"delay:{chance.uniform(0.1, 0.8):.2f}"] * 2 + ["raise"] * 3 * (point in _MAY_FAIL)
+    action = chance.choice(actions)
+    return Fault(0.0, Kind.TRAP, target, 0.0, {"failpoints": f"{point}={action}@{chance.randint(1, 4)}"})
+
+
+@dataclass(slots=True)
+class _Script:
+    """Writes one client's steps; `placed` are the orders that it has asked for."""
+
+    chance: random.Random
+    name: str
+    placed: list[Call] | None = None
+
+    def client(self) -> Client:
+        kinds: Sequence[tuple[Callable[[], list[Call]], int]] = (
+            (self._place, 8),
+            (self._many, 3),
+            (self._one_key_at_once, 2),
+            (self._repeat, 4),
+            (self._other_body, 1),
+            (lambda: self._changes(Op.PAY), 4),
+            (lambda: self._changes(Op.CANCEL), 3),
+            (lambda: self._changes(Op.PAY, Op.CANCEL), 2),
+            (lambda: self._changes(Op.PAY, Op.PAY, Op.PAY), 1),
+            (lambda: self._changes(Op.LOOK), 2),
+            (lambda: [Call(Op.LIST, instance=self._instance())], 1),
+            (lambda: [Call(Op.LEVEL, lines=((self.chance.randrange(3), 0),))], 1),
+        )
+        self.placed = []
+        steps = [Step(0.0, self._place())]
+        for _ in range(self.chance.randint(5, 10)):
+            (make_step,) = self.chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
+            steps.append(Step(round(self.chance.uniform(0.0, 0.3), 3), make_step()))
+        return Client(self.name, steps)
+
+    def _instance(self) -> int:
+        return self.chance.randrange(ORDER_INSTANCES)
+
+    def _order(self) -> Call:
+        assert self.placed is not None  # noqa: S101 - set by client()
+        goods = self.chance.sample(range(3), self.chance.choice((1, 1, 2)))
+        lines = tuple((one, self.chance.randint(1, 4)) for one in goods)
+        keyed = self.chance.random() < 0.85  # noqa: PLR2004 - most clients use keys
+        call = Call(Op.PLACE, f"{self.name}-{len(self.placed)}", lines, keyed, self._instance())
+        self.placed.append(call)
+        return call
+
+    def _place(self) -> list[Call]:
+        return [self._order()]
+
+    def _many(self) -> list[Call]:
+        return [self._order() for _ in range(self.chance.randint(2, 8))]
+
+    def _one_key_at_once(self) -> list[Call]:
+        call = self._order()
+        repeats = self.chance.randint(1, 3) if call.keyed else 0
+        return [call, *(self._again(call) for _ in range(repeats))]
+
+    def _repeat(self) -> list[Call]:
+        keyed = [call for call in self.placed or () if call.keyed]
+        return [self._again(self.chance.choice(keyed))] if keyed else self._place()
+
+    def _again(self, call: Call, lines: Sequence[tuple[int, int]] | None = None) -> Call:
+        return Call(Op.PLACE, call.order, call.lines if lines is None else lines, keyed=True, instance=self._instance())
+
+    def _other_body(self) -> list[Call]:
+        keyed = [call for call in self.placed or () if call.keyed]
+        if not keyed:
+            return self._place()
+        call = self.chance.choice(keyed)
+        return [self._again(call, [(goods, quantity + 1) for goods, quantity in call.lines])]
+
+    def _changes(self, *ops: Op) -> list[Call]:
+        order = self.chance.choice(self.placed or []).order
+        return [Call(op, order, instance=self._instance()) for op in ops]

@@ -1,0 +1,169 @@
+"""Waits until a deployment is at rest after the last fault, and reads how everything stands then."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from common.clock import now_ms
+from common.errors import MessageNotFound, OrdersError
+from common.mq.factory import split_prefix
+from common.mq.port import State
+from lab.drill import ledger
+from lab.drill.motion import console
+from lab.drill.nemesis.arena import Arena
+from lab.drill.nemesis.history import Final, Level, Reservation
+from lab.drill.rows import read
+from ops.stack import Stack
+
+_LOOK_EVERY = 0.05  # seconds
+_PATIENCE, _PATIENT_FOR = 3.0, 10.0  # times the limit, and seconds, that are waited before it counts as never
+_SOON = 10_000  # ms; an order that expires sooner is waited for
+_LOOKS = 2  # in a row: a message may move from what is looked at last to what was looked at first
+
+
+class Watch:
+    """Waits for quiet. `since` is the last fault, in seconds of `time.monotonic`."""
+
+    def __init__(self, arena: Arena, since: float) -> None:
+        """Nothing is looked at yet."""
+        self._arena, self.since = arena, since
+        self.left: list[str] = ["not looked at yet"]
+        self.last_open: list[str] = []
+        """What came to rest last."""
+
+    def wait(self, limit: float) -> float | None:
+        """Return how long after the last fault everything was at rest; None: it never came to."""
+        quiet = 0
+        while True:
+            self._note_what_happened()
+            looked_at = time.monotonic()
+            self.left = self._open_ends()
+            self.last_open = self.left or self.last_open
+            quiet = 0 if self.left else quiet + 1
+            if quiet == _LOOKS:
+                return max(0.0, looked_at - self.since)
+            if looked_at > self.since + max(_PATIENCE * limit, _PATIENT_FOR):
+                return None
+            threading.Event().wait(_LOOK_EVERY)
+
+    def sweep(self) -> None:
+        """Sweep, as would be done in time, and count from now. Raise `CommandFailed`."""
+        with self._arena.deployment.client("drill", ["admin"]) as admin:
+            admin.post("order", "/sweep")
+        self.since = time.monotonic()
+
+    def _note_what_happened(self) -> None:
+        """Count from a trap that springs only now, and from the end of an order's time."""
+        laid = self._arena.laid
+        for process, pid in list(laid.items()):
+            if self._arena.supervisor.pid(process) != pid:
+                del laid[process]
+                self.since = time.monotonic()
+        try:
+            expires_at = self._last_to_expire()
+        except OrdersError:
+            return
+        if expires_at is not None:
+            self.since = max(self.since, time.monotonic() + (expires_at - now_ms()) / 1000)
+
+    def _last_to_expire(self) -> int | None:
+        until = now_ms() + _SOON
+        query = f"SELECT MAX(expires_at) FROM orders WHERE status = 'created' AND expires_at < {until}"  # noqa: S608 # nosec B608 - a number
+        (((expires_at,),),) = read(self._arena.deployment.database_url("order"), query)
+        return None if expires_at is None else int(expires_at)
+
+    def _open_ends(self) -> list[str]:
+        deployment, broker = self._arena.deployment, self._arena.broker
+        try:
+            moving = ledger.unsettled(deployment, broker)
+            soon = self._last_to_expire()
+            if soon is not None:
+                return [*moving, "an order will expire soon"]
+            sweeps = self._arena.regime.sweeps
+            moving = [line for line in moving if not (sweeps and _is_parked(line))]
+            hides = sweeps or deployment.plan.servers is not None  # what a consumer took, or what a sweep will do
+            return moving or (ledger.disagreements(deployment) if hides else [])
+        except OrdersError as error:
+            return [f"can't be looked at: {error.detail}"]
+
+
+def _is_parked(line: str) -> bool:
+    return line.endswith(" is parked")
+
+
+def dropped(arena: Arena) -> int:
+    """Return how many of the deployment's messages RocketMQ says it dropped so far; the embedded broker drops none."""
+    servers = arena.deployment.plan.servers
+    return len(Stack(Path(servers.stack)).dropped(split_prefix(servers.broker_url)[1])) if servers else 0
+
+
+def resume_parked(arena: Arena) -> None:
+    """Do what an operator does about parked half messages: have them asked about again."""
+    looking = console(arena.deployment, arena.broker)
+    for view in looking.find(state=State.PARKED, limit=1000):
+        with suppress(MessageNotFound):  # done meanwhile
+            looking.resume(view.message_id)
+
+
+def read_final(
+    arena: Arena,
+    goods: Mapping[str, int],
+    users: Sequence[str],
+    left: Sequence[str],
+    *,
+    quiet_after: float | None,
+    limit: float,
+) -> Final:
+    """Read how everything stands: REST as each user and as admin, and SQL. Raise `CommandFailed`."""
+    deployment = arena.deployment
+    orders = {user: _orders_of(arena, user) for user in users}
+    with deployment.client("drill", ["admin"]) as admin:
+        shown = {goods_id: admin.get("stock", f"/stock/{goods_id}") for goods_id in goods}
+    levels, headers, lines = read(
+        deployment.database_url("stock"),
+        "SELECT goods_id, total, available FROM stock",
+        "SELECT order_id, state FROM reservations",
+        "SELECT order_id, goods_id, quantity FROM reservation_lines",
+    )
+    return Final(
+        goods=dict(goods),
+        orders=orders,
+        shown={goods_id: Level(level["total"], level["available"]) for goods_id, level in shown.items()},
+        levels={str(one): Level(total, available) for one, total, available in levels if str(one) in goods},
+        reservations=_reservations(headers, lines, goods, {str(o["order_id"]) for own in orders.values() for o in own}),
+        quiet_after=quiet_after,
+        limit=limit,
+        left=list(left),
+    )
+
+
+def _reservations(
+    headers: Sequence[tuple[Any, ...]],
+    lines: Sequence[tuple[Any, ...]],
+    goods: Mapping[str, int],
+    orders: set[str],
+) -> list[Reservation]:
+    """Return the rows that concern these goods or orders, each with its lines."""
+    by_order: dict[str, dict[str, int]] = {str(order_id): {} for order_id, _ in headers}
+    for order_id, goods_id, quantity in lines:
+        by_order.setdefault(str(order_id), {})[str(goods_id)] = quantity
+    return [
+        Reservation(str(order_id), state, by_order[str(order_id)])
+        for order_id, state in headers
+        if str(order_id) in orders or not goods.keys().isdisjoint(by_order[str(order_id)])
+    ]
+
+
+def _orders_of(arena: Arena, user: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    query = {"limit": "100"}
+    with arena.deployment.client(user) as client:
+        while True:
+            page = client.get("order", "/orders", **query)
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]

@@ -1,0 +1,147 @@
+"""One random run: a plan played on an arena, and judged."""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+
+from common.errors import OrdersError
+from lab.drill.nemesis import clients, quiet
+from lab.drill.nemesis.arena import Arena
+from lab.drill.nemesis.checker import check
+from lab.drill.nemesis.clients import Shop, Shopper
+from lab.drill.nemesis.faults import Blow, Striker
+from lab.drill.nemesis.history import Entry, Final, Recorder
+from lab.drill.nemesis.plan import Plan
+
+HISTORY = "history.jsonl"
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of a plan. `wrong` is empty if every answer was true and everything settled in time."""
+
+    plan: Plan
+    limit: float
+    wrong: list[str] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+    blows: Sequence[Blow] = ()
+    history: Sequence[Entry] = ()
+    final: Final | None = None
+    last_open: Sequence[str] = ()
+    dropped: int = 0
+    """Messages that RocketMQ said it dropped meanwhile."""
+    took: float = 0.0
+    evidence: str | None = None
+    again: str = ""
+    shrunk: Plan | None = None
+
+    @property
+    def passed(self) -> bool:
+        """The verdict."""
+        return not self.wrong
+
+    @property
+    def quiet_after(self) -> float | None:
+        """How long after the last fault everything was at rest, in seconds; None: never."""
+        return self.final.quiet_after if self.final else None
+
+
+def play(plan: Plan, arena: Arena, *, evidence: Path, stretch: float = 1.0) -> Run:
+    """Play a plan and judge it. `evidence` is a directory for its history; `stretch` multiplies the limit."""
+    began = time.monotonic()
+    run = Run(plan, arena.limit * stretch)
+    evidence.mkdir(parents=True, exist_ok=True)
+    try:
+        _play(run, arena, evidence)
+    except OrdersError as error:
+        run.wrong.append(f"the run could not be finished: {error.detail}")
+    run.took = time.monotonic() - began
+    return run
+
+
+def _play(run: Run, arena: Arena, evidence: Path) -> None:
+    arena.runs += 1
+    arena.clean()
+    dropped_before = quiet.dropped(arena)
+    goods = _stock_up(arena, run.plan.goods)
+    tag = secrets.token_hex(4)  # its users are nobody else's: plans are played more than once on one deployment
+    users = [f"{client.name}-{tag}" for client in run.plan.clients]
+    recorder = Recorder(evidence / HISTORY)
+    try:
+        last_fault = _clients_and_faults(run, arena, list(goods), users, recorder)
+    finally:
+        recorder.close()
+        run.history = recorder.entries
+        run.answers = Counter(_told(entry) for entry in recorder.entries)
+    watch = quiet.Watch(arena, last_fault)
+    quiet_after = _settled(run, arena, watch, dropped_before)
+    run.last_open = watch.last_open
+    arena.wait_ready()
+    run.final = quiet.read_final(arena, goods, users, watch.left, quiet_after=quiet_after, limit=run.limit)
+    run.wrong += check(run.history, run.final)
+    if arena.regime.sweeps:
+        quiet.resume_parked(arena)
+
+
+def _settled(run: Run, arena: Arena, watch: quiet.Watch, dropped_before: int) -> float | None:
+    """Wait for quiet; where RocketMQ says that it dropped a message, one sweep is stated, which is made then."""
+    quiet_after = watch.wait(run.limit)
+    run.dropped = quiet.dropped(arena) - dropped_before
+    if quiet_after is None and run.dropped:
+        watch.sweep()
+        quiet_after = watch.wait(run.limit)
+    return quiet_after
+
+
+def _stock_up(arena: Arena, pieces: Sequence[int]) -> dict[str, int]:
+    """Create the plan's goods with their pieces; return goods id → pieces, in the plan's order."""
+    found = {}
+    with arena.deployment.client("drill", ["admin"]) as admin:
+        for number, total in enumerate(pieces):
+            goods = {"name": f"goods {number}", "unit_price": 100 + number, "currency": "EUR"}
+            goods_id = str(admin.post("goods", "/goods", goods)["goods_id"])
+            admin.put("stock", f"/stock/{goods_id}", {"total": total})
+            found[goods_id] = total
+    return found
+
+
+def _clients_and_faults(
+    run: Run, arena: Arena, goods: Sequence[str], users: Sequence[str], recorder: Recorder
+) -> float:
+    """Have clients and faults at it; return when the last fault ended or the last call began (`time.monotonic`)."""
+    traps = Striker(arena, lambda: 0.0).lay_traps(run.plan.faults)
+    with ExitStack() as stack:
+        began, now = time.monotonic(), clients.stopwatch()
+        shop = Shop(goods, arena.deployment.plan.instances_of("order"), now)
+        shoppers = {}
+        for script, user in zip(run.plan.clients, users, strict=True):
+            client = stack.enter_context(arena.client(user))
+            shoppers[script.name] = Shopper(user, client, shop, recorder)
+        failed: list[BaseException] = []
+        nemesis = Thread(target=_strike, args=(run, Striker(arena, now), failed), name="nemesis")
+        nemesis.start()
+        try:
+            clients.play(run.plan, shoppers)
+        finally:
+            nemesis.join()
+            run.blows = [*traps, *run.blows]
+        for error in failed:
+            raise error
+    moments = [blow.ended for blow in run.blows] + [entry.invoked for entry in recorder.entries]
+    return began + max(moments, default=0.0)
+
+
+def _strike(run: Run, striker: Striker, failed: list[BaseException]) -> None:
+    try:
+        run.blows = striker.strike(run.plan.faults)
+    except BaseException as error:  # noqa: BLE001 - a thread's edge: raised again by the one that waits for it
+        failed.append(error)
+
+
+def _told(entry: Entry) -> str:
+    return "no answer" if entry.status is None else f"{entry.status} {entry.slug}".strip()

@@ -1,0 +1,153 @@
+"""Plays drills: one by one on a stage, or many on several stages side by side."""
+
+import platform
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from queue import SimpleQueue
+from traceback import format_exception, format_exception_only
+
+from common.clock import now_ms
+from common.errors import OrdersError
+from lab.drill import judge
+from lab.drill.drill import SECONDS_MORE, Drill, Limit
+from lab.drill.result import Event, Kind, Result
+from lab.drill.scene import Scene
+from lab.drill.stage import Stage
+
+Tell = Callable[[str, Event], None]
+"""Told what happens as it happens: the drill's name, and the event."""
+
+_SWEEP_BY_DEFAULT = 60.0  # seconds, as in common.config
+
+
+def play(drill: Drill, stage: Stage, tell: Tell = lambda *_: None, *, repeat: str = "", stretch: float = 1.0) -> Result:
+    """Play one drill and return what came of it. A deployment on which one failed is kept, and not used again.
+
+    `stretch` multiplies the limit, for a machine that is busy with something else.
+    """
+    result = _blank(drill, stage, repeat, stretch)
+    began = time.monotonic()
+    scene: Scene | None = None
+    try:
+        site = stage.site(drill.profile)
+        scene = Scene(site, stage.backing, result.limit, lambda event: tell(drill.name, event))
+        drill.play(scene)
+        if scene.recovery is None:
+            scene.settle()
+    except OrdersError as error:
+        result.reason = error.detail
+    except Exception as error:  # noqa: BLE001 - a drill's edge: whatever it raises is its verdict, the others go on
+        result.reason = "".join(format_exception_only(error)).strip()
+        (stage.directory / "traceback.txt").write_text("".join(format_exception(error)), encoding="utf-8")
+    result.took = time.monotonic() - began
+    if scene is not None:
+        _write_down(result, scene)
+    _clear_up(result, drill, stage, scene)
+    return result
+
+
+def _blank(drill: Drill, stage: Stage, repeat: str, stretch: float) -> Result:
+    if drill.limit is Limit.SWEEP:
+        interval = float(drill.profile.extra.get("sweep_interval", _SWEEP_BY_DEFAULT))
+    else:
+        interval = stage.backing.check_interval(drill.profile)
+    limit = (interval + SECONDS_MORE) * stretch
+    words = f"{drill.limit.value} ({interval:g} s) + {SECONDS_MORE:g} s"
+    if stretch != 1.0:
+        words += f", {stretch:g} times as long on this machine"
+    return Result(drill.name, drill.breaks, drill.where, drill.holds, now_ms(), limit, words, repeat=repeat)
+
+
+def _write_down(result: Result, scene: Scene) -> None:
+    result.events, result.recovery = scene.events, scene.recovery
+    try:
+        result.order_id = scene.concerns()
+        result.timeline = scene.story()
+        result.invariants = judge.judge(scene.site, scene.rest() if result.passed else scene.open_ends())
+    except OrdersError as error:  # a failed drill may have left nothing to ask
+        result.reason = result.reason or error.detail
+    broken = [line for invariant in result.invariants for line in invariant.broken]
+    if broken and result.reason is None:
+        result.reason = "; ".join(broken[:5])
+
+
+def _clear_up(result: Result, drill: Drill, stage: Stage, scene: Scene | None) -> None:
+    if result.passed and scene is not None and drill.profile.shared:
+        try:
+            scene.disarm()
+        except OrdersError:  # the drill passed all the same; the next one gets another deployment
+            stage.drop()
+        return
+    if not result.passed:
+        result.evidence = str(stage.directory)
+    stage.drop(keep=not result.passed)
+
+
+class Programme:
+    """The drills that are still to be played; several lanes take from it."""
+
+    def __init__(self, drills: Sequence[Drill]) -> None:
+        """Take them in the order of the catalogue."""
+        self._left = list(drills)
+        self._lock = threading.Lock()
+
+    def take(self, stage: Stage) -> Drill | None:
+        """Return the next drill: one for the deployment that runs, if there is any; None: all are taken."""
+        with self._lock:
+            fitting = (drill for drill in self._left if drill.profile is stage.profile)
+            lonely = (drill for drill in self._left if not drill.profile.shared)
+            found = next(fitting, None) or next(lonely, None) or next(iter(self._left), None)
+            if found is not None:
+                self._left.remove(found)
+            return found
+
+    def stop(self) -> None:
+        """Begin no other drill."""
+        with self._lock:
+            self._left.clear()
+
+
+def play_all(
+    drills: Sequence[Drill],
+    stages: Sequence[Stage],
+    tell: Tell,
+    *,
+    repeat: Callable[[Drill], str] = lambda _: "",
+    stretch: float = 1.0,
+) -> Generator[Result]:
+    """Play drills on several stages side by side; yield each result as it comes. Closes the stages."""
+    programme = Programme(drills)
+    results: SimpleQueue[Result | None] = SimpleQueue()
+
+    def lane(stage: Stage) -> None:
+        try:
+            while drill := programme.take(stage):
+                results.put(play(drill, stage, tell, repeat=repeat(drill), stretch=stretch))
+        finally:
+            stage.close()
+            results.put(None)
+
+    threads = [threading.Thread(target=lane, args=(stage,), name=f"lane-{n}") for n, stage in enumerate(stages)]
+    for thread in threads:
+        thread.start()
+    running = len(threads)
+    try:
+        while running:
+            result = results.get()
+            if result is None:
+                running -= 1
+            else:
+                yield result
+    finally:
+        programme.stop()
+        for thread in threads:
+            thread.join()
+
+
+def system() -> str:
+    """Return what the drills run on, in words."""
+    return f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+__all__ = ["Kind", "play", "play_all", "system"]

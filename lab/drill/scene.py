@@ -1,0 +1,289 @@
+"""What a drill plays on: its site, with every step, fault and claim written down as it happens."""
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, TypeVar
+
+import urllib3
+
+from common.clock import now_ms
+from common.ids import EPOCH
+from common.mq.port import Console, Producer
+from lab.drill import judge, ledger, motion
+from lab.drill.backing import Backing
+from lab.drill.notes import Broken, Notes, told
+from lab.drill.result import Event, Kind
+from lab.drill.site import STOCK, Site
+from ops.client import Answer
+from ops.errors import NotInTime
+from ops.waiting import wait_for
+
+__all__ = ["Broken", "Scene", "told"]
+
+T = TypeVar("T")
+PIECES = 2  # that `Scene.place` orders
+
+
+class Scene(Notes):
+    """One drill's goods, user and record of events on a running site."""
+
+    def __init__(self, site: Site, backing: Backing, limit: float, tell: Callable[[Event], None]) -> None:
+        """Play on `site`; everything is to be settled `limit` seconds after the last fault. `tell` gets each event."""
+        super().__init__(tell)
+        self.site, self.backing, self.limit = site, backing, limit
+        self.began_at = now_ms()
+        self.supervisor = site.supervisor
+        self.order_id: str | None = None
+        self.coupon_id: str | None = None  # that orders are placed with from now on
+        self.recovery: float | None = None
+        self._armed: dict[str, int] = {}
+        self._left_over: list[str] = []
+        self._unused = itertools.count(2048)
+        self.user = site.user()
+        self.goods_id = site.new_goods()
+
+    def wait(self, what: str, look: Callable[[], T | None], *, within: float = 20.0) -> T:
+        """Wait for something that must come. Raise `NotInTime`."""
+        return wait_for(what, look, within=within, every=0.02)
+
+    # What is done to processes
+
+    def arm(self, process: str, failpoints: str, **settings: str | float) -> int:
+        """Restart a process with failpoints and settings for this one life; return its pid."""
+        pid = self.site.arm(process, failpoints, **{name: str(value) for name, value in settings.items()})
+        self._armed[process] = pid
+        given = [failpoints, *(f"{name}={value}" for name, value in settings.items())]
+        self.say(f"{process} (pid {pid}) runs with {', '.join(filter(None, given))}")
+        return pid
+
+    def restart(self, process: str, environment: Mapping[str, str], why: str) -> None:
+        """Restart a process with further variables for this one life; return once it is ready."""
+        self.supervisor.restart(process, extra_env=environment)
+        self.supervisor.wait_ready(process)
+        self._armed[process] = self.supervisor.pid(process) or 0
+        self.say(f"{process} (pid {self._armed[process]}) is started with {why}")
+
+    def died(self, process: str, pid: int, where: str) -> None:
+        """Wait until a process that was to kill itself at a failpoint has. Raise `NotInTime`."""
+        self.supervisor.wait_gone(pid, within=20.0)
+        self.fault(f"{process} (pid {pid}) was killed by SIGKILL at {where}")
+
+    def kill(self, process: str) -> int:
+        """End a process with SIGKILL; return the pid it had."""
+        pid = self.site.kill(process) or 0
+        self.supervisor.wait_gone(pid)
+        self.fault(f"{process} (pid {pid}) was killed by SIGKILL")
+        return pid
+
+    def take_down(self, process: str) -> int:
+        """End a process with SIGKILL and keep it down, as a machine that is lost; return the pid it had."""
+        self.supervisor.hold(process)
+        return self.kill(process)
+
+    def bring_back(self, process: str) -> None:
+        """Start a process that was taken down; recovery is counted from here."""
+        self.supervisor.release(process)
+        self.mended(f"{process} is started again")
+
+    def back(self, process: str, pid: int) -> None:
+        """Wait until the successor of a process that died is ready."""
+        self.site.survived(process, pid)
+        self.say(f"{process} is ready again (pid {self.supervisor.pid(process)})")
+
+    def reached(self, process: str, point: str) -> None:
+        """Wait until an armed process is held up at a failpoint: it logs that. Raise `NotInTime`."""
+        log = self.site.deployment.place.root / "log" / f"{process}.log"
+        mark = f'"failpoint":"{point}","pid":{self._armed[process]}'.encode()
+        self.wait(f"{process} to reach {point}", lambda: mark in log.read_bytes())
+        self.say(f"{process} is at {point}")
+
+    @contextmanager
+    def outage(self, server: str) -> Iterator[None]:
+        """Have the `broker` or the `database` gone while the body runs; recovery is counted from its end."""
+        with self.backing.outage(server, self.site.deployment.place.root) as words:
+            self.fault(words)
+            yield
+        self.mended(f"the {server} is there again")
+
+    @contextmanager
+    def meanwhile(self, work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+        """Run `work` beside what follows; yields what waits for its result."""
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            yield lambda: future.result(timeout=60)
+
+    def disarm(self) -> None:
+        """Restart every process that lives with failpoints or settings of this drill; return once they are ready.
+
+        One that died of them and stays dead is started again. Raise `NotInTime`.
+        """
+        for process, pid in self._armed.items():
+            self.supervisor.release(process)
+            if self.supervisor.pid(process) == pid:
+                self.supervisor.restart(process)
+        for process in self._armed:
+            self.supervisor.wait_ready(process)
+        self._armed.clear()
+
+    def pause(self, seconds: float) -> None:
+        """Let a fault last: that is the fault, no waiting for something."""
+        self.say(f"{seconds:g} s pass")
+        threading.Event().wait(seconds)
+
+    # What clients do
+
+    def stock(self, pieces: int) -> None:
+        """Have so many pieces of the drill's goods."""
+        self.site.admin.put("stock", f"/stock/{self.goods_id}", {"total": pieces})
+
+    @cached_property
+    def console(self) -> Console:
+        """What looks at messages."""
+        return motion.console(self.site.deployment, self.site.broker)
+
+    @cached_property
+    def producer(self) -> Producer:
+        """What sends messages as the order service does."""
+        return self.site.broker.producer("order")
+
+    def unused_id(self) -> str:
+        """Return an order id that nobody has, a minute old: its transaction is past its deadline."""
+        return str((now_ms() - 60_000 - EPOCH << 22) + next(self._unused))
+
+    def metrics(self, process: str) -> str:
+        """Return what GET /metrics says."""
+        headers = {"Authorization": f"Bearer {self.site.deployment.token('drill', ['admin'])}"}
+        url = self.site.deployment.plan.urls[process] + "/metrics"
+        return urllib3.request("GET", url, headers=headers, timeout=10.0, retries=False).data.decode()
+
+    def place(self, *, at: str = "order", user: str | None = None) -> Answer | None:
+        """Order two pieces; None if the connection was cut."""
+        answer = self.site.place(user or self.user, self.goods_id, at=at, coupon_id=self.coupon_id)
+        if answer is not None and "order_id" in (answer.body or {}):
+            self.order_id = answer.body["order_id"]
+        self.answered("POST /orders", answer)
+        return answer
+
+    def placed(self, *, at: str = "order", user: str | None = None) -> str:
+        """Place an order that must be accepted; return its id."""
+        answer = self.place(at=at, user=user)
+        if answer is None or answer.status != 201:  # noqa: PLR2004 - Created
+            raise Broken("An order was to be accepted before anything was broken.")
+        return str(answer.body["order_id"])
+
+    def accepted(self) -> str:
+        """Wait until an order is accepted again, for as long as the drill allows; return its id. Raise `NotInTime`."""
+
+        def look() -> str | None:
+            answer = self.site.place(self.user, self.goods_id)
+            return str(answer.body["order_id"]) if answer is not None and answer.status == 201 else None  # noqa: PLR2004 - Created
+
+        return self.wait("orders to be accepted", look, within=self.limit)
+
+    def change(self, order_id: str, action: str, *, at: str = "order", user: str | None = None) -> Answer | None:
+        """Pay or cancel an order; None if the connection was cut."""
+        answer = self.site.call(user or self.user, f"/orders/{order_id}/{action}", at=at)
+        self.answered(f"POST /orders/{{id}}/{action}", answer)
+        return answer
+
+    def answered(self, what: str, answer: Answer | None) -> None:
+        """Write down what a client was told."""
+        self.say(f"{what}: {told(answer)}", Kind.ANSWER)
+
+    def statuses(self) -> list[str]:
+        """Return the statuses of the user's orders, the newest first."""
+        found, query = [], {"limit": "100"}
+        with self.site.deployment.client(self.user, ["orders"]) as client:
+            while True:
+                page = client.get("order", "/orders", **query)
+                found += [str(order["status"]) for order in page["items"]]
+                if page["next_cursor"] is None:
+                    return found
+                query["cursor"] = page["next_cursor"]
+
+    def available(self) -> int:
+        """Return how many pieces are left."""
+        return self.site.available(self.goods_id)
+
+    # How it ends
+
+    def settle(self, *, limit: float | None = None, but: Sequence[str] = ()) -> None:
+        """Wait until nothing is on its way and every invariant holds, and hold the time it took against the limit.
+
+        What is told with a word of `but`, such as an order's id, may be as it is. Raise `Broken`.
+        """
+        limit = self.limit if limit is None else limit
+        left = self._rest(4 * limit, but=but)
+        if left:
+            raise Broken(f"Not settled {4 * limit:g} s after the last fault: {'; '.join(left[:5])}.")
+        recovery = self.since_last_fault
+        self.recovery = max(recovery, self.recovery or 0.0)
+        self.say(f"settled {recovery:.1f} s after the last fault", Kind.SETTLED)
+        if recovery > limit:
+            raise Broken(f"Settled {recovery:.1f} s after the last fault; the limit is {limit:g} s.")
+
+    def rest(self) -> list[str]:
+        """Return what is still on its way, once more given the time it may take.
+
+        RocketMQ hides a message that a consumer took and died over until it delivers it again. So one of an earlier
+        drill may come up at any time, and one look at which nothing is on its way has to do.
+        """
+        return self._rest(self.limit)
+
+    def _rest(self, within: float, *, but: Sequence[str] = ()) -> list[str]:
+        """Wait until nothing is on its way; return what still was when last looked at, in words."""
+        left: list[str] = []
+
+        def look() -> bool:
+            left[:] = self.open_ends(but=but)
+            return not left
+
+        with suppress(NotInTime):
+            self.wait("everything to be at rest", look, within=within)
+        return left
+
+    def leave(self, word: str, why: str) -> None:
+        """Leave messages that are told with this word as they are: the drill ends with them, and says why."""
+        self._left_over.append(word)
+        self.say(why)
+
+    def open_ends(self, *, but: Sequence[str] = ()) -> list[str]:
+        """Return what is on its way or does not agree, in words; not what is told with a word of `but`."""
+        spared = [*but, *self._left_over]
+
+        def counts(line: str) -> bool:
+            return not any(word in line for word in spared)
+
+        moving = list(filter(counts, ledger.unsettled(self.site.deployment, self.site.broker)))
+        return moving or list(filter(counts, ledger.disagreements(self.site.deployment)))
+
+    def stands(self, *statuses: str) -> None:
+        """Hold, at rest, that the user's orders have exactly these statuses, and the stock follows."""
+        self.stands_with_stock(STOCK, *statuses)
+
+    def stands_with_stock(self, pieces: int, *statuses: str) -> None:
+        """Hold the same, where the goods have so many pieces."""
+        standing = sum(status != "closed" for status in statuses)
+        self.same("the client's orders", _tally(self.statuses()), _tally(statuses))
+        self.same("pieces available", self.available(), pieces - PIECES * standing)
+
+    def concerns(self) -> str | None:
+        """Return the order whose story is told: that of the last answer, or the last that stock heard of."""
+        return self.order_id or judge.newest_order_id(self.site, self.began_at)
+
+    def story(self) -> list[dict[str, Any]]:
+        """Return the timeline of that order. Raise `CommandFailed` where it can't be had."""
+        order_id = self.concerns()
+        return [] if order_id is None else list(self.site.admin.get("order", f"/orders/{order_id}/timeline")["entries"])
+
+
+def _tally(statuses: Sequence[str]) -> str:
+    """Return statuses, newest first, in words: each counted where there are many."""
+    if len(statuses) <= 5:  # noqa: PLR2004 - as many as a reader takes in
+        return ", ".join(statuses) or "none"
+    return ", ".join(f"{number} {status}" for status, number in sorted(Counter(statuses).items()))

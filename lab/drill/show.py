@@ -1,0 +1,126 @@
+"""What drills show on a terminal: what happens as it happens, then each drill's story, then the sum."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from common.clock import rfc3339
+from lab.drill.result import Event, Kind, Report, Result
+
+_SIGNS: Mapping[Kind, str] = {
+    Kind.STEP: "[dim]·[/]",
+    Kind.FAULT: "[red]✗[/]",
+    Kind.MENDED: "[yellow]↺[/]",
+    Kind.ANSWER: "[cyan]→[/]",
+    Kind.HELD: "[green]✓[/]",
+    Kind.BROKEN: "[bold red]![/]",
+    Kind.SETTLED: "[green]■[/]",
+}
+
+
+class Screen:
+    """One run's output. Lines of several lanes are told apart by the drill's name."""
+
+    def __init__(self, out: Console, drills: int, *, brief: bool, prefixed: bool) -> None:
+        """Print to `out`."""
+        self._out, self._brief, self._prefixed = out, brief, prefixed
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, console=out, disable=not out.is_terminal, transient=True)
+        self._task = self._bar.add_task("", total=drills)
+        self._now: dict[str, str] = {}
+
+    @contextmanager
+    def progress(self) -> Iterator[None]:
+        """Show a bar while drills are played."""
+        with self._bar:
+            yield
+
+    def event(self, name: str, event: Event) -> None:
+        """Show what a drill does, as it does it."""
+        self._now[name] = event.text
+        self._bar.update(self._task, description=escape("; ".join(self._now)))
+        if not self._brief:
+            prefix = f"[dim]{escape(name)}[/] " if self._prefixed else ""
+            self._out.print(f"{_clock(event.at)} {prefix}{_SIGNS[event.kind]} {escape(event.text)}", soft_wrap=True)
+
+    def result(self, result: Result) -> None:
+        """Show how a drill ended: in a line, and unless brief with its story."""
+        self._now.pop(result.name, None)
+        self._bar.advance(self._task)
+        if not self._brief:
+            self._out.print()
+            self._out.rule(f"[bold]{escape(result.name)}", align="left")
+            self._out.print(f"  breaks  {result.breaks}", f"  where   {result.where}", f"  holds   {result.holds}",
+                            sep="\n", markup=False, soft_wrap=True)  # fmt: skip
+            self._story(result)
+            self._invariants(result)
+        self._out.print(verdict(result), soft_wrap=True)
+        if not result.passed:
+            self._out.print(f"  {escape(result.reason or '')}", soft_wrap=True)
+            if result.evidence:
+                self._out.print(f"  evidence: {result.evidence}", markup=False, soft_wrap=True)
+            self._out.print(f"  again:    {result.repeat}", markup=False, soft_wrap=True)
+
+    def summary(self, report: Report) -> None:
+        """Show the sum."""
+        slowest = report.slowest_recovery
+        words = (
+            f"{len(report.results) - len(report.failed)} of {len(report.results)} drills passed, {report.took:.0f} s"
+        )
+        colour = "red" if report.failed else "green"
+        self._out.print(f"\n[{colour}]{words}[/]")
+        if slowest is not None and slowest.recovery is not None:
+            self._out.print(
+                f"Nearest to its limit: {slowest.name}, settled {slowest.recovery:.1f} s after the last fault "
+                f"(limit {slowest.limit:g} s)",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
+        for result in report.failed:
+            self._out.print(f"Failed: {result.name}: {result.reason}", markup=False, soft_wrap=True)
+
+    def _story(self, result: Result) -> None:
+        if not result.timeline:
+            return
+        table = Table(title=f"Order {result.order_id}, by GET /orders/{{id}}/timeline", title_justify="left")
+        for heading in ("at (UTC)", "event", "source", "evidence"):
+            table.add_column(heading, overflow="fold")
+        for entry in result.timeline:
+            at = entry["at"]
+            event = escape(entry["event"]) if entry["known"] else f"[yellow]{escape(entry['event'])} (not known)[/]"
+            table.add_row(at[11:] if at else "?", event, entry["source"], escape(evidence(entry["evidence"])))
+        self._out.print(table)
+
+    def _invariants(self, result: Result) -> None:
+        for invariant in result.invariants:
+            sign = "[green]✓[/]" if invariant.holds else "[red]![/]"
+            self._out.print(f"{sign} {escape(invariant.name)}", soft_wrap=True)
+            figures = ", ".join(f"{name} {number}" for name, number in invariant.figures.items())
+            self._out.print(f"    {figures}", *invariant.broken, sep="\n    ", markup=False, soft_wrap=True)
+
+
+def verdict(result: Result) -> str:
+    """Return a drill's end in one line of markup."""
+    sign = "[green]passed[/]" if result.passed else "[bold red]FAILED[/]"
+    recovery = "never settled" if result.recovery is None else f"settled in {result.recovery:.1f} s"
+    return f"{sign} [bold]{escape(result.name)}[/], {recovery} (limit {result.limit:g} s), {result.took:.1f} s in all"
+
+
+def evidence(found: Mapping[str, Any]) -> str:
+    """Return a timeline entry's evidence in one line."""
+
+    def word(value: object) -> str:
+        if isinstance(value, Mapping):
+            return evidence(value)
+        return value if isinstance(value, str) else json.dumps(value)
+
+    return ", ".join(f"{name}={word(value)}" for name, value in found.items())
+
+
+def _clock(ms: int) -> str:
+    return f"[dim]{rfc3339(ms)[11:-1]}[/]"

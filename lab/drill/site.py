@@ -1,0 +1,120 @@
+"""What drills do to a deployment, and how they look at it afterwards."""
+
+import itertools
+import signal
+from typing import Any, Self
+
+from common.clock import now_ms
+from common.events import ROLLBACK_TOPIC
+from common.ids import EPOCH
+from lab.drill.ledger import settle
+from lab.drill.motion import console
+from ops.client import Answer, Unreachable
+from ops.deployment import Deployment
+from ops.errors import CommandFailed
+from ops.waiting import wait_for
+
+STOCK = 100
+
+
+class Site:
+    """A running deployment with one goods, and users who each place one order."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.supervisor = deployment.supervisor
+        self.broker = deployment.open_broker()
+        self.admin = deployment.client("admin", ["admin", "orders"])
+        self.service = deployment.client("drill", ["service"])
+        self._users = (f"user-{number}" for number in itertools.count())
+        self._orphans = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.broker.close()
+        self.admin.close()
+        self.service.close()
+
+    def new_goods(self) -> str:
+        """Create goods with `STOCK` pieces."""
+        goods_id = str(
+            self.admin.post("goods", "/goods", {"name": "a lamp", "unit_price": 995, "currency": "EUR"})["goods_id"]
+        )
+        self.admin.put("stock", f"/stock/{goods_id}", {"total": STOCK})
+        return goods_id
+
+    def new_coupon(self) -> str:
+        """Make a coupon of 1.00 off with `STOCK` uses, all of which one user may have."""
+        body = {"kind": "amount", "value": 100, "currency": "EUR", "uses": STOCK, "uses_per_user": STOCK}
+        return str(self.admin.post("coupon", "/coupons", body)["coupon_id"])
+
+    def available(self, goods_id: str) -> int:
+        """Return how many pieces are left."""
+        return int(self.admin.get("stock", f"/stock/{goods_id}")["available"])
+
+    def arm(self, service: str, failpoints: str, **settings: str) -> int:
+        """Restart a service with failpoints armed for this one life; return its pid."""
+        extra = {f"ORDERS_{name.upper()}": value for name, value in settings.items()}
+        self.supervisor.restart(service, extra_env={"ORDERS_FAILPOINTS": failpoints, **extra})
+        self.supervisor.wait_ready(service)
+        pid = self.supervisor.pid(service)
+        if pid is None:
+            raise CommandFailed(f"{service} ended again as soon as it was ready.")
+        return pid
+
+    def survived(self, service: str, pid: int, *, within: float = 60.0) -> None:
+        """Wait until the process that was to die did, and its successor is ready."""
+        self.supervisor.wait_gone(pid, within=within)
+        wait_for(f"a successor of {service}", lambda: self.supervisor.pid(service) not in {None, pid}, within=within)
+        self.supervisor.wait_ready(service, within=within)
+
+    def kill(self, service: str) -> int | None:
+        """End a process with SIGKILL; return its pid."""
+        pid = self.supervisor.pid(service)
+        self.supervisor.kill(service, signal.SIGKILL)
+        return pid
+
+    def user(self) -> str:
+        """Return the name of a user that nobody else has."""
+        return next(self._users)
+
+    def call(self, user: str, path: str, body: Any = None, *, at: str = "order") -> Answer | None:
+        """POST to an instance of the order service; None if the connection was cut."""
+        with self.deployment.client(user, ["orders"]) as client:
+            try:
+                return client.ask(at, "POST", path, json_body=body)
+            except Unreachable:
+                return None
+
+    def place(self, user: str, goods_id: str, *, at: str = "order", coupon_id: str | None = None) -> Answer | None:
+        """Order two pieces, with a coupon or without; None if the connection was cut."""
+        coupon = {} if coupon_id is None else {"coupon_id": coupon_id}
+        return self.call(user, "/orders", {"items": [{"goods_id": goods_id, "quantity": 2}], **coupon}, at=at)
+
+    def orders(self, user: str, *, at: str = "order") -> list[dict[str, Any]]:
+        """Return the orders of a user, the newest first."""
+        with self.deployment.client(user, ["orders"]) as client:
+            return list(client.get(at, "/orders")["items"])
+
+    def orphan(self, participant: str, goods_id: str) -> str:
+        """Deduct for an order whose coordinator will never be heard of again; return the order's id."""
+        snowflake = str((now_ms() - 60_000 - EPOCH << 22) + next(self._orphans))
+        want: dict[str, Any] = {"items": [{"goods_id": goods_id, "quantity": 2}]}
+        if participant == "coupon":
+            priced = {"user_id": "nobody", "goods_amount": 1990, "currency": "EUR", "version": 1}
+            want = {"coupon_id": self.new_coupon(), **priced}
+        body = {"tx_id": snowflake, "orders": [{"order_id": snowflake, **want}]}
+        answer = self.service.post(participant, "/reservations", body)
+        if answer["orders"][0]["verdict"] != "deducted":
+            raise CommandFailed(f"The {participant} service refused a reservation: {answer}.")
+        return snowflake
+
+    def checks(self) -> int:
+        """Return how often the broker asked about the half message that was sent last."""
+        return console(self.deployment, self.broker).find(topic=ROLLBACK_TOPIC)[0].check_count
+
+    def settle(self, *, within: float = 60.0) -> None:
+        """Wait until no message is open, and check every invariant. Raise `NotInTime`, `Unsound`."""
+        settle(self.deployment, self.broker, within=within)
