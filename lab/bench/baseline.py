@@ -9,7 +9,7 @@ from common.db import Database
 from lab.bench.bench import Bench
 from lab.bench.figures import Figure, Measured
 from lab.bench.load import Sample
-from lab.bench.site import PIECES, Site
+from lab.bench.sut import PIECES, SystemUnderTest
 from ops.child import python_module
 from ops.client import probe
 from ops.plan import HOST, free_port_base
@@ -34,13 +34,13 @@ _THERE = "SELECT count(*) FROM orders"
 class Naive:
     """The naive service: as many processes as order has, on a database of its own beside the others."""
 
-    def __init__(self, site: Site, goods: Sequence[str]) -> None:
+    def __init__(self, sut: SystemUnderTest, goods: Sequence[str]) -> None:
         """Make its database, with the same goods."""
-        self._site = site
-        self._instances = max(1, site.deployment.plan.instances.get("order", 1))
+        self._sut = sut
+        self._instances = max(1, sut.deployment.plan.instances.get("order", 1))
         base = free_port_base({"order": self._instances})
         self._ports = {f"naive-{n + 1}" if n else "naive": base + _APART * n for n in range(self._instances)}
-        self._url = site.new_database()
+        self._url = sut.new_database()
         self.database = Database(self._url)
         order_tables.create_all(self.database.engine, tables=[orders, order_lines])
         stock_tables.create_all(self.database.engine, tables=[stock])
@@ -50,12 +50,12 @@ class Naive:
     @contextmanager
     def run(self) -> Iterator[None]:
         """Have it run as long as the block does. Raise `NotInTime`."""
-        place = self._site.deployment.place.root / "naive"
+        place = self._sut.deployment.place.root / "naive"
         specs = [
             python_module(name, "lab.bench.naive", self._environment(port), port) for name, port in self._ports.items()
         ]
         self._supervisor = Supervisor(
-            place, specs, is_ready=lambda spec: probe(f"http://{HOST}:{spec.port}") is None, say=self._site.say
+            place, specs, is_ready=lambda spec: probe(f"http://{HOST}:{spec.port}") is None, say=self._sut.say
         )
         try:
             self._supervisor.start()
@@ -89,8 +89,8 @@ class Naive:
             return int(connection.scalar(text(_THERE)) or 0)
 
     def _environment(self, port: int) -> dict[str, str]:
-        place = self._site.deployment.place
-        extra = self._site.deployment.plan.extra
+        place = self._sut.deployment.place
+        extra = self._sut.deployment.plan.extra
         return {
             **{f"ORDERS_{name.upper()}": str(value) for name, value in extra.items()},
             "ORDERS_HOST": HOST,
@@ -106,8 +106,8 @@ class BaselineBench:
     def __init__(self, bench: Bench) -> None:
         """Create the goods, and the naive service's database."""
         self._bench = bench
-        self._goods = bench.site.new_goods(_KINDS)
-        self.naive = Naive(bench.site, self._goods)
+        self._goods = bench.sut.new_goods(_KINDS)
+        self.naive = Naive(bench.sut, self._goods)
 
     def measure(self, clients: Sequence[int]) -> list[Measured]:
         """Measure with so many clients; the naive service first, then the system, and so on."""
@@ -115,7 +115,7 @@ class BaselineBench:
             [Measured(f"{what}, {number} clients", "closed", number, _KINDS) for what in ("naive", "orders")]
             for number in clients
         ]
-        requests = self._bench.site.orders(self._goods)
+        requests = self._bench.sut.orders(self._goods)
         with self.naive.run():
             for _ in range(self._bench.effort.runs):
                 for naive, system in loads:
@@ -131,8 +131,8 @@ class BaselineBench:
         def check(sample: Sample) -> list[str]:
             return self.naive.wrong(before, len(sample.order_ids))
 
-        job = bench.job(measured, bench.site.orders(self._goods), addresses=self.naive.addresses)
-        measured.runs.append(bench.runner.run(job, lambda: {**bench.site.servers, **self.naive.pids()}, check))
+        job = bench.job(measured, bench.sut.orders(self._goods), addresses=self.naive.addresses)
+        measured.runs.append(bench.runner.run(job, lambda: {**bench.sut.servers, **self.naive.pids()}, check))
 
 
 def ratios(measured: Sequence[Measured]) -> dict[str, Figure]:

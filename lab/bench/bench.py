@@ -1,4 +1,4 @@
-"""What every bench does with its site: put a load on it, and look at the ledger."""
+"""What every bench does with its system under test: put a load on it, and look at the ledger."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab.bench.figures import Measured
 from lab.bench.load import Job, Sample
 from lab.bench.runner import Runner
-from lab.bench.site import Site
+from lab.bench.sut import SystemUnderTest
 from lab.bench.wire import Requests
 
 JUDGED_WITHIN = 60.0  # seconds for what a run left open to end
@@ -24,9 +24,9 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A site, what puts loads on it, how long and how often; `tell` is told what is measured now."""
+    """A system under test, what puts loads on it, how long and how often; `tell` is told what is measured now."""
 
-    site: Site
+    sut: SystemUnderTest
     runner: Runner
     effort: Effort
     tell: Callable[[str], None]
@@ -42,7 +42,7 @@ class Bench:
         """Return a load on the order service, or on what listens at `addresses`."""
         effort = self.effort
         return Job(
-            addresses or self.site.addresses(),
+            addresses or self.sut.addresses(),
             requests,
             measured.clients,
             effort.warm_up,
@@ -58,15 +58,15 @@ class Bench:
         """
         number = f"run {len(measured.runs) + 1} of {self.effort.runs}"
         self.tell(f"{measured.title}: {number}")
-        first = self.site.judge.newest() + 1 if since is None else since
+        first = self.sut.judge.newest() + 1 if since is None else since
 
         def check(sample: Sample) -> list[str]:
             self.tell(f"{measured.title}: {number}, looking at the ledger")
             placed = sample.order_ids if expect == 201 else ()  # noqa: PLR2004 - Created
-            return self.site.judge.settle(placed, since=first, within=JUDGED_WITHIN)
+            return self.sut.judge.settle(placed, since=first, within=JUDGED_WITHIN)
 
         job = self.job(measured, requests, expect=expect)
-        measured.runs.append(self.runner.run(job, self.site.pids, check))
+        measured.runs.append(self.runner.run(job, self.sut.pids, check))
 
 
 def fresh_keys() -> str:

@@ -1,4 +1,4 @@
-"""Fills the databases of a site with orders in bulk, as placing them would have: 10,000 a statement.
+"""Fills the databases of a system under test with orders in bulk, as placing them would have: 10,000 a statement.
 
 The rows are made by the database server itself, from a table of numbers and one of goods and users that are dropped
 afterwards, so that ten million take minutes. Each chunk is one transaction a database, stock included: conservation

@@ -8,7 +8,7 @@ from common.clock import now_ms
 from lab.bench.bench import Bench
 from lab.bench.figures import Measured
 from lab.bench.fill import Filling, Kind, Series
-from lab.bench.site import Site
+from lab.bench.sut import SystemUnderTest
 from lab.bench.wire import Requests, make_request
 from ops.client import Client
 
@@ -28,12 +28,12 @@ class Swept:
 
 
 class GrowthBench:
-    """Fills a site with settled orders and measures at each power of ten."""
+    """Fills the databases with settled orders and measures at each power of ten."""
 
     def __init__(self, bench: Bench, up_to: int) -> None:
         """Take the bench, and how many orders there are to be in the end."""
         self._bench, self._up_to = bench, up_to
-        self._goods = bench.site.new_goods(_KINDS)
+        self._goods = bench.sut.new_goods(_KINDS)
         self._series = Series(Kind.SETTLED, now_ms() - _SPAN, gap=max(1, _SPAN // up_to // 2))
         self.sweeps: dict[int, Swept] = {}  # by the number of orders that were there
 
@@ -50,25 +50,25 @@ class GrowthBench:
             number = min(10 * number, self._up_to)
 
     def _fill(self, begin: int, end: int) -> None:
-        site, tell = self._bench.site, self._bench.tell
-        with Filling.open(site.database("order"), site.database("stock"), self._goods, self._series) as filling:
+        sut, tell = self._bench.sut, self._bench.tell
+        with Filling.open(sut.database("order"), sut.database("stock"), self._goods, self._series) as filling:
             filling.add(begin, end, _seldom(lambda done: tell(f"filling in: {done:,} of {end:,} orders")))
 
     def _at(self, number: int, clients: int) -> Iterator[Measured]:
-        bench, site = self._bench, self._bench.site
-        self.sweeps[number] = _sweep(site)
+        bench, sut = self._bench, self._bench.sut
+        self.sweeps[number] = _sweep(sut)
         placing = Measured(f"{number:,} orders there, {clients} clients", "closed", clients, _KINDS)
         listing = Measured(f"{number:,} orders there, GET {_PAGE} orders", "closed", clients, _KINDS)
-        pages = [make_request("GET", f"/orders?limit={_PAGE}", token) for token in site.tokens]
+        pages = [make_request("GET", f"/orders?limit={_PAGE}", token) for token in sut.tokens]
         for _ in range(bench.effort.runs):
-            bench.measure(placing, site.orders(self._goods))
+            bench.measure(placing, sut.orders(self._goods))
         for _ in range(bench.effort.runs):
             bench.measure(listing, Requests(pages), expect=_OK)
         yield from (placing, listing)
 
 
-def _sweep(site: Site) -> Swept:
-    deployment = site.deployment
+def _sweep(sut: SystemUnderTest) -> Swept:
+    deployment = sut.deployment
     with Client(deployment.plan.urls, deployment.token("bench", ["admin"]), timeout=_SWEEP_WITHIN) as client:
         began = time.monotonic()
         found = client.post("order", "/sweep")

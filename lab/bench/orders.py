@@ -13,12 +13,12 @@ _KEPT_UP = 0.97  # of the rate asked for; below, the knee is behind us
 
 
 class OrdersBench:
-    """Puts loads of new orders on a site."""
+    """Puts loads of new orders on the system under test."""
 
     def __init__(self, bench: Bench, *, keys: bool = False) -> None:
         """Take the bench; with `keys`, each order has an Idempotency-Key."""
         self._bench, self._keys = bench, keys
-        self._goods = bench.site.new_goods(_KINDS)
+        self._goods = bench.sut.new_goods(_KINDS)
 
     def closed(self, clients: Sequence[int], kinds: Sequence[int]) -> list[Measured]:
         """Measure with so many clients, each sending its next order when it has its answer; the runs take turns."""
@@ -44,7 +44,7 @@ class OrdersBench:
 
     def _run(self, measured: Measured) -> None:
         keys = fresh_keys() if self._keys else ""
-        self._bench.measure(measured, self._bench.site.orders(self._goods[: measured.goods], keys=keys))
+        self._bench.measure(measured, self._bench.sut.orders(self._goods[: measured.goods], keys=keys))
 
 
 def ladder(closed: Sequence[Measured]) -> Iterator[float]:

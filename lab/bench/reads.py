@@ -23,15 +23,15 @@ class ReadsBench:
     def __init__(self, bench: Bench, seconds: float) -> None:
         """Place orders for so many seconds. Raise `CommandFailed` where one of them fails."""
         self._bench = bench
-        site = bench.site
-        placing = site.orders(site.new_goods(_KINDS), keys=fresh_keys(), users=1)
+        sut = bench.sut
+        placing = sut.orders(sut.new_goods(_KINDS), keys=fresh_keys(), users=1)
         bench.tell("placing the orders that are to be read")
-        sample = bench.runner.submit(Job(site.addresses(), placing, _CLIENTS, 0.0, seconds)).result()
+        sample = bench.runner.submit(Job(sut.addresses(), placing, _CLIENTS, 0.0, seconds)).result()
         if sample.errors or not sample.order_ids:
             raise CommandFailed(f"The orders to be read could not be placed: {dict(sample.errors)}.")
         ids = list(sample.order_ids)
         chosen = random.Random(_SEED).sample(ids, min(len(ids), _READ))  # noqa: S311 - a load, not a secret
-        token = site.tokens[0]
+        token = sut.tokens[0]
         self._loads = {
             "the same request again": (Requests(placing.messages, placing.keys, sample.requests), _CREATED),
             "GET an order": (Requests([make_request("GET", f"/orders/{n}", token) for n in chosen]), _OK),
@@ -45,11 +45,11 @@ class ReadsBench:
             for what in self._loads
             for number in clients
         }
-        newest = self._bench.site.judge.newest()
+        newest = self._bench.sut.judge.newest()
         for _ in range(self._bench.effort.runs):
             for (what, _number), measured in loads.items():
                 requests, expect = self._loads[what]
                 self._bench.measure(measured, requests, expect=expect, since=0)
-                if self._bench.site.judge.newest() != newest:
+                if self._bench.sut.judge.newest() != newest:
                     measured.runs[-1].wrong.append(f"{what}: it made a new order")
         return list(loads.values())

@@ -29,7 +29,7 @@ class RollbackBench:
     def __init__(self, bench: Bench, within: float) -> None:
         """Take the bench, and how long stock may take (seconds)."""
         self._bench, self._within = bench, within
-        self._goods = bench.site.new_goods(_KINDS)
+        self._goods = bench.sut.new_goods(_KINDS)
 
     def measure(self, orders: int, group: int) -> Measured:
         """Measure with so many orders, `group` to a message. Raise `NotInTime`."""
@@ -40,31 +40,31 @@ class RollbackBench:
         return measured
 
     def _run(self, orders: int, group: int) -> Run:
-        site = self._bench.site
+        sut = self._bench.sut
         # The runs of one bench must not have ids in common: each begins after the last one's.
         series = Series(Kind.CANCELLED, max(now_ms() - _AGO, self._after_last()), group=group)
-        with Filling.open(site.database("order"), site.database("stock"), self._goods, series) as filling:
+        with Filling.open(sut.database("order"), sut.database("stock"), self._goods, series) as filling:
             filling.add(0, orders)
         self._stop_stock()
-        messages.send_all(site.deployment, messages.events(series, orders, ROLLBACK_TOPIC))
-        meter = Meter(site.pids)
+        messages.send_all(sut.deployment, messages.events(series, orders, ROLLBACK_TOPIC))
+        meter = Meter(sut.pids)
         started = now_ms()
         with meter.watch():
             self._start_stock()
             wait_for("the backlog", lambda: self._count(series, orders)[0] == orders, within=self._within, every=0.2)
-        wrong = site.judge.settle([], since=series.order_id(0), within=JUDGED_WITHIN)
+        wrong = sut.judge.settle([], since=series.order_id(0), within=JUDGED_WITHIN)
         return Run(self._rate(series, orders, started), None, orders, {}, 0.0, meter.taken, wrong)
 
     def _after_last(self) -> int:
-        with self._bench.site.database("order").read() as connection:
+        with self._bench.sut.database("order").read() as connection:
             return int(connection.scalar(text("SELECT max(created_at) FROM orders")) or 0) + 1
 
     @property
     def _instances(self) -> list[str]:
-        return self._bench.site.deployment.plan.instances_of("stock")
+        return self._bench.sut.deployment.plan.instances_of("stock")
 
     def _stop_stock(self) -> None:
-        supervisor = self._bench.site.deployment.supervisor
+        supervisor = self._bench.sut.deployment.supervisor
         for name in self._instances:
             pid = supervisor.pid(name)
             supervisor.hold(name)
@@ -73,7 +73,7 @@ class RollbackBench:
                 supervisor.wait_gone(pid)
 
     def _start_stock(self) -> None:
-        supervisor = self._bench.site.deployment.supervisor
+        supervisor = self._bench.sut.deployment.supervisor
         for name in self._instances:
             supervisor.release(name)
         for name in self._instances:
@@ -81,7 +81,7 @@ class RollbackBench:
 
     def _count(self, series: Series, orders: int) -> tuple[int, int, int]:
         given = {"first": series.order_id(0), "last": series.order_id(orders - 1)}
-        with self._bench.site.database("stock").read() as connection:
+        with self._bench.sut.database("stock").read() as connection:
             number, first, last = connection.execute(text(_RELEASED), given).one()
         return int(number), int(first or 0), int(last or 0)
 
@@ -92,7 +92,7 @@ class RollbackBench:
         """
         number, first, last = self._count(series, orders)
         given = {"first": series.order_id(0), "last": series.order_id(orders - 1), "at": first}
-        with self._bench.site.database("stock").read() as connection:
+        with self._bench.sut.database("stock").read() as connection:
             at_first = int(connection.scalar(text(_AT_FIRST), given) or 0)
         if last == first:
             return number / max(1, last - started) * 1000

@@ -25,7 +25,7 @@ class SoakBench:
         """Take the bench, and the seconds between two kills on average (0: nobody is killed)."""
         self._bench, self._clients, self._every = bench, clients, kill_every
         self._chance = random.Random(seed)  # noqa: S311 - who is killed when, not a secret
-        self._goods = bench.site.new_goods(_KINDS)
+        self._goods = bench.sut.new_goods(_KINDS)
         self._next_kill = time.monotonic() + self._pause()
         self.placed = array("q")  # ids of orders that got a 201
         self.kills: Counter[str] = Counter()
@@ -47,21 +47,21 @@ class SoakBench:
     def judge(self) -> list[str]:
         """Return what is wrong with all orders together."""
         self._bench.tell(f"looking at the ledger of all {len(self.placed):,} orders")
-        return self._bench.site.judge.settle(self.placed, within=JUDGED_WITHIN)
+        return self._bench.sut.judge.settle(self.placed, within=JUDGED_WITHIN)
 
     def _round(self, measured: Measured, orders: int) -> None:
-        bench, site = self._bench, self._bench.site
+        bench, sut = self._bench, self._bench.sut
         killed = sum(self.kills.values())
         bench.tell(f"{len(self.placed):,} of {orders:,} orders placed, {killed} processes killed")
-        first = site.judge.newest() + 1
+        first = sut.judge.newest() + 1
 
         def check(sample: Sample) -> list[str]:
             self.placed.extend(sample.order_ids)
-            return site.judge.settle(sample.order_ids, since=first, within=JUDGED_WITHIN)
+            return sut.judge.settle(sample.order_ids, since=first, within=JUDGED_WITHIN)
 
-        job = bench.job(measured, site.orders(self._goods))
+        job = bench.job(measured, sut.orders(self._goods))
         with self._killing():
-            measured.runs.append(bench.runner.run(job, site.pids, check))
+            measured.runs.append(bench.runner.run(job, sut.pids, check))
 
     @contextmanager
     def _killing(self) -> Iterator[None]:
@@ -77,8 +77,8 @@ class SoakBench:
 
     def _kill_until(self, over: threading.Event) -> None:
         while self._every and not over.wait(max(0.0, self._next_kill - time.monotonic())):
-            victim = self._chance.choice(self._bench.site.victims)
-            self._bench.site.kill(victim)
+            victim = self._chance.choice(self._bench.sut.victims)
+            self._bench.sut.kill(victim)
             self.kills[victim] += 1
             self._next_kill = time.monotonic() + self._pause()
 

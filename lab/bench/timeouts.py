@@ -44,38 +44,38 @@ class TimeoutsBench:
     def __init__(self, bench: Bench, clients: int, within: float) -> None:
         """Take the bench, how many clients place orders meanwhile, and when to give up (seconds)."""
         self._bench, self._clients, self._within = bench, clients, within
-        self._goods = bench.site.new_goods(_KINDS)
+        self._goods = bench.sut.new_goods(_KINDS)
 
     def normal(self) -> Measured:
         """Measure how requests are served while nothing falls due."""
         measured = Measured(f"as ever, {self._clients} clients", "closed", self._clients, _KINDS)
         for _ in range(self._bench.effort.runs):
-            self._bench.measure(measured, self._bench.site.orders(self._goods))
+            self._bench.measure(measured, self._bench.sut.orders(self._goods))
         return measured
 
     def fall_due(self, orders: int, group: int) -> tuple[Measured, Aftermath]:
         """Have so many fall due, `group` to a message. Raise `NotInTime` or `CommandFailed`."""
-        site = self._bench.site
+        sut = self._bench.sut
         series = self._prepare(orders, group)
         measured = Measured(f"{orders:,} fall due, {self._clients} clients", "closed", self._clients, _KINDS)
         wait_for("them to fall due", lambda: now_ms() >= series.due - 1000, within=3600, every=0.01)
         self._bench.tell(f"{measured.title}: placing orders until all are closed and their stock is back")
-        meter = Meter(lambda: {**site.pids(), LOAD: self._bench.runner.pid})
+        meter = Meter(lambda: {**sut.pids(), LOAD: self._bench.runner.pid})
         with meter.watch():
             sample = self._load_until_done(series, orders)
-        wrong = site.judge.settle(sample.order_ids, since=series.order_id(0), within=JUDGED_WITHIN)
+        wrong = sut.judge.settle(sample.order_ids, since=series.order_id(0), within=JUDGED_WITHIN)
         measured.runs.append(run_of(sample, meter.taken, wrong))
         closed, back = self._ends(series, orders)
         return measured, Aftermath((closed[1] - series.due) / 1000, (back[1] - series.due) / 1000)
 
     def _prepare(self, orders: int, group: int) -> Series:
-        site, tell = self._bench.site, self._bench.tell
+        sut, tell = self._bench.sut, self._bench.tell
         due = now_ms() + int((_HEADROOM + orders / _FILLED + orders / group / _SENT) * 1000)
         series = Series(Kind.UNPAID, now_ms() - _AGO, group=group, due=due)
-        with Filling.open(site.database("order"), site.database("stock"), self._goods, series) as filling:
+        with Filling.open(sut.database("order"), sut.database("stock"), self._goods, series) as filling:
             filling.add(0, orders, lambda done: tell(f"{done:,} of {orders:,} unpaid orders filled in"))
         messages.send_all(
-            site.deployment,
+            sut.deployment,
             messages.events(series, orders, TIMEOUT_TOPIC),
             deliver_at=due,
             tell=lambda sent: tell(f"{sent:,} timeout messages sent"),
@@ -87,7 +87,7 @@ class TimeoutsBench:
 
     def _load_until_done(self, series: Series, orders: int) -> Sample:
         """Place orders, in slices, until all is done. Raise `NotInTime`."""
-        job = Job(self._bench.site.addresses(), self._bench.site.orders(self._goods), self._clients, 0.0, _SLICE)
+        job = Job(self._bench.sut.addresses(), self._bench.sut.orders(self._goods), self._clients, 0.0, _SLICE)
         whole, give_up_at = Sample(0.0), time.monotonic() + self._within
         while True:
             whole.add(self._bench.runner.submit(job).result())
@@ -102,9 +102,9 @@ class TimeoutsBench:
 
     def _ends(self, series: Series, orders: int) -> tuple[tuple[int, int], tuple[int, int]]:
         given = {"first": series.order_id(0), "last": series.order_id(orders - 1)}
-        site, found = self._bench.site, []
+        sut, found = self._bench.sut, []
         for service, query in (("order", _CLOSED), ("stock", _BACK)):
-            with site.database(service).read() as connection:
+            with sut.database(service).read() as connection:
                 number, last = connection.execute(text(query), given).one()
             found.append((int(number), int(last or 0)))
         return found[0], found[1]

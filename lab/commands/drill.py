@@ -25,7 +25,7 @@ from lab.drill.real import Real
 from lab.drill.result import Report, Result
 from lab.drill.runner import play_all, system
 from lab.drill.show import Screen
-from lab.drill.stage import Stage, claim_directory
+from lab.drill.slot import Slot, claim_directory
 from ops import options
 from ops.commands.subcommands import imported
 
@@ -114,9 +114,9 @@ def command(
     if bool(names) == everything:
         raise click.UsageError("Name the drills to play, or say --all; --list shows them.")
     drills = catalogue.on(ground) if everything else catalogue.named(names, ground)
-    stages = _stages(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
+    slots = _slots(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
     again = _again(ground, rocketmq)
-    report = _play(out, drills, ground, stages, again, brief=brief, stretch=stretch)
+    report = _play(out, drills, ground, slots, again, brief=brief, stretch=stretch)
     for file, written in ((json_file, _as_json), (html_file, page.render)):
         if file is not None:
             file.write_text(written(report), encoding="utf-8")
@@ -144,36 +144,34 @@ def _list(out: Console, drills: Sequence[Drill]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stages:
+class _Slots:
     """Where one run plays; `doomed` is deleted after it, if nothing failed."""
 
     run: Path
     doomed: Path
-    lanes: list[Stage]
+    lanes: list[Slot]
 
 
-def _stages(data_dir: Path | None, ground: Ground, lanes: int, rocketmq: str | None) -> _Stages:
+def _slots(data_dir: Path | None, ground: Ground, lanes: int, rocketmq: str | None) -> _Slots:
     """Return where drills are played, each lane in a directory of its own. Raise `CommandFailed`."""
     root = claim_directory(data_dir or Path(tempfile.mkdtemp(prefix="orders-drill-")))
     run = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=root))
     lane_dirs = [run / f"lane-{number}" for number in range(1, lanes + 1)]
-    stages = [Stage(d, backing=Real(d, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()) for d in lane_dirs]
-    return _Stages(run, root if data_dir is None else run, stages)
+    slots = [Slot(d, backing=Real(d, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()) for d in lane_dirs]
+    return _Slots(run, root if data_dir is None else run, slots)
 
 
 def _play(
-    out: Console, drills: Sequence[Drill], ground: Ground, stages: _Stages, again: str, *, brief: bool, stretch: float
+    out: Console, drills: Sequence[Drill], ground: Ground, slots: _Slots, again: str, *, brief: bool, stretch: float
 ) -> Report:
     forget_settings()
-    log_to(stages.run / "drill.log")
+    log_to(slots.run / "drill.log")
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
-    screen = Screen(out, len(drills), brief=brief, prefixed=len(stages.lanes) > 1)
-    out.print(f"Playing {len(drills)} drills in {stages.run}", markup=False, soft_wrap=True)
+    screen = Screen(out, len(drills), brief=brief, prefixed=len(slots.lanes) > 1)
+    out.print(f"Playing {len(drills)} drills in {slots.run}", markup=False, soft_wrap=True)
     began, began_at, results = time.monotonic(), now_ms(), list[Result]()
-    played = play_all(
-        drills, stages.lanes, screen.event, repeat=lambda drill: again.format(drill.name), stretch=stretch
-    )
+    played = play_all(drills, slots.lanes, screen.event, repeat=lambda drill: again.format(drill.name), stretch=stretch)
     try:
         with screen.progress():
             for result in played:
@@ -188,7 +186,7 @@ def _play(
     report = Report(began_at, time.monotonic() - began, ground.value, system(), results)
     screen.summary(report)
     if not report.failed:
-        shutil.rmtree(stages.doomed, ignore_errors=True)
+        shutil.rmtree(slots.doomed, ignore_errors=True)
     return report
 
 

@@ -23,7 +23,7 @@ from lab.drill.nemesis.report import Report
 from lab.drill.nemesis.run import Run
 from lab.drill.real import Real
 from lab.drill.runner import system
-from lab.drill.stage import claim_directory
+from lab.drill.slot import claim_directory
 from ops import options
 from ops.errors import CommandFailed
 
@@ -168,7 +168,7 @@ def _sum_up(out: Console, found: Report, json_file: Path | None, html_file: Path
     out.print(f"\n[{colour}]{passed} of {len(found.runs)} runs passed, {found.took:.0f} s[/]")
     out.print(f"Answers: {_counted(found.answers.most_common())}", markup=False, soft_wrap=True)
     skipped = f" (and {found.skipped} that could not be carried out)" if found.skipped else ""
-    out.print(f"Faults:  {_counted(found.blows.most_common())}{skipped}", markup=False, soft_wrap=True)
+    out.print(f"Faults:  {_counted(found.injections.most_common())}{skipped}", markup=False, soft_wrap=True)
     slowest = found.slowest
     if slowest is not None:
         out.print(

@@ -9,7 +9,7 @@ from lab.drill.profiles import QUICK, Profile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.drill.scene import Scene
+    from lab.drill.drill_run import DrillRun
 
 
 class Ground(StrEnum):
@@ -41,7 +41,7 @@ class Drill:
     breaks: str
     where: str
     holds: str
-    play: "Callable[[Scene], None]"
+    play: "Callable[[DrillRun], None]"
     ground: Ground = Ground.BOTH
     profile: Profile = QUICK
     limit: Limit = Limit.CHECK

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, create_engine, text
 
 from common.errors import BrokerError
 from common.ids import EPOCH
-from lab.drill.motion import console
+from lab.drill.pending import console
 from lab.drill.result import Invariant
-from lab.drill.site import Site
+from lab.drill.sut import SystemUnderTest
 from ops.deployment import Deployment
 
 _OFF = """
@@ -68,19 +68,19 @@ WHERE t.tx_id IS NULL
 """
 
 
-def judge(site: Site, left: Sequence[str] = ()) -> list[Invariant]:
+def judge(sut: SystemUnderTest, left: Sequence[str] = ()) -> list[Invariant]:
     """Return the invariants of docs/protocol.md as they are now; `left` is what is still on its way, in words."""
-    with _reading(site.deployment, "order") as orders, _reading(site.deployment, "stock") as stock:
+    with _reading(sut.deployment, "order") as orders, _reading(sut.deployment, "stock") as stock:
         found = [_conservation(stock), _agreement(orders, stock), _moves(stock), _answers(orders)]
-        if "coupon" in site.deployment.plan.services:
-            with _reading(site.deployment, "coupon") as coupon:
+        if "coupon" in sut.deployment.plan.services:
+            with _reading(sut.deployment, "coupon") as coupon:
                 found.append(_coupons(orders, coupon))
-        return [*found, _quiet(site, left)]
+        return [*found, _quiet(sut, left)]
 
 
-def newest_order_id(site: Site, since: int) -> str | None:
+def newest_order_id(sut: SystemUnderTest, since: int) -> str | None:
     """Return the order that stock heard of last, whether it exists or not, of those made since then (ms)."""
-    with _reading(site.deployment, "stock") as stock:
+    with _reading(sut.deployment, "stock") as stock:
         newest = text("SELECT MAX(order_id) FROM reservations WHERE order_id >= :first")
         found = stock.scalar(newest, {"first": since - EPOCH << 22})
     return None if found is None else str(found)
@@ -186,10 +186,10 @@ def _answers(orders: Connection) -> Invariant:
     return Invariant("one key, one order; every order was committed with its record", figures, broken)
 
 
-def _quiet(site: Site, left: Sequence[str]) -> Invariant:
+def _quiet(sut: SystemUnderTest, left: Sequence[str]) -> Invariant:
     name = "once quiet, no half message is open and no dead letter lies unseen"
     try:
-        stats = console(site.deployment, site.broker).stats()
+        stats = console(sut.deployment, sut.broker).stats()
     except BrokerError:  # nobody tells
         return Invariant(name, {"on their way": len(left)}, list(left))
     figures = {"half": stats.half, "parked": stats.parked, "dead": stats.dead, "on their way": len(left)}

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from common.mq.port import Broker
-from lab.drill import coupons, motion
+from lab.drill import coupons, pending
 from lab.drill.rows import read
 from ops.deployment import Deployment
 from ops.errors import CommandFailed, NotInTime
@@ -68,7 +68,7 @@ def disagreements(deployment: Deployment) -> list[str]:
 
 def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
     """Return what is still on its way: messages not at rest, and unpaid orders that are overdue."""
-    return [*motion.messages(deployment, broker), *motion.overdue(deployment)]
+    return [*pending.messages(deployment, broker), *pending.overdue(deployment)]
 
 
 class _Orders:

@@ -1,4 +1,4 @@
-"""Plays drills: one by one on a stage, or many on several stages side by side."""
+"""Plays drills: one by one in a slot, or many in several slots side by side."""
 
 import platform
 import threading
@@ -11,9 +11,9 @@ from common.clock import now_ms
 from common.errors import OrdersError
 from lab.drill import judge
 from lab.drill.drill import SECONDS_MORE, Drill, Limit
+from lab.drill.drill_run import DrillRun
 from lab.drill.result import Event, Kind, Result
-from lab.drill.scene import Scene
-from lab.drill.stage import Stage
+from lab.drill.slot import Slot
 
 Tell = Callable[[str, Event], None]
 """Told what happens as it happens: the drill's name, and the event."""
@@ -21,37 +21,37 @@ Tell = Callable[[str, Event], None]
 _SWEEP_BY_DEFAULT = 60.0  # seconds, as in common.config
 
 
-def play(drill: Drill, stage: Stage, tell: Tell = lambda *_: None, *, repeat: str = "", stretch: float = 1.0) -> Result:
+def play(drill: Drill, slot: Slot, tell: Tell = lambda *_: None, *, repeat: str = "", stretch: float = 1.0) -> Result:
     """Play one drill and return what came of it. A deployment on which one failed is kept, and not used again.
 
     `stretch` multiplies the limit, for a machine that is busy with something else.
     """
-    result = _blank(drill, stage, repeat, stretch)
+    result = _blank(drill, slot, repeat, stretch)
     began = time.monotonic()
-    scene: Scene | None = None
+    run: DrillRun | None = None
     try:
-        site = stage.site(drill.profile)
-        scene = Scene(site, stage.backing, result.limit, lambda event: tell(drill.name, event))
-        drill.play(scene)
-        if scene.recovery is None:
-            scene.settle()
+        sut = slot.sut(drill.profile)
+        run = DrillRun(sut, slot.backing, result.limit, lambda event: tell(drill.name, event))
+        drill.play(run)
+        if run.recovery is None:
+            run.settle()
     except OrdersError as error:
         result.reason = error.detail
     except Exception as error:  # noqa: BLE001 - a drill's edge: whatever it raises is its verdict, the others go on
         result.reason = "".join(format_exception_only(error)).strip()
-        (stage.directory / "traceback.txt").write_text("".join(format_exception(error)), encoding="utf-8")
+        (slot.directory / "traceback.txt").write_text("".join(format_exception(error)), encoding="utf-8")
     result.took = time.monotonic() - began
-    if scene is not None:
-        _write_down(result, scene)
-    _clear_up(result, drill, stage, scene)
+    if run is not None:
+        _write_down(result, run)
+    _clear_up(result, drill, slot, run)
     return result
 
 
-def _blank(drill: Drill, stage: Stage, repeat: str, stretch: float) -> Result:
+def _blank(drill: Drill, slot: Slot, repeat: str, stretch: float) -> Result:
     if drill.limit is Limit.SWEEP:
         interval = float(drill.profile.extra.get("sweep_interval", _SWEEP_BY_DEFAULT))
     else:
-        interval = stage.backing.check_interval(drill.profile)
+        interval = slot.backing.check_interval(drill.profile)
     limit = (interval + SECONDS_MORE) * stretch
     words = f"{drill.limit.value} ({interval:g} s) + {SECONDS_MORE:g} s"
     if stretch != 1.0:
@@ -59,12 +59,12 @@ def _blank(drill: Drill, stage: Stage, repeat: str, stretch: float) -> Result:
     return Result(drill.name, drill.breaks, drill.where, drill.holds, now_ms(), limit, words, repeat=repeat)
 
 
-def _write_down(result: Result, scene: Scene) -> None:
-    result.events, result.recovery = scene.events, scene.recovery
+def _write_down(result: Result, run: DrillRun) -> None:
+    result.events, result.recovery = run.events, run.recovery
     try:
-        result.order_id = scene.concerns()
-        result.timeline = scene.story()
-        result.invariants = judge.judge(scene.site, scene.rest() if result.passed else scene.open_ends())
+        result.order_id = run.concerns()
+        result.timeline = run.story()
+        result.invariants = judge.judge(run.sut, run.rest() if result.passed else run.open_ends())
     except OrdersError as error:  # a failed drill may have left nothing to ask
         result.reason = result.reason or error.detail
     broken = [line for invariant in result.invariants for line in invariant.broken]
@@ -72,19 +72,19 @@ def _write_down(result: Result, scene: Scene) -> None:
         result.reason = "; ".join(broken[:5])
 
 
-def _clear_up(result: Result, drill: Drill, stage: Stage, scene: Scene | None) -> None:
-    if result.passed and scene is not None and drill.profile.shared:
+def _clear_up(result: Result, drill: Drill, slot: Slot, run: DrillRun | None) -> None:
+    if result.passed and run is not None and drill.profile.shared:
         try:
-            scene.disarm()
+            run.disarm()
         except OrdersError:  # the drill passed all the same; the next one gets another deployment
-            stage.drop()
+            slot.drop()
         return
     if not result.passed:
-        result.evidence = str(stage.directory)
-    stage.drop(keep=not result.passed)
+        result.evidence = str(slot.directory)
+    slot.drop(keep=not result.passed)
 
 
-class Programme:
+class DrillQueue:
     """The drills that are still to be played; several lanes take from it."""
 
     def __init__(self, drills: Sequence[Drill]) -> None:
@@ -92,10 +92,10 @@ class Programme:
         self._left = list(drills)
         self._lock = threading.Lock()
 
-    def take(self, stage: Stage) -> Drill | None:
+    def take(self, slot: Slot) -> Drill | None:
         """Return the next drill: one for the deployment that runs, if there is any; None: all are taken."""
         with self._lock:
-            fitting = (drill for drill in self._left if drill.profile is stage.profile)
+            fitting = (drill for drill in self._left if drill.profile is slot.profile)
             lonely = (drill for drill in self._left if not drill.profile.shared)
             found = next(fitting, None) or next(lonely, None) or next(iter(self._left), None)
             if found is not None:
@@ -110,25 +110,25 @@ class Programme:
 
 def play_all(
     drills: Sequence[Drill],
-    stages: Sequence[Stage],
+    slots: Sequence[Slot],
     tell: Tell,
     *,
     repeat: Callable[[Drill], str] = lambda _: "",
     stretch: float = 1.0,
 ) -> Generator[Result]:
-    """Play drills on several stages side by side; yield each result as it comes. Closes the stages."""
-    programme = Programme(drills)
+    """Play drills in several slots side by side; yield each result as it comes. Closes the slots."""
+    queue = DrillQueue(drills)
     results: SimpleQueue[Result | None] = SimpleQueue()
 
-    def lane(stage: Stage) -> None:
+    def lane(slot: Slot) -> None:
         try:
-            while drill := programme.take(stage):
-                results.put(play(drill, stage, tell, repeat=repeat(drill), stretch=stretch))
+            while drill := queue.take(slot):
+                results.put(play(drill, slot, tell, repeat=repeat(drill), stretch=stretch))
         finally:
-            stage.close()
+            slot.close()
             results.put(None)
 
-    threads = [threading.Thread(target=lane, args=(stage,), name=f"lane-{n}") for n, stage in enumerate(stages)]
+    threads = [threading.Thread(target=lane, args=(slot,), name=f"lane-{n}") for n, slot in enumerate(slots)]
     for thread in threads:
         thread.start()
     running = len(threads)
@@ -140,7 +140,7 @@ def play_all(
             else:
                 yield result
     finally:
-        programme.stop()
+        queue.stop()
         for thread in threads:
             thread.join()
 

@@ -13,8 +13,8 @@ from lab.drill.profiles import DEFAULTS, QUICK
 from lab.drill.real import Real
 from lab.drill.result import Event, Result
 from lab.drill.runner import play
-from lab.drill.site import Site
-from lab.drill.stage import Stage
+from lab.drill.slot import Slot
+from lab.drill.sut import SystemUnderTest
 from tests.stack import REAL, stack
 
 Play = Callable[[str], Result]
@@ -24,20 +24,20 @@ Play = Callable[[str], Result]
 _STRETCH, _STRETCH_OF_DEFAULTS = 4.0, 2.0
 
 
-def _stage(root: Path) -> Stage:
-    return Stage(root, backing=Real(root, running=stack()) if REAL else None)
+def _slot(root: Path) -> Slot:
+    return Slot(root, backing=Real(root, running=stack()) if REAL else None)
 
 
 @pytest.fixture(scope="package")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Return the stage on which drills are played, one after the other."""
-    stage = _stage(tmp_path_factory.mktemp("drills"))
-    yield stage
-    stage.close()
+def slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slot]:
+    """Return the slot in which drills are played, one after the other."""
+    slot = _slot(tmp_path_factory.mktemp("drills"))
+    yield slot
+    slot.close()
 
 
 @pytest.fixture
-def drill(stage: Stage) -> Play:
+def drill(slot: Slot) -> Play:
     """Return what plays a drill of the catalogue, and fails unless it passed."""
 
     def run(name: str) -> Result:
@@ -46,7 +46,7 @@ def drill(stage: Stage) -> Play:
             pytest.skip(f"{name} is not played on {ground} servers")
         (found,) = catalogue.named((name,), ground)
         stretch = _STRETCH_OF_DEFAULTS if found.profile is DEFAULTS else _STRETCH
-        result = play(found, stage, _tell, repeat=f"./scripts/drill {name}", stretch=stretch)
+        result = play(found, slot, _tell, repeat=f"./scripts/drill {name}", stretch=stretch)
         assert result.passed, f"{result.reason}\nevidence: {result.evidence}\nagain: {result.repeat}"
         return result
 
@@ -58,11 +58,11 @@ def _tell(name: str, event: Event) -> None:
 
 
 @contextmanager
-def running_site(data_dir: Path, instances: Mapping[str, int] | None = None) -> Iterator[Site]:
+def running_sut(data_dir: Path, instances: Mapping[str, int] | None = None) -> Iterator[SystemUnderTest]:
     """Start a deployment with short times; stop it in the end."""
-    stage = _stage(data_dir)
+    slot = _slot(data_dir)
     try:
-        yield stage.site(replace(QUICK, instances=instances or {}))
+        yield slot.sut(replace(QUICK, instances=instances or {}))
     finally:
-        stage.drop(keep=True)
-        stage.close()
+        slot.drop(keep=True)
+        slot.close()

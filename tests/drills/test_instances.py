@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.conftest import Play, running_site
+from tests.drills.conftest import Play, running_sut
 from tests.drills.test_random_kills import random_kills
 
 pytestmark = [
@@ -32,8 +32,8 @@ def test_drill(name: str, drill: Play) -> None:
 
 def test_random_kills_of_several_instances(tmp_path: Path) -> None:
     """Ids come from worker ids of their own; as with one instance of each, every answer is true."""
-    with running_site(tmp_path, {"order": 2, "stock": 2}) as site:
-        goods_id = site.new_goods()
-        placed = [site.place(site.user(), goods_id, at=at) for at in ("order", "order-2")]
+    with running_sut(tmp_path, {"order": 2, "stock": 2}) as sut:
+        goods_id = sut.new_goods()
+        placed = [sut.place(sut.user(), goods_id, at=at) for at in ("order", "order-2")]
         assert len({int(answer.body["order_id"]) >> 12 & 1023 for answer in placed if answer is not None}) == 2
-        random_kills(site)
+        random_kills(sut)

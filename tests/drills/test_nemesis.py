@@ -35,7 +35,7 @@ def test_random_runs(tmp_path: Path) -> None:
     for run in campaign.play(plans, [lane]):
         assert run.passed, f"{run.wrong}\nevidence: {run.evidence}\nagain: {run.again}"
         assert run.answers["201"]
-        assert not any(blow.skipped for blow in run.blows)
+        assert not any(injection.skipped for injection in run.injections)
         kept = Path(campaign.directory, f"seed-{run.plan.seed}")
         final = Final.from_json(json.loads((kept / FINAL).read_text(encoding="utf-8")))
         assert check(load((kept / HISTORY).read_text(encoding="utf-8").splitlines()), final) == []

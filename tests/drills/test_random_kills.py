@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from lab.drill.rows import read
-from lab.drill.site import Site
+from lab.drill.sut import SystemUnderTest
 from ops.client import Unreachable
 from ops.stack.settings import SERVERS
-from tests.drills.conftest import running_site
+from tests.drills.conftest import running_sut
 from tests.stack import stack
 
 pytestmark = [
@@ -48,55 +48,55 @@ class History:
 
 def test_random_kills(tmp_path: Path) -> None:
     """A 201 is never lost, "nothing was created" is true, a paid order stays paid, the ledger is exact."""
-    with running_site(tmp_path) as site:
-        random_kills(site)
+    with running_sut(tmp_path) as sut:
+        random_kills(sut)
 
 
-def random_kills(site: Site) -> None:
+def random_kills(sut: SystemUnderTest) -> None:
     """Kill instances at random under load; then hold every answer against the rows."""
     plan = random.Random(SEED)
-    goods = [site.new_goods() for _ in range(3)]
+    goods = [sut.new_goods() for _ in range(3)]
     for goods_id in goods:
-        site.admin.put("stock", f"/stock/{goods_id}", {"total": 2000})
+        sut.admin.put("stock", f"/stock/{goods_id}", {"total": 2000})
     history, stop = History(), threading.Event()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        shoppers = [pool.submit(_shop, site, goods, number, history, stop) for number in range(CLIENTS)]
+        shoppers = [pool.submit(_shop, sut, goods, number, history, stop) for number in range(CLIENTS)]
         try:
-            _kill_at_random(site, plan)
+            _kill_at_random(sut, plan)
         finally:
             stop.set()
         for shopper in shoppers:
             shopper.result()
-    site.supervisor.wait_ready(within=60)
-    site.settle(within=120)
+    sut.supervisor.wait_ready(within=60)
+    sut.settle(within=120)
     assert history.created, "nobody got through: nothing was tested"
-    assert _untrue(site, history) == []
+    assert _untrue(sut, history) == []
 
 
-def _kill_at_random(site: Site, plan: random.Random) -> None:
-    for victim in itertools.islice(_victims(site, plan), KILLS):
+def _kill_at_random(sut: SystemUnderTest, plan: random.Random) -> None:
+    for victim in itertools.islice(_victims(sut, plan), KILLS):
         threading.Event().wait(plan.uniform(0.1, 1.5))  # the nemesis takes its time: this is the load, no waiting
         if victim in SERVERS:
             stack().kill(victim)
             stack().start(victim)
-        elif (pid := site.kill(victim)) is not None:
-            site.supervisor.wait_gone(pid)
+        elif (pid := sut.kill(victim)) is not None:
+            sut.supervisor.wait_gone(pid)
         if plan.random() < 0.5:  # let it recover, or strike again while it starts
-            site.supervisor.wait_ready(within=60)
+            sut.supervisor.wait_ready(within=60)
 
 
-def _victims(site: Site, plan: random.Random) -> Iterator[str]:
+def _victims(sut: SystemUnderTest, plan: random.Random) -> Iterator[str]:
     """Yield processes, and servers where they are real: at random, but each before any comes again."""
-    everybody = [*site.deployment.plan.processes, *(SERVERS if site.deployment.plan.servers else ())]
+    everybody = [*sut.deployment.plan.processes, *(SERVERS if sut.deployment.plan.servers else ())]
     while True:
         yield from plan.sample(everybody, len(everybody))
 
 
-def _shop(site: Site, goods: list[str], number: int, history: History, stop: threading.Event) -> None:
+def _shop(sut: SystemUnderTest, goods: list[str], number: int, history: History, stop: threading.Event) -> None:
     chance = random.Random(SEED * 1000 + number)
     user = f"shopper-{number}"
-    instances = site.deployment.plan.instances_of("order")
-    with site.deployment.client(user, ["orders"]) as client:
+    instances = sut.deployment.plan.instances_of("order")
+    with sut.deployment.client(user, ["orders"]) as client:
         for count in _until(stop):
             key = f"{user}-{count}"
             body = {"items": [{"goods_id": chance.choice(goods), "quantity": 1}]}
@@ -132,10 +132,10 @@ def _note(history: History, key: str, status: int, body: dict[str, str]) -> None
             history.wrong.append(f"{key}: {status} {slug}")
 
 
-def _untrue(site: Site, history: History) -> list[str]:
+def _untrue(sut: SystemUnderTest, history: History) -> list[str]:
     """Hold every answer against the rows."""
     keys, orders = read(
-        site.deployment.database_url("order"),
+        sut.deployment.database_url("order"),
         "SELECT idempotency_key, order_id FROM idempotency_keys",
         "SELECT order_id, status FROM orders",
     )

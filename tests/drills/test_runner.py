@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lab.drill.drill import Drill
-from lab.drill.runner import Programme, play, play_all
-from lab.drill.scene import Scene
-from lab.drill.stage import Stage, claim_directory
+from lab.drill.drill_run import DrillRun
+from lab.drill.runner import DrillQueue, play, play_all
+from lab.drill.slot import Slot, claim_directory
 from ops.errors import CommandFailed
 from ops.runstate import Phase
 from ops.supervisor import Supervisor
@@ -15,33 +15,33 @@ from ops.supervisor import Supervisor
 pytestmark = pytest.mark.drill
 
 
-def _untrue(scene: Scene) -> None:
-    scene.placed()
-    scene.same("pieces available", scene.available(), 1)
+def _untrue(run: DrillRun) -> None:
+    run.placed()
+    run.same("pieces available", run.available(), 1)
 
 
-def _wrong_in_itself(_: Scene) -> None:
+def _wrong_in_itself(_: DrillRun) -> None:
     raise ZeroDivisionError
 
 
-def _orphan(scene: Scene) -> None:
-    scene.site.orphan("stock", scene.goods_id)
-    scene.fault("stock is taken for an order that does not exist, and nobody sweeps")
-    scene.limit = 0.2
-    scene.settle()
+def _orphan(run: DrillRun) -> None:
+    run.sut.orphan("stock", run.goods_id)
+    run.fault("stock is taken for an order that does not exist, and nobody sweeps")
+    run.limit = 0.2
+    run.settle()
 
 
-def _haunted(scene: Scene) -> None:
-    scene.settle()
+def _haunted(run: DrillRun) -> None:
+    run.settle()
     looks = iter([["a message of an earlier drill is ready"], [], ["another one is ready"]])
-    scene.open_ends = lambda **_: next(looks)  # type: ignore[method-assign]
+    run.open_ends = lambda **_: next(looks)  # type: ignore[method-assign]
 
 
-def _stays_dead(scene: Scene) -> None:
-    scene.arm("stock", "stock.settled=kill")
-    scene.placed()
-    scene.settle()
-    scene.take_down("stock")
+def _stays_dead(run: DrillRun) -> None:
+    run.arm("stock", "stock.settled=kill")
+    run.placed()
+    run.settle()
+    run.take_down("stock")
 
 
 _BROKEN_BY_AN_ORPHAN = [
@@ -56,9 +56,9 @@ def _drill(name: str, play_it: object) -> Drill:
 
 def test_drills_that_fail_keep_their_evidence_and_others_go_on(tmp_path: Path) -> None:
     """Each verdict says what was found; its data stays, and the next drill gets a deployment that nothing failed on."""
-    stage = Stage(tmp_path)
+    slot = Slot(tmp_path)
     drills = [_drill("untrue", _untrue), _drill("wrong", _wrong_in_itself), _drill("orphan", _orphan)]
-    found = {r.name: r for r in play_all(drills, [stage], lambda *_: None, repeat=lambda d: f"again {d.name}")}
+    found = {r.name: r for r in play_all(drills, [slot], lambda *_: None, repeat=lambda d: f"again {d.name}")}
     assert found["untrue"].reason == "This did not hold: pieces available: 98, not 1."
     assert found["untrue"].timeline[0]["event"]
     assert found["untrue"].repeat == "again untrue"
@@ -73,34 +73,34 @@ def test_drills_that_fail_keep_their_evidence_and_others_go_on(tmp_path: Path) -
 
 def test_what_comes_up_again_after_a_quiet_look_is_not_held_against_a_drill(tmp_path: Path) -> None:
     """RocketMQ hides what an earlier drill's process took and died over; one quiet look has to do."""
-    stage = Stage(tmp_path)
-    result = play(_drill("haunted", _haunted), stage)
-    stage.close()
+    slot = Slot(tmp_path)
+    result = play(_drill("haunted", _haunted), slot)
+    slot.close()
     assert result.reason is None
     assert result.invariants[-1].figures["on their way"] == 0
 
 
 def test_a_process_that_was_left_dead_runs_again(tmp_path: Path) -> None:
     """At once, for the drill that comes next: nothing waits for what does not come by itself."""
-    stage = Stage(tmp_path)
+    slot = Slot(tmp_path)
     supervisors: list[Supervisor] = []
 
-    def dead(scene: Scene) -> None:
-        supervisors.append(scene.supervisor)
-        _stays_dead(scene)
+    def dead(run: DrillRun) -> None:
+        supervisors.append(run.supervisor)
+        _stays_dead(run)
 
-    result = play(_drill("dead", dead), stage, stretch=20.0)
+    result = play(_drill("dead", dead), slot, stretch=20.0)
     phases = {state.name: state.state for state in supervisors[0].states()}
-    stage.close()
+    slot.close()
     assert result.passed, result.reason
     assert set(phases.values()) == {Phase.READY}, phases
 
 
 def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:
     """Its deployment is stopped and deleted."""
-    stage = Stage(tmp_path)
-    result = play(_drill("fine", lambda scene: scene.placed()), stage)
-    stage.close()
+    slot = Slot(tmp_path)
+    result = play(_drill("fine", lambda run: run.placed()), slot)
+    slot.close()
     assert result.passed
     assert result.recovery is not None
     assert not any(tmp_path.iterdir())
@@ -122,6 +122,6 @@ def test_a_directory_that_is_somebody_else_s_is_refused(tmp_path: Path) -> None:
 
 def test_a_stopped_programme_begins_no_other_drill(tmp_path: Path) -> None:
     """After Ctrl-C what runs is finished, and nothing more is begun."""
-    programme = Programme([_drill("one", _untrue)])
-    programme.stop()
-    assert programme.take(Stage(tmp_path)) is None
+    queue = DrillQueue([_drill("one", _untrue)])
+    queue.stop()
+    assert queue.take(Slot(tmp_path)) is None

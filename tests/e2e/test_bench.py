@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from common.registry import NAMES
-from lab.bench.site import Site
 from lab.bench.soak import SoakBench
+from lab.bench.sut import SystemUnderTest
 from lab.commands.bench import command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real/test_bench.py has it on real servers")]
@@ -56,15 +56,15 @@ def test_orders(tmp_path: Path) -> None:
 def test_a_wrong_ledger_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast it was: where a piece of stock is missing afterwards, the exit code is 1, and it says which."""
     monkeypatch.setattr("lab.bench.bench.JUDGED_WITHIN", 0.1)
-    create = Site.new_goods
+    create = SystemUnderTest.new_goods
 
-    def tampered(site: Site, number: int) -> list[str]:
-        goods = create(site, number)
+    def tampered(sut: SystemUnderTest, number: int) -> list[str]:
+        goods = create(sut, number)
         steal = text("UPDATE stock SET available = available - 1 WHERE goods_id = :goods_id")
-        site.database("stock").transact(lambda c: c.execute(steal, {"goods_id": int(goods[0])}))
+        sut.database("stock").transact(lambda c: c.execute(steal, {"goods_id": int(goods[0])}))
         return goods
 
-    monkeypatch.setattr(Site, "new_goods", tampered)
+    monkeypatch.setattr(SystemUnderTest, "new_goods", tampered)
     file = tmp_path / "bench.json"
     words = ("--clients", "2", "--kinds", "3", "--loop", "closed", "--json", str(file))
     result = bench("orders", *words, *QUICK, "--place", str(tmp_path))

@@ -18,10 +18,10 @@ from order.model import InsufficientStock
 def naive(tmp_path: Path) -> Iterator[Naive]:
     """Yield the naive service's database, with two goods in it; no process runs."""
     plan = SimpleNamespace(instances={})
-    site: Any = SimpleNamespace(
+    sut: Any = SimpleNamespace(
         deployment=SimpleNamespace(plan=plan), new_database=lambda: f"sqlite:///{tmp_path / 'naive.db'}"
     )
-    found = Naive(site, ["11", "12"])
+    found = Naive(sut, ["11", "12"])
     yield found
     found.database.close()
 

@@ -9,7 +9,7 @@ import click
 from lab.bench.baseline import BaselineBench, ratios
 from lab.bench.bench import Bench
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
+from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import no_success, open_session
 
@@ -35,9 +35,9 @@ def command(clients: Sequence[int], **given: Any) -> None:
     with (
         open_session("baseline", shared) as session,
         Runner.open() as runner,
-        open_site(shared.setup, session.say) as site,
+        open_sut(shared.setup, session.say) as sut,
     ):
-        session.measured += BaselineBench(Bench(site, runner, shared.effort, session.tell)).measure(clients)
+        session.measured += BaselineBench(Bench(sut, runner, shared.effort, session.tell)).measure(clients)
         session.wrong += no_success(session.measured)
         for name, ratio in ratios(session.measured).items():
             session.facts[f"orders / naive, {name}"] = asdict(ratio)

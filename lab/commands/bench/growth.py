@@ -7,7 +7,7 @@ import click
 from lab.bench.bench import Bench
 from lab.bench.growth import GrowthBench
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
+from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import no_success, open_session
 
@@ -36,9 +36,9 @@ def command(first: int, up_to: int, clients: int, **given: Any) -> None:
     with (
         open_session("growth", shared) as session,
         Runner.open() as runner,
-        open_site(shared.setup, session.say) as site,
+        open_sut(shared.setup, session.say) as sut,
     ):
-        bench = GrowthBench(Bench(site, runner, shared.effort, session.tell), up_to)
+        bench = GrowthBench(Bench(sut, runner, shared.effort, session.tell), up_to)
         for measured in bench.measure(first, clients):
             session.measured.append(measured)
         session.wrong += no_success(session.measured)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from lab.bench.bench import Effort
-from lab.bench.site import Setup
+from lab.bench.sut import Setup
 from ops import options
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -8,7 +8,7 @@ import click
 from lab.bench.bench import Bench
 from lab.bench.orders import OrdersBench, ladder
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
+from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import no_success, open_session
 
@@ -53,9 +53,9 @@ def command(
     with (
         open_session("orders", shared) as session,
         Runner.open() as runner,
-        open_site(shared.setup, session.say) as site,
+        open_sut(shared.setup, session.say) as sut,
     ):
-        bench = OrdersBench(Bench(site, runner, shared.effort, session.tell), keys=keys)
+        bench = OrdersBench(Bench(sut, runner, shared.effort, session.tell), keys=keys)
         if loop != "open" or not rate:
             session.measured += bench.closed(clients, kinds)
         if loop != "closed":

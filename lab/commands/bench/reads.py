@@ -8,7 +8,7 @@ import click
 from lab.bench.bench import Bench
 from lab.bench.reads import ReadsBench
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
+from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import no_success, open_session
 
@@ -33,8 +33,8 @@ def command(clients: Sequence[int], filling: float, **given: Any) -> None:
     with (
         open_session("reads", shared) as session,
         Runner.open() as runner,
-        open_site(shared.setup, session.say) as site,
+        open_sut(shared.setup, session.say) as sut,
     ):
-        bench = ReadsBench(Bench(site, runner, shared.effort, session.tell), filling)
+        bench = ReadsBench(Bench(sut, runner, shared.effort, session.tell), filling)
         session.measured += bench.measure(clients)
         session.wrong += no_success(session.measured)

@@ -9,7 +9,7 @@ import click
 from lab.bench.bench import Bench
 from lab.bench.rollback import RollbackBench
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
+from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import open_session
 
@@ -42,8 +42,8 @@ def command(orders: int, group: Sequence[int], within: float, **given: Any) -> N
     with (
         open_session("rollback", shared) as session,
         Runner.open() as runner,
-        open_site(setup, session.say) as site,
+        open_sut(setup, session.say) as sut,
     ):
-        bench = RollbackBench(Bench(site, runner, shared.effort, session.tell), within)
+        bench = RollbackBench(Bench(sut, runner, shared.effort, session.tell), within)
         for size in group:
             session.measured.append(bench.measure(orders, size))

@@ -6,8 +6,8 @@ import click
 
 from lab.bench.bench import Bench
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
 from lab.bench.soak import SoakBench
+from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import open_session
 
@@ -38,9 +38,9 @@ def command(orders: int, kill_every: float, seed: int, clients: int, **given: An
     with (
         open_session("soak", shared) as session,
         Runner.open() as runner,
-        open_site(shared.setup, session.say) as site,
+        open_sut(shared.setup, session.say) as sut,
     ):
-        bench = SoakBench(Bench(site, runner, shared.effort, session.tell), clients, kill_every, seed)
+        bench = SoakBench(Bench(sut, runner, shared.effort, session.tell), clients, kill_every, seed)
         session.measured.append(bench.measure(orders))
         session.wrong += bench.judge()
         session.facts |= {"placed": len(bench.placed), "kills": dict(bench.kills)}

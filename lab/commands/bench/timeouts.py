@@ -9,7 +9,7 @@ import click
 from lab.bench.bench import Bench
 from lab.bench.figures import Figure
 from lab.bench.runner import Runner
-from lab.bench.site import open_site
+from lab.bench.sut import open_sut
 from lab.bench.timeouts import TimeoutsBench
 from lab.commands.bench.options import common, read
 from lab.commands.bench.session import no_success, open_session
@@ -38,9 +38,9 @@ def command(orders: int, group: int, clients: int, within: float, **given: Any) 
     with (
         open_session("timeouts", shared) as session,
         Runner.open() as runner,
-        open_site(shared.setup, session.say) as site,
+        open_sut(shared.setup, session.say) as sut,
     ):
-        bench = TimeoutsBench(Bench(site, runner, shared.effort, session.tell), clients, within)
+        bench = TimeoutsBench(Bench(sut, runner, shared.effort, session.tell), clients, within)
         session.measured.append(normal := bench.normal())
         during, after = bench.fall_due(orders, group)
         session.measured.append(during)

@@ -5,8 +5,8 @@ from functools import partial
 from common.events import ROLLBACK_TOPIC
 from common.mq.port import MessageView, State
 from lab.drill.drill import Drill, Ground, Limit
+from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import EVERY_STATE, IMPATIENT
-from lab.drill.scene import Broken, Scene
 
 _GONE_FOR = 4.0  # seconds: longer than a send waits
 _PLACING = (
@@ -21,139 +21,139 @@ _CLOSING = ("close.half_sent", "close.before_commit", "close.committed", "close.
 _CREATED, _UNAVAILABLE, _OK = 201, 503, 200
 
 
-def _gone_while_placing(scene: Scene, point: str) -> None:
-    scene.arm("order", f"{point}=delay:0.5")
-    with scene.meanwhile(scene.place) as result:
-        scene.reached("order", point)
-        with scene.outage("broker"):
-            scene.pause(_GONE_FOR)
+def _gone_while_placing(run: DrillRun, point: str) -> None:
+    run.arm("order", f"{point}=delay:0.5")
+    with run.meanwhile(run.place) as result:
+        run.reached("order", point)
+        with run.outage("broker"):
+            run.pause(_GONE_FOR)
         answer = result()
     if answer is None or answer.status not in {_CREATED, _UNAVAILABLE}:
         raise Broken("An order was neither accepted nor refused as unavailable.")
-    scene.settle()
-    scene.stands(*(["created"] if answer.status == _CREATED else []))
+    run.settle()
+    run.stands(*(["created"] if answer.status == _CREATED else []))
 
 
-def _gone_while_closing(scene: Scene, point: str) -> None:
-    order_id = scene.placed()
-    scene.arm("order", f"{point}=delay:0.5")
-    with scene.meanwhile(partial(scene.change, order_id, "cancel")) as result:
-        scene.reached("order", point)
-        with scene.outage("broker"):
-            scene.pause(_GONE_FOR)
+def _gone_while_closing(run: DrillRun, point: str) -> None:
+    order_id = run.placed()
+    run.arm("order", f"{point}=delay:0.5")
+    with run.meanwhile(partial(run.change, order_id, "cancel")) as result:
+        run.reached("order", point)
+        with run.outage("broker"):
+            run.pause(_GONE_FOR)
         answer = result()
-    scene.same("HTTP status of the answer: cancelling needs no more of the broker", answer and answer.status, _OK)
-    scene.settle()
-    scene.stands("closed")
+    run.same("HTTP status of the answer: cancelling needs no more of the broker", answer and answer.status, _OK)
+    run.settle()
+    run.stands("closed")
 
 
-def _refused_while_gone(scene: Scene) -> None:
-    order_id = scene.placed()
-    with scene.outage("broker"):
-        answer = scene.place()
-        scene.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
-        paid = scene.change(order_id, "pay")
-        scene.same("HTTP status of a payment, which needs no message", paid and paid.status, _OK)
-    scene.settle()
-    scene.stands("paid")
+def _refused_while_gone(run: DrillRun) -> None:
+    order_id = run.placed()
+    with run.outage("broker"):
+        answer = run.place()
+        run.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
+        paid = run.change(order_id, "pay")
+        run.same("HTTP status of a payment, which needs no message", paid and paid.status, _OK)
+    run.settle()
+    run.stands("paid")
 
 
-def _every_state(scene: Scene) -> None:
-    waiting = [scene.placed() for _ in range(4)]
-    scene.say("four timeouts wait for their time: delayed")
-    _leave_parked(scene)
-    _leave_dead(scene, waiting[0])
-    scene.arm("stock", "stock.rollback_received=delay:30")
-    scene.change(waiting[1], "cancel")
-    scene.reached("stock", "stock.rollback_received")
-    scene.say("a rollback is at stock: in flight")
-    scene.change(waiting[2], "cancel")
-    scene.say("another one waits behind it: ready")
-    scene.arm("order", "order.deducted=delay:30")
-    with scene.meanwhile(scene.place) as result:
-        scene.reached("order", "order.deducted")
-        scene.say("an order is half placed: half")
-        _kill_everything(scene)
+def _every_state(run: DrillRun) -> None:
+    waiting = [run.placed() for _ in range(4)]
+    run.say("four timeouts wait for their time: delayed")
+    _leave_parked(run)
+    _leave_dead(run, waiting[0])
+    run.arm("stock", "stock.rollback_received=delay:30")
+    run.change(waiting[1], "cancel")
+    run.reached("stock", "stock.rollback_received")
+    run.say("a rollback is at stock: in flight")
+    run.change(waiting[2], "cancel")
+    run.say("another one waits behind it: ready")
+    run.arm("order", "order.deducted=delay:30")
+    with run.meanwhile(run.place) as result:
+        run.reached("order", "order.deducted")
+        run.say("an order is half placed: half")
+        _kill_everything(run)
         result()
-    scene.settle(but=["is parked", "is dead"])
-    _send_on(scene)
-    scene.settle()
-    scene.stands("created", "closed", "closed", "closed")
+    run.settle(but=["is parked", "is dead"])
+    _send_on(run)
+    run.settle()
+    run.stands("created", "closed", "closed", "closed")
 
 
-def _leave_parked(scene: Scene) -> None:
-    scene.supervisor.hold("order")
-    pid = scene.arm("order", "order.deducted=kill")
-    scene.place()
-    scene.died("order", pid, "order.deducted, and stays down")
-    scene.wait("its half message to be parked", lambda: _find(scene, State.PARKED))
-    scene.say("the broker has given up on a half message: parked")
-    scene.bring_back("order")
-    scene.supervisor.wait_ready()
+def _leave_parked(run: DrillRun) -> None:
+    run.supervisor.hold("order")
+    pid = run.arm("order", "order.deducted=kill")
+    run.place()
+    run.died("order", pid, "order.deducted, and stays down")
+    run.wait("its half message to be parked", lambda: _find(run, State.PARKED))
+    run.say("the broker has given up on a half message: parked")
+    run.bring_back("order")
+    run.supervisor.wait_ready()
 
 
-def _leave_dead(scene: Scene, order_id: str) -> None:
-    scene.arm("stock", "stock.rollback_received=raise")
-    scene.change(order_id, "cancel")
-    scene.wait("its rollback to be a dead letter", lambda: _find(scene, State.DEAD))
-    scene.say("stock has failed at a rollback too often: dead")
+def _leave_dead(run: DrillRun, order_id: str) -> None:
+    run.arm("stock", "stock.rollback_received=raise")
+    run.change(order_id, "cancel")
+    run.wait("its rollback to be a dead letter", lambda: _find(run, State.DEAD))
+    run.say("stock has failed at a rollback too often: dead")
 
 
-def _kill_everything(scene: Scene) -> None:
-    processes = list(scene.site.deployment.plan.processes)
+def _kill_everything(run: DrillRun) -> None:
+    processes = list(run.sut.deployment.plan.processes)
     for process in processes:
-        scene.supervisor.hold(process)
+        run.supervisor.hold(process)
     for process in processes:
-        scene.kill(process)
+        run.kill(process)
     for process in processes:
-        scene.supervisor.release(process)
-    scene.mended("all three are started again; what they knew is what is on disk")
-    scene.supervisor.wait_ready()
+        run.supervisor.release(process)
+    run.mended("all three are started again; what they knew is what is on disk")
+    run.supervisor.wait_ready()
 
 
-def _send_on(scene: Scene) -> None:
-    console = scene.site.broker.console()
-    for view in _all(scene, State.PARKED):
+def _send_on(run: DrillRun) -> None:
+    console = run.sut.broker.console()
+    for view in _all(run, State.PARKED):
         console.resume(view.message_id)
-    for view in _all(scene, State.DEAD):
+    for view in _all(run, State.DEAD):
         console.resend(view.message_id)
-    scene.mended("what is parked is resumed, what is dead is resent")
+    run.mended("what is parked is resumed, what is dead is resent")
 
 
-def _find(scene: Scene, state: State) -> MessageView | None:
-    return next(iter(_all(scene, state)), None)
+def _find(run: DrillRun, state: State) -> MessageView | None:
+    return next(iter(_all(run, state)), None)
 
 
-def _all(scene: Scene, state: State) -> list[MessageView]:
-    return scene.site.broker.console().find(topic=ROLLBACK_TOPIC, state=state, limit=100)
+def _all(run: DrillRun, state: State) -> list[MessageView]:
+    return run.sut.broker.console().find(topic=ROLLBACK_TOPIC, state=state, limit=100)
 
 
-def _lost(scene: Scene) -> None:
-    cancelled = scene.placed()
-    scene.arm("order", "", pay_timeout=2.0)
-    overdue = scene.placed()
-    scene.say(f"order {overdue} is to time out in 2 s")
-    scene.take_down("stock")
-    scene.change(cancelled, "cancel")
-    scene.say("a rollback waits for stock, which is down")
-    scene.supervisor.release("stock")
-    scene.supervisor.wait_ready()
-    scene.take_down("order")
-    orphan = scene.site.orphan("stock", scene.goods_id)
-    scene.say(f"stock is taken for order {orphan}, whose half message is lost with the broker")
+def _lost(run: DrillRun) -> None:
+    cancelled = run.placed()
+    run.arm("order", "", pay_timeout=2.0)
+    overdue = run.placed()
+    run.say(f"order {overdue} is to time out in 2 s")
+    run.take_down("stock")
+    run.change(cancelled, "cancel")
+    run.say("a rollback waits for stock, which is down")
+    run.supervisor.release("stock")
+    run.supervisor.wait_ready()
+    run.take_down("order")
+    orphan = run.sut.orphan("stock", run.goods_id)
+    run.say(f"stock is taken for order {orphan}, whose half message is lost with the broker")
     for process in ("stock", "goods"):
-        scene.take_down(process)
-    for file in scene.site.deployment.place.root.glob("broker.db*"):
+        run.take_down(process)
+    for file in run.sut.deployment.place.root.glob("broker.db*"):
         file.unlink()
-    scene.fault("the broker's file is deleted, with every message in it")
-    scene.site.broker.close()
-    for process in scene.site.deployment.plan.processes:
-        scene.supervisor.release(process)
-    scene.supervisor.wait_ready()
-    scene.site.broker = scene.site.deployment.open_broker()
-    scene.mended("everything is started again, with an empty broker")
-    scene.settle()
-    scene.stands("closed", "closed")
+    run.fault("the broker's file is deleted, with every message in it")
+    run.sut.broker.close()
+    for process in run.sut.deployment.plan.processes:
+        run.supervisor.release(process)
+    run.supervisor.wait_ready()
+    run.sut.broker = run.sut.deployment.open_broker()
+    run.mended("everything is started again, with an empty broker")
+    run.settle()
+    run.stands("closed", "closed")
 
 
 _AT = "the broker is gone (embedded: its file is locked; real: kill -9, started again)"

@@ -4,99 +4,99 @@ from functools import partial
 
 from common.mq.port import State
 from lab.drill import ledger
+from lab.drill.dead_letters import settle_by_hand
 from lab.drill.drill import SECONDS_MORE, Drill, Ground, Limit
-from lab.drill.letters import settle_by_hand
+from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import DEFAULTS, IMPATIENT, PAIR
-from lab.drill.scene import Scene
 
 _PARKED_WITHIN = 120.0  # seconds; a RocketMQ of `orders stack` asks 60 times
 _LIVES = 7
 _UNKNOWN = 503
 
 
-def _resolve_lost(scene: Scene) -> None:
-    scene.arm("order", "order.before_resolve=raise")
-    answer = scene.place()
-    scene.fault("the resolution of the half message never reached the broker")
-    scene.same("HTTP status of the answer", answer and answer.status, 201)
-    scene.settle()
-    scene.stands("created")
+def _resolve_lost(run: DrillRun) -> None:
+    run.arm("order", "order.before_resolve=raise")
+    answer = run.place()
+    run.fault("the resolution of the half message never reached the broker")
+    run.same("HTTP status of the answer", answer and answer.status, 201)
+    run.settle()
+    run.stands("created")
 
 
-def _close_resolve_lost(scene: Scene) -> None:
-    order_id = scene.placed()
-    scene.arm("order", "close.before_resolve=raise")
-    answer = scene.change(order_id, "cancel")
-    scene.fault("the commit of the rollback never reached the broker")
-    scene.same("HTTP status of the answer", answer and answer.status, 200)
-    scene.settle()
-    scene.stands("closed")
+def _close_resolve_lost(run: DrillRun) -> None:
+    order_id = run.placed()
+    run.arm("order", "close.before_resolve=raise")
+    answer = run.change(order_id, "cancel")
+    run.fault("the commit of the rollback never reached the broker")
+    run.same("HTTP status of the answer", answer and answer.status, 200)
+    run.settle()
+    run.stands("closed")
 
 
-def _commit_answer_lost(scene: Scene) -> None:
-    scene.arm("order", "order.committed=raise")
-    answer = scene.place()
-    scene.fault("the connection to the database was lost in COMMIT, after the commit")
-    scene.same("HTTP status of the answer", answer and answer.status, _UNKNOWN)
-    scene.same("kind of the answer", answer and answer.body["type"], "/problems/outcome-unknown")
-    scene.settle()
-    scene.stands("created")
+def _commit_answer_lost(run: DrillRun) -> None:
+    run.arm("order", "order.committed=raise")
+    answer = run.place()
+    run.fault("the connection to the database was lost in COMMIT, after the commit")
+    run.same("HTTP status of the answer", answer and answer.status, _UNKNOWN)
+    run.same("kind of the answer", answer and answer.body["type"], "/problems/outcome-unknown")
+    run.settle()
+    run.stands("created")
 
 
-def _another_answers(scene: Scene) -> None:
-    scene.supervisor.hold("order-2")
-    pid = scene.arm("order-2", "order.deducted=kill")
-    scene.place(at="order-2")
-    scene.died("order-2", pid, "order.deducted, and stays dead")
-    scene.settle()
-    scene.claim("order-2 is still dead: order answered for it", scene.supervisor.pid("order-2") is None)
-    scene.stands()
+def _another_answers(run: DrillRun) -> None:
+    run.supervisor.hold("order-2")
+    pid = run.arm("order-2", "order.deducted=kill")
+    run.place(at="order-2")
+    run.died("order-2", pid, "order.deducted, and stays dead")
+    run.settle()
+    run.claim("order-2 is still dead: order answered for it", run.supervisor.pid("order-2") is None)
+    run.stands()
 
 
-def _parked(scene: Scene) -> None:
-    scene.supervisor.hold("order")
-    pid = scene.arm("order", "order.deducted=kill")
-    scene.place()
-    scene.died("order", pid, "order.deducted, and stays down")
-    scene.say(scene.wait("the broker to give up on it", lambda: _parked_line(scene), within=_PARKED_WITHIN))
-    scene.same("pieces available", scene.available(), 98)
-    scene.bring_back("order")
-    scene.settle(but=["is parked"])
-    scene.stands()
-    settle_by_hand(scene, "resume", scene.console.find(state=State.PARKED, limit=1)[0].message_id)
-    scene.settle(limit=scene.backing.check_interval(IMPATIENT) + SECONDS_MORE)
-    scene.claim("the half message is resolved, and nothing changed", _parked_line(scene) is None)
-    scene.stands()
+def _parked(run: DrillRun) -> None:
+    run.supervisor.hold("order")
+    pid = run.arm("order", "order.deducted=kill")
+    run.place()
+    run.died("order", pid, "order.deducted, and stays down")
+    run.say(run.wait("the broker to give up on it", lambda: _parked_line(run), within=_PARKED_WITHIN))
+    run.same("pieces available", run.available(), 98)
+    run.bring_back("order")
+    run.settle(but=["is parked"])
+    run.stands()
+    settle_by_hand(run, "resume", run.console.find(state=State.PARKED, limit=1)[0].message_id)
+    run.settle(limit=run.backing.check_interval(IMPATIENT) + SECONDS_MORE)
+    run.claim("the half message is resolved, and nothing changed", _parked_line(run) is None)
+    run.stands()
 
 
-def _parked_line(scene: Scene) -> str | None:
-    lines = ledger.unsettled(scene.site.deployment, scene.site.broker)
+def _parked_line(run: DrillRun) -> str | None:
+    lines = ledger.unsettled(run.sut.deployment, run.sut.broker)
     return next((line for line in lines if "is parked" in line), None)
 
 
-def _at_default_times(scene: Scene) -> None:
-    pid = scene.arm("order", "order.deducted=kill")
-    scene.place()
-    scene.died("order", pid, "order.deducted")
-    scene.back("order", pid)
-    scene.settle()
-    scene.stands()
+def _at_default_times(run: DrillRun) -> None:
+    pid = run.arm("order", "order.deducted=kill")
+    run.place()
+    run.died("order", pid, "order.deducted")
+    run.back("order", pid)
+    run.settle()
+    run.stands()
 
 
-def _again_and_again(scene: Scene) -> None:
-    pid = scene.arm("order", "order.deducted=kill")
-    scene.place()
-    scene.died("order", pid, "order.deducted")
+def _again_and_again(run: DrillRun) -> None:
+    pid = run.arm("order", "order.deducted=kill")
+    run.place()
+    run.died("order", pid, "order.deducted")
     for _ in range(_LIVES):
-        pid = scene.wait("order to be started again", partial(_other_pid, scene, pid))
-        scene.kill("order")
-    scene.back("order", pid)
-    scene.settle()
-    scene.stands()
+        pid = run.wait("order to be started again", partial(_other_pid, run, pid))
+        run.kill("order")
+    run.back("order", pid)
+    run.settle()
+    run.stands()
 
 
-def _other_pid(scene: Scene, pid: int) -> int | None:
-    now = scene.supervisor.pid("order")
+def _other_pid(run: DrillRun, pid: int) -> int | None:
+    now = run.supervisor.pid("order")
     return None if now == pid else now
 
 

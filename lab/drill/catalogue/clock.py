@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 
-from lab.drill.clockwork import Clock
-from lab.drill.crowd import spread
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import PIECES, DrillRun
 from lab.drill.freezing import frozen
+from lab.drill.parallel import spread
 from lab.drill.profiles import PAIR, PAIR_ALONE
-from lab.drill.scene import PIECES, Scene
-from lab.drill.site import STOCK
+from lab.drill.shifted_clock import Clock
+from lab.drill.sut import STOCK
 
 _BACK = 2.0  # seconds
 _AHEAD = 60.0  # seconds: more than a lease of worker ids lasts
@@ -23,126 +23,126 @@ _OK, _CREATED, _REFUSED = 200, 201, 503
 
 
 @contextmanager
-def _with_clock(scene: Scene, *processes: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Clock]:
+def _with_clock(run: DrillRun, *processes: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Clock]:
     """Restart processes with a clock that can be shifted; it is right again afterwards."""
-    clock = Clock(scene.site.deployment.place.root / f"clock-{processes[0]}")
+    clock = Clock(run.sut.deployment.place.root / f"clock-{processes[0]}")
     for process in processes:
-        scene.restart(process, {**clock.environment, **settings}, "a clock that can be set")
+        run.restart(process, {**clock.environment, **settings}, "a clock that can be set")
     yield clock
     clock.shift(0.0)
 
 
-def _steps_back(scene: Scene) -> None:
-    with _with_clock(scene, "order", "stock") as clock:
-        before = [scene.placed() for _ in range(5)]
+def _steps_back(run: DrillRun) -> None:
+    with _with_clock(run, "order", "stock") as clock:
+        before = [run.placed() for _ in range(5)]
         clock.shift(-_BACK)
-        scene.fault(f"the clock steps back by {_BACK:g} s: ids from before lie ahead of it")
-        again = scene.accepted()
-        after = [again, *(scene.placed() for _ in range(5))]
-        _none_twice(scene, [*before, *after])
-        scene.settle()
-        scene.stands(*["created"] * 11)
+        run.fault(f"the clock steps back by {_BACK:g} s: ids from before lie ahead of it")
+        again = run.accepted()
+        after = [again, *(run.placed() for _ in range(5))]
+        _none_twice(run, [*before, *after])
+        run.settle()
+        run.stands(*["created"] * 11)
 
 
-def _steps_forward(scene: Scene) -> None:
-    with _with_clock(scene, "order", "stock") as clock:
-        before = [scene.placed() for _ in range(5)]
+def _steps_forward(run: DrillRun) -> None:
+    with _with_clock(run, "order", "stock") as clock:
+        before = [run.placed() for _ in range(5)]
         order_id = before[0]
-        scene.change(order_id, "cancel")
+        run.change(order_id, "cancel")
         clock.shift(_AHEAD)
-        scene.fault(f"the clock steps forward by {_AHEAD:g} s: the lease of the worker id has run out")
-        again = scene.accepted()
-        after = [again, *(scene.placed() for _ in range(5))]
-        _none_twice(scene, [*before, *after])
-        scene.settle()
-        scene.stands(*["created"] * 10, "closed")
+        run.fault(f"the clock steps forward by {_AHEAD:g} s: the lease of the worker id has run out")
+        again = run.accepted()
+        after = [again, *(run.placed() for _ in range(5))]
+        _none_twice(run, [*before, *after])
+        run.settle()
+        run.stands(*["created"] * 10, "closed")
 
 
-def _an_hour_off(scene: Scene, shift: float) -> None:
+def _an_hour_off(run: DrillRun, shift: float) -> None:
     unpaid_for = MappingProxyType({"ORDERS_PAY_TIMEOUT": str(_UNPAID_FOR)})
-    with _with_clock(scene, "order", "stock", "goods", settings=unpaid_for) as clock:
-        made = [scene.placed() for _ in range(5)]
+    with _with_clock(run, "order", "stock", "goods", settings=unpaid_for) as clock:
+        made = [run.placed() for _ in range(5)]
         clock.shift(shift)
-        scene.fault(f"the clock is set {'forward' if shift > 0 else 'back'} by an hour")
-        made += _lives(scene)
+        run.fault(f"the clock is set {'forward' if shift > 0 else 'back'} by an hour")
+        made += _lives(run)
         clock.shift(0.0)
-        scene.fault("the clock is set right again: another step")
-        made += _lives(scene)
-        _none_twice(scene, made)
-        scene.mended("the last order has fallen due; what came before had limits of its own")
-        scene.settle()
-        scene.stands(*["paid"] * 2, *["closed"] * (len(made) - 2))
+        run.fault("the clock is set right again: another step")
+        made += _lives(run)
+        _none_twice(run, made)
+        run.mended("the last order has fallen due; what came before had limits of its own")
+        run.settle()
+        run.stands(*["paid"] * 2, *["closed"] * (len(made) - 2))
 
 
-def _lives(scene: Scene) -> list[str]:
+def _lives(run: DrillRun) -> list[str]:
     """Have an order paid, one cancelled and two fall due, each in its time; return all their ids."""
-    first = scene.accepted()
-    scene.supervisor.wait_ready(within=scene.limit)
-    paid, cancelled, due = (scene.placed() for _ in range(3))
-    scene.say("every process says that it is ready, and orders are accepted")
+    first = run.accepted()
+    run.supervisor.wait_ready(within=run.limit)
+    paid, cancelled, due = (run.placed() for _ in range(3))
+    run.say("every process says that it is ready, and orders are accepted")
     for order_id, action in ((paid, "pay"), (cancelled, "cancel")):
-        answer = scene.change(order_id, action)
-        scene.same(f"HTTP status of its {action}", answer and answer.status, _OK)
+        answer = run.change(order_id, action)
+        run.same(f"HTTP status of its {action}", answer and answer.status, _OK)
     ours = {first, cancelled, due}
-    scene.wait("two to fall due", lambda: not ours & _open(scene), within=_UNPAID_FOR + scene.limit)
-    scene.wait("their pieces to come back", lambda: _none_held(scene), within=scene.limit)
+    run.wait("two to fall due", lambda: not ours & _open(run), within=_UNPAID_FOR + run.limit)
+    run.wait("their pieces to come back", lambda: _none_held(run), within=run.limit)
     return [first, paid, cancelled, due]
 
 
-def _open(scene: Scene) -> set[str]:
-    return {order["order_id"] for order in scene.site.orders(scene.user) if order["status"] == "created"}
+def _open(run: DrillRun) -> set[str]:
+    return {order["order_id"] for order in run.sut.orders(run.user) if order["status"] == "created"}
 
 
-def _none_held(scene: Scene) -> bool:
+def _none_held(run: DrillRun) -> bool:
     """Whether all pieces are there but those of orders that stand."""
-    standing = sum(status != "closed" for status in scene.statuses())
-    return scene.available() == STOCK - PIECES * standing
+    standing = sum(status != "closed" for status in run.statuses())
+    return run.available() == STOCK - PIECES * standing
 
 
-def _none_twice(scene: Scene, order_ids: list[str]) -> None:
-    scene.same("ids issued twice", len(order_ids) - len(set(order_ids)), 0)
+def _none_twice(run: DrillRun, order_ids: list[str]) -> None:
+    run.same("ids issued twice", len(order_ids) - len(set(order_ids)), 0)
 
 
-def _lease_lost(scene: Scene) -> None:
-    scene.stock(1000)
-    first = _ids(scene, "order", 20)
-    with frozen(scene.site.deployment, "order") as pid:
-        scene.fault(f"order (pid {pid}) is frozen (SIGSTOP) for longer than its lease of a worker id")
-        scene.pause(_LEASE)
-        other = scene.kill("order-2")  # its own lease goes on, so it takes the one that ran out
-        scene.back("order-2", other)
-        taken = _ids(scene, "order-2", 20)
-        scene.same("worker id that order-2 took over", _worker(taken[0]), _worker(first[0]))
-    scene.mended("order goes on (SIGCONT)")
-    scene.accepted()
-    both = spread(lambda number: _ids(scene, ("order", "order-2")[number % 2], 10), range(4), threads=4)
+def _lease_lost(run: DrillRun) -> None:
+    run.stock(1000)
+    first = _ids(run, "order", 20)
+    with frozen(run.sut.deployment, "order") as pid:
+        run.fault(f"order (pid {pid}) is frozen (SIGSTOP) for longer than its lease of a worker id")
+        run.pause(_LEASE)
+        other = run.kill("order-2")  # its own lease goes on, so it takes the one that ran out
+        run.back("order-2", other)
+        taken = _ids(run, "order-2", 20)
+        run.same("worker id that order-2 took over", _worker(taken[0]), _worker(first[0]))
+    run.mended("order goes on (SIGCONT)")
+    run.accepted()
+    both = spread(lambda number: _ids(run, ("order", "order-2")[number % 2], 10), range(4), threads=4)
     made = [*first, *taken, *(order_id for ids in both for order_id in ids)]
-    scene.same("ids issued twice", len(made) - len(set(made)), 0)
-    scene.claim("order has another worker id now", _worker(both[0][0]) != _worker(taken[0]))
-    scene.settle()
+    run.same("ids issued twice", len(made) - len(set(made)), 0)
+    run.claim("order has another worker id now", _worker(both[0][0]) != _worker(taken[0]))
+    run.settle()
 
 
-def _clock_ahead(scene: Scene) -> None:
-    scene.stock(1000)
-    first = _ids(scene, "order", 10)
-    with _with_clock(scene, "order-2") as clock:
+def _clock_ahead(run: DrillRun) -> None:
+    run.stock(1000)
+    first = _ids(run, "order", 10)
+    with _with_clock(run, "order-2") as clock:
         clock.shift(_AHEAD)
-        scene.fault(f"order-2's clock is {_AHEAD:g} s ahead: to it, every lease has run out")
-        scene.restart("order-2", clock.environment, "its wrong clock, taking over a worker id in use")
-        answers = spread(lambda number: scene.place(at=("order", "order-2")[number % 2]), range(40), threads=4)
+        run.fault(f"order-2's clock is {_AHEAD:g} s ahead: to it, every lease has run out")
+        run.restart("order-2", clock.environment, "its wrong clock, taking over a worker id in use")
+        answers = spread(lambda number: run.place(at=("order", "order-2")[number % 2]), range(40), threads=4)
         told = Counter(answer.status for answer in answers if answer)
-        scene.same("answers that are neither 201 nor 503", 40 - told[_CREATED] - told[_REFUSED], 0)
-        scene.say(f"{told[_REFUSED]} orders were given up by a check-back to which they looked a minute old")
+        run.same("answers that are neither 201 nor 503", 40 - told[_CREATED] - told[_REFUSED], 0)
+        run.say(f"{told[_REFUSED]} orders were given up by a check-back to which they looked a minute old")
         made = first + [answer.body["order_id"] for answer in answers if answer and answer.status == _CREATED]
-        scene.same("ids issued twice", len(made) - len(set(made)), 0)
-    scene.restart("order-2", {}, "the right clock again")
-    scene.mended("order-2's clock is right again")
-    scene.settle()
-    scene.stands_with_stock(1000, *["created"] * len(made))
+        run.same("ids issued twice", len(made) - len(set(made)), 0)
+    run.restart("order-2", {}, "the right clock again")
+    run.mended("order-2's clock is right again")
+    run.settle()
+    run.stands_with_stock(1000, *["created"] * len(made))
 
 
-def _ids(scene: Scene, at: str, number: int) -> list[str]:
-    return [scene.placed(at=at) for _ in range(number)]
+def _ids(run: DrillRun, at: str, number: int) -> list[str]:
+    return [run.placed(at=at) for _ in range(number)]
 
 
 def _worker(order_id: str) -> int:

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_OUTAGE
 from lab.drill.proxy import Proxy
-from lab.drill.scene import Broken, Scene
-from lab.drill.site import STOCK
+from lab.drill.sut import STOCK
 from ops.client import Answer
 from ops.errors import CommandFailed
 from ops.stack import Stack
@@ -24,47 +24,47 @@ _COMMIT_TAKES = 0.004  # seconds, about, on an ordinary disk
 _OK, _CREATED, _UNAVAILABLE = 200, 201, 503
 
 
-def _down(scene: Scene) -> None:
-    unpaid, cancelled = scene.placed(), scene.placed()
-    scene.change(cancelled, "cancel")
-    with scene.outage("database"):
-        answer = scene.place()
-        scene.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
-        refused = scene.change(unpaid, "pay")
-        scene.same("HTTP status of a payment", refused and refused.status, _UNAVAILABLE)
-        scene.pause(_GONE_FOR)
-    scene.settle()
-    scene.stands("closed", "closed")
-    scene.say("the order that fell due meanwhile is closed; its timeout did not wait for a retry grown long")
-    again = scene.change(scene.placed(), "pay")
-    scene.same("HTTP status of a payment now", again and again.status, _OK)
+def _down(run: DrillRun) -> None:
+    unpaid, cancelled = run.placed(), run.placed()
+    run.change(cancelled, "cancel")
+    with run.outage("database"):
+        answer = run.place()
+        run.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
+        refused = run.change(unpaid, "pay")
+        run.same("HTTP status of a payment", refused and refused.status, _UNAVAILABLE)
+        run.pause(_GONE_FOR)
+    run.settle()
+    run.stands("closed", "closed")
+    run.say("the order that fell due meanwhile is closed; its timeout did not wait for a retry grown long")
+    again = run.change(run.placed(), "pay")
+    run.same("HTTP status of a payment now", again and again.status, _OK)
 
 
-def _killed_in_commit(scene: Scene) -> None:
+def _killed_in_commit(run: DrillRun) -> None:
     chance, left, cut = random.Random(11), 0, 0
     for _ in range(_TRIES):
-        pid = scene.arm("order", "order.before_commit=delay:0.2")
-        with scene.meanwhile(scene.place) as result:
-            scene.reached("order", "order.before_commit")
-            scene.pause(0.2 + chance.uniform(0.0, _COMMIT_TAKES))
-            scene.kill("order")
+        pid = run.arm("order", "order.before_commit=delay:0.2")
+        with run.meanwhile(run.place) as result:
+            run.reached("order", "order.before_commit")
+            run.pause(0.2 + chance.uniform(0.0, _COMMIT_TAKES))
+            run.kill("order")
             answer = result()
         if answer is not None and answer.status != _CREATED:
             raise Broken(f"An order was refused with {answer.status} by a process that was killed.")
         cut += answer is None
         left += answer is not None
-        scene.back("order", pid)
-    scene.settle()
-    found = scene.statuses()
-    scene.claim(f"of {_TRIES} orders {len(found)} exist; {left} clients had their 201", len(found) >= left)
-    scene.say(f"{len(found) - left} of {cut} clients who were cut off have an order all the same")
-    scene.same("pieces available", scene.available(), STOCK - 2 * len(found))
+        run.back("order", pid)
+    run.settle()
+    found = run.statuses()
+    run.claim(f"of {_TRIES} orders {len(found)} exist; {left} clients had their 201", len(found) >= left)
+    run.say(f"{len(found) - left} of {cut} clients who were cut off have an order all the same")
+    run.same("pieces available", run.available(), STOCK - 2 * len(found))
 
 
 @contextmanager
-def _in_commit(scene: Scene, verdict: str, strike: Callable[[], None]) -> Iterator[None]:
+def _in_commit(run: DrillRun, verdict: str, strike: Callable[[], None]) -> Iterator[None]:
     """Have order speak to its database through a proxy, which does `strike` and says `verdict` at the next COMMIT."""
-    proxy = Proxy(scene.site.deployment.database_url("order"))
+    proxy = Proxy(run.sut.deployment.database_url("order"))
     ready = threading.Event()
 
     def watch(packet: bytes) -> str:
@@ -75,46 +75,46 @@ def _in_commit(scene: Scene, verdict: str, strike: Callable[[], None]) -> Iterat
         return verdict
 
     proxy.watch(watch)
-    scene.restart("order", {"ORDERS_DATABASE_URL": proxy.url}, "a proxy before its database")
+    run.restart("order", {"ORDERS_DATABASE_URL": proxy.url}, "a proxy before its database")
     ready.set()
     try:
         yield
     finally:
         ready.clear()
-        scene.disarm()
+        run.disarm()
         proxy.close()
 
 
-def _cut_in_commit(scene: Scene, verdict: str) -> None:
-    with _in_commit(scene, verdict, lambda: None):
-        answer = scene.place()
-        scene.fault("the connection was cut in COMMIT")
-        _told_unknown(scene, answer)
-        scene.settle()
-        scene.stands(*(["created"] if verdict == "cut after" else []))
+def _cut_in_commit(run: DrillRun, verdict: str) -> None:
+    with _in_commit(run, verdict, lambda: None):
+        answer = run.place()
+        run.fault("the connection was cut in COMMIT")
+        _told_unknown(run, answer)
+        run.settle()
+        run.stands(*(["created"] if verdict == "cut after" else []))
 
 
-def _server_killed_in_commit(scene: Scene) -> None:
-    servers = scene.site.deployment.plan.servers
+def _server_killed_in_commit(run: DrillRun) -> None:
+    servers = run.sut.deployment.plan.servers
     if servers is None:
         raise CommandFailed("There is no database server here.")
     stack = Stack(Path(servers.stack), say=lambda _: None)
     pid = next(server.pid for server in stack.status().servers if server.name == "mariadb") or 0
-    with _in_commit(scene, "cut after", lambda: os.kill(pid, signal.SIGKILL)):
-        answer = scene.place()
-        scene.fault(f"mariadb (pid {pid}) was killed by SIGKILL while it had a COMMIT in hand")
-        _told_unknown(scene, answer)
+    with _in_commit(run, "cut after", lambda: os.kill(pid, signal.SIGKILL)):
+        answer = run.place()
+        run.fault(f"mariadb (pid {pid}) was killed by SIGKILL while it had a COMMIT in hand")
+        _told_unknown(run, answer)
         stack.start("mariadb")
-        scene.mended("mariadb is started again")
-        scene.supervisor.wait_ready()
-        scene.settle()
-        found = scene.statuses()
-        scene.say(f"its COMMIT was {'carried out' if found else 'lost'}")
-        scene.stands(*found)
+        run.mended("mariadb is started again")
+        run.supervisor.wait_ready()
+        run.settle()
+        found = run.statuses()
+        run.say(f"its COMMIT was {'carried out' if found else 'lost'}")
+        run.stands(*found)
 
 
-def _told_unknown(scene: Scene, answer: Answer | None) -> None:
-    scene.same("kind of the answer", answer and answer.body.get("type"), "/problems/outcome-unknown")
+def _told_unknown(run: DrillRun, answer: Answer | None) -> None:
+    run.same("kind of the answer", answer and answer.body.get("type"), "/problems/outcome-unknown")
 
 
 DRILLS = (

@@ -6,38 +6,38 @@ from collections import Counter
 from pathlib import Path
 
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import QUICK, SMALL_DISK, SMALL_SERVERS
-from lab.drill.scene import Broken, Scene
 
 _MOST = 300  # orders until the disk must be felt: SQLite goes on in room that it has already
 _CREATED, _UNAVAILABLE = 201, 503
 
 
-def _full(scene: Scene) -> None:
-    scene.stock(1000)
-    kept = scene.placed()
-    ballast = scene.site.deployment.place.root / "ballast"
-    scene.fault(f"the disk is full: {_fill(ballast)} MB of ballast on it")
-    told = _place_until_refused(scene)
-    read = scene.site.orders(scene.user)
-    scene.claim("reading goes on", any(order["order_id"] == kept for order in read))
+def _full(run: DrillRun) -> None:
+    run.stock(1000)
+    kept = run.placed()
+    ballast = run.sut.deployment.place.root / "ballast"
+    run.fault(f"the disk is full: {_fill(ballast)} MB of ballast on it")
+    told = _place_until_refused(run)
+    read = run.sut.orders(run.user)
+    run.claim("reading goes on", any(order["order_id"] == kept for order in read))
     ballast.unlink()
-    scene.mended("there is room again")
-    _goes_on(scene, told)
+    run.mended("there is room again")
+    _goes_on(run, told)
 
 
-def _failing(scene: Scene) -> None:
-    scene.stock(1000)
-    scene.placed()
-    pids = [scene.supervisor.pid(process) or 0 for process in scene.site.deployment.plan.processes]
+def _failing(run: DrillRun) -> None:
+    run.stock(1000)
+    run.placed()
+    pids = [run.supervisor.pid(process) or 0 for process in run.sut.deployment.plan.processes]
     _limit_files(pids, 1)
-    scene.fault("no process can write to any file any more (RLIMIT_FSIZE)")
+    run.fault("no process can write to any file any more (RLIMIT_FSIZE)")
     try:
-        told = _place_until_refused(scene)
+        told = _place_until_refused(run)
     finally:
         _limit_files(pids, resource.RLIM_INFINITY)
-    scene.mended("files can be written again")
-    _goes_on(scene, told)
+    run.mended("files can be written again")
+    _goes_on(run, told)
 
 
 def _fill(ballast: Path) -> int:
@@ -61,25 +61,25 @@ def _limit_files(pids: list[int], largest: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, hard))
 
 
-def _place_until_refused(scene: Scene) -> Counter[int]:
+def _place_until_refused(run: DrillRun) -> Counter[int]:
     told: Counter[int] = Counter()
     while told[_UNAVAILABLE] < 3 and told.total() < _MOST:  # noqa: PLR2004 - three, to see that it stays so
-        answer = scene.site.place(scene.user, scene.goods_id)
+        answer = run.sut.place(run.user, run.goods_id)
         if answer is None:
             raise Broken("A connection was cut: a full disk must be told, not die of.")
         told[answer.status] += 1
-    scene.say(f"answers to POST /orders: {', '.join(f'{number} times {status}' for status, number in told.items())}")
-    scene.same("answers that are neither 201 nor 503", told.total() - told[_CREATED] - told[_UNAVAILABLE], 0)
-    scene.claim("orders were refused while nothing could be written", told[_UNAVAILABLE])
+    run.say(f"answers to POST /orders: {', '.join(f'{number} times {status}' for status, number in told.items())}")
+    run.same("answers that are neither 201 nor 503", told.total() - told[_CREATED] - told[_UNAVAILABLE], 0)
+    run.claim("orders were refused while nothing could be written", told[_UNAVAILABLE])
     return told
 
 
-def _goes_on(scene: Scene, told: Counter[int]) -> None:
-    scene.settle()
-    scene.stands_with_stock(1000, *["created"] * (1 + told[_CREATED]))
-    scene.placed()
-    scene.say("an order is accepted again")
-    scene.settle()
+def _goes_on(run: DrillRun, told: Counter[int]) -> None:
+    run.settle()
+    run.stands_with_stock(1000, *["created"] * (1 + told[_CREATED]))
+    run.placed()
+    run.say("an order is accepted again")
+    run.settle()
 
 
 DRILLS = (

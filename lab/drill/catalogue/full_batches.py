@@ -11,11 +11,11 @@ from functools import partial
 from common.events import ROLLBACK_TOPIC
 from lab.drill.catalogue import kills
 from lab.drill.catalogue.situations import SITUATIONS
-from lab.drill.crowd import at_once
 from lab.drill.drill import Drill
-from lab.drill.notes import told
+from lab.drill.drill_run import PIECES, DrillRun
+from lab.drill.event_log import in_words
+from lab.drill.parallel import at_once
 from lab.drill.result import Kind
-from lab.drill.scene import PIECES, Scene
 from ops.client import Answer
 
 _CROWD = 48
@@ -43,42 +43,42 @@ class _Way:
         return "order.half_sent" if self.point != "order.half_sent" else "order.deducted"
 
 
-def _play(scene: Scene, way: _Way) -> None:
-    scene.stock(_STOCK)
+def _play(run: DrillRun, way: _Way) -> None:
+    run.stock(_STOCK)
     if way.service == "coupon":
-        scene.coupon_id = scene.site.new_coupon()
+        run.coupon_id = run.sut.new_coupon()
     kill, hold = f"{way.point}=kill@{way.passage}", f"{way.held_at}=delay:{_HELD_FOR}"
     settings = {"placing_lanes": 1} | ({"pay_timeout": _PAY_TIMEOUT} if way.closed else {})
     if way.service == "order":
-        pid = scene.arm("order", f"{hold};{kill}", **settings)
+        pid = run.arm("order", f"{hold};{kill}", **settings)
     else:
-        pid = scene.arm(way.service, kill)
-        scene.arm("order", f"{hold};{way.also}", **settings)
-    with scene.meanwhile(partial(scene.place)) as first:
-        scene.reached("order", way.held_at)
-        answers = [*_crowd(scene), first()]
-    scene.died(way.service, pid, way.point)
-    batch = _size_of_batch(scene, way, answers)
-    scene.claim(f"{batch} orders were in the batch that it hit", batch >= _ENOUGH)
-    scene.back(way.service, pid)
-    scene.settle()
+        pid = run.arm(way.service, kill)
+        run.arm("order", f"{hold};{way.also}", **settings)
+    with run.meanwhile(partial(run.place)) as first:
+        run.reached("order", way.held_at)
+        answers = [*_crowd(run), first()]
+    run.died(way.service, pid, way.point)
+    batch = _size_of_batch(run, way, answers)
+    run.claim(f"{batch} orders were in the batch that it hit", batch >= _ENOUGH)
+    run.back(way.service, pid)
+    run.settle()
     accepted = sum(answer is not None and answer.status == _CREATED for answer in answers)
     left = 1 + batch if way.stands else accepted
-    scene.stands_with_stock(_STOCK, *["closed" if way.closed else "created"] * left)
+    run.stands_with_stock(_STOCK, *["closed" if way.closed else "created"] * left)
 
 
-def _size_of_batch(scene: Scene, way: _Way, answers: Sequence[Answer | None]) -> int:
+def _size_of_batch(run: DrillRun, way: _Way, answers: Sequence[Answer | None]) -> int:
     if way.point == "order.timeout_scheduled":
         # Perhaps no half message came, and a timeout that waits RocketMQ shows nobody: count who lost their connection.
         return answers.count(None)
-    sent = [view for view in scene.console.find(topic=ROLLBACK_TOPIC) if view.born_at >= scene.began_at]
+    sent = [view for view in run.console.find(topic=ROLLBACK_TOPIC) if view.born_at >= run.began_at]
     return max(len(view.message.keys) for view in sent)
 
 
-def _crowd(scene: Scene) -> list[Answer | None]:
-    answers = at_once([partial(scene.site.place, scene.user, scene.goods_id, coupon_id=scene.coupon_id)] * _CROWD)
-    for words, times in Counter(told(answer) for answer in answers).items():
-        scene.say(f"POST /orders, {times} clients at once: {words}", Kind.ANSWER)
+def _crowd(run: DrillRun) -> list[Answer | None]:
+    answers = at_once([partial(run.sut.place, run.user, run.goods_id, coupon_id=run.coupon_id)] * _CROWD)
+    for words, times in Counter(in_words(answer) for answer in answers).items():
+        run.say(f"POST /orders, {times} clients at once: {words}", Kind.ANSWER)
     return answers
 
 

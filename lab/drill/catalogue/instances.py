@@ -5,12 +5,12 @@ import sys
 from collections import Counter
 from functools import partial
 
-from lab.drill.crowd import at_once
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import DrillRun
 from lab.drill.freezing import frozen
+from lab.drill.parallel import at_once
 from lab.drill.profiles import PAIR, QUICK
-from lab.drill.scene import Scene
-from lab.drill.site import STOCK
+from lab.drill.sut import STOCK
 from ops.client import Answer
 from ops.places import PACKAGES
 
@@ -18,72 +18,72 @@ _AT_ONCE = 50
 _CREATED, _OK = 201, 200
 
 
-def _takes_over_delivery(scene: Scene) -> None:
-    order_id = scene.placed()
-    scene.supervisor.hold("stock-2")
-    pid = scene.arm("stock-2", "stock.rollback_received=kill")
-    with frozen(scene.site.deployment, "stock"):
-        scene.say("stock is frozen, so that stock-2 gets the rollback")
-        scene.change(order_id, "cancel")
-        scene.died("stock-2", pid, "stock.rollback_received, and stays dead")
-    scene.mended("stock goes on")
-    scene.settle()
-    scene.claim("stock-2 is still dead: stock took its delivery over", scene.supervisor.pid("stock-2") is None)
-    scene.stands("closed")
+def _takes_over_delivery(run: DrillRun) -> None:
+    order_id = run.placed()
+    run.supervisor.hold("stock-2")
+    pid = run.arm("stock-2", "stock.rollback_received=kill")
+    with frozen(run.sut.deployment, "stock"):
+        run.say("stock is frozen, so that stock-2 gets the rollback")
+        run.change(order_id, "cancel")
+        run.died("stock-2", pid, "stock.rollback_received, and stays dead")
+    run.mended("stock goes on")
+    run.settle()
+    run.claim("stock-2 is still dead: stock took its delivery over", run.supervisor.pid("stock-2") is None)
+    run.stands("closed")
 
 
-def _without_a_stock(scene: Scene, gone: str) -> None:
-    scene.take_down(gone)
-    answers = [scene.place(at=at) for at in ("order", "order-2") * 4]
-    scene.same("orders accepted", [a.status for a in answers if a].count(_CREATED), 8)
-    scene.bring_back(gone)
-    scene.supervisor.wait_ready(gone)
-    scene.settle()
-    scene.stands(*["created"] * 8)
+def _without_a_stock(run: DrillRun, gone: str) -> None:
+    run.take_down(gone)
+    answers = [run.place(at=at) for at in ("order", "order-2") * 4]
+    run.same("orders accepted", [a.status for a in answers if a].count(_CREATED), 8)
+    run.bring_back(gone)
+    run.supervisor.wait_ready(gone)
+    run.settle()
+    run.stands(*["created"] * 8)
 
 
-def _without_an_order(scene: Scene) -> None:
-    first, second = (scene.placed(at="order-2") for _ in range(2))
-    scene.take_down("order-2")
+def _without_an_order(run: DrillRun) -> None:
+    first, second = (run.placed(at="order-2") for _ in range(2))
+    run.take_down("order-2")
     for order_id, action in ((first, "pay"), (second, "cancel")):
-        answer = scene.change(order_id, action)
-        scene.same("HTTP status of the answer", answer and answer.status, _OK)
-    scene.settle()
-    scene.stands("closed", "paid")
+        answer = run.change(order_id, action)
+        run.same("HTTP status of the answer", answer and answer.status, _OK)
+    run.settle()
+    run.stands("closed", "paid")
 
 
-def _one_key(scene: Scene) -> None:
-    body = {"items": [{"goods_id": scene.goods_id, "quantity": 2}]}
+def _one_key(run: DrillRun) -> None:
+    body = {"items": [{"goods_id": run.goods_id, "quantity": 2}]}
     key = {"Idempotency-Key": "one"}
-    with scene.site.deployment.client(scene.user, ["orders"]) as client:
+    with run.sut.deployment.client(run.user, ["orders"]) as client:
 
         def place(at: str) -> Answer:
             return client.ask(at, "POST", "/orders", json_body=body, headers=key)
 
         answers = at_once([partial(place, ("order", "order-2")[number % 2]) for number in range(_AT_ONCE)])
-    scene.fault(f"one Idempotency-Key came {_AT_ONCE} times at one moment, at both instances")
-    scene.same("answers", dict(Counter(answer.status for answer in answers)), {_CREATED: _AT_ONCE})
-    scene.same("orders that they name", len({answer.body["order_id"] for answer in answers}), 1)
-    scene.settle()
-    scene.stands("created")
+    run.fault(f"one Idempotency-Key came {_AT_ONCE} times at one moment, at both instances")
+    run.same("answers", dict(Counter(answer.status for answer in answers)), {_CREATED: _AT_ONCE})
+    run.same("orders that they name", len({answer.body["order_id"] for answer in answers}), 1)
+    run.settle()
+    run.stands("created")
 
 
-def _two_supervisors(scene: Scene) -> None:
-    root = str(scene.site.deployment.place.root)
-    pids = [process.pid for process in scene.supervisor.states()]
-    scene.placed()
+def _two_supervisors(run: DrillRun) -> None:
+    root = str(run.sut.deployment.place.root)
+    pids = [process.pid for process in run.supervisor.states()]
+    run.placed()
     done = subprocess.run(
         [sys.executable, "-m", "ops", "up", "--data-dir", root, "--port-base", "8001"],
         check=False, capture_output=True, text=True, timeout=60, cwd=PACKAGES,
     )  # fmt: skip
     said = (done.stderr or done.stdout).strip().splitlines()
-    scene.fault("`orders up` is started a second time on the same data directory")
-    scene.claim(f"it refuses: {said[-1] if said else 'nothing said'}", done.returncode == 1)
-    scene.claim("it says who runs it already", "is run by process" in done.stderr)
-    scene.claim("the first one's processes are the same", [p.pid for p in scene.supervisor.states()] == pids)
-    scene.placed()
-    scene.settle()
-    scene.same("pieces available", scene.available(), STOCK - 4)
+    run.fault("`orders up` is started a second time on the same data directory")
+    run.claim(f"it refuses: {said[-1] if said else 'nothing said'}", done.returncode == 1)
+    run.claim("it says who runs it already", "is run by process" in done.stderr)
+    run.claim("the first one's processes are the same", [p.pid for p in run.supervisor.states()] == pids)
+    run.placed()
+    run.settle()
+    run.same("pieces available", run.available(), STOCK - 4)
 
 
 DRILLS = (

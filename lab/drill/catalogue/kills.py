@@ -6,7 +6,7 @@ from common.failpoints import POINTS
 from common.registry import PARTICIPANTS
 from lab.drill.catalogue.situations import SITUATIONS, Situation
 from lab.drill.drill import Drill
-from lab.drill.scene import Scene
+from lab.drill.drill_run import DrillRun
 
 _HELD_FOR = 0.5  # seconds that a process stands at a failpoint while the other one is killed
 WORDS = {
@@ -41,30 +41,30 @@ _OF_PARTICIPANT = {
 WORDS |= {f"{name}.{step}": words.format(name=name) for name in PARTICIPANTS for step, words in _OF_PARTICIPANT.items()}
 
 
-def _kill_itself(scene: Scene, point: str, situation: Situation) -> None:
-    prepared = situation.prepare(scene)
-    pid = scene.arm(situation.service, f"{situation.also}{point}=kill", **situation.settings)
-    answer = situation.act(scene, prepared)
-    scene.died(situation.service, pid, point)
-    scene.back(situation.service, pid)
-    situation.told_when_killed(scene, point, answer)
-    situation.finish(scene, prepared)
-    scene.settle()
-    scene.stands(*situation.left[point])
+def _kill_itself(run: DrillRun, point: str, situation: Situation) -> None:
+    prepared = situation.prepare(run)
+    pid = run.arm(situation.service, f"{situation.also}{point}=kill", **situation.settings)
+    answer = situation.act(run, prepared)
+    run.died(situation.service, pid, point)
+    run.back(situation.service, pid)
+    situation.told_when_killed(run, point, answer)
+    situation.finish(run, prepared)
+    run.settle()
+    run.stands(*situation.left[point])
 
 
-def _kill_the_other(scene: Scene, point: str, situation: Situation) -> None:
+def _kill_the_other(run: DrillRun, point: str, situation: Situation) -> None:
     other = _talks_to(situation.service)
-    prepared = situation.prepare(scene)
-    scene.arm(situation.service, f"{situation.also}{point}=delay:{_HELD_FOR}", **situation.settings)
-    with scene.meanwhile(partial(situation.act, scene, prepared)) as result:
-        scene.reached(situation.service, point)
-        pid = scene.kill(other)
+    prepared = situation.prepare(run)
+    run.arm(situation.service, f"{situation.also}{point}=delay:{_HELD_FOR}", **situation.settings)
+    with run.meanwhile(partial(situation.act, run, prepared)) as result:
+        run.reached(situation.service, point)
+        pid = run.kill(other)
         answer = result()
-    scene.back(other, pid)
-    situation.finish(scene, prepared)
-    scene.settle()
-    scene.stands(*situation.left_otherwise(answer))
+    run.back(other, pid)
+    situation.finish(run, prepared)
+    run.settle()
+    run.stands(*situation.left_otherwise(answer))
 
 
 def _talks_to(service: str) -> str:

@@ -7,123 +7,123 @@ from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.mq.port import Message
 from common.registry import PARTICIPANTS
+from lab.drill.dead_letters import dead_rollback, settle_by_hand
 from lab.drill.drill import Drill
-from lab.drill.letters import dead_rollback, settle_by_hand
+from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import UNFORGIVING
-from lab.drill.scene import Scene
-from lab.drill.site import STOCK
+from lab.drill.sut import STOCK
 
 _OFTEN = 100
 
 
-def _repeated(scene: Scene, times: int) -> None:
-    order_id = scene.placed()
-    scene.change(order_id, "cancel")
+def _repeated(run: DrillRun, times: int) -> None:
+    order_id = run.placed()
+    run.change(order_id, "cancel")
     for _ in range(times - 1):
-        _send(scene, ROLLBACK_TOPIC, order_id)
-    scene.fault(f"the rollback is sent {times - 1} more times" if times > 2 else "the rollback is sent once more")  # noqa: PLR2004
-    scene.settle()
-    scene.stands("closed")
+        _send(run, ROLLBACK_TOPIC, order_id)
+    run.fault(f"the rollback is sent {times - 1} more times" if times > 2 else "the rollback is sent once more")  # noqa: PLR2004
+    run.settle()
+    run.stands("closed")
 
 
-def _twice(scene: Scene) -> None:
-    _repeated(scene, 2)
+def _twice(run: DrillRun) -> None:
+    _repeated(run, 2)
 
 
-def _a_hundred_times(scene: Scene) -> None:
-    _repeated(scene, _OFTEN)
+def _a_hundred_times(run: DrillRun) -> None:
+    _repeated(run, _OFTEN)
 
 
-def _timeouts(scene: Scene) -> None:
-    scene.arm("order", "", pay_timeout=1.0)
-    order_id = scene.placed()
+def _timeouts(run: DrillRun) -> None:
+    run.arm("order", "", pay_timeout=1.0)
+    order_id = run.placed()
     for _ in range(_OFTEN):
-        _send(scene, TIMEOUT_TOPIC, order_id)
-    scene.fault(f"{_OFTEN} timeouts of the order come at once, before it is due")
-    scene.wait("the order to be closed", lambda: scene.statuses() == ["closed"])
-    order = scene.site.orders(scene.user)[0]
-    scene.claim(
+        _send(run, TIMEOUT_TOPIC, order_id)
+    run.fault(f"{_OFTEN} timeouts of the order come at once, before it is due")
+    run.wait("the order to be closed", lambda: run.statuses() == ["closed"])
+    order = run.sut.orders(run.user)[0]
+    run.claim(
         f"closed at {order['closed_at']}, due at {order['expires_at']}", order["closed_at"] >= order["expires_at"]
     )
-    scene.settle()
-    scene.stands("closed")
+    run.settle()
+    run.stands("closed")
 
 
-def _out_of_order(scene: Scene) -> None:
-    order_ids = [scene.placed() for _ in range(10)]
-    scene.take_down("stock")
+def _out_of_order(run: DrillRun) -> None:
+    order_ids = [run.placed() for _ in range(10)]
+    run.take_down("stock")
     for order_id in order_ids[:5]:
-        scene.change(order_id, "cancel")
+        run.change(order_id, "cancel")
     again = [order_id for order_id in order_ids[:5] for _ in range(10)]
     random.Random(5).shuffle(again)  # always the same muddle
     for order_id in again:
-        _send(scene, ROLLBACK_TOPIC, order_id)
-    scene.say(f"{len(again)} more rollbacks of the five cancelled orders are sent, muddled")
-    scene.bring_back("stock")
-    scene.settle()
-    scene.stands(*["created"] * 5, *["closed"] * 5)
+        _send(run, ROLLBACK_TOPIC, order_id)
+    run.say(f"{len(again)} more rollbacks of the five cancelled orders are sent, muddled")
+    run.bring_back("stock")
+    run.settle()
+    run.stands(*["created"] * 5, *["closed"] * 5)
 
 
-def _tombstone(scene: Scene) -> None:
-    order_id = scene.order_id = scene.unused_id()
-    _send(scene, ROLLBACK_TOPIC, order_id)
-    scene.fault(f"the rollback of order {order_id} comes before its deduction")
-    scene.settle()
-    line = {"order_id": order_id, "items": [{"goods_id": scene.goods_id, "quantity": 2}]}
-    answer = scene.site.service.post("stock", "/reservations", {"tx_id": order_id, "orders": [line]})
-    scene.same("verdict on the deduction that comes late", answer["orders"][0]["verdict"], "released")
-    scene.stands()
+def _tombstone(run: DrillRun) -> None:
+    order_id = run.order_id = run.unused_id()
+    _send(run, ROLLBACK_TOPIC, order_id)
+    run.fault(f"the rollback of order {order_id} comes before its deduction")
+    run.settle()
+    line = {"order_id": order_id, "items": [{"goods_id": run.goods_id, "quantity": 2}]}
+    answer = run.sut.service.post("stock", "/reservations", {"tx_id": order_id, "orders": [line]})
+    run.same("verdict on the deduction that comes late", answer["orders"][0]["verdict"], "released")
+    run.stands()
 
 
-def _timeout_before_its_order(scene: Scene) -> None:
-    scene.arm("order", "order.before_commit=delay:0.8", pay_timeout=0.2)
-    answer = scene.place()
-    scene.fault("the timeout came while the order was not written yet")
-    scene.same("HTTP status of the answer", answer and answer.status, 201)
-    scene.settle()
-    scene.stands("closed")
+def _timeout_before_its_order(run: DrillRun) -> None:
+    run.arm("order", "order.before_commit=delay:0.8", pay_timeout=0.2)
+    answer = run.place()
+    run.fault("the timeout came while the order was not written yet")
+    run.same("HTTP status of the answer", answer and answer.status, 201)
+    run.settle()
+    run.stands("closed")
 
 
-def _poison(scene: Scene) -> None:
-    message_id = scene.producer.send(Message(ROLLBACK_TOPIC, b"\xffno JSON", keys=("poison",)))
-    scene.fault(f"message {message_id}, which nobody can read, is sent to stock")
-    order_id = scene.placed()
-    scene.change(order_id, "cancel")
-    scene.settle(but=["poison"])
-    scene.claim("a good rollback behind it was handled", scene.available() == STOCK)
-    dead = scene.wait("the message to be a dead letter", lambda: dead_rollback(scene, "poison", *PARTICIPANTS))
-    scene.same("dead letters that an operator's console counts", scene.console.stats().dead, 1)
-    if scene.site.deployment.plan.servers is None:  # services have no console on RocketMQ, so no gauges of it either
+def _poison(run: DrillRun) -> None:
+    message_id = run.producer.send(Message(ROLLBACK_TOPIC, b"\xffno JSON", keys=("poison",)))
+    run.fault(f"message {message_id}, which nobody can read, is sent to stock")
+    order_id = run.placed()
+    run.change(order_id, "cancel")
+    run.settle(but=["poison"])
+    run.claim("a good rollback behind it was handled", run.available() == STOCK)
+    dead = run.wait("the message to be a dead letter", lambda: dead_rollback(run, "poison", *PARTICIPANTS))
+    run.same("dead letters that an operator's console counts", run.console.stats().dead, 1)
+    if run.sut.deployment.plan.servers is None:  # services have no console on RocketMQ, so no gauges of it either
         for group in dead.groups:
-            scene.same(f"deliveries to {group.group} before it was given up", group.attempts, 4)
-        scene.claim("so does GET /metrics", "orders_dead_letters 1.0" in scene.metrics("order"))
-    settle_by_hand(scene, "resend", dead.message_id)
-    scene.wait("it to be a dead letter again", lambda: dead_rollback(scene, "poison", *PARTICIPANTS))
-    scene.stands("closed")
-    scene.leave("poison", "it stays where an operator sees it: nobody can ever read it")
+            run.same(f"deliveries to {group.group} before it was given up", group.attempts, 4)
+        run.claim("so does GET /metrics", "orders_dead_letters 1.0" in run.metrics("order"))
+    settle_by_hand(run, "resend", dead.message_id)
+    run.wait("it to be a dead letter again", lambda: dead_rollback(run, "poison", *PARTICIPANTS))
+    run.stands("closed")
+    run.leave("poison", "it stays where an operator sees it: nobody can ever read it")
 
 
-def _dead_letter_resent(scene: Scene) -> None:
-    order_id = scene.placed()
-    scene.arm("stock", "stock.rollback_received=raise")
-    scene.change(order_id, "cancel")
-    dead = scene.wait("the rollback to be a dead letter", lambda: dead_rollback(scene, order_id))
-    scene.fault(f"stock failed at it again and again: it is a dead letter, {dead.message_id}")
-    scene.same("pieces available", scene.available(), STOCK - 2)
-    scene.disarm()
-    scene.supervisor.wait_ready()
-    scene.say("the cause is mended: stock is started without its fault")
-    settle_by_hand(scene, "resend", dead.message_id)
-    scene.settle()
-    scene.stands("closed")
+def _dead_letter_resent(run: DrillRun) -> None:
+    order_id = run.placed()
+    run.arm("stock", "stock.rollback_received=raise")
+    run.change(order_id, "cancel")
+    dead = run.wait("the rollback to be a dead letter", lambda: dead_rollback(run, order_id))
+    run.fault(f"stock failed at it again and again: it is a dead letter, {dead.message_id}")
+    run.same("pieces available", run.available(), STOCK - 2)
+    run.disarm()
+    run.supervisor.wait_ready()
+    run.say("the cause is mended: stock is started without its fault")
+    settle_by_hand(run, "resend", dead.message_id)
+    run.settle()
+    run.stands("closed")
 
 
-def _send(scene: Scene, topic: str, order_id: str) -> None:
+def _send(run: DrillRun, topic: str, order_id: str) -> None:
     """Send a message as the order service does, naming one order."""
     tx_id = str(int(order_id) + 1)
     body = json.dumps({"tx_id": tx_id, "order_ids": [order_id]}).encode()
     message = Message(topic, body, keys=(order_id,), properties={"tx_id": tx_id})
-    producer = scene.producer
+    producer = run.producer
     if topic == TIMEOUT_TOPIC:
         producer.send_at(message, now_ms())
     else:

@@ -7,9 +7,9 @@ from collections import Counter
 from datetime import datetime
 from functools import partial
 
-from lab.drill.crowd import at_once, spread
 from lab.drill.drill import Drill
-from lab.drill.scene import Scene
+from lab.drill.drill_run import DrillRun
+from lab.drill.parallel import at_once, spread
 from ops.client import Answer, Client
 
 _RACES = 1000
@@ -20,29 +20,29 @@ _EARLY, _LATE = -0.05, 0.35  # seconds around the timeout at which payments come
 _OK, _CONFLICT = 200, 409
 
 
-def _pay_races_timeout(scene: Scene) -> None:
-    scene.stock(_RACES)
-    scene.arm("order", "", pay_timeout=_PAY_TIMEOUT)
+def _pay_races_timeout(run: DrillRun) -> None:
+    run.stock(_RACES)
+    run.arm("order", "", pay_timeout=_PAY_TIMEOUT)
     moments = random.Random(7)
     offsets = [moments.uniform(_EARLY, _LATE) for _ in range(_RACES)]
-    clients = [scene.site.deployment.client(scene.user, ["orders"]) for _ in range(_RUNNERS // 24)]
+    clients = [run.sut.deployment.client(run.user, ["orders"]) for _ in range(_RUNNERS // 24)]
 
-    def run(number: int) -> tuple[str, Answer]:
+    def race(number: int) -> tuple[str, Answer]:
         client = clients[number % len(clients)]
-        order = client.post("order", "/orders", {"items": [{"goods_id": scene.goods_id, "quantity": 1}]})
+        order = client.post("order", "/orders", {"items": [{"goods_id": run.goods_id, "quantity": 1}]})
         due = datetime.fromisoformat(order["expires_at"]).timestamp() + offsets[number]
         threading.Event().wait(max(0.0, due - time.time()))
         return str(order["order_id"]), client.ask("order", "POST", f"/orders/{order['order_id']}/pay")
 
-    raced = spread(run, range(_RACES), threads=_RUNNERS)
-    scene.fault(f"{_RACES} payments came {-_EARLY * 1000:.0f} ms before to {_LATE * 1000:.0f} ms after the timeout")
+    raced = spread(race, range(_RACES), threads=_RUNNERS)
+    run.fault(f"{_RACES} payments came {-_EARLY * 1000:.0f} ms before to {_LATE * 1000:.0f} ms after the timeout")
     won = Counter(answer.status for _, answer in raced)
-    scene.same("answers that are neither 200 nor 409", len(raced) - won[_OK] - won[_CONFLICT], 0)
-    scene.claim(f"both sides won some: {won[_OK]} payments, {won[_CONFLICT]} timeouts", won[_OK] and won[_CONFLICT])
-    scene.order_id = next(order_id for order_id, answer in raced if answer.status == _CONFLICT)
-    scene.settle()
-    scene.same("answers that are not true", _untrue(clients[0], raced), 0)
-    scene.same("pieces available", scene.available(), won[_CONFLICT])
+    run.same("answers that are neither 200 nor 409", len(raced) - won[_OK] - won[_CONFLICT], 0)
+    run.claim(f"both sides won some: {won[_OK]} payments, {won[_CONFLICT]} timeouts", won[_OK] and won[_CONFLICT])
+    run.order_id = next(order_id for order_id, answer in raced if answer.status == _CONFLICT)
+    run.settle()
+    run.same("answers that are not true", _untrue(clients[0], raced), 0)
+    run.same("pieces available", run.available(), won[_CONFLICT])
     for client in clients:
         client.close()
 
@@ -58,10 +58,10 @@ def _untrue(client: Client, raced: list[tuple[str, Answer]]) -> int:
     return spread(is_true, raced, threads=24).count(False)
 
 
-def _cancel_races_pay(scene: Scene) -> None:
-    scene.stock(_PAIRS)
-    with scene.site.deployment.client(scene.user, ["orders"]) as client:
-        body = {"items": [{"goods_id": scene.goods_id, "quantity": 1}]}
+def _cancel_races_pay(run: DrillRun) -> None:
+    run.stock(_PAIRS)
+    with run.sut.deployment.client(run.user, ["orders"]) as client:
+        body = {"items": [{"goods_id": run.goods_id, "quantity": 1}]}
         order_ids = spread(lambda _: str(client.post("order", "/orders", body)["order_id"]), range(_PAIRS), threads=24)
 
         def race(order_id: str) -> tuple[int, int]:
@@ -71,13 +71,13 @@ def _cancel_races_pay(scene: Scene) -> None:
             return pay.status, cancel.status
 
         outcomes = Counter(spread(race, order_ids, threads=12))
-    scene.fault(f"{_PAIRS} orders were paid and cancelled at one moment")
+    run.fault(f"{_PAIRS} orders were paid and cancelled at one moment")
     paid, cancelled = outcomes[_OK, _CONFLICT], outcomes[_CONFLICT, _OK]
-    scene.order_id = order_ids[0]
-    scene.same("races with two winners or none", _PAIRS - paid - cancelled, 0)
-    scene.claim(f"{paid} were paid, {cancelled} cancelled", True)
-    scene.settle()
-    scene.same("pieces available", scene.available(), cancelled)
+    run.order_id = order_ids[0]
+    run.same("races with two winners or none", _PAIRS - paid - cancelled, 0)
+    run.claim(f"{paid} were paid, {cancelled} cancelled", True)
+    run.settle()
+    run.same("pieces available", run.available(), cancelled)
 
 
 DRILLS = (

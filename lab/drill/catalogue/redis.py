@@ -3,37 +3,37 @@
 from redis import Redis
 
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import PAIR
-from lab.drill.scene import Broken, Scene
 
 _OK = 200
 
 
-def _down(scene: Scene) -> None:
-    first = scene.placed()
-    with scene.outage("redis"):
+def _down(run: DrillRun) -> None:
+    first = run.placed()
+    with run.outage("redis"):
         for at in ("order", "order-2"):
-            scene.placed(at=at)
-        paid = scene.change(first, "pay")
-        scene.same("HTTP status of a payment", paid and paid.status, _OK)
-    scene.placed()
-    scene.settle()
-    scene.stands("created", "created", "created", "paid")
+            run.placed(at=at)
+        paid = run.change(first, "pay")
+        run.same("HTTP status of a payment", paid and paid.status, _OK)
+    run.placed()
+    run.settle()
+    run.stands("created", "created", "created", "paid")
 
 
-def _flushed(scene: Scene) -> None:
-    servers = scene.site.deployment.plan.servers
+def _flushed(run: DrillRun) -> None:
+    servers = run.sut.deployment.plan.servers
     if servers is None:
         raise Broken("There is no Redis here.")
-    scene.placed()
+    run.placed()
     with Redis.from_url(servers.redis_url) as client:
         keys = int(client.dbsize())
         client.flushdb()
-    scene.fault(f"Redis is flushed: {keys} keys are gone")
+    run.fault(f"Redis is flushed: {keys} keys are gone")
     for at in ("order", "order-2"):
-        scene.placed(at=at)
-    scene.settle()
-    scene.stands("created", "created", "created")
+        run.placed(at=at)
+    run.settle()
+    run.stands("created", "created", "created")
 
 
 DRILLS = (

@@ -9,9 +9,9 @@ from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.mq.factory import split_prefix
 from common.mq.prefixed import prefixed
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import LONG_OUTAGE
 from lab.drill.real import stack_of
-from lab.drill.scene import Scene
 from ops.client import probe
 from ops.stack import Stack, remoting
 from ops.stack.settings import CLUSTER, TOPICS
@@ -34,84 +34,84 @@ def _read_only_database(stack: Stack) -> Iterator[None]:
             cursor.execute("SET GLOBAL read_only = 0")
 
 
-def _read_only(scene: Scene) -> None:
-    unpaid, cancelled = scene.placed(), [scene.placed() for _ in range(5)]
-    scene.take_down("stock")
+def _read_only(run: DrillRun) -> None:
+    unpaid, cancelled = run.placed(), [run.placed() for _ in range(5)]
+    run.take_down("stock")
     for order_id in cancelled:
-        scene.change(order_id, "cancel")
-    with _read_only_database(stack_of(scene.site.deployment)):
-        scene.fault("MariaDB is read-only (SET GLOBAL read_only = 1)")
-        scene.supervisor.release("stock")
-        scene.say("stock is started; five rollbacks wait for it")
-        _is_not_ready(scene)
-        _refuses(scene)
-        shown = scene.site.orders(scene.user)
-        scene.same("orders shown meanwhile", len(shown), 1 + len(cancelled))
-        scene.pause(_FOR)
-    scene.mended("MariaDB takes writes again")
-    scene.change(_comes_back(scene), "cancel")
-    scene.settle()
-    scene.stands("closed", "closed", *["closed"] * len(cancelled))
-    scene.say(f"order {unpaid} fell due meanwhile")
+        run.change(order_id, "cancel")
+    with _read_only_database(stack_of(run.sut.deployment)):
+        run.fault("MariaDB is read-only (SET GLOBAL read_only = 1)")
+        run.supervisor.release("stock")
+        run.say("stock is started; five rollbacks wait for it")
+        _is_not_ready(run)
+        _refuses(run)
+        shown = run.sut.orders(run.user)
+        run.same("orders shown meanwhile", len(shown), 1 + len(cancelled))
+        run.pause(_FOR)
+    run.mended("MariaDB takes writes again")
+    run.change(_comes_back(run), "cancel")
+    run.settle()
+    run.stands("closed", "closed", *["closed"] * len(cancelled))
+    run.say(f"order {unpaid} fell due meanwhile")
 
 
-def _write_permission(scene: Scene) -> None:
-    stack = stack_of(scene.site.deployment)
+def _write_permission(run: DrillRun) -> None:
+    stack = stack_of(run.sut.deployment)
     (broker,) = remoting.masters(stack.namesrv_address())
-    scene.placed()
+    run.placed()
     remoting.set_writable(stack.namesrv_address(), broker, writable=False)
     try:
-        scene.fault("write permission is taken from the broker (mqadmin wipeWritePerm)")
-        _is_not_ready(scene)
-        scene.pause(_CLOSED_FOR)
-        _refuses(scene)
+        run.fault("write permission is taken from the broker (mqadmin wipeWritePerm)")
+        _is_not_ready(run)
+        run.pause(_CLOSED_FOR)
+        _refuses(run)
     finally:
         remoting.set_writable(stack.namesrv_address(), broker, writable=True)
-    scene.mended("write permission is given back (mqadmin addWritePerm)")
-    _comes_back(scene)
-    scene.settle()
-    scene.stands("created", "created")
+    run.mended("write permission is given back (mqadmin addWritePerm)")
+    _comes_back(run)
+    run.settle()
+    run.stands("created", "created")
 
 
-def _topics_anew(scene: Scene) -> None:
-    stack = stack_of(scene.site.deployment)
+def _topics_anew(run: DrillRun) -> None:
+    stack = stack_of(run.sut.deployment)
     broker, namesrv = stack.broker_address(), stack.namesrv_address()
-    paid = scene.change(scene.placed(), "pay")
-    scene.same("HTTP status of a payment", paid and paid.status, _OK)
-    scene.settle()
-    prefix = split_prefix(scene.site.deployment.settings("order").broker_url)[1]
+    paid = run.change(run.placed(), "pay")
+    run.same("HTTP status of a payment", paid and paid.status, _OK)
+    run.settle()
+    prefix = split_prefix(run.sut.deployment.settings("order").broker_url)[1]
     names = {prefixed(prefix, topic): topic for topic in (ROLLBACK_TOPIC, TIMEOUT_TOPIC)}
     for name in names:
         remoting.delete_topic(broker, namesrv, name, CLUSTER)
-    scene.fault(f"{' and '.join(names)} are deleted")
-    _is_not_ready(scene)
-    _refuses(scene)
+    run.fault(f"{' and '.join(names)} are deleted")
+    _is_not_ready(run)
+    _refuses(run)
     for name, topic in names.items():
         remoting.create_topic(broker, name, TOPICS[topic])
-    scene.mended("they are made anew")
-    again = _comes_back(scene)
-    cancelled = scene.change(again, "cancel")
-    scene.same("HTTP status of its cancellation", cancelled and cancelled.status, _OK)
-    scene.settle()
-    scene.stands("closed", "paid")
+    run.mended("they are made anew")
+    again = _comes_back(run)
+    cancelled = run.change(again, "cancel")
+    run.same("HTTP status of its cancellation", cancelled and cancelled.status, _OK)
+    run.settle()
+    run.stands("closed", "paid")
 
 
-def _is_not_ready(scene: Scene) -> None:
-    url = scene.site.deployment.plan.urls["order"]
-    why = scene.wait("order to say that it is not ready", lambda: probe(url), within=_SAID_WITHIN)
-    scene.say(f"/readyz of order says: {why}")
+def _is_not_ready(run: DrillRun) -> None:
+    url = run.sut.deployment.plan.urls["order"]
+    why = run.wait("order to say that it is not ready", lambda: probe(url), within=_SAID_WITHIN)
+    run.say(f"/readyz of order says: {why}")
 
 
-def _refuses(scene: Scene) -> None:
-    answer = scene.place()
-    scene.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
+def _refuses(run: DrillRun) -> None:
+    answer = run.place()
+    run.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
 
 
-def _comes_back(scene: Scene) -> str:
+def _comes_back(run: DrillRun) -> str:
     """Wait until an order is accepted and all say that they are ready; return the order's id."""
-    order_id = scene.accepted()
-    scene.say(f"an order was accepted {scene.since_last_fault:.1f} s later")
-    scene.supervisor.wait_ready(within=scene.limit)
+    order_id = run.accepted()
+    run.say(f"an order was accepted {run.since_last_fault:.1f} s later")
+    run.supervisor.wait_ready(within=run.limit)
     return order_id
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from lab.drill import backups
 from lab.drill.drill import Drill, Ground, Limit
+from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_STOP, RESTORED
-from lab.drill.scene import Broken, Scene
 
 _OK, _CREATED, _UNAVAILABLE, _NOT_FOUND = 200, 201, 503, 404
 _SWEPT_WITHIN = 90.0  # seconds, on a machine that is busy with much else
@@ -13,139 +13,139 @@ _OLDER_THAN_THE_GRACE = 5.0  # seconds; longer than the deadline of a transactio
 _STOPPED_FOR = 8.0  # seconds; records are kept for 5 in that profile
 
 
-def _back_up(scene: Scene, name: str) -> backups.Restore:
-    restore = backups.take(scene.site.deployment, name)
-    scene.say(f"a backup of the {name} database is taken")
+def _back_up(run: DrillRun, name: str) -> backups.Restore:
+    restore = backups.take(run.sut.deployment, name)
+    run.say(f"a backup of the {name} database is taken")
     return restore
 
 
-def _restore(scene: Scene, name: str, restore: backups.Restore) -> None:
+def _restore(run: DrillRun, name: str, restore: backups.Restore) -> None:
     """Stop everything, put the backup in the database's place, start everything."""
-    processes = scene.site.deployment.plan.processes
+    processes = run.sut.deployment.plan.processes
     for process in processes:
-        scene.take_down(process)
-    scene.site.broker.close()
+        run.take_down(process)
+    run.sut.broker.close()
     restore()
-    scene.fault(f"the {name} database is restored from the older backup")
+    run.fault(f"the {name} database is restored from the older backup")
     for process in processes:
-        scene.supervisor.release(process)
-    scene.supervisor.wait_ready()
-    scene.site.broker = scene.site.deployment.open_broker()
-    scene.mended("everything is started again")
+        run.supervisor.release(process)
+    run.supervisor.wait_ready()
+    run.sut.broker = run.sut.deployment.open_broker()
+    run.mended("everything is started again")
 
 
-def _repair(scene: Scene) -> dict[str, Any]:
+def _repair(run: DrillRun) -> dict[str, Any]:
     """Do what `orders reconcile --repair` does; return what it did."""
-    swept = _sweep(scene)
+    swept = _sweep(run)
     done = (f"{name} {number}" for name, number in swept.items() if number and name != "violations")
-    scene.say(f"repaired: {', '.join(done)}")
+    run.say(f"repaired: {', '.join(done)}")
     if swept["violations"]:
         raise Broken(f"Orders stand without their stock after the repair: {swept['violations']}.")
     return swept
 
 
-def _released(scene: Scene, order_id: str) -> None:
-    scene.change(order_id, "cancel")
-    scene.wait(
+def _released(run: DrillRun, order_id: str) -> None:
+    run.change(order_id, "cancel")
+    run.wait(
         "the stock of the cancelled order to be back",
-        lambda: scene.site.admin.get("stock", f"/reservations/{order_id}")["state"] == "released" or None,
+        lambda: run.sut.admin.get("stock", f"/reservations/{order_id}")["state"] == "released" or None,
     )
 
 
-def _settled_once(scene: Scene) -> None:
+def _settled_once(run: DrillRun) -> None:
     """Let the orders get older than the grace period, and have a sweep verify and confirm them."""
-    scene.pause(_OLDER_THAN_THE_GRACE)
-    _sweep(scene)
+    run.pause(_OLDER_THAN_THE_GRACE)
+    _sweep(run)
 
 
-def _sweep(scene: Scene) -> dict[str, Any]:
+def _sweep(run: DrillRun) -> dict[str, Any]:
     """Sweep once everything answers again."""
-    answer = scene.wait(
+    answer = run.wait(
         "a sweep that comes to its end",
-        lambda: done if (done := scene.site.admin.ask("order", "POST", "/sweep/full")).status == _OK else None,
+        lambda: done if (done := run.sut.admin.ask("order", "POST", "/sweep/full")).status == _OK else None,
         within=_SWEPT_WITHIN,
     )
     return dict(answer.body)
 
 
-def _stock(scene: Scene) -> None:
-    closed = scene.placed()
-    _settled_once(scene)
-    backup = _back_up(scene, "stock")
-    paid, unpaid = scene.placed(), scene.placed()
-    scene.change(paid, "pay")
-    _released(scene, closed)
-    _settled_once(scene)
-    _restore(scene, "stock", backup)
-    refused = scene.change(unpaid, "pay")
-    scene.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
-    swept = _repair(scene)
-    scene.same("orders whose stock is reserved anew", swept["reserved"], 2)
-    scene.settle()
-    scene.stands("created", "paid", "closed")
-    answer = scene.change(unpaid, "pay")
-    scene.same("HTTP status of a payment now", answer and answer.status, _OK)
-    scene.settle()
+def _stock(run: DrillRun) -> None:
+    closed = run.placed()
+    _settled_once(run)
+    backup = _back_up(run, "stock")
+    paid, unpaid = run.placed(), run.placed()
+    run.change(paid, "pay")
+    _released(run, closed)
+    _settled_once(run)
+    _restore(run, "stock", backup)
+    refused = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
+    swept = _repair(run)
+    run.same("orders whose stock is reserved anew", swept["reserved"], 2)
+    run.settle()
+    run.stands("created", "paid", "closed")
+    answer = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment now", answer and answer.status, _OK)
+    run.settle()
 
 
-def _order(scene: Scene) -> None:
-    closed = scene.placed()
-    _settled_once(scene)
-    backup = _back_up(scene, "order")
-    lost = scene.placed()
-    scene.change(lost, "pay")
-    _released(scene, closed)
-    _settled_once(scene)
-    _restore(scene, "order", backup)
-    refused = scene.change(closed, "pay")
-    scene.same("HTTP status of a payment for what was closed", refused and refused.status, _UNAVAILABLE)
-    _repair(scene)
-    scene.settle()
-    scene.say(f"lost with the newer database: order {lost}; its pieces are back")
-    scene.stands("closed")
-    scene.placed()
-    scene.settle()
+def _order(run: DrillRun) -> None:
+    closed = run.placed()
+    _settled_once(run)
+    backup = _back_up(run, "order")
+    lost = run.placed()
+    run.change(lost, "pay")
+    _released(run, closed)
+    _settled_once(run)
+    _restore(run, "order", backup)
+    refused = run.change(closed, "pay")
+    run.same("HTTP status of a payment for what was closed", refused and refused.status, _UNAVAILABLE)
+    _repair(run)
+    run.settle()
+    run.say(f"lost with the newer database: order {lost}; its pieces are back")
+    run.stands("closed")
+    run.placed()
+    run.settle()
 
 
-def _broker(scene: Scene) -> None:
-    cancelled = scene.placed()
-    backup = _back_up(scene, "broker")
-    kept = scene.placed()
-    scene.change(kept, "pay")
-    _released(scene, cancelled)
-    scene.pause(_OLDER_THAN_THE_GRACE)
-    _restore(scene, "broker", backup)
-    _repair(scene)
-    scene.settle()
-    scene.stands("paid", "closed")
+def _broker(run: DrillRun) -> None:
+    cancelled = run.placed()
+    backup = _back_up(run, "broker")
+    kept = run.placed()
+    run.change(kept, "pay")
+    _released(run, cancelled)
+    run.pause(_OLDER_THAN_THE_GRACE)
+    _restore(run, "broker", backup)
+    _repair(run)
+    run.settle()
+    run.stands("paid", "closed")
 
 
-def _goods(scene: Scene) -> None:
-    kept = scene.placed()
-    backup = _back_up(scene, "goods")
-    lost = scene.site.new_goods()
-    answer = scene.site.place(scene.user, lost)
-    scene.same("HTTP status of an order for goods made after the backup", answer and answer.status, _CREATED)
-    _restore(scene, "goods", backup)
-    shown = scene.site.admin.ask("goods", "GET", f"/goods/{lost}")
-    scene.same("HTTP status of goods made after the backup", shown.status, _NOT_FOUND)
-    scene.settle()
-    scene.same("orders that are told as they were", len(scene.site.orders(scene.user)), 2)
-    scene.claim("orders for goods that were kept are accepted", scene.placed() != kept)
-    scene.settle()
+def _goods(run: DrillRun) -> None:
+    kept = run.placed()
+    backup = _back_up(run, "goods")
+    lost = run.sut.new_goods()
+    answer = run.sut.place(run.user, lost)
+    run.same("HTTP status of an order for goods made after the backup", answer and answer.status, _CREATED)
+    _restore(run, "goods", backup)
+    shown = run.sut.admin.ask("goods", "GET", f"/goods/{lost}")
+    run.same("HTTP status of goods made after the backup", shown.status, _NOT_FOUND)
+    run.settle()
+    run.same("orders that are told as they were", len(run.sut.orders(run.user)), 2)
+    run.claim("orders for goods that were kept are accepted", run.placed() != kept)
+    run.settle()
 
 
-def _long_stop(scene: Scene) -> None:
-    pid = scene.arm("order", "order.deducted=kill")
-    scene.supervisor.hold("order")
-    scene.place()
-    scene.died("order", pid, "order.deducted, and stays down")
-    scene.pause(_STOPPED_FOR)
-    scene.supervisor.release("order")
-    scene.supervisor.wait_ready()
-    scene.mended("order is started again, and ready")
-    scene.settle()
-    scene.stands()
+def _long_stop(run: DrillRun) -> None:
+    pid = run.arm("order", "order.deducted=kill")
+    run.supervisor.hold("order")
+    run.place()
+    run.died("order", pid, "order.deducted, and stays down")
+    run.pause(_STOPPED_FOR)
+    run.supervisor.release("order")
+    run.supervisor.wait_ready()
+    run.mended("order is started again, and ready")
+    run.settle()
+    run.stands()
 
 
 DRILLS = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.registry import PARTICIPANTS
-from lab.drill.scene import Broken, Scene
+from lab.drill.drill_run import Broken, DrillRun
 from ops.client import Answer, Unreachable
 
 Statuses = tuple[str, ...]
@@ -26,20 +26,20 @@ class Situation:
     service: str
     holds: str
     left: Mapping[str, Statuses]
-    act: Callable[[Scene, Any], Answer | None]
+    act: Callable[[DrillRun, Any], Answer | None]
     left_otherwise: Callable[[Answer | None], Statuses]
     told: int | None = None
     after_the_answer: Mapping[str, int] = field(default_factory=dict)
-    prepare: Callable[[Scene], Any] = lambda _: None
-    finish: Callable[[Scene, Any], None] = lambda *_: None
+    prepare: Callable[[DrillRun], Any] = lambda _: None
+    finish: Callable[[DrillRun, Any], None] = lambda *_: None
     also: str = ""
     settings: Mapping[str, float] = field(default_factory=dict)
 
-    def told_when_killed(self, scene: Scene, point: str, answer: Answer | None) -> None:
+    def told_when_killed(self, run: DrillRun, point: str, answer: Answer | None) -> None:
         """Hold that the client was told what is true when the process itself dies. Raise `Broken`."""
         told = answer.status if answer else None
         expected = told if told is not None and told == self.after_the_answer.get(point) else self.told
-        scene.same("HTTP status of the answer", told, expected)
+        run.same("HTTP status of the answer", told, expected)
 
 
 def _truthful(answer: Answer | None) -> Statuses:
@@ -60,34 +60,34 @@ def _changed(status: str) -> Callable[[Answer | None], Statuses]:
     return left
 
 
-def _place(scene: Scene, _: object) -> Answer | None:
-    return scene.place()
+def _place(run: DrillRun, _: object) -> Answer | None:
+    return run.place()
 
 
-def _placed(scene: Scene) -> str:
-    return scene.placed()
+def _placed(run: DrillRun) -> str:
+    return run.placed()
 
 
-def _cancel(scene: Scene, order_id: str) -> Answer | None:
-    return scene.change(order_id, "cancel")
+def _cancel(run: DrillRun, order_id: str) -> Answer | None:
+    return run.change(order_id, "cancel")
 
 
-def _pay(scene: Scene, order_id: str) -> Answer | None:
-    return scene.change(order_id, "pay")
+def _pay(run: DrillRun, order_id: str) -> Answer | None:
+    return run.change(order_id, "pay")
 
 
-def _pay_again(scene: Scene, order_id: str) -> None:
-    again = scene.change(order_id, "pay")
-    scene.claim("paying again is answered with the same payment", again and again.body.get("status") == "paid")
+def _pay_again(run: DrillRun, order_id: str) -> None:
+    again = run.change(order_id, "pay")
+    run.claim("paying again is answered with the same payment", again and again.body.get("status") == "paid")
 
 
-def _with_coupon(scene: Scene) -> None:
-    scene.coupon_id = scene.site.new_coupon()
+def _with_coupon(run: DrillRun) -> None:
+    run.coupon_id = run.sut.new_coupon()
 
 
-def _placed_with_coupon(scene: Scene) -> str:
-    _with_coupon(scene)
-    return scene.placed()
+def _placed_with_coupon(run: DrillRun) -> str:
+    _with_coupon(run)
+    return run.placed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +98,35 @@ class _Orphan:
     order_id: str
 
     @classmethod
-    def at(cls, participant: str) -> Callable[[Scene], "_Orphan"]:
-        def make(scene: Scene) -> _Orphan:
-            order_id = scene.order_id = scene.site.orphan(participant, scene.goods_id)
-            scene.say(f"{participant} is taken for order {order_id}, whose coordinator is gone for good")
+    def at(cls, participant: str) -> Callable[[DrillRun], "_Orphan"]:
+        def make(run: DrillRun) -> _Orphan:
+            order_id = run.order_id = run.sut.orphan(participant, run.goods_id)
+            run.say(f"{participant} is taken for order {order_id}, whose coordinator is gone for good")
             return cls(participant, order_id)
 
         return make
 
-    def is_released(self, scene: Scene) -> bool:
-        found = scene.site.admin.get(self.participant, f"/reservations/{self.order_id}")
+    def is_released(self, run: DrillRun) -> bool:
+        found = run.sut.admin.get(self.participant, f"/reservations/{self.order_id}")
         return bool(found["state"] == "released")
 
 
-def _sweep_until_it_ends(scene: Scene, orphan: _Orphan) -> Answer | None:
+def _sweep_until_it_ends(run: DrillRun, orphan: _Orphan) -> Answer | None:
     """Sweep until the orphan is old enough to be dealt with, or the sweep fails."""
 
     def look() -> bool:
         try:
-            return scene.site.admin.ask("order", "POST", "/sweep").status == _UNAVAILABLE or orphan.is_released(scene)
+            return run.sut.admin.ask("order", "POST", "/sweep").status == _UNAVAILABLE or orphan.is_released(run)
         except Unreachable:
             return True
 
-    scene.wait("the sweep to come to the orphan", look)
+    run.wait("the sweep to come to the orphan", look)
     return None
 
 
-def _sweep_again(scene: Scene, orphan: _Orphan) -> None:
-    scene.site.admin.post("order", "/sweep")
-    scene.claim(f"after another sweep the orphan's {orphan.participant} is released", orphan.is_released(scene))
+def _sweep_again(run: DrillRun, orphan: _Orphan) -> None:
+    run.sut.admin.post("order", "/sweep")
+    run.claim(f"after another sweep the orphan's {orphan.participant} is released", orphan.is_released(run))
 
 
 _PLACING = Situation(

@@ -3,21 +3,21 @@
 from functools import partial
 from typing import Any
 
-from lab.drill.crowd import spread
 from lab.drill.drill import Drill, Ground
+from lab.drill.drill_run import DrillRun
 from lab.drill.freezing import frozen
+from lab.drill.parallel import spread
 from lab.drill.profiles import DEFAULTS
-from lab.drill.scene import Scene
 
 _MANY = 1000
 _CLIENTS = 24
 _REFUSED = 503
 
 
-def _thousand_rollbacks(scene: Scene) -> None:
-    scene.stock(_MANY)
-    with scene.site.deployment.client(scene.user, ["orders"]) as client:
-        body = {"items": [{"goods_id": scene.goods_id, "quantity": 1}]}
+def _thousand_rollbacks(run: DrillRun) -> None:
+    run.stock(_MANY)
+    with run.sut.deployment.client(run.user, ["orders"]) as client:
+        body = {"items": [{"goods_id": run.goods_id, "quantity": 1}]}
 
         def place(_: int) -> str:
             return str(client.post("order", "/orders", body)["order_id"])
@@ -26,74 +26,74 @@ def _thousand_rollbacks(scene: Scene) -> None:
             return str(client.post("order", f"/orders/{order_id}/cancel")["status"])
 
         order_ids = spread(place, range(_MANY), threads=_CLIENTS)
-        scene.order_id = order_ids[0]
-        scene.say(f"{_MANY} orders are placed, nothing is left of the goods")
-        scene.same("pieces available", scene.available(), 0)
-        scene.take_down("stock")
+        run.order_id = order_ids[0]
+        run.say(f"{_MANY} orders are placed, nothing is left of the goods")
+        run.same("pieces available", run.available(), 0)
+        run.take_down("stock")
         statuses = spread(cancel, order_ids, threads=_CLIENTS)
-    scene.same("orders cancelled without stock", statuses.count("closed"), _MANY)
-    scene.bring_back("stock")
-    scene.settle()
-    scene.same("pieces available", scene.available(), _MANY)
+    run.same("orders cancelled without stock", statuses.count("closed"), _MANY)
+    run.bring_back("stock")
+    run.settle()
+    run.same("pieces available", run.available(), _MANY)
 
 
-def _late_deduction(scene: Scene) -> None:
-    scene.arm("stock", "stock.deduct_received=delay:2.5")
-    answer = scene.place()
-    scene.fault("order gave up waiting for the deduction, which has not begun")
-    scene.same("HTTP status of the answer", answer and answer.status, _REFUSED)
-    state = scene.wait("the rollback to leave its tombstone", partial(_reservation, scene, "state"))
-    scene.same("the reservation, before the deduction ran", state, "released")
-    scene.wait("the late deduction to run", lambda: _deductions(scene) >= 1)
-    scene.mended("the late deduction ran, and found the tombstone")
-    scene.settle()
-    scene.same("what it took", len(_reservation(scene, "items") or []), 0)
-    scene.stands()
+def _late_deduction(run: DrillRun) -> None:
+    run.arm("stock", "stock.deduct_received=delay:2.5")
+    answer = run.place()
+    run.fault("order gave up waiting for the deduction, which has not begun")
+    run.same("HTTP status of the answer", answer and answer.status, _REFUSED)
+    state = run.wait("the rollback to leave its tombstone", partial(_reservation, run, "state"))
+    run.same("the reservation, before the deduction ran", state, "released")
+    run.wait("the late deduction to run", lambda: _deductions(run) >= 1)
+    run.mended("the late deduction ran, and found the tombstone")
+    run.settle()
+    run.same("what it took", len(_reservation(run, "items") or []), 0)
+    run.stands()
 
 
-def _answered_too_late(scene: Scene) -> None:
-    scene.arm("stock", "stock.deducted=delay:2.5")
-    answer = scene.place()
-    scene.fault("order gave up waiting for the deduction, which is committed")
-    scene.same("HTTP status of the answer", answer and answer.status, _REFUSED)
-    scene.settle()
-    scene.same("the reservation", _reservation(scene, "state"), "released")
-    scene.stands()
+def _answered_too_late(run: DrillRun) -> None:
+    run.arm("stock", "stock.deducted=delay:2.5")
+    answer = run.place()
+    run.fault("order gave up waiting for the deduction, which is committed")
+    run.same("HTTP status of the answer", answer and answer.status, _REFUSED)
+    run.settle()
+    run.same("the reservation", _reservation(run, "state"), "released")
+    run.stands()
 
 
-def _frozen(scene: Scene) -> None:
-    with frozen(scene.site.deployment, "stock") as pid:
-        scene.fault(f"stock (pid {pid}) is frozen (SIGSTOP)")
-        answer = scene.place()
-        scene.same("HTTP status of the answer", answer and answer.status, _REFUSED)
-    scene.mended("stock goes on (SIGCONT), and with it the deduction that it had got")
-    scene.wait("stock to answer", lambda: scene.available() >= 0)
-    scene.settle()
-    scene.stands()
+def _frozen(run: DrillRun) -> None:
+    with frozen(run.sut.deployment, "stock") as pid:
+        run.fault(f"stock (pid {pid}) is frozen (SIGSTOP)")
+        answer = run.place()
+        run.same("HTTP status of the answer", answer and answer.status, _REFUSED)
+    run.mended("stock goes on (SIGCONT), and with it the deduction that it had got")
+    run.wait("stock to answer", lambda: run.available() >= 0)
+    run.settle()
+    run.stands()
 
 
-def _redelivered_at_default_times(scene: Scene) -> None:
-    order_id = scene.placed()
-    pid = scene.arm("stock", "stock.rollback_received=kill")
-    scene.change(order_id, "cancel")
-    scene.died("stock", pid, "stock.rollback_received")
-    scene.back("stock", pid)
-    scene.settle()
-    scene.stands("closed")
+def _redelivered_at_default_times(run: DrillRun) -> None:
+    order_id = run.placed()
+    pid = run.arm("stock", "stock.rollback_received=kill")
+    run.change(order_id, "cancel")
+    run.died("stock", pid, "stock.rollback_received")
+    run.back("stock", pid)
+    run.settle()
+    run.stands("closed")
 
 
-def _reservation(scene: Scene, member: str) -> Any:
-    order_id = scene.concerns()
+def _reservation(run: DrillRun, member: str) -> Any:
+    order_id = run.concerns()
     if order_id is None:
         return None
-    answer = scene.site.admin.ask("stock", "GET", f"/reservations/{order_id}")
+    answer = run.sut.admin.ask("stock", "GET", f"/reservations/{order_id}")
     return answer.body.get(member)
 
 
-def _deductions(scene: Scene) -> int:
+def _deductions(run: DrillRun) -> int:
     """Return how many deductions the stock process has answered in this life."""
     mark = 'orders_http_requests_total{method="POST",route="/reservations"'
-    lines = scene.metrics("stock").splitlines()
+    lines = run.metrics("stock").splitlines()
     return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(mark))
 
 

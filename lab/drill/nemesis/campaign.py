@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 from common.errors import OrdersError
 from lab.drill.backing import Backing
-from lab.drill.nemesis.arena import Arena
+from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import Plan
 from lab.drill.nemesis.regimes import BLOCK, BY_NAME
 from lab.drill.nemesis.run import Run, play
@@ -26,7 +26,7 @@ class Lane:
     def __init__(self, root: Path, backing: Backing, say: Callable[[str], None], stretch: float) -> None:
         """Nothing is started yet."""
         self._root, self._backing, self._say, self._stretch = root, backing, say, stretch
-        self._arena: Arena | None = None
+        self._sut: LinkedSystem | None = None
         self._number = 0
 
     def play(self, plan: Plan, evidence: Path) -> Run:
@@ -43,24 +43,24 @@ class Lane:
 
     def drop(self, *, keep: Path | None = None) -> None:
         """Stop the deployment, if there is one."""
-        arena, self._arena = self._arena, None
-        if arena is not None:
-            arena.close(keep=keep)
+        sut, self._sut = self._sut, None
+        if sut is not None:
+            sut.close(keep=keep)
 
     def close(self) -> None:
         """Stop everything."""
         self.drop()
         self._backing.close()
 
-    def _ready_for(self, plan: Plan) -> Arena:
+    def _ready_for(self, plan: Plan) -> LinkedSystem:
         regime = BY_NAME[plan.regime]
-        if self._arena is not None and (self._arena.regime is not regime or self._arena.runs >= 2 * BLOCK):
+        if self._sut is not None and (self._sut.regime is not regime or self._sut.runs >= 2 * BLOCK):
             self.drop()
-        if self._arena is None:
+        if self._sut is None:
             self._number += 1
             directory = self._root / f"{self._number}-{regime.name}"
-            self._arena = Arena(directory, self._backing, regime, self._say)
-        return self._arena
+            self._sut = LinkedSystem(directory, self._backing, regime, self._say)
+        return self._sut
 
 
 def _write_down(run: Run, evidence: Path) -> None:
@@ -69,7 +69,7 @@ def _write_down(run: Run, evidence: Path) -> None:
     if run.final is not None:
         (evidence / FINAL).write_text(json.dumps(run.final.as_json(), indent=1), encoding="utf-8")
     if run.wrong:
-        faults = [f"{blow.began:.3f}-{blow.ended:.3f} s: {blow.fault} {blow.skipped}".rstrip() for blow in run.blows]
+        faults = [f"{one.began:.3f}-{one.ended:.3f} s: {one.fault} {one.skipped}".rstrip() for one in run.injections]
         (evidence / WRONG).write_text("\n".join([*run.wrong, "", *faults, ""]), encoding="utf-8")
 
 

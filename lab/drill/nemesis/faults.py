@@ -1,4 +1,4 @@
-"""Strikes: carries out the faults of a plan on an arena, those of one target one after the other."""
+"""Carries out the faults of a plan on the system under test, those of one target one after the other."""
 
 import resource
 import signal
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from common.clock import now_ms
 from common.errors import OrdersError
 from common.mq.port import Resolution, State
-from lab.drill.motion import console
-from lab.drill.nemesis.arena import Arena
+from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import ALL, TIMEOUTS, Fault, Kind
 from lab.drill.nemesis.regimes import PROCESSES
+from lab.drill.pending import console
 from lab.drill.real import Real
 
 _NEVER = 0.0
@@ -26,7 +26,7 @@ _OUT = frozenset({State.READY, State.IN_FLIGHT, State.DONE})
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
+class Injection:
     """A fault as it went: `began` and `ended` in seconds since the clients began, `skipped` why it was left out."""
 
     fault: Fault
@@ -35,13 +35,13 @@ class Blow:
     skipped: str = ""
 
 
-class Striker:
+class FaultInjector:
     """Carries out faults."""
 
-    def __init__(self, arena: Arena, now: Callable[[], float]) -> None:
-        """Strike at `arena`; `now` tells the seconds since the clients began."""
-        self._arena, self._now = arena, now
-        self._supervisor = arena.supervisor
+    def __init__(self, sut: LinkedSystem, now: Callable[[], float]) -> None:
+        """Inject into `sut`; `now` tells the seconds since the clients began."""
+        self._sut, self._now = sut, now
+        self._supervisor = sut.supervisor
         self._ways: Mapping[Kind, Callable[[Fault], AbstractContextManager[None]]] = {
             Kind.KILL: self._killed,
             Kind.PAUSE: self._paused,
@@ -50,37 +50,37 @@ class Striker:
             Kind.DISK: self._unwritable,
             Kind.REPEAT: self._repeated,
             Kind.CUT: self._cut,
-            Kind.REFUSE: lambda fault: arena.board.refused(fault.target),
-            Kind.SLOW: lambda fault: arena.board.slowed(fault.target, float(fault.settings["delay"])),
-            Kind.HANG: lambda fault: arena.board.held(fault.target),
-            Kind.LOSE_ANSWERS: lambda fault: arena.board.answers_lost(fault.target),
+            Kind.REFUSE: lambda fault: sut.board.refused(fault.target),
+            Kind.SLOW: lambda fault: sut.board.slowed(fault.target, float(fault.settings["delay"])),
+            Kind.HANG: lambda fault: sut.board.held(fault.target),
+            Kind.LOSE_ANSWERS: lambda fault: sut.board.answers_lost(fault.target),
         }
 
-    def lay_traps(self, faults: Sequence[Fault]) -> list[Blow]:
+    def lay_traps(self, faults: Sequence[Fault]) -> list[Injection]:
         """Restart each process that has a trap, with its failpoint armed, and wait until it is ready."""
         laid = []
         for fault in faults:
             if fault.kind is Kind.TRAP:
                 self._supervisor.restart(fault.target, extra_env=_environment(fault))
-                self._arena.wait_ready()
-                self._arena.laid[fault.target] = self._supervisor.pid(fault.target)
-                laid.append(Blow(fault, _NEVER, _NEVER))
+                self._sut.wait_ready()
+                self._sut.laid[fault.target] = self._supervisor.pid(fault.target)
+                laid.append(Injection(fault, _NEVER, _NEVER))
         return laid
 
-    def strike(self, faults: Sequence[Fault]) -> list[Blow]:
+    def inject(self, faults: Sequence[Fault]) -> list[Injection]:
         """Carry out all faults but traps, each at its time; return when the last of them is over."""
         queues: defaultdict[str, list[Fault]] = defaultdict(list)
         for fault in sorted(faults, key=lambda fault: fault.at):
             if fault.kind is not Kind.TRAP:
                 queues[fault.target].append(fault)
         with ThreadPoolExecutor(max(1, len(queues))) as pool:
-            blows = [blow for found in pool.map(self._strike_one, queues.values()) for blow in found]
-        return sorted(blows, key=lambda blow: blow.began)
+            injections = [injection for found in pool.map(self._in_turn, queues.values()) for injection in found]
+        return sorted(injections, key=lambda injection: injection.began)
 
-    def _strike_one(self, faults: Sequence[Fault]) -> list[Blow]:
-        return [self._blow(fault) for fault in faults]
+    def _in_turn(self, faults: Sequence[Fault]) -> list[Injection]:
+        return [self._inject_one(fault) for fault in faults]
 
-    def _blow(self, fault: Fault) -> Blow:
+    def _inject_one(self, fault: Fault) -> Injection:
         threading.Event().wait(max(_NEVER, fault.at - self._now()))
         began, skipped = self._now(), ""
         try:
@@ -88,7 +88,7 @@ class Striker:
                 threading.Event().wait(fault.seconds)
         except (OrdersError, OSError, sqlite3.OperationalError) as error:
             skipped = str(error) or type(error).__name__
-        return Blow(fault, began, self._now(), skipped)
+        return Injection(fault, began, self._now(), skipped)
 
     @contextmanager
     def _killed(self, fault: Fault) -> Iterator[None]:
@@ -117,15 +117,15 @@ class Striker:
 
     @contextmanager
     def _gone(self, fault: Fault) -> Iterator[None]:
-        if isinstance(self._arena.backing, Real):
-            stack = self._arena.backing.stack
+        if isinstance(self._sut.backing, Real):
+            stack = self._sut.backing.stack
             stack.kill(fault.target)
             try:
                 yield
             finally:
                 stack.start(fault.target)
             return
-        with self._arena.backing.outage(fault.target, self._arena.directory):
+        with self._sut.backing.outage(fault.target, self._sut.directory):
             yield
 
     @contextmanager
@@ -143,14 +143,14 @@ class Striker:
 
     @contextmanager
     def _cut(self, fault: Fault) -> Iterator[None]:
-        self._arena.board.cut(fault.target)
+        self._sut.board.cut(fault.target)
         yield
 
     @contextmanager
     def _repeated(self, fault: Fault) -> Iterator[None]:
         """Send the newest messages of a topic again, as a broker does that lost track of what it delivered."""
-        producer = self._arena.broker.producer("order")
-        for view in console(self._arena.deployment, self._arena.broker).find(topic=fault.target, limit=_REPEATED):
+        producer = self._sut.broker.producer("order")
+        for view in console(self._sut.deployment, self._sut.broker).find(topic=fault.target, limit=_REPEATED):
             if view.state in _OUT and view.resolution is not Resolution.ROLLBACK:  # others nobody was to get
                 if fault.target == TIMEOUTS:
                     producer.send_at(view.message, now_ms())
@@ -159,8 +159,8 @@ class Striker:
         yield
 
     def _real(self) -> Real:
-        assert isinstance(self._arena.backing, Real)  # noqa: S101 - plans name servers only for real ones
-        return self._arena.backing
+        assert isinstance(self._sut.backing, Real)  # noqa: S101 - plans name servers only for real ones
+        return self._sut.backing
 
 
 def _limit_files(pid: int, largest: int | None) -> None:

@@ -80,7 +80,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something broken `at` seconds after the clients began, for so many `seconds` (0: a blow, not a state).
+    """Something broken `at` seconds after the clients began, for so many `seconds` (0: a injection, not a state).
 
     A trap is laid before they begin: the process waits for its failpoint.
     """

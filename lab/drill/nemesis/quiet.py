@@ -12,9 +12,9 @@ from common.errors import MessageNotFound, OrdersError
 from common.mq.factory import split_prefix
 from common.mq.port import State
 from lab.drill import ledger
-from lab.drill.motion import console
-from lab.drill.nemesis.arena import Arena
 from lab.drill.nemesis.history import Final, Level, Reservation
+from lab.drill.nemesis.linked_sut import LinkedSystem
+from lab.drill.pending import console
 from lab.drill.rows import read
 from ops.stack import Stack
 
@@ -27,9 +27,9 @@ _LOOKS = 2  # in a row: a message may move from what is looked at last to what w
 class Watch:
     """Waits for quiet. `since` is the last fault, in seconds of `time.monotonic`."""
 
-    def __init__(self, arena: Arena, since: float) -> None:
+    def __init__(self, sut: LinkedSystem, since: float) -> None:
         """Nothing is looked at yet."""
-        self._arena, self.since = arena, since
+        self._sut, self.since = sut, since
         self.left: list[str] = ["not looked at yet"]
         self.last_open: list[str] = []
         """What came to rest last."""
@@ -51,15 +51,15 @@ class Watch:
 
     def sweep(self) -> None:
         """Sweep, as would be done in time, and count from now. Raise `CommandFailed`."""
-        with self._arena.deployment.client("drill", ["admin"]) as admin:
+        with self._sut.deployment.client("drill", ["admin"]) as admin:
             admin.post("order", "/sweep")
         self.since = time.monotonic()
 
     def _note_what_happened(self) -> None:
         """Count from a trap that springs only now, and from the end of an order's time."""
-        laid = self._arena.laid
+        laid = self._sut.laid
         for process, pid in list(laid.items()):
-            if self._arena.supervisor.pid(process) != pid:
+            if self._sut.supervisor.pid(process) != pid:
                 del laid[process]
                 self.since = time.monotonic()
         try:
@@ -72,17 +72,17 @@ class Watch:
     def _last_to_expire(self) -> int | None:
         until = now_ms() + _SOON
         query = f"SELECT MAX(expires_at) FROM orders WHERE status = 'created' AND expires_at < {until}"  # noqa: S608 # nosec B608 - a number
-        (((expires_at,),),) = read(self._arena.deployment.database_url("order"), query)
+        (((expires_at,),),) = read(self._sut.deployment.database_url("order"), query)
         return None if expires_at is None else int(expires_at)
 
     def _open_ends(self) -> list[str]:
-        deployment, broker = self._arena.deployment, self._arena.broker
+        deployment, broker = self._sut.deployment, self._sut.broker
         try:
             moving = ledger.unsettled(deployment, broker)
             soon = self._last_to_expire()
             if soon is not None:
                 return [*moving, "an order will expire soon"]
-            sweeps = self._arena.regime.sweeps
+            sweeps = self._sut.regime.sweeps
             moving = [line for line in moving if not (sweeps and _is_parked(line))]
             hides = sweeps or deployment.plan.servers is not None  # what a consumer took, or what a sweep will do
             return moving or (ledger.disagreements(deployment) if hides else [])
@@ -94,22 +94,22 @@ def _is_parked(line: str) -> bool:
     return line.endswith(" is parked")
 
 
-def dropped(arena: Arena) -> int:
+def dropped(sut: LinkedSystem) -> int:
     """Return how many of the deployment's messages RocketMQ says it dropped so far; the embedded broker drops none."""
-    servers = arena.deployment.plan.servers
+    servers = sut.deployment.plan.servers
     return len(Stack(Path(servers.stack)).dropped(split_prefix(servers.broker_url)[1])) if servers else 0
 
 
-def resume_parked(arena: Arena) -> None:
+def resume_parked(sut: LinkedSystem) -> None:
     """Do what an operator does about parked half messages: have them asked about again."""
-    looking = console(arena.deployment, arena.broker)
+    looking = console(sut.deployment, sut.broker)
     for view in looking.find(state=State.PARKED, limit=1000):
         with suppress(MessageNotFound):  # done meanwhile
             looking.resume(view.message_id)
 
 
 def read_final(
-    arena: Arena,
+    sut: LinkedSystem,
     goods: Mapping[str, int],
     users: Sequence[str],
     left: Sequence[str],
@@ -118,8 +118,8 @@ def read_final(
     limit: float,
 ) -> Final:
     """Read how everything stands: REST as each user and as admin, and SQL. Raise `CommandFailed`."""
-    deployment = arena.deployment
-    orders = {user: _orders_of(arena, user) for user in users}
+    deployment = sut.deployment
+    orders = {user: _orders_of(sut, user) for user in users}
     with deployment.client("drill", ["admin"]) as admin:
         shown = {goods_id: admin.get("stock", f"/stock/{goods_id}") for goods_id in goods}
     levels, headers, lines = read(
@@ -157,10 +157,10 @@ def _reservations(
     ]
 
 
-def _orders_of(arena: Arena, user: str) -> list[dict[str, Any]]:
+def _orders_of(sut: LinkedSystem, user: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     query = {"limit": "100"}
-    with arena.deployment.client(user) as client:
+    with sut.deployment.client(user) as client:
         while True:
             page = client.get("order", "/orders", **query)
             found += page["items"]

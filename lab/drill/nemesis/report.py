@@ -36,14 +36,14 @@ class Report:
         return sum((run.answers for run in self.runs), Counter())
 
     @property
-    def blows(self) -> Counter[str]:
+    def injections(self) -> Counter[str]:
         """How often each kind of fault struck, over all runs."""
-        return Counter(blow.fault.kind.value for run in self.runs for blow in run.blows if not blow.skipped)
+        return Counter(one.fault.kind.value for run in self.runs for one in run.injections if not one.skipped)
 
     @property
     def skipped(self) -> int:
         """How many faults could not be carried out."""
-        return sum(bool(blow.skipped) for run in self.runs for blow in run.blows)
+        return sum(bool(one.skipped) for run in self.runs for one in run.injections)
 
     @property
     def slowest(self) -> Run | None:
@@ -63,7 +63,7 @@ class Report:
             "passed": len(self.runs) - len(self.failed),
             "failed": len(self.failed),
             "answers": dict(self.answers.most_common()),
-            "faults": dict(self.blows.most_common()),
+            "faults": dict(self.injections.most_common()),
             "faults_skipped": self.skipped,
             "runs": [_as_json(run) for run in self.runs],
         }
@@ -82,8 +82,13 @@ def _as_json(run: Run) -> dict[str, Any]:
         "dropped_by_rocketmq": run.dropped,
         "answers": dict(run.answers),
         "faults": [
-            {"fault": str(blow.fault), "began": blow.began, "ended": blow.ended, "skipped": blow.skipped or None}
-            for blow in run.blows
+            {
+                "fault": str(one.fault),
+                "began": one.began,
+                "ended": one.ended,
+                "skipped": one.skipped or None,
+            }
+            for one in run.injections
         ],
         "evidence": run.evidence,
         "again": run.again,

@@ -1,4 +1,4 @@
-"""One random run: a plan played on an arena, and judged."""
+"""One random run: a plan played on a system under test, and judged."""
 
 import secrets
 import time
@@ -11,11 +11,11 @@ from threading import Thread
 
 from common.errors import OrdersError
 from lab.drill.nemesis import clients, quiet
-from lab.drill.nemesis.arena import Arena
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.clients import Shop, Shopper
-from lab.drill.nemesis.faults import Blow, Striker
+from lab.drill.nemesis.faults import FaultInjector, Injection
 from lab.drill.nemesis.history import Entry, Final, Recorder
+from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import Plan
 
 HISTORY = "history.jsonl"
@@ -29,7 +29,7 @@ class Run:
     limit: float
     wrong: list[str] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
-    blows: Sequence[Blow] = ()
+    injections: Sequence[Injection] = ()
     history: Sequence[Entry] = ()
     final: Final | None = None
     last_open: Sequence[str] = ()
@@ -51,57 +51,57 @@ class Run:
         return self.final.quiet_after if self.final else None
 
 
-def play(plan: Plan, arena: Arena, *, evidence: Path, stretch: float = 1.0) -> Run:
+def play(plan: Plan, sut: LinkedSystem, *, evidence: Path, stretch: float = 1.0) -> Run:
     """Play a plan and judge it. `evidence` is a directory for its history; `stretch` multiplies the limit."""
     began = time.monotonic()
-    run = Run(plan, arena.limit * stretch)
+    run = Run(plan, sut.limit * stretch)
     evidence.mkdir(parents=True, exist_ok=True)
     try:
-        _play(run, arena, evidence)
+        _play(run, sut, evidence)
     except OrdersError as error:
         run.wrong.append(f"the run could not be finished: {error.detail}")
     run.took = time.monotonic() - began
     return run
 
 
-def _play(run: Run, arena: Arena, evidence: Path) -> None:
-    arena.runs += 1
-    arena.clean()
-    dropped_before = quiet.dropped(arena)
-    goods = _stock_up(arena, run.plan.goods)
+def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
+    sut.runs += 1
+    sut.clean()
+    dropped_before = quiet.dropped(sut)
+    goods = _stock_up(sut, run.plan.goods)
     tag = secrets.token_hex(4)  # its users are nobody else's: plans are played more than once on one deployment
     users = [f"{client.name}-{tag}" for client in run.plan.clients]
     recorder = Recorder(evidence / HISTORY)
     try:
-        last_fault = _clients_and_faults(run, arena, list(goods), users, recorder)
+        last_fault = _clients_and_faults(run, sut, list(goods), users, recorder)
     finally:
         recorder.close()
         run.history = recorder.entries
         run.answers = Counter(_told(entry) for entry in recorder.entries)
-    watch = quiet.Watch(arena, last_fault)
-    quiet_after = _settled(run, arena, watch, dropped_before)
+    watch = quiet.Watch(sut, last_fault)
+    quiet_after = _settled(run, sut, watch, dropped_before)
     run.last_open = watch.last_open
-    arena.wait_ready()
-    run.final = quiet.read_final(arena, goods, users, watch.left, quiet_after=quiet_after, limit=run.limit)
+    sut.wait_ready()
+    run.final = quiet.read_final(sut, goods, users, watch.left, quiet_after=quiet_after, limit=run.limit)
     run.wrong += check(run.history, run.final)
-    if arena.regime.sweeps:
-        quiet.resume_parked(arena)
+    if sut.regime.sweeps:
+        quiet.resume_parked(sut)
 
 
-def _settled(run: Run, arena: Arena, watch: quiet.Watch, dropped_before: int) -> float | None:
+def _settled(run: Run, sut: LinkedSystem, watch: quiet.Watch, dropped_before: int) -> float | None:
     """Wait for quiet; where RocketMQ says that it dropped a message, one sweep is stated, which is made then."""
     quiet_after = watch.wait(run.limit)
-    run.dropped = quiet.dropped(arena) - dropped_before
+    run.dropped = quiet.dropped(sut) - dropped_before
     if quiet_after is None and run.dropped:
         watch.sweep()
         quiet_after = watch.wait(run.limit)
     return quiet_after
 
 
-def _stock_up(arena: Arena, pieces: Sequence[int]) -> dict[str, int]:
+def _stock_up(sut: LinkedSystem, pieces: Sequence[int]) -> dict[str, int]:
     """Create the plan's goods with their pieces; return goods id → pieces, in the plan's order."""
     found = {}
-    with arena.deployment.client("drill", ["admin"]) as admin:
+    with sut.deployment.client("drill", ["admin"]) as admin:
         for number, total in enumerate(pieces):
             goods = {"name": f"goods {number}", "unit_price": 100 + number, "currency": "EUR"}
             goods_id = str(admin.post("goods", "/goods", goods)["goods_id"])
@@ -111,34 +111,34 @@ def _stock_up(arena: Arena, pieces: Sequence[int]) -> dict[str, int]:
 
 
 def _clients_and_faults(
-    run: Run, arena: Arena, goods: Sequence[str], users: Sequence[str], recorder: Recorder
+    run: Run, sut: LinkedSystem, goods: Sequence[str], users: Sequence[str], recorder: Recorder
 ) -> float:
     """Have clients and faults at it; return when the last fault ended or the last call began (`time.monotonic`)."""
-    traps = Striker(arena, lambda: 0.0).lay_traps(run.plan.faults)
+    traps = FaultInjector(sut, lambda: 0.0).lay_traps(run.plan.faults)
     with ExitStack() as stack:
         began, now = time.monotonic(), clients.stopwatch()
-        shop = Shop(goods, arena.deployment.plan.instances_of("order"), now)
+        shop = Shop(goods, sut.deployment.plan.instances_of("order"), now)
         shoppers = {}
         for script, user in zip(run.plan.clients, users, strict=True):
-            client = stack.enter_context(arena.client(user))
+            client = stack.enter_context(sut.client(user))
             shoppers[script.name] = Shopper(user, client, shop, recorder)
         failed: list[BaseException] = []
-        nemesis = Thread(target=_strike, args=(run, Striker(arena, now), failed), name="nemesis")
+        nemesis = Thread(target=_inject, args=(run, FaultInjector(sut, now), failed), name="nemesis")
         nemesis.start()
         try:
             clients.play(run.plan, shoppers)
         finally:
             nemesis.join()
-            run.blows = [*traps, *run.blows]
+            run.injections = [*traps, *run.injections]
         for error in failed:
             raise error
-    moments = [blow.ended for blow in run.blows] + [entry.invoked for entry in recorder.entries]
+    moments = [injection.ended for injection in run.injections] + [entry.invoked for entry in recorder.entries]
     return began + max(moments, default=0.0)
 
 
-def _strike(run: Run, striker: Striker, failed: list[BaseException]) -> None:
+def _inject(run: Run, injector: FaultInjector, failed: list[BaseException]) -> None:
     try:
-        run.blows = striker.strike(run.plan.faults)
+        run.injections = injector.inject(run.plan.faults)
     except BaseException as error:  # noqa: BLE001 - a thread's edge: raised again by the one that waits for it
         failed.append(error)
 

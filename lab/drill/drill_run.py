@@ -1,4 +1,4 @@
-"""What a drill plays on: its site, with every step, fault and claim written down as it happens."""
+"""One drill as it runs: its system under test, with every step, fault and claim written down as it happens."""
 
 import itertools
 import threading
@@ -14,38 +14,38 @@ import urllib3
 from common.clock import now_ms
 from common.ids import EPOCH
 from common.mq.port import Console, Producer
-from lab.drill import judge, ledger, motion
+from lab.drill import judge, ledger, pending
 from lab.drill.backing import Backing
-from lab.drill.notes import Broken, Notes, told
+from lab.drill.event_log import Broken, EventLog, in_words
 from lab.drill.result import Event, Kind
-from lab.drill.site import STOCK, Site
+from lab.drill.sut import STOCK, SystemUnderTest
 from ops.client import Answer
 from ops.errors import NotInTime
 from ops.waiting import wait_for
 
-__all__ = ["Broken", "Scene", "told"]
+__all__ = ["Broken", "DrillRun", "in_words"]
 
 T = TypeVar("T")
-PIECES = 2  # that `Scene.place` orders
+PIECES = 2  # that `DrillRun.place` orders
 
 
-class Scene(Notes):
-    """One drill's goods, user and record of events on a running site."""
+class DrillRun(EventLog):
+    """One drill's goods, user and record of events on a running system under test."""
 
-    def __init__(self, site: Site, backing: Backing, limit: float, tell: Callable[[Event], None]) -> None:
-        """Play on `site`; everything is to be settled `limit` seconds after the last fault. `tell` gets each event."""
+    def __init__(self, sut: SystemUnderTest, backing: Backing, limit: float, tell: Callable[[Event], None]) -> None:
+        """Play on `sut`; everything is to be settled `limit` seconds after the last fault. `tell` gets each event."""
         super().__init__(tell)
-        self.site, self.backing, self.limit = site, backing, limit
+        self.sut, self.backing, self.limit = sut, backing, limit
         self.began_at = now_ms()
-        self.supervisor = site.supervisor
+        self.supervisor = sut.supervisor
         self.order_id: str | None = None
         self.coupon_id: str | None = None  # that orders are placed with from now on
         self.recovery: float | None = None
         self._armed: dict[str, int] = {}
         self._left_over: list[str] = []
         self._unused = itertools.count(2048)
-        self.user = site.user()
-        self.goods_id = site.new_goods()
+        self.user = sut.user()
+        self.goods_id = sut.new_goods()
 
     def wait(self, what: str, look: Callable[[], T | None], *, within: float = 20.0) -> T:
         """Wait for something that must come. Raise `NotInTime`."""
@@ -55,7 +55,7 @@ class Scene(Notes):
 
     def arm(self, process: str, failpoints: str, **settings: str | float) -> int:
         """Restart a process with failpoints and settings for this one life; return its pid."""
-        pid = self.site.arm(process, failpoints, **{name: str(value) for name, value in settings.items()})
+        pid = self.sut.arm(process, failpoints, **{name: str(value) for name, value in settings.items()})
         self._armed[process] = pid
         given = [failpoints, *(f"{name}={value}" for name, value in settings.items())]
         self.say(f"{process} (pid {pid}) runs with {', '.join(filter(None, given))}")
@@ -75,7 +75,7 @@ class Scene(Notes):
 
     def kill(self, process: str) -> int:
         """End a process with SIGKILL; return the pid it had."""
-        pid = self.site.kill(process) or 0
+        pid = self.sut.kill(process) or 0
         self.supervisor.wait_gone(pid)
         self.fault(f"{process} (pid {pid}) was killed by SIGKILL")
         return pid
@@ -92,12 +92,12 @@ class Scene(Notes):
 
     def back(self, process: str, pid: int) -> None:
         """Wait until the successor of a process that died is ready."""
-        self.site.survived(process, pid)
+        self.sut.survived(process, pid)
         self.say(f"{process} is ready again (pid {self.supervisor.pid(process)})")
 
     def reached(self, process: str, point: str) -> None:
         """Wait until an armed process is held up at a failpoint: it logs that. Raise `NotInTime`."""
-        log = self.site.deployment.place.root / "log" / f"{process}.log"
+        log = self.sut.deployment.place.root / "log" / f"{process}.log"
         mark = f'"failpoint":"{point}","pid":{self._armed[process]}'.encode()
         self.wait(f"{process} to reach {point}", lambda: mark in log.read_bytes())
         self.say(f"{process} is at {point}")
@@ -105,7 +105,7 @@ class Scene(Notes):
     @contextmanager
     def outage(self, server: str) -> Iterator[None]:
         """Have the `broker` or the `database` gone while the body runs; recovery is counted from its end."""
-        with self.backing.outage(server, self.site.deployment.place.root) as words:
+        with self.backing.outage(server, self.sut.deployment.place.root) as words:
             self.fault(words)
             yield
         self.mended(f"the {server} is there again")
@@ -139,17 +139,17 @@ class Scene(Notes):
 
     def stock(self, pieces: int) -> None:
         """Have so many pieces of the drill's goods."""
-        self.site.admin.put("stock", f"/stock/{self.goods_id}", {"total": pieces})
+        self.sut.admin.put("stock", f"/stock/{self.goods_id}", {"total": pieces})
 
     @cached_property
     def console(self) -> Console:
         """What looks at messages."""
-        return motion.console(self.site.deployment, self.site.broker)
+        return pending.console(self.sut.deployment, self.sut.broker)
 
     @cached_property
     def producer(self) -> Producer:
         """What sends messages as the order service does."""
-        return self.site.broker.producer("order")
+        return self.sut.broker.producer("order")
 
     def unused_id(self) -> str:
         """Return an order id that nobody has, a minute old: its transaction is past its deadline."""
@@ -157,13 +157,13 @@ class Scene(Notes):
 
     def metrics(self, process: str) -> str:
         """Return what GET /metrics says."""
-        headers = {"Authorization": f"Bearer {self.site.deployment.token('drill', ['admin'])}"}
-        url = self.site.deployment.plan.urls[process] + "/metrics"
+        headers = {"Authorization": f"Bearer {self.sut.deployment.token('drill', ['admin'])}"}
+        url = self.sut.deployment.plan.urls[process] + "/metrics"
         return urllib3.request("GET", url, headers=headers, timeout=10.0, retries=False).data.decode()
 
     def place(self, *, at: str = "order", user: str | None = None) -> Answer | None:
         """Order two pieces; None if the connection was cut."""
-        answer = self.site.place(user or self.user, self.goods_id, at=at, coupon_id=self.coupon_id)
+        answer = self.sut.place(user or self.user, self.goods_id, at=at, coupon_id=self.coupon_id)
         if answer is not None and "order_id" in (answer.body or {}):
             self.order_id = answer.body["order_id"]
         self.answered("POST /orders", answer)
@@ -180,25 +180,25 @@ class Scene(Notes):
         """Wait until an order is accepted again, for as long as the drill allows; return its id. Raise `NotInTime`."""
 
         def look() -> str | None:
-            answer = self.site.place(self.user, self.goods_id)
+            answer = self.sut.place(self.user, self.goods_id)
             return str(answer.body["order_id"]) if answer is not None and answer.status == 201 else None  # noqa: PLR2004 - Created
 
         return self.wait("orders to be accepted", look, within=self.limit)
 
     def change(self, order_id: str, action: str, *, at: str = "order", user: str | None = None) -> Answer | None:
         """Pay or cancel an order; None if the connection was cut."""
-        answer = self.site.call(user or self.user, f"/orders/{order_id}/{action}", at=at)
+        answer = self.sut.call(user or self.user, f"/orders/{order_id}/{action}", at=at)
         self.answered(f"POST /orders/{{id}}/{action}", answer)
         return answer
 
     def answered(self, what: str, answer: Answer | None) -> None:
         """Write down what a client was told."""
-        self.say(f"{what}: {told(answer)}", Kind.ANSWER)
+        self.say(f"{what}: {in_words(answer)}", Kind.ANSWER)
 
     def statuses(self) -> list[str]:
         """Return the statuses of the user's orders, the newest first."""
         found, query = [], {"limit": "100"}
-        with self.site.deployment.client(self.user, ["orders"]) as client:
+        with self.sut.deployment.client(self.user, ["orders"]) as client:
             while True:
                 page = client.get("order", "/orders", **query)
                 found += [str(order["status"]) for order in page["items"]]
@@ -208,7 +208,7 @@ class Scene(Notes):
 
     def available(self) -> int:
         """Return how many pieces are left."""
-        return self.site.available(self.goods_id)
+        return self.sut.available(self.goods_id)
 
     # How it ends
 
@@ -259,8 +259,8 @@ class Scene(Notes):
         def counts(line: str) -> bool:
             return not any(word in line for word in spared)
 
-        moving = list(filter(counts, ledger.unsettled(self.site.deployment, self.site.broker)))
-        return moving or list(filter(counts, ledger.disagreements(self.site.deployment)))
+        moving = list(filter(counts, ledger.unsettled(self.sut.deployment, self.sut.broker)))
+        return moving or list(filter(counts, ledger.disagreements(self.sut.deployment)))
 
     def stands(self, *statuses: str) -> None:
         """Hold, at rest, that the user's orders have exactly these statuses, and the stock follows."""
@@ -274,12 +274,12 @@ class Scene(Notes):
 
     def concerns(self) -> str | None:
         """Return the order whose story is told: that of the last answer, or the last that stock heard of."""
-        return self.order_id or judge.newest_order_id(self.site, self.began_at)
+        return self.order_id or judge.newest_order_id(self.sut, self.began_at)
 
     def story(self) -> list[dict[str, Any]]:
         """Return the timeline of that order. Raise `CommandFailed` where it can't be had."""
         order_id = self.concerns()
-        return [] if order_id is None else list(self.site.admin.get("order", f"/orders/{order_id}/timeline")["entries"])
+        return [] if order_id is None else list(self.sut.admin.get("order", f"/orders/{order_id}/timeline")["entries"])
 
 
 def _tally(statuses: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab.drill.clockwork import Clock
+from lab.drill.shifted_clock import Clock
 
 _CODE = """
 import sys
@@ -43,4 +43,4 @@ def test_without_a_clock_nothing_is_touched() -> None:
 
 
 def _on_path() -> dict[str, str]:
-    return {"PYTHONPATH": str(Path(__file__).parents[2] / "lab" / "drill" / "clockwork")}
+    return {"PYTHONPATH": str(Path(__file__).parents[2] / "lab" / "drill" / "shifted_clock")}

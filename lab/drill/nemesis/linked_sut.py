@@ -23,7 +23,7 @@ _PREPARING = threading.Lock()  # Alembic keeps what it is doing in one place for
 _CLIENT_PATIENCE = 10.0  # seconds that a client waits for its answer
 
 
-class Arena:
+class LinkedSystem:
     """One running deployment. `laid` are traps by process, with the pid that it had: they may not have sprung yet."""
 
     def __init__(self, directory: Path, backing: Backing, regime: Regime, say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from common.clock import now_ms
 from common.events import ROLLBACK_TOPIC
 from common.ids import EPOCH
 from lab.drill.ledger import settle
-from lab.drill.motion import console
+from lab.drill.pending import console
 from ops.client import Answer, Unreachable
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
@@ -17,7 +17,7 @@ from ops.waiting import wait_for
 STOCK = 100
 
 
-class Site:
+class SystemUnderTest:
     """A running deployment with one goods, and users who each place one order."""
 
     def __init__(self, deployment: Deployment) -> None:

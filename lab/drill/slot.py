@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.drill.backing import Backing, Embedded
 from lab.drill.profiles import Profile
-from lab.drill.site import Site
+from lab.drill.sut import SystemUnderTest
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.errors import CommandFailed
 
@@ -40,7 +40,7 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-class Stage:
+class Slot:
     """One deployment at a time, in directories of its own below `root`."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Stage:
         self._backing = backing or Embedded()
         self._number = 0
         self._profile: Profile | None = None
-        self._site: Site | None = None
+        self._sut: SystemUnderTest | None = None
 
     @property
     def backing(self) -> Backing:
@@ -69,26 +69,26 @@ class Stage:
         name = self._profile.name if self._profile else "none"
         return self._root / f"{self._number}-{name}"
 
-    def site(self, profile: Profile) -> Site:
-        """Return a running site with this profile, every process of it ready. Raise `CommandFailed`."""
-        if self._site is not None and self._profile is not profile:
+    def sut(self, profile: Profile) -> SystemUnderTest:
+        """Return a running system under test with this profile, every process of it ready. Raise `CommandFailed`."""
+        if self._sut is not None and self._profile is not profile:
             self.drop()
-        if self._site is None:
+        if self._sut is None:
             self._profile, self._number = profile, self._number + 1
-            self._site = self._start(profile)
-        supervisor = self._site.supervisor
-        for name in self._site.deployment.plan.processes:
+            self._sut = self._start(profile)
+        supervisor = self._sut.supervisor
+        for name in self._sut.deployment.plan.processes:
             supervisor.release(name)
         supervisor.wait_ready(within=_READY_WITHIN)
-        return self._site
+        return self._sut
 
     def drop(self, *, keep: bool = False) -> None:
         """Stop the deployment and delete its data, unless it is to be kept as evidence. Again: nothing."""
-        if self._site is None or self._profile is None:
+        if self._sut is None or self._profile is None:
             return
-        site, self._site = self._site, None
-        site.__exit__()
-        site.deployment.stop()
+        sut, self._sut = self._sut, None
+        sut.__exit__()
+        sut.deployment.stop()
         self._backing.give_back(self.directory, keep=keep)
         if self._profile.megabytes is not None:
             _unmount(self.directory, keep=keep)
@@ -100,7 +100,7 @@ class Stage:
         self.drop()
         self._backing.close()
 
-    def _start(self, profile: Profile) -> Site:
+    def _start(self, profile: Profile) -> SystemUnderTest:
         self.directory.mkdir(parents=True)
         if profile.megabytes is not None:
             _mount(self.directory, profile.megabytes)
@@ -112,7 +112,7 @@ class Stage:
             with _PREPARING:
                 deployment.prepare()
             deployment.start()
-            return Site(deployment)
+            return SystemUnderTest(deployment)
         except BaseException:
             with suppress(CommandFailed):
                 deployment.stop()

@@ -60,7 +60,7 @@ class Setup:
 
 
 @contextmanager
-def open_site(setup: Setup, say: Say) -> Iterator["Site"]:
+def open_sut(setup: Setup, say: Say) -> Iterator["SystemUnderTest"]:
     """Start a deployment, yield it, stop it and delete its data; after an error its logs stay, and `say` tells where.
 
     Raise `CommandFailed`, `NotInTime`.
@@ -70,20 +70,20 @@ def open_site(setup: Setup, say: Say) -> Iterator["Site"]:
             stack.enter_context(RealServers.open(setup.stack, setup.place, say, setup.rocketmq)) if setup.real else None
         )
         removed, root = False, Path(tempfile.mkdtemp(prefix="orders-bench-", dir=setup.place))
-        site = Site(Deployment(root, setup.plan(servers.servers if servers else None), say=say), servers, say)
+        sut = SystemUnderTest(Deployment(root, setup.plan(servers.servers if servers else None), say=say), servers, say)
         try:
-            site.start()
-            yield site
+            sut.start()
+            yield sut
             removed = not setup.keep
         finally:
-            site.close()
+            sut.close()
             if removed:
                 shutil.rmtree(root, ignore_errors=True)
             else:
                 say(f"The data is in {root}, the logs in {root / 'log'}.")
 
 
-class Site:
+class SystemUnderTest:
     """A deployment that runs, and what a bench wants of it."""
 
     def __init__(self, deployment: Deployment, servers: RealServers | None, say: Say) -> None:

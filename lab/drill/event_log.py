@@ -13,7 +13,7 @@ class Broken(CommandFailed):
     """Something that a drill holds true was not."""
 
 
-class Notes:
+class EventLog:
     """One drill's record of events."""
 
     def __init__(self, tell: Callable[[Event], None]) -> None:
@@ -54,7 +54,7 @@ class Notes:
         self.claim(f"{what}: {_plain(found)}{instead}", found == expected)
 
 
-def told(answer: Answer | None) -> str:
+def in_words(answer: Answer | None) -> str:
     """Return an answer in words."""
     if answer is None:
         return "the connection was cut, no answer"
