@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import structlog
 
-from common.errors import OrdersError, Overloaded
+from halfmessage.errors import HalfMessageError, Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,5 +90,5 @@ def _settle(future: "Future[T]", work: Callable[[], T]) -> None:
 
 def _tell_unexpected(future: "Future[Any]") -> None:
     error = future.exception()
-    if error is not None and not isinstance(error, OrdersError):
+    if error is not None and not isinstance(error, HalfMessageError):
         log.error("a step beside a request failed", exc_info=error)

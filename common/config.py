@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
 from common.logfile import KEPT, LARGEST, LogFile
-from common.mq.port import BrokerOptions
+from halfmessage.mq.port import BrokerOptions
 
 
 class Settings(BaseSettings):

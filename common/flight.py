@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from common.errors import PeerUnavailable, another
+from common.errors import PeerUnavailable
+from halfmessage.errors import another
 
 T = TypeVar("T")
 

@@ -27,10 +27,11 @@ from sqlalchemy import (
     tuple_,
 )
 
-from common.chunks import VALUES
-from common.clock import now_ms
 from common.db import Database
-from common.errors import DuplicateRow, IdempotencyMismatch
+from common.errors import IdempotencyMismatch
+from halfmessage.chunks import VALUES
+from halfmessage.clock import now_ms
+from halfmessage.errors import DuplicateRow
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, exc, text
 
 from common import schema_version
 from common.db import Database
-from common.errors import DatabaseUnavailable
+from halfmessage.errors import DatabaseUnavailable
 
 _DDL = text(
     "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version' "

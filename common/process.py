@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from common import consistency, failpoints, lifeline
 from common.config import Settings, explain
 from common.cores import at_hand, keep_to
-from common.errors import OrdersError
 from common.periodic import Periodic
 from common.telemetry import configure_logging
 from common.web import Api, serve
 from common.web.bodies import LOOK_EVERY
 from common.workers import Workers, clear_metrics
+from halfmessage.errors import HalfMessageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         for start in (*service.start, bodies.start):
             start()
         workers.start()
-    except OrdersError as error:
+    except HalfMessageError as error:
         structlog.get_logger().error("can't start", reason=error.detail, cause=repr(error.__cause__))
         sys.exit(1)
     gc.freeze()  # what is here by now stays: to look at it all again takes 80 ms, every few seconds under load

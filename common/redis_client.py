@@ -10,7 +10,8 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from common.errors import OrdersError, Unavailable
+from common.errors import OrdersError
+from halfmessage.errors import Unavailable
 
 T = TypeVar("T")
 

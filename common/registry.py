@@ -34,14 +34,16 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
 
-TOPICS: Mapping[str, str] = MappingProxyType({"order_rollback": "TRANSACTION", "order_timeout": "DELAY"})
+ROLLBACK_TOPIC = "order_rollback"
+TIMEOUT_TOPIC = "order_timeout"
+TOPICS: Mapping[str, str] = MappingProxyType({ROLLBACK_TOPIC: "TRANSACTION", TIMEOUT_TOPIC: "DELAY"})
 """The topics, and what each carries in RocketMQ's words (`message.type`)."""
 
 SERVICES = (  # in the order of stopping: those that ask before those that are asked
-    Service("order", 8001, consumes=("order_timeout",)),
-    Service("stock", 8002, consumes=("order_rollback",), participant=True),
+    Service("order", 8001, consumes=(TIMEOUT_TOPIC,)),
+    Service("stock", 8002, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("goods", 8003),
-    Service("coupon", 8004, consumes=("order_rollback",), participant=True),
+    Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
 )
 BY_NAME: Mapping[str, Service] = MappingProxyType({service.name: service for service in SERVICES})
 NAMES = tuple(BY_NAME)

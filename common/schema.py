@@ -22,9 +22,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from common.clock import from_rfc3339, rfc3339
 from common.currencies import CURRENCIES
 from common.errors import Invalid
+from halfmessage.clock import from_rfc3339, rfc3339
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class Standby:
         try:
             for probe in self._probes:
                 probe()
-        except OrdersError as error:
+        except HalfMessageError as error:
             log.info("no messages are taken", reason=error.detail)
             return False
         self._suspected = False

@@ -14,9 +14,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from common.clock import now_ms, rfc3339
-from common.errors import OrdersError
 from common.logfile import LogFile
+from halfmessage.clock import now_ms, rfc3339
+from halfmessage.errors import HalfMessageError
 
 _HIDDEN: Final = frozenset(
     {"authorization", "token", "secret", "jwt_secret", "password", "receiver", "phone", "address"}
@@ -156,7 +156,7 @@ class _Observed(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
             values = self._read()
-        except OrdersError as error:
+        except HalfMessageError as error:
             structlog.get_logger().warning("gauge not read", description=self._description, error=error.detail)
             return
         for name, value in values.items():

@@ -2,8 +2,7 @@
 
 from common.errors import Invalid
 from common.idempotency import key_of
-from common.participant.reservations import Reservations
-from common.participant.routes import install_reservations
+from common.reservations.routes import install_reservations
 from common.schema import decode_cursor, encode_cursor
 from common.web import Api, Reply, current_identity, replayed
 from coupon.model import CodeTaken
@@ -22,6 +21,7 @@ from coupon.schema import (
 )
 from coupon.service.rules import Coupons, Viewer
 from coupon.service.uses import Want
+from halfmessage.participant.reservations import Reservations
 
 
 def install(api: Api, coupons: Coupons, reservations: Reservations[Want]) -> None:

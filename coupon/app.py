@@ -4,15 +4,12 @@ from functools import partial
 
 from common import idempotency, schema_version
 from common.auth import Verifier
-from common.clock import now_ms
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
-from common.ids import LeasedIds
-from common.mq.factory import open_broker
-from common.participant.consumer import RollbackConsumer
 from common.periodic import Periodic
 from common.process import Service
+from common.registry import ROLLBACK_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
@@ -20,6 +17,10 @@ from coupon import api as rest
 from coupon.model import idempotency_keys
 from coupon.service.rules import Coupons
 from coupon.service.uses import coupon_reservations
+from halfmessage.clock import now_ms
+from halfmessage.ids import LeasedIds
+from halfmessage.mq.factory import open_broker
+from halfmessage.participant.consumer import RollbackConsumer
 
 _FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
 
@@ -56,7 +57,7 @@ def build(settings: Settings) -> Service:
     )
     rest.install(api, Coupons(database, ids), reservations)
 
-    subscribe = partial(consumer.subscribe, broker, standby.ready)
+    subscribe = partial(consumer.subscribe, broker, ROLLBACK_TOPIC, standby.ready)
     return Service(
         api,
         start=[partial(schema_version.require, "coupon", database), ids.start, subscribe, forgetting.start],

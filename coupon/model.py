@@ -20,11 +20,11 @@ from sqlalchemy import (
     text,
 )
 
-from common.errors import Conflict
 from common.heartbeat import heartbeat_table
 from common.idempotency import key_table
-from common.ids import SNOWFLAKE, lease_table
-from common.participant.model import RESERVATIONS, header_table
+from halfmessage.errors import Conflict
+from halfmessage.ids import SNOWFLAKE, lease_table
+from halfmessage.participant.model import RESERVATIONS, header_table
 
 metadata = MetaData()
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
-from common.participant.schema import DecisionOut, ReservationOut, WantIn
+from common.reservations.schema import DecisionOut, ReservationOut, WantIn
 from common.schema import MAX_MONEY, Currency, Id, Instant, Money, PageQuery, Schema, Word
 from coupon.service import rules
 from coupon.service.uses import Want

@@ -1,11 +1,12 @@
 """REST: parse, call a use case, serialise."""
 
-from common.errors import Invalid, NotFound
+from common.errors import Invalid
 from common.idempotency import key_of
 from common.schema import PageQuery, decode_cursor, encode_cursor
 from common.web import Api, Reply, current_identity, replayed
 from goods.schema import LONGEST_LOOKUP, ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
 from goods.service import Catalogue, Rooms, UnknownGoods
+from halfmessage.errors import NotFound
 
 
 def install(api: Api, catalogue: Catalogue, rooms: Rooms) -> None:

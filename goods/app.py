@@ -7,7 +7,6 @@ from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
-from common.ids import LeasedIds
 from common.periodic import Periodic
 from common.process import Service
 from common.telemetry import Metrics
@@ -15,6 +14,7 @@ from common.web import Api
 from goods import api as rest
 from goods.model import idempotency_keys
 from goods.service import Catalogue, Rooms
+from halfmessage.ids import LeasedIds
 
 
 def build(settings: Settings) -> Service:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from common.heartbeat import heartbeat_table
 from common.idempotency import key_table
-from common.ids import lease_table
+from halfmessage.ids import lease_table
 
 metadata = MetaData()
 

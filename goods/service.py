@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from common.chunks import rows_in
-from common.clock import now_ms
 from common.db import Database
-from common.errors import DuplicateRow, NotFound, OrdersError
+from common.errors import OrdersError
 from common.idempotency import Answered, IdempotencyKey, Keys
-from common.ids import IdSource
 from goods.model import goods, idempotency_keys, room_goods, rooms
+from halfmessage.chunks import rows_in
+from halfmessage.clock import now_ms
+from halfmessage.errors import DuplicateRow, NotFound
+from halfmessage.ids import IdSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.clock import now_ms, rfc3339
 from common.logfile import rotate
+from halfmessage.clock import now_ms, rfc3339
 from ops.errors import NotInTime
 from ops.places import PACKAGES
 from ops.runstate import Phase, ProcessState

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from common.events import ROLLBACK_TOPIC
-from common.mq.port import Console, MessageView, Resolution
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.mq.port import Console, MessageView, Resolution
 from ops.client import Client, Refused, Unreachable
 from ops.deployment import Deployment
 from ops.runstate import Phase

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from common import consistency, migrations, registry
 from common.config import Settings, explain
 from common.cores import at_hand
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions, Console
 from common.telemetry import METRICS_DIR
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions, Console
 from ops import catalogue, runstate, tokens
 from ops.child import Patience, python_module
 from ops.client import Client, probe
@@ -164,7 +164,7 @@ class Deployment:
         if self.plan.servers is None and not (self.place.root / "broker.db").exists():
             raise NoDeployment(f"{self.place.root} has no broker file yet: start it with: {self.place.hint('up')}")
         settings = self.settings("order")
-        return open_broker(settings.broker_url, settings.broker_options)
+        return open_broker(settings.broker_url, settings.broker_options, subscriptions=self.plan.subscriptions)
 
     @contextmanager
     def open_console(self, *, admin_tool: bool = False) -> Iterator[Console]:
@@ -173,11 +173,13 @@ class Deployment:
         Raise `ConsoleUnavailable`, `BrokerError`, or `NoDeployment` where there is no broker yet, or does not run.
         """
         self._require_servers()
-        if self.plan.servers is not None:
+        if self.plan.servers is not None and self.plan.servers.stack:
             yield tenant.console(self.plan.servers, subscriptions=self.plan.subscriptions, admin_tool=admin_tool)
             return
         if admin_tool:
-            raise CommandFailed("The embedded broker has no admin tool: RocketMQ has, in a deployment started --real.")
+            raise CommandFailed(
+                "The admin tool is RocketMQ's: only a deployment on `orders stack`, started --real, has it here."
+            )
         with closing(self.open_broker()) as broker:
             yield broker.console()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from common.clock import now_ms
+from halfmessage.clock import now_ms
 
 KEPT = 1000  # findings kept one by one; further ones are counted
 

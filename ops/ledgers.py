@@ -8,7 +8,7 @@ from sqlalchemy import Column, Select, func, select
 
 from common import schema_version
 from common.db import Database
-from common.participant.model import ReservationState
+from halfmessage.participant.model import ReservationState
 from order.model import Status, order_lines, orders, settlements
 from stock.model import reservation_lines, reservations, stock
 

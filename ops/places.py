@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import registry
-from common.paths import EMBEDDED, SQLITE, file_url
+from halfmessage.paths import EMBEDDED, SQLITE, file_url
 from ops.belonging import LOCK, belongs
 from ops.errors import AlreadyRunning, CommandFailed, NoDeployment
 from ops.runstate import RunLock, RunState, load

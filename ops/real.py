@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from common.mq.factory import open_broker, split_prefix
-from common.mq.port import BrokerOptions
+from halfmessage.mq.factory import open_broker, split_prefix
+from halfmessage.mq.port import BrokerOptions
 from ops import runstate
 from ops.errors import CopiedDeployment
 from ops.places import PACKAGES, DataDir, default_data_dir

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from common.clock import now_ms
-from common.events import ROLLBACK_TOPIC
-from common.mq.port import Console, MessageView, State
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.clock import now_ms
+from halfmessage.mq.port import Console, MessageView, State
 from ops.coupons import Coupons
 from ops.findings import BY_HAND, KEPT, REPAIR, WAIT, Finding, Gravity, Report, age_of, by_age, wrong
 from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.clock import rfc3339
-from common.mq.port import MessageView
+from halfmessage.clock import rfc3339
+from halfmessage.mq.port import MessageView
 from ops.errors import CommandFailed
 from ops.waiting import wait_for
 

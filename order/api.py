@@ -5,15 +5,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.errors import (
-    NotFound,
-    OrdersError,
-    OutcomeUnknown,
-    TooManyRequests,
-)
+from common.errors import TooManyRequests
 from common.idempotency import key_of
 from common.schema import decode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, replayed
+from common.web.problems import kind_of
+from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown
 from order.model import (
     CouponNotUsable,
     InsufficientStock,
@@ -121,8 +118,8 @@ def _install_placing(
         """Place an order."""
         try:
             placed = ordering.order(_request(body, idempotency_key))
-        except OrdersError as error:
-            count(error.slug)
+        except HalfMessageError as error:
+            count(kind_of(type(error)).slug)
             raise
         count("replayed" if placed.replayed else "created")
         headers = {"Location": f"/orders/{placed.order.order_id}"}

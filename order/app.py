@@ -9,22 +9,22 @@ from common.aside import ThreadedAside
 from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
-from common.errors import ConsoleUnavailable
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.heartbeat import Heartbeat
-from common.ids import LeasedIds
 from common.limits import SharedLimiter
-from common.mq.factory import open_broker
-from common.mq.port import Broker, CheckAnswer, Console
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
+from common.registry import ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
-from common.tx.batch import Batcher
-from common.tx.coordinator import Checker, Coordinator
-from common.tx.record import Records
 from common.web import Api
+from halfmessage.errors import ConsoleUnavailable
+from halfmessage.ids import LeasedIds
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, CheckAnswer, Console
+from halfmessage.tx.batch import Batcher
+from halfmessage.tx.coordinator import Checker, Coordinator
+from halfmessage.tx.record import Records
 from order import api as rest
 from order.consumer import TimeoutConsumer
 from order.model import Order, transaction_records
@@ -62,7 +62,7 @@ def build(settings: Settings) -> Service:
     records = Records(transaction_records, retention=settings.record_retention)
     checker = Checker(database, records, deadline=settings.transaction_deadline, count=told.check_back)
     ids = LeasedIds(database, "order")
-    broker = open_broker(settings.broker_url, settings.broker_options)
+    broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
     console = _console(broker)
 
     def sendable() -> None:

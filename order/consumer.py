@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from pydantic import ValidationError
 
-from common import failpoints
-from common.errors import OrdersError
-from common.events import OrderEvent, in_parts
-from common.mq.port import Delivery, Verdict
+from halfmessage import failpoints
+from halfmessage.errors import HalfMessageError
+from halfmessage.mq.port import Delivery, Verdict
+from halfmessage.participant.event import OrderEvent, in_parts
 from order.service.timeouts import Timeouts
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class TimeoutConsumer:
     def _handle(self, events: Sequence[OrderEvent]) -> list[str]:
         try:
             done = self._timeouts.handle(events)
-        except OrdersError as error:
+        except HalfMessageError as error:
             self._failed()
             log.warning("timeouts will be retried", messages=len(events), reason=error.detail)
             return ["retried"] * len(events)

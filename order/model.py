@@ -17,10 +17,11 @@ from sqlalchemy import (
     text,
 )
 
-from common.errors import Conflict, Invalid
+from common.errors import Invalid
 from common.heartbeat import heartbeat_table
-from common.ids import SNOWFLAKE, lease_table
-from common.tx.record import record_table
+from halfmessage.errors import Conflict
+from halfmessage.ids import SNOWFLAKE, lease_table
+from halfmessage.tx.record import record_table
 
 metadata = MetaData()
 

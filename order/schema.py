@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from common.clock import rfc3339
 from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, distinct_by, encode_cursor
+from halfmessage.clock import rfc3339
 from order.model import CloseReason, Order, Reason, Status
 from order.service.sweeping import Findings
 from order.service.timeline import Entry

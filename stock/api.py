@@ -1,9 +1,9 @@
 """The stock service over REST."""
 
 from common.idempotency import key_of
-from common.participant.reservations import Reservations
-from common.participant.routes import install_reservations
+from common.reservations.routes import install_reservations
 from common.web import Api, Reply, current_identity, replayed
+from halfmessage.participant.reservations import Reservations
 from stock.model import BelowReserved
 from stock.schema import LevelOut, OrderIn, PiecesDecision, PiecesReservation, Restock, SetTotal
 from stock.service.levels import Levels

@@ -4,18 +4,19 @@ from functools import partial
 
 from common import idempotency, schema_version
 from common.auth import Verifier
-from common.clock import now_ms
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
-from common.mq.factory import open_broker
-from common.participant.consumer import RollbackConsumer
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
+from common.registry import ROLLBACK_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
+from halfmessage.clock import now_ms
+from halfmessage.mq.factory import open_broker
+from halfmessage.participant.consumer import RollbackConsumer
 from stock import api as rest
 from stock.model import idempotency_keys
 from stock.service.levels import Levels
@@ -59,7 +60,7 @@ def build(settings: Settings) -> Service:
     )
     rest.install(api, Levels(database), reservations)
 
-    subscribe = partial(consumer.subscribe, broker, standby.ready)
+    subscribe = partial(consumer.subscribe, broker, ROLLBACK_TOPIC, standby.ready)
     return Service(
         api,
         start=[partial(schema_version.require, "stock", database), subscribe, forgetting.start],

@@ -4,11 +4,11 @@ from enum import StrEnum
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, text
 
-from common.errors import Conflict
 from common.heartbeat import heartbeat_table
 from common.idempotency import key_table
-from common.ids import SNOWFLAKE
-from common.participant.model import header_table
+from halfmessage.errors import Conflict
+from halfmessage.ids import SNOWFLAKE
+from halfmessage.participant.model import header_table
 
 metadata = MetaData()
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.participant.schema import DecisionOut, ReservationOut, WantIn
+from common.reservations.schema import DecisionOut, ReservationOut, WantIn
 from common.schema import Id, Quantity, Schema, distinct_by
 from stock.service.levels import MOST, Level
 

@@ -9,7 +9,7 @@ import structlog
 from hypothesis import Phase, settings
 from sqlalchemy import Engine, event
 
-from common.mq.embedded.file import BrokerFile
+from halfmessage.mq.embedded.file import BrokerFile
 from tests.databases import USE_CASES
 from tests.promises import PROMISES
 from tests.stack import REAL

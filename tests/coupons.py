@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.clock import now_ms, rfc3339
-from common.errors import NotFound, Unavailable
-from common.events import OrderEvent
-from common.mq.port import Delivery, Verdict
-from common.participant.client import LiveReservation
-from common.participant.model import Fate
+from common.reservations.client import LiveReservation
+from halfmessage.clock import now_ms, rfc3339
+from halfmessage.errors import NotFound, Unavailable
+from halfmessage.mq.port import Delivery, Verdict
+from halfmessage.participant.event import OrderEvent
+from halfmessage.participant.model import Fate
 from order.clients.coupon import Coupon, CouponRules
 from order.clients.participant import Deduction
 from order.model import CouponChanged, CouponNotUsable, Order, orders

@@ -10,20 +10,30 @@ from typing import Any, ParamSpec, TypeVar
 from sqlalchemy import MetaData, create_engine, select
 
 from common.aside import Aside
-from common.clock import now_ms, rfc3339
 from common.db import Database
-from common.errors import BrokerError, NotFound, OrdersError, PeerUnavailable
-from common.events import ROLLBACK_TOPIC
-from common.ids import EPOCH
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions, CheckAnswer, HalfMessage, Message, MessageView, Producer, Resolution, State
-from common.participant.client import LiveReservation
-from common.participant.consumer import RollbackConsumer
-from common.participant.model import Fate
-from common.participant.reservations import Reservations
-from common.participant.schema import Settle, StatesQuery, deduct_body
-from common.tx.coordinator import Checker, Coordinator
-from common.tx.record import Records
+from common.errors import PeerUnavailable
+from common.registry import ROLLBACK_TOPIC
+from common.reservations.client import LiveReservation
+from common.reservations.schema import Settle, StatesQuery, deduct_body
+from halfmessage.clock import now_ms, rfc3339
+from halfmessage.errors import BrokerError, HalfMessageError, NotFound
+from halfmessage.ids import EPOCH
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import (
+    BrokerOptions,
+    CheckAnswer,
+    HalfMessage,
+    Message,
+    MessageView,
+    Producer,
+    Resolution,
+    State,
+)
+from halfmessage.participant.consumer import RollbackConsumer
+from halfmessage.participant.model import Fate
+from halfmessage.participant.reservations import Reservations
+from halfmessage.tx.coordinator import Checker, Coordinator
+from halfmessage.tx.record import Records
 from order import model as order_model
 from order.clients.goods import Goods, GoodsClient
 from order.clients.participant import Deduction
@@ -98,7 +108,7 @@ class AtOnce:
         future: Future[T] = Future()
         try:
             future.set_result(work(*args, **kwargs))
-        except OrdersError as error:
+        except HalfMessageError as error:
             future.set_exception(error)
         return future
 
@@ -292,7 +302,7 @@ class Shop:
     def place(self, draft: Draft) -> Order:
         """Place a batch of one."""
         (answer,) = self.placing.place([draft])
-        if isinstance(answer, OrdersError):
+        if isinstance(answer, HalfMessageError):
             raise answer
         return answer
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from sqlalchemy import event
 
 from common.db import Database
-from common.participant.deducting import Decision
-from common.participant.reservations import Reservation
+from halfmessage.participant.deducting import Decision
+from halfmessage.participant.reservations import Reservation
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from common.auth import Identity, Verifier
-from common.errors import Forbidden, OrdersError, Unavailable
+from common.errors import Forbidden
 from common.limits import Limiter, ProcessLimiter
 from common.schema import Checks as ReadinessMembers
 from common.schema import Readiness
@@ -33,6 +33,7 @@ from common.web.requests import (
     unheard,
 )
 from common.web.routes import IdConverter, Reply, Route, View, WordConverter
+from halfmessage.errors import HalfMessageError, Unavailable
 
 
 class Api:
@@ -93,7 +94,7 @@ class Api:
         scopes: Sequence[str] = (),
         query: type[BaseModel] | None = None,
         returns: Mapping[int, type[BaseModel]],
-        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+        errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
     ) -> Callable[[View], View]:
         """Declare a GET (see `Route`); HEAD is answered alike."""
         return self._declare("GET", path, scopes=scopes, query=query, returns=returns, errors=errors)
@@ -105,7 +106,7 @@ class Api:
         scopes: Sequence[str] = (),
         body: type[BaseModel] | None = None,
         returns: Mapping[int, type[BaseModel]],
-        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+        errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
         rate_limit: str = "",
         idempotent: bool = False,
         most_at_once: int = 0,
@@ -134,7 +135,7 @@ class Api:
         scopes: Sequence[str] = (),
         body: type[BaseModel],
         returns: Mapping[int, type[BaseModel]],
-        errors: Sequence[type[OrdersError] | ProblemWith] = (),
+        errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
         method: Literal["PUT", "PATCH"] = "PUT",
     ) -> Callable[[View], View]:
         """Declare a PUT (see `Route`)."""
@@ -149,7 +150,7 @@ class Api:
         path: str,
         *,
         scopes: Sequence[str],
-        errors: Sequence[type[OrdersError] | ProblemWith],
+        errors: Sequence[type[HalfMessageError] | ProblemWith],
         **options: Any,
     ) -> Callable[[View], View]:
         def declare(view: View) -> View:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import orjson
 from flask import Flask
 
-from common.errors import NotFound
 from common.web import openapi
 from common.web.flask_app import Answer
 from common.web.requests import current_request, refuse_parameters
+from halfmessage.errors import NotFound
 
 if TYPE_CHECKING:
     from common.web.api import Api

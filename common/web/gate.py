@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from common.errors import Overloaded
 from common.web.problems import OverLimit
+from halfmessage.errors import Overloaded
 
 
 class Gate:

@@ -14,20 +14,18 @@ from common.errors import (
     Invalid,
     Malformed,
     MethodNotAllowed,
-    NotFound,
     OrdersError,
-    OutcomeUnknown,
     TooLarge,
     TooManyRequests,
     TooSlow,
     Unauthenticated,
-    Unavailable,
     UnsupportedMediaType,
 )
 from common.schema import ID_SCHEMA, WORD_PATTERN, Checks, Health, Readiness
 from common.web.components import HEADERS_BY_STATUS, IDEMPOTENCY_KEY, PROBLEM, RESPONSE_HEADERS, Json
-from common.web.problems import CONTENT_TYPE, ProblemWith
+from common.web.problems import CONTENT_TYPE, ProblemWith, kind_of
 from common.web.routes import Route, is_id
+from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown, Unavailable
 
 if TYPE_CHECKING:
     from common.web.api import Api
@@ -133,9 +131,9 @@ def _not_null(schema: Json) -> Json:
     return choices[0] if len(choices) == 1 else {k: v for k, v in schema.items() if k != "default" or v is not None}
 
 
-def _errors(route: Route) -> list[type[OrdersError] | ProblemWith]:
+def _errors(route: Route) -> list[type[HalfMessageError] | ProblemWith]:
     """Return what the view may raise, and what the wrapper does before it is called."""
-    found: list[type[OrdersError] | ProblemWith] = [
+    found: list[type[HalfMessageError] | ProblemWith] = [
         Malformed,
         Unauthenticated,
         MethodNotAllowed,
@@ -163,11 +161,13 @@ def _success(route: Route, status: int, model: type[BaseModel], schemas: _Schema
     return _response(status, "application/json", schemas.answer(model), replayed)
 
 
-def _responses(answers: dict[int, Json], errors: Sequence[type[OrdersError] | ProblemWith], schemas: _Schemas) -> Json:
-    by_status: dict[int, list[type[OrdersError] | ProblemWith]] = {}
+def _responses(
+    answers: dict[int, Json], errors: Sequence[type[HalfMessageError] | ProblemWith], schemas: _Schemas
+) -> Json:
+    by_status: dict[int, list[type[HalfMessageError] | ProblemWith]] = {}
     for error in errors:
         kind = error.error if isinstance(error, ProblemWith) else error
-        by_status.setdefault(kind.status, []).append(error)
+        by_status.setdefault(kind_of(kind).status, []).append(error)
     for status, alternatives in by_status.items():
         answers[status] = _response(status, CONTENT_TYPE, _any_of(alternatives, schemas))
     return {str(status): answers[status] for status in sorted(answers)}
@@ -184,17 +184,17 @@ def _response(status: int, content_type: str, schema: Json, headers: Sequence[st
     }
 
 
-def _any_of(errors: Sequence[type[OrdersError] | ProblemWith], schemas: _Schemas) -> Json:
-    unique = {_kind(error).slug: _problem(error, schemas) for error in errors}
+def _any_of(errors: Sequence[type[HalfMessageError] | ProblemWith], schemas: _Schemas) -> Json:
+    unique = {kind_of(_kind(error)).slug: _problem(error, schemas) for error in errors}
     return next(iter(unique.values())) if len(unique) == 1 else {"oneOf": list(unique.values())}
 
 
-def _kind(error: type[OrdersError] | ProblemWith) -> type[OrdersError]:
+def _kind(error: type[HalfMessageError] | ProblemWith) -> type[HalfMessageError]:
     return error.error if isinstance(error, ProblemWith) else error
 
 
-def _problem(error: type[OrdersError] | ProblemWith, schemas: _Schemas) -> Json:
-    kind = _kind(error)
+def _problem(error: type[HalfMessageError] | ProblemWith, schemas: _Schemas) -> Json:
+    kind = kind_of(_kind(error))
     parts: list[Json] = [
         {"$ref": _REF.format(model="Problem")},
         {"properties": {"type": {"const": f"/problems/{kind.slug}"}, "status": {"const": kind.status}}},
@@ -202,12 +202,12 @@ def _problem(error: type[OrdersError] | ProblemWith, schemas: _Schemas) -> Json:
     if isinstance(error, ProblemWith):
         members = schemas.definitions[schemas.answer(error.members)["$ref"].rsplit("/", 1)[1]]
         parts.append({key: members[key] for key in ("properties", "required") if key in members})
-    return {"title": kind.slug, "description": kind().detail, "allOf": parts}
+    return {"title": kind.slug, "description": _kind(error)().detail, "allOf": parts}
 
 
 def _system_operations(schemas: _Schemas) -> Json:
     def operation(
-        name: str, summary: str, response: Json, *errors: type[OrdersError] | ProblemWith, guarded: bool = False
+        name: str, summary: str, response: Json, *errors: type[HalfMessageError] | ProblemWith, guarded: bool = False
     ) -> Json:
         responses = _responses({200: response}, [*errors, Malformed, Invalid, MethodNotAllowed, OrdersError], schemas)
         security: list[Json] = [{"token": []}] if guarded else []

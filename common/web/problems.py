@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem details. Whatever goes wrong is answered by `answer`, and by nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,6 @@ from common.errors import (
     Invalid,
     Malformed,
     MethodNotAllowed,
-    NotFound,
     OrdersError,
     TooLarge,
     TooManyRequests,
@@ -24,12 +23,43 @@ from common.errors import (
     UnsupportedMediaType,
 )
 from common.web.flask_app import Answer
+from halfmessage.errors import Conflict, HalfMessageError, NotFound, OutcomeUnknown, Unavailable
 
 CONTENT_TYPE = "application/problem+json"
 
-_OF_WERKZEUG: dict[int, type[OrdersError]] = {
-    error.status: error for error in (Malformed, NotFound, TooLarge, UnsupportedMediaType)
+_OF_WERKZEUG: dict[int, type[HalfMessageError]] = {
+    400: Malformed,
+    404: NotFound,
+    413: TooLarge,
+    415: UnsupportedMediaType,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How errors of one class are told; `retry_after` in seconds, None where trying again is of no use."""
+
+    status: int
+    slug: str
+    title: str
+    retry_after: int | None = None
+
+
+_OF_LIBRARY: dict[type[Exception], Kind] = {
+    NotFound: Kind(404, "not-found", "Not found"),
+    Conflict: Kind(409, "conflict", "Conflict"),
+    Unavailable: Kind(503, "unavailable", "Unavailable", 1),
+    OutcomeUnknown: Kind(503, "outcome-unknown", "Outcome unknown", 5),
+    HalfMessageError: Kind(500, "internal", "Internal error"),
+}
+"""What the library's errors are in HTTP, of which it knows nothing. A subclass may have a slug and title of its own."""
+
+
+def kind_of(error: type[HalfMessageError]) -> Kind:
+    """Return how errors of a class are told: as the class says, else as the nearest of its bases that is known."""
+    base = next(_OF_LIBRARY[parent] for parent in error.__mro__ if parent in _OF_LIBRARY)
+    told = {name: getattr(error, name) for name in ("status", "slug", "title") if hasattr(error, name)}
+    return replace(base, **told)
 
 
 class OverLimit(TooManyRequests):
@@ -45,25 +75,26 @@ class OverLimit(TooManyRequests):
 class ProblemWith:
     """Documents an error that carries further members, as the fields of a model."""
 
-    error: type[OrdersError]
+    error: type[HalfMessageError]
     members: type[BaseModel]
 
 
 def install(app: Flask) -> None:
     """Have every exception answered as a problem."""
-    app.register_error_handler(OrdersError, answer)
+    app.register_error_handler(HalfMessageError, answer)
     app.register_error_handler(HTTPException, _answer_werkzeug)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
-def answer(error: OrdersError) -> Response:
+def answer(error: HalfMessageError) -> Response:
     """Write an error as a response."""
-    if type(error).slug == OrdersError.slug:
+    kind = kind_of(type(error))
+    if kind.slug == OrdersError.slug:
         return _answer_unexpected(error)
-    if error.status >= 500 and error.__cause__ is not None:  # noqa: PLR2004 - a status class
-        structlog.get_logger().warning(error.slug, cause=repr(error.__cause__))
-    response = _response(type(error), error.detail, error.members)
-    retry_after = getattr(error, "retry_after", None)
+    if kind.status >= 500 and error.__cause__ is not None:  # noqa: PLR2004 - a status class
+        structlog.get_logger().warning(kind.slug, cause=repr(error.__cause__))
+    response = _response(kind, error.detail, error.members)
+    retry_after = error.retry_after if isinstance(error, OverLimit) else kind.retry_after
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     if isinstance(error, Unauthenticated):
@@ -82,10 +113,10 @@ def _answer_werkzeug(error: HTTPException) -> Response:
 
 def _answer_unexpected(error: Exception) -> Response:
     structlog.get_logger().error("unexpected error", exc_info=error)
-    return _response(OrdersError, OrdersError().detail, {})
+    return _response(kind_of(OrdersError), OrdersError().detail, {})
 
 
-def _response(kind: type[OrdersError], detail: str, members: dict[str, Any]) -> Response:
+def _response(kind: Kind, detail: str, members: dict[str, Any]) -> Response:
     problem = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,

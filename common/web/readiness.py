@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import structlog
 
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 
 Check = Callable[[], object]
 """Raises `OrdersError` while what it looks at does not do what the service needs of it."""
@@ -139,7 +139,7 @@ class _OneCheck:
         try:
             self._check()
             result = "ok"
-        except OrdersError as error:
+        except HalfMessageError as error:
             log.warning("not ready", check=self.name, reason=error.detail)
         except Exception:  # a thread's edge: a fault of the check itself
             log.exception("a readiness check is wrong", check=self.name)

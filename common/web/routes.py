@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from werkzeug.routing import BaseConverter
 
 from common.auth import Identity
-from common.errors import OrdersError
 from common.schema import ID_PATTERN, WORD_PATTERN
 from common.web.problems import ProblemWith
 from common.web.requests import current_globals
+from halfmessage.errors import HalfMessageError
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
@@ -68,7 +68,7 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     returns: Mapping[int, type[BaseModel]] = field(default_factory=dict)
-    errors: tuple[type[OrdersError] | ProblemWith, ...] = ()
+    errors: tuple[type[HalfMessageError] | ProblemWith, ...] = ()
     rate_limit: str = ""
     idempotent: bool = False
     most_at_once: int = 0

@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flask import Flask
 
-from common.errors import Unavailable
 from common.schema import Health, Readiness
 from common.telemetry import Metrics
 from common.web.flask_app import Answer
 from common.web.readiness import Check, Checks
 from common.web.requests import current_request, refuse_parameters
+from halfmessage.errors import Unavailable
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -10,13 +10,13 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, cast, func, insert, literal, or_, select, true, update
 from sqlalchemy import String as Text
 
-from common.chunks import rows_in
-from common.clock import now_ms
 from common.db import Database
-from common.errors import DuplicateRow, NotFound
 from common.idempotency import Answered, IdempotencyKey, Keys
-from common.ids import IdSource
 from coupon.model import CodeTaken, coupon_users, coupons, idempotency_keys
+from halfmessage.chunks import rows_in
+from halfmessage.clock import now_ms
+from halfmessage.errors import DuplicateRow, NotFound
+from halfmessage.ids import IdSource
 
 _CODE: Final = 12  # characters of a code that is made up: 60 bits, so that trying some finds nobody's
 _LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: none looks like another

@@ -10,12 +10,12 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from common.chunks import VALUES, chunks, rows_in
-from common.clock import now_ms
 from common.db import Database
-from common.participant.effect import Direct, Members, Refusal
-from common.participant.reservations import Reservations
 from coupon.model import UseState, coupon_user, coupon_users, coupon_uses, coupons, reservations
+from halfmessage.chunks import VALUES, chunks, rows_in
+from halfmessage.clock import now_ms
+from halfmessage.participant.effect import Direct, Members, Refusal
+from halfmessage.participant.reservations import Reservations
 
 K = TypeVar("K")
 

@@ -15,7 +15,7 @@ from functools import partial
 from sqlalchemy import Connection, text
 
 from common.db import Database
-from common.ids import EPOCH
+from halfmessage.ids import EPOCH
 
 CHUNK = 10_000
 _NODE_BITS = 22  # of a snowflake: what is below its time

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from common.clock import now_ms
+from halfmessage.clock import now_ms
 from lab.bench.bench import Bench
 from lab.bench.figures import Measured
 from lab.bench.fill import Filling, Kind, Series

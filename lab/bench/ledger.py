@@ -3,7 +3,7 @@
 from sqlalchemy import and_, func, select
 
 from common.db import Database
-from common.participant.model import ReservationState
+from halfmessage.participant.model import ReservationState
 from stock.model import reservation_lines, reservations, stock
 
 

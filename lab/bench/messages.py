@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from common.events import ROLLBACK_TOPIC, OrderEvent
-from common.mq.port import CheckAnswer, HalfMessage, Message, Producer
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.mq.port import CheckAnswer, HalfMessage, Message, Producer
+from halfmessage.participant.event import OrderEvent
 from lab.bench.fill import Series
 from ops.deployment import Deployment
 

@@ -11,13 +11,13 @@ from snowflake import SnowflakeGenerator
 from sqlalchemy import Connection, bindparam, insert, update
 
 from common.auth import Verifier
-from common.clock import now_ms
 from common.config import Settings
 from common.db import Database
-from common.ids import EPOCH
 from common.process import Service, run
 from common.telemetry import Metrics
 from common.web import Api, Reply, current_identity
+from halfmessage.clock import now_ms
+from halfmessage.ids import EPOCH
 from order.model import InsufficientStock, Line, Order, Status, order_lines, orders
 from order.schema import OrderOut, PlaceOrder, order_document
 from stock.model import stock

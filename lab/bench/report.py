@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from common.clock import now_ms, rfc3339
+from halfmessage.clock import now_ms, rfc3339
 from lab.bench.figures import Figure, Measured
 from lab.bench.machine import Machine
 from lab.bench.meter import OTHERS, Usage

@@ -4,8 +4,8 @@ import signal
 
 from sqlalchemy import text
 
-from common.clock import now_ms
-from common.events import ROLLBACK_TOPIC
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.clock import now_ms
 from lab.bench import messages
 from lab.bench.bench import JUDGED_WITHIN, Bench
 from lab.bench.figures import Measured, Run

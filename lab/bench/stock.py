@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select
 
 from common.db import Database
-from common.errors import Unavailable
-from common.participant.reservations import Reservations
 from common.redis_client import RedisClient
+from halfmessage.errors import Unavailable
+from halfmessage.participant.reservations import Reservations
 from lab.bench.ledger import disagreements
 from ops.errors import CommandFailed
 from stock.model import Verdict, reservation_lines, reservations, stock

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from common.clock import now_ms
-from common.events import TIMEOUT_TOPIC
+from common.registry import TIMEOUT_TOPIC
+from halfmessage.clock import now_ms
 from lab.bench import messages
 from lab.bench.bench import JUDGED_WITHIN, Bench
 from lab.bench.figures import Measured, run_of

@@ -17,7 +17,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from common.clock import now_ms
+from halfmessage.clock import now_ms
 from lab.drill import catalogue, page
 from lab.drill.backing import Embedded
 from lab.drill.drill import Drill, Ground

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from common.clock import now_ms
+from halfmessage.clock import now_ms
 from lab.commands.drill import forget_settings, log_to
 from lab.drill.backing import Embedded
 from lab.drill.drill import Ground

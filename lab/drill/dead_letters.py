@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from common.events import ROLLBACK_TOPIC
-from common.mq.port import MessageView, State
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.mq.port import MessageView, State
 from lab.drill.drill_run import DrillRun
 from ops.places import PACKAGES
 

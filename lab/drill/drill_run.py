@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import urllib3
 
-from common.clock import now_ms
-from common.ids import EPOCH
-from common.mq.port import Console, Producer
+from halfmessage.clock import now_ms
+from halfmessage.ids import EPOCH
+from halfmessage.mq.port import Console, Producer
 from lab.drill import judge, ledger, pending
 from lab.drill.backing import Backing
 from lab.drill.event_log import Broken, EventLog, in_words

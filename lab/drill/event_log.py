@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from common.clock import now_ms
+from halfmessage.clock import now_ms
 from lab.drill.result import Event, Kind
 from ops.client import Answer
 from ops.errors import CommandFailed

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
-from common.errors import BrokerError
-from common.ids import EPOCH
+from halfmessage.errors import BrokerError
+from halfmessage.ids import EPOCH
 from lab.drill.pending import console
 from lab.drill.result import Invariant
 from lab.drill.sut import SystemUnderTest

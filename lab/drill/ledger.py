@@ -6,7 +6,7 @@ It shares no code with the services it checks, so that both can't be wrong in th
 from collections import defaultdict
 from collections.abc import Iterator
 
-from common.mq.port import Broker
+from halfmessage.mq.port import Broker
 from lab.drill import coupons, pending
 from lab.drill.rows import read
 from ops.deployment import Deployment

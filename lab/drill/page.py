@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from common.clock import rfc3339
+from halfmessage.clock import rfc3339
 from lab.drill.result import Event, Kind, Report, Result
 from lab.drill.show import evidence
 

@@ -2,7 +2,7 @@
 
 import time
 
-from common.mq.port import Broker, Console, State
+from halfmessage.mq.port import Broker, Console, State
 from lab.drill.rows import read
 from ops.deployment import Deployment
 from ops.stack import tenant

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from common.clock import rfc3339
+from halfmessage.clock import rfc3339
 
 SCHEMA = "orders-drill/1"
 """The version of the JSON document; a member may be added under it, none changed or taken away."""

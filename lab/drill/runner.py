@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Sequence
 from queue import SimpleQueue
 from traceback import format_exception, format_exception_only
 
-from common.clock import now_ms
-from common.errors import OrdersError
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError
 from lab.drill import judge
 from lab.drill.drill import SECONDS_MORE, Drill, Limit
 from lab.drill.drill_run import DrillRun
@@ -35,7 +35,7 @@ def play(drill: Drill, slot: Slot, tell: Tell = lambda *_: None, *, repeat: str 
         drill.play(run)
         if run.recovery is None:
             run.settle()
-    except OrdersError as error:
+    except HalfMessageError as error:
         result.reason = error.detail
     except Exception as error:  # noqa: BLE001 - a drill's edge: whatever it raises is its verdict, the others go on
         result.reason = "".join(format_exception_only(error)).strip()
@@ -65,7 +65,7 @@ def _write_down(result: Result, run: DrillRun) -> None:
         result.order_id = run.concerns()
         result.timeline = run.story()
         result.invariants = judge.judge(run.sut, run.rest() if result.passed else run.open_ends())
-    except OrdersError as error:  # a failed drill may have left nothing to ask
+    except HalfMessageError as error:  # a failed drill may have left nothing to ask
         result.reason = result.reason or error.detail
     broken = [line for invariant in result.invariants for line in invariant.broken]
     if broken and result.reason is None:
@@ -76,7 +76,7 @@ def _clear_up(result: Result, drill: Drill, slot: Slot, run: DrillRun | None) ->
     if result.passed and run is not None and drill.profile.shared:
         try:
             run.disarm()
-        except OrdersError:  # the drill passed all the same; the next one gets another deployment
+        except HalfMessageError:  # the drill passed all the same; the next one gets another deployment
             slot.drop()
         return
     if not result.passed:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.clock import rfc3339
+from halfmessage.clock import rfc3339
 from lab.drill.result import Event, Kind, Report, Result
 
 _SIGNS: Mapping[Kind, str] = {

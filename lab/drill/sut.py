@@ -4,9 +4,9 @@ import itertools
 import signal
 from typing import Any, Self
 
-from common.clock import now_ms
-from common.events import ROLLBACK_TOPIC
-from common.ids import EPOCH
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.clock import now_ms
+from halfmessage.ids import EPOCH
 from lab.drill.ledger import settle
 from lab.drill.pending import console
 from ops.client import Answer, Unreachable

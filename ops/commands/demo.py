@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 from ops import options
 from ops import real as servers
 from ops.commands import reconcile, up
@@ -79,7 +79,7 @@ def command(
         with lending as lent:
             _tell(out, Deployment(place, _plan(port_base, instances, lent), say=say), began)
         removed = removed and not keep
-    except OrdersError as error:
+    except HalfMessageError as error:
         removed = False
         raise CommandFailed(f"{error.detail} The logs are in {place / 'log'}.") from error
     except KeyboardInterrupt:

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from common import registry
-from common.clock import rfc3339
-from common.mq.port import Console, MessageView, State
+from halfmessage.clock import rfc3339
+from halfmessage.mq.port import Console, MessageView, State
 from ops import options
 from ops.deployment import Deployment
 

@@ -4,12 +4,13 @@ import re
 
 import click
 
-from common.errors import BrokerError
+from halfmessage.errors import BrokerError
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.remoting import Address
 from ops import options
 from ops.errors import CommandFailed
-from ops.stack import provision, remoting
+from ops.stack import provision
 from ops.stack.provision import Supplies
-from ops.stack.remoting import Address
 from ops.waiting import wait_for
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what RocketMQ allows in a topic, and short enough for what follows

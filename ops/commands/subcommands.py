@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 
 
 class LazyGroup(click.Group):
@@ -40,7 +40,7 @@ class CommandLine(LazyGroup):
         """Run the command that is asked for. Raise `ClickException` for our errors and the file system's."""
         try:
             return super().invoke(ctx)
-        except OrdersError as error:
+        except HalfMessageError as error:
             raise click.ClickException(error.detail) from error
         except BrokenPipeError:
             raise  # who reads our output has gone: click's to end quietly

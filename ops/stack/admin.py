@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from halfmessage.mq.rocketmq_console.message import StoredMessage
 from ops.errors import CommandFailed
 from ops.stack import admin_output, settings
 from ops.stack.admin_output import Progress
-from ops.stack.message import StoredMessage
 
 _MAIN = "org.apache.rocketmq.tools.command.MQAdminStartup"
 _LONGEST = 60.0  # seconds

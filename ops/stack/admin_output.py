@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from halfmessage.mq.rocketmq_console.message import StoredMessage
 from ops.errors import CommandFailed
-from ops.stack.message import StoredMessage
 
 PARKED_TOPIC = "TRANS_CHECK_MAX_TIME_TOPIC"
 HALF_TOPIC = "RMQ_SYS_TRANS_HALF_TOPIC"

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from common.clock import now_ms
 from common.logfile import rotate
+from halfmessage.clock import now_ms
 from ops.belonging import LOCK, Home, belongs, boot
 from ops.errors import CommandFailed, NotInTime
 from ops.stack.plan import write_private

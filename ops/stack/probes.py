@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pymysql
 import redis
 
-from common.errors import BrokerError
-from ops.stack import remoting
+from halfmessage.errors import BrokerError
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.remoting import Address, Refused
 from ops.stack.plan import HOST, StackPlan
-from ops.stack.remoting import Address, Refused
 from ops.stack.settings import DATABASE_USER, DATABASES
 
 _WITHIN = 2.0  # seconds for one probe

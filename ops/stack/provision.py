@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common import registry
-from common.mq.prefixed import prefixed
+from halfmessage.mq.prefixed import prefixed
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.defaults import CLUSTER, QUEUES, Kind
+from halfmessage.mq.rocketmq_console.lanes import Lanes
+from halfmessage.mq.rocketmq_console.remoting import Address
 from ops.errors import CommandFailed
-from ops.stack import remoting
-from ops.stack.lanes import Lanes
-from ops.stack.remoting import Address
-from ops.stack.settings import CLUSTER, GROUPS, QUEUES, TOPICS, Kind
+from ops.stack.settings import GROUPS, TOPICS
 
 _ANY_KIND = "MIXED"  # RocketMQ before 5.3 takes it for a topic's kind; newer ones refuse to make such a topic
 
@@ -96,7 +97,7 @@ def make(supplies: Supplies, broker: Address) -> Missing:
 def remove(prefix: str, broker: Address, namesrv: Address) -> None:
     """Delete what a deployment with that prefix has, with all its messages; again: nothing. Raise `BrokerError`."""
     supplies = Supplies.of_deployment(prefix)
-    others = {topic for lane in Lanes(prefix) for topic in (*lane.retries, lane.dead)}
+    others = {topic for lane in Lanes(prefix, registry.SUBSCRIPTIONS) for topic in (*lane.retries, lane.dead)}
     for topic in sorted(supplies.all_topics.keys() | others):
         remoting.delete_topic(broker, namesrv, topic, CLUSTER)
     for group in supplies.groups:

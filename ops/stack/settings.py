@@ -7,25 +7,16 @@ NettyServerConfig and ProxyConfig in its source, https://github.com/apache/rocke
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from common import registry
+from halfmessage.mq.rocketmq_console.defaults import CLUSTER, Kind
 
 Value = str | int | bool
 Values = Mapping[str, Value]
 
-CLUSTER = "DefaultCluster"
 DATABASES = registry.NAMES
 DATABASE_USER = "orders"
 SERVERS = ("namesrv", "broker", "mariadb", "redis")  # in the order of starting; stopped the other way round
-
-
-class Kind(StrEnum):
-    """What a topic carries (its `message.type`): the gRPC client and the proxy refuse any other message."""
-
-    NORMAL = "NORMAL"
-    DELAY = "DELAY"
-    TRANSACTION = "TRANSACTION"
 
 
 TOPICS: Mapping[str, Kind] = {
@@ -36,8 +27,6 @@ TOPICS: Mapping[str, Kind] = {
     "stack_probe": Kind.NORMAL,  # each `up` and `status` stores a message here
 }
 GROUPS = (*dict.fromkeys(group for _, group in registry.SUBSCRIPTIONS), "test")
-QUEUES = 8  # of a topic
-MAX_REDELIVERIES = 16  # then %DLQ%<group>; RocketMQ's default
 
 NAMESRV: Values = {"bindAddress": "127.0.0.1"}
 

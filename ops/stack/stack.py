@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from common.errors import BrokerError
-from common.mq.prefixed import prefixed
+from halfmessage.errors import BrokerError
+from halfmessage.mq.prefixed import prefixed
+from halfmessage.mq.rocketmq_console import remoting
 from ops import versions
 from ops.errors import CommandFailed, NoDeployment
-from ops.stack import jars, packages, provision, remoting
+from ops.stack import jars, packages, provision
 from ops.stack import plan as plans
 from ops.stack.admin import Admin
 from ops.stack.daemons import Daemon, is_running
@@ -154,9 +155,9 @@ class Stack:
         databases = {
             f"{name.upper()}_DATABASE_URL": f"mysql+pymysql://{account}/{name}?charset=utf8mb4" for name in DATABASES
         }
-        limits = "" if plan.defaults else "?min_invisible=1&poll=1"  # those of settings.SHORT_TIMING.proxy, seconds
+        limits = "" if plan.defaults else "&min_invisible=1&poll=1"  # those of settings.SHORT_TIMING.proxy, seconds
         return {
-            "ORDERS_BROKER_URL": f"rocketmq://{HOST}:{plan.ports.proxy}" + limits,
+            "ORDERS_BROKER_URL": f"rocketmq://{HOST}:{plan.ports.proxy}?namesrv={HOST}:{plan.ports.namesrv}" + limits,
             "ORDERS_BROKER4_URL": f"rocketmq4://{HOST}:{plan.ports.namesrv}",
             **databases,
             "ORDERS_REDIS_URL": f"redis://{HOST}:{plan.ports.redis}/0",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from common.clock import now_ms, rfc3339
+from halfmessage.clock import now_ms, rfc3339
 from ops.stack.daemons import Identity, is_running
 
 _STARTING = 60_000  # ms a server may take to its first answer before it counts as unready

@@ -11,12 +11,12 @@ import pymysql
 from sqlalchemy import make_url
 
 from common import registry
-from common.errors import ConsoleUnavailable, DatabaseUnavailable
-from common.mq.factory import split_prefix
+from halfmessage.errors import DatabaseUnavailable
+from halfmessage.mq.factory import split_prefix
+from halfmessage.mq.rocketmq_console.console import RocketMQConsole
 from ops.errors import CommandFailed
 from ops.plan import Servers
 from ops.stack import provision
-from ops.stack.console import StackConsole
 from ops.stack.plan import HOST
 from ops.stack.provision import Supplies
 from ops.stack.settings import DATABASES, REDIS_DATABASES
@@ -56,19 +56,17 @@ def console(
     *,
     subscriptions: tuple[tuple[str, str], ...] = registry.SUBSCRIPTIONS,
     admin_tool: bool = False,
-) -> StackConsole:
-    """Return the console of a deployment; with `admin_tool` RocketMQ's own tool looks up keys and ids.
+) -> RocketMQConsole:
+    """Return the console of a deployment on a stack; with `admin_tool` RocketMQ's own tool looks up keys and ids.
 
     `subscriptions`: the topics with the groups that the deployment has.
 
-    Raise `ConsoleUnavailable` where its servers are no stack of ours, `NoDeployment` where the stack is gone.
+    Raise `NoDeployment` where the stack is gone.
     """
-    if not servers.stack:
-        raise ConsoleUnavailable("Its RocketMQ is none of `orders stack`: look with RocketMQ's dashboard or mqadmin.")
     stack = Stack(Path(servers.stack))
     prefix = split_prefix(servers.broker_url)[1]
     reader = stack.admin() if admin_tool else None
-    return StackConsole(
+    return RocketMQConsole(
         stack.broker_address(), stack.namesrv_address(), prefix, subscriptions=subscriptions, reader=reader
     )
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import ConfigDict, TypeAdapter
 
 from common.answers import one_of
-from common.chunks import chunks
-from common.clock import from_rfc3339
-from common.errors import OrdersError
 from common.peer import Peer
+from halfmessage.chunks import chunks
+from halfmessage.clock import from_rfc3339
+from halfmessage.errors import HalfMessageError
 from order.clients.lookups import LookUps
 from order.clients.participant import Deduction, ParticipantClient
 from order.model import REASONS, CouponChanged, CouponNotUsable, Order, orders
@@ -112,7 +112,7 @@ class CouponClient(ParticipantClient):
             "version": order.coupon_version or 1,
         }
 
-    def refusal(self, item: Mapping[str, Any]) -> OrdersError:
+    def refusal(self, item: Mapping[str, Any]) -> HalfMessageError:
         """Return why the coupon can't be used, or that it is not what the order was priced by."""
         if item["verdict"] == "changed":
             return CouponChanged(reason=one_of((*REASONS, None), item["reason"]) or "expired")

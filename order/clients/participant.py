@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from sqlalchemy import ColumnElement
 
 from common.answers import readable
-from common.errors import OrdersError, Unavailable
-from common.participant.client import ReservationClient
+from common.reservations.client import ReservationClient
+from halfmessage.errors import HalfMessageError, Unavailable
 from order.model import Order
 
 DEDUCTED = "deducted"
@@ -21,7 +21,7 @@ class Deduction:
     """A participant's verdict on one order; without a refusal it holds what the order needs."""
 
     verdict: str
-    refusal: OrdersError | None = None
+    refusal: HalfMessageError | None = None
 
     @property
     def is_held(self) -> bool:
@@ -44,7 +44,7 @@ class ParticipantClient(ReservationClient):
         """Return what is wanted for an order, as the participant's body has it beside the id."""
 
     @abstractmethod
-    def refusal(self, item: Mapping[str, Any]) -> OrdersError:
+    def refusal(self, item: Mapping[str, Any]) -> HalfMessageError:
         """Return the error that an order gets by a verdict of the participant's own words."""
 
     def deduct(self, tx_id: int, orders: Sequence[Order], *, revive: bool = False) -> dict[int, Deduction]:

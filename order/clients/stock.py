@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from sqlalchemy import true
 
-from common.errors import OrdersError
 from common.peer import Peer
+from halfmessage.errors import HalfMessageError
 from order.clients.participant import ParticipantClient
 from order.model import InsufficientStock, Order
 
@@ -31,6 +31,6 @@ class StockClient(ParticipantClient):
         """Return the order's pieces by goods."""
         return {"items": [{"goods_id": str(line.goods_id), "quantity": line.quantity} for line in order.lines]}
 
-    def refusal(self, item: Mapping[str, Any]) -> OrdersError:
+    def refusal(self, item: Mapping[str, Any]) -> HalfMessageError:
         """Return which goods are short."""
         return InsufficientStock(items=[{"goods_id": str(int(goods_id))} for goods_id in item["short"]])

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 import structlog
 from sqlalchemy import ColumnElement, delete, insert, select
 
-from common.clock import now_ms
 from common.db import Database
-from common.errors import Unavailable
+from halfmessage.clock import now_ms
+from halfmessage.errors import Unavailable
 from order.model import CloseReason, Order, Status, orders, orders_unheld
 from order.service.closing import Closing
 from order.service.participants import Participant

@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 from sqlalchemy import Connection, select, update
 
-from common import failpoints
-from common.chunks import ROWS, chunks
-from common.clock import now_ms
 from common.db import Database
-from common.errors import CommitOutcomeUnknown, OrdersError, OutcomeUnknown, Unavailable
-from common.events import ROLLBACK_TOPIC, OrderEvent
-from common.tx.coordinator import Coordinator
-from common.tx.record import AlreadyAborted, Outcome
+from common.registry import ROLLBACK_TOPIC
+from halfmessage import failpoints
+from halfmessage.chunks import ROWS, chunks
+from halfmessage.clock import now_ms
+from halfmessage.errors import CommitOutcomeUnknown, HalfMessageError, OutcomeUnknown, Unavailable
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.coordinator import Coordinator
+from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.model import CloseReason, Order, OrderClosed, OrderPaid, Status, orders, orders_unheld
 from order.service.reading import OrderReader, statuses
 from order.service.settling import Settlements
@@ -82,7 +83,7 @@ class Closing:
             return False
         except (AlreadyAborted, CommitOutcomeUnknown):
             raise  # the check-back has decided, or will
-        except OrdersError:
+        except HalfMessageError:
             tx.resolve(Outcome.ABORTED)
             raise
         tx.resolve(Outcome.COMMITTED)

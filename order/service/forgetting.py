@@ -1,9 +1,9 @@
 """Idempotency keys are kept for so long, and no longer: a key that comes again after that is a new one."""
 
 from common import idempotency
-from common.clock import now_ms
 from common.db import Database
-from common.ids import EPOCH
+from halfmessage.clock import now_ms
+from halfmessage.ids import EPOCH
 from order.model import idempotency_keys
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.clock import now_ms
-from common.errors import CommitOutcomeUnknown, IdempotencyMismatch, OutcomeUnknown, Unavailable
+from common.errors import IdempotencyMismatch
 from common.idempotency import IdempotencyKey
-from common.ids import IdSource
+from halfmessage.clock import now_ms
+from halfmessage.errors import CommitOutcomeUnknown, OutcomeUnknown, Unavailable
+from halfmessage.ids import IdSource
 from order.model import CouponChanged, CouponNotUsable, InsufficientStock, Order, Receiver, Status
 from order.service.placing import Draft, KeyTaken
 from order.service.pricing import Pricing

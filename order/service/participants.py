@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol
 from sqlalchemy import ColumnElement
 
 from common.aside import Aside, result
-from common.errors import OrdersError
-from common.participant.client import LiveReservation
-from common.participant.model import Fate
+from common.reservations.client import LiveReservation
+from halfmessage.errors import HalfMessageError
+from halfmessage.participant.model import Fate
 from order.clients.participant import Deduction
 from order.model import Order
 
@@ -61,7 +61,7 @@ _ANSWERED_WITHIN: Final = 5.0
 class Reserved:
     """What the participants that an order needs said of it: held by all of them, unless one gave a `refusal`."""
 
-    refusal: OrdersError | None
+    refusal: HalfMessageError | None
     is_held: bool
     """Whether any of them holds something for it."""
 

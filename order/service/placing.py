@@ -20,22 +20,17 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection, insert
 
-from common import failpoints
 from common.aside import Aside, result
-from common.db import translated
-from common.errors import (
-    BelowZero,
-    CommitOutcomeUnknown,
-    DuplicateRow,
-    OrdersError,
-    RowRefused,
-    Unavailable,
-)
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC, OrderEvent
+from common.errors import OrdersError
 from common.idempotency import IdempotencyKey
-from common.mq.port import Producer
-from common.tx.coordinator import Coordinator, Transaction
-from common.tx.record import AlreadyAborted, Outcome
+from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from halfmessage import failpoints
+from halfmessage.db import translated
+from halfmessage.errors import BelowZero, CommitOutcomeUnknown, DuplicateRow, HalfMessageError, RowRefused, Unavailable
+from halfmessage.mq.port import Producer
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.coordinator import Coordinator, Transaction
+from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.model import Order, Status, idempotency_keys, order_lines, orders
 from order.service.participants import Participant, Reserved, reserve
 from order.service.rows import key_row, line_rows, order_row
@@ -78,7 +73,7 @@ class _NoneLeft(Exception):
         self.answers = answers
 
 
-Answer = Order | OrdersError
+Answer = Order | HalfMessageError
 """What one order of a batch got."""
 
 
@@ -134,7 +129,7 @@ class Placing:
         try:
             rollback = event.to_message(ROLLBACK_TOPIC)
             tx = self._coordinator.begin(event.tx_id, rollback, Outcome.ABORTED, name="order")
-        except OrdersError:
+        except HalfMessageError:
             wait([scheduling], _SCHEDULED_WITHIN)  # it ends with its batch
             raise
         return tx, scheduling
@@ -169,7 +164,7 @@ class Placing:
         except _NoneLeft as none:
             tx.resolve(Outcome.ABORTED)
             return none.answers
-        except OrdersError:
+        except HalfMessageError:
             tx.resolve(Outcome.ABORTED)
             raise
         self._aside.start(tx.resolve, Outcome.COMMITTED)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.clock import now_ms
 from common.errors import Invalid
+from halfmessage.clock import now_ms
 from order.clients.coupon import Coupon, CouponRules
 from order.clients.goods import Goods, GoodsClient
 from order.model import CouponNotUsable, Line, Reason, UnknownCoupon, UnknownGoods

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, tuple_
 
-from common.chunks import rows_in
 from common.db import Database
-from common.errors import NotFound
-from common.tx.batch import Batcher
+from halfmessage.chunks import rows_in
+from halfmessage.errors import NotFound
+from halfmessage.tx.batch import Batcher
 from order.model import (
     CloseReason,
     Line,

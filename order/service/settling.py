@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, literal, or_, select, true, union_all
 
-from common.chunks import VALUES, chunks
-from common.clock import now_ms
 from common.db import Database
-from common.participant.model import Fate
+from halfmessage.chunks import VALUES, chunks
+from halfmessage.clock import now_ms
+from halfmessage.participant.model import Fate
 from order.model import Order, orders, settlements
 from order.service.participants import Participant
 

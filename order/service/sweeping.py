@@ -12,14 +12,15 @@ from typing import Protocol
 import structlog
 from sqlalchemy import select
 
-from common import failpoints
-from common.clock import now_ms
 from common.db import Database
-from common.errors import OrdersError, PeerUnavailable
-from common.participant.client import LiveReservation
-from common.participant.model import Fate
-from common.tx.coordinator import Checker
-from common.tx.record import Records
+from common.errors import PeerUnavailable
+from common.reservations.client import LiveReservation
+from halfmessage import failpoints
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError
+from halfmessage.participant.model import Fate
+from halfmessage.tx.coordinator import Checker
+from halfmessage.tx.record import Records
 from order.model import CloseReason, Status, orders
 from order.service.auditing import Audit
 from order.service.closing import Closing
@@ -203,6 +204,6 @@ def sweep_once(sweep: Sweep, grace: float) -> Findings | None:
     """Run one sweep at a worker's edge: what fails now is for the next one."""
     try:
         return sweep.run(grace)
-    except OrdersError as error:
+    except HalfMessageError as error:
         log.warning("sweep not finished; the next one goes on", reason=error.detail)
         return None

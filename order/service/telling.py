@@ -5,7 +5,7 @@ import threading
 import structlog
 
 from common.aside import Aside
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 from order.service.settling import Settlements
 
 log = structlog.get_logger()
@@ -34,5 +34,5 @@ class Telling:
             self._waits = False  # what is written down from here on is for another run
         try:
             self._settlements.confirm_payments()
-        except OrdersError as error:
+        except HalfMessageError as error:
             log.info("payments are left to the sweep to be told", reason=error.detail)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.clock import from_rfc3339, rfc3339
 from common.db import Database
-from common.errors import NotFound, OrdersError
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from common.mq.port import Console, GroupView, MessageView, State
-from common.tx.coordinator import DELIVER_IF, TX_ID
-from common.tx.record import Outcome, Records
+from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from halfmessage.clock import from_rfc3339, rfc3339
+from halfmessage.errors import HalfMessageError, NotFound
+from halfmessage.mq.port import Console, GroupView, MessageView, State
+from halfmessage.tx.coordinator import DELIVER_IF, TX_ID
+from halfmessage.tx.record import Outcome, Records
 from order.model import Order, Status
 from order.service.participants import Participant
 from order.service.reading import find_orders
@@ -65,7 +65,7 @@ class Timeline:
             return Entry(None, "messages", "broker", {"reason": reason}, known=False)
         try:
             return list(reversed(self._console.find(key=str(order_id), limit=1000)))
-        except OrdersError as error:
+        except HalfMessageError as error:
             return Entry(None, "messages", "broker", {"reason": error.detail}, known=False)
 
     def _of_records(self, tx_ids: dict[int, str], order: Order | None) -> Iterator[Entry]:
@@ -148,7 +148,7 @@ def _reservation(participant: Participant, order_id: int) -> list[Entry]:
         found = participant.reservation(order_id)
     except NotFound:
         return [Entry(None, "deduction", name, {"reason": f"{name} has no reservation"}, known=False)]
-    except OrdersError as error:
+    except HalfMessageError as error:
         return [Entry(None, "deduction", name, {"reason": error.detail}, known=False)]
     return list(_of_reservation(name, found))
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from common.clock import now_ms
 from common.db import Database
-from common.events import OrderEvent
-from common.tx.coordinator import Checker
+from halfmessage.clock import now_ms
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.coordinator import Checker
 from order.model import CloseReason
 from order.service.closing import Closing
 from order.service.reading import expiries

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Update, insert, select, update
 
 from common.db import Database
-from common.errors import DuplicateRow, Invalid
+from common.errors import Invalid
 from common.idempotency import Answered, IdempotencyKey, Keys
+from halfmessage.errors import DuplicateRow
 from stock.model import BelowReserved, idempotency_keys, stock
 
 MOST = 1_000_000_000_000  # pieces of one goods

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from common.chunks import rows_in
 from common.db import Database
-from common.participant.effect import Effect, Members, Refusal, Taker
-from common.participant.reservations import Reservations
+from halfmessage.chunks import rows_in
+from halfmessage.participant.effect import Effect, Members, Refusal, Taker
+from halfmessage.participant.reservations import Reservations
 from stock.model import Verdict, reservation_lines, reservations
 from stock.service.strategies.in_database import Conditional, change_levels
 from stock.service.strategies.port import Lines, Strategy

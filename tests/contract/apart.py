@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from common.mq.port import (  # fmt: skip
+from halfmessage.mq.port import (  # fmt: skip
     Broker,
     CheckAnswer,
     Checker,

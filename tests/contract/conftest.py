@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions
 from tests.contract.apart import Apart
 from tests.contract.rocketmq import Topics, required
 from tests.contract.traits import BrokerFactory, Traits

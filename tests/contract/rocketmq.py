@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from ops.stack.remoting import address, create_group, create_topic, route
-from ops.stack.settings import Kind
+from halfmessage.mq.rocketmq_console.defaults import Kind
+from halfmessage.mq.rocketmq_console.remoting import address, create_group, create_topic, route
 from tests.contract.apart import Names
 
 _KINDS = {"order_rollback": Kind.TRANSACTION, "order_timeout": Kind.DELAY}

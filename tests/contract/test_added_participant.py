@@ -13,9 +13,10 @@ from common import schema_version
 from common.auth import issue
 from common.config import Settings
 from common.db import Database
-from common.events import ROLLBACK_TOPIC, OrderEvent
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions
+from halfmessage.participant.event import OrderEvent
 from tests.support import eventually
 
 _PAGE = Path(__file__).parents[2] / "docs" / "add-a-participant.md"

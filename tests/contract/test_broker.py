@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from common.clock import now_ms
-from common.errors import MessageNotFound
-from common.mq.port import (
+from halfmessage.clock import now_ms
+from halfmessage.errors import MessageNotFound
+from halfmessage.mq.port import (
     Broker,
     Check,
     CheckAnswer,

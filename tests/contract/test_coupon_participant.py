@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import select
 
 from common.db import Database
-from common.participant.reservations import Reservations
-from common.participant.routes import install_reservations
+from common.reservations.routes import install_reservations
 from common.web import Api
 from coupon import model
 from coupon.model import coupon_user, coupon_users, coupon_uses, coupons
 from coupon.schema import OrderIn, UseDecision, UseReservation
 from coupon.service.rules import Coupons, NewCoupon
 from coupon.service.uses import Want, coupon_reservations
+from halfmessage.participant.reservations import Reservations
 from tests.contract.participants import Case, ParticipantContract
 from tests.fakes import Ids
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.clock import now_ms
-from common.mq.port import Broker, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
+from halfmessage.clock import now_ms
+from halfmessage.mq.port import Broker, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
 from tests.contract.conftest import ROCKETMQ4, ROCKETMQ4_WITHIN, BrokerFactory
 from tests.support import eventually
 

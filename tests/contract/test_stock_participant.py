@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from common.db import Database
-from common.participant.reservations import Reservations
-from common.participant.routes import install_reservations
+from common.reservations.routes import install_reservations
 from common.web import Api
+from halfmessage.participant.reservations import Reservations
 from stock import model
 from stock.schema import OrderIn, PiecesDecision, PiecesReservation
 from stock.service.levels import Levels

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.mq.port import Broker
+from halfmessage.mq.port import Broker
 
 
 @dataclass(frozen=True, slots=True)

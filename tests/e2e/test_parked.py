@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from common.mq.port import MessageView, State
+from halfmessage.mq.port import MessageView, State
 from lab.drill import ledger
 from lab.drill.freezing import frozen
 from ops.client import Client, Unreachable

@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from common.errors import BrokerError
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions, CheckAnswer, Delivery, Message, Resolution, Verdict
+from halfmessage.errors import BrokerError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions, CheckAnswer, Delivery, Message, Resolution, Verdict
 
 MESSAGE = Message("order_rollback", b"{}")
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from common.mq.rocketmq_remoting.library import load
+from halfmessage.mq.rocketmq_remoting.library import load
 
 SOURCE = Path(__file__).with_name("standin.c")
 _PACKAGE = "rocketmq-client-python"

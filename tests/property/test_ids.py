@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import MetaData, delete
 
-from common import ids as ids_module
 from common.db import Database
-from common.errors import ClockWentBack, LeaseLost
-from common.ids import LeasedIds, lease_table
+from halfmessage import ids as ids_module
+from halfmessage.errors import ClockWentBack, LeaseLost
+from halfmessage.ids import LeasedIds, lease_table
 
 METADATA = MetaData()
 LEASES = lease_table(METADATA)

@@ -9,9 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ConfigDict, RootModel
 
-from common.errors import Invalid, Malformed, OrdersError
+from common.errors import Invalid, Malformed
 from common.web.bodies import Bodies
 from common.web.requests import MAX_DEPTH, _check_json_thoroughly, _is_plain, read_body
+from halfmessage.errors import HalfMessageError
 
 # Keys and strings of few characters, so that keys occur twice, and strings look like pieces of JSON.
 STRINGS = st.text(st.sampled_from('ab"\\:,{}[] \n\x00\ud800\udc00é€😀\u2028'), max_size=6)
@@ -57,7 +58,7 @@ def _damaged(draw: st.DrawFn) -> bytes:
 def _passes_thoroughly(raw: bytes) -> bool:
     try:
         _check_json_thoroughly(raw)
-    except OrdersError:
+    except HalfMessageError:
         return False
     return True
 

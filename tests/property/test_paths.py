@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from common.db import Database
-from common.errors import OrdersError
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions
-from common.paths import EMBEDDED, SQLITE, file_path, file_url, sqlite_uri
+from halfmessage.errors import HalfMessageError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions
+from halfmessage.paths import EMBEDDED, SQLITE, file_path, file_url, sqlite_uri
 from ops.errors import CommandFailed
 from ops.places import DataDir
 
@@ -66,7 +66,7 @@ def test_databases_and_the_broker_are_made_in_the_directory_and_nowhere_else(nam
 )
 def test_a_url_that_would_be_cut_is_refused(url: str) -> None:
     """Where a person wrote a path into a URL as it is, the rest of it is not dropped in silence."""
-    with pytest.raises(OrdersError, match="URL"):
+    with pytest.raises(HalfMessageError, match="URL"):
         file_path(url)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from common.clock import now_ms
-from common.errors import OrdersError
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError
 from order.model import Line, Order, Status, idempotency_keys
 from order.service.placing import Answer, Draft, IdempotencyKey
 from tests.fakes import Shop
@@ -53,7 +53,7 @@ def _told(shop: Shop, drafts: list[Draft], answers: list[Answer]) -> list[tuple[
     told: list[tuple[object, ...]] = []
     for draft, answer in zip(drafts, answers, strict=True):
         order_id = draft.order.order_id
-        problem = answer.slug if isinstance(answer, OrdersError) else None
+        problem = answer.slug if isinstance(answer, HalfMessageError) else None
         told.append((type(answer).__name__, problem, order_id in exist, shop.state(order_id)))
     return [*told, ("left", shop.available(SCARCE), shop.available(PLENTY))]
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from sqlalchemy import delete, func, select
 
 from common.db import Database
-from common.participant.model import ReservationState
+from halfmessage.participant.model import ReservationState
 from stock import model
 from stock.model import BelowReserved, Verdict
 from stock.service.levels import Levels

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions, Delivery, Message, Verdict
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions, Delivery, Message, Verdict
 from ops.stack import Stack, tenant
 from tests.support import eventually
 

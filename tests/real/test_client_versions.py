@@ -11,10 +11,10 @@ from threading import Thread
 
 import pytest
 
-from common.clock import now_ms
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Verdict
-from common.mq.prefixed import prefixed
+from halfmessage.clock import now_ms
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Verdict
+from halfmessage.mq.prefixed import prefixed
 from ops.stack import Stack, tenant
 from tests.native.standin import missing
 from tests.support import eventually

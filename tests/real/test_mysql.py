@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from common import migrations, registry, schema_version
 from common.db import Database
-from common.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow
+from halfmessage.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow
 from lab.drill.proxy import Proxy
 from tests.databases import Server
 from tests.real.conftest import Migrated, OpenDatabase

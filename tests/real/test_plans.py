@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, text, true
 
-from common.clock import now_ms
 from common.db import Database
-from common.tx.coordinator import Checker
-from common.tx.record import Outcome, Records
 from goods import model as goods_model
 from goods.service import Catalogue, NewGoods, Rooms
+from halfmessage.clock import now_ms
+from halfmessage.tx.coordinator import Checker
+from halfmessage.tx.record import Outcome, Records
 from order import model as order_model
 from order.model import CloseReason, Line, Order, Status
 from order.service import settling, sweeping

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from common.errors import BrokerError
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions, Delivery, Message, Verdict
+from halfmessage.errors import BrokerError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions, Delivery, Message, Verdict
+from halfmessage.mq.rocketmq_console import remoting
 from ops import versions
 from ops.commands import provision as commands
-from ops.stack import Stack, provision, remoting
+from ops.stack import Stack, provision
 from ops.stack.provision import Supplies
 from tests.support import eventually
 

@@ -23,13 +23,13 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 from rocketmq.v5.client.client_telemetry_manager import ClientTelemetryManager
 from rocketmq.v5.client.connection import RpcClient
 
-from common.clock import now_ms
-from common.errors import BrokerError, ConsoleUnavailable
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError, ConsoleUnavailable
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
+from halfmessage.mq.rocketmq_console.defaults import Kind
+from halfmessage.mq.rocketmq_console.remoting import create_group, create_topic, unregistered
 from lab.drill.nemesis.links import Switchboard
-from ops.stack.remoting import create_group, create_topic, unregistered
-from ops.stack.settings import Kind
 from ops.stack.stack import Stack
 from tests.support import eventually
 
@@ -258,8 +258,8 @@ def test_there_is_no_console_and_it_says_so(opened: Open) -> None:
 
 _CHILD = """
 import sys
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions, CheckAnswer, Message, Verdict
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions, CheckAnswer, Message, Verdict
 broker = open_broker(sys.argv[1], BrokerOptions())
 producer = broker.producer("order", lambda half: CheckAnswer.UNKNOWN)
 broker.consumer(sys.argv[3], sys.argv[2], lambda deliveries: [Verdict.ACK] * len(deliveries))
@@ -310,8 +310,8 @@ def test_pinned_to_the_address_of_its_url(stack: Stack, topic: Callable[[Kind], 
 
 _VICTIM = """
 import os, signal, sys
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions, CheckAnswer, Message, Resolution
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions, CheckAnswer, Message, Resolution
 broker = open_broker(sys.argv[1], BrokerOptions())
 producer = broker.producer("order", lambda half: CheckAnswer.UNKNOWN, topics=[sys.argv[2]])
 producer.resolve(producer.begin(Message(sys.argv[2], b"half")), Resolution.ROLLBACK)

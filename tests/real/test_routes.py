@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
 
-from common.errors import BrokerError
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions, Message, Producer
-from ops.stack import remoting
-from ops.stack.settings import CLUSTER, Kind
+from halfmessage.errors import BrokerError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions, Message, Producer
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.defaults import CLUSTER, Kind
 from ops.stack.stack import Stack
 from tests.support import eventually
 

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Connection, event, func, select
 
 from common.db import Database
-from common.participant.model import ReservationState
-from common.participant.reservations import Reservations
 from common.redis_client import RedisClient
+from halfmessage.participant.model import ReservationState
+from halfmessage.participant.reservations import Reservations
 from lab.bench.ledger import disagreements
 from stock import model
 from stock.model import Verdict

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, MetaData, make_url, text
 from sqlalchemy.engine import URL
 
 from common.db import Database
-from common.errors import DatabaseUnavailable
 from common.heartbeat import Heartbeat, heartbeat_table
+from halfmessage.errors import DatabaseUnavailable
 from lab.drill.proxy import Proxy
 from ops.stack import packages, render
 from ops.stack.layout import Layout

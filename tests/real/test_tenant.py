@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from common.db import Database
-from common.errors import BrokerError, DatabaseUnavailable
-from common.mq.prefixed import prefixed
-from ops.stack import Stack, remoting, tenant
+from halfmessage.errors import BrokerError, DatabaseUnavailable
+from halfmessage.mq.prefixed import prefixed
+from halfmessage.mq.rocketmq_console import remoting
+from ops.stack import Stack, tenant
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from ops.stack.message import decode
-from ops.stack.remoting import Address, Refused
+from halfmessage.mq.rocketmq_console.message import decode
+from halfmessage.mq.rocketmq_console.remoting import Address, Refused
 
 _SEND, _PREPARED = 10, 0x4
 Answer = tuple[Mapping[str, Any], bytes]
@@ -73,7 +73,7 @@ class Shelves:
         return offset
 
     def call(self, _server: Address, code: int, fields: Mapping[str, Any], body: bytes = b"", **_: object) -> Answer:
-        """Answer as `ops.stack.remoting._call` does."""
+        """Answer as `halfmessage.mq.rocketmq_console.remoting._call` does."""
         topic = str(fields.get("topic", ""))
         if code == _SEND:
             return self._send(topic, fields, body)

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from common.aside import ThreadedAside
-from common.errors import BrokerError, Overloaded
+from halfmessage.errors import BrokerError, Overloaded
 from tests.support import eventually
 
 

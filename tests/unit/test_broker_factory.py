@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import OrdersError
-from common.mq.factory import open_broker, split_prefix
-from common.mq.port import BrokerOptions
+from halfmessage.errors import HalfMessageError, Misconfigured
+from halfmessage.mq.factory import open_broker, split_prefix
+from halfmessage.mq.port import BrokerOptions
 
 
 def test_absolute_path(tmp_path: Path) -> None:
@@ -39,18 +39,25 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_wrong_url(url: str, match: str) -> None:
     """What is no broker of this build is refused, with what is."""
-    with pytest.raises(OrdersError, match=match):
+    with pytest.raises(HalfMessageError, match=match):
         open_broker(url, BrokerOptions())
 
 
 def test_rocketmq_without_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, or with the other client that has its name, the error says what to install, and where."""
     monkeypatch.setitem(sys.modules, "rocketmq.v5.log.log_config", sys)
-    for module in [name for name in sys.modules if name.startswith("common.mq.rocketmq_grpc.")]:
+    for module in [name for name in sys.modules if name.startswith("halfmessage.mq.rocketmq_grpc.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "rocketmq", None)
-    with pytest.raises(OrdersError, match=r"pip install '\.\[rocketmq\]'.*without '\.\[rocketmq4\]'"):
+    with pytest.raises(HalfMessageError, match=r"pip install '\.\[rocketmq\]'.*without '\.\[rocketmq4\]'"):
         open_broker("rocketmq://127.0.0.1:8081", BrokerOptions())
+
+
+def test_a_name_server_is_host_and_port() -> None:
+    """Where the URL names one that can't be asked, it is said at once, without what else is in the URL."""
+    with pytest.raises(Misconfigured, match="HOST:PORT") as refused:
+        open_broker("rocketmq://key:hidden@127.0.0.1:8081?namesrv=9876", BrokerOptions())
+    assert "hidden" not in refused.value.detail
 
 
 def test_a_prefix_is_taken_from_a_rocketmq_s_url() -> None:

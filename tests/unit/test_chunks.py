@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, bindparam, create_engine, insert, select
 
-from common.chunks import VALUES, by_weight, chunks, rows_in
-from common.events import OrderEvent, in_parts
+from halfmessage.chunks import VALUES, by_weight, chunks, rows_in
+from halfmessage.participant.event import OrderEvent, in_parts
 
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 15))
@@ -51,7 +51,7 @@ def test_rows_in() -> None:
 
 def test_parts_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that names too many orders is in several parts; small ones share one."""
-    monkeypatch.setattr("common.events.ROWS", 3)
+    monkeypatch.setattr("halfmessage.participant.event.ROWS", 3)
     events = {
         "large": OrderEvent(tx_id=1, order_ids=(1, 2, 3, 4)),
         "small": OrderEvent(tx_id=2, order_ids=(5,)),

@@ -7,11 +7,11 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from common.chunks import LINES
 from common.config import Settings, explain
 from common.consistency import faults_of
-from common.participant.schema import LONGEST_BODY, MAX_ORDERS
+from common.reservations.schema import LONGEST_BODY, MAX_ORDERS
 from goods.schema import LONGEST_LOOKUP
+from halfmessage.chunks import LINES
 
 GOOD = {"port": 1, "jwt_secret": "s" * 32, "database_url": "sqlite://"}
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from common.clock import now_ms
 from common.db import Database
-from common.errors import IdempotencyMismatch, NotFound
+from common.errors import IdempotencyMismatch
 from common.idempotency import IdempotencyKey
 from coupon import model, schema
 from coupon.model import CodeTaken
 from coupon.service.rules import Coupon, Coupons, NewCoupon, Viewer
 from coupon.service.uses import Want, coupon_reservations
+from halfmessage.clock import now_ms
+from halfmessage.errors import NotFound
 from tests.fakes import Ids, open_database
 
 ANN, BOB, ADMIN = Viewer("ann"), Viewer("bob"), Viewer("boss", sees_all=True)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from common.clock import now_ms
 from common.db import Database
-from common.participant.reservations import Reservations
 from coupon import model
 from coupon.model import coupon_users, coupon_uses, coupons
 from coupon.service.rules import Coupon, Coupons, NewCoupon, Viewer
 from coupon.service.uses import Uses, Want, coupon_reservations
+from halfmessage.clock import now_ms
+from halfmessage.participant.reservations import Reservations
 from tests.fakes import Ids, open_database
 
 pytestmark = pytest.mark.P6

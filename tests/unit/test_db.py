@@ -14,17 +14,24 @@ from sqlalchemy import Connection, RootTransaction, exc, text
 from common import db as db_module
 from common import mysql
 from common.db import Database
-from common.errors import (
+from common.heartbeat import Heartbeat
+from halfmessage import db as transactions
+from halfmessage.errors import (
     BelowZero,
     CommitOutcomeUnknown,
     DatabaseMoved,
     DatabaseUnavailable,
     DuplicateRow,
-    OrdersError,
+    HalfMessageError,
 )
-from common.heartbeat import Heartbeat
 
 Work = Callable[[Connection], Any]
+
+
+def _wait_at_most(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have writers, and those that want a connection, give up so soon."""
+    for module in (db_module, transactions):
+        monkeypatch.setattr(module, "LOCK_WAIT", seconds)
 
 
 @pytest.fixture
@@ -153,14 +160,14 @@ def test_writers_take_turns(database: Database) -> None:
 
 def test_turn_times_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that does not get its turn in time gives up: `DatabaseUnavailable`."""
-    monkeypatch.setattr(db_module, "_LOCK_WAIT", 0.02)
+    _wait_at_most(0.02, monkeypatch)
 
     def hog(_: Connection) -> None:
         waiter = threading.Thread(target=wait)
         waiter.start()
         waiter.join()
 
-    errors: list[OrdersError] = []
+    errors: list[HalfMessageError] = []
 
     def wait() -> None:
         with pytest.raises(DatabaseUnavailable, match="busy") as caught:
@@ -174,7 +181,7 @@ def test_turn_times_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_locked_by_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that another process keeps is waited for, then a `DatabaseUnavailable`."""
-    monkeypatch.setattr(db_module, "_LOCK_WAIT", 0.05)
+    _wait_at_most(0.05, monkeypatch)
     database = Database(f"sqlite:///{tmp_path}/test.db")
     database.transact(_run("CREATE TABLE things (id INTEGER PRIMARY KEY)"))
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
@@ -281,7 +288,7 @@ def test_a_move_is_logged_once(database: Database, tmp_path: Path) -> None:
 
 def test_no_connection_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting in vain for a connection of the pool is a `DatabaseUnavailable`."""
-    monkeypatch.setattr(db_module, "_LOCK_WAIT", 0.01)
+    _wait_at_most(0.01, monkeypatch)
     database = Database(f"sqlite:///{tmp_path}/test.db", pool_size=1)
     with database.read() as connection:
         connection.execute(text("SELECT 1"))
@@ -301,10 +308,10 @@ def test_no_connection_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (_driver_error(exc.InterfaceError, 0, ""), DatabaseUnavailable),
         (_driver_error(exc.OperationalError), DatabaseUnavailable),
         (exc.TimeoutError(), DatabaseUnavailable),
-        (exc.InvalidRequestError("a mistake of ours"), OrdersError),
+        (exc.InvalidRequestError("a mistake of ours"), HalfMessageError),
     ],
 )
-def test_translation(database: Database, error: exc.SQLAlchemyError, expected: type[OrdersError]) -> None:
+def test_translation(database: Database, error: exc.SQLAlchemyError, expected: type[HalfMessageError]) -> None:
     """Every driver error comes out as one of ours, MySQL's and MariaDB's numbers included; none is repeated."""
     calls = []
 
@@ -312,7 +319,7 @@ def test_translation(database: Database, error: exc.SQLAlchemyError, expected: t
         calls.append(1)
         raise error
 
-    with pytest.raises(OrdersError) as caught:
+    with pytest.raises(HalfMessageError) as caught:
         database.transact(work)
     assert type(caught.value) is expected
     assert len(calls) == 1
@@ -423,7 +430,7 @@ def test_lost_in_commit_is_never_repeated(database: Database, monkeypatch: pytes
     ],
 )
 def test_sqlite_commit_errors(
-    database: Database, monkeypatch: pytest.MonkeyPatch, message: str, expected: type[OrdersError]
+    database: Database, monkeypatch: pytest.MonkeyPatch, message: str, expected: type[HalfMessageError]
 ) -> None:
     """SQLite's COMMIT tells of some errors that nothing was committed; an I/O error leaves it open."""
 
@@ -432,7 +439,7 @@ def test_sqlite_commit_errors(
 
     with monkeypatch.context() as patch:
         patch.setattr(database.engine.dialect, "do_commit", failing)
-        with pytest.raises(OrdersError) as caught:
+        with pytest.raises(HalfMessageError) as caught:
             database.transact(_insert(1))
     assert type(caught.value) is expected
     assert _ids(database) == []

@@ -10,7 +10,7 @@ from lab.drill.shifted_clock import Clock
 
 _CODE = """
 import sys
-from common.clock import now_ms
+from halfmessage.clock import now_ms
 from time import time
 for _ in sys.stdin:
     print(now_ms() / 1000, time(), flush=True)

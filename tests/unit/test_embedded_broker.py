@@ -19,13 +19,13 @@ from typing import Any, Self
 
 import pytest
 
-from common.clock import now_ms
-from common.errors import BrokerCorrupt, BrokerError, GroupInUse, GroupNotFound
-from common.mq.embedded import EmbeddedBroker, deliveries, housekeeping
-from common.mq.embedded.checkback import count_missed
-from common.mq.embedded.file import BrokerFile
-from common.mq.embedded.housekeeping import claim_purge
-from common.mq.port import (
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerCorrupt, BrokerError, GroupInUse, GroupNotFound
+from halfmessage.mq.embedded import EmbeddedBroker, deliveries, housekeeping
+from halfmessage.mq.embedded.checkback import count_missed
+from halfmessage.mq.embedded.file import BrokerFile
+from halfmessage.mq.embedded.housekeeping import claim_purge
+from halfmessage.mq.port import (
     STANDBY_PAUSE,
     BrokerOptions,
     Check,
@@ -459,7 +459,7 @@ def _count_troubles(patch: pytest.MonkeyPatch) -> list[str]:
         def error(self, _event: str, *, at: str, **_: object) -> None:
             troubles.append(at)
 
-    patch.setattr("common.mq.embedded.wakeup.structlog.get_logger", Log)
+    patch.setattr("halfmessage.mq.embedded.wakeup.structlog.get_logger", Log)
     return troubles
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common.clock import now_ms
-from common.mq.embedded import EmbeddedBroker, clockset, deliveries
-from common.mq.embedded.housekeeping import claim_purge
-from common.mq.port import BrokerOptions, CheckAnswer, Delivery, Message, Resolution, State, Verdict
+from halfmessage.clock import now_ms
+from halfmessage.mq.embedded import EmbeddedBroker, clockset, deliveries
+from halfmessage.mq.embedded.housekeeping import claim_purge
+from halfmessage.mq.port import BrokerOptions, CheckAnswer, Delivery, Message, Resolution, State, Verdict
 from tests.support import eventually
 
 HOUR = 3600.0

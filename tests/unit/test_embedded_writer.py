@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from common.errors import BrokerCorrupt, BrokerError, Malformed, MessageNotFound
-from common.mq.embedded import writer
-from common.mq.embedded.faults import translate, translated
-from common.mq.embedded.file import BrokerFile
-from common.mq.embedded.messages import MOST_BYTES, Draft, insert, number_of, public_id
-from common.mq.embedded.reader import Reader
-from common.mq.embedded.wakeup import Wakeup, keep_going
-from common.mq.embedded.writer import Writer
-from common.mq.port import Message
+from halfmessage.errors import BrokerCorrupt, BrokerError, MessageNotFound, MessageRefused
+from halfmessage.mq.embedded import writer
+from halfmessage.mq.embedded.faults import translate, translated
+from halfmessage.mq.embedded.file import BrokerFile
+from halfmessage.mq.embedded.messages import MOST_BYTES, Draft, insert, number_of, public_id
+from halfmessage.mq.embedded.reader import Reader
+from halfmessage.mq.embedded.wakeup import Wakeup, keep_going
+from halfmessage.mq.embedded.writer import Writer
+from halfmessage.mq.port import Message
 from tests.support import eventually
 
 
@@ -129,7 +129,7 @@ def test_heaviest_batch_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 def test_message_that_is_too_large() -> None:
     """It is refused at once, with its size and what is allowed; its keys and properties count."""
-    with pytest.raises(Malformed, match="at most 4194304 bytes; this is 41943"):
+    with pytest.raises(MessageRefused, match="at most 4194304 bytes; this is 41943"):
         Draft("order", Message("t", b"x" * (MOST_BYTES - 20), keys=("k" * 30,)))
     assert Draft("order", Message("t", b"x" * (MOST_BYTES - 100), keys=("k" * 30,))).size < MOST_BYTES
 
@@ -253,7 +253,7 @@ def test_errors_in_our_words(code: int | None, kind: type[BrokerError], match: s
 )
 def test_text_that_is_no_unicode_is_refused_at_once(message: Message) -> None:
     """Half a surrogate pair fails its own caller, before it gets near the others' transaction."""
-    with pytest.raises(Malformed, match="Unicode"):
+    with pytest.raises(MessageRefused, match="Unicode"):
         Draft("order", message)
 
 

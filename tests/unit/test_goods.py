@@ -12,8 +12,8 @@ from common import migrations
 from common.auth import issue
 from common.config import Settings
 from common.db import Database
-from common.errors import CommitOutcomeUnknown, DuplicateRow
 from goods.app import build
+from halfmessage.errors import CommitOutcomeUnknown, DuplicateRow
 
 SECRET = "s" * 32
 TEA: dict[str, Any] = {"name": "Tea", "unit_price": 990, "currency": "CNY"}

@@ -11,9 +11,10 @@ from sqlalchemy import MetaData, text
 
 from common import db as db_module
 from common.db import Database
-from common.errors import DatabaseUnavailable
 from common.heartbeat import Heartbeat, heartbeat_table
 from common.registry import NAMES
+from halfmessage import db as transactions
+from halfmessage.errors import DatabaseUnavailable
 
 METADATA = MetaData()
 heartbeat_table(METADATA)
@@ -60,7 +61,8 @@ def test_asking_is_a_statement_that_writes(database: Database) -> None:
 
 def test_a_database_that_is_only_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locked by another process: it answers reads, and both probes say that it can't be written; then that it can."""
-    monkeypatch.setattr(db_module, "_LOCK_WAIT", 0.05)
+    for module in (db_module, transactions):
+        monkeypatch.setattr(module, "LOCK_WAIT", 0.05)
     heartbeat = Heartbeat(Database(str(database.engine.url)))
     with closing(sqlite3.connect(database.engine.url.database or "", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

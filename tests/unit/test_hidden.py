@@ -15,9 +15,10 @@ from common import mysql
 from common.config import Settings, explain
 from common.db import Database
 from common.errors import OrdersError
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions
 from common.redis_client import RedisClient
+from halfmessage.errors import HalfMessageError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions
 
 MARK = "Nemo Unlogged's"
 
@@ -26,7 +27,7 @@ def test_a_refused_row_is_not_told(tmp_path: Path) -> None:
     """Neither by our error, nor by any that it came from."""
     table = Table("t", MetaData(), Column("name", String(9), primary_key=True))
     database = Database(f"sqlite:///{tmp_path}/x.db")
-    with pytest.raises(OrdersError) as caught:
+    with pytest.raises(HalfMessageError) as caught:
         database.transact(lambda connection: connection.execute(insert(table).values(name=MARK)))
     database.close()
     assert MARK not in "".join(traceback.format_exception(caught.value))
@@ -89,7 +90,7 @@ _PASSWORD = "pass-word"
 )
 def test_a_url_that_can_not_be_read_is_not_told(kind: str, url: str) -> None:
     """It is refused at start, in one line of ours: a library would quote what it did not understand."""
-    with pytest.raises(OrdersError) as caught:
+    with pytest.raises(HalfMessageError) as caught:
         _OPENED[kind](url.replace("{}", _PASSWORD))
     assert _PASSWORD not in "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
     assert "\n" not in caught.value.detail

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData, insert, select, update
 
-from common import ids as ids_module
-from common.clock import now_ms
 from common.db import Database
-from common.errors import ClockWentBack, DatabaseUnavailable, DuplicateRow, LeaseLost
-from common.ids import EPOCH, LeasedIds, issued_at, lease_table
+from halfmessage import ids as ids_module
+from halfmessage.clock import now_ms
+from halfmessage.errors import ClockWentBack, DatabaseUnavailable, DuplicateRow, LeaseLost
+from halfmessage.ids import EPOCH, LeasedIds, issued_at, lease_table
 from tests.support import eventually
 
 METADATA = MetaData()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.errors import BrokerError
-from common.mq import keeping
-from common.mq.keeping import Keeper
+from halfmessage.errors import BrokerError
+from halfmessage.mq import keeping
+from halfmessage.mq.keeping import Keeper
 
 
 def test_extended_when_enough_of_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:

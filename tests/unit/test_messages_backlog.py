@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from common.mq.port import Backlog
+from halfmessage.mq.port import Backlog
 from ops.commands import messages
 from ops.deployment import Deployment
 

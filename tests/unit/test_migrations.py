@@ -17,7 +17,7 @@ from sqlalchemy import MetaData, text
 
 from common import migrations, registry, schema_version
 from common.db import Database
-from common.errors import DatabaseUnavailable
+from halfmessage.errors import DatabaseUnavailable
 
 
 def version(url: str) -> str | None:

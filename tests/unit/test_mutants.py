@@ -114,7 +114,7 @@ def test_a_survivor_is_told(toy: Path) -> None:
     (survived,) = runner.run_all([mutant], jobs=1)
     assert not survived.caught
     toy.write_text(
-        "import inspect\nfrom common.tx.coordinator import Checker\n\n"
+        "import inspect\nfrom halfmessage.tx.coordinator import Checker\n\n"
         "def test_toy():\n    assert 'fence' in Checker.outcome.__code__.co_names\n",
         encoding="utf-8",
     )

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import insert, update
 
 from common import migrations
-from common.clock import now_ms
 from common.db import Database
 from coupon.model import coupon_user, coupon_users, coupon_uses, coupons, reservations
+from halfmessage.clock import now_ms
 from ops.coupons import Coupons
 from ops.findings import Finding
 from order.model import orders

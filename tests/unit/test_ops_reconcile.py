@@ -9,9 +9,9 @@ from rich.console import Console
 from sqlalchemy import insert, update
 
 from common import migrations
-from common.clock import now_ms
 from common.db import Database
-from common.mq.port import Backlog, BrokerStats, Message, MessageView, State
+from halfmessage.clock import now_ms
+from halfmessage.mq.port import Backlog, BrokerStats, Message, MessageView, State
 from ops import ledgers
 from ops.commands.reconcile import show
 from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from common.clock import now_ms
-from common.errors import PeerUnavailable, Unavailable
+from common.errors import PeerUnavailable
+from halfmessage.clock import now_ms
+from halfmessage.errors import Unavailable
 from order.model import CloseReason, Status, order_lines, orders, orders_unheld, settlements
 from order.service import auditing, sweeping
 from order.service.sweeping import Findings

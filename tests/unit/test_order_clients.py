@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from common.errors import NotFound, PeerUnavailable
-from common.participant.client import LiveReservation
+from common.errors import PeerUnavailable
+from common.reservations.client import LiveReservation
+from halfmessage.errors import NotFound
 from order.clients.goods import GoodsClient
 from order.clients.participant import Deduction
 from order.clients.stock import StockClient

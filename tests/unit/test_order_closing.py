@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from common.errors import BrokerError, CommitOutcomeUnknown, DatabaseUnavailable, NotFound, OutcomeUnknown
-from common.mq.port import CheckAnswer, Resolution, State
-from common.tx.record import AlreadyAborted
+from halfmessage.errors import BrokerError, CommitOutcomeUnknown, DatabaseUnavailable, NotFound, OutcomeUnknown
+from halfmessage.mq.port import CheckAnswer, Resolution, State
+from halfmessage.tx.record import AlreadyAborted
 from order.model import CloseReason, OrderClosed, OrderPaid, Status
 from tests.fakes import Shop
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import PeerUnavailable, Unavailable
+from common.errors import PeerUnavailable
+from halfmessage.errors import Unavailable
 from order.clients.coupon import Coupon, CouponClient, CouponRules
 from order.model import REASONS, CouponChanged, CouponNotUsable, Order, Status
 from tests.unit.test_order_clients import Peer

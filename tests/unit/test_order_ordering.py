@@ -12,16 +12,10 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from common.auth import Verifier, issue
-from common.errors import (
-    CommitOutcomeUnknown,
-    IdempotencyMismatch,
-    Invalid,
-    OutcomeUnknown,
-    PeerUnavailable,
-    Unavailable,
-)
+from common.errors import IdempotencyMismatch, Invalid, PeerUnavailable
 from common.telemetry import Metrics
 from common.web import Api
+from halfmessage.errors import CommitOutcomeUnknown, OutcomeUnknown, Unavailable
 from order.api import UseCases, install
 from order.model import CloseReason, InsufficientStock, Order, Receiver, Status, UnknownGoods, orders
 from order.schema import PlaceOrder

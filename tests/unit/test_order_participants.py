@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import insert, update
 
 from common.aside import ThreadedAside
-from common.clock import now_ms
-from common.errors import BrokerError, OrdersError, PeerUnavailable, Unavailable
-from common.mq.port import Resolution
+from common.errors import PeerUnavailable
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError, HalfMessageError, Unavailable
+from halfmessage.mq.port import Resolution
 from order.model import CloseReason, CouponNotUsable, InsufficientStock, Line, Order, Status, idempotency_keys, orders
 from order.service import participants
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
@@ -251,7 +252,7 @@ def test_paid_again_is_not_told_again(shop: Shop) -> None:
     shop.coupon.told.clear()
     for _ in range(2):
         shop.paying.pay(paid, owner=None)
-    with pytest.raises(OrdersError):
+    with pytest.raises(HalfMessageError):
         shop.paying.pay(closed, owner=None)
     assert [told[2] for told in shop.coupon.told] == ["paid"]
     assert shop.settled() == set()

@@ -12,22 +12,22 @@ import pytest
 from sqlalchemy import Connection, event, insert
 from sqlalchemy.exc import OperationalError
 
-from common import failpoints
 from common.aside import ThreadedAside
-from common.clock import now_ms
-from common.errors import (
+from common.errors import PeerUnavailable
+from halfmessage import failpoints
+from halfmessage.clock import now_ms
+from halfmessage.errors import (
     BrokerError,
     CommitOutcomeUnknown,
     DatabaseUnavailable,
     DuplicateRow,
-    PeerUnavailable,
     RowRefused,
     Unavailable,
 )
-from common.events import OrderEvent
-from common.mq.port import CheckAnswer, Resolution, State
-from common.tx.coordinator import Coordinator
-from common.tx.record import AlreadyAborted, Outcome
+from halfmessage.mq.port import CheckAnswer, Resolution, State
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.coordinator import Coordinator
+from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.clients.participant import Deduction
 from order.model import InsufficientStock, Line, Order, Status, idempotency_keys
 from order.service import placing

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import now_ms
 from common.errors import PeerUnavailable
+from halfmessage.clock import now_ms
 from order.clients.coupon import Coupon
 from order.model import CouponChanged, CouponNotUsable, InsufficientStock, Status, UnknownCoupon
 from order.service.ordering import Ordering, Request

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event
 
-from common.errors import NotFound
+from halfmessage.errors import NotFound
 from order.model import Status
 from order.service.reading import OrderReader
 from tests.fakes import Shop

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
-from common.clock import now_ms
-from common.errors import BrokerError, CommitOutcomeUnknown, PeerUnavailable
-from common.mq.port import CheckAnswer
-from common.tx import coordinator, record
-from common.tx.record import AlreadyAborted, Outcome
+from common.errors import PeerUnavailable
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError, CommitOutcomeUnknown
+from halfmessage.mq.port import CheckAnswer
+from halfmessage.tx import coordinator, record
+from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.model import CloseReason, Status, idempotency_keys, orders, transaction_records
 from order.service import settling, sweeping
 from order.service.sweeping import Findings, sweep_once

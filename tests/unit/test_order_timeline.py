@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from common.errors import BrokerError, NotFound, PeerUnavailable
-from common.mq.port import Check, CheckAnswer, GroupView, MessageView, State
+from common.errors import PeerUnavailable
+from halfmessage.errors import BrokerError, NotFound
+from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, State
 from order.model import CloseReason
 from order.service.timeline import Entry, Timeline
 from tests.fakes import Shop

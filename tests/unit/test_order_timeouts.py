@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from common.clock import now_ms
-from common.errors import DatabaseUnavailable
-from common.events import OrderEvent
-from common.mq.port import Delivery, Message, Verdict
-from common.tx.record import AlreadyAborted, Outcome
+from halfmessage.clock import now_ms
+from halfmessage.errors import DatabaseUnavailable
+from halfmessage.mq.port import Delivery, Message, Verdict
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.consumer import TimeoutConsumer
 from order.model import CloseReason, Status, transaction_records
 from tests.fakes import RETENTION, Shop
@@ -208,7 +208,7 @@ def test_consumer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_batches_are_bounded_by_orders(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many orders the messages name, so many are closed together; each part keeps the messages."""
-    monkeypatch.setattr("common.events.ROWS", 2)
+    monkeypatch.setattr("halfmessage.participant.event.ROWS", 2)
     kept: list[int] = []
     events = [_placed(shop) for _ in range(5)]
     ids = [order_id for event in events for order_id in event.order_ids]
@@ -225,7 +225,7 @@ def test_batches_are_bounded_by_orders(shop: Shop, monkeypatch: pytest.MonkeyPat
 
 def test_a_message_in_parts_is_as_its_worst_part(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose last part fails comes again whole, though its first is done; after a failure nothing is tried."""
-    monkeypatch.setattr("common.events.ROWS", 1)
+    monkeypatch.setattr("halfmessage.participant.event.ROWS", 1)
     events = [_placed(shop) for _ in range(3)]
     ids = [order_id for event in events for order_id in event.order_ids]
     handle, tried = shop.timeouts.handle, []

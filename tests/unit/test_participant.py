@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
 
-from common.chunks import VALUES
 from common.db import Database
-from common.errors import DuplicateRow
-from common.failpoints import POINTS, of_participant
-from common.participant.effect import Direct, Members, Refusal
-from common.participant.model import header_table
-from common.participant.reservations import Reservations
+from common.failpoints import POINTS
 from common.registry import PARTICIPANTS
+from halfmessage.chunks import VALUES
+from halfmessage.errors import DuplicateRow
+from halfmessage.failpoints import of_participant
+from halfmessage.participant.effect import Direct, Members, Refusal
+from halfmessage.participant.model import header_table
+from halfmessage.participant.reservations import Reservations
 from tests.fakes import open_database
 from tests.support import Transactions
 

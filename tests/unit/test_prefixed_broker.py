@@ -6,10 +6,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from common.clock import now_ms
-from common.mq.embedded import EmbeddedBroker
-from common.mq.port import BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
-from common.mq.prefixed import PrefixedBroker, prefixed
+from halfmessage.clock import now_ms
+from halfmessage.mq.embedded import EmbeddedBroker
+from halfmessage.mq.port import BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, Verdict
+from halfmessage.mq.prefixed import PrefixedBroker, prefixed
 
 _SOON = BrokerOptions(check_first_after=0.05, check_interval=0.05)
 

@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.auth import Verifier
-from common.errors import Unavailable
 from common.telemetry import Metrics
 from common.web import Api
 from common.web.readiness import Checks
+from halfmessage.errors import Unavailable
 from tests.support import eventually
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 from ops import real
 from ops.errors import CommandFailed
 from ops.places import PACKAGES, default_data_dir
@@ -80,9 +81,9 @@ def test_without_the_client_of_rocketmq_nothing_is_started(tmp_path: Path, monke
         raise OrdersError("pip install '.[rocketmq]'")
 
     monkeypatch.setattr(real, "require_client", missing)
-    with pytest.raises(OrdersError, match="rocketmq"):
+    with pytest.raises(HalfMessageError, match="rocketmq"):
         real.start(tmp_path, say=print)
-    with pytest.raises(OrdersError, match="rocketmq"), real.borrowed(tmp_path, private=True, say=print):
+    with pytest.raises(HalfMessageError, match="rocketmq"), real.borrowed(tmp_path, private=True, say=print):
         pytest.fail("lent nevertheless")
     assert not list(tmp_path.iterdir())
 

@@ -10,8 +10,8 @@ import yaml
 
 from common import registry
 from common.config import Settings
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from ops.stack.settings import Kind
+from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from halfmessage.mq.rocketmq_console.defaults import Kind
 
 ROOT = Path(__file__).parents[2]
 NAMES = set(registry.NAMES)

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from common.clock import now_ms
-from common.errors import BrokerError, ConsoleUnavailable, MessageNotFound
-from common.mq.port import MessageView, Resolution, State
-from ops.plan import Servers
-from ops.stack import remoting, tenant
-from ops.stack.console import StackConsole
-from ops.stack.message import StoredMessage
-from ops.stack.remoting import Address
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError, ConsoleUnavailable, MessageNotFound
+from halfmessage.mq import factory
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions, MessageView, Resolution, State
+from halfmessage.mq.rocketmq_console import console as console_module
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.console import RocketMQConsole
+from halfmessage.mq.rocketmq_console.message import StoredMessage
+from halfmessage.mq.rocketmq_console.remoting import Address
 from tests.unit.rocketmq_store import HALF, Answer, Shelves
 
-ADDRESS = Address("127.0.0.1", 1)
+ADDRESS, NAMESRV = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
 TOPIC, GROUP = "me-order_rollback", "me-stock"
 RETRY, DEAD, PARKED = f"%RETRY%{GROUP}_{TOPIC}", f"%DLQ%{GROUP}", "TRANS_CHECK_MAX_TIME_TOPIC"
 REVIVE = "rmq_sys_REVIVE_LOG_DefaultCluster"
@@ -38,10 +42,10 @@ def shelves(monkeypatch: pytest.MonkeyPatch) -> Shelves:
 
 
 @pytest.fixture
-def console(shelves: Shelves) -> StackConsole:
+def console(shelves: Shelves) -> RocketMQConsole:
     """Return the console of the deployment `me`."""
     assert shelves.topics
-    return StackConsole(ADDRESS, ADDRESS, "me", subscriptions=SUBSCRIPTIONS)
+    return RocketMQConsole(ADDRESS, ADDRESS, "me", subscriptions=SUBSCRIPTIONS)
 
 
 def only(found: list[MessageView]) -> MessageView:
@@ -53,7 +57,7 @@ def half(shelves: Shelves, message_id: str = "A", **properties: str) -> int:
     return shelves.put(HALF, message_id, b"body", **(SENT | OWN | properties))
 
 
-def test_a_half_message_is_open_until_it_is_resolved(shelves: Shelves, console: StackConsole) -> None:
+def test_a_half_message_is_open_until_it_is_resolved(shelves: Shelves, console: RocketMQConsole) -> None:
     """Listed while open, with its check-backs; dropped, nothing but the half message is left, which says so."""
     half(shelves)
     asked = half(shelves, TRANSACTION_CHECK_TIMES="2")
@@ -76,7 +80,7 @@ def test_a_half_message_is_open_until_it_is_resolved(shelves: Shelves, console: 
 
 
 def test_a_half_message_between_two_checks_is_not_taken_for_rolled_back(
-    shelves: Shelves, console: StackConsole
+    shelves: Shelves, console: RocketMQConsole
 ) -> None:
     """RocketMQ is past its last copy, and no index knows the next one yet; another's end is none of its own."""
     half(shelves)
@@ -89,7 +93,7 @@ def test_a_half_message_between_two_checks_is_not_taken_for_rolled_back(
     assert (view.state, view.resolution, view.resolved_at, view.check_count) == (State.HALF, None, None, 1)
 
 
-def test_a_committed_one_is_ready_then_done(shelves: Shelves, console: StackConsole) -> None:
+def test_a_committed_one_is_ready_then_done(shelves: Shelves, console: RocketMQConsole) -> None:
     """It lies in its topic; whether its group was given it is told by the group's offset."""
     half(shelves)
     shelves.consumed[CHECKER, HALF] = 1
@@ -104,14 +108,14 @@ def test_a_committed_one_is_ready_then_done(shelves: Shelves, console: StackCons
     assert (console.stats().pending, console.find(state=State.READY)) == (0, [])
 
 
-def test_a_plain_message_was_never_resolved(shelves: Shelves, console: StackConsole) -> None:
+def test_a_plain_message_was_never_resolved(shelves: Shelves, console: RocketMQConsole) -> None:
     """Though the adapter sends it as a half message on such a topic; an empty body is empty again."""
     shelves.put(TOPIC, "P", b"\x00", **(SENT | OWN | {"orders__plain": "1", "orders__empty": "1"}))
     view = only(console.find(topic="order_rollback"))
     assert (view.resolution, view.message.body) == (None, b"")
 
 
-def test_a_delayed_message_is_found_by_key(shelves: Shelves, console: StackConsole) -> None:
+def test_a_delayed_message_is_found_by_key(shelves: Shelves, console: RocketMQConsole) -> None:
     """RocketMQ lists none; it is known where it is due."""
     shelves.put("rmq_sys_wheel_timer", "T", b"x", KEYS="11", REAL_TOPIC="me-order_timeout", orders__deliver_at="99")
     view = only(console.find(key="11"))
@@ -119,7 +123,7 @@ def test_a_delayed_message_is_found_by_key(shelves: Shelves, console: StackConso
     assert console.find(state=State.DELAYED) == []
 
 
-def test_what_is_another_s_is_not_ours(shelves: Shelves, console: StackConsole) -> None:
+def test_what_is_another_s_is_not_ours(shelves: Shelves, console: RocketMQConsole) -> None:
     """Half, parked and delayed messages of all share their topics."""
     half(shelves, REAL_TOPIC="you-order_rollback")
     shelves.put(PARKED, "B", **(SENT | {"REAL_TOPIC": "order_rollback"}))
@@ -127,7 +131,42 @@ def test_what_is_another_s_is_not_ours(shelves: Shelves, console: StackConsole) 
     assert (console.stats().half, console.stats().parked) == (0, 0)
 
 
-def test_a_dead_letter_is_resent_once(shelves: Shelves, console: StackConsole) -> None:
+def test_a_name_server_tells_which_broker_to_look_into(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console of a broker's URL asks it at each look: of none, or of several, no console tells everything."""
+    half(shelves)
+    brokers = {"a": ADDRESS}
+    monkeypatch.setattr(remoting, "masters", lambda namesrv: brokers if namesrv == NAMESRV else {})
+    monkeypatch.setitem(factory._ROCKETMQ, "rocketmq", lambda *_: SimpleNamespace(close=list))  # its client is an extra
+    url = f"rocketmq://127.0.0.1:1?namesrv={NAMESRV.host}:{NAMESRV.port}&prefix=me"
+    with closing(open_broker(url, BrokerOptions(), subscriptions=SUBSCRIPTIONS)) as broker:
+        console = broker.console()
+        found = console.find(state=State.HALF)
+        assert found == RocketMQConsole(ADDRESS, NAMESRV, "me", subscriptions=SUBSCRIPTIONS).find()
+        assert (len(found), console.stats().half, len(console.backlog())) == (1, 1, len(SUBSCRIPTIONS))
+        for send_on in (console.resend, console.resume):
+            with pytest.raises(MessageNotFound):
+                send_on("no such message")
+        with pytest.raises(ConsoleUnavailable, match="deleteSubGroup"):
+            console.forget("stock")
+        for others in ({}, {"a": ADDRESS, "b": ADDRESS}):
+            brokers = others
+            with pytest.raises(ConsoleUnavailable, match=f"knows {len(others)} brokers"):
+                console.find()
+
+
+def test_counts_look_at_a_bounded_number(
+    shelves: Shelves, console: RocketMQConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many dead letters there are, a scrape looks at the newest so many."""
+    monkeypatch.setattr(console_module, "_COUNTED", 2)
+    for message_id in "ABC":
+        shelves.put(TOPIC, message_id, b"body", **SENT)
+        shelves.put(DEAD, message_id, b"body", redeliveries=3, **SENT)
+    assert console.stats().dead == 2
+    assert len(console.find(state=State.DEAD)) == 3
+
+
+def test_a_dead_letter_is_resent_once(shelves: Shelves, console: RocketMQConsole) -> None:
     """A copy goes where its group's redeliveries lie, without its past; the old one counts as gone, until a new one."""
     shelves.put(TOPIC, "A", b"body", **SENT)
     shelves.put(DEAD, "A", b"body", redeliveries=3, **(SENT | {"1ST_POP_TIME": "9"}))
@@ -155,7 +194,7 @@ def test_a_dead_letter_is_resent_once(shelves: Shelves, console: StackConsole) -
     assert len(shelves.topics[RETRY]) == 2
 
 
-def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: StackConsole) -> None:
+def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: RocketMQConsole) -> None:
     """It becomes a half message that nobody was asked about yet, of the same producers; parked anew, it counts."""
     half(shelves, TRANSACTION_CHECK_TIMES="15")
     shelves.consumed[CHECKER, HALF] = 1
@@ -176,7 +215,7 @@ def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: StackC
 
 @pytest.mark.parametrize("unlisted", [set(), {"rmq_sys_wheel_timer"}])
 def test_the_backlog_is_what_waits_and_what_was_not_answered_for(
-    shelves: Shelves, console: StackConsole, unlisted: set[str]
+    shelves: Shelves, console: RocketMQConsole, unlisted: set[str]
 ) -> None:
     """By what RocketMQ keeps of pops: checkpoints, less what was acknowledged, one by one or many at once.
 
@@ -216,7 +255,7 @@ def test_the_backlog_is_what_waits_and_what_was_not_answered_for(
     assert shelves.viewed == (5 if unlisted else 0)
 
 
-def test_checkpoints_of_an_unknown_form_are_told(shelves: Shelves, console: StackConsole) -> None:
+def test_checkpoints_of_an_unknown_form_are_told(shelves: Shelves, console: RocketMQConsole) -> None:
     """Not taken for nothing in flight."""
     shelves.put(REVIVE, "x", b'{"c": 1}', TAGS="ck")
     with pytest.raises(BrokerError, match="not known"):
@@ -224,7 +263,7 @@ def test_checkpoints_of_an_unknown_form_are_told(shelves: Shelves, console: Stac
 
 
 @pytest.mark.parametrize("lies", [TOPIC, RETRY, DEAD])
-def test_what_was_committed_is_neither_half_nor_parked(shelves: Shelves, console: StackConsole, lies: str) -> None:
+def test_what_was_committed_is_neither_half_nor_parked(shelves: Shelves, console: RocketMQConsole, lies: str) -> None:
     """Though a check stored it anew just before: not listed, not counted, not resumed, wherever else it lies."""
     for number in range(3):
         half(shelves, f"H{number}")
@@ -243,7 +282,7 @@ def test_what_was_committed_is_neither_half_nor_parked(shelves: Shelves, console
     assert only(console.find(message_id="P0")).resolution is Resolution.COMMIT
 
 
-def test_a_message_that_was_committed_twice_was_delivered_twice(shelves: Shelves, console: StackConsole) -> None:
+def test_a_message_that_was_committed_twice_was_delivered_twice(shelves: Shelves, console: RocketMQConsole) -> None:
     """Two check-backs half a second apart: it lies twice in its topic; with its time the first one."""
     shelves.put(TOPIC, "A", **(SENT | OWN))
     first = shelves.clock
@@ -257,7 +296,7 @@ def test_a_message_that_was_committed_twice_was_delivered_twice(shelves: Shelves
     assert only(console.find(message_id="A")).groups[0].attempts == 3
 
 
-def test_a_resumed_message_is_counted_on_and_a_resent_one_anew(shelves: Shelves, console: StackConsole) -> None:
+def test_a_resumed_message_is_counted_on_and_a_resent_one_anew(shelves: Shelves, console: RocketMQConsole) -> None:
     """Resuming says nothing to the group; resending begins its attempts again."""
     shelves.put(TOPIC, "A", **(SENT | OWN))
     shelves.put(TOPIC, "A", **(SENT | OWN | {"orders__onward_of": f"{PARKED}:0:0"}))
@@ -273,7 +312,7 @@ def test_a_resumed_message_is_counted_on_and_a_resent_one_anew(shelves: Shelves,
     assert (view.state, view.groups[0].attempts) == (State.DONE, 1)
 
 
-def test_a_key_with_the_same_hash_is_another_key(shelves: Shelves, console: StackConsole) -> None:
+def test_a_key_with_the_same_hash_is_another_key(shelves: Shelves, console: RocketMQConsole) -> None:
     """RocketMQ's index knows keys by their hash, and finds a message for another's key."""
     shelves.put(TOPIC, "A", **SENT)
     shelves.indexed[TOPIC].append(({"other"}, shelves.topics[TOPIC][0]))
@@ -283,7 +322,7 @@ def test_a_key_with_the_same_hash_is_another_key(shelves: Shelves, console: Stac
 
 
 @pytest.mark.parametrize("way", ["resend", "resume"])
-def test_what_lies_nowhere_can_t_be_sent_on(shelves: Shelves, console: StackConsole, way: str) -> None:
+def test_what_lies_nowhere_can_t_be_sent_on(shelves: Shelves, console: RocketMQConsole, way: str) -> None:
     """Neither a stranger nor a message that is done."""
     shelves.put(TOPIC, "A", **SENT)
     for message_id in ("A", "nobody"):
@@ -291,7 +330,7 @@ def test_what_lies_nowhere_can_t_be_sent_on(shelves: Shelves, console: StackCons
             getattr(console, way)(message_id)
 
 
-def test_newest_first_and_no_more_than_asked_for(shelves: Shelves, console: StackConsole) -> None:
+def test_newest_first_and_no_more_than_asked_for(shelves: Shelves, console: RocketMQConsole) -> None:
     """Of all topics, read page by page."""
     for number in range(5):
         half(shelves, f"H{number}")
@@ -301,7 +340,7 @@ def test_newest_first_and_no_more_than_asked_for(shelves: Shelves, console: Stac
     assert len(console.find()) == 10
 
 
-def test_what_a_broker_answers_in_an_unknown_form_is_told(shelves: Shelves, console: StackConsole) -> None:
+def test_what_a_broker_answers_in_an_unknown_form_is_told(shelves: Shelves, console: RocketMQConsole) -> None:
     """Not shown as nothing."""
     shelves.topics[TOPIC].append(b"\x00\x00\x00\x09whatever")
     with pytest.raises(BrokerError, match="not known"):
@@ -322,19 +361,13 @@ def test_the_admin_tool_reads_what_is_there(shelves: Shelves) -> None:
         def messages_by_id(self, topic: str, message_id: str) -> list[StoredMessage]:
             return self.messages_by_key(topic, message_id)
 
-    found = StackConsole(ADDRESS, ADDRESS, "me", subscriptions=SUBSCRIPTIONS, reader=Tool()).find(key="11")
+    found = RocketMQConsole(ADDRESS, ADDRESS, "me", subscriptions=SUBSCRIPTIONS, reader=Tool()).find(key="11")
     assert asked == [(HALF, "11")]
     assert {view.message.body for view in found} == {b"as the tool says", b""}
 
 
-def test_servers_of_somebody_else_have_no_console() -> None:
-    """It says where to look."""
-    with pytest.raises(ConsoleUnavailable, match="dashboard"):
-        tenant.console(Servers("rocketmq://elsewhere:8081", {}, ""))
-
-
 def test_of_many_messages_only_the_newest_are_looked_up(
-    shelves: Shelves, console: StackConsole, monkeypatch: pytest.MonkeyPatch
+    shelves: Shelves, console: RocketMQConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A limit spares the lookups of the others, ten requests each: those of a thousand took ten seconds."""
     for number in range(30):
@@ -358,7 +391,7 @@ TWO = (("order_rollback", "gifts"), *SUBSCRIPTIONS)
 
 def test_each_group_of_a_topic_is_told_of(shelves: Shelves) -> None:
     """A message is where the group is that needs attention most; what lies with one group is not the other's."""
-    console = StackConsole(ADDRESS, ADDRESS, "me", subscriptions=TWO)
+    console = RocketMQConsole(ADDRESS, ADDRESS, "me", subscriptions=TWO)
     shelves.put(TOPIC, "A", b"body", **(SENT | OWN))
     shelves.consumed[GROUP, TOPIC] = 1
     view = only(console.find(state=State.READY))
@@ -383,7 +416,7 @@ def test_each_group_of_a_topic_is_told_of(shelves: Shelves) -> None:
 
 def test_what_is_dead_to_one_group_is_resent_to_that_one(shelves: Shelves) -> None:
     """The other one had it and gets it no more; dead to both, it goes to both, and counts as one dead letter."""
-    console = StackConsole(ADDRESS, ADDRESS, "me", subscriptions=TWO)
+    console = RocketMQConsole(ADDRESS, ADDRESS, "me", subscriptions=TWO)
     shelves.put(TOPIC, "A", b"body", **SENT)
     shelves.put(DEAD, "A", b"body", redeliveries=3, **SENT)
     shelves.consumed[GROUP, TOPIC] = shelves.consumed["me-gifts", TOPIC] = 1

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from ops.stack.message import decode, pack
+from halfmessage.mq.rocketmq_console.message import decode, pack
 from tests.unit.rocketmq_store import encoded
 
 PROPERTIES = {

@@ -8,12 +8,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from common import registry
-from common.errors import BrokerError
+from halfmessage.errors import BrokerError
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.remoting import Address
 from ops.commands.provision import command
 from ops.errors import CommandFailed
-from ops.stack import provision, remoting
+from ops.stack import provision
 from ops.stack.provision import Supplies
-from ops.stack.remoting import Address
 from ops.stack.settings import GROUPS, TOPICS
 
 NAMESRV, BROKER = Address("namesrv", 9876), Address("10.0.0.1", 10911)

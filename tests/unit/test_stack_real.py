@@ -11,11 +11,13 @@ import pytest
 import redis
 from sqlalchemy import make_url
 
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.defaults import Kind
 from ops.errors import CommandFailed, NoDeployment
-from ops.stack import Stack, remoting
+from ops.stack import Stack
 from ops.stack.plan import is_free
 from ops.stack.probes import PROBES
-from ops.stack.settings import SERVERS, TOPICS, Kind
+from ops.stack.settings import SERVERS, TOPICS
 from tests.support import eventually
 
 pytestmark = [

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.errors import BrokerError
-from ops.stack import provision, remoting
+from halfmessage.errors import BrokerError
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.defaults import Kind
+from halfmessage.mq.rocketmq_console.remoting import Address
+from ops.stack import provision
 from ops.stack.plan import Ports, StackPlan
 from ops.stack.probes import PROBES, http2
-from ops.stack.remoting import Address
-from ops.stack.settings import Kind
 from ops.stack.stack import Stack
 
 

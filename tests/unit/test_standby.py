@@ -1,7 +1,7 @@
 """Consumers that wait for what their handler needs."""
 
-from common.errors import DatabaseUnavailable, LeaseLost
 from common.standby import Standby
+from halfmessage.errors import DatabaseUnavailable, LeaseLost
 
 
 def test_the_probe_is_asked_only_after_a_failure() -> None:

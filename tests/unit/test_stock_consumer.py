@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from common.chunks import ROWS
 from common.db import Database
-from common.errors import DatabaseUnavailable
-from common.events import OrderEvent
-from common.mq.port import Delivery, Message, Verdict
-from common.participant.consumer import RollbackConsumer
-from common.participant.model import ReservationState
-from common.participant.reservations import Reservations
+from halfmessage.chunks import ROWS
+from halfmessage.errors import DatabaseUnavailable
+from halfmessage.mq.port import Delivery, Message, Verdict
+from halfmessage.participant.consumer import RollbackConsumer
+from halfmessage.participant.event import OrderEvent
+from halfmessage.participant.model import ReservationState
+from halfmessage.participant.reservations import Reservations
 from stock import model
 from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations

@@ -10,17 +10,17 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import event, func, select
 
-from common.chunks import ROWS
-from common.clock import now_ms
 from common.db import Database
-from common.errors import NotFound
-from common.participant import headers
-from common.participant.deducting import Decision
-from common.participant.headers import Headers
-from common.participant.model import ReservationState
-from common.participant.releasing import Releasing
-from common.participant.reservations import Reservations, Unverified
-from common.participant.schema import deduct_body
+from common.reservations.schema import deduct_body
+from halfmessage.chunks import ROWS
+from halfmessage.clock import now_ms
+from halfmessage.errors import NotFound
+from halfmessage.participant import headers
+from halfmessage.participant.deducting import Decision
+from halfmessage.participant.headers import Headers
+from halfmessage.participant.model import ReservationState
+from halfmessage.participant.releasing import Releasing
+from halfmessage.participant.reservations import Reservations, Unverified
 from stock import model
 from stock.model import Verdict
 from stock.schema import OrderIn
@@ -490,7 +490,7 @@ def test_what_was_released_long_ago_is_forgotten(
     database: Database, reservations: Reservations[Lines], available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Released reservations and tombstones go once they are old enough; what is live stays, and so do levels."""
-    monkeypatch.setattr("common.participant.headers.VALUES", 2)
+    monkeypatch.setattr("halfmessage.participant.headers.VALUES", 2)
     reservations.deduct(TX, {n: {1: 1} for n in (1, 2, 3)})
     reservations.release(dict.fromkeys((2, 3, 4, 5, 6), TX))
     rows = Transactions(database)

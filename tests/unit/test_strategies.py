@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection
 
 from common.config import Settings
-from common.errors import OrdersError
 from common.redis_client import RedisClient
+from halfmessage.errors import HalfMessageError
 from stock import model
 from stock.service.levels import Level, Levels
 from stock.service.pieces import stock_reservations
@@ -38,20 +38,20 @@ def test_settings_and_factory_know_the_same_names() -> None:
 def test_naive_is_refused_in_production() -> None:
     """It oversells; elsewhere it may be looked at."""
     make_strategy("naive", None, production=False)
-    with pytest.raises(OrdersError, match="oversells"):
+    with pytest.raises(HalfMessageError, match="oversells"):
         make_strategy("naive", None, production=True)
 
 
 def test_redis_lock_needs_redis() -> None:
     """Without a Redis it can't be chosen."""
-    with pytest.raises(OrdersError, match="ORDERS_REDIS_URL"):
+    with pytest.raises(HalfMessageError, match="ORDERS_REDIS_URL"):
         make_strategy("redis-lock", None, production=False)
     make_strategy("redis-lock", RedisClient("redis://127.0.0.1:1"), production=False)
 
 
 def test_unknown() -> None:
     """A name that is none is told, with those that are."""
-    with pytest.raises(OrdersError, match="conditional"):
+    with pytest.raises(HalfMessageError, match="conditional"):
         make_strategy("hopeful", None, production=False)
 
 

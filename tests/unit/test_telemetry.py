@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common.errors import BrokerError
 from common.telemetry import METRICS_DIR, Metrics
+from halfmessage.errors import BrokerError
 
 _PROGRAM = """
 import logging, warnings

@@ -11,17 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, func, insert, select
 
-from common import failpoints
-from common.clock import now_ms
-from common.errors import (
-    BrokerError,
-    CommitOutcomeUnknown,
-    DatabaseUnavailable,
-    DuplicateRow,
-    FailpointRaised,
-)
-from common.mq.factory import open_broker
-from common.mq.port import (
+from halfmessage import failpoints
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, FailpointRaised
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import (
     Broker,
     BrokerOptions,
     CheckAnswer,
@@ -31,8 +25,8 @@ from common.mq.port import (
     State,
     Verdict,
 )
-from common.tx.coordinator import Checker, Coordinator, Transaction
-from common.tx.record import AlreadyAborted, Outcome, Records, record_table
+from halfmessage.tx.coordinator import Checker, Coordinator, Transaction
+from halfmessage.tx.record import AlreadyAborted, Outcome, Records, record_table
 from tests.fakes import Faults, FaultyProducer, Ids, open_database
 from tests.support import eventually
 
@@ -511,9 +505,9 @@ def test_steps_are_observed(diary: Diary) -> None:
 
 @pytest.fixture
 def _armed(request: pytest.FixtureRequest) -> Iterator[None]:
-    failpoints.arm(f"close.{request.param}=raise", production=False)
+    failpoints.arm(f"close.{request.param}=raise", [f"close.{request.param}"])
     yield
-    failpoints.arm("", production=False)
+    failpoints.arm("", [])
 
 
 def _begin_close(diary: Diary) -> Transaction:

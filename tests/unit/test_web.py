@@ -17,10 +17,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
 from common.auth import ServiceToken, Verifier, issue
-from common.errors import Conflict, DatabaseUnavailable, DuplicateRow, Unavailable
 from common.schema import Currency, Id, Line, Money, PageQuery, Quantity, Schema, decode_cursor
 from common.telemetry import Metrics
 from common.web import Api, ProblemWith, Reply, current_identity
+from halfmessage.errors import Conflict, DatabaseUnavailable, DuplicateRow, Unavailable
 
 SECRET = "s" * 32
 PUBLIC = ("/healthz", "/readyz", "/openapi.json", "/docs", "/docs/swagger-ui.css")

@@ -15,18 +15,17 @@ from sqlalchemy import Table, insert, select
 
 from common import migrations
 from common.auth import Verifier
-from common.clock import now_ms
 from common.config import Settings
-from common.errors import OrdersError
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from common.mq.factory import open_broker
-from common.mq.port import Broker, BrokerOptions, CheckAnswer
 from common.process import Service
-from common.registry import NAMES
+from common.registry import NAMES, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from coupon import app as coupon_app
 from coupon import model as coupon_model
 from goods import app as goods_app
 from goods import model as goods_model
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer
 from order import app as order_app
 from order import outside as order_outside
 from stock import app as stock_app
@@ -103,8 +102,8 @@ class Wiring:
         patch.setattr(app.rest, "install", self.noting("install", app.rest.install))
         self.service: Service = app.build(settings)
 
-    def _open_broker(self, url: str, options: BrokerOptions) -> Broker:
-        broker = open_broker(url, options)
+    def _open_broker(self, url: str, options: BrokerOptions, **more: Any) -> Broker:
+        broker = open_broker(url, options, **more)
         for name in ("producer", "consumer"):
             setattr(broker, name, self.noting(name, getattr(broker, name)))
         return broker
@@ -130,7 +129,7 @@ class Wiring:
 def _is_ours(part: object) -> bool:
     if isinstance(part, type) and issubclass(part, BaseException):
         return False
-    ours = {"common", *NAMES}
+    ours = {"common", "halfmessage", *NAMES}
     return callable(part) and str(getattr(part, "__module__", "")).partition(".")[0] in ours
 
 
@@ -266,7 +265,7 @@ def test_order_consumes_timeouts_while_it_can_handle_them(order: Wiring) -> None
     assert probes[:2] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)
     probes[2]()  # what it would send its messages with
     order.the("open_broker").close()
-    with pytest.raises(OrdersError):
+    with pytest.raises(HalfMessageError):
         probes[2]()
     assert order.the("LeasedIds").worker_id >= 0
 
@@ -391,9 +390,9 @@ def test_ready_means_that_all_it_needs_answers(
     if app is not goods_app:
         checks["broker"]()
         wiring.the("open_broker").close()
-        with pytest.raises(OrdersError):
+        with pytest.raises(HalfMessageError):
             checks["broker"]()
     if app is order_app:
         for peer in ("stock", "goods"):
-            with pytest.raises(OrdersError):  # nothing listens there
+            with pytest.raises(HalfMessageError):  # nothing listens there
                 checks[peer]()

@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 
 from common import migrations, schema_version
 from common.db import Database
-from common.errors import DatabaseUnavailable, SchemaMismatch
-from common.mq.factory import open_broker
-from common.mq.port import BrokerOptions
+from common.errors import SchemaMismatch
+from halfmessage.errors import DatabaseUnavailable
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import BrokerOptions
 from ops import runstate
 from ops.cli import main
 from ops.deployment import Deployment, Plan, free_port_base

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from common import migrations
 from common.db import Database
-from common.paths import SQLITE, file_url
 from common.redis_client import RedisClient
+from halfmessage.paths import SQLITE, file_url
 from lab.bench.stock import Load, Result, clear, compare
 from ops import options
 from stock.service.strategies.factory import NAMES

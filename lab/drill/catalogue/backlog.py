@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator
 
-from common.clock import now_ms
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC, OrderEvent
+from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from halfmessage.clock import now_ms
+from halfmessage.participant.event import OrderEvent
 from lab.drill.drill import Drill, Ground
 from lab.drill.drill_run import DrillRun
 from lab.drill.parallel import spread

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from common.events import ROLLBACK_TOPIC
-from common.mq.port import MessageView, State
+from common.registry import ROLLBACK_TOPIC
+from halfmessage.mq.port import MessageView, State
 from lab.drill.drill import Drill, Ground, Limit
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import EVERY_STATE, IMPATIENT

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from common.mq.port import State
+from halfmessage.mq.port import State
 from lab.drill import ledger
 from lab.drill.dead_letters import settle_by_hand
 from lab.drill.drill import SECONDS_MORE, Drill, Ground, Limit

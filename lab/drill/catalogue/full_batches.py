@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from common.events import ROLLBACK_TOPIC
+from common.registry import ROLLBACK_TOPIC
 from lab.drill.catalogue import kills
 from lab.drill.catalogue.situations import SITUATIONS
 from lab.drill.drill import Drill

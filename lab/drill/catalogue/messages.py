@@ -3,10 +3,9 @@
 import json
 import random
 
-from common.clock import now_ms
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from common.mq.port import Message
-from common.registry import PARTICIPANTS
+from common.registry import PARTICIPANTS, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from halfmessage.clock import now_ms
+from halfmessage.mq.port import Message
 from lab.drill.dead_letters import dead_rollback, settle_by_hand
 from lab.drill.drill import Drill
 from lab.drill.drill_run import DrillRun

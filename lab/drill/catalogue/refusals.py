@@ -5,16 +5,18 @@ from contextlib import contextmanager
 
 import pymysql
 
-from common.events import ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from common.mq.factory import split_prefix
-from common.mq.prefixed import prefixed
+from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from halfmessage.mq.factory import split_prefix
+from halfmessage.mq.prefixed import prefixed
+from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.defaults import CLUSTER
 from lab.drill.drill import Drill, Ground
 from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import LONG_OUTAGE
 from lab.drill.real import stack_of
 from ops.client import probe
-from ops.stack import Stack, remoting
-from ops.stack.settings import CLUSTER, TOPICS
+from ops.stack import Stack
+from ops.stack.settings import TOPICS
 
 _FOR = 30.0  # seconds; deliveries that are burnt meanwhile have the next retry come half a minute later
 _CLOSED_FOR = 35.0  # seconds: RocketMQ's client asks for routes every 30; the broker takes what it sends until then

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 from lab.drill.backing import Backing
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import Plan
@@ -33,7 +33,7 @@ class Lane:
         """Play a plan. What fails keeps its deployment in `evidence`, and the next plan gets a new one."""
         try:
             run = play(plan, self._ready_for(plan), evidence=evidence, stretch=self._stretch)
-        except OrdersError as error:
+        except HalfMessageError as error:
             run = Run(plan, 0.0, [f"no deployment: {error.detail}"])
         _write_down(run, evidence)
         if not run.passed:

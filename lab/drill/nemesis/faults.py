@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
-from common.clock import now_ms
-from common.errors import OrdersError
-from common.mq.port import Resolution, State
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError
+from halfmessage.mq.port import Resolution, State
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import ALL, TIMEOUTS, Fault, Kind
 from lab.drill.nemesis.regimes import PROCESSES
@@ -86,7 +86,7 @@ class FaultInjector:
         try:
             with self._ways[fault.kind](fault):
                 threading.Event().wait(fault.seconds)
-        except (OrdersError, OSError, sqlite3.OperationalError) as error:
+        except (HalfMessageError, OSError, sqlite3.OperationalError) as error:
             skipped = str(error) or type(error).__name__
         return Injection(fault, began, self._now(), skipped)
 

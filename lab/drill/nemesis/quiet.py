@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from common.clock import now_ms
-from common.errors import MessageNotFound, OrdersError
-from common.mq.factory import split_prefix
-from common.mq.port import State
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError, MessageNotFound
+from halfmessage.mq.factory import split_prefix
+from halfmessage.mq.port import State
 from lab.drill import ledger
 from lab.drill.nemesis.history import Final, Level, Reservation
 from lab.drill.nemesis.linked_sut import LinkedSystem
@@ -64,7 +64,7 @@ class Watch:
                 self.since = time.monotonic()
         try:
             expires_at = self._last_to_expire()
-        except OrdersError:
+        except HalfMessageError:
             return
         if expires_at is not None:
             self.since = max(self.since, time.monotonic() + (expires_at - now_ms()) / 1000)
@@ -86,7 +86,7 @@ class Watch:
             moving = [line for line in moving if not (sweeps and _is_parked(line))]
             hides = sweeps or deployment.plan.servers is not None  # what a consumer took, or what a sweep will do
             return moving or (ledger.disagreements(deployment) if hides else [])
-        except OrdersError as error:
+        except HalfMessageError as error:
             return [f"can't be looked at: {error.detail}"]
 
 

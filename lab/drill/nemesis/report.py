@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from common.clock import rfc3339
+from halfmessage.clock import rfc3339
 from lab.drill.nemesis.run import Run
 
 SCHEMA = "orders-drill-random/1"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
-from common.errors import OrdersError
+from halfmessage.errors import HalfMessageError
 from lab.drill.nemesis import clients, quiet
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.clients import Shop, Shopper
@@ -58,7 +58,7 @@ def play(plan: Plan, sut: LinkedSystem, *, evidence: Path, stretch: float = 1.0)
     evidence.mkdir(parents=True, exist_ok=True)
     try:
         _play(run, sut, evidence)
-    except OrdersError as error:
+    except HalfMessageError as error:
         run.wrong.append(f"the run could not be finished: {error.detail}")
     run.took = time.monotonic() - began
     return run

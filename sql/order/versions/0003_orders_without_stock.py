@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from common.ids import SNOWFLAKE
+from halfmessage.ids import SNOWFLAKE
 from sql.options import MYSQL
 
 revision = "order0003"

@@ -8,7 +8,7 @@ there were no discounts. One statement each, however many orders there are: migr
 import sqlalchemy as sa
 from alembic import op
 
-from common.ids import SNOWFLAKE
+from halfmessage.ids import SNOWFLAKE
 from sql.options import MYSQL
 
 revision = "order0005"

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from common.chunks import VALUES, chunks, rows_in
+from halfmessage.chunks import VALUES, chunks, rows_in
 from stock.model import stock
 from stock.service.strategies.port import Lines, StockContended, Taker, take_one_by_one
 

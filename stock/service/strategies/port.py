@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from common.errors import Unavailable
+from halfmessage.errors import Unavailable
 
 T = TypeVar("T")
 

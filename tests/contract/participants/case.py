@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 from sqlalchemy import MetaData
 
 from common.db import Database
-from common.participant.model import ReservationState
-from common.participant.reservations import Reservations
 from common.web import Api
+from halfmessage.participant.model import ReservationState
+from halfmessage.participant.reservations import Reservations
 
 Want = TypeVar("Want")
 Amounts = Mapping[Hashable, int]

@@ -11,18 +11,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from common import failpoints
 from common.auth import Verifier, issue
-from common.clock import now_ms
 from common.db import Database
-from common.errors import FailpointRaised, NotFound
-from common.events import ROLLBACK_TOPIC, OrderEvent
-from common.mq.port import Delivery, Message, Verdict
-from common.participant.client import LiveReservation, ReservationClient
-from common.participant.consumer import RollbackConsumer
-from common.participant.reservations import Reservations
+from common.registry import ROLLBACK_TOPIC
+from common.reservations.client import LiveReservation, ReservationClient
 from common.telemetry import Metrics
 from common.web import Api
+from halfmessage import failpoints
+from halfmessage.clock import now_ms
+from halfmessage.errors import FailpointRaised, NotFound
+from halfmessage.mq.port import Delivery, Message, Verdict
+from halfmessage.participant.consumer import RollbackConsumer
+from halfmessage.participant.event import OrderEvent
+from halfmessage.participant.reservations import Reservations
 from tests.contract.participants.case import DEDUCTED, RELEASED, Case
 from tests.contract.participants.steps import TX, Steps
 from tests.contract.rocketmq import required

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlalchemy import delete
 
-from common.clock import now_ms
 from common.db import Database
-from common.participant.model import ReservationState
+from halfmessage.clock import now_ms
+from halfmessage.participant.model import ReservationState
 from tests.contract.participants.case import DEDUCTED, Case, Model
 
 TX = 100

@@ -8,7 +8,7 @@ from typing import Any
 
 from rocketmq.grpc_protocol import Code, MessageType
 
-from common.errors import BrokerError
+from halfmessage.errors import BrokerError
 
 OK = SimpleNamespace(code=Code.OK, message="")
 

@@ -11,12 +11,12 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 
 from rocketmq.grpc_protocol import MessageType, Settings, TransactionResolution, TransactionSource
 
-from common.errors import BrokerError
-from common.mq.port import CheckAnswer, HalfMessage, Message
-from common.mq.rocketmq_grpc import wire
-from common.mq.rocketmq_grpc.checkback import AskedProducer, CheckBack
-from common.mq.rocketmq_grpc.place import Place
-from common.mq.rocketmq_grpc.producer import configuration
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import CheckAnswer, HalfMessage, Message
+from halfmessage.mq.rocketmq_grpc import wire
+from halfmessage.mq.rocketmq_grpc.checkback import AskedProducer, CheckBack
+from halfmessage.mq.rocketmq_grpc.place import Place
+from halfmessage.mq.rocketmq_grpc.producer import configuration
 from tests.support import eventually
 from tests.unit.rocketmq_grpc.kit import future
 

@@ -11,15 +11,15 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 
 from rocketmq.grpc_protocol import Code
 
-from common.clock import now_ms
-from common.errors import BrokerError
-from common.mq.port import BrokerOptions, Delivery, Message, Verdict
-from common.mq.rocketmq_grpc import consumer as module
-from common.mq.rocketmq_grpc import faults, wire
-from common.mq.rocketmq_grpc.broker import RocketMQBroker
-from common.mq.rocketmq_grpc.inbox import Batch
-from common.mq.rocketmq_grpc.onward import Onward
-from common.mq.rocketmq_grpc.place import Place
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import BrokerOptions, Delivery, Message, Verdict
+from halfmessage.mq.rocketmq_grpc import consumer as module
+from halfmessage.mq.rocketmq_grpc import faults, wire
+from halfmessage.mq.rocketmq_grpc.broker import RocketMQBroker
+from halfmessage.mq.rocketmq_grpc.inbox import Batch
+from halfmessage.mq.rocketmq_grpc.onward import Onward
+from halfmessage.mq.rocketmq_grpc.place import Place
 from tests.support import eventually
 from tests.unit.rocketmq_grpc.kit import Client, Held, future
 

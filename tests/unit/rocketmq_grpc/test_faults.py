@@ -10,8 +10,8 @@ import grpc
 from rocketmq.grpc_protocol import Code
 from rocketmq.v5.exception import ClientException
 
-from common.errors import BrokerError
-from common.mq.rocketmq_grpc import faults
+from halfmessage.errors import BrokerError
+from halfmessage.mq.rocketmq_grpc import faults
 from tests.unit.rocketmq_grpc.kit import OK
 
 

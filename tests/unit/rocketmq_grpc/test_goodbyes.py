@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from common.errors import BrokerError
+from halfmessage.errors import BrokerError
 
 pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
 
-from common.mq.rocketmq_grpc.goodbyes import Goodbyes
-from common.mq.rocketmq_grpc.place import Place
+from halfmessage.mq.rocketmq_grpc.goodbyes import Goodbyes
+from halfmessage.mq.rocketmq_grpc.place import Place
 
 PLACE = Place("127.0.0.1", 8081)
 _DYING = """
 import os, signal, sys
 from pathlib import Path
-from common.mq.rocketmq_grpc.goodbyes import Goodbyes
-from common.mq.rocketmq_grpc.place import Place
+from halfmessage.mq.rocketmq_grpc.goodbyes import Goodbyes
+from halfmessage.mq.rocketmq_grpc.place import Place
 Goodbyes(Place("127.0.0.1", 8081), Path(sys.argv[1])).greeted(sys.argv[2])
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -9,11 +9,11 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 
 from rocketmq.grpc_protocol import Code
 
-from common.errors import BrokerError
-from common.mq.port import BrokerOptions, Message, Verdict
-from common.mq.rocketmq_grpc.inbox import Batch, Inbox
-from common.mq.rocketmq_grpc.place import Place
-from common.mq.rocketmq_grpc.wire import Received
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import BrokerOptions, Message, Verdict
+from halfmessage.mq.rocketmq_grpc.inbox import Batch, Inbox
+from halfmessage.mq.rocketmq_grpc.place import Place
+from halfmessage.mq.rocketmq_grpc.wire import Received
 from tests.unit.rocketmq_grpc.kit import OK, Client, future
 
 OPTIONS = BrokerOptions(retry_first_after=0.2, retry_longest=1.0, max_deliveries=5, invisible_for=0.5)

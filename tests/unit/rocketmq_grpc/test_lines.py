@@ -14,7 +14,7 @@ from rocketmq.grpc_protocol import Code, SendMessageRequest
 from rocketmq.grpc_protocol.definition_pb2 import Status
 from rocketmq.grpc_protocol.service_pb2 import SendMessageResponse
 
-from common.mq.rocketmq_grpc.lines import Lines
+from halfmessage.mq.rocketmq_grpc.lines import Lines
 
 _METHOD = "/apache.rocketmq.v2.MessagingService/SendMessage"
 

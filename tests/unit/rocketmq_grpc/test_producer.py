@@ -10,14 +10,14 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 
 from rocketmq.grpc_protocol import Code, MessageType, TransactionResolution
 
-from common.clock import now_ms
-from common.errors import BrokerError
-from common.mq.port import CheckAnswer, Checker, HalfMessage, Message, Resolution, Verdict
-from common.mq.rocketmq_grpc import producer as module
-from common.mq.rocketmq_grpc import routes, wire
-from common.mq.rocketmq_grpc.onward import Onward
-from common.mq.rocketmq_grpc.place import Place
-from common.mq.rocketmq_grpc.producer import RocketMQProducer
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import CheckAnswer, Checker, HalfMessage, Message, Resolution, Verdict
+from halfmessage.mq.rocketmq_grpc import producer as module
+from halfmessage.mq.rocketmq_grpc import routes, wire
+from halfmessage.mq.rocketmq_grpc.onward import Onward
+from halfmessage.mq.rocketmq_grpc.place import Place
+from halfmessage.mq.rocketmq_grpc.producer import RocketMQProducer
 from tests.unit.rocketmq_grpc.kit import Client, Held
 
 MESSAGE = Message("t", b"x", keys=("1",))

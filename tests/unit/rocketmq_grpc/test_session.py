@@ -13,10 +13,10 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 from rocketmq.grpc_protocol import Code
 from rocketmq.v5.client.connection import RpcClient
 
-from common.mq.rocketmq_grpc import session as module
-from common.mq.rocketmq_grpc.goodbyes import Goodbyes
-from common.mq.rocketmq_grpc.place import Place
-from common.mq.rocketmq_grpc.session import Away, Session
+from halfmessage.mq.rocketmq_grpc import session as module
+from halfmessage.mq.rocketmq_grpc.goodbyes import Goodbyes
+from halfmessage.mq.rocketmq_grpc.place import Place
+from halfmessage.mq.rocketmq_grpc.session import Away, Session
 from tests.support import eventually
 from tests.unit.rocketmq_grpc.kit import Client
 

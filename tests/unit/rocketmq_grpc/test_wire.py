@@ -8,8 +8,8 @@ pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extr
 
 from rocketmq.grpc_protocol import Encoding, MessageType
 
-from common.mq.port import Message
-from common.mq.rocketmq_grpc import wire
+from halfmessage.mq.port import Message
+from halfmessage.mq.rocketmq_grpc import wire
 
 WHOLE = Message("t", b"\x00\xff", tag="tag", keys=("2", "1"), properties={"tx_id": "7", "said": "grüezi"})
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from common.mq.factory import open_broker
-from common.mq.port import (
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import (
     Broker,
     BrokerOptions,
 )
-from common.mq.rocketmq_remoting import callbacks, session
-from common.mq.rocketmq_remoting import consumer as consumer_module
-from common.mq.rocketmq_remoting.broker import RemotingBroker
+from halfmessage.mq.rocketmq_remoting import callbacks, session
+from halfmessage.mq.rocketmq_remoting import consumer as consumer_module
+from halfmessage.mq.rocketmq_remoting.broker import RemotingBroker
 from tests.native.standin import Package, Standin, compiled, installed
 from tests.support import eventually
 from tests.unit.rocketmq_remoting.kit import Open

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from common.mq.port import (
+from halfmessage.mq.port import (
     Checker,
     Delivery,
     Message,
     Verdict,
 )
-from common.mq.rocketmq_remoting.broker import RemotingBroker
+from halfmessage.mq.rocketmq_remoting.broker import RemotingBroker
 
 ROLLBACK = Message(
     "order_rollback",

@@ -4,16 +4,16 @@ import threading
 
 import pytest
 
-from common.mq.port import (
+from halfmessage.mq.port import (
     CheckAnswer,
     HalfMessage,
     Message,
     Resolution,
     Verdict,
 )
-from common.mq.rocketmq_remoting import callbacks
-from common.mq.rocketmq_remoting.producer import RemotingProducer
-from common.mq.rocketmq_remoting.wire import pack
+from halfmessage.mq.rocketmq_remoting import callbacks
+from halfmessage.mq.rocketmq_remoting.producer import RemotingProducer
+from halfmessage.mq.rocketmq_remoting.wire import pack
 from tests.native.standin import Standin
 from tests.support import eventually
 from tests.unit.rocketmq_remoting.kit import COMMITS, ROLLBACK, ROLLS_BACK, UNKNOWN, Open, says

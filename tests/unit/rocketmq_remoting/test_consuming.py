@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.errors import BrokerError
-from common.mq.port import (
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import (
     CheckAnswer,
     Delivery,
     Verdict,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from common.clock import now_ms
-from common.mq.port import (
+from halfmessage.clock import now_ms
+from halfmessage.mq.port import (
     Message,
 )
-from common.mq.rocketmq_remoting import consumer as consumer_module
-from common.mq.rocketmq_remoting.levels import level_for
+from halfmessage.mq.rocketmq_remoting import consumer as consumer_module
+from halfmessage.mq.rocketmq_remoting.levels import level_for
 from tests.native.standin import Standin
 from tests.support import eventually
 from tests.unit.rocketmq_remoting.kit import CONSUMED, LATER, Inbox, Open

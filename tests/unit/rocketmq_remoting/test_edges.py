@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.errors import BrokerError, ConsoleUnavailable, OrdersError
-from common.mq.factory import open_broker
-from common.mq.port import (
+from halfmessage.errors import BrokerError, ConsoleUnavailable, HalfMessageError
+from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import (
     BrokerOptions,
 )
-from common.mq.rocketmq_remoting import library
-from common.mq.rocketmq_remoting.broker import RemotingBroker
+from halfmessage.mq.rocketmq_remoting import library
+from halfmessage.mq.rocketmq_remoting.broker import RemotingBroker
 from tests.native.standin import Standin
 from tests.unit.rocketmq_remoting.kit import Open
 
@@ -25,7 +25,7 @@ def test_missing_library(standin: Standin, monkeypatch: pytest.MonkeyPatch, tmp_
     for name in [name for name in sys.modules if name.startswith("rocketmq")]:
         monkeypatch.delitem(sys.modules, name)
     for url in (f"rocketmq4://127.0.0.1:9876?library={tmp_path}/none.so", "rocketmq4://127.0.0.1:9876"):
-        with pytest.raises(OrdersError, match=r"rocketmq-client-cpp/releases.*only one of them"):
+        with pytest.raises(HalfMessageError, match=r"rocketmq-client-cpp/releases.*only one of them"):
             open_broker(url, BrokerOptions())
     assert library.ctypes.util.find_library.__module__ == "ctypes.util"
 
@@ -35,7 +35,7 @@ def test_missing_library(standin: Standin, monkeypatch: pytest.MonkeyPatch, tmp_
 )
 def test_wrong_url(url: str) -> None:
     """What names no name server is refused, with what does."""
-    with pytest.raises(OrdersError, match="which looks like rocketmq4://host:9876"):
+    with pytest.raises(HalfMessageError, match="which looks like rocketmq4://host:9876"):
         open_broker(url, BrokerOptions())
 
 

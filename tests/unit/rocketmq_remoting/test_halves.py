@@ -2,13 +2,13 @@
 
 import pytest
 
-from common.errors import BrokerError
-from common.mq.port import (
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import (
     CheckAnswer,
     HalfMessage,
     Resolution,
 )
-from common.mq.rocketmq_remoting.producer import RemotingProducer
+from halfmessage.mq.rocketmq_remoting.producer import RemotingProducer
 from tests.native.standin import Standin
 from tests.support import eventually
 from tests.unit.rocketmq_remoting.kit import COMMITS, ROLLBACK, ROLLS_BACK, UNKNOWN, Inbox, Open, says

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from common.clock import now_ms
-from common.errors import BrokerError
-from common.mq.port import (
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import (
     Message,
 )
-from common.mq.rocketmq_remoting.calls import Calls
+from halfmessage.mq.rocketmq_remoting.calls import Calls
 from tests.native.standin import Standin
 from tests.support import eventually
 from tests.unit.rocketmq_remoting.kit import ROLLBACK, Inbox, Open

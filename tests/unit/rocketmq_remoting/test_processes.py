@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import BrokerError
-from common.mq.port import (
+from halfmessage.errors import BrokerError
+from halfmessage.mq.port import (
     Resolution,
 )
 from tests.native.standin import Package, Standin

@@ -64,7 +64,7 @@ MUTANTS = (
         "a process keeps its worker id in memory, but not in the database",
         "tests/unit/test_ids.py::test_renewing_is_written_down",
         (
-            "common.ids:LeasedIds._extended",
+            "halfmessage.ids:LeasedIds._extended",
             "if self._database.transact(lambda connection: connection.execute(extend).rowcount) != 1:",
             "if False:",
         ),
@@ -73,12 +73,12 @@ MUTANTS = (
         "lease-outlived",
         "a process issues ids after its lease ran out",
         "tests/unit/test_ids.py::test_never_at_or_after_expiry",
-        ("common.ids:_Lease.check", "if max(now, self.last) >= self.expires_at:", "if False:"),
+        ("halfmessage.ids:_Lease.check", "if max(now, self.last) >= self.expires_at:", "if False:"),
     ),
     edited(
         "lease-kept-until-the-database-fails",
         "the thread that renews the lease ends with the first renewal that fails, and ids with it",
         "tests/unit/test_ids.py::test_keeper_survives_a_broken_database",
-        ("common.ids:LeasedIds._keep", "except OrdersError as error", "except DuplicateRow as error"),
+        ("halfmessage.ids:LeasedIds._keep", "except HalfMessageError as error", "except DuplicateRow as error"),
     ),
 )

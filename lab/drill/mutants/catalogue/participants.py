@@ -3,7 +3,7 @@
 from lab.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_participant.py::"
-_PAY = "common.participant.reservations:Reservations._pay"
+_PAY = "halfmessage.participant.reservations:Reservations._pay"
 
 MUTANTS = (
     edited(
@@ -29,7 +29,7 @@ MUTANTS = (
         "an order that stands counts as paid",
         _TESTS + "test_standing_is_no_payment",
         (
-            "common.participant.reservations:Reservations.settle",
+            "halfmessage.participant.reservations:Reservations.settle",
             '("stands", self._headers.verify)',
             '("stands", self._pay)',
         ),
@@ -38,24 +38,24 @@ MUTANTS = (
         "refused-in-a-batch-keeps-what-it-took",
         "an order of a batch that is refused half-way keeps what it had taken",
         _TESTS + "test_refused_half_way[batch]",
-        ("common.participant.effect:take_or_undo", "savepoint.rollback()", "pass"),
+        ("halfmessage.participant.effect:take_or_undo", "savepoint.rollback()", "pass"),
     ),
     edited(
         "refused-alone-keeps-what-it-took",
         "an order that is refused half-way beside a known one keeps what it had taken, and its header",
         _TESTS + "test_refused_half_way[beside a known one]",
-        ("common.participant.deducting:Deducting._deduct", "savepoint.rollback()", "pass"),
+        ("halfmessage.participant.deducting:Deducting._deduct", "savepoint.rollback()", "pass"),
     ),
     edited(
         "batch-of-any-size",
         "one call takes as many rows as it names",
         "tests/unit/test_stock_reservations.py::test_deduction_of_too_many_lines",
-        ("common.participant.schema:_few_rows", "> LINES", "> 10 * LINES"),
+        ("common.reservations.schema:_few_rows", "> LINES", "> 10 * LINES"),
     ),
     edited(
         "failpoints-of-stock-alone",
         "a participant other than stock can't be killed at its steps",
         _TESTS + "test_failpoints",
-        ("common.failpoints:of_participant", "{name}.{step}", "stock.{step}"),
+        ("halfmessage.failpoints:of_participant", "{name}.{step}", "stock.{step}"),
     ),
 )

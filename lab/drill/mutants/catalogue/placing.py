@@ -155,7 +155,7 @@ MUTANTS = (
         "each client of a batch gets the answer of another one",
         "tests/unit/test_batch.py::test_what_comes_meanwhile_is_the_next_batch",
         (
-            "common.tx.batch:_serve",
+            "halfmessage.tx.batch:_serve",
             "in zip(batch, answers,",
             "in zip(batch, [*answers[1:], answers[0]],",
         ),
@@ -164,6 +164,10 @@ MUTANTS = (
         "batcher-queue-without-bound",
         "whoever comes waits, however many wait already",
         "tests/unit/test_batch.py::test_a_full_queue_refuses_at_once",
-        ("common.tx.batch:Batcher._take_lane_or_queue", "if len(self._queue) >= self._longest_queue:", "if False:"),
+        (
+            "halfmessage.tx.batch:Batcher._take_lane_or_queue",
+            "if len(self._queue) >= self._longest_queue:",
+            "if False:",
+        ),
     ),
 )

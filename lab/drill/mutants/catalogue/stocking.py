@@ -5,7 +5,7 @@ from typing import Any
 from lab.drill.mutants.mutant import Assign, Edit, Mutant, edited
 
 _TESTS = "tests/unit/test_stock_reservations.py::"
-_TOGETHER = "common.participant.releasing:Releasing.together"
+_TOGETHER = "halfmessage.participant.releasing:Releasing.together"
 
 
 def _ignoring(insert: Any) -> Any:
@@ -20,7 +20,7 @@ MUTANTS = (
         _TESTS + "test_deduct_again",
         (
             Edit(
-                "common.participant.headers:Headers.__init__",
+                "halfmessage.participant.headers:Headers.__init__",
                 (("self._insert = insert(table)", 'self._insert = insert(table).prefix_with("OR IGNORE")'),),
             ),
             Assign("stock.service.pieces:NEW_LINES", _ignoring),
@@ -43,7 +43,7 @@ MUTANTS = (
         "a rollback that comes again beside one whose header came in between gives its pieces back again",
         _TESTS + "test_only_what_this_release_moved_is_given_back",
         (
-            "common.participant.releasing:Releasing.singly",
+            "halfmessage.participant.releasing:Releasing.singly",
             "give_back(connection, released)",
             "give_back(connection, list(orders))",
         ),
@@ -68,20 +68,20 @@ MUTANTS = (
         "short-order-leaves-its-header",
         "an order that was short keeps a reservation of nothing",
         _TESTS + "test_short",
-        ("common.participant.deducting:Deducting.together", "chunks(refused, VALUES)", "()"),
+        ("halfmessage.participant.deducting:Deducting.together", "chunks(refused, VALUES)", "()"),
     ),
     edited(
         "deduction-after-its-tombstone",
         "a deduction that comes after its release is told `deducted`",
         _TESTS + "test_tombstone",
-        ("common.participant.deducting:Deducting.singly", "known[order_id].value", '"deducted"'),
+        ("halfmessage.participant.deducting:Deducting.singly", "known[order_id].value", '"deducted"'),
     ),
     edited(
         "live-reservations-forgotten",
         "what is old is purged although it is live",
         _TESTS + "test_what_was_released_long_ago_is_forgotten",
         (
-            "common.participant.headers:Headers.pages_of_released",
+            "halfmessage.participant.headers:Headers.pages_of_released",
             "(columns.state == ReservationState.RELEASED) & (columns.released_at < before)",
             "(columns.created_at < before)",
         ),
@@ -90,6 +90,6 @@ MUTANTS = (
         "void-not-released",
         "the sweep's word that an order is void changes nothing",
         _TESTS + "test_settle",
-        ("common.participant.reservations:Reservations.settle", 'if fate == "void"}', "if False}"),
+        ("halfmessage.participant.reservations:Reservations.settle", 'if fate == "void"}', "if False}"),
     ),
 )

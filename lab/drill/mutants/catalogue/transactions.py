@@ -3,9 +3,9 @@
 from lab.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_transaction.py::"
-_COMMIT = "common.tx.coordinator:Transaction.commit"
-_ANSWER = "common.tx.coordinator:Checker._answer"
-_OUTCOME = "common.tx.coordinator:Checker.outcome"
+_COMMIT = "halfmessage.tx.coordinator:Transaction.commit"
+_ANSWER = "halfmessage.tx.coordinator:Checker._answer"
+_OUTCOME = "halfmessage.tx.coordinator:Checker.outcome"
 
 MUTANTS = (
     edited(
@@ -35,7 +35,11 @@ MUTANTS = (
         "fence-ignores-who-was-first",
         "a checker that lost the race to the local transaction answers `aborted` all the same",
         _TESTS + "test_local_transaction_in_between",
-        ("common.tx.record:Records.fence", "return self.find(connection, [tx_id])[tx_id]", "return Outcome.ABORTED"),
+        (
+            "halfmessage.tx.record:Records.fence",
+            "return self.find(connection, [tx_id])[tx_id]",
+            "return Outcome.ABORTED",
+        ),
     ),
     edited(
         "fence-too-early",
@@ -57,7 +61,7 @@ MUTANTS = (
         "purged-record-taken-for-none",
         "a transaction so old that its record may be purged is decided as if it had none",
         _TESTS + "test_older_than_records_are_kept",
-        ("common.tx.record:Records.fence", "if self._is_expired(tx_id)", "if False"),
+        ("halfmessage.tx.record:Records.fence", "if self._is_expired(tx_id)", "if False"),
     ),
     edited(
         "expired-never-decided",
@@ -69,13 +73,13 @@ MUTANTS = (
         "suspended-transaction-commits",
         "a local transaction that was suspended until its fence was purged commits",
         _TESTS + "test_a_local_transaction_that_was_suspended_for_too_long_gives_up",
-        ("common.tx.record:Records.commit", "if self._is_expired(tx_id):", "if False:"),
+        ("halfmessage.tx.record:Records.commit", "if self._is_expired(tx_id):", "if False:"),
     ),
     edited(
         "records-purged-too-early",
         "records are purged while somebody may ask for them",
         _TESTS + "test_purge",
-        ("common.tx.record:Records.purge", "now_ms() - 2 * self._retention_ms", "now_ms()"),
+        ("halfmessage.tx.record:Records.purge", "now_ms() - 2 * self._retention_ms", "now_ms()"),
     ),
     edited(
         "deliver-if-flipped",
@@ -97,14 +101,18 @@ MUTANTS = (
         "resolve-must-succeed",
         "a broker that does not answer `resolve` fails what is committed already",
         _TESTS + "test_resolve_fails",
-        ("common.tx.coordinator:Transaction._resolve", "except OrdersError as error:", "except MemoryError as error:"),
+        (
+            "halfmessage.tx.coordinator:Transaction._resolve",
+            "except HalfMessageError as error:",
+            "except MemoryError as error:",
+        ),
     ),
     edited(
         "commit-unknown-is-failure",
         "a connection lost in COMMIT counts as `nothing happened`",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
         (
-            "common.db:Database._commit",
+            "halfmessage.db:EngineTransactor._commit",
             "raise CommitOutcomeUnknown from error\n",
             "raise DatabaseUnavailable from error\n",
         ),
@@ -113,18 +121,22 @@ MUTANTS = (
         "commit-unknown-is-success",
         "a connection lost in COMMIT counts as committed",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
-        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error\n", "return\n"),
+        ("halfmessage.db:EngineTransactor._commit", "raise CommitOutcomeUnknown from error\n", "return\n"),
     ),
     edited(
         "commit-unknown-is-repeated",
         "a transaction whose connection was lost in COMMIT is run again, though it may stand",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
-        ("common.db:Database._commit", "raise CommitOutcomeUnknown from error\n", "raise _Retryable from error\n"),
+        (
+            "halfmessage.db:EngineTransactor._commit",
+            "raise CommitOutcomeUnknown from error\n",
+            "raise _Retryable from error\n",
+        ),
     ),
     edited(
         "failed-work-committed",
         "what the work of a transaction wrote before it failed is committed",
         "tests/unit/test_db.py::test_rolls_back_when_work_raises",
-        ("common.db:Database._transact_once", "transaction.rollback()", "transaction.commit()"),
+        ("halfmessage.db:EngineTransactor._transact_once", "transaction.rollback()", "transaction.commit()"),
     ),
 )

@@ -61,20 +61,20 @@ MUTANTS = (
         "queue-waited-in-without-end",
         "who waits for a batch waits until there is one",
         _BATCH + "test_who_waits_in_vain_for_a_batch_leaves_the_queue",
-        ("common.tx.batch:Batcher._wait", "ticket.wait(self._longest_wait)", "ticket.wait()"),
+        ("halfmessage.tx.batch:Batcher._wait", "ticket.wait(self._longest_wait)", "ticket.wait()"),
     ),
     edited(
         "running-job-told-as-not-run",
         "who is in a batch is told after a while that nothing was done",
         _BATCH + "test_who_is_in_a_batch_waits_for_it",
-        ("common.tx.batch:Batcher._wait", "if ticket in self._queue:\n", "if True:\n"),
-        ("common.tx.batch:Batcher._wait", "self._queue.remove(ticket)", "pass"),
+        ("halfmessage.tx.batch:Batcher._wait", "if ticket in self._queue:\n", "if True:\n"),
+        ("halfmessage.tx.batch:Batcher._wait", "self._queue.remove(ticket)", "pass"),
     ),
     edited(
         "cut-batch-told-as-not-run",
         "the followers of a thread that ended in the middle of it are told that nothing was done",
         _BATCH + "test_a_thread_that_is_told_to_end_leaves_nobody_waiting",
-        ("common.tx.batch:Batcher._lead", "CommitOutcomeUnknown()", "Overloaded()"),
+        ("halfmessage.tx.batch:Batcher._lead", "CommitOutcomeUnknown()", "Overloaded()"),
     ),
     edited(
         "key-waited-for-without-end",
@@ -124,7 +124,7 @@ MUTANTS = (
         "reader-waited-for-without-end",
         "who reads messages for long holds up all others who do",
         "tests/unit/test_embedded_writer.py::test_who_reads_is_waited_for_with_a_deadline",
-        ("common.mq.embedded.reader:Reader._turn", "timeout=self._patience", "timeout=15"),
+        ("halfmessage.mq.embedded.reader:Reader._turn", "timeout=self._patience", "timeout=15"),
     ),
     edited(
         "service-token-renewed-late",

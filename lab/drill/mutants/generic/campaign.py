@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from common.chunks import chunks
+from halfmessage.chunks import chunks
 from lab.drill.mutants import runner
 from lab.drill.mutants.generic.core import core
 from lab.drill.mutants.generic.forks import PIPE, PLAN, Asked, Found

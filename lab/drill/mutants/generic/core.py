@@ -6,8 +6,14 @@ SUITES = ("tests/unit", "tests/property", "tests/contract")
 """Tests that run the code in their own process, where a change can be planted."""
 
 _CORE = (
-    *("common/mq/embedded/*.py", "common/mq/rocketmq_grpc/*.py", "common/tx/*.py", "common/participant/*.py"),
-    *(f"common/{name}.py" for name in ("ids", "db", "standby", "peer", "cache")),
+    *(
+        "halfmessage/mq/embedded/*.py",
+        "halfmessage/mq/rocketmq_grpc/*.py",
+        "halfmessage/tx/*.py",
+        "halfmessage/participant/*.py",
+    ),
+    *(f"halfmessage/{name}.py" for name in ("db", "ids")),
+    *(f"common/{name}.py" for name in ("standby", "peer", "cache")),
     *("order/service/*.py", "order/consumer.py", "order/clients/*.py", "order/app.py"),
     *("stock/service/*.py", "stock/app.py", "goods/service.py", "ops/reconcile.py"),
 )

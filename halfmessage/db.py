@@ -1,0 +1,206 @@
+"""Short transactions over SQLAlchemy, on anybody's engine, every driver error translated.
+
+A service that has its own way of running transactions gives the library that instead: it is a `Transactor`.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, RootTransaction, event
+from sqlalchemy import exc as sa
+
+from halfmessage import mysql
+from halfmessage.errors import (
+    BelowZero,
+    CommitOutcomeUnknown,
+    DatabaseMoved,
+    DatabaseUnavailable,
+    DuplicateRow,
+    HalfMessageError,
+    Misconfigured,
+    RowRefused,
+)
+
+T = TypeVar("T")
+
+LOCK_WAIT = 5.0
+"""Seconds that a writer waits for its turn."""
+
+_ATTEMPTS = 10  # of a transaction that lost a lock or its connection before COMMIT
+_ATTEMPTS_WITHIN = 5.0  # seconds; none is begun later
+_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds at most before an attempt, doubled each time: who met once meets again
+_WAL_KEPT = f"journal_size_limit={8 * 1024 * 1024}"  # bytes of log that a checkpoint leaves in place
+_SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
+
+
+class Transactor(Protocol):
+    """Runs transactions in one database. `EngineTransactor` is one."""
+
+    def read(self, *, snapshot: bool = False) -> AbstractContextManager[Connection]:
+        """Open a read-only transaction. Raise `DatabaseUnavailable`.
+
+        With `snapshot`, all its statements see the database as it is at the first; without, perhaps each as it is.
+        """
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction and commit it; `work` may run again if the first try could not commit.
+
+        Raise `DuplicateRow`, `RowRefused`, `BelowZero`, `DatabaseUnavailable` (nothing happened),
+        `CommitOutcomeUnknown` (the connection was lost in COMMIT) or whatever `work` raises (rolled back). A lost
+        COMMIT must never be told as anything else: the fence rests on it.
+        """
+
+
+class _Retryable(DatabaseUnavailable):
+    """The transaction did not happen and may be tried again."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class EngineTransactor:
+    """Implements `Transactor` on an engine, which it neither configures nor closes."""
+
+    def __init__(self, engine: Engine, *, verify: Callable[[], None] = _nothing) -> None:
+        """Take an engine of MySQL or MariaDB (READ COMMITTED), or of SQLite, which `prepare_sqlite` has seen.
+
+        `verify` raises `DatabaseMoved` where the database is not the one that was opened; it is asked before and after
+        `work`, and after COMMIT. Raise `Misconfigured` for an engine of SQLite that was not prepared: it would read,
+        then fail to write, wherever two write at once.
+        """
+        self.engine = engine
+        self._sqlite = engine.dialect.name == "sqlite"
+        if self._sqlite and not event.contains(engine, "begin", _begin_sqlite):
+            raise Misconfigured("Call halfmessage.db.prepare_sqlite(engine) before its first connection is made.")
+        self._verify = verify
+        self._turn: AbstractContextManager[Any] = _Turn() if self._sqlite else nullcontext()
+        self._writer = engine.execution_options(writes=True)
+        snapshot = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}  # SQLite's reads are snapshots
+        self._snapshot = engine.execution_options(**snapshot)
+
+    @contextmanager
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """Open a read-only transaction. Raise `DatabaseUnavailable`.
+
+        With `snapshot`, all its statements see the database as it is at the first; without, perhaps each as it is.
+        """
+        with translated(), (self._snapshot if snapshot else self.engine).connect() as connection:
+            self._verify()
+            yield connection
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction and commit it; `work` may run again if the first try could not commit.
+
+        Raise `DuplicateRow`, `RowRefused`, `BelowZero`, `DatabaseUnavailable` (nothing happened),
+        `CommitOutcomeUnknown` (the connection was lost in COMMIT) or whatever `work` raises (rolled back).
+        """
+        last_start = time.monotonic() + _ATTEMPTS_WITHIN
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._transact_once(work)
+            except _Retryable:
+                if attempt == _ATTEMPTS or time.monotonic() > last_start:
+                    raise
+                longest = min(_PAUSE * 2**attempt, _LONGEST_PAUSE)
+                time.sleep(random.uniform(0, longest))  # noqa: S311 # nosec B311 - nobody gains by guessing it
+        raise AssertionError("unreachable")
+
+    def _transact_once(self, work: Callable[[Connection], T]) -> T:
+        with translated(), self._writer.connect() as connection, self._turn:
+            transaction = connection.begin()
+            try:
+                self._verify()  # what `work` reads, refuses or rolls back by itself must not come from another file
+                result = work(connection)
+                self._verify()
+            except BaseException:
+                transaction.rollback()
+                raise
+            self._commit(connection, transaction)
+            return result
+
+    def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
+        if not self._sqlite and not mysql.may_commit(connection):
+            connection.invalidate()
+            raise _Retryable  # COMMIT was never sent
+        try:
+            transaction.commit()
+        except sa.DBAPIError as error:
+            connection.invalidate()  # or the pool would keep it as SQLAlchemy leaves it: in the middle of a transaction
+            if self._sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
+                raise DatabaseUnavailable from error
+            if mysql.code_of(error) in mysql.READ_ONLY:
+                raise _Retryable from error
+            raise CommitOutcomeUnknown from error
+        try:
+            self._verify()
+        except DatabaseMoved as error:
+            raise CommitOutcomeUnknown from error  # it is in the file that was moved, which may be put back
+
+
+class _Turn:
+    """The writers' queue of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=LOCK_WAIT):
+            raise DatabaseUnavailable("The database is busy; nothing was changed, try again.")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Have each new connection of an engine of SQLite write safely, before the first one is made.
+
+    WAL with synchronous=FULL, so that a commit is on disk before it is acknowledged
+    (https://www.sqlite.org/pragma.html#pragma_synchronous), and writers begin with the lock that they need. Writers of
+    one process queue on a lock of the process instead of polling SQLite's own; others are waited for by busy_timeout.
+    """
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see `_begin_sqlite`
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-1024", _WAL_KEPT):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our own errors for those of the driver. `transact` and `read` do; for savepoints inside of them."""
+    try:
+        yield
+    except sa.SQLAlchemyError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: sa.SQLAlchemyError) -> HalfMessageError:
+    if isinstance(error, sa.DBAPIError):
+        return _translate_driver(error)
+    if isinstance(error, sa.TimeoutError):
+        return DatabaseUnavailable("The database is busy; nothing was changed, try again.")
+    return HalfMessageError()
+
+
+def _translate_driver(error: sa.DBAPIError) -> HalfMessageError:
+    code = mysql.code_of(error)
+    if code in mysql.FAILED_CHECK or "CHECK constraint" in str(error.orig):
+        return BelowZero()
+    if isinstance(error, sa.IntegrityError) and (code in mysql.DUPLICATE or "UNIQUE constraint" in str(error.orig)):
+        return DuplicateRow()
+    if isinstance(error, sa.IntegrityError | sa.DataError):
+        return RowRefused()
+    return _Retryable() if code in mysql.REPEATABLE or error.connection_invalidated else DatabaseUnavailable()

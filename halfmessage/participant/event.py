@@ -1,0 +1,49 @@
+"""What a message about orders says: rollbacks, and whatever else names orders of one transaction."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from halfmessage.chunks import ROWS, by_weight, chunks
+from halfmessage.mq.port import Message
+
+K = TypeVar("K")
+
+_Snowflake = Annotated[int, Field(gt=0, lt=2**63), PlainSerializer(str, return_type=str)]
+
+
+class OrderEvent(BaseModel):
+    """Orders of one transaction; ids are strings in JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tx_id: _Snowflake
+    order_ids: Annotated[tuple[_Snowflake, ...], Field(min_length=1)]
+
+    @classmethod
+    def from_body(cls, body: bytes) -> Self:
+        """Read a message's body. Raise pydantic's `ValidationError`."""
+        return cls.model_validate_json(body)
+
+    def to_body(self) -> bytes:
+        """Write a message's body."""
+        return self.model_dump_json().encode()
+
+    def to_message(self, topic: str, tag: str = "") -> Message:
+        """Write the message that tells it: found again by any of its orders, its transaction in the properties."""
+        keys = tuple(str(order_id) for order_id in self.order_ids)
+        return Message(topic, self.to_body(), tag, keys, {"tx_id": str(self.tx_id)})
+
+
+def in_parts(events: Mapping[K, OrderEvent]) -> Iterator[list[tuple[K, OrderEvent]]]:
+    """Cut what messages say into parts that name at most `ROWS` orders, each with the key of its message.
+
+    A message that names more is in several parts: it is done with when the last of them is.
+    """
+    pieces = (
+        (key, OrderEvent(tx_id=event.tx_id, order_ids=tuple(part)))
+        for key, event in events.items()
+        for part in chunks(event.order_ids, ROWS)
+    )
+    return by_weight(pieces, lambda piece: len(piece[1].order_ids), ROWS)

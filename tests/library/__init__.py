@@ -1,0 +1,1 @@
+"""The library as a distribution of its own, where nothing of ours is installed."""
