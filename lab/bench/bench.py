@@ -9,6 +9,7 @@ from lab.bench.load import Job, Sample
 from lab.bench.runner import Runner
 from lab.bench.sut import SystemUnderTest
 from lab.bench.wire import Requests
+from lab.drill.coupons import disagreements
 
 JUDGED_WITHIN = 60.0  # seconds for what a run left open to end
 
@@ -63,7 +64,8 @@ class Bench:
         def check(sample: Sample) -> list[str]:
             self.tell(f"{measured.title}: {number}, looking at the ledger")
             placed = sample.order_ids if expect == 201 else ()  # noqa: PLR2004 - Created
-            return self.sut.judge.settle(placed, since=first, within=JUDGED_WITHIN)
+            wrong = self.sut.judge.settle(placed, since=first, within=JUDGED_WITHIN)
+            return wrong or disagreements(self.sut.deployment)
 
         job = self.job(measured, requests, expect=expect)
         measured.runs.append(self.runner.run(job, self.sut.pids, check))

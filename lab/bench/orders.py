@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 
 from lab.bench.bench import Bench, fresh_keys
 from lab.bench.figures import Measured
@@ -12,39 +13,61 @@ _BEYOND = 1.15  # from rate to rate after these
 _KEPT_UP = 0.97  # of the rate asked for; below, the knee is behind us
 
 
+_WITH = ", a coupon each"
+
+
+class Coupons(StrEnum):
+    """Whether the orders of a load have coupons; `both`: of two loads that take turns, those of one have."""
+
+    NONE = "none"
+    EACH = "each"
+    BOTH = "both"
+
+
 class OrdersBench:
     """Puts loads of new orders on the system under test."""
 
-    def __init__(self, bench: Bench, *, keys: bool = False) -> None:
-        """Take the bench; with `keys`, each order has an Idempotency-Key."""
-        self._bench, self._keys = bench, keys
+    def __init__(self, bench: Bench, *, keys: bool = False, coupons: Coupons = Coupons.NONE) -> None:
+        """Take the bench; with `keys`, each order has an Idempotency-Key. `coupons`: whether each has one, too."""
+        self._bench, self._keys, self._coupons = bench, keys, coupons
         self._goods = bench.sut.new_goods(_KINDS)
+        self._of_users = [] if coupons is Coupons.NONE else bench.sut.new_coupons()
 
     def closed(self, clients: Sequence[int], kinds: Sequence[int]) -> list[Measured]:
         """Measure with so many clients, each sending its next order when it has its answer; the runs take turns."""
         loads = [
-            Measured(f"{number} clients, {goods} goods", "closed", number, goods)
+            (Measured(f"{number} clients, {goods} goods{_WITH if coupons else ''}", "closed", number, goods), coupons)
             for goods in kinds
             for number in clients
+            for coupons in self._variants()
         ]
         for _ in range(self._bench.effort.runs):
-            for measured in loads:
-                self._run(measured)
-        return loads
+            for measured, coupons in loads:
+                self._run(measured, coupons)
+        return [measured for measured, _ in loads]
 
     def open(self, rates: Iterable[float], clients: int) -> Iterator[Measured]:
         """Measure at fixed rates, rising, on so many connections; end after the first that is not kept up with."""
         for rate in rates:
-            measured = Measured(f"{rate:,.0f}/s, {_KINDS} goods", "open", clients, _KINDS, rate=rate)
+            coupons = self._variants()[-1]
+            title = f"{rate:,.0f}/s, {_KINDS} goods{_WITH if coupons else ''}"
+            measured = Measured(title, "open", clients, _KINDS, rate=rate)
             for _ in range(self._bench.effort.runs):
-                self._run(measured)
+                self._run(measured, coupons)
             yield measured
             if measured.per_second.median < rate * _KEPT_UP:
                 return
 
-    def _run(self, measured: Measured) -> None:
+    def _variants(self) -> list[list[str]]:
+        """Return the coupons of each kind of load: none, one for each user, or both in turns."""
+        if self._coupons is Coupons.BOTH:
+            return [[], self._of_users]
+        return [self._of_users]
+
+    def _run(self, measured: Measured, coupons: Sequence[str]) -> None:
         keys = fresh_keys() if self._keys else ""
-        self._bench.measure(measured, self._bench.sut.orders(self._goods[: measured.goods], keys=keys))
+        goods = self._goods[: measured.goods]
+        self._bench.measure(measured, self._bench.sut.orders(goods, keys=keys, coupons=coupons))
 
 
 def ladder(closed: Sequence[Measured]) -> Iterator[float]:

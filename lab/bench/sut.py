@@ -135,9 +135,21 @@ class SystemUnderTest:
                 client.put("stock", f"/stock/{made[-1]}", {"total": PIECES})
             return made
 
-    def orders(self, goods: Sequence[str], *, keys: str = "", users: int = USERS) -> Requests:
-        """Return requests that each place an order for one goods of these, in the names of so many users."""
-        return orders_of(self.tokens[:users], goods, keys=keys)
+    def new_coupons(self) -> list[str]:
+        """Create a coupon for each user, good for every order; return their ids in the order of the tokens."""
+        with self.deployment.client("bench", ["admin"]) as client:
+            body = {"kind": "amount", "value": 50, "currency": "EUR", "uses": PIECES, "uses_per_user": PIECES}
+            of_users = [body | {"user_id": f"user-{number}"} for number in range(USERS)]
+            return [str(client.post("coupon", "/coupons", each)["coupon_id"]) for each in of_users]
+
+    def orders(
+        self, goods: Sequence[str], *, keys: str = "", users: int = USERS, coupons: Sequence[str] = ()
+    ) -> Requests:
+        """Return requests that each place an order for one goods of these, in the names of so many users.
+
+        `coupons`: none, or one for each user, which each order of theirs has.
+        """
+        return orders_of(self.tokens[:users], goods, keys=keys, coupons=coupons)
 
     def new_database(self) -> str:
         """Make one more database, of the kind that the services have; return its URL."""
@@ -172,13 +184,14 @@ class SystemUnderTest:
         return services | self.servers
 
 
-def orders_of(tokens: Sequence[str], goods: Sequence[str], *, keys: str = "") -> Requests:
+def orders_of(tokens: Sequence[str], goods: Sequence[str], *, keys: str = "", coupons: Sequence[str] = ()) -> Requests:
     """Return requests that each place an order for one or two pieces of one goods; always the same ones."""
     chance = random.Random(_SEED)  # noqa: S311 - a load, not a secret
     messages = []
     for number in range(_REQUESTS):
         items = [{"goods_id": chance.choice(goods), "quantity": chance.randint(1, 2)}]
-        messages.append(make_request("POST", "/orders", tokens[number % len(tokens)], {"items": items}))
+        coupon = {"coupon_id": coupons[number % len(tokens)]} if coupons else {}
+        messages.append(make_request("POST", "/orders", tokens[number % len(tokens)], {"items": items} | coupon))
     return Requests(messages, keys=keys)
 
 

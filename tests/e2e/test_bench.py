@@ -53,6 +53,43 @@ def test_orders(tmp_path: Path) -> None:
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
+def test_orders_with_coupons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without in turns: each order of the second load, and no other, holds a coupon."""
+    close, held = SystemUnderTest.close, []
+
+    def counted(sut: SystemUnderTest) -> None:
+        with sut.database("coupon").read() as connection:
+            held.append(connection.scalar(text("SELECT sum(held) FROM coupons")))
+        with sut.database("order").read() as connection:
+            held.append(connection.scalar(text("SELECT count(*) FROM orders WHERE coupon_id IS NULL")))
+        close(sut)
+
+    monkeypatch.setattr(SystemUnderTest, "close", counted)
+    words = ("--clients", "2", "--kinds", "3", "--loop", "closed", "--coupons", "both")
+    found = figures(tmp_path, "orders", *words)
+    assert [load["name"] for load in found["measured"]] == ["2 clients, 3 goods", "2 clients, 3 goods, a coupon each"]
+    without, coupons = answered(found)
+    assert held[0] >= coupons > 0
+    assert held[1] >= without > 0
+
+
+def test_coupons_that_are_wrong_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A use that no order has is found after the run, and the exit code is 1."""
+    create = SystemUnderTest.new_coupons
+
+    def tampered(sut: SystemUnderTest) -> list[str]:
+        coupons = create(sut)
+        use = text("UPDATE coupons SET held = held + 1 WHERE coupon_id = :coupon_id")
+        sut.database("coupon").transact(lambda c: c.execute(use, {"coupon_id": int(coupons[-1])}))
+        return coupons
+
+    monkeypatch.setattr(SystemUnderTest, "new_coupons", tampered)
+    words = ("orders", "--clients", "2", "--kinds", "3", "--loop", "closed", "--coupons", "each")
+    result = bench(*words, *QUICK, "--place", str(tmp_path))
+    assert result.exit_code == 1, result.output
+    assert "counted" in result.output
+
+
 def test_a_wrong_ledger_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast it was: where a piece of stock is missing afterwards, the exit code is 1, and it says which."""
     monkeypatch.setattr("lab.bench.bench.JUDGED_WITHIN", 0.1)

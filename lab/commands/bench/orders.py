@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from lab.bench.bench import Bench
-from lab.bench.orders import OrdersBench, ladder
+from lab.bench.orders import Coupons, OrdersBench, ladder
 from lab.bench.runner import Runner
 from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
@@ -30,9 +30,19 @@ _CONNECTIONS = 256  # of an open loop
     help="Orders a second, in the open loop (repeatable).  [default: around what the closed loop reached]",
 )  # fmt: skip
 @click.option("--keys", is_flag=True, help="Give each order an Idempotency-Key.")
+@click.option(
+    "--coupons", type=click.Choice([each.value for each in Coupons]), default="none", show_default=True,
+    help="Give each order a coupon of its user's; both: with and without, in turns.",
+)  # fmt: skip
 @common
 def command(
-    clients: Sequence[int], kinds: Sequence[int], loop: str, rate: Sequence[float], keys: bool, **given: Any
+    clients: Sequence[int],
+    kinds: Sequence[int],
+    loop: str,
+    rate: Sequence[float],
+    keys: bool,
+    coupons: str,
+    **given: Any,
 ) -> None:
     """Place orders: how many a second, and how long each takes.
 
@@ -46,6 +56,7 @@ def command(
       ./scripts/bench orders --clients 64 --kinds 100 --loop closed --runs 1
       ./scripts/bench orders --stack var/stack --rate 500 --rate 1000 --loop open
       ./scripts/bench orders --real --json bench.json --html bench.html
+      ./scripts/bench orders --clients 64 --kinds 100 --loop closed --coupons both
     """
     shared = read(given)
     if loop == "open" and not rate:
@@ -55,7 +66,7 @@ def command(
         Runner.open() as runner,
         open_sut(shared.setup, session.say) as sut,
     ):
-        bench = OrdersBench(Bench(sut, runner, shared.effort, session.tell), keys=keys)
+        bench = OrdersBench(Bench(sut, runner, shared.effort, session.tell), keys=keys, coupons=Coupons(coupons))
         if loop != "open" or not rate:
             session.measured += bench.closed(clients, kinds)
         if loop != "closed":
