@@ -9,7 +9,6 @@ from lab.bench.load import Job, Sample
 from lab.bench.runner import Runner
 from lab.bench.sut import SystemUnderTest
 from lab.bench.wire import Requests
-from lab.drill.coupons import disagreements
 
 JUDGED_WITHIN = 60.0  # seconds for what a run left open to end
 
@@ -59,13 +58,12 @@ class Bench:
         """
         number = f"run {len(measured.runs) + 1} of {self.effort.runs}"
         self.tell(f"{measured.title}: {number}")
-        first = self.sut.judge.newest() + 1 if since is None else since
+        first = self.sut.judge.newest_order() + 1 if since is None else since
 
         def check(sample: Sample) -> list[str]:
             self.tell(f"{measured.title}: {number}, looking at the ledger")
             placed = sample.order_ids if expect == 201 else ()  # noqa: PLR2004 - Created
-            wrong = self.sut.judge.settle(placed, since=first, within=JUDGED_WITHIN)
-            return wrong or disagreements(self.sut.deployment)
+            return self.sut.judge.settle(placed, since=first, within=JUDGED_WITHIN)
 
         job = self.job(measured, requests, expect=expect)
         measured.runs.append(self.runner.run(job, self.sut.pids, check))

@@ -45,11 +45,11 @@ class ReadsBench:
             for what in self._loads
             for number in clients
         }
-        newest = self._bench.sut.judge.newest()
+        newest = self._bench.sut.judge.newest_order()
         for _ in range(self._bench.effort.runs):
             for (what, _number), measured in loads.items():
                 requests, expect = self._loads[what]
                 self._bench.measure(measured, requests, expect=expect, since=0)
-                if self._bench.sut.judge.newest() != newest:
+                if self._bench.sut.judge.newest_order() != newest:
                     measured.runs[-1].wrong.append(f"{what}: it made a new order")
         return list(loads.values())

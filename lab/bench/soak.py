@@ -53,7 +53,7 @@ class SoakBench:
         bench, sut = self._bench, self._bench.sut
         killed = sum(self.kills.values())
         bench.tell(f"{len(self.placed):,} of {orders:,} orders placed, {killed} processes killed")
-        first = sut.judge.newest() + 1
+        first = sut.judge.newest_order() + 1
 
         def check(sample: Sample) -> list[str]:
             self.placed.extend(sample.order_ids)

@@ -13,7 +13,7 @@ from common.db import Database
 from common.redis_client import RedisClient
 from halfmessage.errors import Unavailable
 from halfmessage.participant.reservations import Reservations
-from lab.bench.ledger import disagreements
+from lab.judge.stock import disagreements
 from ops.errors import CommandFailed
 from stock.model import Verdict, reservation_lines, reservations, stock
 from stock.service.levels import Levels
@@ -108,7 +108,7 @@ def measure(database: Database, redis: RedisClient | None, strategy: str, load: 
         seconds,
         times[len(times) // 2],
         times[len(times) * 99 // 100],
-        disagreements(database),
+        disagreements(database.engine.url),
     )
 
 

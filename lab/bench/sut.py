@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common.db import Database
-from lab.bench.judge import Judge
 from lab.bench.servers import NAIVE, RealServers
 from lab.bench.wire import Requests, make_request
+from lab.judge.judge import Judge
 from ops.deployment import Deployment, free_port_base
 from ops.plan import Plan, Servers
 from ops.stack.settings import SERVERS
@@ -25,6 +25,7 @@ _REQUESTS = 1000  # different ones, sent over and over
 _SEED = 1
 _STATEMENT_WITHIN = 3600.0  # seconds: counting ten million rows takes a while
 _READY_WITHIN = 60.0
+_TOLD = 5  # lines of each kind of wrong
 _PAY_TIMEOUT = 6 * 3600.0  # no order falls due while others are placed
 _SETTINGS: Mapping[str, str | float] = {"rate_limit": "1000000/second"}
 
@@ -112,8 +113,8 @@ class SystemUnderTest:
 
     @cached_property
     def judge(self) -> Judge:
-        """Who looks at the ledger."""
-        return Judge(self.database("order"), self.database("stock"))
+        """What judges the databases."""
+        return Judge.of(self.deployment, patience=_STATEMENT_WITHIN, most=_TOLD)
 
     @cached_property
     def tokens(self) -> list[str]:

@@ -14,11 +14,12 @@ import urllib3
 from halfmessage.clock import now_ms
 from halfmessage.ids import EPOCH
 from halfmessage.mq.port import Console, Producer
-from lab.drill import judge, ledger, pending
+from lab.drill import pending
 from lab.drill.backing import Backing
 from lab.drill.event_log import Broken, EventLog, in_words
 from lab.drill.result import Event, Kind
 from lab.drill.sut import STOCK, SystemUnderTest
+from lab.judge.judge import Judge
 from ops.client import Answer
 from ops.errors import NotInTime
 from ops.waiting import wait_for
@@ -259,8 +260,8 @@ class DrillRun(EventLog):
         def counts(line: str) -> bool:
             return not any(word in line for word in spared)
 
-        moving = list(filter(counts, ledger.unsettled(self.sut.deployment, self.sut.broker)))
-        return moving or list(filter(counts, ledger.disagreements(self.sut.deployment)))
+        moving = list(filter(counts, pending.unsettled(self.sut.deployment, self.sut.broker)))
+        return moving or list(filter(counts, Judge.of(self.sut.deployment).wrong()))
 
     def stands(self, *statuses: str) -> None:
         """Hold, at rest, that the user's orders have exactly these statuses, and the stock follows."""
@@ -274,7 +275,10 @@ class DrillRun(EventLog):
 
     def concerns(self) -> str | None:
         """Return the order whose story is told: that of the last answer, or the last that stock heard of."""
-        return self.order_id or judge.newest_order_id(self.sut, self.began_at)
+        if self.order_id is not None:
+            return self.order_id
+        newest = Judge.of(self.sut.deployment).newest_reservation(self.began_at - EPOCH << 22)
+        return None if newest is None else str(newest)
 
     def story(self) -> list[dict[str, Any]]:
         """Return the timeline of that order. Raise `CommandFailed` where it can't be had."""

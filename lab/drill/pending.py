@@ -3,13 +3,54 @@
 import time
 
 from halfmessage.mq.port import Broker, Console, State
-from lab.drill.rows import read
+from lab.judge.databases import read
+from lab.judge.judge import Judge
 from ops.deployment import Deployment
+from ops.errors import CommandFailed, NotInTime
 from ops.stack import tenant
+from ops.waiting import wait_for
 
 _ROLLBACK_TOPIC = "order_rollback"
 _AT_REST = frozenset({State.DONE, State.DELAYED})
 _TOLD = 50  # of each state, the newest: whoever waits looks again, and RocketMQ takes 10 ms for each
+
+
+class Unsound(CommandFailed):
+    """An invariant is broken in a deployment at rest."""
+
+    def __init__(self, broken: list[str]) -> None:
+        """Take the broken invariants, in words."""
+        super().__init__("\n".join(broken))
+        self.broken = broken
+
+
+def settle(deployment: Deployment, broker: Broker, *, within: float = 60.0) -> None:
+    """Wait until nothing is on its way. Raise `NotInTime`, or `Unsound` if an invariant is broken then.
+
+    RocketMQ does not show a message that a consumer took and has not acknowledged. So there a broken invariant gets
+    the time that is left to mend itself, as such a message may.
+    """
+    hides, judge = deployment.plan.servers is not None, Judge.of(deployment)
+
+    def at_rest() -> bool:
+        return not unsettled(deployment, broker) and not (hides and judge.wrong())
+
+    late: NotInTime | None = None
+    try:
+        wait_for("every message to be at rest", at_rest, within=within)
+    except NotInTime as error:
+        late = error
+    left = unsettled(deployment, broker) if late else []
+    broken = [] if left else judge.wrong()
+    if broken:
+        raise Unsound(broken)
+    if late:
+        raise NotInTime("\n".join([late.detail, *left])) from late
+
+
+def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
+    """Return what is still on its way: messages not at rest, and unpaid orders that are overdue."""
+    return [*messages(deployment, broker), *overdue(deployment)]
 
 
 def overdue(deployment: Deployment) -> list[str]:
@@ -26,7 +67,7 @@ def messages(deployment: Deployment, broker: Broker) -> list[str]:
     Raise `BrokerError`; `ConsoleUnavailable` where nobody can tell.
 
     A message that waits for its time is at rest; a rollback is never sent to wait, so one that does failed before.
-    RocketMQ lists neither what is being handled nor what waits: see `lab.drill.ledger.settle`.
+    RocketMQ lists neither what is being handled nor what waits: see `settle`.
     """
     look = console(deployment, broker)
     moving = [view for state in State if state not in _AT_REST for view in look.find(state=state, limit=_TOLD)]

@@ -1,11 +1,12 @@
 """What came out of drills: plain data, for the terminal, for JSON and for the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from halfmessage.clock import rfc3339
+from lab.judge.invariant import Invariant
 
 SCHEMA = "orders-drill/1"
 """The version of the JSON document; a member may be added under it, none changed or taken away."""
@@ -30,20 +31,6 @@ class Event:
     at: int
     kind: Kind
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """One part of the promise, judged at rest: its figures, and what breaks it, in words."""
-
-    name: str
-    figures: Mapping[str, int]
-    broken: Sequence[str] = ()
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing breaks it."""
-        return not self.broken
 
 
 @dataclass(slots=True)

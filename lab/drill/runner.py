@@ -8,12 +8,15 @@ from queue import SimpleQueue
 from traceback import format_exception, format_exception_only
 
 from halfmessage.clock import now_ms
-from halfmessage.errors import HalfMessageError
-from lab.drill import judge
+from halfmessage.errors import BrokerError, HalfMessageError
 from lab.drill.drill import SECONDS_MORE, Drill, Limit
 from lab.drill.drill_run import DrillRun
+from lab.drill.pending import console
 from lab.drill.result import Event, Kind, Result
 from lab.drill.slot import Slot
+from lab.drill.sut import SystemUnderTest
+from lab.judge.invariant import Invariant
+from lab.judge.judge import Judge
 
 Tell = Callable[[str, Event], None]
 """Told what happens as it happens: the drill's name, and the event."""
@@ -64,12 +67,24 @@ def _write_down(result: Result, run: DrillRun) -> None:
     try:
         result.order_id = run.concerns()
         result.timeline = run.story()
-        result.invariants = judge.judge(run.sut, run.rest() if result.passed else run.open_ends())
+        left = run.rest() if result.passed else run.open_ends()
+        result.invariants = [*Judge.of(run.sut.deployment).invariants(), _quiet(run.sut, left)]
     except HalfMessageError as error:  # a failed drill may have left nothing to ask
         result.reason = result.reason or error.detail
     broken = [line for invariant in result.invariants for line in invariant.broken]
     if broken and result.reason is None:
         result.reason = "; ".join(broken[:5])
+
+
+def _quiet(sut: SystemUnderTest, left: Sequence[str]) -> Invariant:
+    """Judge the messages; `left` is what is still on its way, in words."""
+    name = "once quiet, no half message is open and no dead letter lies unseen"
+    try:
+        stats = console(sut.deployment, sut.broker).stats()
+    except BrokerError:  # its client can't look
+        return Invariant(name, {"on their way": len(left)}, list(left))
+    figures = {"half": stats.half, "parked": stats.parked, "dead": stats.dead, "on their way": len(left)}
+    return Invariant(name, figures, list(left))
 
 
 def _clear_up(result: Result, drill: Drill, slot: Slot, run: DrillRun | None) -> None:

@@ -7,8 +7,7 @@ from typing import Any, Self
 from common.registry import ROLLBACK_TOPIC
 from halfmessage.clock import now_ms
 from halfmessage.ids import EPOCH
-from lab.drill.ledger import settle
-from lab.drill.pending import console
+from lab.drill.pending import console, settle
 from ops.client import Answer, Unreachable
 from ops.deployment import Deployment
 from ops.errors import CommandFailed

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.drill.rows import read
 from lab.drill.sut import SystemUnderTest
+from lab.judge.databases import read
 from ops.client import Unreachable
 from ops.stack.settings import SERVERS
 from tests.drills.conftest import running_sut

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import urllib3
 
-from lab.drill import ledger
+from lab.drill import pending
 from ops.client import Answer, Client
 from ops.deployment import Deployment
 from tests.support import eventually
@@ -108,7 +108,7 @@ class Shop:
         """Wait until everything came to rest; raise `Unsound` if an invariant is broken."""
         broker = self.deployment.open_broker()
         try:
-            ledger.settle(self.deployment, broker, within=within)
+            pending.settle(self.deployment, broker, within=within)
         finally:
             broker.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.registry import NAMES
-from lab.drill import ledger
+from lab.judge.judge import Judge
 from ops.deployment import Deployment, Plan, free_port_base
 from tests.e2e.shop import Shop, placed, running
 
@@ -85,7 +85,7 @@ def fuzz(
     assert run.returncode == 0, f"{run.stdout[-8000:]}\n{run.stderr[-2000:]}"
     assert " passed" in run.stdout
     orphan = "does not exist, but its stock is reserved"  # made by the fuzzer in the name of the order service
-    assert [line for line in ledger.disagreements(shop.deployment) if not line.endswith(orphan)] == []
+    assert [line for line in Judge.of(shop.deployment).wrong() if not line.endswith(orphan)] == []
 
 
 @pytest.mark.parametrize("service", NAMES)

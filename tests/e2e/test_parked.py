@@ -8,8 +8,9 @@ from contextlib import closing
 import pytest
 
 from halfmessage.mq.port import MessageView, State
-from lab.drill import ledger
+from lab.drill import pending
 from lab.drill.freezing import frozen
+from lab.judge.judge import Judge
 from ops.client import Client, Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.stack.settings import SHORT_TIMING
@@ -97,12 +98,12 @@ def test_a_parked_half_message_is_mended_by_the_sweep_and_settled_by_resuming_it
     order_id, parked = abandoned(shop, user, tea)
     with closing(shop.deployment.open_broker()) as broker:
         orphan = f"order {order_id}: does not exist, but its stock is reserved"
-        assert ledger.disagreements(shop.deployment) == [orphan]
-        (left,) = ledger.unsettled(shop.deployment, broker)
+        assert Judge.of(shop.deployment).wrong() == [orphan]
+        (left,) = pending.unsettled(shop.deployment, broker)
         assert left.endswith(f"order_rollback {parked} of {order_id} is parked")
         eventually(lambda: shop.admin.post("order", "/sweep")["released"] == 1)
         assert shop.available(tea) == 10
-        assert ledger.disagreements(shop.deployment) == []
+        assert Judge.of(shop.deployment).wrong() == []
     resume(shop, parked)
     shop.assert_sound()
     assert shop.available(tea) == 10

@@ -14,7 +14,7 @@ from common.db import Database
 from common.redis_client import RedisClient
 from halfmessage.participant.model import ReservationState
 from halfmessage.participant.reservations import Reservations
-from lab.bench.ledger import disagreements
+from lab.judge.stock import disagreements
 from stock import model
 from stock.model import Verdict
 from stock.service.levels import Level, Levels
@@ -84,7 +84,7 @@ def test_last_pieces(name: str, make: Make, database: Database) -> None:
     _together(lambda n: verdicts.extend(_deduct(reservations, n * 100 + i + 1, {1: 1}) for i in range(8)))
     assert (verdicts.count(Verdict.DEDUCTED), verdicts.count(Verdict.INSUFFICIENT)) == (20, 44)
     assert Levels(database).get(1) == Level(1, 20, 0)
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 @pytest.mark.parametrize("name", ["conditional", "pessimistic"])
@@ -106,7 +106,7 @@ def test_batches_do_not_deadlock(name: str, make: Make, database: Database) -> N
 
     _together(work)
     assert tries == []
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -124,7 +124,7 @@ def test_anything_at_once(name: str, make: Make, database: Database) -> None:
             _anything(chance, step, reservations, levels, order_ids)
 
     _together(work)
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 def _anything(
@@ -158,7 +158,7 @@ def test_strategies_side_by_side(name: str, make: Make, database: Database) -> N
 
     _together(work)
     assert verdicts.count(Verdict.DEDUCTED) == 30
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -174,7 +174,7 @@ def test_batch_verdicts(name: str, make: Make, database: Database) -> None:
         ("deducted", ()),
         ("insufficient", (1, 9)),
     ]
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 class _Together(Naive):
@@ -216,7 +216,7 @@ def test_naive_oversells(database: Database) -> None:
     with ThreadPoolExecutor(2) as pool:
         verdicts = list(pool.map(lambda order_id: _deduct(reservations, order_id, {1: 1}), (1, 2)))
     assert verdicts == [Verdict.DEDUCTED] * 2
-    assert disagreements(database) == ["goods 1: 1 in all, 0 left, 2 held"]
+    assert disagreements(database.engine.url) == ["goods 1: total 1, available 0, reserved 2"]
     with database.read() as connection:
         assert connection.scalar(select(func.sum(model.reservation_lines.c.quantity))) == 2
 
@@ -229,7 +229,7 @@ def test_expired_lock_is_fenced(database: Database, redis_url: str, open_redis: 
     first.while_paused = lambda: _deduct(stock_reservations(database, second), 2, {1: 1})
     assert _deduct(stock_reservations(database, first), 1, {1: 1}) == Verdict.INSUFFICIENT
     assert first.other_verdict == Verdict.DEDUCTED
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 class _Paused(RedisLock):
@@ -277,7 +277,7 @@ def test_lost_tokens_catch_up(
     assert [_deduct(make("redis-lock"), order_id, {1: 1}) for order_id in (1, 2, 3)] == [Verdict.DEDUCTED] * 3
     open_redis(redis_url).call(lambda client: client.delete(redis_lock.COUNTER))
     assert [_deduct(make("redis-lock"), order_id, {1: 1}) for order_id in (4, 5)] == [Verdict.DEDUCTED] * 2
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
 
 
 def test_lock_that_is_never_free(
@@ -337,7 +337,7 @@ def test_release_beside_deductions(make: Make, database: Database) -> None:
                 _deduct(reservations, base + 100 + number, {base: 1})
 
         _together(work)
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
     with database.read() as connection:
         states = connection.scalars(select(model.reservations.c.state)).all()
     assert states.count(ReservationState.RELEASED.value) == THREADS // 2 * len(EXACT)

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from sqlalchemy import update
 
 from common.db import Database
-from lab.bench.ledger import disagreements
 from lab.bench.stock import Load, compare
 from lab.commands.bench import command
+from lab.judge.stock import disagreements
 from ops.errors import CommandFailed
 from stock import model
 from stock.service.levels import Level, Levels
@@ -53,11 +53,13 @@ def test_disagreements(tmp_path: Path) -> None:
     for goods_id in (1, 2, 3):
         Levels(database).set_total(goods_id, 5)
     stock_reservations(database).deduct(1, {1: {1: 2, 2: 1}})
-    assert disagreements(database) == []
+    assert disagreements(database.engine.url) == []
     for goods_id, available in ((2, 5), (3, 4)):
         change = update(model.stock).where(model.stock.c.goods_id == goods_id).values(available=available)
         database.transact(lambda connection, change=change: connection.execute(change))  # type: ignore[misc]
-    assert disagreements(database) == ["goods 2: 5 in all, 5 left, 1 held", "goods 3: 5 in all, 4 left, 0 held"]
+    assert disagreements(database.engine.url) == [
+        "goods 2: total 5, available 5, reserved 1", "goods 3: total 5, available 4, reserved 0"
+    ]  # fmt: skip
     database.close()
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from halfmessage.mq.port import State
-from lab.drill import ledger
+from lab.drill import pending
 from lab.drill.dead_letters import settle_by_hand
 from lab.drill.drill import SECONDS_MORE, Drill, Ground, Limit
 from lab.drill.drill_run import DrillRun
@@ -70,7 +70,7 @@ def _parked(run: DrillRun) -> None:
 
 
 def _parked_line(run: DrillRun) -> str | None:
-    lines = ledger.unsettled(run.sut.deployment, run.sut.broker)
+    lines = pending.unsettled(run.sut.deployment, run.sut.broker)
     return next((line for line in lines if "is parked" in line), None)
 
 

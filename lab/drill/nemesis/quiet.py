@@ -11,11 +11,12 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError, MessageNotFound
 from halfmessage.mq.factory import split_prefix
 from halfmessage.mq.port import State
-from lab.drill import ledger
+from lab.drill import pending
 from lab.drill.nemesis.history import Final, Level, Reservation
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.pending import console
-from lab.drill.rows import read
+from lab.judge.databases import read
+from lab.judge.judge import Judge
 from ops.stack import Stack
 
 _LOOK_EVERY = 0.05  # seconds
@@ -78,14 +79,14 @@ class Watch:
     def _open_ends(self) -> list[str]:
         deployment, broker = self._sut.deployment, self._sut.broker
         try:
-            moving = ledger.unsettled(deployment, broker)
+            moving = pending.unsettled(deployment, broker)
             soon = self._last_to_expire()
             if soon is not None:
                 return [*moving, "an order will expire soon"]
             sweeps = self._sut.regime.sweeps
             moving = [line for line in moving if not (sweeps and _is_parked(line))]
             hides = sweeps or deployment.plan.servers is not None  # what a consumer took, or what a sweep will do
-            return moving or (ledger.disagreements(deployment) if hides else [])
+            return moving or (Judge.of(deployment).wrong() if hides else [])
         except HalfMessageError as error:
             return [f"can't be looked at: {error.detail}"]
 

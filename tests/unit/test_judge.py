@@ -1,0 +1,191 @@
+"""The SQL judge finds every way in which orders, stock and coupons can disagree, also among many."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from common.db import Database
+from coupon.model import metadata as coupon_tables
+from lab.bench.fill import Filling, Kind, Series
+from lab.judge.judge import Judge
+from order.model import metadata as order_tables
+from stock.model import metadata as stock_tables
+from stock.service.levels import Levels
+from tests.fakes import open_database
+
+GOODS = ["11", "12", "13"]
+ORDERS = 100
+PIECES = 1000
+SERIES = Series(Kind.SETTLED, first_ms=1_790_000_000_000, gap=5, group=4)
+
+
+class Filled:
+    """Two databases with a hundred settled orders in them."""
+
+    def __init__(self, place: Path) -> None:
+        self.order = open_database(place / "order.db", order_tables)
+        self.stock = open_database(place / "stock.db", stock_tables)
+        for goods_id in GOODS:
+            Levels(self.stock).set_total(int(goods_id), PIECES)
+        self.coupon = open_database(place / "coupon.db", coupon_tables)
+        urls = (one.engine.url.render_as_string(hide_password=False) for one in (self.order, self.stock, self.coupon))
+        self.judge = Judge(*urls, most=5)
+
+    def close(self) -> None:
+        for database in (self.order, self.stock, self.coupon):
+            database.close()
+
+    def fill(self, series: Series = SERIES) -> None:
+        with Filling.open(self.order, self.stock, GOODS, series) as filling:
+            filling.add(0, 60)
+            filling.add(60, ORDERS)
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Filled]:
+    """Yield two databases that agree."""
+    found = Filled(tmp_path)
+    found.fill()
+    yield found
+    found.close()
+
+
+def test_what_was_filled_in_agrees(filled: Filled) -> None:
+    """Orders filled in bulk agree with their stock, and are as many as asked for; the helping tables are gone."""
+    everyone = [SERIES.order_id(number) for number in range(ORDERS)]
+    assert filled.judge.wrong(everyone) == []
+    assert filled.judge.newest_order() == everyone[-1]
+    with filled.order.read() as connection:
+        rows = connection.execute(text("SELECT status, count(*) FROM orders GROUP BY status")).all()
+        records = connection.scalar(text("SELECT count(*) FROM transaction_records"))
+        tables = set(connection.scalars(text("SELECT name FROM sqlite_schema WHERE type = 'table'")))
+    assert sorted(map(tuple, rows)) == [("closed", 10), ("paid", 90)]
+    assert records == ORDERS / SERIES.group
+    assert not {"bench_numbers", "bench_kinds"} & tables
+
+
+@pytest.mark.parametrize("kind", [Kind.UNPAID, Kind.CANCELLED])
+def test_other_fillings(tmp_path: Path, kind: Kind) -> None:
+    """Unpaid orders agree with their stock; cancelled ones disagree until their rollbacks are handled."""
+    found = Filled(tmp_path)
+    found.fill(Series(kind, SERIES.first_ms, due=SERIES.first_ms + 1))
+    wrong = found.judge.wrong([])
+    assert bool(wrong) == (kind is Kind.CANCELLED)
+    assert all("closed, but its stock is reserved" in line for line in wrong[:5])
+    found.close()
+
+
+NUMBER = 7  # of the order that is tampered with; paid, one piece of goods 12
+ID = SERIES.order_id(NUMBER)
+BEFORE = ID - 1  # the id of no order
+
+
+@pytest.mark.parametrize(
+    ("service", "statement", "told"),
+    [
+        ("stock", "UPDATE stock SET available = available - 1 WHERE goods_id = 12", "goods 12: total 1000, available"),
+        ("stock", "DELETE FROM stock WHERE goods_id = 12", "goods 12: reserved, but there is no stock row"),
+        ("stock", "UPDATE reservations SET state = 'released' WHERE order_id = :id", ": paid, but its stock is not"),
+        ("stock", "DELETE FROM reservations WHERE order_id = :id", f"reservation {ID}: lines without a header"),
+        ("stock", "UPDATE reservations SET released_at = 1 WHERE order_id = :id", ": deducted, made at"),
+        ("stock", "DELETE FROM reservation_lines WHERE order_id = :id", ": deducted, but without lines"),
+        ("order", "UPDATE orders SET status = 'closed' WHERE order_id = :id", "closed, but its stock is reserved"),
+        ("order", "UPDATE order_lines SET quantity = 2 WHERE order_id = :id", ": {12: 2} ordered, {12: 1}"),
+        ("order", "DELETE FROM order_lines WHERE order_id = :id", f"order {ID}: its lines make 0"),
+        ("order", "UPDATE orders SET goods_amount = 1 WHERE order_id = :id", f"order {ID}: its lines make"),
+        ("order", "UPDATE orders SET discount_amount = 1 WHERE order_id = :id", "discount 1, total"),
+        ("order", "UPDATE orders SET paid_at = NULL WHERE order_id = :id", f"order {ID}: paid, paid at None"),
+        ("order", "UPDATE orders SET close_reason = 'timeout' WHERE order_id = :id", "paid, close reason timeout"),
+        ("order", "DELETE FROM orders WHERE order_id = :id", "does not exist, but its stock is reserved"),
+        ("order", "DELETE FROM orders WHERE order_id = :id", "acknowledged with 201, but it does not exist"),
+        ("order", "DELETE FROM transaction_records WHERE tx_id = :tx_id", f"order {ID}: its transaction"),
+        ("order", "UPDATE transaction_records SET outcome = 'aborted'", "and 95 more: no record"),
+        ("order", "INSERT INTO idempotency_keys VALUES ('eve', 'k', '', :id)", f"'k' of eve: order {ID} is user-1's"),
+        ("order", "INSERT INTO idempotency_keys VALUES ('eve', 'k', '', :before)", "is nobody's"),
+        ("order", "INSERT INTO idempotency_keys VALUES ('a', 'k', '', :id), ('a', 'l', '', :id)", "made by 2 keys"),
+        ("order", "UPDATE orders SET coupon_id = 5 WHERE order_id = :id", "'used') is due, none is there"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_found(filled: Filled, service: str, statement: str, told: str) -> None:
+    """Each way to disagree is found, and named; without it nothing is."""
+    assert filled.judge.wrong([ID]) == []
+    tamper(getattr(filled, service), statement, {"id": ID, "tx_id": SERIES.tx_id(NUMBER), "before": BEFORE})
+    assert any(told in line for line in filled.judge.settle([ID], within=0.1)), filled.judge.wrong([ID])
+    assert len(filled.judge.wrong([])) < 20, "few lines, however much is wrong"
+
+
+def tamper(database: Database, statement: str, values: Mapping[str, int | str]) -> None:
+    """Change what no service would, past foreign keys and checks."""
+    with database.engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.execute("PRAGMA foreign_keys=OFF")
+        raw.execute("PRAGMA ignore_check_constraints=ON")
+        raw.execute(statement, values)
+
+
+COUPON = {
+    "coupons": "5, 'five', 'amount', 1, 'EUR', 0, NULL, 3, 1, 0, 1, NULL, NULL, 0, 1, 1",
+    "reservations": ":id, 1, 'deducted', 0, 1, NULL",
+    "coupon_uses": ":id, 5, :user, 'used'",
+    "coupon_users": "'5 ' || :user, 1",
+}
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE coupon_uses SET state = 'free'", "is due, none is there"),
+        ("UPDATE coupon_uses SET state = 'held'", "'used') is due"),
+        ("UPDATE reservations SET state = 'released'", f"coupon reservation {ID}: released, its use is"),
+        ("DELETE FROM reservations", f"coupon reservation {ID}: a use without a header"),
+        ("UPDATE coupons SET used = 2", "coupon 5: 3 uses, held 0 and used 2 counted, (0, 1) are"),
+        ("UPDATE coupons SET uses = 0", "coupon 5: 0 uses"),
+        ("UPDATE coupon_users SET taken = 2", "2 counted, 1 are"),
+        ("UPDATE coupons SET uses_per_user = 0", "has 1 uses, and may have 0"),
+    ],
+)
+def test_what_is_wrong_with_coupons_is_found(filled: Filled, statement: str, told: str) -> None:
+    """Each way in which orders, uses and counts can disagree; without it nothing does."""
+    with filled.order.read() as connection:
+        user = connection.scalar(text("SELECT user_id FROM orders WHERE order_id = :id"), {"id": ID})
+    tamper(filled.order, "UPDATE orders SET coupon_id = 5 WHERE order_id = :id", {"id": ID})
+    for table, row in COUPON.items():
+        tamper(filled.coupon, f"INSERT INTO {table} VALUES ({row})", {"id": ID, "user": user})  # noqa: S608 - ours
+    assert filled.judge.wrong([ID]) == []
+    tamper(filled.coupon, statement, {})
+    assert any(told in line for line in filled.judge.wrong([ID])), filled.judge.wrong([ID])
+
+
+def test_figures(filled: Filled) -> None:
+    """What is judged is counted too, for the reports of drills."""
+    figures = {name: number for one in filled.judge.invariants() for name, number in one.figures.items()}
+    assert figures | {
+        "goods": 3, "total": 3 * PIECES, "goods out of balance": 0, "created": 0, "paid": 90, "closed": 10,
+        "live reservations": 90, "orders without stock": 0, "stock without an order": 0, "deducted": 90,
+        "released": 10, "of which tombstones": 0, "odd": 0, "orders": ORDERS, "records aborted": 0,
+        "records committed": ORDERS / SERIES.group, "coupons": 0, "held": 0, "used": 0,
+    } == figures  # fmt: skip
+    assert figures["available"] + figures["reserved"] == figures["total"]
+
+
+@pytest.mark.parametrize("page", [1, 7, 59])
+def test_pages(filled: Filled, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders and reservations that lie on different pages are compared all the same, none twice, none left out."""
+    monkeypatch.setattr("lab.judge.agreement._PAGE", page)
+    tamper(filled.stock, "DELETE FROM reservations WHERE order_id < :id", {"id": ID})
+    whole = [one.figures for one in filled.judge.invariants()]
+    assert whole[1] == {
+        "created": 0, "paid": 90, "closed": 10, "live reservations": 84, "orders without stock": 6,
+        "stock without an order": 0,
+    }  # fmt: skip
+
+
+def test_since(filled: Filled) -> None:
+    """Of orders, only those from an id on are looked at: a bench that comes after others judges its own."""
+    close = text("UPDATE orders SET status = 'closed' WHERE order_id = :id")
+    filled.order.transact(lambda connection: connection.execute(close, {"id": ID}))
+    assert filled.judge.wrong([], since=ID)
+    assert filled.judge.wrong([], since=ID + 1) == []
