@@ -1,9 +1,7 @@
-"""What a bench found: as a table, and as a document for programs."""
+"""What a bench found: as tables, and as a document for programs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +14,6 @@ from lab.bench.meter import OTHERS, Usage
 
 SCHEMA = 1  # of the JSON document; raised when something in it changes its meaning
 _MB = 2**20
-_STDOUT = Path("-")
 
 
 def document(
@@ -37,15 +34,6 @@ def document(
         "facts": dict(facts or {}),
         "wrong": [line for load in measured for line in load.wrong],
     }
-
-
-def write(path: Path, found: Mapping[str, Any], out: Console) -> None:
-    """Write the document to a file, or, if that is `-`, to where we print."""
-    text = json.dumps(found, indent=2, default=str)
-    if path == _STDOUT:
-        out.print(text, markup=False, soft_wrap=True)
-    else:
-        path.write_text(text + "\n", encoding="utf-8")
 
 
 def show(out: Console, measured: Sequence[Measured]) -> None:

@@ -1,6 +1,5 @@
 """`./scripts/drill`."""
 
-import json
 import logging
 import os
 import shutil
@@ -24,8 +23,9 @@ from lab.drill.drill import Drill, Ground
 from lab.drill.real import Real
 from lab.drill.result import Report, Result
 from lab.drill.runner import play_all, system
-from lab.drill.show import Screen
+from lab.drill.screen import Screen
 from lab.drill.slot import Slot, claim_directory
+from lab.report import files
 from ops import options
 from ops.commands.subcommands import imported
 
@@ -117,10 +117,7 @@ def command(
     slots = _slots(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
     again = _again(ground, rocketmq)
     report = _play(out, drills, ground, slots, again, brief=brief, stretch=stretch)
-    for file, written in ((json_file, _as_json), (html_file, page.render)):
-        if file is not None:
-            file.write_text(written(report), encoding="utf-8")
-            out.print(f"Written: {file}", markup=False, soft_wrap=True)
+    files.write(out, report.as_json(), lambda: page.render(report), json_file=json_file, html_file=html_file)
     ctx.exit(1 if report.failed else 0)
 
 
@@ -128,10 +125,6 @@ def _again(ground: Ground, rocketmq: str | None) -> str:
     """Return the command that plays one drill again, with a place for its name."""
     version = f" --rocketmq {rocketmq}" if rocketmq else ""
     return "./scripts/drill {}" + (f" --real{version}" if ground is Ground.REAL else "")
-
-
-def _as_json(report: Report) -> str:
-    return json.dumps(report.as_json(), indent=2) + "\n"
 
 
 def _list(out: Console, drills: Sequence[Drill]) -> None:

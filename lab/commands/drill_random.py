@@ -24,6 +24,8 @@ from lab.drill.nemesis.run import Run
 from lab.drill.real import Real
 from lab.drill.runner import system
 from lab.drill.slot import claim_directory
+from lab.report import files
+from lab.report.terminal import say_again, sum_up
 from ops import options
 from ops.errors import CommandFailed
 
@@ -109,7 +111,8 @@ def command(
         ground,
         [_lane(base / f"lane-{number}", ground, stretch, rocketmq) for number in range(count)],
     )
-    _sum_up(out, found, json_file, html_file)
+    _sum_up(out, found)
+    files.write(out, found.as_json(), lambda: report.page(found), json_file=json_file, html_file=html_file)
     if keep:
         out.print(f"Plans, histories and final states: {base}", markup=False, soft_wrap=True)
     elif not found.failed:
@@ -159,30 +162,24 @@ def _show(out: Console, run: Run, number: int, runs: int) -> None:
         out.print(f"  [dim]{escape(str(fault))}[/]", soft_wrap=True)
     if run.shrunk:
         out.print(f"  shrunk to {len(run.shrunk.faults)} faults and {len(run.shrunk.clients)} clients", soft_wrap=True)
-    out.print(f"  evidence: {run.evidence}", f"  again:    {run.again}", sep="\n", markup=False, soft_wrap=True)
+    say_again(out, run.evidence, run.again)
 
 
-def _sum_up(out: Console, found: Report, json_file: Path | None, html_file: Path | None) -> None:
-    colour = "red" if found.failed else "green"
-    passed = len(found.runs) - len(found.failed)
-    out.print(f"\n[{colour}]{passed} of {len(found.runs)} runs passed, {found.took:.0f} s[/]")
-    out.print(f"Answers: {_counted(found.answers.most_common())}", markup=False, soft_wrap=True)
+def _sum_up(out: Console, found: Report) -> None:
     skipped = f" (and {found.skipped} that could not be carried out)" if found.skipped else ""
-    out.print(f"Faults:  {_counted(found.injections.most_common())}{skipped}", markup=False, soft_wrap=True)
-    slowest = found.slowest
-    if slowest is not None:
-        out.print(
-            f"Nearest to its limit: seed {slowest.plan.seed}, quiet {slowest.quiet_after:.1f} s after the last fault "
-            f"(limit {slowest.limit:g} s)", markup=False, soft_wrap=True,
-        )  # fmt: skip
-    for run in found.failed:
-        out.print(f"Failed: seed {run.plan.seed}: {run.wrong[0]}", markup=False, soft_wrap=True)
-    if json_file is not None:
-        json_file.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
-    if html_file is not None:
-        html_file.write_text(report.page(found), encoding="utf-8")
-    for file in filter(None, (json_file, html_file)):
-        out.print(f"Written: {file}", markup=False, soft_wrap=True)
+    sum_up(
+        out,
+        found,
+        "runs",
+        told=[
+            f"Answers: {_counted(found.answers.most_common())}",
+            f"Faults:  {_counted(found.injections.most_common())}{skipped}",
+        ],
+        near=lambda run: (
+            f"seed {run.plan.seed}, quiet {run.quiet_after or 0:.1f} s after the last fault (limit {run.limit:g} s)"
+        ),
+        why=lambda run: f"seed {run.plan.seed}: {run.wrong[0]}",
+    )
 
 
 def _counted(counts: Iterable[tuple[str, int]]) -> str:

@@ -1,17 +1,11 @@
-"""The report for people: one HTML file, nothing loaded from anywhere, readable on a phone."""
+"""The page of drills: each with its events on an axis of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
-
-from halfmessage.clock import rfc3339
 from lab.drill.result import Event, Kind, Report, Result
-from lab.drill.show import evidence
-
-_TEMPLATE = "page.html.j2"
+from lab.drill.screen import evidence
+from lab.report.page import render as render_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +29,8 @@ class Axis:
 
 def render(report: Report) -> str:
     """Return the page."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["clock"] = lambda ms: rfc3339(ms)[11:-1]
-    environment.filters["evidence"] = evidence
-    template = environment.from_string(files("lab.drill").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
-    return template.render(
-        report=report, axes={result.name: axis(result) for result in report.results}, day=_day(report.began_at)
-    )
+    axes = {result.name: axis(result) for result in report.results}
+    return render_page("drills.html.j2", report=report, axes=axes, evidence=evidence)
 
 
 def axis(result: Result) -> Axis:
@@ -53,7 +42,3 @@ def axis(result: Result) -> Axis:
     faults = [mark.left for mark in marks if mark.event.kind in {Kind.FAULT, Kind.MENDED}]
     settled = [mark.left for mark in marks if mark.event.kind is Kind.SETTLED]
     return Axis(marks, span / 1000, faults[-1] if faults else None, settled[-1] if settled else None)
-
-
-def _day(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%-d %B %Y, %H:%M UTC")

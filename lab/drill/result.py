@@ -1,12 +1,12 @@
 """What came out of drills: plain data, for the terminal, for JSON and for the page."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from halfmessage.clock import rfc3339
 from lab.judge.invariant import Invariant
+from lab.report.report import Report as AnyReport
 
 SCHEMA = "orders-drill/1"
 """The version of the JSON document; a member may be added under it, none changed or taken away."""
@@ -60,6 +60,11 @@ class Result:
         return self.reason is None
 
     @property
+    def of_limit(self) -> float | None:
+        """Its recovery, as a share of what it may take."""
+        return None if self.recovery is None else self.recovery / self.limit
+
+    @property
     def claims(self) -> list[Event]:
         """What was held against the promise, and whether it held."""
         return [event for event in self.events if event.kind in {Kind.HELD, Kind.BROKEN}]
@@ -77,37 +82,9 @@ class Result:
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All drills of one run."""
-
-    began_at: int
-    took: float
-    ground: str
-    system: str
-    results: Sequence[Result]
-
-    @property
-    def failed(self) -> list[Result]:
-        """Those that failed."""
-        return [result for result in self.results if not result.passed]
-
-    @property
-    def slowest_recovery(self) -> Result | None:
-        """The drill that came nearest to its limit, or went furthest past it."""
-        known = [result for result in self.results if result.recovery is not None]
-        return max(known, key=lambda result: (result.recovery or 0.0) / result.limit, default=None)
+class Report(AnyReport[Result]):
+    """All drills of one command."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `SCHEMA` names."""
-        return {
-            "schema": SCHEMA,
-            "began_at": rfc3339(self.began_at),
-            "took": round(self.took, 3),
-            "ground": self.ground,
-            "system": self.system,
-            "verdict": "failed" if self.failed else "passed",
-            "passed": len(self.results) - len(self.failed),
-            "failed": len(self.failed),
-            "drills": [result.as_json() for result in self.results],
-        }
+        return self.head(SCHEMA) | {"drills": [result.as_json() for result in self.results]}

@@ -75,6 +75,7 @@ def test_orders_with_coupons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_coupons_that_are_wrong_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A use that no order has is found after the run, and the exit code is 1."""
+    monkeypatch.setattr("lab.bench.bench.JUDGED_WITHIN", 0.1)
     create = SystemUnderTest.new_coupons
 
     def tampered(sut: SystemUnderTest) -> list[str]:

@@ -13,7 +13,7 @@ from lab.drill import catalogue, page
 from lab.drill.catalogue import kills
 from lab.drill.drill import Ground
 from lab.drill.result import SCHEMA, Event, Invariant, Kind, Report, Result
-from lab.drill.show import Screen
+from lab.drill.screen import Screen
 from ops.errors import CommandFailed
 from ops.places import PACKAGES
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from lab.bench import chart, machine, report
 from lab.bench.figures import Measured
 from lab.commands.bench.options import Common
+from lab.report import files
 from ops import options
 
 _INTERRUPTED = 130  # as a shell says of Ctrl-C
@@ -80,10 +81,7 @@ def _report(session: Session, found: machine.Machine) -> None:
         out.print(f"[red]wrong[/]: {line}")
     told = report.document(session.command, found, _settings(common), measured, session.facts)
     told["wrong"] += session.wrong
-    if common.json is not None:
-        report.write(common.json, told, out)
-    if common.html is not None:
-        common.html.write_text(chart.draw(told), encoding="utf-8")
+    files.write(out, told, lambda: chart.draw(told), json_file=common.json, html_file=common.html)
 
 
 def _settings(common: Common) -> Mapping[str, Any]:

@@ -1,71 +1,42 @@
 """What came out of random runs: for the terminal, for programs, for people."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
-from halfmessage.clock import rfc3339
 from lab.drill.nemesis.run import Run
+from lab.report.page import render
+from lab.report.report import Report as AnyReport
+from lab.report.terminal import verdict
 
 SCHEMA = "orders-drill-random/1"
 """The version of the JSON document; a member may be added under it, none changed or taken away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All runs of one command; `began_at` in ms since the epoch, `took` in seconds."""
-
-    began_at: int
-    took: float
-    ground: str
-    system: str
-    runs: Sequence[Run]
-
-    @property
-    def failed(self) -> list[Run]:
-        """Those that failed."""
-        return [run for run in self.runs if not run.passed]
+class Report(AnyReport[Run]):
+    """All runs of one command."""
 
     @property
     def answers(self) -> Counter[str]:
         """What clients were told, over all runs."""
-        return sum((run.answers for run in self.runs), Counter())
+        return sum((run.answers for run in self.results), Counter())
 
     @property
     def injections(self) -> Counter[str]:
         """How often each kind of fault struck, over all runs."""
-        return Counter(one.fault.kind.value for run in self.runs for one in run.injections if not one.skipped)
+        return Counter(one.fault.kind.value for run in self.results for one in run.injections if not one.skipped)
 
     @property
     def skipped(self) -> int:
         """How many faults could not be carried out."""
-        return sum(bool(one.skipped) for run in self.runs for one in run.injections)
-
-    @property
-    def slowest(self) -> Run | None:
-        """The run that came nearest to its limit, or went furthest past it."""
-        known = [run for run in self.runs if run.quiet_after is not None]
-        return max(known, key=lambda run: (run.quiet_after or 0.0) / run.limit, default=None)
+        return sum(bool(one.skipped) for run in self.results for one in run.injections)
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `SCHEMA` names."""
-        return {
-            "schema": SCHEMA,
-            "began_at": rfc3339(self.began_at),
-            "took": round(self.took, 3),
-            "ground": self.ground,
-            "system": self.system,
-            "verdict": "failed" if self.failed else "passed",
-            "passed": len(self.runs) - len(self.failed),
-            "failed": len(self.failed),
+        return self.head(SCHEMA) | {
             "answers": dict(self.answers.most_common()),
             "faults": dict(self.injections.most_common()),
             "faults_skipped": self.skipped,
-            "runs": [_as_json(run) for run in self.runs],
+            "runs": [_as_json(run) for run in self.results],
         }
 
 
@@ -98,17 +69,16 @@ def _as_json(run: Run) -> dict[str, Any]:
 
 def line(run: Run) -> str:
     """Return one run in a line of markup."""
-    sign = "[green]passed[/]" if run.passed else "[bold red]FAILED[/]"
     told = ", ".join(f"{number} x {answer}" for answer, number in sorted(run.answers.items()))
     quiet = "never quiet" if run.quiet_after is None else f"quiet after {run.quiet_after:.1f} s"
     if run.dropped:
         quiet += f" (RocketMQ dropped {run.dropped} of its messages)"
     faults = f"{len(run.plan.faults)} faults"
-    return f"{sign} seed {run.plan.seed} ({run.plan.regime}): {faults}; {told}; {quiet}, {run.took:.1f} s in all"
+    return (
+        f"{verdict(run)} seed {run.plan.seed} ({run.plan.regime}): {faults}; {told}; {quiet}, {run.took:.1f} s in all"
+    )
 
 
 def page(report: Report) -> str:
-    """Return the page for people: one HTML file, nothing loaded from anywhere."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("lab.drill.nemesis").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(report=report, day=rfc3339(report.began_at)[:10])
+    """Return the page for people."""
+    return render("random.html.j2", report=report)

@@ -50,6 +50,11 @@ class Run:
         """How long after the last fault everything was at rest, in seconds; None: never."""
         return self.final.quiet_after if self.final else None
 
+    @property
+    def of_limit(self) -> float | None:
+        """The same, as a share of what it may take."""
+        return None if self.quiet_after is None else self.quiet_after / self.limit
+
 
 def play(plan: Plan, sut: LinkedSystem, *, evidence: Path, stretch: float = 1.0) -> Run:
     """Play a plan and judge it. `evidence` is a directory for its history; `stretch` multiplies the limit."""

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from halfmessage.clock import rfc3339
 from lab.drill.result import Event, Kind, Report, Result
+from lab.report.terminal import say_again, sum_up, verdict
 
 _SIGNS: Mapping[Kind, str] = {
     Kind.STEP: "[dim]·[/]",
@@ -60,29 +61,20 @@ class Screen:
                             sep="\n", markup=False, soft_wrap=True)  # fmt: skip
             self._story(result)
             self._invariants(result)
-        self._out.print(verdict(result), soft_wrap=True)
+        self._out.print(line(result), soft_wrap=True)
         if not result.passed:
             self._out.print(f"  {escape(result.reason or '')}", soft_wrap=True)
-            if result.evidence:
-                self._out.print(f"  evidence: {result.evidence}", markup=False, soft_wrap=True)
-            self._out.print(f"  again:    {result.repeat}", markup=False, soft_wrap=True)
+            say_again(self._out, result.evidence, result.repeat)
 
     def summary(self, report: Report) -> None:
         """Show the sum."""
-        slowest = report.slowest_recovery
-        words = (
-            f"{len(report.results) - len(report.failed)} of {len(report.results)} drills passed, {report.took:.0f} s"
-        )
-        colour = "red" if report.failed else "green"
-        self._out.print(f"\n[{colour}]{words}[/]")
-        if slowest is not None and slowest.recovery is not None:
-            self._out.print(
-                f"Nearest to its limit: {slowest.name}, settled {slowest.recovery:.1f} s after the last fault "
-                f"(limit {slowest.limit:g} s)",
-                markup=False, soft_wrap=True,
-            )  # fmt: skip
-        for result in report.failed:
-            self._out.print(f"Failed: {result.name}: {result.reason}", markup=False, soft_wrap=True)
+
+        def near(result: Result) -> str:
+            return (
+                f"{result.name}, settled {result.recovery or 0:.1f} s after the last fault (limit {result.limit:g} s)"
+            )
+
+        sum_up(self._out, report, "drills", told=[], near=near, why=lambda result: f"{result.name}: {result.reason}")
 
     def _story(self, result: Result) -> None:
         if not result.timeline:
@@ -104,11 +96,11 @@ class Screen:
             self._out.print(f"    {figures}", *invariant.broken, sep="\n    ", markup=False, soft_wrap=True)
 
 
-def verdict(result: Result) -> str:
+def line(result: Result) -> str:
     """Return a drill's end in one line of markup."""
-    sign = "[green]passed[/]" if result.passed else "[bold red]FAILED[/]"
     recovery = "never settled" if result.recovery is None else f"settled in {result.recovery:.1f} s"
-    return f"{sign} [bold]{escape(result.name)}[/], {recovery} (limit {result.limit:g} s), {result.took:.1f} s in all"
+    name = f"[bold]{escape(result.name)}[/]"
+    return f"{verdict(result)} {name}, {recovery} (limit {result.limit:g} s), {result.took:.1f} s in all"
 
 
 def evidence(found: Mapping[str, Any]) -> str:
