@@ -9,6 +9,7 @@ from lab.judge.invariant import Invariant, Lines
 _DUE = """
 SELECT order_id, user_id, status, coupon_id FROM orders WHERE coupon_id IS NOT NULL AND status <> 'closed'
 """
+_UNTOLD = "SELECT order_id FROM settlements WHERE participant = 'coupon' AND fate = 'paid'"
 _DISAGREE, _HEADER = "orders and coupons that disagree", "headers and uses that disagree"
 _COUNTS, _USERS, _MOST = "counts of coupons", "counts of users", "too many for one user"
 
@@ -17,7 +18,10 @@ _Use = tuple[int, str, str]
 
 
 def coupons(orders: Ask, coupon: Ask, most: int | None) -> Invariant:
-    """Compare orders with the uses of coupons, and uses with what is counted. All of it is held in memory."""
+    """Compare orders with the uses of coupons, and uses with what is counted. All of it is held in memory.
+
+    The use of a paid order may still be held where the order service has written down that it has to tell so.
+    """
     due: dict[int, _Use] = {
         order_id: (coupon_id, user, "used" if status == "paid" else "held")
         for order_id, user, status, coupon_id in orders(_DUE)
@@ -28,7 +32,9 @@ def coupons(orders: Ask, coupon: Ask, most: int | None) -> Invariant:
     taken: dict[str, int] = dict(coupon("SELECT coupon_user, taken FROM coupon_users"))
     live: dict[int, _Use] = {order_id: (use[0], use[1], use[2]) for order_id, use in uses.items() if use[2] != "free"}
     lines = Lines(most)
-    _of_orders(due, live, lines)
+    untold = {row[0] for row in orders(_UNTOLD)}
+    told = {o: (*use[:2], "used") if o in untold and use[2] == "held" else use for o, use in live.items()}
+    _of_orders(due, told, lines)
     _of_headers(states, live, uses.keys(), lines)
     _counts(known, Counter((coupon_id, state) for coupon_id, _, state in live.values()), lines)
     _of_users(taken, Counter((coupon_id, user) for coupon_id, user, _ in live.values()), known, lines)

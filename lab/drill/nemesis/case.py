@@ -100,7 +100,10 @@ def label_of(order: Shown) -> str:
 
 def content(order: Shown) -> dict[str, Any]:
     """Return what of an order may never change."""
-    lasting = ("order_id", "user_id", "items", "receiver", "total_amount", "currency", "created_at", "expires_at")
+    lasting = (
+        *("order_id", "user_id", "items", "receiver", "coupon_id", "goods_amount", "discount_amount", "total_amount"),
+        *("currency", "created_at", "expires_at"),
+    )
     return {name: order.get(name) for name in lasting}
 
 

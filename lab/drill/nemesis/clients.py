@@ -33,9 +33,10 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What clients need to know of the deployment: goods ids by position, order processes by position, the clock."""
+    """What clients need to know: ids of goods and coupons by position, order processes by position, the clock."""
 
     goods: Sequence[str]
+    coupons: Sequence[str]
     instances: Sequence[str]
     now: Callable[[], float]
 
@@ -107,7 +108,10 @@ class Shopper:
             items = [{"goods_id": self._shop.goods[one], "quantity": quantity} for one, quantity in call.lines]
             receiver = {"name": call.order, "phone": "0", "address": self._user}
             headers = {"Idempotency-Key": call.order} if call.keyed else {}
-            return Ask(instance, "POST", "/orders", {"items": items, "receiver": receiver}, headers=headers)
+            coupon = {} if call.coupon is None else {"coupon_id": self._shop.coupons[call.coupon]}
+            return Ask(instance, "POST", "/orders", {"items": items, "receiver": receiver} | coupon, headers=headers)
+        if call.op is Op.COUPON:
+            return Ask("coupon", "GET", f"/coupons/{self._shop.coupons[call.coupon or 0]}")
         if call.op is Op.LIST:
             return Ask(instance, "GET", "/orders", query={"limit": "100"})
         if call.op is Op.LEVEL:

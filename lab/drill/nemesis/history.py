@@ -58,12 +58,42 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Coupon:
+    """A coupon of everybody's, as it was made: per cent off, how often it may be used, and how often by one user."""
+
+    percent: int
+    uses: int
+    uses_per_user: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What is counted of a coupon."""
+
+    free: int
+    held: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One row of the coupon service: the use that an order has, `held` or `used`, or had (`free`)."""
+
+    order_id: str
+    coupon_id: str
+    user: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Final:
     """How everything stood in the end.
 
     `goods` are the pieces that we had put there, `orders` what each user was shown of their own, `shown` and `levels`
-    the stock by REST and by SQL, `reservations` those of these goods or orders by SQL, `left` what was still on its
-    way. `quiet_after`: seconds from the last fault until nothing was, None if that never came; `limit` what is stated.
+    the stock by REST and by SQL, `reservations` those of these goods or orders by SQL. `coupons` are as they were made,
+    `counted` by REST, `uses` those of these coupons by SQL, `untold` the paid orders of which the coupon service has
+    still to be told, as is written down. `left` is what was still on its way, `quiet_after` the seconds from the last
+    fault until nothing was, None if that never came; `limit` what is stated.
     """
 
     goods: Mapping[str, int]
@@ -74,6 +104,10 @@ class Final:
     quiet_after: float | None
     limit: float
     left: Sequence[str] = field(default_factory=tuple)
+    coupons: Mapping[str, Coupon] = field(default_factory=dict)
+    counted: Mapping[str, Count] = field(default_factory=dict)
+    uses: Sequence[Use] = field(default_factory=tuple)
+    untold: Sequence[str] = field(default_factory=tuple)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
@@ -85,7 +119,13 @@ class Final:
         levels = {
             name: {goods: Level(**level) for goods, level in document[name].items()} for name in ("shown", "levels")
         }
-        return cls(**{**document, **levels, "reservations": [Reservation(**row) for row in document["reservations"]]})
+        rows = {
+            "reservations": [Reservation(**row) for row in document["reservations"]],
+            "coupons": {one: Coupon(**made) for one, made in document.get("coupons", {}).items()},
+            "counted": {one: Count(**counted) for one, counted in document.get("counted", {}).items()},
+            "uses": [Use(**row) for row in document.get("uses", ())],
+        }
+        return cls(**{**document, **levels, **rows})
 
 
 class Recorder:

@@ -15,6 +15,7 @@ class Op(StrEnum):
     LOOK = "look"
     LIST = "list"
     LEVEL = "level"
+    COUPON = "coupon"
 
 
 class Kind(StrEnum):
@@ -52,7 +53,8 @@ class Call:
     """One request. `order` is the plan's name of the order meant; an order's id is known only when it was answered.
 
     `lines` are the goods (their position in `Plan.goods`) and quantities of an order that is placed, or the goods
-    whose level is looked at; `instance` is which order process is asked.
+    whose level is looked at; `coupon` the coupon that it is ordered with or that is looked at (its position in
+    `Plan.coupons`, None: none); `instance` is which order process is asked.
     """
 
     op: Op
@@ -60,6 +62,7 @@ class Call:
     lines: Sequence[tuple[int, int]] = ()
     keyed: bool = True
     instance: int = 0
+    coupon: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,15 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Coupon:
+    """A coupon of everybody's: per cent off, how often it may be used, and how often by one user."""
+
+    percent: int
+    uses: int
+    uses_per_user: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One run. `goods` are the pieces that there are of each goods; `regime` names the deployment's settings."""
 
@@ -108,6 +120,7 @@ class Plan:
     goods: Sequence[int]
     clients: Sequence[Client]
     faults: Sequence[Fault]
+    coupons: Sequence[Coupon] = ()
 
     @property
     def calls(self) -> int:
@@ -127,6 +140,7 @@ class Plan:
             tuple(int(pieces) for pieces in document["goods"]),
             tuple(Client(one["name"], tuple(map(_step, one["steps"]))) for one in document["clients"]),
             tuple(Fault(**{**one, "kind": Kind(one["kind"])}) for one in document["faults"]),
+            tuple(Coupon(**one) for one in document.get("coupons", ())),  # plans that were kept before had none
         )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from common.registry import PARTICIPANTS
+from halfmessage.failpoints import of_participant
 from lab.drill.drill import Ground
-from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
+from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Coupon, Fault, Kind, Op, Plan, Step
 from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES
 from lab.drill.profiles import PAIR
 
@@ -14,13 +15,13 @@ _TRAPS = (
     *("order.half_sent", "order.timeout_scheduled", "order.deducted", "order.before_commit", "order.committed"),
     *("order.before_resolve", "order.resolved", "close.half_sent", "close.before_commit", "close.committed"),
     *("close.before_resolve", "pay.committed", "check.received", "check.fenced", "timeout.received"),
-    *("stock.deduct_received", "stock.before_commit", "stock.deducted", "stock.rollback_received", "stock.released"),
+    *sorted(point for name in PARTICIPANTS for point in of_participant(name) if not point.endswith(".settled")),
 )
 _MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "close.before_resolve")
 """Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
 
-_LINKS = ("client>order", "client>order-2", "order>stock", "order>stock-2", "order>goods")
-_REAL_LINKS = ("order>database", "stock>database", "services>redis", "services>broker")
+_LINKS = ("client>order", "client>order-2", "order>stock", "order>stock-2", "order>coupon", "order>goods")
+_REAL_LINKS = ("order>database", "stock>database", "coupon>database", "services>redis", "services>broker")
 _REAL_SERVERS = ("broker", "namesrv", "mariadb", "redis")
 _LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.PAUSE: (0.1, 1.5),
@@ -31,6 +32,12 @@ _LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.HANG: (0.2, 1.5),
     Kind.LOSE_ANSWERS: (0.1, 0.8),
 }
+_ALL_OFF = Coupon(100, 1000, 1000)
+"""An order with it costs nothing, and is paid at once."""
+
+_COUPONS = (None, None, None, None, 0, 0, 1, 1, 1, 2)
+"""Of orders: their coupons, as often as they stand here; None: none."""
+
 _WINDOW = 1.6  # seconds in which faults begin; clients are busy for about that long
 
 
@@ -40,7 +47,9 @@ def make(seed: int, ground: Ground) -> Plan:
     scarce = chance.randint(3, 20)
     clients = [_Script(chance, f"c{number}").client() for number in range(chance.randint(3, 6))]
     regime = REGIMES[seed // BLOCK % len(REGIMES)].name
-    return Plan(seed, regime, (1000, 1000, scarce), clients, _faults(chance, ground))
+    faults = _faults(chance, ground)
+    scarce_coupon = Coupon(10, chance.randint(2, 6), chance.randint(1, 2))
+    return Plan(seed, regime, (1000, 1000, scarce), clients, faults, (Coupon(10, 1000, 1000), scarce_coupon, _ALL_OFF))
 
 
 def _faults(chance: random.Random, ground: Ground) -> list[Fault]:
@@ -127,6 +136,7 @@ class _Script:
             (lambda: self._changes(Op.LOOK), 2),
             (lambda: [Call(Op.LIST, instance=self._instance())], 1),
             (lambda: [Call(Op.LEVEL, lines=((self.chance.randrange(3), 0),))], 1),
+            (lambda: [Call(Op.COUPON, coupon=self.chance.randrange(3))], 1),
         )
         self.placed = []
         steps = [Step(0.0, self._place())]
@@ -143,7 +153,8 @@ class _Script:
         goods = self.chance.sample(range(3), self.chance.choice((1, 1, 2)))
         lines = tuple((one, self.chance.randint(1, 4)) for one in goods)
         keyed = self.chance.random() < 0.85  # noqa: PLR2004 - most clients use keys
-        call = Call(Op.PLACE, f"{self.name}-{len(self.placed)}", lines, keyed, self._instance())
+        coupon = self.chance.choice(_COUPONS)
+        call = Call(Op.PLACE, f"{self.name}-{len(self.placed)}", lines, keyed, self._instance(), coupon)
         self.placed.append(call)
         return call
 
@@ -163,7 +174,7 @@ class _Script:
         return [self._again(self.chance.choice(keyed))] if keyed else self._place()
 
     def _again(self, call: Call, lines: Sequence[tuple[int, int]] | None = None) -> Call:
-        return Call(Op.PLACE, call.order, call.lines if lines is None else lines, keyed=True, instance=self._instance())
+        return replace(call, lines=call.lines if lines is None else lines, instance=self._instance())
 
     def _other_body(self) -> list[Call]:
         keyed = [call for call in self.placed or () if call.keyed]

@@ -12,7 +12,7 @@ from halfmessage.errors import HalfMessageError, MessageNotFound
 from halfmessage.mq.factory import split_prefix
 from halfmessage.mq.port import State
 from lab.drill import pending
-from lab.drill.nemesis.history import Final, Level, Reservation
+from lab.drill.nemesis.history import Count, Coupon, Final, Level, Reservation, Use
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.pending import console
 from lab.judge.databases import read
@@ -112,6 +112,7 @@ def resume_parked(sut: LinkedSystem) -> None:
 def read_final(
     sut: LinkedSystem,
     goods: Mapping[str, int],
+    coupons: Mapping[str, Coupon],
     users: Sequence[str],
     left: Sequence[str],
     *,
@@ -123,11 +124,17 @@ def read_final(
     orders = {user: _orders_of(sut, user) for user in users}
     with deployment.client("drill", ["admin"]) as admin:
         shown = {goods_id: admin.get("stock", f"/stock/{goods_id}") for goods_id in goods}
+        counted = {coupon_id: admin.get("coupon", f"/coupons/{coupon_id}") for coupon_id in coupons}
     levels, headers, lines = read(
         deployment.database_url("stock"),
         "SELECT goods_id, total, available FROM stock",
         "SELECT order_id, state FROM reservations",
         "SELECT order_id, goods_id, quantity FROM reservation_lines",
+    )
+    (uses,) = read(deployment.database_url("coupon"), "SELECT order_id, coupon_id, user_id, state FROM coupon_uses")
+    (untold,) = read(
+        deployment.database_url("order"),
+        "SELECT order_id FROM settlements WHERE participant = 'coupon' AND fate = 'paid'",
     )
     return Final(
         goods=dict(goods),
@@ -138,6 +145,10 @@ def read_final(
         quiet_after=quiet_after,
         limit=limit,
         left=list(left),
+        coupons=dict(coupons),
+        counted={one: Count(of["free"], of["held"], of["used"]) for one, of in counted.items()},
+        uses=[Use(str(o), str(c), user, state) for o, c, user, state in uses if str(c) in coupons],
+        untold=[str(order_id) for (order_id,) in untold],
     )
 
 

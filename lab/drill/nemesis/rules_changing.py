@@ -20,6 +20,7 @@ _DOCUMENTED = {
     "place": {
         (CREATED, ""),
         (CONFLICT, "insufficient-stock"),
+        (CONFLICT, "coupon-not-usable"),
         (UNPROCESSABLE, "idempotency-mismatch"),
         (TOO_MANY, "too-many-requests"),
         (UNAVAILABLE, "unavailable"),
@@ -42,6 +43,7 @@ _DOCUMENTED = {
     "look": {(OK, ""), (NOT_FOUND, "not-found"), (UNAVAILABLE, "unavailable")},
     "list": {(OK, ""), (UNAVAILABLE, "unavailable")},
     "level": {(OK, ""), (UNAVAILABLE, "unavailable")},
+    "coupon": {(OK, ""), (UNAVAILABLE, "unavailable")},
 }
 """docs: the REST contract; what these calls, all well-formed and of known users, may be answered."""
 
@@ -117,9 +119,9 @@ def _missing(entry: Entry, known: dict[str, tuple[str, float]]) -> Iterator[str]
 
 
 def asked_for(case: Case) -> Iterator[str]:
-    """Nothing is paid or cancelled that nobody asked for, and nothing expires before its time."""
+    """Nothing that costs something is paid, or cancelled, unless it was asked for; nothing expires before its time."""
     for order_id, order in case.orders.items():
-        if order["status"] == "paid" and not case.asked(order_id, "pay"):
+        if order["status"] == "paid" and order["total_amount"] and not case.asked(order_id, "pay"):
             yield f"order {order_id} is paid, but nobody paid it"
         if order["status"] != "closed":
             continue

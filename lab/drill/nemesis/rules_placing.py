@@ -24,22 +24,25 @@ def lost(case: Case) -> Iterator[str]:
 
 
 def altered(case: Case) -> Iterator[str]:
-    """Orders are as their 201 showed them, and that is what was asked for."""
+    """Orders are as their 201 showed them, and that is what was asked for, less what the coupon takes off."""
     for entry in case.acknowledged:
         order_id = str(entry.body["order_id"])
         kept = case.orders.get(order_id, entry.body)
         if content(kept) != content(entry.body):
             yield f"order {order_id} is not what its 201 showed: {content(kept)}, not {content(entry.body)}"
-        yield from _not_as_asked(entry, order_id)
+        yield from _not_as_asked(case, entry, order_id)
 
 
-def _not_as_asked(entry: Entry, order_id: str) -> Iterator[str]:
+def _not_as_asked(case: Case, entry: Entry, order_id: str) -> Iterator[str]:
     sent, got = entry.sent or {}, entry.body
-    total = sum(item["quantity"] * item["unit_price"] for item in got["items"])
-    if quantities(got) != wanted(sent) or got["receiver"] != sent["receiver"] or got["user_id"] != entry.user:
+    whole = sum(item["quantity"] * item["unit_price"] for item in got["items"])
+    coupon = case.final.coupons.get(str(got["coupon_id"]))
+    off = whole * coupon.percent // 100 if coupon else 0
+    of = (quantities(got), got["receiver"], got["coupon_id"], got["user_id"])
+    if of != (wanted(sent), sent["receiver"], sent.get("coupon_id"), entry.user):
         yield f"order {order_id} is not what {entry.label} asked for: {got}, not {sent}"
-    elif got["total_amount"] != total:
-        yield f"order {order_id} costs {got['total_amount']}, its items {total}"
+    elif (got["goods_amount"], got["discount_amount"], got["total_amount"]) != (whole, off, whole - off):
+        yield f"order {order_id} costs {got['total_amount']}, its items {whole} less {off}"
 
 
 def invented(case: Case) -> Iterator[str]:
@@ -59,8 +62,9 @@ def _fits(entry: Entry, order: object) -> bool:
     """Whether an order can be what this attempt made: with the content asked for, and the id that it told."""
     assert isinstance(order, dict)  # noqa: S101 - as JSON has it
     named = entry.body.get("order_id") if isinstance(entry.body, dict) else None
-    same = wanted(entry.sent or {"items": []}) == quantities(order) and label_of(order) == entry.label
-    return same and named in {None, order["order_id"]}
+    sent = entry.sent or {"items": []}
+    same = wanted(sent) == quantities(order) and label_of(order) == entry.label
+    return same and sent.get("coupon_id") == order["coupon_id"] and named in {None, order["order_id"]}
 
 
 def one_key_one_order(case: Case) -> Iterator[str]:
@@ -94,7 +98,7 @@ def _was_there(entry: Entry, attempts: list[Entry]) -> bool:
 def short_truly(case: Case) -> Iterator[str]:
     """`insufficient-stock` is only said where all that was asked for by then is more than there was."""
     for entry in case.history:
-        if entry.op != "place" or entry.status != CONFLICT:
+        if entry.op != "place" or (entry.status, entry.slug) != (CONFLICT, "insufficient-stock"):
             continue
         asked: defaultdict[str, int] = defaultdict(int)
         for other in case.history:

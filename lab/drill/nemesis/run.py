@@ -10,11 +10,11 @@ from pathlib import Path
 from threading import Thread
 
 from halfmessage.errors import HalfMessageError
-from lab.drill.nemesis import clients, quiet
+from lab.drill.nemesis import clients, plan, quiet
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.clients import Shop, Shopper
 from lab.drill.nemesis.faults import FaultInjector, Injection
-from lab.drill.nemesis.history import Entry, Final, Recorder
+from lab.drill.nemesis.history import Coupon, Entry, Final, Recorder
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import Plan
 
@@ -74,11 +74,12 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     sut.clean()
     dropped_before = quiet.dropped(sut)
     goods = _stock_up(sut, run.plan.goods)
+    coupons = _make_coupons(sut, run.plan.coupons)
     tag = secrets.token_hex(4)  # its users are nobody else's: plans are played more than once on one deployment
     users = [f"{client.name}-{tag}" for client in run.plan.clients]
     recorder = Recorder(evidence / HISTORY)
     try:
-        last_fault = _clients_and_faults(run, sut, list(goods), users, recorder)
+        last_fault = _clients_and_faults(run, sut, (list(goods), list(coupons)), users, recorder)
     finally:
         recorder.close()
         run.history = recorder.entries
@@ -87,7 +88,7 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     quiet_after = _settled(run, sut, watch, dropped_before)
     run.last_open = watch.last_open
     sut.wait_ready()
-    run.final = quiet.read_final(sut, goods, users, watch.left, quiet_after=quiet_after, limit=run.limit)
+    run.final = quiet.read_final(sut, goods, coupons, users, watch.left, quiet_after=quiet_after, limit=run.limit)
     run.wrong += check(run.history, run.final)
     if sut.regime.sweeps:
         quiet.resume_parked(sut)
@@ -115,14 +116,28 @@ def _stock_up(sut: LinkedSystem, pieces: Sequence[int]) -> dict[str, int]:
     return found
 
 
+def _make_coupons(sut: LinkedSystem, planned: Sequence[plan.Coupon]) -> dict[str, Coupon]:
+    """Create the plan's coupons; return them by their ids, in the plan's order."""
+    found = {}
+    with sut.deployment.client("drill", ["admin"]) as admin:
+        for coupon in planned:
+            uses = {"uses": coupon.uses, "uses_per_user": coupon.uses_per_user}
+            made = admin.post("coupon", "/coupons", {"kind": "percent", "value": coupon.percent, **uses})
+            found[str(made["coupon_id"])] = Coupon(coupon.percent, coupon.uses, coupon.uses_per_user)
+    return found
+
+
 def _clients_and_faults(
-    run: Run, sut: LinkedSystem, goods: Sequence[str], users: Sequence[str], recorder: Recorder
+    run: Run, sut: LinkedSystem, things: tuple[Sequence[str], Sequence[str]], users: Sequence[str], recorder: Recorder
 ) -> float:
-    """Have clients and faults at it; return when the last fault ended or the last call began (`time.monotonic`)."""
+    """Have clients and faults at it, with the ids of goods and coupons.
+
+    Return when the last fault ended or the last call began (`time.monotonic`).
+    """
     traps = FaultInjector(sut, lambda: 0.0).lay_traps(run.plan.faults)
     with ExitStack() as stack:
         began, now = time.monotonic(), clients.stopwatch()
-        shop = Shop(goods, sut.deployment.plan.instances_of("order"), now)
+        shop = Shop(*things, sut.deployment.plan.instances_of("order"), now)
         shoppers = {}
         for script, user in zip(run.plan.clients, users, strict=True):
             client = stack.enter_context(sut.client(user))

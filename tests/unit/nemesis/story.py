@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.drill.nemesis.checker import RULES, check
-from lab.drill.nemesis.history import Entry, Final, Level, Reservation
+from lab.drill.nemesis.history import Count, Coupon, Entry, Final, Level, Reservation, Use
 
 USER, GOODS, PIECES, PRICE = "u", "1", 100, 50
+COUPON = "5"
+USES, OF_USER, PERCENT = 4, 3, 10
 _CREATED_AT, _EXPIRES_AT, _PAST = "2030-01-01T10:00:00.000Z", "2030-01-01T10:15:00.000Z", "2030-01-01T10:20:00.000Z"
 
 
@@ -15,14 +17,18 @@ def problem(status: int, slug: str) -> dict[str, Any]:
     return {"type": f"/problems/{slug}", "status": status}
 
 
-def sent(label: str, quantity: int = 2) -> dict[str, Any]:
+def sent(label: str, quantity: int = 2, *, coupon: bool = False) -> dict[str, Any]:
     return {
         "items": [{"goods_id": GOODS, "quantity": quantity}],
         "receiver": {"name": label, "phone": "0", "address": USER},
-    }
+    } | ({"coupon_id": COUPON} if coupon else {})
 
 
-def order(order_id: str, label: str, status: str = "created", *, quantity: int = 2, why: str = "") -> dict[str, Any]:
+def order(
+    order_id: str, label: str, status: str = "created", *, quantity: int = 2, why: str = "", coupon: bool = False
+) -> dict[str, Any]:
+    whole = PRICE * quantity
+    off = whole * PERCENT // 100 if coupon else 0
     return {
         "order_id": order_id,
         "user_id": USER,
@@ -30,7 +36,10 @@ def order(order_id: str, label: str, status: str = "created", *, quantity: int =
         "close_reason": why or None,
         "items": [{"goods_id": GOODS, "quantity": quantity, "unit_price": PRICE}],
         "receiver": sent(label)["receiver"],
-        "total_amount": PRICE * quantity,
+        "coupon_id": COUPON if coupon else None,
+        "goods_amount": whole,
+        "discount_amount": off,
+        "total_amount": whole - off,
         "currency": "EUR",
         "created_at": _CREATED_AT,
         "expires_at": _EXPIRES_AT,
@@ -46,6 +55,9 @@ class Story:
     history: list[Entry] = field(default_factory=list)
     orders: list[dict[str, Any]] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+    counted: Count | None = None
     left: list[str] = field(default_factory=list)
     quiet_after: float | None = 1.0
     level: Level | None = None
@@ -66,15 +78,20 @@ class Story:
         self.orders.append(shown)
         live = shown["status"] != "closed" if live is None else live
         self.reservations.append(Reservation(shown["order_id"], "deducted" if live else "released", {GOODS: held}))
+        if shown["coupon_id"]:
+            state = {"created": "held", "paid": "used", "closed": "free"}[shown["status"]]
+            self.uses.append(Use(shown["order_id"], COUPON, USER, state))
 
     def final(self) -> Final:
         """Return how everything stood in the end; the stock adds up unless it was tampered with."""
         reserved = sum(row.lines[GOODS] for row in self.reservations if row.state == "deducted")
         level = self.level or Level(PIECES, PIECES - reserved)
         shown = self.shown or level
+        held, used = (sum(use.state == state for use in self.uses) for state in ("held", "used"))
         return Final(
             {GOODS: PIECES}, {USER: self.orders}, {GOODS: shown}, {GOODS: level}, self.reservations, self.quiet_after,
-            5.0, self.left,
+            5.0, self.left, {COUPON: Coupon(PERCENT, USES, OF_USER)},
+            {COUPON: self.counted or Count(USES - held - used, held, used)}, self.uses, self.untold,
         )  # fmt: skip
 
     def change(self, number: int, **how: Any) -> None:
@@ -91,6 +108,7 @@ class Story:
 
 
 PAID, CANCELLED, REFUSED, UNKNOWN, TAKEN, CUT = "paid", "cancelled", "refused", "unknown", "taken", "cut"
+WITH, LATER, GONE, USED_UP = "with", "later", "gone", "used-up"
 FIRST_OF_PAID, REPEAT_OF_PAID, PAY, LOOK, LIST, LEVEL = range(6)
 
 
@@ -116,4 +134,19 @@ def truth() -> Story:
     story.place(CUT, status=None)
     story.place(CUT, body=order("14", CUT), replayed=True)
     story.ends(order("14", CUT))
+    story.place(WITH, body=order("15", WITH, coupon=True), sent=sent(WITH, coupon=True))
+    story.call("coupon", status=200, body={"coupon_id": COUPON, "uses": USES, "free": 3, "held": 1, "used": 0})
+    story.call("pay", WITH, order_id="15", status=200, body=order("15", WITH, "paid", coupon=True))
+    story.ends(order("15", WITH, "paid", coupon=True))
+    story.place(LATER, body=order("16", LATER, coupon=True), sent=sent(LATER, coupon=True))
+    story.call("pay", LATER, order_id="16", status=200, body=order("16", LATER, "paid", coupon=True))
+    story.ends(order("16", LATER, "paid", coupon=True))
+    story.uses[-1] = Use("16", COUPON, USER, "held")
+    story.untold = ["16"]
+    story.place(GONE, body=order("17", GONE, coupon=True), sent=sent(GONE, coupon=True))
+    gone = order("17", GONE, "closed", why="cancelled", coupon=True)
+    story.call("cancel", GONE, order_id="17", status=200, body=gone)
+    story.ends(gone)
+    story.place(USED_UP, status=409, body={**problem(409, "coupon-not-usable"), "reason": "used"},
+                sent=sent(USED_UP, coupon=True))  # fmt: skip
     return copy.deepcopy(story)

@@ -2,25 +2,31 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from lab.drill.nemesis.checker import RULES, check
-from lab.drill.nemesis.history import Final, Level, Reservation, load
+from lab.drill.nemesis.history import Count, Final, Level, Reservation, Use, load
 from tests.unit.nemesis.story import (
     CANCELLED,
+    COUPON,
     CUT,
     FIRST_OF_PAID,
     GOODS,
     LEVEL,
     LIST,
     LOOK,
+    OF_USER,
     PAID,
     PAY,
     PIECES,
+    PRICE,
     REFUSED,
     REPEAT_OF_PAID,
+    USED_UP,
+    USER,
+    USES,
     Story,
     order,
     problem,
@@ -189,6 +195,70 @@ def _quiet_after(seconds: float | None) -> Lie:
     return lie
 
 
+def _coupon_shown(free: int, held: int, used: int) -> Lie:
+    def lie(story: Story) -> None:
+        body = {"coupon_id": COUPON, "uses": USES, "free": free, "held": held, "used": used}
+        story.call("coupon", status=200, body=body)
+
+    return lie
+
+
+def _without_its_coupon(story: Story) -> None:
+    story.place("new", status=None)
+    story.place("new", body=order("20", "new"), sent=sent("new", coupon=True), replayed=True)
+    story.ends(order("20", "new"))
+
+
+def _with_a_coupon_unasked(story: Story) -> None:
+    story.place("new", status=None)
+    story.ends(order("20", "new", coupon=True))
+
+
+def _at_the_full_price(story: Story) -> None:
+    wrong = {**order("20", "new", coupon=True), "discount_amount": 0, "total_amount": 2 * PRICE}
+    story.place("new", body=wrong, sent=sent("new", coupon=True))
+    story.ends(wrong)
+
+
+def _counted_otherwise(story: Story) -> None:
+    story.counted = Count(USES, 0, 0)
+
+
+def _too_many_of_one_user(story: Story) -> None:
+    for number in range(20, 20 + OF_USER - 1):
+        story.place(f"new-{number}", body=order(f"{number}", f"new-{number}", coupon=True),
+                    sent=sent(f"new-{number}", coupon=True))  # fmt: skip
+        story.ends(order(f"{number}", f"new-{number}", coupon=True))
+
+
+def _use(order_id: str, state: str | None, *, user: str = USER, coupon: str = COUPON) -> Lie:
+    """Have another use of an order than it should have; None: none."""
+
+    def lie(story: Story) -> None:
+        story.uses = [use for use in story.uses if use.order_id != order_id]
+        if state:
+            story.uses.append(Use(order_id, coupon, user, state))
+
+    return lie
+
+
+def _told_meanwhile(story: Story) -> None:
+    story.untold = []
+
+
+def _refused(reason: str) -> Lie:
+    def lie(story: Story) -> None:
+        body = {**problem(409, "coupon-not-usable"), "reason": reason}
+        story.place("new", status=409, body=body, sent=sent("new", coupon=True))
+
+    return lie
+
+
+def _not_used_up(story: Story) -> None:
+    entries = [entry for entry in story.history if entry.label == USED_UP]
+    story.history[:] = [*[replace(entry, invoked=-1.0, answered=-0.5) for entry in entries], *story.history[:-1]]
+
+
 LIES: list[tuple[str, Lie]] = [
     ("lost", _acknowledged_and_gone),
     ("altered", _changed_since),
@@ -233,6 +303,22 @@ LIES: list[tuple[str, Lie]] = [
     ("reserved_once", _reserved(0, *[Reservation("11", "deducted", {GOODS: 2})] * 2)),
     ("reserved_once", _reserved(1, Reservation("12", "deducted", {GOODS: 2}))),
     ("reserved_once", _reserved(1, Reservation("77", "deducted", {GOODS: 2}))),
+    ("altered", _without_its_coupon),
+    ("altered", _at_the_full_price),
+    ("invented", _with_a_coupon_unasked),
+    ("coupons_possible", _coupon_shown(USES, 1, 0)),
+    ("coupons_possible", _coupon_shown(USES + 1, -1, 0)),
+    ("coupons_counted", _counted_otherwise),
+    ("coupons_counted", _too_many_of_one_user),
+    ("coupon_held_once", _use("15", None)),
+    ("coupon_held_once", _use("15", "held")),
+    ("coupon_held_once", _use("15", "used", user="other")),
+    ("coupon_held_once", _use("17", "held")),
+    ("coupon_held_once", _use("77", "held")),
+    ("coupon_held_once", _use("11", "held")),
+    ("coupon_held_once", _told_meanwhile),
+    ("refused_truly", _refused("expired")),
+    ("refused_truly", _not_used_up),
     ("settled", _left),
     ("settled_in_time", _quiet_after(5.1)),
     ("settled_in_time", _quiet_after(None)),

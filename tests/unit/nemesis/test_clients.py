@@ -38,7 +38,7 @@ class _Service:
 
 def _play(service: _Service, recorder: Recorder, *calls: Call) -> None:
     script = Client("c", [Step(0.0, [call]) for call in calls])
-    shopper = Shopper("u", service, Shop(["1", "2"], ["order", "order-2"], lambda: 1.5), recorder)
+    shopper = Shopper("u", service, Shop(["1", "2"], ["8", "9"], ["order", "order-2"], lambda: 1.5), recorder)
     play(Plan(1, "steady", (1, 1), [script], []), {"c": shopper})
 
 
@@ -51,10 +51,14 @@ def test_a_client_writes_down_what_it_was_told(tmp_path: Path) -> None:
         Answer(200, {"items": [], "next_cursor": None}, {}),
         Answer(200, {"goods_id": "2"}, {}),
         Answer(200, {"order_id": "7", "status": "paid"}, {}),
+        Answer(200, {"coupon_id": "9"}, {}),
     )
     recorder = Recorder(tmp_path / "history.jsonl")
-    placed = Call(Op.PLACE, "c-0", [(1, 3)])
-    looks = (Call(Op.LIST), Call(Op.LEVEL, lines=[(1, 0)]), Call(Op.LOOK, "c-0", instance=1))
+    placed = Call(Op.PLACE, "c-0", [(1, 3)], coupon=0)
+    looks = (
+        *(Call(Op.LIST), Call(Op.LEVEL, lines=[(1, 0)]), Call(Op.LOOK, "c-0", instance=1)),
+        Call(Op.COUPON, coupon=1),
+    )
     _play(service, recorder, placed, Call(Op.PAY, "c-0"), placed, *looks)
     recorder.close()
     assert [asked[:3] for asked in service.asked] == [
@@ -64,12 +68,14 @@ def test_a_client_writes_down_what_it_was_told(tmp_path: Path) -> None:
         ("order", "GET", "/orders"),
         ("stock", "GET", "/stock/2"),
         ("order-2", "GET", "/orders/7"),
+        ("coupon", "GET", "/coupons/9"),
     ]
     assert service.asked[0][3] == {"Idempotency-Key": "c-0"}
     first, paid, again, *_ = recorder.entries
     assert first.sent == {
         "items": [{"goods_id": "2", "quantity": 3}],
         "receiver": {"name": "c-0", "phone": "0", "address": "u"},
+        "coupon_id": "8",
     }
     assert (first.keyed, first.replayed, again.replayed) == (True, False, True)
     assert (paid.order_id, paid.status, paid.answered) == ("7", 200, 1.5)

@@ -58,6 +58,7 @@ def test_plans_try_everything(ground: Ground) -> None:
     faults = [fault for plan in plans for fault in plan.faults]
     calls = [call for plan in plans for client in plan.clients for step in client.steps for call in step.calls]
     assert {call.op for call in calls} == set(Op)
+    assert {call.coupon for call in calls if call.op is Op.PLACE} == {None, *range(len(plans[0].coupons))}
     assert {fault.kind for fault in faults} == set(Kind)
     assert {plan.regime for plan in plans} == set(BY_NAME) == {regime.name for regime in REGIMES}
     assert {fault.target for fault in faults if fault.kind is Kind.KILL} == set(PROCESSES)
