@@ -7,8 +7,10 @@ from typing import Any
 from common.auth import ServiceToken
 from common.cache import SharedCache
 from common.config import Settings
+from common.errors import OrdersError
 from common.peer import Peer, Watch
 from common.redis_client import RedisClient
+from order.clients import coupon, stock
 from order.clients.coupon import CouponClient, CouponRules
 from order.clients.goods import GoodsClient
 from order.clients.lookups import LookUps
@@ -27,9 +29,14 @@ class Outside:
 
 
 def outside(settings: Settings, redis: RedisClient | None, watch: Watch) -> Outside:
-    """Return the services that the settings name; prices and rules are shared through `redis` where there is one."""
+    """Return the services that the settings name; prices and rules are shared through `redis` where there is one.
+
+    Raise `OrdersError` for a participant without a client.
+    """
     token = ServiceToken(settings.jwt_secret.get_secret_value(), "order")
     names = settings.participant_names
+    if unknown := sorted(set(names) - {coupon.NAME, stock.NAME}):
+        raise OrdersError(f"ORDERS_PARTICIPANTS names {unknown[0]}, of which order/clients has no client.")
     urls = {"stock": settings.stock_url, "goods": settings.goods_url, "coupon": settings.coupon_url}
     peers = {
         name: Peer(name, urls[name], token, timeout=settings.peer_timeout, connections=settings.threads, watch=watch)
@@ -42,7 +49,7 @@ def outside(settings: Settings, redis: RedisClient | None, watch: Watch) -> Outs
 
     found = Outside(peers, GoodsClient(peers["goods"], **looking_up(GoodsClient)), None)
     for name in names:
-        if name == "coupon":
+        if name == coupon.NAME:
             found.coupons = CouponRules(peers[name], **looking_up(CouponRules))
             found.participants.append(CouponClient(peers[name], found.coupons))
         else:

@@ -16,6 +16,7 @@ from sqlalchemy import Table, insert, select
 from common import migrations
 from common.auth import Verifier
 from common.config import Settings
+from common.errors import OrdersError
 from common.process import Service
 from common.registry import NAMES, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from coupon import app as coupon_app
@@ -199,6 +200,13 @@ def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
     for one in passed:
         caller = Verifier(SECRET).verify(f"Bearer {one['token']()}")
         assert (caller.user_id, caller.scopes) == ("order", frozenset({"service"}))
+
+
+def test_a_participant_that_order_has_no_client_of_is_refused(settings: Settings) -> None:
+    """It is said before anything starts, and no other client is taken for it."""
+    more = settings.model_copy(update={"participants": "stock, giftwrap"})
+    with pytest.raises(OrdersError, match="names giftwrap, of which order/clients has no client"):
+        order_outside.outside(more, None, lambda *_: None)
 
 
 def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
