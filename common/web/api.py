@@ -29,6 +29,7 @@ from common.web.requests import (
     read_idempotency_key,
     read_query,
     refuse,
+    refuse_body,
     refuse_repeated_headers,
     unheard,
 )
@@ -181,6 +182,8 @@ class Api:
             with enter(identity.user_id):
                 if route.body is not None:
                     arguments["body"] = read_body(asked, route.body, self.bodies, at_least=route.body_at_least)
+                else:
+                    refuse_body(asked, self.bodies)
                 return _respond(route.view(**arguments))
 
         return handle

@@ -12,8 +12,8 @@ from flask import request as request_proxy
 from pydantic import BaseModel, ValidationError
 
 from common.errors import Invalid, Malformed, UnsupportedMediaType
-from common.schema import Query
-from common.web.bodies import Bodies
+from common.schema import Query, Schema
+from common.web.bodies import Bodies, has_unread_body
 from common.web.problems import invalid, pointer
 
 M = TypeVar("M", bound=BaseModel)
@@ -82,16 +82,37 @@ def read_body(request: Request, model: type[M], bodies: Bodies, *, at_least: int
 
     Raise `UnsupportedMediaType`, `TooLarge`, `TooSlow`, `Malformed` or `Invalid`.
     """
-    if request.environ.get("CONTENT_TYPE") != _JSON:
-        _check_media_type(request)
-    if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a content encoding.")
-    raw = bodies.read(request, at_least=at_least)
+    _check_content(request)
+    return _parse(bodies.read(request, at_least=at_least), model)
+
+
+class NoBody(Schema):
+    """Takes no fields."""
+
+
+def refuse_body(request: Request, bodies: Bodies) -> None:
+    """Let nothing pass, and an empty object, where a call takes no body: what another one says would be ignored.
+
+    Raise as `read_body` does. It is read before its type is looked at: one in chunks may turn out to be nothing.
+    """
+    if has_unread_body(request) and (raw := bodies.read(request)):
+        _check_content(request)
+        _parse(raw, NoBody)
+
+
+def _parse(raw: bytes, model: type[M]) -> M:
     _check_json(raw)
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
         raise invalid(error) from None
+
+
+def _check_content(request: Request) -> None:
+    if request.environ.get("CONTENT_TYPE") != _JSON:
+        _check_media_type(request)
+    if request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without a content encoding.")
 
 
 def _check_media_type(request: Request) -> None:
@@ -191,14 +212,17 @@ def _check_strings(value: object, location: tuple[str | int, ...]) -> None:
 
 def read_query(request: Request, model: type[M]) -> M:
     """Return the query string as a `model`; unknown and repeated parameters are refused. Raise `Invalid`."""
-    if not request.query_string:
-        return model.model_validate({})
+    values = _pairs(request.query_string) if request.query_string else {}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def _pairs(query: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(
-            request.query_string.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=_MAX_QUERY_FIELDS,
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS
         )
     except ValueError:  # of which UnicodeDecodeError is one
         raise Invalid("The query string is not percent-encoded UTF-8, or too long.") from None
@@ -207,10 +231,7 @@ def read_query(request: Request, model: type[M]) -> M:
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
         raise Invalid(errors=[{"pointer": pointer([name]), "message": "Give it once"} for name in twice])
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise invalid(error) from None
+    return values
 
 
 def read_idempotency_key(request: Request) -> str | None:
@@ -242,6 +263,11 @@ _PLAIN: Final = unheard(keyed=False, writes=False)
 
 
 def refuse_parameters(request: Request) -> None:
-    """Raise `Invalid` where a call that only tells something comes with what would change what it tells."""
+    """Raise `Invalid` where a call that only tells something comes with what would change what it tells.
+
+    A body is refused unread: some of these calls need no token, and reading one would let anybody hold a thread.
+    """
     read_query(request, NoQuery)
     refuse(request, _PLAIN)
+    if has_unread_body(request):
+        raise Invalid(errors=[{"pointer": "", "message": "This call takes no body"}])

@@ -310,9 +310,9 @@ class Untouchable(io.BytesIO):
         (413, "POST", "/things/7/parts", AUTH),
         (415, "POST", "/things/7/parts", AUTH | {"Content-Type": "text/plain"}),
         (422, "POST", "/things/7/parts?a=1", AUTH),
-        (200, "GET", "/things", AUTH),
-        (200, "POST", "/limited", AUTH),
-        (200, "GET", "/healthz", {}),
+        (422, "GET", "/things?a=1", AUTH),
+        (413, "POST", "/limited", AUTH),
+        *((422, "GET", path, AUTH) for path in (*PUBLIC, "/metrics")),
     ],
 )
 def test_a_body_that_is_not_wanted_is_not_read(

@@ -91,6 +91,28 @@ MUTANTS = (
         ("common.web.requests:refuse_parameters", "read_query(request, NoQuery)", "pass"),
     ),
     edited(
+        "unwanted-body-ignored",
+        "a call that takes no body answers as if it had done what one says",
+        "tests/unit/test_unwanted_bodies.py::test_a_body_that_says_something_is_refused",
+        ("common.web.api:Api._handler", "refuse_body(asked, self.bodies)", "pass"),
+    ),
+    edited(
+        "empty-body-refused",
+        "a client that sends an empty body out of habit can't cancel",
+        "tests/unit/test_unwanted_bodies.py::test_a_body_that_says_nothing_passes",
+        (
+            "common.web.requests:refuse_body",
+            "(raw := bodies.read(request))",
+            "(raw := bodies.read(request)) is not None",
+        ),
+    ),
+    edited(
+        "body-without-token-read",
+        "anybody holds a thread of /healthz by dripping",
+        _WEB + "test_a_body_that_is_not_wanted_is_not_read",
+        ("common.web.requests:refuse_parameters", "if has_unread_body(request):", "if request.stream.read():"),
+    ),
+    edited(
         "idempotency-key-ignored",
         "a call takes a key, and does the same again under it",
         _WEB + "test_a_header_that_a_write_would_ignore_is_422",
