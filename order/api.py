@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -19,11 +20,13 @@ from order.model import (
     Receiver,
     UnknownCoupon,
     UnknownGoods,
+    UnknownProvider,
 )
 from order.schema import (
     OrderOut,
     OrdersOut,
     OrdersQuery,
+    Pay,
     PlaceOrder,
     ReasonMembers,
     ShortMembers,
@@ -40,6 +43,7 @@ from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 
 _OWNER = ("orders", "admin")
+_SANDBOX = "sandbox"  # the one provider so far: it pays at once
 _OUTCOME_UNKNOWN = ProblemWith(OutcomeUnknown, UnknownMembers)
 
 
@@ -95,7 +99,7 @@ def _owner(order_id: int) -> str | None:
 
 
 def _install_placing(
-    api: Api, ordering: Ordering, rate_limit: str, limits: Mapping[str, int], count: Callable[[str], None]
+    api: Api, ordering: Ordering, rate_limit: str, limits: Mapping[str, Any], count: Callable[[str], None]
 ) -> None:
     @api.post(
         "/orders",
@@ -158,11 +162,15 @@ def _install_changing(api: Api, paying: Paying, closing: Closing) -> None:
     @api.post(
         "/orders/{order_id}/pay",
         scopes=_OWNER,
+        body=Pay,
+        body_optional=True,
         returns={200: OrderOut},
-        errors=[NotFound, OrderClosed, _OUTCOME_UNKNOWN],
+        errors=[NotFound, OrderClosed, UnknownProvider, _OUTCOME_UNKNOWN],
     )
-    def pay(order_id: int) -> Reply:
+    def pay(order_id: int, body: Pay) -> Reply:
         """Pay an order; again: the same."""
+        if body.provider != _SANDBOX:
+            raise UnknownProvider
         return Reply(order_document(paying.pay(order_id, owner=_owner(order_id))))
 
     @api.post(

@@ -74,6 +74,12 @@ class UnknownCoupon(Invalid):
     slug, title = "unknown-coupon", "Unknown coupon"
 
 
+class UnknownProvider(Invalid):
+    """Orders can't be paid through this provider."""
+
+    slug, title = "unknown-provider", "Unknown provider"
+
+
 Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum", "other-currency"]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 

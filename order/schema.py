@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, distinct_by, encode_cursor
+from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by, encode_cursor
 from halfmessage.clock import rfc3339
 from order.model import CloseReason, Order, Reason, Status
 from order.service.sweeping import Findings
@@ -32,6 +32,12 @@ class Receiver(Schema):
 
 
 _FIELDS_OF_0_1: Final = {"items", "receiver"}
+
+
+class Pay(Schema):
+    """Through whom an order is paid."""
+
+    provider: Word = "sandbox"
 
 
 class PlaceOrder(Schema):

@@ -22,14 +22,15 @@ from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
 from common.web.readiness import Check
 from common.web.requests import (
+    NoBody,
     NoQuery,
     current_globals,
     current_request,
     read_body,
     read_idempotency_key,
+    read_optional_body,
     read_query,
     refuse,
-    refuse_body,
     refuse_repeated_headers,
     unheard,
 )
@@ -106,6 +107,7 @@ class Api:
         *,
         scopes: Sequence[str] = (),
         body: type[BaseModel] | None = None,
+        body_optional: bool = False,
         returns: Mapping[int, type[BaseModel]],
         errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
         rate_limit: str = "",
@@ -120,6 +122,7 @@ class Api:
             path,
             scopes=scopes,
             body=body,
+            body_optional=body_optional,
             returns=returns,
             errors=errors,
             rate_limit=rate_limit,
@@ -180,10 +183,12 @@ class Api:
             if route.idempotent:
                 arguments["idempotency_key"] = read_idempotency_key(asked)
             with enter(identity.user_id):
-                if route.body is not None:
-                    arguments["body"] = read_body(asked, route.body, self.bodies, at_least=route.body_at_least)
+                if route.body is None:
+                    read_optional_body(asked, NoBody, self.bodies)
+                elif route.body_optional:
+                    arguments["body"] = read_optional_body(asked, route.body, self.bodies)
                 else:
-                    refuse_body(asked, self.bodies)
+                    arguments["body"] = read_body(asked, route.body, self.bodies, at_least=route.body_at_least)
                 return _respond(route.view(**arguments))
 
         return handle

@@ -105,7 +105,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         operation["description"] = description.strip()
     if route.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": not route.body_optional,
             "content": {"application/json": {"schema": schemas.body(route.body)}},
         }
     return operation

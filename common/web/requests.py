@@ -90,14 +90,15 @@ class NoBody(Schema):
     """Takes no fields."""
 
 
-def refuse_body(request: Request, bodies: Bodies) -> None:
-    """Let nothing pass, and an empty object, where a call takes no body: what another one says would be ignored.
+def read_optional_body(request: Request, model: type[M], bodies: Bodies) -> M:
+    """Return the JSON body as a `model`, none as an empty object. A call that takes no body has `NoBody`.
 
     Raise as `read_body` does. It is read before its type is looked at: one in chunks may turn out to be nothing.
     """
     if has_unread_body(request) and (raw := bodies.read(request)):
         _check_content(request)
-        _parse(raw, NoBody)
+        return _parse(raw, model)
+    return model()
 
 
 def _parse(raw: bytes, model: type[M]) -> M:

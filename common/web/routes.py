@@ -57,8 +57,9 @@ class Route:
 
     `scopes`: any one of them is enough, none = any valid token. `rate_limit`: per user, for example
     ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused,
-    0 = none; of them `most_of_one_user`, 0 = all. `body_at_least`: bytes of a body that are taken whatever is set, for
-    calls of our own services, which ask for as much as the route's model allows.
+    0 = none; of them `most_of_one_user`, 0 = all. `body_optional`: without a body, it is an empty object.
+    `body_at_least`: bytes of a body that are taken whatever is set, for calls of our own services, which ask for as
+    much as the route's model allows.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Route:
     view: View
     scopes: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
+    body_optional: bool = False
     query: type[BaseModel] | None = None
     returns: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     errors: tuple[type[HalfMessageError] | ProblemWith, ...] = ()

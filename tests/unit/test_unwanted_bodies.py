@@ -122,6 +122,31 @@ def test_a_body_that_says_nothing_passes(
         assert status_of(clients[name], route, **sent)[0] not in OF_A_BODY, (name, route.path)
 
 
+@pytest.mark.parametrize(
+    ("sent", "status", "slug"),
+    [
+        ({}, 503, "unavailable"),  # it was looked for, in a database without tables
+        ({"json": {}}, 503, "unavailable"),
+        ({"json": {"provider": "sandbox"}}, 503, "unavailable"),
+        ({"json": {"provider": "elsewhere"}}, 422, "unknown-provider"),
+        ({"json": {"provider": ""}}, 422, "invalid"),
+        ({"json": {"provider": 5}}, 422, "invalid"),
+        ({"json": {"card": "4242"}}, 422, "invalid"),
+        (
+            {"data": "provider=sandbox", "content_type": "application/x-www-form-urlencoded"},
+            415,
+            "unsupported-media-type",
+        ),
+    ],
+)
+def test_who_pays_may_name_the_provider(
+    clients: dict[str, FlaskClient], sent: dict[str, Any], status: int, slug: str
+) -> None:
+    """A body is optional there; what names no provider of ours is refused before the order is looked up."""
+    answer = clients["order"].post("/orders/7/pay", headers=AUTH, **sent)
+    assert (answer.status_code, answer.get_json()["type"]) == (status, f"/problems/{slug}")
+
+
 def test_a_parameter_that_is_missing_is_422(apis: dict[str, Api], clients: dict[str, FlaskClient]) -> None:
     """Without any query string too."""
     in_need = [(name, route) for name, route in without_body(apis) if query_of(route)]

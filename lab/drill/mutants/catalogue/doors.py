@@ -94,14 +94,14 @@ MUTANTS = (
         "unwanted-body-ignored",
         "a call that takes no body answers as if it had done what one says",
         "tests/unit/test_unwanted_bodies.py::test_a_body_that_says_something_is_refused",
-        ("common.web.api:Api._handler", "refuse_body(asked, self.bodies)", "pass"),
+        ("common.web.api:Api._handler", "read_optional_body(asked, NoBody, self.bodies)", "pass"),
     ),
     edited(
         "empty-body-refused",
         "a client that sends an empty body out of habit can't cancel",
         "tests/unit/test_unwanted_bodies.py::test_a_body_that_says_nothing_passes",
         (
-            "common.web.requests:refuse_body",
+            "common.web.requests:read_optional_body",
             "(raw := bodies.read(request))",
             "(raw := bodies.read(request)) is not None",
         ),
