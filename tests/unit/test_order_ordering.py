@@ -19,9 +19,10 @@ from halfmessage.errors import CommitOutcomeUnknown, OutcomeUnknown, Unavailable
 from order.api import UseCases, install
 from order.model import CloseReason, InsufficientStock, Order, Receiver, Status, UnknownGoods, orders
 from order.schema import PlaceOrder
-from order.service.ordering import Ordering, Placed, Request
+from order.service.ordering import Ordering, Placed, Request, _Turns
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
 from tests.fakes import PRICE, Shop
+from tests.support import eventually
 
 RECEIVER = Receiver("Ann", "+49", "Street 1")
 
@@ -211,6 +212,55 @@ def test_same_key_at_once(shop: Shop) -> None:
     assert sorted(answer.replayed for answer in placed) == [False] + [True] * 9
     assert shop.available(1) == 9
     assert shop.ordering._turns._locks == {}
+
+
+class _Guarded(dict[Any, Any]):
+    """A dictionary that is looked at and changed only while a lock is held."""
+
+    def __init__(self, guard: threading.Lock) -> None:
+        super().__init__()
+        self._guard = guard
+        self.uses: list[str] = []
+
+    def _note(self, name: str) -> None:
+        assert self._guard.locked(), name
+        self.uses.append(name)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self._note("get")
+        return super().get(key, default)
+
+    def __getitem__(self, key: Any) -> Any:
+        self._note("read")
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._note("set")
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._note("delete")
+        super().__delitem__(key)
+
+
+def test_two_requests_that_come_at_once_find_the_same_lock() -> None:
+    """Looked up and noted in one step, and given up in one: else each has its own, and both place an order."""
+    turns = _Turns()
+    turns._locks = locks = _Guarded(turns._guard)
+    with ThreadPoolExecutor(1) as pool:
+        with turns.of(("ann", "k")):
+            waiting = pool.submit(_take_turn, turns)
+            eventually(lambda: locks.uses == ["get", "set"] * 2)
+            assert not waiting.done()
+            with pytest.raises(AssertionError, match="get"):  # seen, where the guard is not held
+                locks.get("another key")
+        assert waiting.exception(10) is None
+    assert locks == {}
+
+
+def _take_turn(turns: _Turns) -> None:
+    with turns.of(("ann", "k")):
+        pass
 
 
 def _other_process(shop: Shop) -> Ordering:

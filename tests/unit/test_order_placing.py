@@ -17,6 +17,7 @@ from common.errors import PeerUnavailable
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import (
+    BelowZero,
     BrokerError,
     CommitOutcomeUnknown,
     DatabaseUnavailable,
@@ -404,6 +405,20 @@ def test_an_order_that_the_database_refuses(shop: Shop) -> None:
     assert [type(answer) for answer in answers] == [Order, RowRefused, Order]
     shop.quiet()
     assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released", "deducted"]
+
+
+def test_an_order_that_breaks_a_check_of_the_database(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It drops out alone too: a CHECK is another error than a missing value."""
+    drafts = [_draft(shop), _draft(shop)]
+    rows, spoilt = placing.line_rows, drafts[0].order.order_id
+
+    def lines(order: Order) -> list[dict[str, Any]]:
+        return [row | {"quantity": 0} if order.order_id == spoilt else row for row in rows(order)]
+
+    monkeypatch.setattr(placing, "line_rows", lines)
+    assert [type(answer) for answer in shop.placing.place(drafts)] == [BelowZero, Order]
+    shop.quiet()
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["released", "deducted"]
 
 
 def test_timeout_is_scheduled_beside_the_half_message(shop: Shop) -> None:
