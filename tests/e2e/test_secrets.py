@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from common.registry import NAMES
 from tests.e2e.shop import Shop, cancel, pay, place, placed
 from tests.support import eventually
 
@@ -94,3 +97,42 @@ def test_a_service_that_can_not_start_does_not_tell_its_password(url: str) -> No
     assert ran.returncode == 1
     assert ran.stderr
     assert password not in ran.stdout + ran.stderr
+
+
+def command_lines() -> dict[int, str]:
+    """Return how each process that can be looked at was called; what ended meanwhile is left out."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found[int(file.parent.name)] = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def kept_secrets(shop: Shop) -> list[str]:
+    """Return what the deployment knows and nobody is to see: the key of tokens, and the passwords in its URLs."""
+    settings = [shop.deployment.settings(name) for name in NAMES]
+    urls = [url for each in settings for url in (each.database_url, each.broker_url, each.redis_url) if url]
+    passwords = {password for url in urls if (password := urlsplit(url).password)}
+    return [shop.deployment.place.secret(), *sorted(passwords)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_no_command_line_has_a_secret(shop: Shop) -> None:
+    """Everybody on the machine may read them; an environment is its owner's."""
+    lines = command_lines()
+    pids = [shop.deployment.supervisor.pid(name) for name in NAMES]
+    assert all(pid in lines for pid in pids)  # these are the right processes
+    for secret in kept_secrets(shop):
+        assert not [pid for pid, line in lines.items() if secret in line]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/no-such-path"])
+def test_nothing_that_a_service_tells_of_itself_has_a_secret(shop: Shop, path: str) -> None:
+    """Nor a problem, whatever the caller may see."""
+    everything = shop.bearer(scopes=("orders", "admin", "service"))
+    for name in NAMES:
+        told = shop.raw(name, "GET", path, headers=everything)
+        whole = repr(told.headers) + told.data.decode()
+        assert (told.status == 404) == (path == "/no-such-path"), name
+        for secret in [*kept_secrets(shop), everything["Authorization"].rpartition(" ")[2]]:
+            assert secret not in whole, name
