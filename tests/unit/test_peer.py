@@ -307,9 +307,9 @@ def test_an_answer_that_drips(server: Server, hasty: Peer) -> None:
     """The time limit is one for the whole answer, not for each piece of it."""
 
     def drip(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 500\r\n\r\n")
         while not server.stop.wait(0.02):
-            connection.sendall(b" ")
+            connection.sendall(b" ")  # all of it takes ten seconds
 
     server.answers = [drip]
     started = time.monotonic()

@@ -55,6 +55,10 @@ class Link:
             writer.transport.abort()
             return
         ends = {writer, up_writer}
+        if self.refuses:  # since the connection was asked for: what is cut then does not know it yet
+            for end in ends:
+                end.transport.abort()
+            return
         self._ends |= ends
         pumps = [
             asyncio.ensure_future(self._pump(reader, up_writer, answers=False)),

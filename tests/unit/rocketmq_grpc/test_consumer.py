@@ -28,6 +28,7 @@ class Empty:
     """An inbox in which nothing ever is; receives are refused with `code` while there is one."""
 
     code: int | None = None
+    refused = 0
     brought: tuple[wire.Received, ...] = ()  # by the next receive
 
     def __init__(self, *_: Any) -> None:
@@ -44,6 +45,7 @@ class Empty:
 
     def got(self, _: "Future[Batch]") -> Batch:
         if Empty.code is not None:
+            Empty.refused += 1
             raise faults.Refused(Empty.code, "the consumer group not exist")
         self.quiet.wait(0.005)  # as a receive that brings nothing
         brought, Empty.brought = Empty.brought, ()
@@ -61,6 +63,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Held:
     monkeypatch.setattr(module, "Inbox", Empty)
     monkeypatch.setattr(module, "_PAUSE_WITHOUT_GROUP", 0.01)
     monkeypatch.setattr(Empty, "code", None)
+    monkeypatch.setattr(Empty, "refused", 0)
     return held
 
 
@@ -130,6 +133,7 @@ def test_a_group_that_is_refused_at_each_receive_is_said_by_name(broker: RocketM
     """As brokers before 5.5 do where groups are not made by themselves; its session is not doubted."""
     Empty.code = Code.CONSUMER_GROUP_NOT_FOUND
     eventually(lambda: "no consumer group stock" in refuses(broker))
+    eventually(lambda: Empty.refused > 3)  # each but the last has been dealt with by then
     assert session.suspected == 0
     Empty.code = None
     eventually(lambda: not refuses(broker))
