@@ -46,8 +46,7 @@ class Link:
             end.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuses:
-            writer.transport.abort()
+        if self._turned_away(writer):
             return
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._place)
@@ -55,9 +54,7 @@ class Link:
             writer.transport.abort()
             return
         ends = {writer, up_writer}
-        if self.refuses:  # since the connection was asked for: what is cut then does not know it yet
-            for end in ends:
-                end.transport.abort()
+        if self._turned_away(*ends):  # it refuses since the connection was asked for, which nothing else has cut
             return
         self._ends |= ends
         pumps = [
@@ -69,6 +66,13 @@ class Link:
             end.transport.abort()
         await asyncio.gather(*pumps)
         self._ends -= ends
+
+    def _turned_away(self, *ends: asyncio.StreamWriter) -> bool:
+        """Cut these ends if the link refuses; return whether it does."""
+        if self.refuses:
+            for end in ends:
+                end.transport.abort()
+        return self.refuses
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
         with suppress(OSError):
