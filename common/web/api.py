@@ -32,6 +32,7 @@ from common.web.requests import (
     read_query,
     refuse,
     refuse_repeated_headers,
+    refuse_unread_body,
     unheard,
 )
 from common.web.routes import IdConverter, Reply, Route, View, WordConverter
@@ -183,7 +184,9 @@ class Api:
             if route.idempotent:
                 arguments["idempotency_key"] = read_idempotency_key(asked)
             with enter(identity.user_id):
-                if route.body is None:
+                if not route.writes:
+                    refuse_unread_body(asked)
+                elif route.body is None:
                     read_optional_body(asked, NoBody, self.bodies)
                 elif route.body_optional:
                     arguments["body"] = read_optional_body(asked, route.body, self.bodies)

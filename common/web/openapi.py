@@ -38,7 +38,7 @@ _ABOUT = (
     "HEAD is answered wherever GET is, without the body; OPTIONS is not supported. Unknown fields and unknown "
     "query parameters are refused. A header that means one thing and comes twice (Authorization, Host, "
     "Idempotency-Key, X-Request-Id) is 400 malformed; Idempotency-Key at a call that does not take it is 422 invalid. "
-    "A call that shows no request body takes none, or an empty JSON object; fields of another one are 422 invalid. "
+    "A write that shows no request body takes none, or an empty JSON object; a read takes none; others are 422. "
     "An answer before the end of a body closes the connection. Ids are 64-bit integers in decimal, as strings."
 )
 

@@ -101,6 +101,12 @@ def read_optional_body(request: Request, model: type[M], bodies: Bodies) -> M:
     return model()
 
 
+def refuse_unread_body(request: Request) -> None:
+    """Raise `Invalid` where a read comes with a body: unread, so that its sender can't hold a thread."""
+    if has_unread_body(request):
+        raise Invalid(errors=[{"pointer": "", "message": "This call takes no body"}])
+
+
 def _parse(raw: bytes, model: type[M]) -> M:
     _check_json(raw)
     try:
@@ -264,11 +270,7 @@ _PLAIN: Final = unheard(keyed=False, writes=False)
 
 
 def refuse_parameters(request: Request) -> None:
-    """Raise `Invalid` where a call that only tells something comes with what would change what it tells.
-
-    A body is refused unread: some of these calls need no token, and reading one would let anybody hold a thread.
-    """
+    """Raise `Invalid` where a call that only tells something comes with what would change what it tells."""
     read_query(request, NoQuery)
     refuse(request, _PLAIN)
-    if has_unread_body(request):
-        raise Invalid(errors=[{"pointer": "", "message": "This call takes no body"}])
+    refuse_unread_body(request)

@@ -52,6 +52,10 @@ def without_body(apis: dict[str, Api]) -> list[tuple[str, Route]]:
     return [(name, route) for name, api in apis.items() for route in api.routes if route.body is None]
 
 
+def writes_without_body(apis: dict[str, Api]) -> list[tuple[str, Route]]:
+    return [(name, route) for name, route in without_body(apis) if route.writes]
+
+
 def path_of(route: Route) -> str:
     return route.path.format(**{name: "7" if is_id(name) else "SPRING-10" for name in route.parameters})
 
@@ -99,7 +103,9 @@ def test_a_body_that_says_something_is_refused(
     apis: dict[str, Api], clients: dict[str, FlaskClient], sent: dict[str, Any], expected: tuple[int, list[str]]
 ) -> None:
     """By its fields' names, or as any other body is."""
-    found = {(name, path_of(route)): status_of(clients[name], route, **sent) for name, route in without_body(apis)}
+    found = {
+        (name, path_of(route)): status_of(clients[name], route, **sent) for name, route in writes_without_body(apis)
+    }
     assert found == dict.fromkeys(found, expected)
 
 
@@ -118,7 +124,7 @@ def test_a_body_that_says_nothing_passes(
     apis: dict[str, Api], clients: dict[str, FlaskClient], sent: dict[str, Any]
 ) -> None:
     """Clients send one out of habit."""
-    for name, route in without_body(apis):
+    for name, route in writes_without_body(apis):
         assert status_of(clients[name], route, **sent)[0] not in OF_A_BODY, (name, route.path)
 
 
@@ -147,6 +153,18 @@ def test_who_pays_may_name_the_provider(
     assert (answer.status_code, answer.get_json()["type"]) == (status, f"/problems/{slug}")
 
 
+@pytest.mark.parametrize("sent", [{"data": "{}", "content_type": "application/json"}, {"data": "x"}])
+def test_a_read_takes_no_body_at_all(
+    apis: dict[str, Api], clients: dict[str, FlaskClient], sent: dict[str, Any]
+) -> None:
+    """It is not even read; without bytes the call is like any other."""
+    reads = [(name, route) for name, route in without_body(apis) if not route.writes]
+    assert reads
+    for name, route in reads:
+        assert status_of(clients[name], route, **sent) == (422, [""])
+        assert status_of(clients[name], route, environ_overrides={"CONTENT_LENGTH": "0"})[0] not in OF_A_BODY
+
+
 def test_a_parameter_that_is_missing_is_422(apis: dict[str, Api], clients: dict[str, FlaskClient]) -> None:
     """Without any query string too."""
     in_need = [(name, route) for name, route in without_body(apis) if query_of(route)]
@@ -162,6 +180,6 @@ def test_the_documents_tell_it(apis: dict[str, Api], clients: dict[str, FlaskCli
     documents = {name: clients[name].get("/openapi.json").get_json() for name in apis}
     for name, route in without_body(apis):
         told = documents[name]["paths"][route.path][route.method.lower()]
-        assert "takes none, or an empty JSON object" in documents[name]["info"]["description"]
+        assert "takes none, or an empty JSON object; a read takes none" in documents[name]["info"]["description"]
         assert "requestBody" not in told
         assert {str(status) for status in OF_A_BODY} <= told["responses"].keys()

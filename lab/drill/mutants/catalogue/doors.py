@@ -110,7 +110,7 @@ MUTANTS = (
         "body-without-token-read",
         "anybody holds a thread of /healthz by dripping",
         _WEB + "test_a_body_that_is_not_wanted_is_not_read",
-        ("common.web.requests:refuse_parameters", "if has_unread_body(request):", "if request.stream.read():"),
+        ("common.web.requests:refuse_unread_body", "if has_unread_body(request):", "if request.stream.read():"),
     ),
     edited(
         "idempotency-key-ignored",
