@@ -675,8 +675,9 @@ def test_retention_deletes_what_is_over_and_shrinks_the_file(path: Path) -> None
 
 def test_retention_deletes_so_many_rows_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages of many keys are deleted in more transactions."""
+    with closing(BrokerFile(path, 30.0).first_connection) as other:
+        assert claim_purge(other)  # or the broker would make a pass of its own beside ours
     broker = EmbeddedBroker(path, BrokerOptions(retention=0.0, send_timeout=5.0))
-    eventually(lambda: not broker._store.writer.do(claim_purge))  # its own first pass is made
     producer = broker.producer("order")
     for n in range(4):
         producer.send(Message("unheard", b"", keys=tuple(f"{n}-{key}" for key in range(2000))))

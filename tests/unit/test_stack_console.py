@@ -1,5 +1,6 @@
 """The console on RocketMQ, over a broker in memory: what each message is said to be, and what is sent on."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -121,6 +122,17 @@ def test_a_delayed_message_is_found_by_key(shelves: Shelves, console: RocketMQCo
     view = only(console.find(key="11"))
     assert (view.message.topic, view.state, view.deliver_at) == ("order_timeout", State.DELAYED, 99)
     assert console.find(state=State.DELAYED) == []
+
+
+def test_what_is_nowhere_has_no_age(
+    shelves: Shelves, console: RocketMQConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes to look: a clock that ticks between two looks makes nothing old."""
+    ticks = itertools.count(now_ms())
+    monkeypatch.setattr(console_module, "now_ms", lambda: next(ticks))
+    assert shelves.topics
+    assert console.stats().oldest_half_age == 0.0
+    assert {backlog.oldest_age for backlog in console.backlog()} == {0.0}
 
 
 def test_what_is_another_s_is_not_ours(shelves: Shelves, console: RocketMQConsole) -> None:

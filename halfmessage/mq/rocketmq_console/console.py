@@ -84,10 +84,11 @@ class RocketMQConsole:
         """Count what needs attention: of parked messages and dead letters among the newest `_COUNTED` of each queue."""
         halves, consumption = OpenHalves(self._store, self._lanes), Consumption(self._store)
         still = [message for message in halves.messages.values() if not self._was_given(message)]
-        oldest = min((message.born_at or now_ms() for message in still), default=now_ms())
+        now = now_ms()  # once: what is nowhere is not a millisecond old
+        oldest = min((message.born_at or now for message in still), default=now)
         return BrokerStats(
             half=len(still),
-            oldest_half_age=max(0.0, (now_ms() - oldest) / 1000),
+            oldest_half_age=max(0.0, (now - oldest) / 1000),
             parked=self._number_left_behind(Spot.PARKED),
             dead=self._number_left_behind(Spot.DEAD),
             pending=sum(consumption.behind(lane) for lane in self._lanes),
@@ -99,8 +100,9 @@ class RocketMQConsole:
 
         def of(lane: Lane) -> Backlog:
             lying = (*consumption.oldest(lane), *in_flight.messages(lane))
-            oldest = min((message.stored_at or now_ms() for message in lying), default=now_ms())
-            age = max(0.0, (now_ms() - oldest) / 1000)
+            now = now_ms()
+            oldest = min((message.stored_at or now for message in lying), default=now)
+            age = max(0.0, (now - oldest) / 1000)
             return Backlog(lane.group, lane.topic, consumption.behind(lane), in_flight.count(lane), age)
 
         return [of(lane) for lane in self._lanes]
