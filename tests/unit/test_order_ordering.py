@@ -21,6 +21,7 @@ from order.model import CloseReason, InsufficientStock, Order, Receiver, Status,
 from order.schema import PlaceOrder
 from order.service.ordering import Ordering, Placed, Request, _Turns
 from order.service.placing import Draft, IdempotencyKey, KeyTaken
+from stock.model import reservations
 from tests.fakes import PRICE, Shop
 from tests.support import eventually
 
@@ -156,6 +157,8 @@ def test_replay(shop: Shop) -> None:
     assert again == Placed(first.order, replayed=True)
     assert shop.available(1) == 9
     assert _count(shop) == 1
+    with shop.stock_database.read() as connection:  # nor deducted and given back
+        assert connection.scalar(select(func.count()).select_from(reservations)) == 1
 
 
 def test_replay_repeats_the_first_answer(shop: Shop) -> None:

@@ -48,13 +48,13 @@ def hanging() -> Iterator[Counted]:
         check.go_on.set()
 
 
-def test_a_thousand_probes_at_once_are_one_run() -> None:
+def test_many_probes_at_once_are_one_run() -> None:
     """Whoever asks during a run, or within a second of its end, gets its results."""
     check = Counted()
     checks = Checks({"database": check})
-    with ThreadPoolExecutor(100) as pool:
-        results = list(pool.map(lambda _: checks.results(), range(1000)))
-    assert results == [{"database": "ok"}] * 1000
+    with ThreadPoolExecutor(50) as pool:
+        results = list(pool.map(lambda _: checks.results(), range(200)))
+    assert results == [{"database": "ok"}] * 200
     assert check.count == 1
 
 

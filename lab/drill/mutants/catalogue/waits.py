@@ -12,7 +12,7 @@ MUTANTS = (
     edited(
         "each-probe-a-run",
         "whoever asks for readiness has every check run, some of which write",
-        _READINESS + "test_a_thousand_probes_at_once_are_one_run",
+        _READINESS + "test_many_probes_at_once_are_one_run",
         ("common.web.readiness:Checks.results", "time.monotonic() >= self._run.fresh_until", "True"),
     ),
     edited(
