@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from sqlalchemy import text
 
 from common.db import Database
@@ -119,8 +120,10 @@ def test_a_service_tells_of_messages_as_the_command_line_does(
     told = {entry["evidence"]["message_id"]: entry["event"] for entry in entries() if entry["source"] == "broker"}
     assert told.keys() == {view["message_id"] for view in messages(deployment, "--key", order_id)}
     assert "timeout scheduled" in told.values()
-    with deployment.client("root", ["admin"]) as admin:
-        assert "orders_dead_letters 0.0" in str(admin.ask("order", "GET", "/metrics").body)
+    headers = {"Authorization": f"Bearer {deployment.token('root', ['admin'])}"}
+    url = deployment.plan.urls["order"] + "/metrics"
+    gauges = urllib3.request("GET", url, headers=headers, timeout=10.0, retries=False).data.decode()
+    assert "orders_dead_letters 0.0" in gauges
     assert "gauge not read" not in (deployment.place.root / "log" / "order.log").read_text()
 
 

@@ -250,10 +250,11 @@ def test_kinds_are_respected(topic: Callable[[Kind], str], opened: Open) -> None
         producer.send(Message("no-such-topic", b"x"))
 
 
-def test_there_is_no_console_and_it_says_so(opened: Open) -> None:
+def test_without_a_name_server_there_is_no_console_and_it_says_so(stack: Stack, opened: Open) -> None:
     """What RocketMQ does not tell its gRPC clients is an error of its own, never an empty answer."""
-    with pytest.raises(ConsoleUnavailable, match="gRPC"):
-        opened().console()
+    with pytest.raises(ConsoleUnavailable, match="namesrv=HOST:PORT"):
+        opened(url=f"rocketmq://127.0.0.1:{stack.plan.ports.proxy}").console()
+    assert opened().console().stats().half >= 0
 
 
 _CHILD = """
@@ -367,7 +368,7 @@ def test_a_stream_that_went_deaf_is_noticed(
 
 
 def _expect_asked_at_once(broker: Broker, topic: str) -> None:
-    """Of seven half messages, each is asked about at the first or second check, by the one that answers.
+    """Of seven half messages, each is asked about within the first three checks, by the one that answers.
 
     With eight others asked in turn, one of the seven waits for nine rounds.
     """
@@ -384,7 +385,7 @@ def _expect_asked_at_once(broker: Broker, topic: str) -> None:
     for _ in range(7):
         producer.begin(Message(topic, b"half"))
     assert all_asked.wait(15), asked
-    assert max(asked.values()) <= 2, asked
+    assert max(asked.values()) <= 3, asked
 
 
 def _sends(send: Callable[[Message], object], message: Message) -> bool:
