@@ -27,7 +27,8 @@ class Database(EngineTransactor):
 
         A statement that a server does not answer within `statement_timeout` seconds counts as a lost connection.
         """
-        is_sqlite = _read(url).get_backend_name() == "sqlite"
+        place = _read(url)
+        is_sqlite = place.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"max_overflow": 0, "pool_timeout": LOCK_WAIT, "pool_use_lifo": True}
         if is_sqlite:
             options |= {
@@ -40,7 +41,7 @@ class Database(EngineTransactor):
         self._file: AnchoredFile | None = None
         if is_sqlite:
             prepare_sqlite(engine)
-            if (path := make_url(url).database) and path != ":memory:":
+            if (path := place.database) and path != ":memory:":
                 self._file = AnchoredFile(Path(path))
                 event.listen(engine, "do_connect", lambda *_: self._verify_file())  # or SQLite would make it anew
                 event.listen(engine, "connect", self._file.connected)
@@ -65,7 +66,7 @@ class Database(EngineTransactor):
 
 
 def _read(url: str) -> URL:
-    """Return a URL, read. Raise `Misconfigured` without what is in it, of which any part may be the password."""
+    """Return a URL, read. Raise `OrdersError` without what is in it, of which any part may be the password."""
     try:
         read = make_url(url)
     except (sa.ArgumentError, ValueError):

@@ -168,8 +168,7 @@ def _responses(
 ) -> Json:
     by_status: dict[int, list[type[HalfMessageError] | ProblemWith]] = {}
     for error in errors:
-        kind = error.error if isinstance(error, ProblemWith) else error
-        by_status.setdefault(kind_of(kind).status, []).append(error)
+        by_status.setdefault(kind_of(_kind(error)).status, []).append(error)
     for status, alternatives in by_status.items():
         answers[status] = _response(status, CONTENT_TYPE, _any_of(alternatives, schemas))
     return {str(status): answers[status] for status in sorted(answers)}

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lab.drill.nemesis.history import Coupon
+
 
 class Op(StrEnum):
     """What a client asks for."""
@@ -100,15 +102,6 @@ class Fault:
         lasting = f" for {self.seconds:g} s" if self.seconds else ""
         when = "before the clients begin" if self.kind is Kind.TRAP else f"at {self.at:.2f} s"
         return f"{self.kind} {self.target}{more} {when}{lasting}"
-
-
-@dataclass(frozen=True, slots=True)
-class Coupon:
-    """A coupon of everybody's: per cent off, how often it may be used, and how often by one user."""
-
-    percent: int
-    uses: int
-    uses_per_user: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from common.registry import PARTICIPANTS
 from halfmessage.failpoints import of_participant
 from lab.drill.drill import Ground
-from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Coupon, Fault, Kind, Op, Plan, Step
+from lab.drill.nemesis.history import Coupon
+from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
 from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES
 from lab.drill.profiles import PAIR
 

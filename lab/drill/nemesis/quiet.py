@@ -15,6 +15,7 @@ from lab.drill import pending
 from lab.drill.nemesis.history import Count, Coupon, Final, Level, Reservation, Use
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.pending import console
+from lab.judge.coupons import UNTOLD
 from lab.judge.databases import read
 from lab.judge.judge import Judge
 from ops.stack import Stack
@@ -132,10 +133,7 @@ def read_final(
         "SELECT order_id, goods_id, quantity FROM reservation_lines",
     )
     (uses,) = read(deployment.database_url("coupon"), "SELECT order_id, coupon_id, user_id, state FROM coupon_uses")
-    (untold,) = read(
-        deployment.database_url("order"),
-        "SELECT order_id FROM settlements WHERE participant = 'coupon' AND fate = 'paid'",
-    )
+    (untold,) = read(deployment.database_url("order"), UNTOLD)
     return Final(
         goods=dict(goods),
         orders=orders,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lab.drill.nemesis.case import CONFLICT, OK, Case
-from lab.drill.nemesis.history import Count, Entry
+from lab.drill.nemesis.history import Count, Entry, Use
 
 _USES_OF = {"created": {"held"}, "paid": {"used"}, "closed": set()}
 """The states of the use that an order has, by its own."""
@@ -45,11 +45,9 @@ def coupon_held_once(case: Case) -> Iterator[str]:
         states = _USES_OF[order["status"]] if order["coupon_id"] else set()
         if order_id in case.final.untold:
             states = states | {"held"}
+        due: set[Use | None] = {Use(order_id, order["coupon_id"], order["user_id"], state) for state in states}
         use = live.get(order_id)
-        right = use is None if not states else use is not None and use.state in states
-        if use is not None and (use.coupon_id, use.user) != (order["coupon_id"], order["user_id"]):
-            right = False
-        if not right:
+        if use not in (due or {None}):
             yield f"order {order_id} is {order['status']} with coupon {order['coupon_id']}, and holds {use}"
     for order_id in live.keys() - case.orders.keys():
         yield f"order {order_id} does not exist, but holds {live[order_id]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 from halfmessage.errors import HalfMessageError
-from lab.drill.nemesis import clients, plan, quiet
+from lab.drill.nemesis import clients, quiet
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.clients import Shop, Shopper
 from lab.drill.nemesis.faults import FaultInjector, Injection
@@ -116,14 +116,14 @@ def _stock_up(sut: LinkedSystem, pieces: Sequence[int]) -> dict[str, int]:
     return found
 
 
-def _make_coupons(sut: LinkedSystem, planned: Sequence[plan.Coupon]) -> dict[str, Coupon]:
+def _make_coupons(sut: LinkedSystem, planned: Sequence[Coupon]) -> dict[str, Coupon]:
     """Create the plan's coupons; return them by their ids, in the plan's order."""
     found = {}
     with sut.deployment.client("drill", ["admin"]) as admin:
         for coupon in planned:
             uses = {"uses": coupon.uses, "uses_per_user": coupon.uses_per_user}
             made = admin.post("coupon", "/coupons", {"kind": "percent", "value": coupon.percent, **uses})
-            found[str(made["coupon_id"])] = Coupon(coupon.percent, coupon.uses, coupon.uses_per_user)
+            found[str(made["coupon_id"])] = coupon
     return found
 
 
