@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     stock_url: str = "http://127.0.0.1:8002"
     goods_url: str = "http://127.0.0.1:8003"
     coupon_url: str = "http://127.0.0.1:8004"
+    pay_url: str = "http://127.0.0.1:8005"
+    sandbox_url: str = "http://127.0.0.1:8010"
     participants: str = Field(
         default=",".join(registry.PARTICIPANTS),
         description="services that hold something for orders in this deployment, with commas between",
@@ -63,6 +65,21 @@ class Settings(BaseSettings):
     placing_queue_per_user: int = Field(
         default=0, ge=0, description="of them one user's; more of that user get 429; 0: a quarter of the queue"
     )
+
+    providers: str = Field(
+        default="sandbox",
+        description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class of one's own",
+    )
+    last_question: float = Field(
+        default=2.0, ge=0, le=30, description="for asking providers before an unpaid order is closed; 0: it is not asked"
+    )
+    poll_first_after: float = Field(default=5.0, gt=0, description="a provider that said nothing is asked")
+    poll_longest: float = Field(default=600.0, gt=0, description="the longest distance between two such questions")
+    poll_until: float = Field(default=72 * 3600.0, gt=0, description="after a payment was closed, it is asked no more")
+    polls_per_second: float = Field(default=20.0, gt=0, le=1000, description="of one process, all providers together")
+    refund_first_after: float = Field(default=1.0, gt=0, description="a refund that failed is tried again")
+    refund_longest: float = Field(default=600.0, gt=0, description="the longest distance between two such tries")
+    callback_tolerance: float = Field(default=300.0, gt=0, description="how old a callback's signature may be")
 
     stock_strategy: Literal["conditional", "pessimistic", "optimistic", "redis-lock", "naive"] = Field(
         default="conditional",

@@ -36,14 +36,19 @@ class Service:
 
 ROLLBACK_TOPIC = "order_rollback"
 TIMEOUT_TOPIC = "order_timeout"
-TOPICS: Mapping[str, str] = MappingProxyType({ROLLBACK_TOPIC: "TRANSACTION", TIMEOUT_TOPIC: "DELAY"})
+PAYMENT_TOPIC = "payment_succeeded"
+TOPICS: Mapping[str, str] = MappingProxyType(
+    {ROLLBACK_TOPIC: "TRANSACTION", TIMEOUT_TOPIC: "DELAY", PAYMENT_TOPIC: "TRANSACTION"}
+)
 """The topics, and what each carries in RocketMQ's words (`message.type`)."""
 
 SERVICES = (  # in the order of stopping: those that ask before those that are asked
-    Service("order", 8001, consumes=(TIMEOUT_TOPIC,)),
+    Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC)),
     Service("stock", 8002, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("goods", 8003),
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
+    Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
+    Service("sandbox", 8010),
 )
 BY_NAME: Mapping[str, Service] = MappingProxyType({service.name: service for service in SERVICES})
 NAMES = tuple(BY_NAME)
