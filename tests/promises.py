@@ -15,6 +15,7 @@ PROMISES: Final = {
     "P4": 'one idempotency key, one order; a 201 is never lost; "nothing was created" is true',
     "P5": "once quiet, no message is unresolved, and none is dead unseen",
     "P6": "what holds for stock holds for each participant; a coupon's `uses = free + held + used`, at every read",
+    "P7": "a paid order has exactly one payment taken and not sent back; what was taken for any other goes back once",
 }
 _ROOT: Final = Path(__file__).parent.parent
 _README: Final = _ROOT / "README.md"
