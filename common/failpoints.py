@@ -31,6 +31,19 @@ POINTS: Final = frozenset[str]().union(*map(failpoints.of_participant, PARTICIPA
         "check.fenced",
         "sweep.fenced",
         "sweep.settled",
+        # pay: what providers say, and the message of a success
+        "event.stored",
+        "event.handled",
+        "success.half_sent",
+        "success.before_commit",
+        "success.committed",
+        "success.before_resolve",
+        "success.resolved",
+        # pay: tries, and refunds; each once the provider has answered, and once that is stored
+        "attempt.stored",
+        "attempt.begun",
+        "refund.asked",
+        "refund.stored",
     }
 )
 

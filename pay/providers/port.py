@@ -27,7 +27,8 @@ class ProviderEvent:
     `event_id`: the provider's, or one made of what was asked and answered, the same for the same news; at most 128
     characters. `payment_id`: ours, as the provider repeats it; None: it names none. `charge_id`: the provider's name of
     the money; `amount` in minor units of `currency` (ISO 4217, upper case), both as the provider has it; None where the
-    event is about no money. `raw`: the bytes as they came. `reason`: the provider's words, for people.
+    event is about no money. `raw`: the bytes as they came. `reason`: the provider's words, for people. `reference`: the
+    provider's name of the try, as in `Begun`, where the event says it: a `failed` or `expired` without ends no try.
     """
 
     event_id: str
@@ -38,6 +39,7 @@ class ProviderEvent:
     amount: int | None = None
     currency: str | None = None
     reason: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Refund:
 class BadSignature(OrdersError):
     """The callback is not the provider's, or too old: nothing of it is stored."""
 
-    slug, title = "bad-signature", "Bad signature"
+    status, slug, title = 401, "bad-signature", "Bad signature"
 
 
 class ProviderUnavailable(Unavailable):
