@@ -68,10 +68,13 @@ class Settings(BaseSettings):
 
     providers: str = Field(
         default="sandbox",
-        description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class of one's own",
+        description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class",
     )
     last_question: float = Field(
-        default=2.0, ge=0, le=30, description="for asking providers before an unpaid order is closed; 0: it is not asked"
+        default=2.0,
+        ge=0,
+        le=30,
+        description="for asking providers before an unpaid order is closed; 0: it is not asked",
     )
     poll_first_after: float = Field(default=5.0, gt=0, description="a provider that said nothing is asked")
     poll_longest: float = Field(default=600.0, gt=0, description="the longest distance between two such questions")
@@ -80,6 +83,27 @@ class Settings(BaseSettings):
     refund_first_after: float = Field(default=1.0, gt=0, description="a refund that failed is tried again")
     refund_longest: float = Field(default=600.0, gt=0, description="the longest distance between two such tries")
     callback_tolerance: float = Field(default=300.0, gt=0, description="how old a callback's signature may be")
+    callback_base: str = Field(
+        default="", description="where providers reach pay, such as https://pay.example; empty: its first instance"
+    )
+    return_to: str = Field(
+        default="", description="where a customer's browser goes after a provider's own page; empty: callback_base"
+    )
+    provider_timeout: float = Field(default=10.0, gt=0, le=60, description="for one call to Stripe or WeChat Pay")
+    stripe_secret_key: SecretStr = SecretStr("")
+    stripe_webhook_secret: SecretStr = SecretStr("")
+    stripe_api: str = Field(default="", description="where Stripe's API is, in tests; empty: at Stripe")
+    wechat_app_id: str = ""
+    wechat_merchant_id: str = ""
+    wechat_certificate_serial: str = Field(default="", description="of the merchant's own certificate")
+    wechat_private_key_file: Path | None = Field(default=None, description="of that certificate, PEM")
+    wechat_api_secret: SecretStr = Field(default=SecretStr(""), description="the APIv3 key")
+    wechat_public_key_file: Path | None = Field(default=None, description="WeChat Pay's public key, PEM")
+    wechat_public_key_id: str = Field(default="", description="PUB_KEY_ID_…, as WeChat Pay shows it")
+    wechat_certificates: Path | None = Field(
+        default=None, description="a folder for WeChat Pay's platform certificates, where there is no public key"
+    )
+    wechat_api: str = Field(default="", description="where WeChat Pay's API is, in tests; empty: at WeChat Pay")
 
     stock_strategy: Literal["conditional", "pessimistic", "optimistic", "redis-lock", "naive"] = Field(
         default="conditional",
@@ -135,6 +159,11 @@ class Settings(BaseSettings):
     def participant_names(self) -> list[str]:
         """The names in `participants`, in their order."""
         return [name.strip() for name in self.participants.split(",")]
+
+    @property
+    def callbacks_to(self) -> str:
+        """The base URL under which providers reach pay."""
+        return (self.callback_base or self.pay_url.split(",")[0].strip()).rstrip("/")
 
     @property
     def queue_share(self) -> int:

@@ -4,6 +4,7 @@ Left out is what an amount in minor units can't be in: codes without a minor uni
 none), and what the list itself marks as a fund (such as CHE or CLF), which is no money that a customer could pay with.
 """
 
+from decimal import Decimal
 from typing import Final
 
 from iso4217 import raw_table, raw_xml
@@ -23,3 +24,15 @@ def _currencies() -> tuple[str, ...]:
 
 
 CURRENCIES: Final = _currencies()
+
+_DECIMALS: Final = {code: int(raw_table[code]["CcyMnrUnts"]) for code in CURRENCIES}
+
+
+def decimals(currency: str) -> int:
+    """Return how many decimals a currency has: 2 for EUR, 0 for JPY, 3 for KWD. Raise `KeyError` for an unknown one."""
+    return _DECIMALS[currency]
+
+
+def written(amount: int, currency: str) -> str:
+    """Write an amount in minor units as people do: 12.50 EUR, 500 JPY, 1.234 KWD."""
+    return f"{Decimal(amount).scaleb(-decimals(currency)):,f} {currency}"

@@ -106,7 +106,10 @@ class Provider(Protocol):
         """Begin a try to pay. Raise `ProviderUnavailable`."""
 
     def ask(self, reference: str) -> Sequence[ProviderEvent]:
-        """Return what there is to say of a try: nothing while it is open; every charge of it. Raise `ProviderUnavailable`."""
+        """Return what there is to say of a try: nothing while it is open, else every charge.
+
+        Raise `ProviderUnavailable`.
+        """
 
     def close(self, reference: str) -> None:
         """Let a try take no further money, where the provider can. Raise `ProviderUnavailable`."""
