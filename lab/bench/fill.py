@@ -39,7 +39,7 @@ SELECT {_ID}, {_TX}, k.user_id, {{status}}, {{reason}}, 250, 250, 'EUR', {_AT}, 
 """  # nosec B608 - constants of this module
 _SETTLEMENTS = f"""
 INSERT INTO settlements (order_id, participant, fate, tx_id, since)
-SELECT {_ID}, 'stock', 'void', {_TX}, {_AT} + 1 {_FROM}
+SELECT {_ID}, '{{participant}}', 'void', {_TX}, {_AT} + 1 {_FROM}
 """  # nosec B608
 _LINES = f"""
 INSERT INTO order_lines (order_id, position, goods_id, name, brief, quantity, unit_price)
@@ -56,6 +56,10 @@ SELECT {_ID}, {_TX}, {{state}}, {{verified}}, {_AT}, {{released}} {_FROM}
 _HELD = f"""
 INSERT INTO reservation_lines (order_id, goods_id, quantity) SELECT {_ID}, k.goods_id, 1 {_FROM}
 """  # nosec B608
+_PAYMENTS = f"""
+INSERT INTO payments (order_id, user_id, amount, currency, state, known, tellings, expires_at, created_at)
+SELECT {_ID}, k.user_id, 250, 'EUR', {{payment}}, 0, 0, {{due}}, {_AT} {_FROM}
+"""  # nosec B608
 _TAKE = "UPDATE stock SET available = available - :pieces WHERE goods_id = :goods_id"
 
 
@@ -64,7 +68,8 @@ class Kind(StrEnum):
 
     SETTLED = "settled"  # paid, but every tenth, which was closed long ago
     UNPAID = "unpaid"
-    CANCELLED = "cancelled"  # and their stock is not released yet
+    CANCELLED = "cancelled"  # and what they hold is not released yet
+    CLOSED = "closed"  # long ago
 
 
 _CLOSED_TENTH = "CASE WHEN s.n % 10 = 0 THEN {} ELSE {} END"
@@ -88,6 +93,7 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
         "state": "'deducted'",
         "verified": "1",
         "released": "NULL",
+        "payment": "'open'",
     },
     Kind.CANCELLED: {
         "status": "'closed'",
@@ -98,6 +104,18 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
         "state": "'deducted'",
         "verified": "1",
         "released": "NULL",
+        "payment": "'open'",
+    },
+    Kind.CLOSED: {
+        "status": "'closed'",
+        "reason": "'timeout'",
+        "due": f"{_AT} + 1",
+        "paid": "NULL",
+        "closed": f"{_AT} + 1",
+        "state": "'released'",
+        "verified": "1",
+        "released": f"{_AT} + 1",
+        "payment": "'closed'",
     },
 }
 
@@ -126,7 +144,7 @@ class Series:
 
     def is_live(self, number: int) -> bool:
         """Whether an order holds stock."""
-        return self.kind is not Kind.SETTLED or number % 10 != 0
+        return self.kind is not Kind.CLOSED and (self.kind is not Kind.SETTLED or number % 10 != 0)
 
     def parameters(self) -> dict[str, int]:
         """Return what the statements need to know."""
@@ -149,21 +167,26 @@ class Series:
 
 
 class Filling:
-    """Writes orders of a series into the databases of order and stock. Use `open`."""
+    """Writes orders of a series into the databases of order, stock and pay. Use `open`.
 
-    def __init__(self, order: Database, stock: Database, goods: Sequence[str], series: Series) -> None:
+    Pay has what was to be paid of orders that are not paid; those that are were so before there was a pay service.
+    """
+
+    def __init__(self, order: Database, stock: Database, pay: Database, goods: Sequence[str], series: Series) -> None:
         """Take the databases, and the goods that are wanted in turn."""
-        self._order, self._stock, self._goods, self._series = order, stock, goods, series
+        self._order, self._stock, self._pay, self._goods, self._series = order, stock, pay, goods, series
 
     @classmethod
     @contextmanager
-    def open(cls, order: Database, stock: Database, goods: Sequence[str], series: Series) -> Iterator["Filling"]:
+    def open(
+        cls, order: Database, stock: Database, pay: Database, goods: Sequence[str], series: Series
+    ) -> Iterator["Filling"]:
         """Make the helping tables for as long as the block runs."""
-        databases = (order, stock)
+        databases = (order, stock, pay)
         try:
             for database in databases:
                 database.transact(lambda connection: _help(connection, goods))
-            yield cls(order, stock, goods, series)
+            yield cls(order, stock, pay, goods, series)
         finally:
             for database in databases:
                 database.transact(_clean)
@@ -173,12 +196,16 @@ class Filling:
         values = _VALUES[self._series.kind]
         in_order = [_ORDERS.format(**values), _LINES, _RECORDS]
         if self._series.kind is Kind.CANCELLED:
-            in_order.append(_SETTLEMENTS)
+            in_order += [_SETTLEMENTS.format(participant=one) for one in ("stock", "pay")]
+        in_pay = (
+            [] if self._series.kind is Kind.SETTLED else [one.format(**values) for one in (_RESERVATIONS, _PAYMENTS)]
+        )
         in_stock = [_RESERVATIONS.format(**values), _HELD]
         for start in range(begin, end, CHUNK):
             size = min(CHUNK, end - start)
             given = {**self._series.parameters(), "start": start, "size": size, "kinds": len(self._goods)}
             self._order.transact(partial(_execute, statements=in_order, given=given))
+            self._pay.transact(partial(_execute, statements=in_pay, given=given))
             self._stock.transact(partial(self._reserve, statements=in_stock, given=given))
             tell(start + size)
 

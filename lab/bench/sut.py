@@ -111,6 +111,10 @@ class SystemUnderTest:
             self._databases[service] = Database(url, statement_timeout=_STATEMENT_WITHIN)
         return self._databases[service]
 
+    def databases(self, *services: str) -> tuple[Database, ...]:
+        """Return the databases of services."""
+        return tuple(map(self.database, services))
+
     @cached_property
     def judge(self) -> Judge:
         """What judges the databases."""

@@ -9,6 +9,7 @@ from lab.judge.agreement import agreement
 from lab.judge.coupons import coupons
 from lab.judge.databases import read, snapshot
 from lab.judge.invariant import Invariant
+from lab.judge.money import money
 from lab.judge.orders import orders_alone
 from lab.judge.stock import conservation
 from ops.deployment import Deployment
@@ -20,7 +21,7 @@ _LOOK_EVERY = 0.5  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The databases' URLs; `coupon` None: there is none. Each answer may take `patience` seconds.
+    """The databases' URLs; None: there is none. Each answer may take `patience` seconds.
 
     Of each kind of wrong `most` lines are told, and how many more there are; None: all.
     """
@@ -28,14 +29,19 @@ class Judge:
     order: str
     stock: str
     coupon: str | None = None
+    pay: str | None = None
+    sandbox: str | None = None
     patience: float = 10.0
     most: int | None = None
 
     @classmethod
     def of(cls, deployment: Deployment, *, patience: float = 10.0, most: int | None = None) -> Self:
         """Return the judge of a deployment."""
-        coupon = deployment.database_url("coupon") if "coupon" in deployment.plan.services else None
-        return cls(deployment.database_url("order"), deployment.database_url("stock"), coupon, patience, most)
+        has = deployment.plan.services
+        optional = [deployment.database_url(one) if one in has else None for one in ("coupon", "pay", "sandbox")]
+        return cls(
+            deployment.database_url("order"), deployment.database_url("stock"), *optional, patience=patience, most=most
+        )
 
     def invariants(self, acknowledged: Collection[int] = (), *, since: int = 0) -> list[Invariant]:
         """Return the invariants of docs/protocol.md as they are now; the orders `acknowledged` with 201 must exist.
@@ -55,6 +61,11 @@ class Judge:
             if self.coupon is not None:
                 coupon = stack.enter_context(snapshot(self.coupon, patience=self.patience))
                 found.append(coupons(orders, coupon, self.most))
+            if self.pay is not None and self.sandbox is not None:
+                pay, sandbox = (
+                    stack.enter_context(snapshot(url, patience=self.patience)) for url in (self.pay, self.sandbox)
+                )
+                found.append(money(orders, pay, sandbox, since, self.most))
         return found
 
     def wrong(self, acknowledged: Collection[int] = (), *, since: int = 0) -> list[str]:

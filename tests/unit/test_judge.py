@@ -1,4 +1,4 @@
-"""The SQL judge finds every way in which orders, stock and coupons can disagree, also among many."""
+"""The SQL judge finds every way in which orders, stock, coupons and money can disagree, also among many."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +12,8 @@ from coupon.model import metadata as coupon_tables
 from lab.bench.fill import Filling, Kind, Series
 from lab.judge.judge import Judge
 from order.model import metadata as order_tables
+from pay.model import metadata as pay_tables
+from sandbox.model import metadata as sandbox_tables
 from stock.model import metadata as stock_tables
 from stock.service.levels import Levels
 from tests.fakes import open_database
@@ -23,7 +25,7 @@ SERIES = Series(Kind.SETTLED, first_ms=1_790_000_000_000, gap=5, group=4)
 
 
 class Filled:
-    """Two databases with a hundred settled orders in them."""
+    """The databases of a deployment with a hundred settled orders in them."""
 
     def __init__(self, place: Path) -> None:
         self.order = open_database(place / "order.db", order_tables)
@@ -31,15 +33,18 @@ class Filled:
         for goods_id in GOODS:
             Levels(self.stock).set_total(int(goods_id), PIECES)
         self.coupon = open_database(place / "coupon.db", coupon_tables)
-        urls = (one.engine.url.render_as_string(hide_password=False) for one in (self.order, self.stock, self.coupon))
+        self.pay = open_database(place / "pay.db", pay_tables)
+        self.sandbox = open_database(place / "sandbox.db", sandbox_tables)
+        self.all = (self.order, self.stock, self.coupon, self.pay, self.sandbox)
+        urls = (one.engine.url.render_as_string(hide_password=False) for one in self.all)
         self.judge = Judge(*urls, most=5)
 
     def close(self) -> None:
-        for database in (self.order, self.stock, self.coupon):
+        for database in self.all:
             database.close()
 
     def fill(self, series: Series = SERIES) -> None:
-        with Filling.open(self.order, self.stock, GOODS, series) as filling:
+        with Filling.open(self.order, self.stock, self.pay, GOODS, series) as filling:
             filling.add(0, 60)
             filling.add(60, ORDERS)
 
@@ -67,9 +72,9 @@ def test_what_was_filled_in_agrees(filled: Filled) -> None:
     assert not {"bench_numbers", "bench_kinds"} & tables
 
 
-@pytest.mark.parametrize("kind", [Kind.UNPAID, Kind.CANCELLED])
+@pytest.mark.parametrize("kind", [Kind.UNPAID, Kind.CANCELLED, Kind.CLOSED])
 def test_other_fillings(tmp_path: Path, kind: Kind) -> None:
-    """Unpaid orders agree with their stock; cancelled ones disagree until their rollbacks are handled."""
+    """Unpaid and closed orders agree with what is held; cancelled ones disagree until their rollbacks are handled."""
     found = Filled(tmp_path)
     found.fill(Series(kind, SERIES.first_ms, due=SERIES.first_ms + 1))
     wrong = found.judge.wrong([])
@@ -159,6 +164,70 @@ def test_what_is_wrong_with_coupons_is_found(filled: Filled, statement: str, tol
     assert any(told in line for line in filled.judge.wrong([ID])), filled.judge.wrong([ID])
 
 
+UNHANDLED = """
+INSERT INTO payment_events (provider, event_id, kind, via, raw, received_at)
+VALUES ('sandbox', 'e', 'other', 'poll', '', 1)
+"""
+CLOSED_ID = SERIES.order_id(10)
+MONEY = {
+    "pay": {
+        "reservations": ":id, 1, 'deducted', 1, 1, NULL",
+        "payments (order_id, user_id, amount, currency, state, known, expires_at, created_at)": (
+            ":id, 'user-1', 250, 'EUR', 'succeeded', 1, 1, 1"
+        ),
+        "charges (provider, charge_id, order_id, kept_for, amount, currency, state, taken_at)": (
+            "'sandbox', '1', :id, :id, 250, 'EUR', 'kept', 1), ('sandbox', '2', :closed, NULL, 99, 'EUR', 'refunded', 1"
+        ),
+    },
+    "sandbox": {
+        "sessions": (
+            "1, 'a', 1, :id, 250, 'EUR', '', '', 1, 'paid', NULL, 1), "
+            "(2, 'b', 2, :closed, 99, 'EUR', '', '', 1, 'paid', NULL, 1"
+        ),
+        "charges": "1, 1, 250, 'EUR', NULL, 1), (2, 2, 99, 'EUR', 3, 1",
+        "refunds": "3, 2, 'k', 99, 'EUR', 'done', NULL, 1, 1, 1",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "statement", "told"),
+    [
+        ("sandbox", "UPDATE refunds SET state = 'pending'", f"order {CLOSED_ID}: closed, nothing is due, the provider"),
+        ("sandbox", "UPDATE refunds SET state = 'pending'", "charge 2: sent back 0 times, pay says refunded"),
+        ("sandbox", "UPDATE refunds SET charge_id = 1", "paid, [(250, 'EUR')] is due, the provider keeps []"),
+        ("sandbox", "INSERT INTO refunds VALUES (4, 2, 'l', 99, 'EUR', 'refused', '', 1, 1, 1)", "with 2 keys"),
+        ("sandbox", "UPDATE charges SET amount = 249 WHERE charge_id = 1", "the provider keeps [(249, 'EUR')]"),
+        ("sandbox", "UPDATE charges SET currency = 'USD' WHERE charge_id = 2", "charge 2: _Charge("),
+        ("sandbox", "UPDATE sessions SET payment_id = 7 WHERE session_id = 1", "charge 1: _Charge(order_id=7"),
+        ("sandbox", "DELETE FROM charges WHERE charge_id = 2", "charge 2: pay has it, the provider never took it"),
+        ("sandbox", "INSERT INTO charges VALUES (9, 1, 250, 'EUR', NULL, 1)", f"charge 9 of order {ID}: taken"),
+        ("pay", "UPDATE charges SET state = 'refunding' WHERE charge_id = '1'", "charge 1: sent back 0 times"),
+        ("pay", "UPDATE payments SET state = 'open'", f"order {ID}: paid, and its payment is open"),
+        ("pay", "UPDATE payments SET amount = 1", f"order {ID}: 250 EUR, its payment 1 EUR"),
+        ("pay", "UPDATE payments SET currency = 'JPY'", f"order {ID}: 250 EUR, its payment 250 JPY"),
+        ("pay", "UPDATE payments SET known = 0", f"order {ID}: paid, and pay has not heard of it"),
+        ("pay", "UPDATE reservations SET state = 'released'", "paid, its payment's header is released"),
+        ("pay", "DELETE FROM payments", f"order {ID}: paid, but pay has no payment of it"),
+        ("pay", UNHANDLED, "event e of sandbox: stored, never handled"),
+        ("order", "UPDATE orders SET status = 'created' WHERE order_id = :id", "created, and its payment is succeeded"),
+        ("order", "UPDATE orders SET status = 'created' WHERE order_id = :id", "created, nothing is due, the provider"),
+        ("order", "UPDATE orders SET paid_through = NULL", "needs no payment, and has one that is succeeded"),
+        ("order", "DELETE FROM orders WHERE order_id = :id", "does not exist, nothing is due, the provider"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_money_is_found(filled: Filled, service: str, statement: str, told: str) -> None:
+    """Each way in which orders, payments and the provider's ledger can disagree; without it nothing does."""
+    ids = {"id": ID, "closed": CLOSED_ID}
+    tamper(filled.order, "UPDATE orders SET paid_through = 'sandbox' WHERE order_id = :id", ids)
+    for of, tables in MONEY.items():
+        for table, row in tables.items():
+            tamper(getattr(filled, of), f"INSERT INTO {table} VALUES ({row})", ids)  # noqa: S608 - ours
+    assert filled.judge.wrong([ID]) == []
+    tamper(getattr(filled, service), statement, ids)
+    assert any(told in line for line in filled.judge.wrong()), filled.judge.wrong()
+
+
 def test_figures(filled: Filled) -> None:
     """What is judged is counted too, for the reports of drills."""
     figures = {name: number for one in filled.judge.invariants() for name, number in one.figures.items()}
@@ -166,7 +235,8 @@ def test_figures(filled: Filled) -> None:
         "goods": 3, "total": 3 * PIECES, "goods out of balance": 0, "created": 0, "paid": 90, "closed": 10,
         "live reservations": 90, "orders without stock": 0, "stock without an order": 0, "deducted": 90,
         "released": 10, "of which tombstones": 0, "odd": 0, "orders": ORDERS, "records aborted": 0,
-        "records committed": ORDERS / SERIES.group, "coupons": 0, "held": 0, "used": 0,
+        "records committed": ORDERS / SERIES.group, "coupons": 0, "held": 0, "used": 0, "taken": 0, "kept": 0,
+        "sent back": 0,
     } == figures  # fmt: skip
     assert figures["available"] + figures["reserved"] == figures["total"]
 
@@ -175,6 +245,7 @@ def test_figures(filled: Filled) -> None:
 def test_pages(filled: Filled, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders and reservations that lie on different pages are compared all the same, none twice, none left out."""
     monkeypatch.setattr("lab.judge.agreement._PAGE", page)
+    monkeypatch.setattr("lab.judge.money._PAGE", page)
     tamper(filled.stock, "DELETE FROM reservations WHERE order_id < :id", {"id": ID})
     whole = [one.figures for one in filled.judge.invariants()]
     assert whole[1] == {

@@ -10,6 +10,8 @@ _BENCHES = {
     "reads": "Read: the same request again, one order, a page of orders.",
     "rollback": "Have many cancelled orders released after an outage of stock.",
     "timeouts": "Have many unpaid orders fall due at once.",
+    "callbacks": "Call back as a provider does, while orders are placed.",
+    "refunds": "Have very many payments come too late, and see when all are sent back.",
     "growth": "Place orders on databases that hold ten times as many, again and again.",
     "soak": "Place very many orders while processes are killed with kill -9.",
     "stock": "Compare the strategies of taking stock.",
