@@ -6,6 +6,7 @@ ascending keys.
 """
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -165,7 +166,7 @@ attempts = Table(
     Column("created_at", BigInteger, nullable=False),
     Index("attempts_of_order", "order_id"),
     Index("attempts_by_reference", "provider", "reference"),
-    Index("attempts_to_poll", "next_poll_at"),
+    Index("attempts_to_poll", "state", "next_poll_at"),
 )
 
 payment_events = Table(
@@ -223,6 +224,11 @@ transaction_records = record_table(metadata)
 worker_leases = lease_table(metadata)
 heartbeat = heartbeat_table(metadata)
 idempotency_keys = key_table(metadata)
+
+
+def told(table: Table) -> list[Column[Any]]:
+    """Return a table's columns, but for what is large and never told."""
+    return [column for column in table.c if not isinstance(column.type, LargeBinary)]
 
 
 def cut(words: str | None) -> str | None:

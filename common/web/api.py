@@ -146,6 +146,12 @@ class Api:
         """Declare a PUT (see `Route`)."""
         return self._declare(method, path, scopes=scopes, body=body, returns=returns, errors=errors)
 
+    def callback(
+        self, path: str, *, errors: Sequence[type[HalfMessageError] | ProblemWith] = ()
+    ) -> Callable[[View], View]:
+        """Declare a POST for callers that have no token of ours, and sign what they send (see `Route.foreign`)."""
+        return self._declare("POST", path, scopes=(), errors=errors, foreign=True)
+
     patch = partialmethod(put, method="PATCH")
     """Declare a PATCH, as `put` does."""
 
@@ -161,7 +167,7 @@ class Api:
         def declare(view: View) -> View:
             route = Route(method, path, view, scopes=tuple(scopes), errors=tuple(errors), **options)
             self.routes.append(route)
-            handler = self._handler(route)
+            handler = self._foreign_handler(route) if route.foreign else self._handler(route)
             self.app.add_url_rule(route.rule, f"{method} {path}", handler, methods=[method])
             return view
 
@@ -193,6 +199,15 @@ class Api:
                 else:
                     arguments["body"] = read_body(asked, route.body, self.bodies, at_least=route.body_at_least)
                 return _respond(route.view(**arguments))
+
+        return handle
+
+    def _foreign_handler(self, route: Route) -> Callable[..., Response]:
+        def handle(**arguments: Any) -> Response:
+            asked = current_request()
+            read_query(asked, NoQuery)
+            headers = {name.lower(): value for name, value in asked.headers.items()}
+            return _respond(route.view(headers=headers, raw=self.bodies.read(asked), **arguments))
 
         return handle
 
@@ -231,7 +246,7 @@ def _open(_: str) -> AbstractContextManager[None]:
 
 
 def _respond(reply: Reply) -> Response:
-    return Answer(_json(reply.body), reply.status, reply.headers, content_type="application/json")
+    return Answer(_json(reply.body), reply.status, reply.headers, content_type=reply.media_type)
 
 
 def _json(body: BaseModel | Mapping[str, Any] | bytes) -> bytes:

@@ -94,15 +94,19 @@ class _Schemas:
 def _operation(route: Route, schemas: _Schemas) -> Json:
     summary, _, description = (inspect.getdoc(route.view) or route.path).partition("\n")
     answers = {status: _success(route, status, model, schemas) for status, model in route.returns.items()}
+    if route.foreign:
+        answers = {200: _response(200, "*/*", {})}
     operation: Json = {
         "operationId": route.view.__name__,
         "summary": summary,
         "parameters": _parameters(route, schemas),
         "responses": _responses(answers, _errors(route), schemas),
-        "security": [{"token": [scope]} for scope in route.scopes] or [{"token": []}],
+        "security": [] if route.foreign else [{"token": [scope]} for scope in route.scopes] or [{"token": []}],
     }
     if description.strip():
         operation["description"] = description.strip()
+    if route.foreign:
+        operation["requestBody"] = {"required": True, "content": {"*/*": {}}}
     if route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_optional,
@@ -135,15 +139,8 @@ def _not_null(schema: Json) -> Json:
 def _errors(route: Route) -> list[type[HalfMessageError] | ProblemWith]:
     """Return what the view may raise, and what the wrapper does before it is called."""
     found: list[type[HalfMessageError] | ProblemWith] = [
-        Malformed,
-        Unauthenticated,
-        MethodNotAllowed,
-        Invalid,
-        TooSlow,
-        TooLarge,
-        UnsupportedMediaType,
-        OrdersError,
-        Unavailable,
+        *(Malformed, MethodNotAllowed, Invalid, TooSlow, TooLarge, OrdersError, Unavailable),
+        *(() if route.foreign else (Unauthenticated, UnsupportedMediaType)),
     ]
     if route.scopes:
         found.append(Forbidden)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,6 @@ from common.errors import (
     OrdersError,
     TooLarge,
     TooManyRequests,
-    Unauthenticated,
     UnsupportedMediaType,
 )
 from common.web.flask_app import Answer
@@ -97,7 +97,7 @@ def answer(error: HalfMessageError) -> Response:
     retry_after = error.retry_after if isinstance(error, OverLimit) else kind.retry_after
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
-    if isinstance(error, Unauthenticated):
+    if kind.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 

@@ -19,11 +19,15 @@ _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: a model, or plain values or bytes of JSON that look like one; the status, and further headers."""
+    """An answer: a model, or plain values or bytes of JSON that look like one; the status, and further headers.
+
+    Bytes may be of another media type, to those who are no callers of ours.
+    """
 
     body: BaseModel | Mapping[str, Any] | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
 
 
 def replayed(again: bool) -> dict[str, str]:
@@ -58,6 +62,8 @@ class Route:
     `scopes`: any one of them is enough, none = any valid token. `rate_limit`: per user, for example
     ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused,
     0 = none; of them `most_of_one_user`, 0 = all. `body_optional`: without a body, it is an empty object.
+    `foreign`: callers are no users of ours: no token is looked at, the body is what it is, and the view is given the
+    `headers`, by lower-case names, and the `raw` body, to find out whose they are.
     `body_at_least`: bytes of a body that are taken whatever is set, for calls of our own services, which ask for as
     much as the route's model allows.
     """
@@ -76,6 +82,7 @@ class Route:
     most_at_once: int = 0
     most_of_one_user: int = 0
     body_at_least: int = 0
+    foreign: bool = False
 
     @property
     def writes(self) -> bool:

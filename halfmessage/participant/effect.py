@@ -80,6 +80,10 @@ class Effect(ABC, Generic[Want]):
     def describe(self, connection: Connection, order_id: int) -> Members:
         """Return what an order holds, or held, as members of its reservation; nothing for a tombstone."""
 
+    def keeps(self, connection: Connection, order_ids: Collection[int]) -> Collection[int]:  # noqa: ARG002 - few do
+        """Return those of these released orders that may not be forgotten yet. None, unless a participant says so."""
+        return ()
+
     def weigh(self, connection: Connection, order_ids: Collection[int]) -> dict[int, int]:  # noqa: ARG002 - others count rows
         """Return how many rows giving back or forgetting each order changes, so that a transaction has a bound.
 

@@ -87,25 +87,29 @@ class Reservations(Generic[Want]):
         return [decisions[order_id] for order_id in wants]
 
     def purge(self, released_before: int) -> int:
-        """Forget what was released before that time (ms since the epoch), tombstones too; return how many orders.
+        """Forget what was released before that time (ms since the epoch), tombstones too, but what the effect keeps.
 
-        So many rows in one transaction; done again, it goes on where it was. Raises as `release` does.
+        Return how many orders. So many rows in one transaction; done again, it goes on where it was. Raises as
+        `release` does.
         """
         return sum(map(self._forget, self._headers.pages_of_released(self._database, released_before)))
 
     def _forget(self, order_ids: Sequence[int]) -> int:
         with self._database.read() as connection:
             weights = dict.fromkeys(order_ids, 1) | self._effect.weigh(connection, order_ids)
-        for part in by_weight(order_ids, weights.__getitem__, LINES):
-            self._database.transact(partial(self._forget_released, order_ids=part))
-        return len(order_ids)
+        parts = by_weight(order_ids, weights.__getitem__, LINES)
+        return sum(self._database.transact(partial(self._forget_released, order_ids=part)) for part in parts)
 
-    def _forget_released(self, connection: Connection, order_ids: Sequence[int]) -> None:
-        """Delete those reservations, and tombstones, that are released: they hold nothing."""
+    def _forget_released(self, connection: Connection, order_ids: Sequence[int]) -> int:
+        """Delete those reservations, and tombstones, that are released: they hold nothing. Return how many."""
+        forgotten = 0
         for part in chunks(order_ids, VALUES):
-            found = self._headers.released(connection, part)
-            self._effect.forget(connection, found)
-            self._headers.forget(connection, found)
+            released = self._headers.released(connection, part)
+            gone = sorted(set(released).difference(self._effect.keeps(connection, released)))
+            self._effect.forget(connection, gone)
+            self._headers.forget(connection, gone)
+            forgotten += len(gone)
+        return forgotten
 
     def release(self, orders: Mapping[int, int]) -> None:
         """Release the reservations of `orders` (order id → tx id), or leave tombstones where there are none.

@@ -75,7 +75,7 @@ def _create_payments() -> None:
     )
     op.create_index("attempts_of_order", "attempts", ["order_id"], unique=False)
     op.create_index("attempts_by_reference", "attempts", ["provider", "reference"], unique=False)
-    op.create_index("attempts_to_poll", "attempts", ["next_poll_at"], unique=False)
+    op.create_index("attempts_to_poll", "attempts", ["state", "next_poll_at"], unique=False)
 
 
 def _create_news() -> None:

@@ -24,10 +24,10 @@ class Case(ABC, Generic[Want]):
     """One participant: its tables, its words, and how to ask for what it has."""
 
     metadata: ClassVar[MetaData]
-    refusal: ClassVar[str]
-    """Its word for an order that wants more than there is."""
+    refusal: ClassVar[str | None]
+    """Its word for an order that wants more than there is; None: there is no end of what it has."""
     last: ClassVar[Any]
-    """A want of something of which there is one, so that a second order is refused."""
+    """A want of something of which there is one, so that a second order is refused, or any where there is no end."""
     wants: ClassVar[Sequence[Any]]
     """Others that six orders may want; of some there is too little for all."""
 
@@ -49,7 +49,7 @@ class Case(ABC, Generic[Want]):
 
     @abstractmethod
     def free(self, database: Database) -> Amounts:
-        """Return what is left of each kind, as the participant's tables say."""
+        """Return what is left of each kind, as the participant's tables say; of what has no end: less than nothing."""
 
     @abstractmethod
     def takes(self, want: Want) -> Amounts:
@@ -94,9 +94,9 @@ class Model:
         """Take for an order; return the verdict."""
         if order_id in self.headers:
             return self.headers[order_id].state
-        free = self.free()
-        if any(amount > free.get(kind, 0) for kind, amount in self._case.takes(want).items()):
-            return self._case.refusal
+        refusal, free = self._case.refusal, self.free()
+        if refusal and any(amount > free.get(kind, 0) for kind, amount in self._case.takes(want).items()):
+            return refusal
         self.headers[order_id] = Header(DEDUCTED, want)
         return DEDUCTED
 

@@ -1,0 +1,74 @@
+"""What the pay service tells Prometheus: money in minor units by currency, and what waits."""
+
+from sqlalchemy import func, select
+
+from common.db import Database
+from common.telemetry import Metrics
+from halfmessage.clock import now_ms
+from halfmessage.mq.port import CheckAnswer
+from pay.model import ChargeState, charges, payment_events
+from pay.service.ledger import Tally
+
+
+class Instruments:
+    """Counters of what this process did, and gauges of what the database says."""
+
+    def __init__(self, metrics: Metrics, database: Database) -> None:
+        """Declare them."""
+        self._database = database
+        self._taken = metrics.counter("money_taken", "Money that providers took, in minor units", "currency")
+        self._refunded = metrics.counter("money_refunded", "Money that went back, in minor units", "currency")
+        self._refused = metrics.counter("refunds_refused", "Refunds that a provider refused; each is a finding")
+        self._callbacks = metrics.counter("callbacks", "Callbacks by verdict", "provider", "verdict")
+        self._polls = metrics.counter("polls", "Tries that a provider was asked about")
+        self._steps = metrics.histogram("step_seconds", "Steps of the protocol", "step")
+        self._checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
+        self._rollbacks = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
+        metrics.observe_all("Money and events that wait", self._waiting)
+
+    def money(self, tally: Tally) -> None:
+        """Count what a transaction did to money."""
+        for currency, amount in tally.taken.items():
+            self._taken.labels(currency).inc(amount)
+        for currency, amount in tally.refunded.items():
+            self._refunded.labels(currency).inc(amount)
+        self._refused.inc(tally.refused)
+
+    def callback(self, provider: str, verdict: str) -> None:
+        """Count a callback."""
+        self._callbacks.labels(provider, verdict).inc()
+
+    def polls(self, tries: int) -> None:
+        """Count tries that were asked about."""
+        self._polls.inc(tries)
+
+    def step(self, step: str, seconds: float) -> None:
+        """Note how long a step took."""
+        self._steps.labels(step).observe(seconds)
+
+    def check_back(self, answer: CheckAnswer) -> None:
+        """Count a check-back."""
+        self._checks.labels(answer.value).inc()
+
+    def rollbacks(self, result: str, messages: int) -> None:
+        """Count rollback messages."""
+        self._rollbacks.labels(result).inc(messages)
+
+    def _waiting(self) -> dict[str, float]:
+        """Return what waits, each found by an index: what is in between is little, however much there was."""
+        going = select(charges.c.state, func.count(), func.min(charges.c.refund_since)).where(
+            charges.c.state.in_([ChargeState.REFUNDING.value, ChargeState.REFUSED.value])
+        )
+        unhandled = select(func.count()).where(payment_events.c.handle_at.is_not(None))
+        with self._database.read() as connection:
+            found = {state: (number, since) for state, number, since in connection.execute(going.group_by("state"))}
+            events = connection.scalar(unhandled) or 0
+        refunding = found.get(ChargeState.REFUNDING.value, (0, None))
+        refused = found.get(ChargeState.REFUSED.value, (0, None))
+        since = min((since for _, since in (refunding, refused) if since is not None), default=now_ms())
+        return {
+            "refunds_under_way": refunding[0],
+            "refunds_standing_refused": refused[0],
+            "refund_oldest_seconds": max(0, now_ms() - since) / 1000,
+            "payment_events_unhandled": events,
+        }

@@ -1,0 +1,88 @@
+"""Work that is due, shared by all processes: whoever claims a row has it for a while, and is due again if it dies."""
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, select, true, update
+
+from common.db import Database
+from halfmessage.chunks import VALUES, chunks
+from halfmessage.clock import now_ms
+from pay.model import told
+
+Key = tuple[Any, ...]
+"""A row's primary key."""
+
+LEASE: Final = 60.0
+"""Seconds that a claimed row is left alone by others: more than the calls of a provider and what is stored take."""
+
+_LONGEST_POWER: Final = 30  # of two: beyond it every distance is the longest
+
+
+def distance(first: float, longest: float, tries: int) -> int:
+    """Return the ms until the next try after so many: twice the last, at most `longest` seconds, up to a quarter off.
+
+    Off by chance: what failed at one moment, for one reason, must not come again at one moment.
+    """
+    seconds = min(longest, first * 2 ** min(tries, _LONGEST_POWER))
+    return int(1000 * seconds * random.uniform(0.75, 1))  # noqa: S311 # nosec B311 - nobody gains by guessing it
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Rows that this process has until a time (ms), which is what their due column says now."""
+
+    rows: list[Any]
+    until: int
+
+
+class Claims:
+    """The rows of one table whose time has come, by a column with an index. Each is given to one process at a time."""
+
+    def __init__(self, database: Database, due: Column[int], *, only: ColumnElement[bool] | None = None) -> None:
+        """Take the database, the column that says when a row is due (ms; NULL: never), and which rows alone count."""
+        self._database = database
+        self._due = due
+        self._only = true() if only is None else only
+
+    def take(self, limit: int) -> Claim:
+        """Return up to `limit` rows that are due, longest first; each is due again after `LEASE`.
+
+        Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: they may be claimed, and are due again all the same.
+        """
+        table: Table = self._due.table
+        now = now_ms()
+        until = now + int(LEASE * 1000)
+        query = select(*told(table)).where(self._only & (self._due <= now)).order_by(self._due).limit(limit)
+        with self._database.read() as connection:  # while nothing is due, nothing is written
+            if limit < 1 or connection.execute(query.limit(1)).first() is None:
+                return Claim([], until)
+
+        def work(connection: Connection) -> list[Any]:
+            # Rows that another process is claiming, or moving, are its own: they are passed over, not waited for
+            rows = list(connection.execute(query.with_for_update(skip_locked=True)))
+            for which in by_keys(table, (key_of(table, row) for row in rows)):
+                connection.execute(update(table).where(which).values({self._due.name: until}))
+            return rows
+
+        return Claim(self._database.transact(work), until)
+
+
+def by_keys(table: Table, keys: Iterable[Key]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that name all these rows by the primary key, of one column, or a provider and another.
+
+    One for each provider: lists of pairs have no index on MariaDB.
+    """
+    *groups, last = table.primary_key.columns
+    for group, members in groupby(sorted(keys), lambda key: key[:-1]):
+        is_group = [column == value for column, value in zip(groups, group, strict=True)]
+        for part in chunks((key[-1] for key in members), VALUES):
+            yield and_(*is_group, last.in_(part))
+
+
+def key_of(table: Table, row: Any) -> Key:
+    """Return a row's primary key."""
+    return tuple(getattr(row, column.name) for column in table.primary_key.columns)

@@ -1,0 +1,35 @@
+"""Tries to pay: what the provider's word on one does to it."""
+
+from typing import Final
+
+from sqlalchemy import Connection, update
+
+from pay.model import AttemptState, attempts, cut
+
+DOUBT: Final = 60_000
+"""Ms for which a provider that said no is asked on: some take the money all the same."""
+LOOK_BACK: Final = 10_000
+"""Ms after which a provider that took money at once is asked about it."""
+
+_OVER: Final = AttemptState.OVER.value
+
+
+def end(connection: Connection, provider: str, reference: str, refusal: str, now: int) -> None:
+    """Note that a try failed, or expired. It is asked about for a while, in the distances that it has. `now` in ms."""
+    values = {"state": _OVER, "refusal": cut(refusal), "asked_until": now + DOUBT}
+    _move(connection, provider, reference, **values)
+
+
+def took(connection: Connection, provider: str, reference: str, now: int, *, at_once: bool) -> None:
+    """Note that a try took the money. It is asked about once more: a provider may have taken it twice.
+
+    Unless it did so at once, it is closed before, so that it takes no more. `now` in ms.
+    """
+    again = {"to_close": not at_once, "polls": 0, "next_poll_at": now + (LOOK_BACK if at_once else 0)}
+    _move(connection, provider, reference, state=_OVER, asked_until=now, **again)
+
+
+def _move(connection: Connection, provider: str, reference: str, **values: object) -> None:
+    is_it = (attempts.c.provider == provider) & (attempts.c.reference == reference)
+    is_open = attempts.c.state == AttemptState.OPEN.value
+    connection.execute(update(attempts).where(is_it & is_open).values(**values))
