@@ -25,7 +25,7 @@ def _currencies() -> tuple[str, ...]:
 
 CURRENCIES: Final = _currencies()
 
-_DECIMALS: Final = {code: int(raw_table[code]["CcyMnrUnts"]) for code in CURRENCIES}
+_DECIMALS: Final = {code: int(str(raw_table[code]["CcyMnrUnts"])) for code in CURRENCIES}
 
 
 def decimals(currency: str) -> int:

@@ -98,10 +98,6 @@ class SandboxProvider:
         """See `Provider`."""
         return b"{}", "application/json"
 
-    def stop(self) -> None:
-        """Close the kept connections."""
-        self._peer.close()
-
     def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         try:
             return self._peer.call(method, path, body)
