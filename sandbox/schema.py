@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import Row
 
 from common.schema import Currency, Id, Instant, PageQuery, Schema, Word
+from sandbox.model import SessionState
 from sandbox.service import reading
 from sandbox.service.books import NewSession
 from sandbox.service.faults import Fault, FaultPlan
@@ -106,8 +107,8 @@ class SessionOut(Schema):
         charges = tuple(ChargeOut.of(charge) for charge in session.charges if told)
         events = tuple(EventOut(**_shown(row, EventOut)) for row in session.events if told)
         row = _shown(session.row, cls, "page", "charges", "events", "state")
-        state = session.state.value if told else "open"
-        return cls(**row, state=state, page=page, charges=charges, events=events)
+        state = session.state if told else SessionState.OPEN
+        return cls(**row, state=state.value, page=page, charges=charges, events=events)
 
 
 class LedgerPage(Schema):

@@ -53,8 +53,9 @@ class Books:
 
     def open(self, connection: Connection, new: NewSession) -> Row[Any]:
         """Write a session down, and do what its scenario wants done at once."""
+        session_id, now = self._ids.next(), now_ms()
         row = {
-            "session_id": self._ids.next(),
+            "session_id": session_id,
             "reference": secrets.token_urlsafe(24),
             "attempt_id": new.attempt_id,
             "payment_id": new.payment_id,
@@ -64,17 +65,17 @@ class Books:
             "scenario": new.scenario,
             "expires_at": new.expires_at,
             "state": SessionState.OPEN,
-            "created_at": now_ms(),
+            "created_at": now,
         }
         connection.execute(insert(sessions).values(row))
-        session = connection.execute(select(sessions).where(sessions.c.session_id == row["session_id"])).one()
+        session = connection.execute(select(sessions).where(sessions.c.session_id == session_id)).one()
         wanted = scenario(new.scenario)
         for _ in range(wanted.charges):
             self.charge(connection, session)
         if wanted.declines:
             self.decline(connection, session, "The card was declined.")
         if wanted.wait is not None:
-            self.plan(connection, session.session_id, due_at=row["created_at"] + wanted.wait * 1000)
+            self.plan(connection, session_id, due_at=now + wanted.wait * 1000)
         return session
 
     def charge(self, connection: Connection, session: Row[Any]) -> None:

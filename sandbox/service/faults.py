@@ -102,7 +102,8 @@ class Dice:
     def __init__(self, connection: Connection) -> None:
         """Look which faults are set."""
         self._connection = connection
-        self._longest = dict(connection.execute(select(faults.c.name, faults.c.longest)).tuples().all())
+        found = connection.execute(select(faults.c.name, faults.c.longest))
+        self._longest: dict[str, int] = {row.name: row.longest for row in found}
 
     def strikes(self, fault: Fault) -> bool:
         """Whether it strikes now."""
