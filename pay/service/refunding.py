@@ -35,7 +35,7 @@ _CHARGE = (charges.c.provider == bindparam("its_provider")) & (charges.c.charge_
 _COLUMNS = ("state", "refund_id", "refusal", "tries", "next_try_at", "refunded_at")
 _TRIED = (
     update(charges)
-    .where(_CHARGE & charges.c.state.in_([state.value for state in _GOING]))
+    .where(_CHARGE & (charges.c.state == bindparam("was")))
     .values({name: bindparam(f"to_{name}") for name in _COLUMNS})
 )
 
@@ -132,7 +132,8 @@ def _count(tally: Tally, row: Any, values: Values) -> None:
 
 
 def _named(row: Any, values: Values) -> Values:
-    return {"its_provider": row.provider, "its_id": row.charge_id} | {f"to_{name}": values[name] for name in _COLUMNS}
+    named = {"its_provider": row.provider, "its_id": row.charge_id, "was": row.state}
+    return named | {f"to_{name}": values[name] for name in _COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,254 @@
+"""Tries of which nothing is heard are asked about, closed, and begun again; in growing distances, so many a second."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from halfmessage.clock import now_ms
+from pay.model import attempts
+from pay.providers.port import Kind, ProviderUnavailable
+from pay.service.claims import LEASE, Claims, distance
+from pay.service.polling import Allowance
+from tests.payments import DOWN, Till
+
+pytestmark = pytest.mark.P7
+
+
+@pytest.fixture
+def till(tmp_path: Path) -> Iterator[Till]:
+    till = Till(tmp_path)
+    yield till
+    till.close()
+
+
+def poll(till: Till) -> int:
+    """Poll, as if everything were due."""
+    till.make_due()
+    return till.polling.run()
+
+
+def the_try(till: Till, order_id: int = 1) -> Any:
+    (row,) = till.tries(order_id)
+    return row
+
+
+def test_a_callback_that_got_lost(till: Till) -> None:
+    """Money that nobody told of is found, pays its order, and the try is closed at the provider."""
+    till.owe(1)
+    page = till.page(1)
+    till.provider.take(page)
+    assert till.polling.run() == 0  # it is not due yet
+    assert poll(till) == 1
+    assert till.state(1) == "succeeded"
+    assert till.payment(1).events[0].via == "poll"
+    assert poll(till) == 1
+    assert till.provider.closed == [page]
+    assert (the_try(till).state, the_try(till).next_poll_at) == ("over", None)
+    assert poll(till) == 0
+
+
+def test_a_try_that_takes_the_money_twice(till: Till) -> None:
+    """After a success a try is closed and asked about once more: a second charge is found, though no callback came."""
+    till.owe(1)
+    page = till.page(1)
+    till.hear(till.provider.take(page))
+    till.provider.take(page)
+    poll(till)
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
+
+
+def test_money_that_was_taken_at_once_and_twice(till: Till) -> None:
+    """A try that paid at once is asked about once more, too; there is nothing to close."""
+    till.owe(1)
+    till.pay(1)
+    till.provider.take(next(iter(till.provider.sessions)))
+    assert poll(till) == 1
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
+    assert till.provider.closed == []
+    assert poll(till) == 0
+
+
+@pytest.mark.parametrize("closed_by", ["closing", "another success"])
+def test_open_tries_are_closed_when_the_payment_is(till: Till, closed_by: str) -> None:
+    """So that nobody pays late, or twice, where the provider can help it; and asked about, as long as it may not."""
+    till.owe(1)
+    page = till.page(1)
+    if closed_by == "closing":
+        till.release(1)
+    else:
+        till.pay(1, provider="other")
+    till.polling.run()
+    assert till.provider.closed == [page]
+    (row,) = [row for row in till.tries(1) if row.provider == "fake"]
+    assert (row.state, row.to_close, row.polls) == ("open", False, 1)
+    till.provider.take(page)  # it can't
+    poll(till)
+    assert till.charge_states()["c1"] == "refunding"
+    assert till.provider.closed.count(page) <= 2
+
+
+def test_a_try_is_given_up_some_time_after_closing(till: Till) -> None:
+    """Not before: money may come late, and its callback may get lost."""
+    till.owe(1)
+    till.page(1)
+    till.release(1)
+    till.polling.run()
+    assert poll(till) == 1
+    assert the_try(till).next_poll_at is not None
+    till.database.transact(lambda connection: connection.execute(update(attempts).values(asked_until=now_ms() - 1)))
+    assert poll(till) == 1
+    assert the_try(till).next_poll_at is None
+
+
+def test_closing_that_fails_is_tried_again(till: Till) -> None:
+    """Though the time for asking is over: the page would take money for ever."""
+    till.owe(1)
+    page = till.page(1)
+    till.hear(till.provider.take(page))
+    till.provider.faults.plan("close", DOWN)
+    poll(till)
+    assert (the_try(till).to_close, the_try(till).next_poll_at is None) == (True, False)
+    poll(till)
+    assert till.provider.closed == [page]
+    assert the_try(till).next_poll_at is None
+
+
+@pytest.mark.parametrize("kind", [Kind.FAILED, Kind.EXPIRED])
+def test_a_provider_that_says_no_is_asked_on_for_a_while(till: Till, kind: Kind) -> None:
+    """Some take the money all the same; then it is found."""
+    till.owe(1)
+    page = till.page(1)
+    till.provider.no(page, kind)
+    poll(till)
+    assert (the_try(till).state, the_try(till).refusal) == ("over", kind.value)
+    till.provider.take(page)
+    poll(till)
+    assert till.state(1) == "succeeded"
+
+
+def test_how_a_try_ended_is_seen_though_its_event_is_known(till: Till) -> None:
+    """A callback may not name the try: the poll does."""
+    till.owe(1)
+    page = till.page(1)
+    event = till.provider.take(page)
+    till.hear(replace(event, reference=None))
+    assert the_try(till).state == "open"
+    poll(till)
+    assert the_try(till).state == "over"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_try_whose_answer_was_lost_is_begun_again(till: Till, when: str) -> None:
+    """Whether the provider had heard of it or not: it is the same try, and money is taken once."""
+    till.owe(1)
+    till.provider.faults.plan("begin", DOWN, when)
+    with pytest.raises(ProviderUnavailable):
+        till.pay(1)
+    assert the_try(till).reference is None
+    assert poll(till) == 1
+    assert till.state(1) == "succeeded"
+    assert len(till.provider.taken) == 1
+
+
+def test_money_of_a_try_whose_answer_was_lost_goes_back_when_it_is_late(till: Till) -> None:
+    """The order was closed meanwhile."""
+    till.owe(1)
+    till.provider.faults.plan("begin", DOWN, "after")
+    with pytest.raises(ProviderUnavailable):
+        till.pay(1)
+    till.release(1)
+    poll(till)
+    assert till.charge_states() == {"c1": "refunding"}
+
+
+def test_a_provider_that_is_no_longer_configured(till: Till) -> None:
+    """Its tries stay, and are asked about when it is there again."""
+    till.owe(1)
+    page = till.page(1)
+    till.provider.take(page)
+    gone = till.providers.pop("fake")
+    poll(till)
+    assert the_try(till).next_poll_at is not None
+    till.providers["fake"] = gone
+    poll(till)
+    assert till.state(1) == "succeeded"
+
+
+def test_what_a_provider_does_wrong_holds_up_no_other(till: Till) -> None:
+    """An exception of its code is told, and the next try is asked about all the same."""
+    till.owe(1, 2)
+    pages = [till.page(order_id) for order_id in (1, 2)]
+    for page in pages:
+        till.provider.take(page)
+    till.provider.faults.plan("ask", KeyError("its own"))  # type: ignore[arg-type]
+    poll(till)
+    assert sorted(till.state(order_id) for order_id in (1, 2)) == ["open", "succeeded"]
+    poll(till)
+    assert till.state(1) == till.state(2) == "succeeded"
+
+
+def test_two_processes_share_the_work(till: Till) -> None:
+    """What one has claimed the other leaves alone, until the claim ends."""
+    till.owe(*range(1, 6))
+    for order_id in range(1, 6):
+        till.page(order_id)
+    till.make_due()
+    claims = [Claims(till.database, attempts.c.next_poll_at) for _ in range(2)]
+    taken = [[row.order_id for row in claim.take(3).rows] for claim in claims]
+    assert sorted(order_id for part in taken for order_id in part) == [1, 2, 3, 4, 5]
+    assert claims[0].take(9).rows == []
+    assert the_try(till).next_poll_at > now_ms() + (LEASE - 5) * 1000
+    assert claims[0].take(0).rows == []
+
+
+def test_so_many_calls_a_second(tmp_path: Path) -> None:
+    """More than that are due: they wait, open tries before those that are over; closing counts as a call."""
+    till = Till(tmp_path, per_second=2.0)
+    till.owe(*range(1, 6))
+    for order_id in range(1, 6):
+        till.page(order_id)
+    till.hear(till.provider.take(till.tries(1)[0].reference))
+    assert poll(till) == 2
+    assert till.provider.closed == []
+    assert till.polled == 2
+    till.make_due()
+    assert till.polling.run() == 0
+    till.close()
+
+
+def test_what_was_not_used_is_not_kept() -> None:
+    """After a quiet hour there is no burst; and what was used too much is waited for."""
+    allowance = Allowance(5.0)
+    allowance._since -= 3600
+    assert allowance.left() == 5
+    allowance.spend(6)
+    assert allowance.left() == 0
+    slow = Allowance(0.5)
+    slow.spend(slow.left())
+    slow._since -= 2
+    assert slow.left() == 1
+
+
+def test_distances_grow_up_to_the_longest() -> None:
+    """Twice the last each, up to a quarter less by chance, and never an overflow."""
+    for tries in range(12):
+        whole = min(600.0, 5.0 * 2**tries) * 1000
+        assert 0.75 * whole - 1 <= distance(5.0, 600.0, tries) <= whole
+    assert distance(5.0, 600.0, 10**9) <= 600_000
+    assert len({distance(5.0, 600.0, 3) for _ in range(20)}) > 1
+
+
+def test_a_move_meanwhile_has_its_own_time(till: Till) -> None:
+    """What is closed while a question is under way is closed at the provider at once, not after the distance."""
+    till.owe(1)
+    page = till.page(1)
+    till.make_due()
+    till.provider.faults.hooks["ask"] = lambda: till.release(1)
+    till.polling.run()
+    assert the_try(till).to_close
+    assert till.polling.run() == 1
+    assert till.provider.closed == [page]

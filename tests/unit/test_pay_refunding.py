@@ -1,0 +1,239 @@
+"""Money goes back once for each charge, again and again until the provider says done; a refusal is never a refund."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import IdempotencyMismatch
+from common.idempotency import IdempotencyKey
+from halfmessage import failpoints
+from halfmessage.clock import now_ms
+from halfmessage.errors import FailpointRaised, NotFound
+from pay.model import NothingToRefund
+from pay.providers.port import Kind, ProviderEvent, RefundState
+from pay.service import refunding
+from tests.payments import DOWN, Till, success
+
+pytestmark = pytest.mark.P7
+
+
+@pytest.fixture
+def till(tmp_path: Path) -> Iterator[Till]:
+    till = Till(tmp_path)
+    yield till
+    till.close()
+
+
+def late(till: Till, *order_ids: int) -> None:
+    """Have money come for closed orders: charge c<order id> each."""
+    till.owe(*order_ids)
+    till.release(*order_ids)
+    for order_id in order_ids:
+        till.provider.taken[f"c{order_id}"] = (order_id, 500, "EUR")
+    till.hear(*(success(f"c{order_id}", order_id) for order_id in order_ids))
+
+
+def refund(till: Till) -> int:
+    """Refund, as if everything were due."""
+    till.make_due()
+    return till.refunding.run()
+
+
+def test_late_money_is_sent_back_once(till: Till) -> None:
+    """The provider is asked once, with the charge's id as key; then the payment is refunded, and nothing is due."""
+    late(till, 1)
+    assert till.refunding.run() == 1
+    assert till.provider.returned == Counter(c1=1)
+    (charge,) = till.payment(1).charges
+    assert (charge.status, charge.refund_id, charge.tries, charge.reason) == ("refunded", "r-c1", 1, "late")
+    assert charge.refunded_at is not None
+    assert till.state(1) == "refunded"
+    assert refund(till) == 0
+    assert till.counted() == (Counter(EUR=500), Counter(EUR=500))
+
+
+def test_a_closed_order_gives_back_what_paid_it(till: Till) -> None:
+    """The rollback that closes an order sends its kept charge back, and its message is not told again."""
+    till.owe(1)
+    till.pay(1)
+    till.release(1)
+    assert (till.state(1), till.charge_states()) == ("refunding", {"c1": "refunding"})
+    assert till.payment(1).charges[0].reason == "order-closed"
+    refund(till)
+    assert (till.state(1), till.provider.returned) == ("refunded", Counter(c1=1))
+    assert till.telling.run() == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_no_answer(till: Till, when: str) -> None:
+    """Done or not: it is asked again under the same key, later each time, and the money goes back once."""
+    late(till, 1)
+    for _ in range(3):
+        till.provider.faults.plan("refund", DOWN, when)
+        refund(till)
+    assert till.charge_states() == {"c1": "refunding"}
+    assert till.payment(1).charges[0].tries == 3
+    assert till.refunding.run() == 0  # it is not due
+    refund(till)
+    assert till.charge_states() == {"c1": "refunded"}
+    assert till.provider.returned == Counter(c1=1)
+
+
+def test_a_pending_refund_is_no_refund(till: Till) -> None:
+    """It is asked about until it is done."""
+    late(till, 1)
+    till.provider.refunds = lambda _: RefundState.PENDING
+    refund(till)
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunding"}, "refunding")
+    assert till.counted()[1] == Counter()
+    till.provider.refunds = lambda _: RefundState.DONE
+    refund(till)
+    assert till.state(1) == "refunded"
+
+
+def test_a_refusal_is_kept_and_asked_about_again(till: Till) -> None:
+    """With the provider's words, counted once, asked again only slowly; and no refund until it is one."""
+    late(till, 1)
+    till.provider.refunds = lambda _: RefundState.REFUSED
+    till.refunding.run()
+    (charge,) = till.payment(1).charges
+    assert (charge.status, charge.refusal) == ("refused", "account closed")
+    assert till.state(1) == "refunding"
+    assert till.refunding.run() == 0
+    refund(till)
+    assert sum(tally.refused for tally in till.tallies) == 1
+    assert till.provider.asked_back == Counter(c1=2)
+    till.provider.refunds = lambda _: RefundState.PENDING
+    refund(till)
+    assert till.charge_states() == {"c1": "refunding"}
+    till.provider.refunds = lambda _: RefundState.DONE
+    refund(till)
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+
+
+def test_a_refusal_waits_long(till: Till) -> None:
+    """Ten minutes, where a try that got no answer waits seconds."""
+    late(till, 1, 2)
+    till.provider.refunds = lambda charge_id: RefundState.REFUSED if charge_id == "c1" else RefundState.PENDING
+    till.refunding.run()
+    with till.database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT charge_id, next_try_at FROM charges").all()
+    waits = {row.charge_id: row.next_try_at - now_ms() for row in rows}
+    assert waits["c1"] > 590_000
+    assert waits["c2"] <= 1_000
+
+
+@pytest.mark.parametrize("point", ["refund.asked", "refund.stored"])
+def test_a_fault_after_each_step(till: Till, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """Whatever step it fails after, the money goes back once."""
+    hits: list[str] = []
+
+    def fail(passed: str) -> None:
+        hits.append(passed)
+        if passed == point and hits.count(point) == 1:
+            raise FailpointRaised
+
+    late(till, 1, 2)
+    monkeypatch.setattr(failpoints, "hit", fail)
+    for _ in range(3):
+        try:
+            refund(till)
+        except FailpointRaised:
+            assert point == "refund.stored"
+    assert till.provider.returned == Counter(c1=1, c2=1)
+    assert till.state(1) == till.state(2) == "refunded"
+
+
+def test_an_event_that_says_more_than_the_answer(till: Till) -> None:
+    """A refund that is heard of while it is asked for is counted once, and not undone by a late `pending`."""
+    late(till, 1)
+    till.provider.refunds = lambda _: RefundState.PENDING
+    back = ProviderEvent("back", Kind.REFUNDED, 1, b"", "c1", 500, "EUR")
+    till.provider.faults.hooks["refund"] = lambda: till.hear(back)
+    till.refunding.run()
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    assert till.counted()[1] == Counter(EUR=500)
+
+
+def test_the_payment_is_refunded_when_all_of_it_is(till: Till) -> None:
+    """Two charges of one order: while one of them is not back, the payment is refunding."""
+    late(till, 1)
+    till.provider.taken["d1"] = (1, 500, "EUR")
+    till.hear(success("d1", 1))
+    till.provider.refunds = lambda charge_id: RefundState.DONE if charge_id == "c1" else RefundState.REFUSED
+    refund(till)
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded", "d1": "refused"}, "refunding")
+    till.provider.refunds = lambda _: RefundState.DONE
+    refund(till)
+    assert till.state(1) == "refunded"
+
+
+def test_a_provider_that_is_no_longer_configured(till: Till) -> None:
+    """The money waits for it."""
+    late(till, 1)
+    gone = till.providers.pop("fake")
+    refund(till)
+    assert till.charge_states() == {"c1": "refunding"}
+    till.providers["fake"] = gone
+    refund(till)
+    assert till.charge_states() == {"c1": "refunded"}
+
+
+def test_many_go_back_together(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Part after part, until nothing is due, or the time of a run is over."""
+    monkeypatch.setattr(refunding, "TOGETHER", 10)
+    late(till, *range(1, 36))
+    assert till.refunding.run() == 35
+    assert set(till.charge_states().values()) == {"refunded"}
+    assert sum(till.provider.returned.values()) == 35
+    monkeypatch.setattr(refunding, "_AT_A_TIME", 0.0)
+    assert refund(till) == 0
+
+
+def test_money_of_no_order_goes_back(till: Till) -> None:
+    """There is no payment that it could be shown at, but the charge."""
+    till.provider.taken["c9"] = (None, 500, "EUR")
+    till.hear(success("c9", None))
+    refund(till)
+    assert (till.charge_states(), till.provider.returned) == ({"c9": "refunded"}, Counter(c9=1))
+
+
+def test_an_admin_sends_money_back_once(till: Till) -> None:
+    """Of a payment that succeeded; again, it is told where it stands; the order is not told of it as paid any more."""
+    till.owe(1)
+    till.pay(1)
+    for _ in range(2):
+        sent = till.sending_back.send_back(1, "broken", None)
+        assert (sent.answer.order_id, sent.answer.state) == (1, "refunding")
+    (charge,) = till.payment(1).charges
+    assert (charge.reason, charge.note) == ("by-admin", "broken")
+    refund(till)
+    assert till.sending_back.send_back(1, "broken", None).answer.state == "refunded"
+    assert till.provider.returned == Counter(c1=1)
+    assert till.telling.run() == 0
+
+
+def test_an_admin_finds_nothing_to_send_back(till: Till) -> None:
+    """No money, no payment."""
+    till.owe(1, 2)
+    till.release(2)
+    for order_id in (1, 2):
+        with pytest.raises(NothingToRefund):
+            till.sending_back.send_back(order_id, "broken", None)
+    with pytest.raises(NotFound):
+        till.sending_back.send_back(3, "broken", None)
+
+
+def test_an_admins_call_again_under_its_key(till: Till) -> None:
+    """It gets its first answer, whatever came after; another call under the key is refused."""
+    till.owe(1)
+    till.pay(1)
+    first, other = (IdempotencyKey("boss", "k", request_hash) for request_hash in "ab")
+    assert till.sending_back.send_back(1, "broken", first).answer.state == "refunding"
+    refund(till)
+    again = till.sending_back.send_back(1, "broken", first)
+    assert (again.answer.state, again.replayed) == ("refunding", True)
+    with pytest.raises(IdempotencyMismatch):
+        till.sending_back.send_back(1, "other", other)
