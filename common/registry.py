@@ -5,7 +5,7 @@ compares them with it (tests/unit/test_registry.py). A new service is an entry h
 nothing of ours, and little else: every command needs it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ PORTS_BETWEEN = 100  # from an instance to the next one of its service: room for
 class Service:
     """A service.
 
-    Its package, its database, its consumer group and the setting with its address (`ORDERS_<NAME>_URL`) have its name.
+    Its package, its database, its consumer groups and the setting with its address (`ORDERS_<NAME>_URL`) have its name.
     `port`: of its first instance, by default. `consumes`: the topics that it consumes. `participant`: it holds
     something for orders, asked by order and given back by `order_rollback`.
     """
@@ -27,6 +27,14 @@ class Service:
     port: int
     consumes: tuple[str, ...] = ()
     participant: bool = False
+
+    def group(self, topic: str) -> str:
+        """Return the group in which it consumes a topic: one of its name, and of further topics their own.
+
+        All consumers of a group must consume the same topics: RocketMQ would give some of a topic's messages to those
+        that do not (https://rocketmq.apache.org/docs/domainModel/09subscription/).
+        """
+        return self.name if topic == self.consumes[0] else f"{self.name}_{topic}"
 
     @property
     def url(self) -> str:
@@ -42,18 +50,22 @@ TOPICS: Mapping[str, str] = MappingProxyType(
 )
 """The topics, and what each carries in RocketMQ's words (`message.type`)."""
 
+SANDBOX = "sandbox"
+"""The provider of payments that is a service of ours, for where nobody takes money."""
+
 SERVICES = (  # in the order of stopping: those that ask before those that are asked
     Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC)),
     Service("stock", 8002, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("goods", 8003),
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
-    Service("sandbox", 8010),
+    Service(SANDBOX, 8010),
 )
 BY_NAME: Mapping[str, Service] = MappingProxyType({service.name: service for service in SERVICES})
 NAMES = tuple(BY_NAME)
 PARTICIPANTS = tuple(service.name for service in SERVICES if service.participant)
-SUBSCRIPTIONS = tuple(sorted((topic, service.name) for service in SERVICES for topic in service.consumes))
+_GROUPS = {(topic, service.group(topic)): service.name for service in SERVICES for topic in service.consumes}
+SUBSCRIPTIONS = tuple(sorted(_GROUPS))
 """Each topic with a group that consumes it: of a topic with several groups, each gets every message."""
 
 
@@ -65,3 +77,8 @@ def instance(service: str, number: int) -> str:
 def offset(service: str, number: int) -> int:
     """Return how far above order's first instance one listens: told by its name alone, whatever else there is."""
     return BY_NAME[service].port - FIRST_PORT + PORTS_BETWEEN * (number - 1)
+
+
+def subscriptions_of(services: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Return those of `SUBSCRIPTIONS` that are some services'."""
+    return tuple(one for one in SUBSCRIPTIONS if _GROUPS[one] in services)

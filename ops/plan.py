@@ -11,7 +11,7 @@ from typing import Any
 
 from common import registry
 from common.config import Settings
-from common.registry import MOST_INSTANCES, NAMES, PARTICIPANTS
+from common.registry import MOST_INSTANCES, NAMES, PARTICIPANTS, SANDBOX
 from ops.errors import CommandFailed
 
 HOST = "127.0.0.1"
@@ -66,15 +66,21 @@ class Plan:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services that it has: all but participants that the setting `participants` leaves out."""
-        named = self.extra.get("participants")
-        left_out = set() if named is None else set(PARTICIPANTS) - set(str(named).replace(" ", "").split(","))
+        """The services that it has: all but what the settings `participants` and `providers` leave out."""
+        left_out = set(PARTICIPANTS) - self._named("participants")
+        if "pay" in left_out or SANDBOX not in self._named("providers"):
+            left_out.add(SANDBOX)
         return tuple(name for name in NAMES if name not in left_out)
+
+    def _named(self, setting: str) -> set[str]:
+        """Return the names in a setting that is a list."""
+        given = self.extra.get(setting, Settings.model_fields[setting].default)
+        return set(str(given).replace(" ", "").split(","))
 
     @property
     def subscriptions(self) -> tuple[tuple[str, str], ...]:
         """The topics with the groups that its services consume them in."""
-        return tuple(one for one in registry.SUBSCRIPTIONS if one[1] in self.services)
+        return registry.subscriptions_of(self.services)
 
     @property
     def processes(self) -> dict[str, str]:

@@ -38,12 +38,27 @@ def test_a_port_depends_on_the_name_alone() -> None:
 
 def test_a_deployment_without_a_participant() -> None:
     """What the setting `participants` leaves out neither runs nor consumes, and the others keep their ports."""
-    plan, whole = Plan(extra={"participants": "stock"}), Plan()
+    plan, whole = Plan(extra={"participants": "stock,pay"}), Plan()
     assert set(whole.services) - set(plan.services) == {"coupon"}
     assert plan.ports.items() == whole.ports.items() - {("coupon", 8004)}
     assert set(whole.subscriptions) - set(plan.subscriptions) == {("order_rollback", "coupon")}
     assert plan.addresses("coupon") == whole.addresses("coupon")
-    assert Plan(extra={"participants": "stock, coupon"}).services == whole.services
+    assert Plan(extra={"participants": "stock, coupon, pay"}).services == whole.services
+
+
+@pytest.mark.parametrize(
+    ("extra", "left_out"),
+    [
+        ({"participants": "stock,coupon"}, {"pay", "sandbox"}),
+        ({"providers": "stripe, wechat"}, {"sandbox"}),
+        ({"providers": "stripe, sandbox"}, set()),
+    ],
+)
+def test_the_sandbox_runs_where_it_takes_money(extra: dict[str, str], left_out: set[str]) -> None:
+    """Not without pay, nor where others alone are providers; order consumes payments in any case."""
+    plan, whole = Plan(extra=extra), Plan()
+    assert set(whole.services) - set(plan.services) == left_out
+    assert ("payment_succeeded", "order_payment_succeeded") in plan.subscriptions
 
 
 def test_a_plan_survives_the_state_file() -> None:
