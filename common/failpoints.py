@@ -23,7 +23,9 @@ POINTS: Final = frozenset[str]().union(*map(failpoints.of_participant, PARTICIPA
         "close.before_resolve",
         "close.resolved",
         # paying
-        "pay.committed",
+        "paying.committed",
+        "payment.received",
+        "payment.handled",
         # the timeout consumer, the checker and the sweep, on the order side
         "timeout.received",
         "timeout.handled",

@@ -24,3 +24,8 @@ class PaymentEvent(OrderEvent):
         if not len(self.order_ids) == len(self.placed_by) == len(self.providers):
             raise ValueError("as many transactions and providers as orders")
         return self
+
+    def part(self, which: slice) -> Self:
+        """See `OrderEvent`."""
+        members = {"order_ids": self.order_ids, "placed_by": self.placed_by, "providers": self.providers}
+        return self.model_copy(update={name: of_each[which] for name, of_each in members.items()})

@@ -17,6 +17,7 @@ from order.model import (
     InsufficientStock,
     OrderClosed,
     OrderPaid,
+    PaymentRefused,
     Receiver,
     UnknownCoupon,
     UnknownGoods,
@@ -27,8 +28,10 @@ from order.schema import (
     OrdersOut,
     OrdersQuery,
     Pay,
+    PayAtOut,
     PlaceOrder,
     ReasonMembers,
+    RefusedMembers,
     ShortMembers,
     SweepOut,
     TimelineOut,
@@ -36,14 +39,15 @@ from order.schema import (
     order_document,
     page_document,
 )
-from order.service.closing import Closing, Paying
+from order.service.closing import Closing
 from order.service.ordering import Ordering, Request
+from order.service.paying import Elsewhere, Paying
+from order.service.payments import Payments
 from order.service.reading import OrderReader
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 
 _OWNER = ("orders", "admin")
-_SANDBOX = "sandbox"  # the one provider so far: it pays at once
 _OUTCOME_UNKNOWN = ProblemWith(OutcomeUnknown, UnknownMembers)
 
 
@@ -53,6 +57,7 @@ class UseCases:
 
     ordering: Ordering
     reader: OrderReader
+    payments: Payments
     paying: Paying
     closing: Closing
     timeline: Timeline
@@ -73,9 +78,9 @@ def install(
     Placing is limited to `rate_limit` per user, and to `most_at_once` of all users, of which `most_of_one_user`.
     """
     limits = {"most_at_once": most_at_once, "most_of_one_user": most_of_one_user}
-    _install_placing(api, use_cases.ordering, rate_limit, limits, count)
-    _install_reading(api, use_cases.reader, use_cases.timeline)
-    _install_changing(api, use_cases.paying, use_cases.closing)
+    _install_placing(api, use_cases, rate_limit, limits, count)
+    _install_reading(api, use_cases)
+    _install_changing(api, use_cases)
 
     @api.post("/sweep", scopes=("admin",), returns={200: SweepOut})
     def sweep() -> Reply:
@@ -99,8 +104,10 @@ def _owner(order_id: int) -> str | None:
 
 
 def _install_placing(
-    api: Api, ordering: Ordering, rate_limit: str, limits: Mapping[str, Any], count: Callable[[str], None]
+    api: Api, use_cases: UseCases, rate_limit: str, limits: Mapping[str, Any], count: Callable[[str], None]
 ) -> None:
+    ordering, payments = use_cases.ordering, use_cases.payments
+
     @api.post(
         "/orders",
         scopes=("orders",),
@@ -127,7 +134,8 @@ def _install_placing(
             raise
         count("replayed" if placed.replayed else "created")
         headers = {"Location": f"/orders/{placed.order.order_id}"}
-        return Reply(order_document(placed.order), 201, headers | replayed(placed.replayed))
+        document = order_document(placed.order, payments.known([placed.order]))
+        return Reply(document, 201, headers | replayed(placed.replayed))
 
 
 def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
@@ -139,18 +147,22 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     return Request(user_id, quantities, receiver, key, body.coupon_id)
 
 
-def _install_reading(api: Api, reader: OrderReader, timeline: Timeline) -> None:
+def _install_reading(api: Api, use_cases: UseCases) -> None:
+    reader, payments, timeline = use_cases.reader, use_cases.payments, use_cases.timeline
+
     @api.get("/orders", scopes=_OWNER, query=OrdersQuery, returns={200: OrdersOut})
     def list_orders(query: OrdersQuery) -> Reply:
         """List one's own orders, newest first."""
         below = decode_cursor(query.cursor)[0] if query.cursor is not None else None
         found = reader.page(current_identity().user_id, status=query.status, below=below, limit=query.limit + 1)
-        return Reply(page_document(found, query.limit))
+        shown = found[: query.limit]
+        return Reply(page_document(shown, payments.of(shown), has_more=len(found) > len(shown)))
 
     @api.get("/orders/{order_id}", scopes=_OWNER, returns={200: OrderOut}, errors=[NotFound])
     def show_order(order_id: int) -> Reply:
         """Show an order."""
-        return Reply(order_document(reader.get(order_id, owner=_owner(order_id))))
+        order = reader.get(order_id, owner=_owner(order_id))
+        return Reply(order_document(order, payments.of([order])))
 
     @api.get("/orders/{order_id}/timeline", scopes=_OWNER, returns={200: TimelineOut}, errors=[NotFound])
     def show_timeline(order_id: int) -> Reply:
@@ -158,20 +170,29 @@ def _install_reading(api: Api, reader: OrderReader, timeline: Timeline) -> None:
         return Reply(TimelineOut.of(order_id, timeline.of(order_id, owner=_owner(order_id))))
 
 
-def _install_changing(api: Api, paying: Paying, closing: Closing) -> None:
+def _install_changing(api: Api, use_cases: UseCases) -> None:
+    paying, closing, payments = use_cases.paying, use_cases.closing, use_cases.payments
+
     @api.post(
         "/orders/{order_id}/pay",
         scopes=_OWNER,
         body=Pay,
         body_optional=True,
-        returns={200: OrderOut},
-        errors=[NotFound, OrderClosed, UnknownProvider, _OUTCOME_UNKNOWN],
+        returns={200: OrderOut, 202: PayAtOut},
+        errors=[
+            NotFound,
+            OrderClosed,
+            UnknownProvider,
+            ProblemWith(PaymentRefused, RefusedMembers),
+            _OUTCOME_UNKNOWN,
+        ],
     )
     def pay(order_id: int, body: Pay) -> Reply:
-        """Pay an order; again: the same."""
-        if body.provider != _SANDBOX:
-            raise UnknownProvider
-        return Reply(order_document(paying.pay(order_id, owner=_owner(order_id))))
+        """Pay an order: at once, or where the answer says; again: the same."""
+        paid = paying.pay(order_id, body.provider, body.scenario, owner=_owner(order_id))
+        if isinstance(paid, Elsewhere):
+            return Reply(PayAtOut.of(paid), 202)
+        return Reply(order_document(paid, payments.of([paid])))
 
     @api.post(
         "/orders/{order_id}/cancel",
@@ -181,4 +202,5 @@ def _install_changing(api: Api, paying: Paying, closing: Closing) -> None:
     )
     def cancel(order_id: int) -> Reply:
         """Cancel an unpaid order; again: the same."""
-        return Reply(order_document(closing.cancel(order_id, owner=_owner(order_id))))
+        cancelled = closing.cancel(order_id, owner=_owner(order_id))
+        return Reply(order_document(cancelled, payments.of([cancelled])))

@@ -1,6 +1,7 @@
 """Wires the order service together; nothing else does."""
 
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -11,10 +12,11 @@ from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
 from common.limits import SharedLimiter
+from common.payments import PaymentEvent
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
-from common.registry import ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
+from common.registry import BY_NAME, PAYMENT_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
@@ -22,21 +24,26 @@ from halfmessage.errors import ConsoleUnavailable
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, CheckAnswer, Console
+from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.batch import Batcher
 from halfmessage.tx.coordinator import Checker, Coordinator
 from halfmessage.tx.record import Records
 from order import api as rest
-from order.consumer import TimeoutConsumer
+from order.consumer import EventConsumer
 from order.model import Order, transaction_records
 from order.outside import outside
 from order.service.auditing import Audit
-from order.service.closing import Closing, Paying
+from order.service.closing import Closing
 from order.service.forgetting import forget_keys
 from order.service.ordering import Ordering
+from order.service.overdue import Overdue
+from order.service.paying import Paying
+from order.service.payments import Payments
 from order.service.placing import Draft, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 from order.service.settling import Settlements
+from order.service.successes import Successes
 from order.service.sweeping import Sweep, sweep_once
 from order.service.telling import Telling
 from order.service.timeline import Timeline
@@ -44,7 +51,7 @@ from order.service.timeouts import Timeouts
 
 _GROUP = "order"
 _LONGEST_WAIT = 5.0  # seconds until an order's batch begins; two batches that wait in vain for stock take as long
-_TIMEOUTS = 256  # handled together
+_MESSAGES = 256  # handled together
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 log = structlog.get_logger()
@@ -83,10 +90,13 @@ def build(settings: Settings) -> Service:
     pricing = Pricing(others.goods, others.coupons)
     closing = Closing(database, coordinator, reader, settlements)
     audits = [Audit(database, participant, closing) for participant in participants]
-    sweep = Sweep(database, records, checker, closing, settlements, audits, count=told.finding)
 
     def is_held(order: Order) -> bool:
         return all(audit.is_held(order) for audit in audits)
+
+    paying = Paying(database, reader, others.payments, is_held, settlements, telling.soon)
+    overdue = Overdue(closing, paying, others.payments)
+    sweep = Sweep(database, records, checker, overdue, settlements, audits, count=told.finding)
 
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
@@ -96,9 +106,10 @@ def build(settings: Settings) -> Service:
     use_cases = rest.UseCases(
         ordering=Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout),
         reader=reader,
-        paying=Paying(database, reader, is_held, settlements, telling.soon),
+        payments=Payments(others.payments),
+        paying=paying,
         closing=closing,
-        timeline=Timeline(database, records, console, participants),
+        timeline=Timeline(database, records, console, participants, others.payments),
         sweep=lambda full: sweep.run(settings.transaction_deadline, full=full),
     )
     api = Api(
@@ -126,17 +137,26 @@ def build(settings: Settings) -> Service:
     if console is not None:
         told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
     standby = Standby(heartbeat.beat, ids.ask, sendable)
-    timeouts = TimeoutConsumer(Timeouts(database, checker, closing), told.timeouts, standby.suspect)
+    consumers: dict[str, EventConsumer[Any]] = {
+        TIMEOUT_TOPIC: EventConsumer(
+            "timeout", OrderEvent, Timeouts(database, checker, overdue).handle, told.timeouts, standby.suspect
+        ),
+        PAYMENT_TOPIC: EventConsumer(
+            "payment", PaymentEvent, Successes(database, checker, paying).handle, told.payments, standby.suspect
+        ),
+    }
 
     def subscribe() -> None:
-        broker.consumer(_GROUP, TIMEOUT_TOPIC, timeouts, batch=_TIMEOUTS, ready=standby.ready)
+        for topic, consumer in consumers.items():
+            group = BY_NAME["order"].group(topic)
+            broker.consumer(group, topic, consumer, batch=_MESSAGES, ready=standby.ready)
 
     return Service(
         api,
         start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
         stop=[
             *(sweeping.close, aside.close, telling_aside.close, broker.close, ids.close),
-            *(peer.close for peer in others.peers.values()),
+            *(link.close for link in others.links),
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
@@ -166,6 +186,7 @@ class _Instruments:
         self._findings = metrics.counter("sweep_findings", "Orders a sweep dealt with, by what it found", "finding")
         self._placed = metrics.counter("placed", "Orders that somebody tried to place, by outcome", "outcome")
         self._timeouts = metrics.counter("timeouts", "Timeout messages by what became of them", "result")
+        self._payments = metrics.counter("payments", "Messages of payments by what became of them", "result")
         self._left_alone = metrics.gauge(
             "peer_left_alone", "1 while calls to an instance of a peer are not made: it failed", "peer", "instance"
         )
@@ -190,6 +211,9 @@ class _Instruments:
 
     def timeouts(self, result: str, messages: int) -> None:
         self._timeouts.labels(result).inc(messages)
+
+    def payments(self, result: str, messages: int) -> None:
+        self._payments.labels(result).inc(messages)
 
 
 def _console(broker: Broker) -> Console | None:

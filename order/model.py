@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from common.errors import Invalid
+from common.errors import Invalid, OrdersError
 from common.heartbeat import heartbeat_table
 from halfmessage.errors import Conflict
 from halfmessage.ids import SNOWFLAKE, lease_table
@@ -80,6 +80,12 @@ class UnknownProvider(Invalid):
     slug, title = "unknown-provider", "Unknown provider"
 
 
+class PaymentRefused(OrdersError):
+    """The provider did not take the money; reason has its words. The order can still be paid."""
+
+    status, slug, title = 402, "payment-refused", "Payment refused"
+
+
 Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum", "other-currency"]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
@@ -124,7 +130,8 @@ class Receiver:
 class Order:
     """An order; times in ms since the epoch, amounts in minor units.
 
-    `coupon_version`: of the rules that it was priced by, which is known only while it is placed.
+    `coupon_version`: of the rules that it was priced by, which is known only while it is placed. `paid_through`: who
+    took the money; None also where nothing had to be paid, and for what was paid before there was a pay service.
     """
 
     order_id: int
@@ -142,6 +149,7 @@ class Order:
     closed_at: int | None = None
     coupon_id: int | None = None
     discount_amount: int = 0
+    paid_through: str | None = None
     coupon_version: int | None = field(default=None, compare=False)
 
     @property
@@ -153,7 +161,8 @@ class Order:
         """Return the order as its first answer told it."""
         if self.total_amount == 0:
             return replace(self, status=Status.PAID, close_reason=None, paid_at=self.created_at, closed_at=None)
-        return replace(self, status=Status.CREATED, close_reason=None, paid_at=None, closed_at=None)
+        unpaid = replace(self, status=Status.CREATED, paid_at=None, paid_through=None)
+        return replace(unpaid, close_reason=None, closed_at=None)
 
 
 orders = Table(
@@ -176,6 +185,7 @@ orders = Table(
     Column("coupon_id", BigInteger),
     Column("goods_amount", BigInteger, nullable=False, server_default=text("0")),
     Column("discount_amount", BigInteger, nullable=False, server_default=text("0")),
+    Column("paid_through", String(64)),
     Index("orders_of_user", "user_id", "order_id"),
     Index("orders_of_user_by_status", "user_id", "status", "order_id"),
     Index("orders_overdue", "status", "expires_at"),

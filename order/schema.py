@@ -1,16 +1,20 @@
 """What goes over the order service's REST interface."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from common.registry import SANDBOX
 from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by, encode_cursor
 from halfmessage.clock import rfc3339
+from order.clients.pay import Payment, PaymentStatus
 from order.model import CloseReason, Order, Reason, Status
+from order.service.entries import Entry
+from order.service.paying import Elsewhere
 from order.service.sweeping import Findings
-from order.service.timeline import Entry
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Amount = Annotated[int, Field(ge=0, lt=2**53)]
@@ -35,9 +39,10 @@ _FIELDS_OF_0_1: Final = {"items", "receiver"}
 
 
 class Pay(Schema):
-    """Through whom an order is paid."""
+    """Through whom an order is paid; `scenario`: how the sandbox is to behave, which others ignore."""
 
-    provider: Word = "sandbox"
+    provider: Word = SANDBOX
+    scenario: Annotated[Line, Field(min_length=1, max_length=64)] | None = None
 
 
 class PlaceOrder(Schema):
@@ -70,6 +75,14 @@ class ItemOut(Schema):
     market_price: Money | None
 
 
+class PaymentOut(Schema):
+    """The payment of an order; `provider`: who was last asked to take the money, or took it."""
+
+    payment_id: Id
+    status: PaymentStatus
+    provider: str | None
+
+
 class OrderOut(Schema):
     """An order; amounts in minor units of its currency."""
 
@@ -84,14 +97,19 @@ class OrderOut(Schema):
     discount_amount: Amount
     total_amount: Amount
     currency: str
+    payment: PaymentOut | None
     created_at: Time
     expires_at: Time
     paid_at: Time | None
     closed_at: Time | None
 
 
-def order_document(order: Order) -> dict[str, Any]:
-    """Return what `OrderOut` declares. It comes from our own tables, so it is not validated again."""
+def order_document(order: Order, payments: Mapping[int, Payment]) -> dict[str, Any]:
+    """Return what `OrderOut` declares, its payment from those by order id.
+
+    It comes from our own tables, so it is not validated again.
+    """
+    payment = payments.get(order.order_id)
     return {
         "order_id": str(order.order_id),
         "user_id": order.user_id,
@@ -115,6 +133,8 @@ def order_document(order: Order) -> dict[str, Any]:
         "discount_amount": order.discount_amount,
         "total_amount": order.total_amount,
         "currency": order.currency,
+        "payment": payment
+        and {"payment_id": str(order.order_id), "status": payment.status, "provider": payment.provider},
         "created_at": rfc3339(order.created_at),
         "expires_at": rfc3339(order.expires_at),
         "paid_at": _time(order.paid_at),
@@ -139,11 +159,23 @@ class OrdersOut(Schema):
     next_cursor: str | None
 
 
-def page_document(orders: list[Order], limit: int) -> dict[str, Any]:
-    """Return what `OrdersOut` declares: at most `limit` of `orders`, which has one more if there is a next page."""
-    shown = orders[:limit]
-    more = encode_cursor(shown[-1].order_id) if len(orders) > limit else None
-    return {"items": [order_document(order) for order in shown], "next_cursor": more}
+def page_document(shown: list[Order], payments: Mapping[int, Payment], *, has_more: bool) -> dict[str, Any]:
+    """Return what `OrdersOut` declares; `has_more`: there is a next page."""
+    more = encode_cursor(shown[-1].order_id) if has_more else None
+    return {"items": [order_document(order, payments) for order in shown], "next_cursor": more}
+
+
+class PayAtOut(Schema):
+    """Where the customer pays: the order is paid once the provider says that the money came."""
+
+    order_id: Id
+    payment_id: Id
+    pay_url: str
+
+    @classmethod
+    def of(cls, elsewhere: Elsewhere) -> "PayAtOut":
+        """Show it. A payment has its order's id."""
+        return cls(order_id=elsewhere.order_id, payment_id=elsewhere.order_id, pay_url=elsewhere.pay_url)
 
 
 class EntryOut(Schema):
@@ -190,6 +222,12 @@ class ReasonMembers(Schema):
     """What `coupon-not-usable` tells beside its detail."""
 
     reason: Reason
+
+
+class RefusedMembers(Schema):
+    """What `payment-refused` tells beside its detail: the provider's words."""
+
+    reason: str
 
 
 class UnknownMembers(Schema):

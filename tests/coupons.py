@@ -1,20 +1,13 @@
 """A second participant for the order service's tests: uses of one coupon, kept in memory by the protocol's rules."""
 
-import threading
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
-from common.reservations.client import LiveReservation
-from halfmessage.clock import now_ms, rfc3339
-from halfmessage.errors import NotFound, Unavailable
-from halfmessage.mq.port import Delivery, Verdict
-from halfmessage.participant.event import OrderEvent
-from halfmessage.participant.model import Fate
 from order.clients.coupon import Coupon, CouponRules
 from order.clients.participant import Deduction
 from order.model import CouponChanged, CouponNotUsable, Order, orders
 from tests.faults import Faults
+from tests.participants import InMemoryParticipant
 
 
 class InMemoryRules(CouponRules):
@@ -41,116 +34,35 @@ _RULES: dict[str, Any] = {
 }  # fmt: skip
 
 
-@dataclass
-class Header:
-    """One order's reservation; `used` once it is known that the order is paid."""
-
-    tx_id: int
-    state: str
-    created_at: int
-    verified: bool = False
-    used: bool = False
-
-
-class InMemoryCoupon:
+class InMemoryCoupon(InMemoryParticipant):
     """Holds a use for each order with a coupon."""
 
     name = "coupon"
     needed = orders.c.coupon_id.is_not(None)
     hears_of_payment = True
+    made_when_paid = False
 
     def __init__(self, faults: Faults, rules: InMemoryRules) -> None:
+        super().__init__(faults)
         self.rules = rules
         self.uses = 10
-        self.headers: dict[int, Header] = {}
-        self.asked: list[list[int]] = []
-        self.told: list[tuple[int, int, Fate]] = []
-        self._faults = faults
-        self._guard = threading.Lock()
 
     def needs(self, order: Order) -> bool:
         return order.coupon_id is not None
 
-    def deduct(self, tx_id: int, orders: Sequence[Order], *, revive: bool = False) -> dict[int, Deduction]:
-        self.asked.append([order.order_id for order in orders])
-        self._faults.passing("coupon.deduct", "before")
-        with self._guard:
-            made = {order.order_id: self._deduct(tx_id, order, revive=revive) for order in orders}
-        self._faults.passing("coupon.deduct", "after")
-        return made
-
-    def _deduct(self, tx_id: int, order: Order, *, revive: bool) -> Deduction:
-        order_id = order.order_id
-        header = self.headers.get(order_id)
-        if header is not None and header.state == "deducted":
-            return Deduction("deducted")
-        if header is not None and not revive:
-            return Deduction("released", Unavailable())
+    def take(self, order: Order) -> Deduction | None:
         rules = self.rules.known.get(order.coupon_id or 0)
         if rules is not None and order.coupon_version not in {None, rules.version}:
             return Deduction("changed", CouponChanged(reason="expired"))
         if not self.uses:
             return Deduction("refused", CouponNotUsable(reason="used"))
         self.uses -= 1
-        self.headers[order_id] = Header(tx_id, "deducted", now_ms())
-        return Deduction("deducted")
+        return None
 
-    def release(self, order_id: int, tx_id: int) -> None:
-        with self._guard:
-            header = self.headers.setdefault(order_id, Header(tx_id, "released", now_ms()))
-            if header.state == "deducted":
-                assert not header.used, "a paid order is never released"
-                header.state = "released"
-                self.uses += 1
+    def give_back(self, order_id: int) -> None:
+        del order_id
+        self.uses += 1
 
-    def consume(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
-        for delivery in deliveries:
-            event = OrderEvent.from_body(delivery.message.body)
-            for order_id in event.order_ids:
-                self.release(order_id, event.tx_id)
-        return [Verdict.ACK] * len(deliveries)
-
-    def unverified(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
-        self._faults.passing("coupon.unverified", "before")
-        return [r for r in self._live(older_than, after) if not self.headers[r.order_id].verified][:limit]
-
-    def live(self, *, older_than: int, after: int, limit: int) -> list[LiveReservation]:
-        return self._live(older_than, after)[:limit]
-
-    def _live(self, older_than: int, after: int) -> list[LiveReservation]:
-        live = sorted((o, h) for o, h in self.headers.items() if h.state == "deducted" and h.created_at <= older_than)
-        return [LiveReservation(order_id, header.tx_id) for order_id, header in live if order_id > after]
-
-    def settle(self, fates: Sequence[tuple[int, int, Fate]]) -> dict[int, str | None]:
-        self._faults.passing("coupon.settle", "before")
-        self.told += fates
-        for order_id, tx_id, fate in fates:
-            header = self.headers.get(order_id)
-            if fate == "void":
-                self.release(order_id, tx_id)
-            elif header is not None and header.state == "deducted":
-                header.verified = True
-                header.used |= fate == "paid"
-        self._faults.passing("coupon.settle", "after")
-        return self.states([order_id for order_id, _, _ in fates])
-
-    def states(self, order_ids: Collection[int]) -> dict[int, str | None]:
-        self._faults.passing("coupon.states", "before")
-        return {o: self.headers[o].state if o in self.headers else None for o in order_ids}
-
-    def reservation(self, order_id: int) -> dict[str, Any]:
-        header = self.headers.get(order_id)
-        if header is None:
-            raise NotFound
-        return {
-            "order_id": str(order_id),
-            "tx_id": str(header.tx_id),
-            "state": header.state,
-            "coupon_id": "5",
-            "created_at": rfc3339(header.created_at),
-            "released_at": rfc3339(now_ms()) if header.state == "released" else None,
-        }
-
-    def state(self, order_id: int) -> str | None:
-        header = self.headers.get(order_id)
-        return None if header is None else header.state
+    def held(self, order_id: int) -> dict[str, Any]:
+        del order_id
+        return {"coupon_id": "5"}

@@ -40,13 +40,17 @@ from order.clients.participant import Deduction
 from order.clients.stock import StockClient
 from order.model import Order, settlements, transaction_records
 from order.service.auditing import Audit
-from order.service.closing import Closing, Paying
+from order.service.closing import Closing
 from order.service.ordering import Ordering, Request
+from order.service.overdue import Overdue
 from order.service.participants import Participant
+from order.service.paying import Elsewhere, Paying
+from order.service.payments import Payments
 from order.service.placing import Draft, IdempotencyKey, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 from order.service.settling import Settlements
+from order.service.successes import Successes
 from order.service.sweeping import Sweep
 from order.service.telling import Telling
 from order.service.timeline import Timeline
@@ -59,6 +63,7 @@ from stock.service.strategies.port import Lines
 from tests.coupons import InMemoryCoupon, InMemoryRules
 from tests.databases import database_url
 from tests.faults import Faults
+from tests.in_memory_pay import InMemoryPay
 from tests.support import eventually, lines_of
 
 P = ParamSpec("P")
@@ -220,7 +225,10 @@ class InMemoryGoods(GoodsClient):
 
 
 class Shop:
-    """Everything of order and stock but Flask and the network; close it. On demand with a second participant."""
+    """Everything of order and stock but Flask and the network; close it. On demand with further participants.
+
+    Orders can be paid also where pay is no participant: then nothing but its answers to tries is of it.
+    """
 
     def __init__(
         self,
@@ -228,6 +236,7 @@ class Shop:
         *,
         pay_timeout: float = 900.0,
         coupons: bool = False,
+        pay: bool = False,
         urls: tuple[str, str] | None = None,
     ) -> None:
         """Make the databases of order and stock, unless they are there, at these URLs."""
@@ -242,7 +251,9 @@ class Shop:
 
         self.rules = InMemoryRules()
         self.coupon = InMemoryCoupon(self.faults, self.rules)
+        self.payments = InMemoryPay(self.faults)
         self.participants: list[Participant] = [self.stock, *([self.coupon] if coupons else [])]
+        self.participants += [self.payments] if pay else []
 
         self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))
         self.console = self.broker.console()
@@ -251,6 +262,8 @@ class Shop:
         self.broker.consumer("stock", ROLLBACK_TOPIC, RollbackConsumer(self.reservations))
         if coupons:
             self.broker.consumer("coupon", ROLLBACK_TOPIC, self.coupon.consume)
+        if pay:
+            self.broker.consumer("pay", ROLLBACK_TOPIC, self.payments.consume)
 
         self.records = Records(transaction_records, retention=RETENTION)
         self.checker = Checker(self.database, self.records, deadline=DEADLINE)
@@ -263,19 +276,22 @@ class Shop:
         self.ordering = Ordering(self.reader, self.pricing, self.ids, self.place, pay_timeout=pay_timeout)
         self.closing = Closing(self.database, self.coordinator, self.reader, self.settlements)
         self.audits = [Audit(self.database, participant, self.closing) for participant in self.participants]
-        self.paying = Paying(self.database, self.reader, self.is_held, self.settlements, self.tell)
-        self.timeouts = Timeouts(self.database, self.checker, self.closing)
+        self.paying = Paying(self.database, self.reader, self.payments, self.is_held, self.settlements, self.tell)
+        self.overdue = Overdue(self.closing, self.paying, self.payments)
+        self.shown = Payments(self.payments)
+        self.timeouts = Timeouts(self.database, self.checker, self.overdue)
+        self.successes = Successes(self.database, self.checker, self.paying)
         self.counted: dict[str, int] = {}
         self.sweep = Sweep(
             self.database,
             self.records,
             self.checker,
-            self.closing,
+            self.overdue,
             self.settlements,
             self.audits,
             count=lambda what, number: self.counted.update({what: self.counted.get(what, 0) + number}),
         )
-        self.timeline = Timeline(self.database, self.records, self.console, self.participants)
+        self.timeline = Timeline(self.database, self.records, self.console, self.participants, self.payments)
 
     def close(self) -> None:
         self.broker.close()
@@ -284,6 +300,12 @@ class Shop:
 
     def placing_with(self, aside: Aside) -> Placing:
         return Placing(self.coordinator, self.producer, self.participants, self.settlements, aside, self.tell)
+
+    def pay(self, order_id: int, *, owner: str | None = None) -> Order:
+        """Pay an order at once through the use case."""
+        paid = self.paying.pay(order_id, "sandbox", None, owner=owner)
+        assert not isinstance(paid, Elsewhere)
+        return paid
 
     def tell(self) -> None:
         """Tell participants what they have to hear of, unless a test has this fail."""

@@ -5,10 +5,11 @@ from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from halfmessage.chunks import ROWS, by_weight, chunks
+from halfmessage.chunks import ROWS, by_weight
 from halfmessage.mq.port import Message
 
 K = TypeVar("K")
+E = TypeVar("E", bound="OrderEvent")
 
 _Snowflake = Annotated[int, Field(gt=0, lt=2**63), PlainSerializer(str, return_type=str)]
 
@@ -35,15 +36,19 @@ class OrderEvent(BaseModel):
         keys = tuple(str(order_id) for order_id in self.order_ids)
         return Message(topic, self.to_body(), tag, keys, {"tx_id": str(self.tx_id)})
 
+    def part(self, which: slice) -> Self:
+        """Return what it says of some of its orders."""
+        return self.model_copy(update={"order_ids": self.order_ids[which]})
 
-def in_parts(events: Mapping[K, OrderEvent]) -> Iterator[list[tuple[K, OrderEvent]]]:
+
+def in_parts(events: Mapping[K, E]) -> Iterator[list[tuple[K, E]]]:
     """Cut what messages say into parts that name at most `ROWS` orders, each with the key of its message.
 
     A message that names more is in several parts: it is done with when the last of them is.
     """
     pieces = (
-        (key, OrderEvent(tx_id=event.tx_id, order_ids=tuple(part)))
+        (key, event.part(slice(start, start + ROWS)))
         for key, event in events.items()
-        for part in chunks(event.order_ids, ROWS)
+        for start in range(0, len(event.order_ids), ROWS)
     )
     return by_weight(pieces, lambda piece: len(piece[1].order_ids), ROWS)

@@ -127,7 +127,7 @@ def build(settings: Settings) -> Service:
     def place(body: PlaceOrder) -> Reply:
         """Place an order."""
         order = naive.place(current_identity().user_id, {item.goods_id: item.quantity for item in body.items})
-        return Reply(order_document(order), 201, {"Location": f"/orders/{order.order_id}"})
+        return Reply(order_document(order, {}), 201, {"Location": f"/orders/{order.order_id}"})
 
     return Service(api, start=[], stop=[database.close])
 

@@ -34,6 +34,7 @@ class ParticipantClient(ReservationClient):
 
     needed: ClassVar[ColumnElement[bool]]
     hears_of_payment: ClassVar[bool] = False
+    made_when_paid: ClassVar[bool] = False
 
     @abstractmethod
     def needs(self, order: Order) -> bool:

@@ -43,9 +43,10 @@ class Audit:
         if self._has_looked or not self.participant.needs(order):
             return True
         try:
-            return self.participant.states([order.order_id])[order.order_id] == "deducted"
+            state = self.participant.states([order.order_id])[order.order_id]
         except Unavailable:
             return True
+        return not self._lacks(state, order.status)
 
     def look(self, before: int) -> list[int]:
         """Look at the newest orders made before a time (ms), and at all if one of them lacks what it needs.
@@ -128,13 +129,20 @@ class Audit:
         if not standing:
             return {}
         states = self.participant.states(standing)
-        suspects = [order_id for order_id in standing if states[order_id] != "deducted"]
-        return {order_id: states[order_id] for order_id in self._standing(suspects)}
+        suspects = [order_id for order_id, status in standing.items() if self._lacks(states[order_id], status)]
+        still = self._standing(suspects)
+        return {order_id: states[order_id] for order_id in still if self._lacks(states[order_id], still[order_id])}
 
-    def _standing(self, order_ids: Collection[int]) -> list[int]:
+    def _lacks(self, state: str | None, status: Status) -> bool:
+        """Tell whether an order that stands should have more than a reservation in that state."""
+        if state is None and status is Status.CREATED and self.participant.made_when_paid:
+            return False
+        return state != "deducted"
+
+    def _standing(self, order_ids: Collection[int]) -> dict[int, Status]:
         with self._database.read() as connection:
             found = statuses(connection, order_ids, self.participant.needed)
-        return sorted(order_id for order_id, status in found.items() if status is not Status.CLOSED)
+        return {order_id: found[order_id] for order_id in sorted(found) if found[order_id] is not Status.CLOSED}
 
     def _reserve(self, unheld: dict[int, str | None]) -> tuple[list[int], list[int]]:
         """Return those that have what they need now, and the unpaid ones that can't have it."""

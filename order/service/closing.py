@@ -1,28 +1,24 @@
-"""Closing orders (timeout, cancel) and paying them: compare-and-set on the status, whoever comes first wins.
+"""Closing orders (timeout, cancel): compare-and-set on the status, as paying is; whoever comes first wins.
 
 Closing is a transactional message with the other sign: `order_rollback`, to be delivered if the transaction commits.
-What participants have still to confirm is written with either: see `order.service.settling`.
+What participants have still to confirm is written with it: see `order.service.settling`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
-import structlog
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from common.db import Database
 from common.registry import ROLLBACK_TOPIC
-from halfmessage import failpoints
 from halfmessage.chunks import ROWS, chunks
 from halfmessage.clock import now_ms
-from halfmessage.errors import CommitOutcomeUnknown, HalfMessageError, OutcomeUnknown, Unavailable
+from halfmessage.errors import CommitOutcomeUnknown, HalfMessageError, OutcomeUnknown
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.coordinator import Coordinator
 from halfmessage.tx.record import AlreadyAborted, Outcome
-from order.model import CloseReason, Order, OrderClosed, OrderPaid, Status, orders, orders_unheld
+from order.model import CloseReason, Order, OrderPaid, Status, orders
 from order.service.reading import OrderReader, statuses
 from order.service.settling import Settlements
-
-log = structlog.get_logger()
 
 
 class _Raced(Exception):
@@ -50,7 +46,7 @@ class Closing:
         return [order_id for part in chunks(order_ids, ROWS) for order_id in self._close_part(part, reason)]
 
     def _close_part(self, order_ids: Collection[int], reason: CloseReason) -> list[int]:
-        while open_ids := self._still_open(order_ids):
+        while open_ids := self.still_open(order_ids):
             if self._close_all(open_ids, reason):
                 return open_ids
         return []
@@ -67,7 +63,8 @@ class Closing:
             raise OrderPaid
         return order
 
-    def _still_open(self, order_ids: Collection[int]) -> list[int]:
+    def still_open(self, order_ids: Collection[int]) -> list[int]:
+        """Return those of the orders that are neither paid nor closed, by their ids."""
         with self._database.read() as connection:
             found = statuses(connection, order_ids)
         return sorted(order_id for order_id, status in found.items() if status is Status.CREATED)
@@ -95,56 +92,3 @@ class Closing:
         if connection.execute(update(orders).where(is_open).values(closed)).rowcount != len(order_ids):
             raise _Raced
         self._settlements.note_void(connection, order_ids)
-
-
-class Paying:
-    """Marks orders paid."""
-
-    def __init__(
-        self,
-        database: Database,
-        reader: OrderReader,
-        is_held: Callable[[Order], bool],
-        settlements: Settlements,
-        tell: Callable[[], object],
-    ) -> None:
-        """Take the order service's database, what reads orders, and what knows whether all that one needs is held.
-
-        `settlements`: what is to be confirmed; `tell` is called when a participant has to hear of a payment.
-        """
-        self._database = database
-        self._reader = reader
-        self._is_held = is_held
-        self._settlements = settlements
-        self._tell = tell
-
-    def pay(self, order_id: int, *, owner: str | None) -> Order:
-        """Pay an unpaid order; again: the same. Raise `NotFound`, `OrderClosed`, `Unavailable`, `OutcomeUnknown`."""
-        before = self._reader.get(order_id, owner=owner)
-        if before.status is Status.CREATED and not self._is_held(before):
-            return self._outcome(order_id, owner)
-        try:
-            is_to_be_told = self._database.transact(lambda connection: self._pay_row(connection, before))
-        except CommitOutcomeUnknown as error:
-            raise OutcomeUnknown(order_id=str(order_id)) from error
-        failpoints.hit("pay.committed")
-        if is_to_be_told:
-            self._tell()
-        return self._outcome(order_id, owner)
-
-    def _outcome(self, order_id: int, owner: str | None) -> Order:
-        """Return the order if it is paid, or raise why it is not."""
-        order = self._reader.get(order_id, owner=owner)
-        if order.status is Status.CLOSED:
-            raise OrderClosed
-        if order.status is Status.CREATED:
-            log.error("an order without what it needs was to be paid", order_id=str(order_id))
-            raise Unavailable("What this order needs is not held at the moment; nothing was changed, try again.")
-        return order
-
-    def _pay_row(self, connection: Connection, order: Order) -> bool:
-        """Pay it if it is unpaid and all that it needs is held; tell whether a participant has to hear of it."""
-        is_open = (orders.c.order_id == order.order_id) & (orders.c.status == Status.CREATED.value)
-        is_held = ~select(orders_unheld.c.order_id).where(orders_unheld.c.order_id == order.order_id).exists()
-        pay = update(orders).where(is_open & is_held).values(status=Status.PAID.value, paid_at=now_ms())
-        return connection.execute(pay).rowcount == 1 and self._settlements.note_paid(connection, [order])

@@ -27,6 +27,10 @@ class Participant(Protocol):
     def hears_of_payment(self) -> bool:
         """Whether it has to be told that an order is paid."""
 
+    @property
+    def made_when_paid(self) -> bool:
+        """Whether an unpaid order may stand without a reservation, which is made when it is paid."""
+
     def needs(self, order: Order) -> bool:
         """Tell whether this order needs it."""
 

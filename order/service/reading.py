@@ -165,6 +165,7 @@ def _order(row: Row[Any], lines: Iterable[Line]) -> Order:
         row.closed_at,
         row.coupon_id,
         row.discount_amount,
+        row.paid_through,
     )
 
 

@@ -21,9 +21,9 @@ from halfmessage.errors import HalfMessageError
 from halfmessage.participant.model import Fate
 from halfmessage.tx.coordinator import Checker
 from halfmessage.tx.record import Records
-from order.model import CloseReason, Status, orders
+from order.model import Status, orders
 from order.service.auditing import Audit
-from order.service.closing import Closing
+from order.service.overdue import Overdue
 from order.service.participants import Participant
 from order.service.reading import statuses
 from order.service.settling import Settlements
@@ -62,7 +62,7 @@ class Sweep:
         database: Database,
         records: Records,
         checker: Checker,
-        closing: Closing,
+        overdue: Overdue,
         settlements: Settlements,
         audits: Sequence[Audit],
         *,
@@ -75,7 +75,7 @@ class Sweep:
         self._database = database
         self._records = records
         self._checker = checker
-        self._closing = closing
+        self._overdue = overdue
         self._settlements = settlements
         self._audits = audits
         self._count = count
@@ -141,7 +141,7 @@ class Sweep:
                 order_ids = connection.scalars(query).all()
             if not order_ids:
                 return
-            findings.closed += len(self._closing.close(order_ids, CloseReason.TIMEOUT))
+            findings.closed += len(self._overdue.close(order_ids))
 
     def _settle_reservations(
         self, participant: Participant, before: int, findings: Findings, list_live: ListLive

@@ -1,43 +1,39 @@
 """One order's whole story, from evidence that exists: rows and messages. What is not known is said to be unknown."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from common.db import Database
-from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from halfmessage.clock import from_rfc3339, rfc3339
 from halfmessage.errors import HalfMessageError, NotFound
 from halfmessage.mq.port import Console, GroupView, MessageView, State
 from halfmessage.tx.coordinator import DELIVER_IF, TX_ID
 from halfmessage.tx.record import Outcome, Records
+from order.clients.pay import PayClient
 from order.model import Order, Status
+from order.service.entries import Entry, of_payment
 from order.service.participants import Participant
 from order.service.reading import find_orders
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something that happened: when (ms since the epoch, None: not known), what, and who says so."""
-
-    at: int | None
-    event: str
-    source: str
-    evidence: dict[str, Any] = field(default_factory=dict)
-    known: bool = True
 
 
 class Timeline:
     """Collects the evidence of one order."""
 
     def __init__(
-        self, database: Database, records: Records, console: Console | None, participants: Sequence[Participant]
+        self,
+        database: Database,
+        records: Records,
+        console: Console | None,
+        participants: Sequence[Participant],
+        payments: PayClient | None,
     ) -> None:
         """Take where the evidence lies; without a console nothing of messages is known here."""
         self._database = database
         self._records = records
         self._console = console
         self._participants = participants
+        self._payments = payments
 
     def of(self, order_id: int, *, owner: str | None) -> list[Entry]:
         """Return what happened to an order of `owner`, in time order, unknown times last.
@@ -53,6 +49,8 @@ class Timeline:
         reservations = [entry for one in asked for entry in _reservation(one, order_id)]
         tx_ids = _tx_ids(order, messages, reservations)
         entries = [*_of_messages(messages), *reservations, *self._of_records(tx_ids, order), *_of_order(order)]
+        if self._payments is not None:  # also of an order that never was: money may have come for it
+            entries += of_payment(self._payments, order_id)
         if order is None and not any(entry.known for entry in entries):
             raise NotFound("There is no such order, and nothing is left of one.")
         return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
@@ -88,6 +86,8 @@ def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservatio
     found = {order.tx_id: "placing"} if order else {}
     for view in messages if isinstance(messages, list) else ():
         properties = view.message.properties
+        if view.message.topic == PAYMENT_TOPIC:  # of a transaction in pay's database
+            continue
         if properties.get(TX_ID, "").isdecimal() and DELIVER_IF in properties:
             purpose = "closing" if properties[DELIVER_IF] == Outcome.COMMITTED else "placing"
             found.setdefault(int(properties[TX_ID]), purpose)
@@ -131,8 +131,11 @@ def _of_message(view: MessageView) -> Iterator[Entry]:
         yield from _of_group(view, group, about)
 
 
+_HANDLED = {TIMEOUT_TOPIC: "timeout", ROLLBACK_TOPIC: "rollback", PAYMENT_TOPIC: "payment"}
+
+
 def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Iterator[Entry]:
-    what = "timeout" if view.message.topic == TIMEOUT_TOPIC else "rollback"
+    what = _HANDLED[view.message.topic]
     evidence = about | {"group": group.group, "deliveries": group.attempts, "state": group.state.value}
     if group.state is State.DONE:
         yield Entry(group.done_at, f"{what} handled", "broker", evidence)
@@ -173,7 +176,7 @@ def _of_order(order: Order | None) -> Iterable[Entry]:
     about = {"order_id": str(order.order_id)}
     yield Entry(order.created_at, "order requested", "order", about | {"expires_at": rfc3339(order.expires_at)})
     if order.status is Status.PAID:
-        yield Entry(order.paid_at, "order paid", "order", about)
+        yield Entry(order.paid_at, "order paid", "order", about | {"paid_through": order.paid_through})
     if order.status is Status.CLOSED:
         reason = order.close_reason.value if order.close_reason else None
         yield Entry(order.closed_at, "order closed", "order", about | {"close_reason": reason})

@@ -6,19 +6,18 @@ from common.db import Database
 from halfmessage.clock import now_ms
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.coordinator import Checker
-from order.model import CloseReason
-from order.service.closing import Closing
+from order.service.overdue import Overdue
 from order.service.reading import expiries
 
 
 class Timeouts:
     """Handles timeouts."""
 
-    def __init__(self, database: Database, checker: Checker, closing: Closing) -> None:
-        """Take the order service's database, what decides open transactions, and what closes orders."""
+    def __init__(self, database: Database, checker: Checker, overdue: Overdue) -> None:
+        """Take the order service's database, what decides open transactions, and what closes overdue orders."""
         self._database = database
         self._checker = checker
-        self._closing = closing
+        self._overdue = overdue
 
     def handle(self, events: Sequence[OrderEvent]) -> list[bool]:
         """Close the unpaid orders of timeouts, together; costs one read when there is nothing to close.
@@ -35,7 +34,7 @@ class Timeouts:
         done = [event.tx_id not in undecided and _is_due(event, known, now) for event in events]
         due = (event for event, is_done in zip(events, done, strict=True) if is_done)
         order_ids = dict.fromkeys(order_id for event in due for order_id in event.order_ids if order_id in known)
-        self._closing.close(order_ids, CloseReason.TIMEOUT)
+        self._overdue.close(order_ids)
         return done
 
     def _expiries(self, events: Sequence[OrderEvent]) -> dict[int, int]:

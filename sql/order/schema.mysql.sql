@@ -46,6 +46,7 @@ CREATE TABLE orders (
     coupon_id bigint DEFAULT NULL,
     goods_amount bigint NOT NULL DEFAULT 0,
     discount_amount bigint NOT NULL DEFAULT 0,
+    paid_through varchar(64) DEFAULT NULL,
     PRIMARY KEY (order_id),
     KEY orders_of_user (user_id,order_id),
     KEY orders_of_user_by_status (user_id,status,order_id),

@@ -47,6 +47,7 @@ CREATE TABLE orders (
     coupon_id BIGINT,
     goods_amount BIGINT DEFAULT 0 NOT NULL,
     discount_amount BIGINT DEFAULT 0 NOT NULL,
+    paid_through VARCHAR(64),
     PRIMARY KEY (order_id)
 );
 

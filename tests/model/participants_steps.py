@@ -165,7 +165,7 @@ def _paying(world: World, no: No) -> Steps:
             paid = world._replace(orders=put(world.orders, order, PAID), paid=put(world.paid, order, value=True))
             if not order and "payment is noted afterwards" not in no:
                 paid = paid._replace(settlements=put(world.settlements, COUPON_CELL, "paid"))
-            yield f"pay.committed {order + 1}", paid
+            yield f"paying.committed {order + 1}", paid
 
 
 def _closing(world: World, no: No) -> Steps:

@@ -97,4 +97,4 @@ def _paying(world: World, no: No) -> Steps:
     for order in payable:
         if world.orders[order] == CREATED:
             paid = world._replace(orders=put(world.orders, order, PAID), paid=put(world.paid, order, value=True))
-            yield f"pay.committed {order + 1}", paid
+            yield f"paying.committed {order + 1}", paid

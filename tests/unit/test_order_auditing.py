@@ -55,7 +55,7 @@ def _backup(shop: Shop, service: str) -> Callable[[], None]:
 
 def _paid(shop: Shop, quantity: int = 1) -> int:
     order_id = shop.order({1: quantity}).order_id
-    shop.paying.pay(order_id, owner=None)
+    shop.pay(order_id)
     return order_id
 
 
@@ -83,11 +83,11 @@ def test_stock_restored_lacks_reservations(shop: Shop) -> None:
     assert shop.sweep.run(0.0) == Findings(violations=[created, paid])
     assert shop.counted["violations"] == 2
     with pytest.raises(Unavailable, match="not held"):
-        shop.paying.pay(created, owner=None)
+        shop.pay(created)
     findings = _repair(shop)
     assert (findings.reserved, findings.closed, findings.violations) == (2, 0, [])
     assert (shop.state(created), shop.state(paid), shop.available(1)) == ("deducted", "deducted", 7)
-    assert shop.paying.pay(created, owner=None).status is Status.PAID
+    assert shop.pay(created).status is Status.PAID
     assert shop.sweep.run(0.0) == Findings(verified=2)
 
 
@@ -139,7 +139,7 @@ def test_orders_restored_are_open_again(shop: Shop) -> None:
     _close(shop, order_id)
     restore()
     with pytest.raises(Unavailable):
-        shop.paying.pay(order_id, owner=None)
+        shop.pay(order_id)
     assert shop.sweep.run(0.0).violations == [order_id]
     findings = _repair(shop)
     assert (findings.closed, findings.violations) == (1, [])
@@ -243,12 +243,12 @@ def test_stock_is_asked_before_the_first_look_only(shop: Shop, full: bool) -> No
     first, second, third = (shop.order({1: 1}).order_id for _ in range(3))
     asked = _asked(shop)
     shop.faults.plan("states", PeerUnavailable())
-    shop.paying.pay(first, owner=None)
-    shop.paying.pay(second, owner=None)
+    shop.pay(first)
+    shop.pay(second)
     assert asked == [[first], [second]]
     shop.sweep.run(0.0, full=full)
     asked.clear()
-    shop.paying.pay(third, owner=None)
+    shop.pay(third)
     assert asked == []
 
 
@@ -262,7 +262,7 @@ def test_a_look_that_failed_was_none(shop: Shop, full: bool) -> None:
     with pytest.raises(PeerUnavailable):
         shop.sweep.run(0.0, full=full)
     with pytest.raises(Unavailable, match="not held"):
-        shop.paying.pay(order_id, owner=None)
+        shop.pay(order_id)
 
 
 def test_only_orders_without_stock_are_not_paid(shop: Shop) -> None:
@@ -272,9 +272,9 @@ def test_only_orders_without_stock_are_not_paid(shop: Shop) -> None:
     lost = shop.order({1: 1}).order_id
     restore()
     assert shop.sweep.run(0.0).violations == [lost]
-    assert shop.paying.pay(held, owner=None).status is Status.PAID
+    assert shop.pay(held).status is Status.PAID
     with pytest.raises(Unavailable, match="not held"):
-        shop.paying.pay(lost, owner=None)
+        shop.pay(lost)
 
 
 def test_what_agrees_costs_a_look_at_the_newest(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_cancel(shop: Shop) -> None:
 def test_cancel_paid(shop: Shop) -> None:
     """A paid order can't be cancelled, and its stock stays."""
     (order_id,) = _place(shop, 1)
-    shop.paying.pay(order_id, owner="ann")
+    shop.pay(order_id, owner="ann")
     with pytest.raises(OrderPaid):
         shop.closing.cancel(order_id, owner="ann")
     assert shop.state(order_id) == "deducted"
@@ -57,10 +57,10 @@ def test_cancel_paid(shop: Shop) -> None:
 def test_pay(shop: Shop) -> None:
     """A paid order says since when; again: the same."""
     (order_id,) = _place(shop, 1)
-    order = shop.paying.pay(order_id, owner=None)
+    order = shop.pay(order_id)
     assert order.status is Status.PAID
     assert order.paid_at is not None
-    assert shop.paying.pay(order_id, owner="ann") == order
+    assert shop.pay(order_id, owner="ann") == order
 
 
 def test_pay_closed(shop: Shop) -> None:
@@ -68,7 +68,7 @@ def test_pay_closed(shop: Shop) -> None:
     (order_id,) = _place(shop, 1)
     shop.closing.cancel(order_id, owner="ann")
     with pytest.raises(OrderClosed):
-        shop.paying.pay(order_id, owner="ann")
+        shop.pay(order_id, owner="ann")
 
 
 def test_another_users_order(shop: Shop) -> None:
@@ -76,7 +76,7 @@ def test_another_users_order(shop: Shop) -> None:
     (order_id,) = _place(shop, 1)
     for wrong, owner in ((order_id, "bob"), (order_id + 1, "ann"), (order_id + 1, None)):
         with pytest.raises(NotFound):
-            shop.paying.pay(wrong, owner=owner)
+            shop.pay(wrong, owner=owner)
         with pytest.raises(NotFound):
             shop.closing.cancel(wrong, owner=owner)
     assert _status(shop, order_id) is Status.CREATED
@@ -85,7 +85,7 @@ def test_another_users_order(shop: Shop) -> None:
 def test_close_batch(shop: Shop) -> None:
     """Unpaid orders are closed under one message; the others among them are left alone and not named in it."""
     unpaid, paid, also_unpaid, closed = order_ids = _place(shop, 4)
-    shop.paying.pay(paid, owner=None)
+    shop.pay(paid)
     shop.closing.cancel(closed, owner=None)
     assert shop.closing.close([*order_ids, 404], CloseReason.TIMEOUT) == sorted([unpaid, also_unpaid])
     message = shop.rollbacks(unpaid)[-1].message
@@ -99,7 +99,7 @@ def test_close_batch(shop: Shop) -> None:
 def test_close_batch_against_a_payment(shop: Shop) -> None:
     """A payment in the middle: the message that named the order is dropped; the next one does without it."""
     first, second = _place(shop, 2)
-    shop.faults.hooks["begin"] = lambda: shop.paying.pay(second, owner=None)
+    shop.faults.hooks["begin"] = lambda: shop.pay(second)
     assert shop.closing.close([first, second], CloseReason.TIMEOUT) == [first]
     shop.quiet()
     assert [_status(shop, o) for o in (first, second)] == [Status.CLOSED, Status.PAID]
@@ -121,7 +121,7 @@ def test_pay_against_timeout(shop: Shop) -> None:
         thread.start()
         start.wait()
         try:
-            paid = shop.paying.pay(order_id, owner=None).status is Status.PAID
+            paid = shop.pay(order_id).status is Status.PAID
         except OrderClosed:
             paid = False
         thread.join()
@@ -222,7 +222,7 @@ def test_payment_lost_in_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch, sta
     with monkeypatch.context() as patch:
         patch.setattr(shop.database, "transact", lost)
         with pytest.raises(OutcomeUnknown) as caught:
-            shop.paying.pay(order_id, owner=None)
+            shop.pay(order_id)
     assert caught.value.members == {"order_id": str(order_id)}
     assert _status(shop, order_id) is (Status.PAID if stands else Status.CREATED)
 

@@ -76,8 +76,8 @@ def test_no_receiver(shop: Shop) -> None:
 
 def _order_over_http(shop: Shop, body: dict[str, Any]) -> TestResponse:
     """Send `body` under the key "k", as ann, through the routes of the service."""
-    nothing = cast("Any", None)
-    cases = UseCases(shop.ordering, shop.reader, paying=nothing, closing=nothing, timeline=nothing, sweep=nothing)
+    others: Any = dict.fromkeys(("paying", "closing", "timeline", "sweep"))
+    cases = UseCases(shop.ordering, shop.reader, shop.shown, **others)
     secret = "s" * 32
     told = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
     api = Api("order", verifier=Verifier(secret), **cast("Any", told))
@@ -164,7 +164,7 @@ def test_replay(shop: Shop) -> None:
 def test_replay_repeats_the_first_answer(shop: Shop) -> None:
     """Though the order was paid, or closed, meanwhile: the answer is the first one."""
     paid = shop.ordering.order(_request()).order
-    shop.paying.pay(paid.order_id, owner="ann")
+    shop.pay(paid.order_id, owner="ann")
     assert shop.ordering.order(_request()).order == paid
     closed = shop.ordering.order(_request(key="k2")).order
     shop.closing.close([closed.order_id], CloseReason.CANCELLED)

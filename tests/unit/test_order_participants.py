@@ -13,7 +13,7 @@ from sqlalchemy import insert, update
 from common.aside import ThreadedAside
 from common.errors import PeerUnavailable
 from halfmessage.clock import now_ms
-from halfmessage.errors import BrokerError, HalfMessageError, Unavailable
+from halfmessage.errors import BrokerError, Unavailable
 from halfmessage.mq.port import Resolution
 from order.model import CloseReason, CouponNotUsable, InsufficientStock, Line, Order, Status, idempotency_keys, orders
 from order.service import participants
@@ -238,7 +238,7 @@ def test_a_free_order_beside_one_that_drops_out(shop: Shop) -> None:
 def test_a_payment_is_told_at_once(shop: Shop) -> None:
     """The use of the coupon is used when the answer is there; stock need not hear of it."""
     order_id = _placed(shop)
-    shop.paying.pay(order_id, owner=None)
+    shop.pay(order_id)
     assert shop.coupon.headers[order_id].used
     assert shop.settled() == set()
     assert shop.stock.settled == []
@@ -251,9 +251,7 @@ def test_paid_again_is_not_told_again(shop: Shop) -> None:
     shop.sweep.run(0.0)
     shop.coupon.told.clear()
     for _ in range(2):
-        shop.paying.pay(paid, owner=None)
-    with pytest.raises(HalfMessageError):
-        shop.paying.pay(closed, owner=None)
+        assert shop.paying.mark({paid: "sandbox", closed: "sandbox"}) == []
     assert [told[2] for told in shop.coupon.told] == ["paid"]
     assert shop.settled() == set()
 
@@ -265,7 +263,7 @@ def test_a_payment_that_is_not_told_at_once_is_told_by_the_sweep(shop: Shop, fau
     shop.sweep.run(0.0)
     shop.faults.plan(fault, _Ended() if fault == "tell" else PeerUnavailable())
     try:
-        shop.paying.pay(order_id, owner=None)
+        shop.pay(order_id)
     except _Ended:
         assert fault == "tell"
     assert shop.settled() == {(order_id, "coupon", "paid")}
@@ -331,11 +329,11 @@ def test_a_participant_restored_lacks_reservations(shop: Shop) -> None:
     shop.coupon.uses = 10
     assert shop.sweep.run(0.0) == Findings(violations=[order_id])
     with pytest.raises(Unavailable, match="not held"):
-        shop.paying.pay(order_id, owner=None)
-    shop.paying.pay(other, owner=None)
+        shop.pay(order_id)
+    shop.pay(other)
     findings = shop.sweep.run(0.0, full=True)
     assert (findings.reserved, findings.closed, findings.violations) == (1, 0, [])
-    assert shop.paying.pay(order_id, owner=None).status is Status.PAID
+    assert shop.pay(order_id).status is Status.PAID
     assert shop.coupon.headers[order_id].used
 
 
@@ -343,7 +341,7 @@ def test_a_participant_restored_can_not_hold_it_again(shop: Shop) -> None:
     """The unpaid order is closed, which releases at the others; the paid one is told to a person."""
     shop.ids.age = OLD
     unpaid, paid = _placed(shop), _placed(shop)
-    shop.paying.pay(paid, owner=None)
+    shop.pay(paid)
     shop.sweep.run(0.0)
     shop.coupon.headers.clear()
     shop.coupon.uses = 0
@@ -357,15 +355,15 @@ def test_the_first_payment_asks_each(shop: Shop) -> None:
     """Until the first look of a process, each participant that the order needs is asked."""
     with_coupon, without = _placed(shop), _placed(shop, coupon=False)
     del shop.coupon.headers[with_coupon]
-    shop.paying.pay(without, owner=None)
+    shop.pay(without)
     with pytest.raises(Unavailable, match="not held"):
-        shop.paying.pay(with_coupon, owner=None)
+        shop.pay(with_coupon)
 
 
 def test_a_participant_restored_hears_of_payments_again(shop: Shop) -> None:
     """A backup from before the payment: the sweep finds the reservation unverified, and says that it is paid."""
     order_id = _placed(shop)
-    shop.paying.pay(order_id, owner=None)
+    shop.pay(order_id)
     header = shop.coupon.headers[order_id]
     header.verified = header.used = False
     assert shop.sweep.run(0.0).verified == 2

@@ -56,7 +56,7 @@ def test_pages_are_stable(shop: Shop) -> None:
 def test_pages_by_status(shop: Shop) -> None:
     """A status narrows the pages."""
     unpaid, paid, closed = (shop.order({1: 1}).order_id for _ in range(3))
-    shop.paying.pay(paid, owner=None)
+    shop.pay(paid)
     shop.closing.cancel(closed, owner=None)
     for status, order_id in ((Status.CREATED, unpaid), (Status.PAID, paid), (Status.CLOSED, closed)):
         assert [o.order_id for o in shop.reader.page("ann", status=status, below=None, limit=9)] == [order_id]

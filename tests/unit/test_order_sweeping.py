@@ -63,7 +63,7 @@ def test_nothing_to_do(shop: Shop) -> None:
 def test_standing_orders_are_verified_once(shop: Shop) -> None:
     """Created and paid orders are verified; the next sweep has nothing to do with them."""
     created, paid = shop.order({1: 1}).order_id, shop.order({1: 1}).order_id
-    shop.paying.pay(paid, owner=None)
+    shop.pay(paid)
     assert shop.sweep.run(0.0) == Findings(verified=2)
     assert all(shop.reservations.get(o).verified for o in (created, paid))
     shop.stock.settled.clear()
@@ -231,7 +231,7 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
 def test_overdue(shop: Shop) -> None:
     """Unpaid orders whose timeout never came are closed; paid ones and those not due are not."""
     overdue, paid, young = (shop.order({1: 1}).order_id for _ in range(3))
-    shop.paying.pay(paid, owner=None)
+    shop.pay(paid)
     past = update(orders).where(orders.c.order_id.in_([overdue, paid])).values(expires_at=now_ms() - 1)
     shop.database.transact(lambda c: c.execute(past))
     findings = shop.sweep.run(0.0)

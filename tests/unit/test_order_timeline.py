@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from common.errors import PeerUnavailable
+from common.payments import PaymentEvent
 from halfmessage.errors import BrokerError, NotFound
-from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, State
+from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Resolution, State, Verdict
 from order.model import CloseReason
 from order.service.timeline import Entry, Timeline
 from tests.fakes import Shop
@@ -63,7 +64,7 @@ def test_placed(shop: Shop) -> None:
 def test_paid(shop: Shop) -> None:
     """A payment is told from the order's row."""
     order = shop.order({1: 1})
-    paid = shop.paying.pay(order.order_id, owner=None)
+    paid = shop.pay(order.order_id)
     assert _entry(shop.timeline.of(order.order_id, owner="ann"), "order paid").at == paid.paid_at
 
 
@@ -157,7 +158,7 @@ def test_broker_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broker_without_a_console(shop: Shop) -> None:
     """Where to look is told; the transaction is known all the same, from the reservation where there is no order."""
     order = shop.order({1: 1})
-    timeline = Timeline(shop.database, shop.records, None, shop.participants)
+    timeline = Timeline(shop.database, shop.records, None, shop.participants, None)
     entries = timeline.of(order.order_id, owner="ann")
     assert _unknown(entries) == {("messages", "broker")}
     assert f"./scripts/messages --key {order.order_id}" in entries[-1].evidence["reason"]
@@ -238,3 +239,83 @@ def test_timeout_handled(shop: Shop) -> None:
     group = GroupView("order", State.DONE, 1, 0, 79)
     shop.console.find = lambda **_: [replace(view, groups=(group,))]  # type: ignore[method-assign]
     assert _entry(shop.timeline.of(order.order_id, owner=None), "timeout handled").at == 79
+
+
+_SAID = {
+    "event_id": "e1", "provider": "sandbox", "kind": "succeeded", "charge_id": "c1", "amount": 250, "currency": "EUR",
+    "via": "callback", "received_at": "2026-01-01T00:00:01.000Z", "handled_at": "2026-01-01T00:00:02.000Z",
+    "effect": "paid", "reason": None, "tx_id": "77",
+}  # fmt: skip
+_TAKEN = {
+    "charge_id": "c1", "provider": "sandbox", "amount": 250, "currency": "EUR", "status": "kept", "reason": None,
+    "taken_at": "2026-01-01T00:00:01.000Z", "refunded_at": None,
+}  # fmt: skip
+_TRIED = {"attempt_id": "5", "provider": "sandbox", "status": "over", "created_at": "2026-01-01T00:00:00.000Z"}
+
+
+def _of_pay(shop: Shop, **story: Any) -> list[Entry]:
+    """Return what pay tells of a paid order."""
+    order_id = shop.order({1: 1}).order_id
+    shop.pay(order_id)
+    shop.payments.story = story
+    return [entry for entry in shop.timeline.of(order_id, owner="ann") if entry.source == "pay"]
+
+
+def test_what_a_provider_said(shop: Shop) -> None:
+    """Each try, each event as it came with its signature's verdict, and what it did."""
+    polled = _SAID | {"event_id": "e2", "via": "poll"}
+    entries = _of_pay(shop, attempts=[_TRIED], events=[_SAID, polled], charges=[_TAKEN])
+    assert [entry.event for entry in entries] == [
+        "payment attempt",
+        "provider's callback: succeeded",
+        "provider's poll: succeeded",
+        "payment event handled: paid",
+        "payment event handled: paid",
+    ]
+    assert entries[0].at == 1_767_225_600_000
+    callback, poll = entries[1].evidence, entries[2].evidence
+    assert callback["signature"] == "verified"
+    assert callback["amount"] == 250
+    assert "reason" not in callback
+    assert "signature" not in poll
+    assert entries[3].evidence == {"event_id": "e1", "effect": "paid", "tx_id": "77"}
+
+
+def test_what_is_not_handled_or_back_yet(shop: Shop) -> None:
+    """An event that is only stored, and money that is still to go back, are told as such."""
+    waiting, going = _SAID | {"handled_at": None, "effect": None}, _TAKEN | {"status": "refunding", "reason": "late"}
+    entries = _of_pay(shop, events=[waiting], charges=[going])
+    assert _unknown(entries) == {("payment event handled", "pay"), ("money to be sent back", "pay")}
+
+
+def test_money_sent_back(shop: Shop) -> None:
+    """When it was, and why."""
+    back = _TAKEN | {"status": "refunded", "reason": "late", "refunded_at": "2026-01-01T00:00:09.000Z"}
+    (entry,) = _of_pay(shop, charges=[back])
+    assert (entry.event, entry.at, entry.evidence["reason"]) == ("money sent back", 1_767_225_609_000, "late")
+
+
+def test_pay_does_not_answer(shop: Shop) -> None:
+    """What it knows is not known, or can't be read; the rest is told all the same."""
+    order_id = shop.order({1: 1}).order_id
+    shop.pay(order_id)
+    shop.faults.plan("pay.payment", PeerUnavailable())
+    assert _unknown(shop.timeline.of(order_id, owner="ann")) == {("payment", "pay")}
+    shop.payments.story = {"events": [{}]}
+    assert _unknown(shop.timeline.of(order_id, owner="ann")) == {("payment", "pay")}
+
+
+def test_the_message_of_a_payment(shop: Shop) -> None:
+    """It is shown as any message is; its transaction is pay's, of which this database has no record."""
+    order = shop.order({1: 1})
+    event = PaymentEvent(tx_id=5, order_ids=(order.order_id,), placed_by=(order.tx_id,), providers=("sandbox",))
+    message = event.to_message("payment_succeeded")
+    half = replace(message, properties={**message.properties, "deliver_if": "committed"})
+    producer = shop.broker.producer("pay")
+    producer.resolve(producer.begin(half), Resolution.COMMIT)
+    shop.broker.consumer("order", "payment_succeeded", lambda deliveries: [Verdict.ACK] * len(deliveries))
+    shop.quiet()
+    entries = shop.timeline.of(order.order_id, owner="ann")
+    assert "payment handled" in {entry.event for entry in entries if entry.evidence.get("topic") == "payment_succeeded"}
+    purposes = [e.evidence["transaction"] for e in entries if e.event.startswith("local transaction")]
+    assert purposes == ["placing"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -12,7 +13,7 @@ from halfmessage.errors import DatabaseUnavailable
 from halfmessage.mq.port import Delivery, Message, Verdict
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.record import AlreadyAborted, Outcome
-from order.consumer import TimeoutConsumer
+from order.consumer import EventConsumer
 from order.model import CloseReason, Status, transaction_records
 from tests.fakes import RETENTION, Shop
 
@@ -58,7 +59,7 @@ def test_older_than_records_are_kept(shop: Shop, status: str) -> None:
     shop.ids.age = RETENTION - 60
     event = _never_placed(shop) if status == "never placed" else _placed(shop)
     if status == "paid":
-        shop.paying.pay(event.order_ids[0], owner=None)
+        shop.pay(event.order_ids[0])
     shop.database.transact(lambda c: c.execute(delete(transaction_records)))
     shop.records._retention_ms -= 120_000  # so much later
     shop.ids.age = 0.0
@@ -71,7 +72,7 @@ def test_older_than_records_are_kept(shop: Shop, status: str) -> None:
 def test_paid(shop: Shop) -> None:
     """A paid order is left alone."""
     event = _placed(shop)
-    shop.paying.pay(event.order_ids[0], owner=None)
+    shop.pay(event.order_ids[0])
     assert shop.timeouts.handle([event]) == [True]
     assert shop.reader.get(event.order_ids[0], owner=None).status is Status.PAID
     assert shop.state(event.order_ids[0]) == "deducted"
@@ -138,7 +139,7 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
 def test_orders_that_are_there_are_looked_for_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart a broker delivers thousands of timeouts again, of orders that are paid or closed long since."""
     event = _placed(shop)
-    shop.paying.pay(event.order_ids[0], owner=None)
+    shop.pay(event.order_ids[0])
     seen = shop.timeouts._expiries
     looks: list[Sequence[OrderEvent]] = []
     monkeypatch.setattr(shop.timeouts, "_expiries", lambda events: looks.append(events) or seen(events))
@@ -164,7 +165,7 @@ def test_many_are_closed_together(shop: Shop) -> None:
     """The due ones of several messages are closed under one half message; the others come again."""
     due = [_placed(shop) for _ in range(3)]
     paid, early = _placed(shop), _never_placed(shop)
-    shop.paying.pay(paid.order_ids[0], owner=None)
+    shop.pay(paid.order_ids[0])
     assert shop.timeouts.handle([due[0], early, *due[1:], paid]) == [True, False, True, True, True]
     statuses = [shop.reader.get(event.order_ids[0], owner=None).status for event in (*due, paid)]
     assert statuses == [Status.CLOSED, Status.CLOSED, Status.CLOSED, Status.PAID]
@@ -181,6 +182,10 @@ def test_very_many_are_closed_in_parts(shop: Shop, monkeypatch: pytest.MonkeyPat
     assert sizes == [2, 2, 2, 2, 1]
 
 
+def _consumer(shop: Shop, *told: Any) -> EventConsumer[OrderEvent]:
+    return EventConsumer("timeout", OrderEvent, lambda events: shop.timeouts.handle(events), *told)  # noqa: PLW0108 - tests replace it
+
+
 def _delivery(message_id: str, body: bytes) -> Delivery:
     return Delivery(message_id, Message("order_timeout", body), 1, now_ms())
 
@@ -189,7 +194,7 @@ def test_consumer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handled is acknowledged; what is early, unreadable or failed comes again, each alone."""
     counted: list[tuple[str, int]] = []
     failed: list[bool] = []
-    consumer = TimeoutConsumer(shop.timeouts, lambda *result: counted.append(result), lambda: failed.append(True))
+    consumer = _consumer(shop, lambda *result: counted.append(result), lambda: failed.append(True))
     due, early = _placed(shop), _never_placed(shop)
     deliveries = [_delivery("1", b"{}"), _delivery("2", due.to_body()), _delivery("3", early.to_body())]
     assert consumer(deliveries) == [Verdict.RETRY, Verdict.ACK, Verdict.RETRY]
@@ -218,7 +223,7 @@ def test_batches_are_bounded_by_orders(shop: Shop, monkeypatch: pytest.MonkeyPat
         Delivery(name, Message("order_timeout", event.to_body()), 1, 0, lambda: kept.append(1))
         for name, event in (("large", large), ("rest", rest))
     ]
-    assert TimeoutConsumer(shop.timeouts)(deliveries) == [Verdict.ACK, Verdict.ACK]
+    assert _consumer(shop)(deliveries) == [Verdict.ACK, Verdict.ACK]
     assert [len(shop.rollbacks(order_id)[1].message.keys) for order_id in ids] == [2, 2, 1, 2, 2]
     assert len(kept) == 3
 
@@ -242,7 +247,7 @@ def test_a_message_in_parts_is_as_its_worst_part(shop: Shop, monkeypatch: pytest
     bodies = [events[0].to_body(), halfway.to_body(), early.to_body()]
     deliveries = [_delivery(str(n), body) for n, body in enumerate(bodies)]
     counted: list[tuple[str, int]] = []
-    assert TimeoutConsumer(shop.timeouts, lambda *result: counted.append(result))(deliveries) == [
+    assert _consumer(shop, lambda *result: counted.append(result))(deliveries) == [
         Verdict.ACK,
         Verdict.RETRY,
         Verdict.RETRY,
@@ -255,5 +260,5 @@ def test_more_orders_than_a_statement_may_name(shop: Shop) -> None:
     """Thousands of order ids in one timeout, of which few came to be: those are closed."""
     event = _placed(shop)
     crowd = OrderEvent(tx_id=event.tx_id, order_ids=(*range(1, 3000), *event.order_ids))
-    assert TimeoutConsumer(shop.timeouts)([_delivery("1", crowd.to_body())]) == [Verdict.ACK]
+    assert _consumer(shop)([_delivery("1", crowd.to_body())]) == [Verdict.ACK]
     assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CLOSED

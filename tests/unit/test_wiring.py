@@ -17,8 +17,9 @@ from common import migrations
 from common.auth import Verifier
 from common.config import Settings
 from common.errors import OrdersError
+from common.payments import PaymentEvent
 from common.process import Service
-from common.registry import NAMES, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import NAMES, PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from coupon import app as coupon_app
 from coupon import model as coupon_model
 from goods import app as goods_app
@@ -27,6 +28,7 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer
+from halfmessage.participant.event import OrderEvent
 from order import app as order_app
 from order import outside as order_outside
 from stock import app as stock_app
@@ -52,7 +54,9 @@ def settings(tmp_path: Path) -> Settings:
         stock_url="http://127.0.0.1:11",
         goods_url="http://127.0.0.1:12",
         coupon_url="http://127.0.0.1:13",
-        participants="stock, coupon",
+        pay_url="http://127.0.0.1:14",
+        last_question=3.25,
+        participants="stock, coupon, pay",
         peer_timeout=1.25,
         goods_cache=0.75,
         placing_lanes=3,
@@ -67,7 +71,7 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-_NOT_PARTS = {"build", "open_broker", "outside", "LookUps"}
+_NOT_PARTS = {"build", "open_broker", "outside", "LookUps", "OrderEvent", "PaymentEvent"}
 
 
 class Noting:
@@ -169,7 +173,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Database", "url", "pool_size") == (settings.database_url, 13)
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
-    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [18, 1]
+    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [24, 1]
     assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
@@ -190,9 +194,13 @@ def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
         "stock": "http://127.0.0.1:11",
         "goods": "http://127.0.0.1:12",
         "coupon": "http://127.0.0.1:13",
+        "pay": "http://127.0.0.1:14",
     }
-    assert {(one["timeout"], one["connections"]) for one in passed} == {(1.25, 5)}
-    by_name = {one["name"]: peer for one, peer in zip(passed, made, strict=True)}
+    *of_services, for_providers = passed
+    assert {(one["timeout"], one["connections"]) for one in of_services} == {(1.25, 5)}
+    assert (for_providers["name"], for_providers["timeout"]) == ("pay", 32.0)
+    by_name = {one["name"]: peer for one, peer in zip(of_services, made, strict=False)}
+    assert order.of("PayClient", "peer", "providers", "last_question") == (by_name["pay"], made[-1], 3.25)
     assert order.of("StockClient", "peer") == (by_name["stock"],)
     assert order.of("GoodsClient", "peer") == (by_name["goods"],)
     assert order.of("CouponRules", "peer") == (by_name["coupon"],)
@@ -233,7 +241,8 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     parts = (order.the("producer"), database, records, ids)
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
     settlements, telling = order.the("Settlements"), order.the("Telling")
-    participants = [order.the("StockClient"), order.the("CouponClient")]
+    payments = order.the("PayClient")
+    participants = [order.the("StockClient"), order.the("CouponClient"), payments]
     aside, telling_aside = order.noting.made["ThreadedAside"]
     parts = (coordinator, order.the("producer"), participants, settlements, aside, telling.soon)
     assert order.of("Placing", "coordinator", "producer", "participants", "settlements", "aside", "tell") == parts
@@ -244,30 +253,45 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     audits = order.noting.made["Audit"]
     told = [(one["database"], one["participant"], one["closing"]) for one in order.noting.passed["Audit"]]
     assert told == [(database, participant, closing) for participant in participants]
-    parts = (database, reader, settlements, telling.soon)
-    assert order.of("Paying", "database", "reader", "settlements", "tell") == parts
-    parts = (database, records, checker, closing, settlements, audits)
-    assert order.of("Sweep", "database", "records", "checker", "closing", "settlements", "audits") == parts
+    paying, overdue = order.the("Paying"), order.the("Overdue")
+    parts = (database, reader, payments, settlements, telling.soon)
+    assert order.of("Paying", "database", "reader", "payments", "settlements", "tell") == parts
+    assert order.of("Overdue", "closing", "paying", "payments") == (closing, paying, payments)
+    assert order.of("Payments", "payments") == (payments,)
+    parts = (database, records, checker, overdue, settlements, audits)
+    assert order.of("Sweep", "database", "records", "checker", "overdue", "settlements", "audits") == parts
     assert order.of("Ordering", "reader", "pricing", "ids") == (reader, order.the("Pricing"), ids)
     assert order.of("Pricing", "goods", "coupons") == (order.the("GoodsClient"), order.the("CouponRules"))
     assert order.of("Ordering", "place") == (order.the("Batcher").submit,)
     assert order.of("Batcher", "run") == (order.the("Placing").place,)
-    assert order.of("Timeouts", "database", "checker", "closing") == (database, checker, closing)
+    assert order.of("Timeouts", "database", "checker", "overdue") == (database, checker, overdue)
+    assert order.of("Successes", "database", "checker", "paying") == (database, checker, paying)
     assert order.of("Timeline", "database", "records", "participants") == (database, records, participants)
+    assert order.of("Timeline", "payments") == (payments,)
     assert order.of("Timeline", "console")[0] is not None
     use_cases = order.of("install", "use_cases")[0]
-    assert (use_cases.reader, use_cases.closing, use_cases.paying) == (reader, closing, order.the("Paying"))
+    assert (use_cases.reader, use_cases.closing, use_cases.paying) == (reader, closing, paying)
+    assert use_cases.payments == order.the("Payments")
     assert (use_cases.ordering, use_cases.timeline) == (order.the("Ordering"), order.the("Timeline"))
 
 
-def test_order_consumes_timeouts_while_it_can_handle_them(order: Wiring) -> None:
+def test_order_consumes_messages_while_it_can_handle_them(order: Wiring) -> None:
     """A failure keeps it from taking more until it can write, has ids, and can send."""
     for start in order.service.start:
         start()
     standby = order.the("Standby")
-    assert order.of("consumer", "group", "topic", "handler") == ("order", TIMEOUT_TOPIC, order.the("TimeoutConsumer"))
-    assert order.of("consumer", "batch", "ready") == (256, standby.ready)
-    assert order.of("TimeoutConsumer", "timeouts", "failed") == (order.the("Timeouts"), standby.suspect)
+    timeouts, successes = order.noting.made["EventConsumer"]
+    subscribed = order.noting.passed["consumer"]
+    assert [(one["group"], one["topic"], one["handler"]) for one in subscribed] == [
+        ("order", TIMEOUT_TOPIC, timeouts),
+        ("order_payment_succeeded", PAYMENT_TOPIC, successes),
+    ]
+    assert {(one["batch"], one["ready"]) for one in subscribed} == {(256, standby.ready)}
+    told = [(one["name"], one["kind"], one["handle"], one["failed"]) for one in order.noting.passed["EventConsumer"]]
+    assert told == [
+        ("timeout", OrderEvent, order.the("Timeouts").handle, standby.suspect),
+        ("payment", PaymentEvent, order.the("Successes").handle, standby.suspect),
+    ]
     assert order.of("Heartbeat", "database") == (order.the("Database"),)
     probes = order.of("Standby", "probes")[0]
     assert probes[:2] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)
@@ -285,7 +309,9 @@ def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
     order.of("Batcher", "observe")[0](7)
     order.of("Sweep", "count")[0]("released", 3)
     order.of("install", "count")[0]("created")
-    order.of("TimeoutConsumer", "count")[0]("early", 5)
+    for one, number in zip(order.noting.passed["EventConsumer"], (5, 6), strict=True):
+        one["count"]("early", number)
+    order.noting.passed["Peer"][-1]["watch"]("pay", "http://127.0.0.1:14", True)
     order.noting.passed["Peer"][0]["watch"]("stock", "http://127.0.0.1:11", True)
     told = order.counted().splitlines()
     for line in (
@@ -295,6 +321,8 @@ def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
         'orders_sweep_findings_total{finding="released"} 3.0',
         'orders_placed_total{outcome="created"} 1.0',
         'orders_timeouts_total{result="early"} 5.0',
+        'orders_payments_total{result="early"} 6.0',
+        'orders_peer_left_alone{instance="http://127.0.0.1:14",peer="pay (providers)"} 1.0',
         'orders_peer_left_alone{instance="http://127.0.0.1:11",peer="stock"} 1.0',
         "orders_half_messages_unresolved 0.0",
         "orders_messages_pending 0.0",

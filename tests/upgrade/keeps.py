@@ -47,7 +47,7 @@ def _look_at_orders(shop: Shop) -> None:
     replayed = shop.reader.first_answer("ann", "k")
     assert replayed is not None
     assert replayed[1].order_id == order_id(1)
-    assert shop.paying.pay(order_id(1), owner="ann").status is Status.PAID
+    assert shop.pay(order_id(1), owner="ann").status is Status.PAID
     overdue = shop.reader.get(order_id(2), owner="ann")
     assert (overdue.status, overdue.close_reason) == (Status.CLOSED, CloseReason.TIMEOUT)
     assert [shop.reader.get(order_id(n), owner="ann").status for n in (3, 4, 5, 6)] == ["paid", *["closed"] * 3]

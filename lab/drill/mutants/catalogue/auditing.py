@@ -22,7 +22,7 @@ MUTANTS = (
         "paid-without-stock",
         "an order that is known to have no stock is paid",
         _TESTS + "test_stock_restored_lacks_reservations",
-        ("order.service.closing:Paying._pay_row", "where(is_open & is_held)", "where(is_open)"),
+        ("order.service.paying:Paying._mark_rows", "bool(row[1])", "False"),
     ),
     edited(
         "first-payment-not-checked",
@@ -48,8 +48,8 @@ MUTANTS = (
         _TESTS + "test_closed_between_the_looks",
         (
             "order.service.auditing:Audit._unheld",
-            "for order_id in self._standing(suspects)",
-            "for order_id in suspects",
+            "still = self._standing(suspects)",
+            "still = {order_id: standing[order_id] for order_id in suspects}",
         ),
     ),
 )

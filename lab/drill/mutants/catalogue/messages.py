@@ -26,7 +26,8 @@ MUTANTS = (
         "transaction-of-a-whole-message",
         "one transaction takes all orders of a message, however many it names",
         "tests/unit/test_stock_consumer.py::test_transactions_are_bounded_by_what_they_write",
-        ("halfmessage.participant.event:in_parts", "chunks(event.order_ids, ROWS)", "[event.order_ids]"),
+        ("halfmessage.participant.event:in_parts", "len(event.order_ids), ROWS)", "1)"),
+        ("halfmessage.participant.event:in_parts", "slice(start, start + ROWS)", "slice(None)"),
         (
             "halfmessage.participant.reservations:Reservations._parts",
             "chunks(sorted(orders), ROWS)",
@@ -37,7 +38,8 @@ MUTANTS = (
         "message-kept-at-its-end-only",
         "a rollback of many orders is given to another before it is done with",
         "tests/unit/test_stock_consumer.py::test_what_is_worked_on_is_kept",
-        ("halfmessage.participant.event:in_parts", "chunks(event.order_ids, ROWS)", "[event.order_ids]"),
+        ("halfmessage.participant.event:in_parts", "len(event.order_ids), ROWS)", "1)"),
+        ("halfmessage.participant.event:in_parts", "slice(start, start + ROWS)", "slice(None)"),
     ),
     edited(
         "statement-of-all-keys",
@@ -95,13 +97,13 @@ MUTANTS = (
         "unreadable-message-acknowledged",
         "a timeout that can't be read is dropped without a word",
         "tests/unit/test_order_timeouts.py::test_consumer",
-        ("order.consumer:TimeoutConsumer.__call__", '"retried") for', '"handled") for'),
+        ("order.consumer:EventConsumer.__call__", '"retried") for', '"handled") for'),
     ),
     edited(
         "failed-timeout-acknowledged",
         "timeouts that could not be handled are acknowledged",
         "tests/unit/test_order_timeouts.py::test_consumer",
-        ("order.consumer:TimeoutConsumer._handle", 'return ["retried"]', 'return ["handled"]'),
+        ("order.consumer:EventConsumer._handle", 'return ["retried"]', 'return ["handled"]'),
     ),
     edited(
         "failing-handler-acknowledged",
