@@ -1,4 +1,4 @@
-"""The demo: six orders and what became of them, each claim checked on a real deployment over REST."""
+"""The demo: seven orders and what became of them, each claim checked on a real deployment over REST."""
 
 from typing import Any
 
@@ -19,9 +19,11 @@ SHORT_TIMES = {  # seconds; as by default, only sooner
 REAL_TIMES = {**SHORT_TIMES, "transaction_deadline": 5.0}  # its servers take a moment over their first order
 _CRASH = {"ORDERS_FAILPOINTS": "order.deducted=kill"}
 _CRASH_OF_STOCK = {"ORDERS_FAILPOINTS": "stock.deduct_received=kill"}
+_CRASH_OF_PAY = {"ORDERS_FAILPOINTS": "refund.asked=kill"}
+_LATE = 3.0  # seconds after an order was closed until its money comes
 _DISCOUNT = 500  # minor units
 _WITHIN = 20.0  # seconds; far longer than anything here takes
-_NOT_FOUND = 404
+_ACCEPTED, _NOT_FOUND = 202, 404
 
 
 class Demo:
@@ -42,7 +44,7 @@ class Demo:
 
     def tell_all(self) -> None:
         """Tell every story. Raise `StoryBroken`, `NotInTime` or another `CommandFailed` where one does not hold."""
-        for story in (self.paid, self.unpaid, self.short, self.crashed, self.with_coupon):
+        for story in (self.paid, self.unpaid, self.short, self.crashed, self.with_coupon, self.paid_late):
             story()
 
     def paid(self) -> None:
@@ -152,6 +154,45 @@ class Demo:
         tell.expect(self._uses(coupon) == (1, 0, 1), "its use is free again, once")
         tell.expect(self._available(goods) == before, "not a piece is missing")
         self._show(order_id, goods)
+
+    def paid_late(self) -> None:
+        """Show that money that comes after the timeout goes back exactly once, though pay is killed over it."""
+        tell, supervisor = self._teller, self._deployment.supervisor
+        tell.chapter("An order is paid too late: its money goes back once, though pay is killed as it sends it back")
+        goods = self._goods["Merino scarf"]
+        before = self._available(goods)
+        tell.say("Starting the pay process anew with the failpoint refund.asked=kill, for this one start")
+        supervisor.restart("pay", extra_env=_CRASH_OF_PAY)
+        tell.wait("the pay process to get ready", lambda: self._is_ready("pay"), within=_WITHIN)
+        doomed = supervisor.pid("pay") or 0
+        order = self._place(goods, 1)
+        order_id, path = order["order_id"], f"/orders/{order['order_id']}"
+        scenario = {"provider": "sandbox", "scenario": f"late:{PAY_TIMEOUT + _LATE:.0f}"}
+        begun = self._alice.ask("order", "POST", path + "/pay", json_body=scenario)
+        tell.expect(begun.status == _ACCEPTED, f"POST /orders/{{id}}/pay: 202, to be paid at {begun.body['pay_url']}")
+        tell.wait(
+            "the order to be closed", lambda: self._alice.get("order", path)["status"] == "closed", within=_WITHIN
+        )
+        tell.expect(self._money(order_id) == (0, 0), "nobody paid in time: the order is closed")
+        tell.wait("the customer to pay all the same", lambda: self._money(order_id)[0] == 1, within=_WITHIN)
+        supervisor.wait_gone(doomed, within=_WITHIN)
+        tell.say(f"the provider took {_money(order)}; process {doomed} was killed as it had asked for the refund")
+        tell.wait("the pay process to be restarted", lambda: self._is_ready("pay"), within=_WITHIN)
+        tell.wait(
+            "the money to be back",
+            lambda: self._alice.get("order", path)["payment"]["status"] == "refunded",
+            within=_WITHIN,
+        )
+        tell.expect(self._money(order_id) == (1, 1), "the provider's own books: taken once, sent back once")
+        tell.wait("its piece to be back", lambda: self._available(goods) == before, within=_WITHIN)
+        tell.expect(self._alice.get("order", path)["status"] == "closed", "the order stays closed")
+        self._show(order_id, goods)
+
+    def _money(self, order_id: str) -> tuple[int, int]:
+        """Return how often the provider took money for an order, and how often it sent it back, by its own books."""
+        sessions: list[dict[str, Any]] = self._admin.get("sandbox", "/ledger", limit="100")["items"]
+        taken = [charge for session in sessions if session["payment_id"] == order_id for charge in session["charges"]]
+        return len(taken), sum(refund["state"] == "done" for charge in taken for refund in charge["refunds"])
 
     def _new_coupon(self, currency: str) -> str:
         coupon = {"kind": "amount", "value": _DISCOUNT, "currency": currency, "uses": 2, "uses_per_user": 2}

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from common.registry import ROLLBACK_TOPIC
+from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
 from halfmessage.clock import now_ms
 from halfmessage.mq.port import Console, MessageView, State
 from ops.coupons import Coupons
 from ops.findings import BY_HAND, KEPT, REPAIR, WAIT, Finding, Gravity, Report, age_of, by_age, wrong
 from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow
+from ops.payments import Payments
 from order.model import Status
 
 _LOOKS = 4  # at what looks wrong, before it is called wrong
@@ -39,14 +40,18 @@ class Comparison:
         console: Console,
         limits: Limits,
         coupons: Coupons | None = None,
+        payments: Payments | None = None,
         *,
         progress: Callable[[str], None] = lambda _: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what to read; `coupons` where the deployment has them; `progress` is told what is looked at."""
+        """Take what to read, `coupons` and `payments` where the deployment has them.
+
+        `progress` is told what is looked at.
+        """
         self._ledgers, self._console, self._limits = ledgers, console, limits
         self._progress, self._pause = progress, pause
-        self._coupons = coupons
+        self._coupons, self._payments = coupons, payments
         self._available: Mapping[int, int] = {}
 
     def run(self) -> Report:
@@ -65,6 +70,8 @@ class Comparison:
                     report.checked["orders"] += len(page)
         if self._coupons is not None:
             self._compare_coupons(self._coupons, report)
+        if self._payments is not None:
+            self._compare_payments(self._payments, report)
         self._progress("messages")
         report.add(self._again(self._judge_messages, None))
         return report
@@ -77,6 +84,15 @@ class Comparison:
         for ids in (self._ledgers.order_ids(), map(self._ledgers.unknown, coupons.live_ids())):
             for page in ids:
                 report.add(self._again(lambda some: coupons.judge(some or ()), page))
+
+    def _compare_payments(self, payments: Payments, report: Report) -> None:
+        """Compare orders, payments and the provider's books: all ids that any of them has."""
+        self._progress("payments")
+        report.checked["payments"] = payments.count()
+        report.add(payments.nameless())
+        for ids in (self._ledgers.order_ids(), map(self._ledgers.unknown, payments.ids())):
+            for page in ids:
+                report.add(self._again(lambda some: payments.judge(some or ()), page))
 
     def _orphans(self, report: Report) -> Iterator[Sequence[int]]:
         for page in self._ledgers.live_ids():
@@ -153,9 +169,9 @@ class Comparison:
         found = []
         for state in (State.HALF, State.PARKED, State.DEAD, State.READY, State.IN_FLIGHT):
             found += [self._judge_message(view) for view in self._console.find(state=state, limit=_MESSAGES)]
-        # A rollback is never sent to be delayed: one that is waits for its next try.
-        retried = self._console.find(topic=ROLLBACK_TOPIC, state=State.DELAYED, limit=_MESSAGES)
-        found += [self._judge_message(view) for view in retried]
+        for topic in (ROLLBACK_TOPIC, PAYMENT_TOPIC):  # never sent to be delayed: one that is waits for its next try
+            retried = self._console.find(topic=topic, state=State.DELAYED, limit=_MESSAGES)
+            found += [self._judge_message(view) for view in retried]
         return found[:KEPT]
 
     def _judge_message(self, view: MessageView) -> Finding:

@@ -52,7 +52,7 @@ def command(
     rocketmq: str | None,
     **counts: int,
 ) -> None:
-    """Show the whole story on data of its own: paid, unpaid, refused, killed with kill -9, with a coupon.
+    """Show the whole story on data of its own: paid, unpaid, refused, killed with kill -9, with a coupon, paid late.
 
     Takes about half a minute. Exit code 0 only if everything held. With --real it uses the stack of this clone if that
     runs, or else a stack of its own, which it stops.

@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.registry import SANDBOX
 from ops import options
 from ops.client import Client, Unreachable
 from ops.coupons import Coupons
 from ops.deployment import Deployment
 from ops.findings import REPAIR, WAIT, Gravity, Report
 from ops.ledgers import Ledgers
+from ops.payments import Payments
 from ops.reconcile import Comparison, Limits
 
 _COLOURS = {Gravity.DISAGREEMENT: "red", Gravity.UNRESOLVED: "yellow", Gravity.IN_PROGRESS: "cyan"}
@@ -37,7 +39,7 @@ _MISSED_SWEEPS = 3  # before a release that no sweep confirmed is told
 @options.as_json
 @click.pass_context
 def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_json: bool) -> None:
-    """Compare orders, reservations, stock and messages; print every disagreement and all that is unresolved.
+    """Compare orders, reservations, stock, coupons, payments and messages; print what disagrees or is unresolved.
 
     Exit code 0 if there is nothing, 1 if there is anything, also what is only in progress.
 
@@ -82,11 +84,14 @@ def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
         interval = deployment.settings("order").sweep_interval
         limits = Limits(grace, confirm_within=grace + _MISSED_SWEEPS * interval)
         coupons = _coupons(deployment, limits)
-        if coupons is not None:
-            open_things.callback(coupons.close)
+        payments = _payments(deployment, limits)
+        for each in (coupons, payments):
+            if each is not None:
+                open_things.callback(each.close)
         with out.status("Comparing ...") as status:
             comparison = Comparison(
-                ledgers, console, limits, coupons, progress=lambda what: status.update(f"Comparing {what} ...")
+                *(ledgers, console, limits, coupons, payments),
+                progress=lambda what: status.update(f"Comparing {what} ..."),
             )
             return comparison.run()
 
@@ -97,6 +102,16 @@ def _coupons(deployment: Deployment, limits: Limits) -> Coupons | None:
         return None
     urls = (deployment.database_url("order"), deployment.database_url("coupon"))
     return Coupons(*urls, grace=limits.grace, confirm_within=limits.confirm_within)
+
+
+def _payments(deployment: Deployment, limits: Limits) -> Payments | None:
+    """Return the payments of a deployment that has some, and its sandbox's books."""
+    services = deployment.plan.services
+    if "pay" not in services:
+        return None
+    sandbox = deployment.database_url(SANDBOX) if SANDBOX in services else None
+    urls = (deployment.database_url("order"), deployment.database_url("pay"), sandbox)
+    return Payments(*urls, grace=limits.grace)
 
 
 def show(out: Console, report: Report, *, repaired: bool = False) -> None:

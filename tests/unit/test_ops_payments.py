@@ -1,0 +1,253 @@
+"""Orders, payments and the provider's books compared: each disagreement is found, and nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from common import migrations
+from common.db import Database
+from halfmessage.clock import now_ms
+from ops.findings import Finding, Gravity
+from ops.payments import Payments
+from order.model import orders
+from pay import model as pay
+from sandbox import model as sandbox
+
+AGES_AGO = 3_600_000  # ms
+GRACE = 30.0
+AMOUNT = 250
+
+
+class Site:
+    """Three databases, in agreement until a test changes something."""
+
+    def __init__(self, folder: Path) -> None:
+        names = ("order", "pay", "sandbox")
+        urls = {name: f"sqlite:///{folder}/{name}.db" for name in names}
+        for name, url in urls.items():
+            migrations.upgrade(name, url)
+        self.databases = {name: Database(url) for name, url in urls.items()}
+        self.compared = Payments(*urls.values(), grace=GRACE)
+        self.without_books = Payments(urls["order"], urls["pay"], None, grace=GRACE)
+
+    def close(self) -> None:
+        for each in (*self.databases.values(), self.compared, self.without_books):
+            each.close()
+
+    def do(self, name: str, statement: Any) -> None:
+        self.databases[name].transact(lambda connection: connection.execute(statement))
+
+    def order(self, order_id: int, status: str, *, through: str | None = None, ago: int = AGES_AGO) -> None:
+        then = now_ms() - ago
+        row = {
+            "order_id": order_id, "tx_id": order_id, "user_id": "u", "status": status, "total_amount": AMOUNT,
+            "goods_amount": AMOUNT, "currency": "EUR", "created_at": then, "expires_at": now_ms() + AGES_AGO,
+            "closed_at": then if status == "closed" else None, "paid_at": then if status == "paid" else None,
+            "paid_through": through,
+        }  # fmt: skip
+        self.do("order", insert(orders).values(row))
+
+    def payment(self, order_id: int, state: str, *, ago: int = AGES_AGO) -> None:
+        then = now_ms() - ago
+        header = {"order_id": order_id, "tx_id": 1, "created_at": then}
+        header |= {"state": "deducted" if state in {"open", "succeeded"} else "released"}
+        self.do("pay", insert(pay.reservations).values(header))
+        row = {
+            "order_id": order_id, "user_id": "u", "amount": AMOUNT, "currency": "EUR", "state": state,
+            "expires_at": then, "created_at": then, "succeeded_at": then,
+        }  # fmt: skip
+        self.do("pay", insert(pay.payments).values(row))
+
+    def charge(self, number: int, order_id: int | None, state: str, *, ago: int = AGES_AGO, **columns: Any) -> None:
+        """Add money that pay knows of."""
+        row = {
+            "provider": "sandbox", "charge_id": str(number), "order_id": order_id, "amount": AMOUNT, "currency": "EUR",
+            "state": state, "kept_for": order_id if state == "kept" else None, "taken_at": now_ms() - ago,
+        } | columns  # fmt: skip
+        self.do("pay", insert(pay.charges).values(row))
+
+    def taken(self, number: int, order_id: int, *refunds: str, ago: int = AGES_AGO, amount: int = AMOUNT) -> None:
+        """Add money that the provider took, and the states of what was asked back of it."""
+        then = now_ms() - ago
+        money = {"amount": amount, "currency": "EUR", "created_at": then}
+        row = {
+            "session_id": number, "reference": f"r{number}", "attempt_id": number, "payment_id": order_id,
+            "callback_url": "", "scenario": "card", "expires_at": then, "state": "paid",
+        }  # fmt: skip
+        self.do("sandbox", insert(sandbox.sessions).values(row | money))
+        self.do("sandbox", insert(sandbox.charges).values({"charge_id": number, "session_id": number} | money))
+        for place, state in enumerate(refunds):
+            refund = {"refund_id": number * 10 + place, "charge_id": number, "refund_key": f"{number} {place}"}
+            refund |= {"state": state, "asked": 1, "done_at": then if state == "done" else None} | money
+            self.do("sandbox", insert(sandbox.refunds).values(refund))
+
+    def paid(self, order_id: int) -> None:
+        """Add an order that is paid as it should be."""
+        self.order(order_id, "paid", through="sandbox")
+        self.payment(order_id, "succeeded")
+        self.charge(order_id, order_id, "kept")
+        self.taken(order_id, order_id)
+
+    def found(self, *order_ids: int) -> list[Finding]:
+        return self.compared.judge(order_ids)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+def _one(found: list[Finding]) -> tuple[Gravity, str]:
+    (finding,) = found
+    return finding.gravity, finding.what
+
+
+def test_what_agrees_is_not_found(site: Site) -> None:
+    """Open, paid, closed, closed and sent back, one of the release before, money beside a payment."""
+    site.order(1, "created")
+    site.payment(1, "open")
+    site.paid(2)
+    site.order(3, "closed")
+    site.payment(3, "closed")
+    site.order(4, "closed")
+    site.payment(4, "refunded")
+    site.charge(40, 4, "refunded")
+    site.taken(40, 4, "refused", "done")
+    site.order(5, "paid")
+    site.order(6, "created")
+    site.charge(20, 2, "refunded")
+    site.taken(20, 2, "done")
+    assert site.found(*range(1, 8)) == []
+    assert site.compared.nameless() == []
+    assert site.compared.count() == 4
+    assert {order_id for page in site.compared.ids() for order_id in page} == {1, 2, 3, 4}
+    assert site.without_books.judge([1, 2, 3, 4]) == []
+    assert {order_id for page in site.without_books.ids() for order_id in page} == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("status", "through", "state", "what"),
+    [
+        ("paid", "sandbox", "open", "the order is paid, but its payment is open"),
+        ("paid", "sandbox", "closed", "the order is paid, but its payment is closed"),
+        ("created", None, "closed", "the order is created, but its payment is closed"),
+        ("closed", None, "open", "the payment of an order that is closed is open"),
+        (None, None, "open", "the payment of an order that does not exist is open"),
+    ],
+)
+def test_states_that_disagree(site: Site, status: str | None, through: str | None, state: str, what: str) -> None:
+    """An order and its payment say different things."""
+    if status is not None:
+        site.order(1, status, through=through)
+    site.payment(1, state)
+    assert _one(site.found(1)) == (Gravity.DISAGREEMENT, what)
+
+
+def test_a_paid_order_without_a_payment(site: Site) -> None:
+    """Its payment was lost."""
+    site.order(1, "paid", through="sandbox")
+    assert _one(site.found(1)) == (Gravity.DISAGREEMENT, "the order is paid, but pay knows no payment of it")
+
+
+@pytest.mark.parametrize(("ago", "gravity"), [(0, Gravity.IN_PROGRESS), (AGES_AGO, Gravity.UNRESOLVED)])
+def test_paid_and_not_told_yet(site: Site, ago: int, gravity: Gravity) -> None:
+    """Money that was taken pays its order after a moment."""
+    site.order(1, "created")
+    site.payment(1, "succeeded", ago=ago)
+    site.charge(1, 1, "kept")
+    site.taken(1, 1)
+    assert _one(site.found(1)) == (gravity, "the money was taken, but the order is not paid yet")
+
+
+def test_other_amounts(site: Site) -> None:
+    """The order, the payment and the charge are about the same money, to the minor unit."""
+    site.paid(1)
+    site.do("order", update(orders).values(total_amount=AMOUNT + 1))
+    assert _one(site.found(1))[1] == "the order costs 251 EUR, its payment is 250 EUR"
+    site.do("order", update(orders).values(total_amount=AMOUNT))
+    site.do("pay", update(pay.charges).values(amount=AMOUNT - 1))
+    assert [finding.what for finding in site.found(1)] == [
+        "250 EUR were to be taken once, and kept is: 249 EUR",
+        "the provider took 250 EUR, pay has 249 EUR of it",
+    ]
+
+
+def test_money_that_is_kept_for_nothing(site: Site) -> None:
+    """A payment that did not succeed keeps no money, one that did keeps some."""
+    site.order(1, "created")
+    site.payment(1, "open")
+    site.charge(1, 1, "kept")
+    site.taken(1, 1)
+    assert _one(site.found(1))[1] == "its payment is open, but its money is kept"
+    site.paid(2)
+    site.do("pay", update(pay.charges).where(pay.charges.c.order_id == 2).values(state="refunded", kept_for=None))
+    site.taken(3, 2)
+    assert [finding.what for finding in site.found(2)] == [
+        "250 EUR were to be taken once, and kept is: nothing",
+        "pay calls 250 EUR refunded; of 250 EUR the provider has sent back 0 in 0 refunds",
+        "the provider took 250 EUR, of which pay has not heard",
+    ]
+
+
+def test_money_on_its_way_back(site: Site) -> None:
+    """It is told until it is back; a refusal with the provider's words, and what to do."""
+    site.order(1, "closed")
+    site.payment(1, "refunding")
+    site.charge(1, 1, "refunding", refund_since=now_ms())
+    site.taken(1, 1)
+    assert _one(site.found(1)) == (Gravity.IN_PROGRESS, "250 EUR are to go back through sandbox")
+    site.do("pay", update(pay.charges).values(state="refused", refusal="no such card"))
+    (refused,) = site.found(1)
+    assert refused.what == "sandbox refuses to send 250 EUR back (1): no such card"
+    assert "ask the provider" in refused.remedy
+
+
+def test_money_of_nobody(site: Site) -> None:
+    """A charge that names no order is told until it is back."""
+    site.charge(1, None, "refunding", refund_since=0)
+    assert [finding.what for finding in site.compared.nameless()] == ["250 EUR are to go back through sandbox"]
+
+
+def test_books_that_know_more_or_less(site: Site) -> None:
+    """What the provider took and pay has not heard of, and the other way round."""
+    site.order(1, "created")
+    site.payment(1, "open")
+    site.taken(1, 1, ago=0)
+    assert _one(site.found(1)) == (Gravity.IN_PROGRESS, "the provider took 250 EUR, of which pay has not heard")
+    site.order(2, "closed")
+    site.payment(2, "refunded")
+    site.charge(2, 2, "refunded")
+    assert _one(site.found(2)) == (Gravity.DISAGREEMENT, "pay has 250 EUR (2) that the provider never took")
+
+
+@pytest.mark.parametrize(
+    ("state", "refunds", "what"),
+    [
+        ("refunded", ("done", "done"), "of 250 EUR the provider has sent back 500 in 2 refunds"),
+        ("refunded", (), "pay calls 250 EUR refunded; of 250 EUR the provider has sent back 0 in 0 refunds"),
+    ],
+)
+def test_refunds_that_disagree(site: Site, state: str, refunds: tuple[str, ...], what: str) -> None:
+    """Sent back twice, or not at all."""
+    site.order(1, "closed")
+    site.payment(1, "refunded")
+    site.charge(1, 1, state)
+    site.taken(1, 1, *refunds)
+    assert _one(site.found(1)) == (Gravity.DISAGREEMENT, what)
+
+
+def test_sent_back_by_the_provider_itself(site: Site) -> None:
+    """Money that pay keeps and the provider has sent back is told, at once."""
+    site.paid(1)
+    site.do(
+        "sandbox",
+        insert(sandbox.refunds).values(refund_id=5, charge_id=1, refund_key="k", amount=AMOUNT, currency="EUR",
+                                       state="done", asked=1, created_at=0, done_at=1),
+    )  # fmt: skip
+    expected = "pay keeps 250 EUR; of 250 EUR the provider has sent back 250 in 1 refunds"
+    assert _one(site.found(1)) == (Gravity.UNRESOLVED, expected)
