@@ -186,15 +186,22 @@ class DrillRun(EventLog):
 
         return self.wait("orders to be accepted", look, within=self.limit)
 
-    def change(self, order_id: str, action: str, *, at: str = "order", user: str | None = None) -> Answer | None:
+    def change(
+        self, order_id: str, action: str, body: Any = None, *, at: str = "order", user: str | None = None
+    ) -> Answer | None:
         """Pay or cancel an order; None if the connection was cut."""
-        answer = self.sut.call(user or self.user, f"/orders/{order_id}/{action}", at=at)
+        answer = self.sut.call(user or self.user, f"/orders/{order_id}/{action}", body, at=at)
         self.answered(f"POST /orders/{{id}}/{action}", answer)
         return answer
 
     def answered(self, what: str, answer: Answer | None) -> None:
         """Write down what a client was told."""
         self.say(f"{what}: {in_words(answer)}", Kind.ANSWER)
+
+    def shown(self, order_id: str) -> dict[str, Any]:
+        """Return an order of the user's as it is shown."""
+        with self.sut.deployment.client(self.user, ["orders"]) as client:
+            return dict(client.get("order", f"/orders/{order_id}"))
 
     def statuses(self) -> list[str]:
         """Return the statuses of the user's orders, the newest first."""

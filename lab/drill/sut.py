@@ -14,6 +14,7 @@ from ops.errors import CommandFailed
 from ops.waiting import wait_for
 
 STOCK = 100
+_EXPIRES_AFTER = 900_000  # ms
 
 
 class SystemUnderTest:
@@ -104,6 +105,8 @@ class SystemUnderTest:
         if participant == "coupon":
             priced = {"user_id": "nobody", "goods_amount": 1990, "currency": "EUR", "version": 1}
             want = {"coupon_id": self.new_coupon(), **priced}
+        if participant == "pay":
+            want = {"user_id": "nobody", "amount": 1990, "currency": "EUR", "expires_at": now_ms() + _EXPIRES_AFTER}
         body = {"tx_id": snowflake, "orders": [{"order_id": snowflake, **want}]}
         answer = self.service.post(participant, "/reservations", body)
         if answer["orders"][0]["verdict"] != "deducted":

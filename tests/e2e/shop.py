@@ -144,9 +144,10 @@ def placed(client: Client, quantities: Mapping[str, int], **options: Any) -> Any
     return answer.body
 
 
-def pay(client: Client, order_id: str) -> Answer:
-    """Try to pay an order."""
-    return client.ask("order", "POST", f"/orders/{order_id}/pay")
+def pay(client: Client, order_id: str, scenario: str | None = None) -> Answer:
+    """Try to pay an order: at once, or as the sandbox is told to behave."""
+    body = None if scenario is None else {"provider": "sandbox", "scenario": scenario}
+    return client.ask("order", "POST", f"/orders/{order_id}/pay", json_body=body)
 
 
 def cancel(client: Client, order_id: str) -> Answer:

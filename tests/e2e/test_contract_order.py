@@ -310,7 +310,9 @@ def test_paying_marks_an_order_paid_once(shop: Shop) -> None:
     first, second = (pay(user, order["order_id"]) for _ in range(2))
     third = user.ask("order", "POST", f"/orders/{order['order_id']}/pay", json_body={"provider": "sandbox"})
     assert first.status == second.status == third.status == 200
-    assert first.body == second.body == third.body == order | {"status": "paid", "paid_at": first.body["paid_at"]}
+    payment = {"payment_id": order["order_id"], "status": "succeeded", "provider": "sandbox"}
+    paid = {"status": "paid", "paid_at": first.body["paid_at"], "payment": payment}
+    assert first.body == second.body == third.body == order | paid
     assert ms(first.body["paid_at"]) >= ms(order["created_at"])
     answer = cancel(user, order["order_id"])
     assert (answer.status, slug(answer)) == (409, "order-paid")
@@ -325,7 +327,10 @@ def test_cancelling_closes_an_order_and_gives_its_stock_back(shop: Shop) -> None
     order = placed(user, {tea: 3})
     first, second = (cancel(user, order["order_id"]) for _ in range(2))
     assert first.status == second.status == 200
-    closed = {"status": "closed", "close_reason": "cancelled", "closed_at": first.body["closed_at"]}
+    payment = {"payment_id": order["order_id"], "status": "closed", "provider": None}
+    closed = {
+        "status": "closed", "close_reason": "cancelled", "closed_at": first.body["closed_at"], "payment": payment
+    }  # fmt: skip
     assert first.body == second.body == order | closed
     assert ms(first.body["closed_at"]) >= ms(order["created_at"])
     answer = pay(user, order["order_id"])

@@ -99,7 +99,8 @@ def _way(service: str, point: str) -> _Way:
     return _Way(service, point, _NONE)
 
 
-_ALONE = ("pay.", "check.", "sweep.")  # nothing there is of a whole batch, nor where a participant settles
+_PAYING = ("paying.", "payment.", "attempt.", "event.", "success.", "refund.")
+_ALONE = (*_PAYING, "check.", "sweep.")  # nothing there is of a whole batch, nor where a participant settles
 # Timeouts first: a process that dies of the others may leave one that comes again, which RocketMQ shows nobody; it must
 # not come to a process that is to die of a timeout.
 _WAYS = tuple(

@@ -9,7 +9,7 @@ from lab.drill.drill_run import Broken, DrillRun
 from ops.client import Answer, Unreachable
 
 Statuses = tuple[str, ...]
-_CREATED, _CONFLICT, _UNAVAILABLE, _OK = 201, 409, 503, 200
+_CREATED, _ACCEPTED, _UNAVAILABLE, _OK = 201, 202, 503, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,29 @@ def _cancel(run: DrillRun, order_id: str) -> Answer | None:
 
 def _pay(run: DrillRun, order_id: str) -> Answer | None:
     return run.change(order_id, "pay")
+
+
+def _pay_by_callback(run: DrillRun, order_id: str) -> Answer | None:
+    return run.change(order_id, "pay", {"provider": "sandbox", "scenario": "callback"})
+
+
+def _wait_until_paid(run: DrillRun, order_id: str) -> None:
+    run.wait("the order to be paid", lambda: run.shown(order_id)["status"] == "paid")
+
+
+def _cancelled_while_it_is_paid(run: DrillRun) -> str:
+    """Cancel an order whose money is to come a second later."""
+    order_id = run.placed()
+    run.change(order_id, "pay", {"provider": "sandbox", "scenario": "late:1"})
+    return order_id
+
+
+def _wait_until_refunded(run: DrillRun, order_id: str) -> None:
+    def is_refunded() -> bool:
+        payment = run.shown(order_id)["payment"]
+        return bool(payment and payment["status"] == "refunded")
+
+    run.wait("the money to go back", is_refunded)
 
 
 def _pay_again(run: DrillRun, order_id: str) -> None:
@@ -162,11 +185,49 @@ _CANCELLING = Situation(
 _PAYING = Situation(
     "order",
     "a payment that was committed stands, asked again it is the same",
-    {"pay.committed": ("paid",)},
+    {"paying.committed": ("paid",)},
     _pay,
     _changed("paid"),
     prepare=_placed,
     finish=_pay_again,
+)
+_HEARING_OF_PAYMENT = Situation(
+    "order",
+    "the payment is told again, and pays the order once",
+    dict.fromkeys(("payment.received", "payment.handled"), ("paid",)),
+    _pay_by_callback,
+    lambda _: ("paid",),
+    told=_ACCEPTED,
+    prepare=_placed,
+    finish=_wait_until_paid,
+)
+_TRYING_TO_PAY = Situation(
+    "pay",
+    "the customer is told to try again, and does: the money is taken once, and pays the order",
+    dict.fromkeys(
+        (
+            *("attempt.stored", "attempt.begun", "event.stored"),
+            *("success.half_sent", "success.before_commit", "success.committed", "success.before_resolve"),
+            *("success.resolved", "event.handled"),
+        ),
+        ("paid",),
+    ),
+    _pay,
+    lambda _: ("paid",),
+    told=_UNAVAILABLE,
+    after_the_answer=dict.fromkeys(("success.before_resolve", "success.resolved", "event.handled"), _OK),
+    prepare=_placed,
+    finish=_pay_again,
+)
+_SENDING_BACK = Situation(
+    "pay",
+    "money that came for a closed order goes back once",
+    dict.fromkeys(("refund.asked", "refund.stored"), ("closed",)),
+    _cancel,
+    _changed("closed"),
+    told=_OK,
+    prepare=_cancelled_while_it_is_paid,
+    finish=_wait_until_refunded,
 )
 _TIMING_OUT = Situation(
     "order",
@@ -231,6 +292,9 @@ SITUATIONS = (
     *map(_deducting, PARTICIPANTS),
     _CANCELLING,
     _PAYING,
+    _HEARING_OF_PAYMENT,
+    _TRYING_TO_PAY,
+    _SENDING_BACK,
     _TIMING_OUT,
     _CHECKING,
     *map(_rolling_back, PARTICIPANTS),

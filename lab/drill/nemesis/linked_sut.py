@@ -98,10 +98,12 @@ class LinkedSystem:
             self._urls[name] = "http://" + self.board.link(f"client>{name}", HOST, plan.ports[name])
         between = {
             f"{service}_url": ",".join(
-                "http://" + self.board.link(f"order>{name}", HOST, plan.ports[name])
+                "http://" + self.board.link(f"{caller}>{name}", HOST, plan.ports[name])
                 for name in plan.instances_of(service)
             )
-            for service in ("stock", "coupon", "goods")
+            for caller, service in (
+                *(("order", "stock"), ("order", "coupon"), ("order", "goods"), ("order", "pay"), ("pay", "sandbox")),
+            )
         }
         extra = {**profile.extra, **self.backing.settings(profile), **between}
         return replace(plan, extra=extra, servers=servers and self._linked(servers))

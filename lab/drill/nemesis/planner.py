@@ -15,14 +15,22 @@ from lab.drill.profiles import PAIR
 _TRAPS = (
     *("order.half_sent", "order.timeout_scheduled", "order.deducted", "order.before_commit", "order.committed"),
     *("order.before_resolve", "order.resolved", "close.half_sent", "close.before_commit", "close.committed"),
-    *("close.before_resolve", "pay.committed", "check.received", "check.fenced", "timeout.received"),
+    *("close.before_resolve", "paying.committed", "check.received", "check.fenced", "timeout.received"),
+    *("payment.received", "payment.handled", "attempt.stored", "attempt.begun", "event.stored", "event.handled"),
+    *("success.half_sent", "success.committed", "refund.asked", "refund.stored"),
     *sorted(point for name in PARTICIPANTS for point in of_participant(name) if not point.endswith(".settled")),
 )
 _MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "close.before_resolve")
 """Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
 
-_LINKS = ("client>order", "client>order-2", "order>stock", "order>stock-2", "order>coupon", "order>goods")
-_REAL_LINKS = ("order>database", "stock>database", "coupon>database", "services>redis", "services>broker")
+_OF_PAY = ("attempt", "event", "success", "refund")
+_LINKS = (
+    *("client>order", "client>order-2", "order>stock", "order>stock-2", "order>coupon", "order>goods"),
+    *("order>pay", "pay>sandbox"),
+)
+_REAL_LINKS = (
+    *("order>database", "stock>database", "coupon>database", "pay>database", "services>redis", "services>broker"),
+)
 _REAL_SERVERS = ("broker", "namesrv", "mariadb", "redis")
 _LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.PAUSE: (0.1, 1.5),
@@ -108,7 +116,7 @@ def _settings(chance: random.Random, kind: Kind) -> dict[str, str]:
 def _trap(chance: random.Random) -> Fault:
     point = chance.choice((*_TRAPS, *_MAY_FAIL * 2))
     begins = point.partition(".")[0]
-    service = begins if begins in PARTICIPANTS else "order"
+    service = "pay" if begins in _OF_PAY else begins if begins in PARTICIPANTS else "order"
     target = chance.choice([name for name in PROCESSES if name.partition("-")[0] == service])
     actions = ["kill"] * 4 + [f"delay:{chance.uniform(0.1, 0.8):.2f}"] * 2 + ["raise"] * 3 * (point in _MAY_FAIL)
     action = chance.choice(actions)

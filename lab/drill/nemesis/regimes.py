@@ -9,7 +9,7 @@ BLOCK = 20
 """Runs whose seeds follow each other play on one deployment, so many of them."""
 
 ORDER_INSTANCES = 2
-PROCESSES = ("order", "order-2", "stock", "stock-2", "coupon", "goods")
+PROCESSES = ("order", "order-2", "stock", "stock-2", "coupon", "goods", "pay", "sandbox")
 
 
 @dataclass(frozen=True, slots=True)
