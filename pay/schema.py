@@ -17,7 +17,7 @@ from pay.service.refunding import SentBack
 LONGEST_LOOKUP = 32 * 1024  # bytes that as many ids as one look-up takes have at most
 UserId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 Amount = Annotated[int, Field(ge=1, le=2**53, description="minor units")]
-Scenario = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Scenario = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 _Ms = Annotated[int, Field(ge=0, le=LAST_INSTANT, description="ms since the epoch")]
 
 

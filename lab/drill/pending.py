@@ -2,6 +2,7 @@
 
 import time
 
+from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, SANDBOX
 from halfmessage.mq.port import Broker, Console, State
 from lab.judge.databases import read
 from lab.judge.judge import Judge
@@ -10,7 +11,6 @@ from ops.errors import CommandFailed, NotInTime
 from ops.stack import tenant
 from ops.waiting import wait_for
 
-_ROLLBACK_TOPIC = "order_rollback"
 _AT_REST = frozenset({State.DONE, State.DELAYED})
 _TOLD = 50  # of each state, the newest: whoever waits looks again, and RocketMQ takes 10 ms for each
 
@@ -49,8 +49,8 @@ def settle(deployment: Deployment, broker: Broker, *, within: float = 60.0) -> N
 
 
 def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
-    """Return what is still on its way: messages not at rest, and unpaid orders that are overdue."""
-    return [*messages(deployment, broker), *overdue(deployment)]
+    """Return what is still on its way: messages not at rest, unpaid orders that are overdue, and money."""
+    return [*messages(deployment, broker), *overdue(deployment), *money(deployment)]
 
 
 def overdue(deployment: Deployment) -> list[str]:
@@ -61,17 +61,46 @@ def overdue(deployment: Deployment) -> list[str]:
     return [f"order {order_id} is overdue and open" for (order_id,) in found]
 
 
+def money(deployment: Deployment) -> list[str]:
+    """Return the money that moves, the news of it, and what the sandbox has still to do or to tell."""
+    if SANDBOX not in deployment.plan.services:
+        return []
+    moving: list[str] = []
+    for query, words in _AT_PAY.items():
+        (found,) = read(deployment.database_url("pay"), query)
+        moving += [words.format(*row) for row in found]
+    (charges,) = read(deployment.database_url("pay"), "SELECT charge_id FROM charges WHERE provider = 'sandbox'")
+    known = {charge_id for (charge_id,) in charges}
+    callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)
+    moving += [f"callback {callback_id} waits to be sent" for (callback_id,) in callbacks]
+    moving += [f"plan {plan_id} of the sandbox is to be done" for (plan_id,) in plans]
+    return moving + [f"charge {one} is taken, and pay has not heard of it" for (one,) in taken if str(one) not in known]
+
+
+_AT_PAY = {
+    "SELECT event_id FROM payment_events WHERE handled_at IS NULL": "event {} is stored and not handled",
+    "SELECT charge_id, state FROM charges WHERE state IN ('refunding', 'refused')": "charge {} is {}",
+    "SELECT order_id FROM payments WHERE state = 'succeeded' AND NOT known": "payment {} is not confirmed",
+}
+_AT_SANDBOX = (
+    "SELECT callback_id FROM callbacks WHERE state = 'waiting'",
+    "SELECT plan_id FROM plans",
+    "SELECT charge_id FROM charges",
+)
+
+
 def messages(deployment: Deployment, broker: Broker) -> list[str]:
     """Return messages that are not at rest, of many some.
 
     Raise `BrokerError`; `ConsoleUnavailable` where nobody can tell.
 
-    A message that waits for its time is at rest; a rollback is never sent to wait, so one that does failed before.
-    RocketMQ lists neither what is being handled nor what waits: see `settle`.
+    A message that waits for its time is at rest; rollbacks and payments are never sent to wait, so one that does failed
+    before. RocketMQ lists neither what is being handled nor what waits: see `settle`.
     """
     look = console(deployment, broker)
     moving = [view for state in State if state not in _AT_REST for view in look.find(state=state, limit=_TOLD)]
-    moving += look.find(topic=_ROLLBACK_TOPIC, state=State.DELAYED, limit=_TOLD)
+    for topic in (ROLLBACK_TOPIC, PAYMENT_TOPIC):
+        moving += look.find(topic=topic, state=State.DELAYED, limit=_TOLD)
     return [f"{v.message.topic} {v.message_id} of {','.join(v.message.keys)} is {v.state}" for v in moving]
 
 

@@ -98,18 +98,23 @@ class PayClient(ParticipantClient):
         return Invalid("No payment can be taken of this amount in this currency.")
 
     def attempt(self, order: Order, provider: str, scenario: str | None) -> Attempt:
-        """Try to pay an order. Raise `UnknownProvider`, or `PeerUnavailable`: the money may have been taken."""
+        """Try to pay an order. Raise `UnknownProvider`, `Invalid`, or `PeerUnavailable`: it may have been paid."""
         asked = {"provider": provider, "scenario": scenario, "tx_id": str(order.tx_id), **self.want(order)}
         try:
             path = f"/payments/{order.order_id}/attempts"
             status, answer = self._providers.call("POST", path, asked, within=_ATTEMPT_WITHIN)
-            with readable(self.name):
-                is_unknown = status == HTTPStatus.UNPROCESSABLE_ENTITY and answer["type"].endswith(UnknownProvider.slug)
-            if is_unknown:
-                raise UnknownProvider
+            if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise self._refused(answer)
             return self._attempt(order.order_id, self._expect(status, answer))
         except PeerUnavailable as error:
             raise PeerUnavailable(_NOT_KNOWN) from error
+
+    def _refused(self, answer: Mapping[str, Any]) -> Invalid:
+        """Return why no try was begun: what an order of ours tells of itself is never refused, only how to pay it."""
+        with readable(self.name):
+            if answer["type"].endswith(UnknownProvider.slug):
+                return UnknownProvider()
+        return Invalid(errors=[{"pointer": "/scenario", "message": "Input should be a scenario of the provider"}])
 
     def _attempt(self, order_id: int, answer: Mapping[str, Any]) -> Attempt:
         with readable(self.name):

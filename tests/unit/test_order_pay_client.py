@@ -80,10 +80,17 @@ def test_attempt_at_a_stranger() -> None:
         _client(providers=[(422, {"type": "/problems/unknown-provider"})]).attempt(ORDER, "nobody", None)
 
 
+def test_attempt_by_a_scenario_that_nobody_knows() -> None:
+    """The client is told which member is wrong."""
+    with pytest.raises(Invalid) as refused:
+        _client(providers=[(422, {"type": "/problems/invalid"})]).attempt(ORDER, "sandbox", "dance")
+    assert refused.value.members["errors"][0]["pointer"] == "/scenario"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
-        (422, {"type": "/problems/invalid"}),
+        (422, {}),
         (404, {"type": "/problems/not-found"}),
         (200, TRIED | {"payment_id": "8"}),
         (200, TRIED | {"status": "unheard of"}),
