@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import options
+from ops import options, terminal
 from ops.client import Client, Unreachable
 from ops.coupons import Coupons
 from ops.deployment import Deployment
@@ -47,7 +47,7 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
       orders reconcile --repair --json
     """
     deployment = Deployment.find(data_dir)
-    out = options.console()
+    out = terminal.console()
     swept: dict[str, Any] | None = None
     if repair:
         swept = sweep(deployment)
