@@ -56,7 +56,8 @@ def build(settings: Settings) -> Service:
     database = Database(settings.database_url, pool_size=settings.pool_size)
     heartbeat = Heartbeat(database)
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
-    others = outside(settings, redis, told.left_alone)
+    looking_ahead = ThreadedAside("looking ahead", 2)  # for prices, and for rules of coupons
+    others = outside(settings, redis, told.left_alone, looking_ahead)
     participants = others.participants
 
     records = Records(transaction_records, retention=settings.record_retention)
@@ -135,7 +136,7 @@ def build(settings: Settings) -> Service:
         api,
         start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
         stop=[
-            *(sweeping.close, aside.close, telling_aside.close, broker.close, ids.close),
+            *(sweeping.close, aside.close, telling_aside.close, looking_ahead.close, broker.close, ids.close),
             *(peer.close for peer in others.peers.values()),
             *(database.close, *([redis.close] if redis else [])),
         ],

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.aside import Aside
 from common.auth import ServiceToken
 from common.cache import SharedCache
 from common.config import Settings
@@ -28,8 +29,10 @@ class Outside:
     participants: list[Participant] = field(default_factory=list)
 
 
-def outside(settings: Settings, redis: RedisClient | None, watch: Watch) -> Outside:
+def outside(settings: Settings, redis: RedisClient | None, watch: Watch, aside: Aside) -> Outside:
     """Return the services that the settings name; prices and rules are shared through `redis` where there is one.
+
+    `aside` starts what is looked up ahead: prices and rules, one of each at a time.
 
     Raise `OrdersError` for a participant without a client.
     """
@@ -45,7 +48,7 @@ def outside(settings: Settings, redis: RedisClient | None, watch: Watch) -> Outs
 
     def looking_up(kind: type[LookUps[Any]]) -> dict[str, Any]:
         shared = redis and SharedCache(redis, kind.cache(), usable=kind.usable, max_age=settings.goods_cache)
-        return {"max_age": settings.goods_cache, "timeout": settings.peer_timeout, "shared": shared}
+        return {"max_age": settings.goods_cache, "timeout": settings.peer_timeout, "shared": shared, "aside": aside}
 
     found = Outside(peers, GoodsClient(peers["goods"], **looking_up(GoodsClient)), None)
     for name in names:

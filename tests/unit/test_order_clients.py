@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import orjson
 import pytest
 
+from common.cache import SharedCache
 from common.errors import PeerUnavailable
 from common.reservations.client import LiveReservation
 from halfmessage.errors import NotFound
@@ -17,7 +18,10 @@ from order.clients.participant import Deduction
 from order.clients.stock import StockClient
 from order.model import InsufficientStock, Line, Order, Status
 from tests.support import eventually
+from tests.unit.test_cache import Store
 from tests.unit.test_flight import waiting
+
+Patch = pytest.MonkeyPatch
 
 
 class Peer:
@@ -116,16 +120,108 @@ def test_price_is_as_old_as_the_question(now: Now, monkeypatch: pytest.MonkeyPat
     assert len(catalogue.calls) == 2
 
 
-def test_stale_prices_are_refreshed_together(now: Now) -> None:
-    """One look-up refreshes what else was asked for lately."""
-    catalogue = Catalogue({1: _goods(1), 2: _goods(2)})
+def test_prices_that_are_due_are_refreshed_together(now: Now) -> None:
+    """One look-up refreshes what else was asked for lately, but for what is good for a while yet."""
+    catalogue = Catalogue({1: _goods(1), 2: _goods(2), 3: _goods(3)})
     client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     client.find([1])
+    now.seconds += 0.15
     client.find([2])
-    assert catalogue.asked == [["1"], ["2", "1"]]
-    client.find([1, 2])
+    now.seconds += 0.15
+    client.find([3])
+    assert catalogue.asked == [["1"], ["2"], ["3", "1"]]
+    client.find([1, 2, 3])
+    assert len(catalogue.calls) == 3
+
+
+class Later:
+    """Runs steps when told to."""
+
+    def __init__(self) -> None:
+        self.steps: list[Callable[[], None]] = []
+
+    def start(self, work: Callable[..., Any], *args: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+
+        def step() -> None:
+            try:
+                future.set_result(work(*args))
+            except Exception as error:  # noqa: BLE001 - whoever asks for the result raises it
+                future.set_exception(error)
+
+        self.steps.append(step)
+        return future
+
+    def run(self) -> None:
+        while self.steps:
+            self.steps.pop()()
+
+
+def test_a_price_that_is_still_asked_for_is_looked_up_ahead(now: Now) -> None:
+    """No request waits for it: while it is young enough, the old one is told; once for all who ask."""
+    catalogue, later = Catalogue({1: _goods(1)}), Later()
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, aside=later)  # type: ignore[arg-type]
+    client.find([1])
+    now.seconds += 0.34
+    client.find([1])
+    assert not later.steps
+    now.seconds += 0.04
+    catalogue.known[1] = _goods(1, unit_price=200)
+    assert [client.find([1])[1].unit_price for _ in range(3)] == [100] * 3
+    assert len(later.steps) == len(catalogue.calls) == 1
+    later.run()
+    now.seconds += 0.34
+    assert client.find([1])[1].unit_price == 200
+    assert (len(later.steps), len(catalogue.calls)) == (0, 2)
+
+
+def test_a_look_up_ahead_that_fails_is_tried_again_and_fails_no_request(now: Now, monkeypatch: Patch) -> None:
+    """Until the price is too old: then who needs it is told."""
+    catalogue, later = Catalogue({1: _goods(1)}), Later()
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, aside=later)  # type: ignore[arg-type]
+    client.find([1])
+    monkeypatch.setattr(catalogue, "call", lambda *asked, **_: (catalogue.calls.append(asked), (500, None))[1])
+    now.seconds += 0.4
+    for _ in range(2):
+        assert client.find([1])[1].unit_price == 100
+        later.run()
+    assert len(catalogue.calls) == 3
+    now.seconds += 0.2
+    with pytest.raises(PeerUnavailable):
+        client.find([1])
+
+
+def test_what_is_looked_up_ahead_is_not_what_others_know_already(now: Now) -> None:
+    """A shared price that is as old as ours would have to be looked up again just as soon."""
+    catalogue, later, store = Catalogue({1: _goods(1)}), Later(), Store()
+    shared = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, shared=shared, aside=later)  # type: ignore[arg-type]
+    client.find([1])
+    now.seconds, store.ms = now.seconds + 0.4, 400
+    client.find([1])
+    later.run()
     assert len(catalogue.calls) == 2
-    now.seconds += 1
+
+
+def test_a_shared_price_is_as_old_as_the_question(now: Now, monkeypatch: Patch) -> None:
+    """The time that it takes to share it does not make it younger."""
+    catalogue, store = Catalogue({1: _goods(1)}), Store()
+    shared = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, shared=shared)  # type: ignore[arg-type]
+    put = store.set
+
+    def slow(*args: Any, **more: Any) -> None:
+        put(*args, **more)
+        now.seconds += 0.2
+        store.ms += 200
+
+    monkeypatch.setattr(store, "set", slow)
+    client.find([1])
+    asked = len(catalogue.calls)
+    now.seconds += 0.4
+    store.ms += 400
+    client.find([1])
+    assert len(catalogue.calls) == asked + 1
 
 
 def test_unknown_goods_are_forgotten(now: Now) -> None:
@@ -395,7 +491,7 @@ def test_what_many_wait_for_is_looked_up_together() -> None:
         assert [set(future.result(5)) for future in futures.values()] == [{i} for i in futures]
     first, second = catalogue.asked
     assert first == ["1"]
-    assert set(second) == {str(i) for i in futures}
+    assert set(second) == {str(i) for i in futures} - {"1"}
 
 
 def test_a_look_up_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Table, insert, select
 
 from common import migrations
+from common.aside import ThreadedAside
 from common.auth import Verifier
 from common.config import Settings
 from common.errors import OrdersError
@@ -169,7 +170,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Database", "url", "pool_size") == (settings.database_url, 13)
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
-    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [18, 1]
+    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [2, 18, 1]
     assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
@@ -206,7 +207,7 @@ def test_a_participant_that_order_has_no_client_of_is_refused(settings: Settings
     """It is said before anything starts, and no other client is taken for it."""
     more = settings.model_copy(update={"participants": "stock, giftwrap"})
     with pytest.raises(OrdersError, match="names giftwrap, of which order/clients has no client"):
-        order_outside.outside(more, None, lambda *_: None)
+        order_outside.outside(more, None, lambda *_: None, ThreadedAside("looking ahead", 1))
 
 
 def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
@@ -234,11 +235,12 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
     settlements, telling = order.the("Settlements"), order.the("Telling")
     participants = [order.the("StockClient"), order.the("CouponClient")]
-    aside, telling_aside = order.noting.made["ThreadedAside"]
+    looking_ahead, aside, telling_aside = order.noting.made["ThreadedAside"]
     parts = (coordinator, order.the("producer"), participants, settlements, aside, telling.soon)
     assert order.of("Placing", "coordinator", "producer", "participants", "settlements", "aside", "tell") == parts
     assert order.of("Settlements", "database", "participants") == (database, participants)
     assert order.of("Telling", "settlements", "aside") == (settlements, telling_aside)
+    assert order.of("GoodsClient", "aside") == order.of("CouponRules", "aside") == (looking_ahead,)
     parts = (database, coordinator, reader, settlements)
     assert order.of("Closing", "database", "coordinator", "reader", "settlements") == parts
     audits = order.noting.made["Audit"]
