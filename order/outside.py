@@ -1,32 +1,40 @@
 """What the order service calls: the services of its deployment, and what it looks up and reserves there."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from common.aside import Aside
 from common.auth import ServiceToken
 from common.cache import SharedCache
 from common.config import Settings
-from common.errors import OrdersError
 from common.peer import Peer, Watch
 from common.redis_client import RedisClient
-from order.clients import coupon, stock
 from order.clients.coupon import CouponClient, CouponRules
 from order.clients.goods import GoodsClient
 from order.clients.lookups import LookUps
-from order.clients.stock import StockClient
-from order.service.participants import Participant
+from order.clients.participant import EVERY_ORDER, ParticipantClient, client_of
+
+L = TypeVar("L", bound=LookUps[Any])
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outside:
-    """Other services, by name, and their clients; `coupons` where the deployment has them."""
+    """Other services, by name, and their clients."""
 
     peers: Mapping[str, Peer]
     goods: GoodsClient
-    coupons: CouponRules | None
-    participants: list[Participant] = field(default_factory=list)
+    participants: Sequence[ParticipantClient]
+
+    @property
+    def coupons(self) -> CouponRules | None:
+        """The rules of coupons, where the deployment has them."""
+        return next((one.rules for one in self.participants if isinstance(one, CouponClient)), None)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The participants that are down without harm to an order that does not need them."""
+        return tuple(one.name for one in self.participants if one.needed is not EVERY_ORDER)
 
 
 def outside(settings: Settings, redis: RedisClient | None, watch: Watch, aside: Aside) -> Outside:
@@ -37,24 +45,18 @@ def outside(settings: Settings, redis: RedisClient | None, watch: Watch, aside: 
     Raise `OrdersError` for a participant without a client.
     """
     token = ServiceToken(settings.jwt_secret.get_secret_value(), "order")
-    names = settings.participant_names
-    if unknown := sorted(set(names) - {coupon.NAME, stock.NAME}):
-        raise OrdersError(f"ORDERS_PARTICIPANTS names {unknown[0]}, of which order/clients has no client.")
-    urls = {"stock": settings.stock_url, "goods": settings.goods_url, "coupon": settings.coupon_url}
+    kinds = {name: client_of(name) for name in settings.participant_names}
     peers = {
-        name: Peer(name, urls[name], token, timeout=settings.peer_timeout, connections=settings.threads, watch=watch)
-        for name in ("goods", *names)
+        name: Peer(
+            name, settings.url(name), token, timeout=settings.peer_timeout, connections=settings.threads, watch=watch
+        )
+        for name in ("goods", *kinds)
     }
 
-    def looking_up(kind: type[LookUps[Any]]) -> dict[str, Any]:
-        shared = redis and SharedCache(redis, kind.cache(), usable=kind.usable, max_age=settings.goods_cache)
-        return {"max_age": settings.goods_cache, "timeout": settings.peer_timeout, "shared": shared, "aside": aside}
+    def look_up_at(kind: type[L], peer: Peer) -> L:
+        max_age = settings.goods_cache
+        shared = SharedCache(redis, kind.cache(), usable=kind.usable, max_age=max_age) if redis else None
+        return kind(peer, max_age=max_age, timeout=settings.peer_timeout, shared=shared, aside=aside)
 
-    found = Outside(peers, GoodsClient(peers["goods"], **looking_up(GoodsClient)), None)
-    for name in names:
-        if name == coupon.NAME:
-            found.coupons = CouponRules(peers[name], **looking_up(CouponRules))
-            found.participants.append(CouponClient(peers[name], found.coupons))
-        else:
-            found.participants.append(StockClient(peers[name]))
-    return found
+    participants = [kind.connect(peers[name], name, look_up_at) for name, kind in kinds.items()]
+    return Outside(peers, look_up_at(GoodsClient, peers["goods"]), participants)

@@ -281,7 +281,7 @@ def test_deduct() -> None:
         {"order_id": "2", "verdict": "insufficient", "short": ["8", "9"]},
     ]
     peer = Peer((200, {"orders": answer}))
-    verdicts = StockClient(peer).deduct(7, _orders({1: {5: 2}, 2: {8: 1, 9: 3}}))  # type: ignore[arg-type]
+    verdicts = StockClient(peer, "stock").deduct(7, _orders({1: {5: 2}, 2: {8: 1, 9: 3}}))  # type: ignore[arg-type]
     assert verdicts[1] == Deduction("deducted")
     assert (verdicts[2].verdict, verdicts[2].is_held) == ("insufficient", False)
     assert isinstance(verdicts[2].refusal, InsufficientStock)
@@ -294,14 +294,14 @@ def test_deduct() -> None:
 def test_unverified() -> None:
     """The sweep's list is asked for page by page."""
     peer = Peer((200, {"items": [{"order_id": "8", "tx_id": "4", "created_at": "…"}]}))
-    assert StockClient(peer).unverified(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
+    assert StockClient(peer, "stock").unverified(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
     assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7")
 
 
 def test_live() -> None:
     """So is the list of all that are live."""
     peer = Peer((200, {"items": [{"order_id": "8", "tx_id": "4", "created_at": "…"}]}))
-    assert StockClient(peer).live(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
+    assert StockClient(peer, "stock").live(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
     assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7&verified=any")
 
 
@@ -309,23 +309,23 @@ def test_states() -> None:
     """States are asked for without changing them, and told for each order that was asked about."""
     told = {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}
     peer = Peer((200, told), (200, told))
-    assert StockClient(peer).states([1, 2]) == {1: "deducted", 2: None}  # type: ignore[arg-type]
+    assert StockClient(peer, "stock").states([1, 2]) == {1: "deducted", 2: None}  # type: ignore[arg-type]
     assert peer.calls == [("POST", "/reservations/states", {"order_ids": ["1", "2"]})]
     with pytest.raises(PeerUnavailable):
-        StockClient(peer).states([1])  # type: ignore[arg-type]
+        StockClient(peer, "stock").states([1])  # type: ignore[arg-type]
 
 
 def test_revive() -> None:
     """Only the audit has a released order deducted again, and says so."""
     peer = Peer((200, {"orders": [{"order_id": "1", "verdict": "deducted", "short": []}]}))
-    StockClient(peer).deduct(7, _orders({1: {5: 2}}), revive=True)  # type: ignore[arg-type]
+    StockClient(peer, "stock").deduct(7, _orders({1: {5: 2}}), revive=True)  # type: ignore[arg-type]
     assert peer.calls[0][2]["revive"] is True
 
 
 def test_settle() -> None:
     """Fates are told, states come back; an order without a reservation has none."""
     peer = Peer((200, {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}))
-    states = StockClient(peer).settle([(1, 9, "stands"), (2, 9, "void")])  # type: ignore[arg-type]
+    states = StockClient(peer, "stock").settle([(1, 9, "stands"), (2, 9, "void")])  # type: ignore[arg-type]
     assert states == {1: "deducted", 2: None}
     asked = [{"order_id": "1", "tx_id": "9", "fate": "stands"}, {"order_id": "2", "tx_id": "9", "fate": "void"}]
     assert peer.calls == [("POST", "/reservations/settle", {"orders": asked})]
@@ -334,7 +334,7 @@ def test_settle() -> None:
 def test_reservation() -> None:
     """One reservation is told as it is; none is a `NotFound`."""
     told = {"order_id": "1", "state": "deducted"}
-    client = StockClient(Peer((200, told), (404, {}), (200, told)))  # type: ignore[arg-type]
+    client = StockClient(Peer((200, told), (404, {}), (200, told)), "stock")  # type: ignore[arg-type]
     assert client.reservation(1) == told
     with pytest.raises(NotFound):
         client.reservation(1)
@@ -346,7 +346,7 @@ def test_reservation() -> None:
 def test_stock_refused(answer: tuple[int, Any]) -> None:
     """Whatever is no proper answer counts as none: maybe done."""
     with pytest.raises(PeerUnavailable):
-        StockClient(Peer(answer)).deduct(1, _orders({2: {3: 4}}))  # type: ignore[arg-type]
+        StockClient(Peer(answer), "stock").deduct(1, _orders({2: {3: 4}}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"items": None}, {"items": [{}]}, {"items": [{"goods_id": "x"}]}])
@@ -359,7 +359,7 @@ def test_goods_that_can_not_be_read(answer: Any) -> None:
 @pytest.mark.parametrize("items", [None, [{}], [], [{"order_id": "8", "verdict": "deducted", "short": []}]])
 def test_stock_that_can_not_be_read(items: Any) -> None:
     """Nor is one that says nothing about an order that was asked for: maybe deducted."""
-    client = StockClient(Peer(*[(200, {"orders": items, "items": items})] * 3))  # type: ignore[arg-type]
+    client = StockClient(Peer(*[(200, {"orders": items, "items": items})] * 3), "stock")  # type: ignore[arg-type]
     with pytest.raises(PeerUnavailable, match="stock"):
         client.deduct(1, _orders({7: {1: 1}}))
     if items is None or items == [{}]:
@@ -388,7 +388,7 @@ def _settled(*states: tuple[str, Any]) -> dict[str, Any]:
 def test_settled_otherwise_than_asked(answer: Any) -> None:
     """An answer must tell of each order that was asked about, once, in words that were agreed on, and of no other."""
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, answer))).settle([(1, 9, "void"), (2, 9, "void")])  # type: ignore[arg-type]
+        StockClient(Peer((200, answer)), "stock").settle([(1, 9, "void"), (2, 9, "void")])  # type: ignore[arg-type]
 
 
 def _decided(*verdicts: tuple[str, Any]) -> dict[str, Any]:
@@ -408,7 +408,7 @@ def _decided(*verdicts: tuple[str, Any]) -> dict[str, Any]:
 def test_deducted_otherwise_than_asked(answer: Any) -> None:
     """So must the verdicts, or it is not known what was deducted."""
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, answer))).deduct(9, _orders({1: {5: 1}, 2: {5: 1}}))  # type: ignore[arg-type]
+        StockClient(Peer((200, answer)), "stock").deduct(9, _orders({1: {5: 1}, 2: {5: 1}}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("order_ids", [[6], [5, 7], [8, 7], [7, 7], [7, 8, 9]])
@@ -416,7 +416,7 @@ def test_a_page_that_was_not_asked_for(order_ids: list[int]) -> None:
     """A page has ids above the last one, each once, lowest first, and not more than asked for: or it never ends."""
     items = [{"order_id": str(order_id), "tx_id": "4"} for order_id in order_ids]
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, {"items": items}))).unverified(older_than=5, after=6, limit=2)  # type: ignore[arg-type]
+        StockClient(Peer((200, {"items": items})), "stock").unverified(older_than=5, after=6, limit=2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("told", [[1, 1], [1, 3]], ids=["one twice", "one more"])

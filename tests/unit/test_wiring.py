@@ -30,6 +30,9 @@ from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer
 from order import app as order_app
 from order import outside as order_outside
+from order.clients import coupon as coupon_client
+from order.clients.coupon import CouponClient
+from order.clients.stock import StockClient
 from stock import app as stock_app
 from stock import model as stock_model
 
@@ -68,7 +71,15 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-_NOT_PARTS = {"build", "open_broker", "outside", "LookUps"}
+_NOT_PARTS = {
+    "build",
+    "open_broker",
+    "outside",
+    "client_of",
+    "LookUps",
+    "CouponClient",
+    "ParticipantClient",
+}
 
 
 class Noting:
@@ -95,7 +106,7 @@ class Wiring:
 
     def __init__(self, app: types.ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
         self.noting = Noting()
-        for module in (app, order_outside) if app is order_app else (app,):
+        for module in (app, *((order_outside, coupon_client) if app is order_app else ())):
             for name, part in vars(module).copy().items():
                 if _is_ours(part) and not name.startswith("_") and name not in _NOT_PARTS:
                     patch.setattr(module, name, self.noting(name, part))
@@ -194,10 +205,14 @@ def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
     }
     assert {(one["timeout"], one["connections"]) for one in passed} == {(1.25, 5)}
     by_name = {one["name"]: peer for one, peer in zip(passed, made, strict=True)}
-    assert order.of("StockClient", "peer") == (by_name["stock"],)
     assert order.of("GoodsClient", "peer") == (by_name["goods"],)
     assert order.of("CouponRules", "peer") == (by_name["coupon"],)
-    assert order.of("CouponClient", "peer", "rules") == (by_name["coupon"], order.the("CouponRules"))
+    stock, coupon = order.of("Placing", "participants")[0]
+    assert isinstance(stock, StockClient)
+    assert isinstance(coupon, CouponClient)
+    assert (stock.name, coupon.name) == ("stock", "coupon")
+    assert (stock._peer, coupon._peer) == (by_name["stock"], by_name["coupon"])
+    assert coupon.rules is order.the("CouponRules")
     for one in passed:
         caller = Verifier(SECRET).verify(f"Bearer {one['token']()}")
         assert (caller.user_id, caller.scopes) == ("order", frozenset({"service"}))
@@ -234,7 +249,7 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     parts = (order.the("producer"), database, records, ids)
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
     settlements, telling = order.the("Settlements"), order.the("Telling")
-    participants = [order.the("StockClient"), order.the("CouponClient")]
+    (participants,) = order.of("Placing", "participants")
     looking_ahead, aside, telling_aside = order.noting.made["ThreadedAside"]
     parts = (coordinator, order.the("producer"), participants, settlements, aside, telling.soon)
     assert order.of("Placing", "coordinator", "producer", "participants", "settlements", "aside", "tell") == parts
