@@ -1,11 +1,12 @@
 """Judges the databases of a deployment at rest, by SQL and page by page: exact, also with millions of orders."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from lab.judge.agreement import agreement
+from common.registry import PARTICIPANTS
+from lab.judge.agreement import agreement, held
 from lab.judge.coupons import coupons
 from lab.judge.databases import read, snapshot
 from lab.judge.invariant import Invariant
@@ -20,7 +21,9 @@ _LOOK_EVERY = 0.5  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The databases' URLs; `coupon` None: there is none. Each answer may take `patience` seconds.
+    """The databases' URLs; `coupon` None: there is none. `others`: of further participants, each needed by every order.
+
+    Each answer may take `patience` seconds.
 
     Of each kind of wrong `most` lines are told, and how many more there are; None: all.
     """
@@ -30,12 +33,16 @@ class Judge:
     coupon: str | None = None
     patience: float = 10.0
     most: int | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, deployment: Deployment, *, patience: float = 10.0, most: int | None = None) -> Self:
         """Return the judge of a deployment."""
-        coupon = deployment.database_url("coupon") if "coupon" in deployment.plan.services else None
-        return cls(deployment.database_url("order"), deployment.database_url("stock"), coupon, patience, most)
+        of_participants = {
+            name: deployment.database_url(name) for name in PARTICIPANTS if name in deployment.plan.services
+        }
+        stock, coupon = of_participants.pop("stock"), of_participants.pop("coupon", None)
+        return cls(deployment.database_url("order"), stock, coupon, patience, most, of_participants)
 
     def invariants(self, acknowledged: Collection[int] = (), *, since: int = 0) -> list[Invariant]:
         """Return the invariants of docs/protocol.md as they are now; the orders `acknowledged` with 201 must exist.
@@ -55,6 +62,9 @@ class Judge:
             if self.coupon is not None:
                 coupon = stack.enter_context(snapshot(self.coupon, patience=self.patience))
                 found.append(coupons(orders, coupon, self.most))
+            for name, url in self.others.items():
+                other = stack.enter_context(snapshot(url, patience=self.patience))
+                found.append(held(name, orders, other, since, self.most))
         return found
 
     def wrong(self, acknowledged: Collection[int] = (), *, since: int = 0) -> list[str]:

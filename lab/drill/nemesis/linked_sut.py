@@ -101,7 +101,8 @@ class LinkedSystem:
                 "http://" + self.board.link(f"order>{name}", HOST, plan.ports[name])
                 for name in plan.instances_of(service)
             )
-            for service in ("stock", "coupon", "goods")
+            for service in plan.services
+            if service != "order"
         }
         extra = {**profile.extra, **self.backing.settings(profile), **between}
         return replace(plan, extra=extra, servers=servers and self._linked(servers))

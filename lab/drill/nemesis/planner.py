@@ -21,8 +21,8 @@ _TRAPS = (
 _MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "close.before_resolve")
 """Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
 
-_LINKS = ("client>order", "client>order-2", "order>stock", "order>stock-2", "order>coupon", "order>goods")
-_REAL_LINKS = ("order>database", "stock>database", "coupon>database", "services>redis", "services>broker")
+_LINKS = tuple(f"{'client' if name.startswith('order') else 'order'}>{name}" for name in PROCESSES)
+_REAL_LINKS = (*(f"{name}>database" for name in ("order", *PARTICIPANTS)), "services>redis", "services>broker")
 _REAL_SERVERS = ("broker", "namesrv", "mariadb", "redis")
 _LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.PAUSE: (0.1, 1.5),

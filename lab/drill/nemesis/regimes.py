@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.drill.profiles import PAIR, Profile
+from ops.plan import Plan
 
 BLOCK = 20
 """Runs whose seeds follow each other play on one deployment, so many of them."""
 
 ORDER_INSTANCES = 2
-PROCESSES = ("order", "order-2", "stock", "stock-2", "coupon", "goods")
+PROCESSES = tuple(Plan(instances=PAIR.instances).processes)
 
 
 @dataclass(frozen=True, slots=True)
