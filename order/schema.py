@@ -1,12 +1,13 @@
 """What goes over the order service's REST interface."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by, encode_cursor
+from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by
 from halfmessage.clock import rfc3339
 from order.model import CloseReason, Order, Reason, Status
 from order.service.sweeping import Findings
@@ -139,11 +140,9 @@ class OrdersOut(Schema):
     next_cursor: str | None
 
 
-def page_document(orders: list[Order], limit: int) -> dict[str, Any]:
-    """Return what `OrdersOut` declares: at most `limit` of `orders`, which has one more if there is a next page."""
-    shown = orders[:limit]
-    more = encode_cursor(shown[-1].order_id) if len(orders) > limit else None
-    return {"items": [order_document(order) for order in shown], "next_cursor": more}
+def page_document(shown: Sequence[Order], next_cursor: str | None) -> dict[str, Any]:
+    """Return what `OrdersOut` declares."""
+    return {"items": [order_document(order) for order in shown], "next_cursor": next_cursor}
 
 
 class EntryOut(Schema):

@@ -20,6 +20,7 @@ from common.config import Settings
 from common.errors import OrdersError
 from common.process import Service
 from common.registry import NAMES, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.reservations import service as participants
 from coupon import app as coupon_app
 from coupon import model as coupon_model
 from goods import app as goods_app
@@ -72,6 +73,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 _NOT_PARTS = {
+    "participant_service",
     "build",
     "open_broker",
     "outside",
@@ -106,12 +108,13 @@ class Wiring:
 
     def __init__(self, app: types.ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
         self.noting = Noting()
-        for module in (app, *((order_outside, coupon_client) if app is order_app else ())):
+        modules = (app, *((order_outside, coupon_client) if app is order_app else (participants,)))
+        for module in modules:
             for name, part in vars(module).copy().items():
                 if _is_ours(part) and not name.startswith("_") and name not in _NOT_PARTS:
                     patch.setattr(module, name, self.noting(name, part))
-        if hasattr(app, "open_broker"):
-            patch.setattr(app, "open_broker", self.noting("open_broker", self._open_broker))
+            if hasattr(module, "open_broker"):
+                patch.setattr(module, "open_broker", self.noting("open_broker", self._open_broker))
         patch.setattr(app.rest, "install", self.noting("install", app.rest.install))
         self.service: Service = app.build(settings)
 
@@ -356,7 +359,8 @@ def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
     assert stock.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert stock.of("Api", "service", "max_body") == ("stock", 20_001)
     assert stock.of("Verifier", "secret") == (SECRET,)
-    assert stock.of("install", "levels", "reservations") == (stock.the("Levels"), stock.the("stock_reservations"))
+    assert stock.of("install", "levels") == (stock.the("Levels"),)
+    assert stock.of("install_reservations", "reservations") == (stock.the("stock_reservations"),)
     stock.of("RollbackConsumer", "count")[0]("released", 3)
     assert 'orders_rollbacks_total{result="released"} 3.0' in stock.counted().splitlines()
 
@@ -399,7 +403,8 @@ def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: 
     assert coupon.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert coupon.of("Api", "service", "max_body") == ("coupon", 20_001)
     assert coupon.of("Verifier", "secret") == (SECRET,)
-    assert coupon.of("install", "coupons", "reservations") == (coupon.the("Coupons"), reservations)
+    assert coupon.of("install", "coupons") == (coupon.the("Coupons"),)
+    assert coupon.of("install_reservations", "reservations") == (reservations,)
     coupon.of("RollbackConsumer", "count")[0]("released", 3)
     assert 'orders_rollbacks_total{result="released"} 3.0' in coupon.counted().splitlines()
 
