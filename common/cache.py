@@ -2,8 +2,8 @@
 
 A value goes from Redis by Redis's own clock, as old as the question that it answers, so clocks of machines don't
 matter. With it stands how long it was given to live, so that its age can be told by an instance that gives another
-time. Whoever finds some missing claims them, fetches them and puts them; who comes second waits for what the first
-puts. Without Redis everybody fetches, as if there were no cache.
+time. The first to find some missing claims them, fetches them and puts them; the second waits for what the first
+puts. Without Redis each instance fetches, as if there were no cache.
 """
 
 import time

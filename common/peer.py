@@ -200,7 +200,7 @@ class _Instance:
         return response.status, data
 
     def _read(self, response: urllib3.BaseHTTPResponse, call: _Call) -> bytes:
-        """Return the body. The time limit of a socket is one for each piece: whoever drips could take for ever."""
+        """Return the body. A socket's timeout applies to each read; the deadline bounds the whole body."""
         pieces = []
         with closing(response):  # which keeps the connection, once the answer was read to its end
             while piece := response.read1(_READ):

@@ -1,4 +1,4 @@
-"""Closing orders (timeout, cancel) and paying them: compare-and-set on the status, whoever comes first wins.
+"""Closing orders (timeout, cancel) and paying them: compare-and-set on the status, the first wins.
 
 Closing is a transactional message with the other sign: `order_rollback`, to be delivered if the transaction commits.
 What participants have still to confirm is written with either: see `order.service.settling`.

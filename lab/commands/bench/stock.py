@@ -19,7 +19,7 @@ from lab.bench.stock import Load, Result, clear, compare
 from ops import options, terminal
 from stock.service.strategies.factory import NAMES
 
-_SWITCH_INTERVAL = 0.0005  # seconds, as the services run: whoever holds a lock must not wait long for the interpreter
+_SWITCH_INTERVAL = 0.0005  # seconds, as the services run: the holder of a lock must not wait long for the interpreter
 _SPARE = 4  # connections beside one a thread
 
 
