@@ -84,7 +84,7 @@ def result(step: "Future[T]", within: float) -> T:
 def _settle(future: "Future[T]", work: Callable[[], T]) -> None:
     try:
         future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - whoever asks for the result raises it
+    except BaseException as error:  # noqa: BLE001 - asking for the result raises it
         future.set_exception(error)
 
 

@@ -2,8 +2,8 @@
 
 A value goes from Redis by Redis's own clock, as old as the question that it answers, so clocks of machines don't
 matter. With it stands how long it was given to live, so that its age can be told by an instance that gives another
-time. Whoever finds some missing claims them, fetches them and puts them; who comes second waits for what the first
-puts. Without Redis everybody fetches, as if there were no cache.
+time. The first to find some missing claims them, fetches them and puts them; the second waits for what the first
+puts. Without Redis each instance fetches, as if there were no cache.
 """
 
 import time
@@ -46,19 +46,22 @@ class SharedCache:
         self._max_age = max_age
         self._claim_for = claim_for
 
-    def get(self, keys: Collection[str], fetch: Fetch) -> dict[str, tuple[bytes, float]]:
-        """Return the values and their ages (seconds); `fetch` must give those that it is asked for, or may give more.
+    def get(
+        self, keys: Collection[str], fetch: Fetch, *, oldest: float = float("-inf")
+    ) -> dict[str, tuple[bytes, float]]:
+        """Return the values, and when each was asked for; none that was asked for before `oldest`.
 
-        Raises what `fetch` raises.
+        Both are times of `time.monotonic()`: an age would be out of date by the time that the caller looks at it.
+        `fetch` must give the keys that it is asked for, or may give more. Raises what `fetch` raises.
         """
         try:
-            found = self._read(keys)
+            found = self._read(keys, oldest)
             claimed = self._claim([key for key in keys if key not in found])
         except RedisUnavailable:
             return self._fetch(keys, fetch)
         if claimed:
             found |= self._fetch(claimed, fetch)  # before waiting for others, who may wait for ours
-        found |= self._await([key for key in keys if key not in found])
+        found |= self._await([key for key in keys if key not in found], oldest)
         undelivered = [key for key in keys if key not in found]
         return found | (self._fetch(undelivered, fetch) if undelivered else {})
 
@@ -66,13 +69,12 @@ class SharedCache:
         asked_at = time.monotonic()
         try:
             values = fetch(keys)
-            age = time.monotonic() - asked_at
-            self._put(values, age)
+            self._put(values, asked_at)
         finally:
             self._unclaim(keys)
-        return {key: (value, age) for key, value in values.items()}
+        return {key: (value, asked_at) for key, value in values.items()}
 
-    def _read(self, keys: Collection[str]) -> dict[str, tuple[bytes, float]]:
+    def _read(self, keys: Collection[str], oldest: float) -> dict[str, tuple[bytes, float]]:
         def read(client: redis.Redis) -> list[tuple[object, int]]:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
@@ -81,12 +83,13 @@ class SharedCache:
             answers = pipeline.execute(raise_on_error=False)  # a key of another type is an error of its own
             return list(zip(answers[::2], answers[1::2], strict=True))
 
+        read_at = time.monotonic()
         answers = self._client.call(read) if keys else []
         known = {key: _aged(stored, left) for key, (stored, left) in zip(keys, answers, strict=True)}
         return {
-            key: aged
+            key: (aged[0], read_at - aged[1])
             for key, aged in known.items()
-            if aged is not None and aged[1] <= self._max_age and self._usable(key, aged[0])
+            if aged is not None and aged[1] <= min(self._max_age, read_at - oldest) and self._usable(key, aged[0])
         }
 
     def _claim(self, keys: Collection[str]) -> list[str]:
@@ -98,19 +101,19 @@ class SharedCache:
 
         return [key for key, got in zip(keys, self._client.call(claim), strict=True) if got] if keys else []
 
-    def _await(self, keys: Collection[str]) -> dict[str, tuple[bytes, float]]:
+    def _await(self, keys: Collection[str], oldest: float) -> dict[str, tuple[bytes, float]]:
         give_up_at = time.monotonic() + self._claim_for
         found: dict[str, tuple[bytes, float]] = {}
         while len(found) < len(keys) and time.monotonic() < give_up_at:
             time.sleep(_POLL)
             try:
-                found = self._read(keys)
+                found = self._read(keys, oldest)
             except RedisUnavailable:
                 break
         return found
 
-    def _put(self, values: Mapping[str, bytes], age: float) -> None:
-        left = int((self._max_age - age) * 1000)
+    def _put(self, values: Mapping[str, bytes], asked_at: float) -> None:
+        left = int((self._max_age - (time.monotonic() - asked_at)) * 1000)
         if left > 0:
             head = b"%d:" % int(self._max_age * 1000)
             self._do(lambda pipeline: [pipeline.set(self._value(k), head + v, px=left) for k, v in values.items()])

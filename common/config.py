@@ -1,18 +1,24 @@
 """Settings of one service process: read once from the environment (prefix ORDERS_), validated, passed down."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
 
+if TYPE_CHECKING:
+    Addresses = BaseSettings
+else:  # where each service of the registry is: order_url and so on
+    _URLS = {f"{service.name}_url": (str, service.url) for service in registry.SERVICES}
+    Addresses = create_model("Addresses", __base__=BaseSettings, **_URLS)
 
-class Settings(BaseSettings):
-    """Everything that may be set. Durations in seconds."""
+
+class Settings(Addresses):
+    """Everything that may be set, with the address of each service. Durations in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="ORDERS_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -44,12 +50,6 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         default="", repr=False, description="shares prices and rate limits among instances; empty: each its own"
     )
-    order_url: str = "http://127.0.0.1:8001"
-    stock_url: str = "http://127.0.0.1:8002"
-    goods_url: str = "http://127.0.0.1:8003"
-    coupon_url: str = "http://127.0.0.1:8004"
-    pay_url: str = "http://127.0.0.1:8005"
-    sandbox_url: str = "http://127.0.0.1:8010"
     participants: str = Field(
         default=",".join(registry.PARTICIPANTS),
         description="services that hold something for orders in this deployment, with commas between",
@@ -146,9 +146,13 @@ class Settings(BaseSettings):
             raise ValueError(f"idempotency_retention must be longer than pay_timeout and the deadline: {longest:g} s")
         return self
 
+    def url(self, service: str) -> str:
+        """Return where the instances of a service are, with commas between."""
+        return str(getattr(self, f"{service}_url"))
+
     @property
     def released_retention(self) -> float:
-        """For how many seconds stock keeps what it has released: longer than anything may still name it.
+        """For how many seconds participants keep what they have released: longer than anything may still name it.
 
         Half messages are decided while records are kept, and the rollbacks that they become are delivered for as long
         as the broker keeps them. Twice the former, as of records: clocks may differ, and decisions be late, by as much.
@@ -163,7 +167,7 @@ class Settings(BaseSettings):
     @property
     def callbacks_to(self) -> str:
         """The base URL under which providers reach pay."""
-        return (self.callback_base or self.pay_url.split(",")[0].strip()).rstrip("/")
+        return (self.callback_base or self.url("pay").split(",")[0].strip()).rstrip("/")
 
     @property
     def queue_share(self) -> int:

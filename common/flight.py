@@ -18,7 +18,7 @@ class SingleFlight(Generic[T]):
     """Has one thread at a time fetch what many want. Thread-safe."""
 
     def __init__(self, *, patience: float) -> None:
-        """Nobody waits for longer than `patience` seconds, whoever fetches."""
+        """Let a caller wait for at most `patience` seconds, also for a fetch of another caller's."""
         self._patience = patience
         self._guard = threading.Lock()
         self._flight: _Flight | None = None

@@ -80,7 +80,7 @@ class SharedLimiter:
 
 
 class _Share:
-    """One user's hits that were counted ahead. Hold its lock: whoever comes meanwhile then finds what was counted."""
+    """One user's hits that were counted ahead. Hold its lock: the next request then finds what was counted."""
 
     __slots__ = ("_counted_at", "_full_until", "_left", "_size", "_until", "lock")
 

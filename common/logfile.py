@@ -1,8 +1,8 @@
 """A log that several processes write, bounded in size and number, and followed when somebody moves it.
 
-Each line is appended by one write, and rotating is renaming: whoever has not noticed yet writes into the renamed file,
-so no line is lost, whoever rotates. What logrotate does is followed too: moved or deleted, the file is made anew with
-the next line; truncated (`copytruncate`), it is gone on with from its start, as everything is appended.
+Each line is appended by one write, and rotating is renaming: a process that has not noticed yet writes into the renamed
+file, so no line is lost, whichever process rotates. What logrotate does is followed too: moved or deleted, the file is
+made anew with the next line; truncated (`copytruncate`), it is gone on with from its start, as everything is appended.
 """
 
 import fcntl

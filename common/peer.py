@@ -56,6 +56,8 @@ class Peer:
         self._name = name
         self._token = token
         self._timeout = timeout
+        self._url, self._connections, self._watch = url, connections, watch
+        self._beside: list[Peer] = []
         urls = [one.strip() for one in url.split(",")]
         self._instances = [_Instance(one, connections, partial(self._changed, watch, one)) for one in urls]
         self._turns = itertools.count()
@@ -69,6 +71,20 @@ class Peer:
         timeout = self._timeout if within is None else min(within, self._timeout)
         return self._call(method, path, body, _Instance.ask, timeout)
 
+    def beside(self, what: str, *, timeout: float) -> "Peer":
+        """Return one more link to the service, whose calls may take `timeout` seconds; it is closed with this one.
+
+        It has breakers of its own, so that what is slow there, or fails, leaves the calls on this one alone; they are
+        watched as `<name> (<what>)`.
+        """
+
+        def watch(name: str, url: str, is_left_alone: bool) -> None:
+            self._watch(f"{name} ({what})", url, is_left_alone)
+
+        made = Peer(self._name, self._url, self._token, timeout=timeout, connections=self._connections, watch=watch)
+        self._beside.append(made)
+        return made
+
     def ready(self) -> None:
         """Raise `PeerUnavailable` unless an instance is ready and takes our token, whatever it answered lately."""
         self._call("GET", "/internal/readyz", None, _Instance.look, self._timeout)
@@ -77,6 +93,8 @@ class Peer:
         """Close the kept connections."""
         for instance in self._instances:
             instance.close()
+        for link in self._beside:
+            link.close()
 
     def _call(self, method: str, path: str, body: Any, how: "How", timeout: float) -> tuple[int, Any]:
         payload = None if body is None else orjson.dumps(body)
@@ -200,7 +218,7 @@ class _Instance:
         return response.status, data
 
     def _read(self, response: urllib3.BaseHTTPResponse, call: _Call) -> bytes:
-        """Return the body. The time limit of a socket is one for each piece: whoever drips could take for ever."""
+        """Return the body. A socket's timeout applies to each read; the deadline bounds the whole body."""
         pieces = []
         with closing(response):  # which keeps the connection, once the answer was read to its end
             while piece := response.read1(_READ):

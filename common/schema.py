@@ -8,7 +8,8 @@ import binascii
 import hashlib
 import re
 import struct
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -35,6 +36,11 @@ class Schema(BaseModel):
     """Base of every body: exact types (no "1" for 1, no 1.0, no true), no unknown fields, immutable."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @classmethod
+    def of_attributes(cls, source: object) -> Self:
+        """Return what an object of ours says, whose attributes are called as the fields are."""
+        return cls.model_validate(source, from_attributes=True)
 
 
 class Query(BaseModel):
@@ -197,10 +203,20 @@ Cursor = Annotated[
 
 
 class PageQuery(Query):
-    """What every list takes."""
+    """What every list takes: at most `limit` items, those older than the last one of the page before."""
 
     limit: PageLimit = 20
     cursor: Cursor | None = None
+
+    @property
+    def before(self) -> int | None:
+        """The id of the last item of the page before; None on the first page. Raise `Invalid`."""
+        return None if self.cursor is None else decode_cursor(self.cursor)[0]
+
+    def page(self, found: Sequence[T], id_of: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
+        """Return the page and the cursor of the next one, None at the end; one more was looked for than is shown."""
+        shown = found[: self.limit]
+        return shown, encode_cursor(id_of(shown[-1])) if len(found) > self.limit else None
 
 
 class Health(Schema):

@@ -2,82 +2,57 @@
 
 from common.errors import Invalid
 from common.idempotency import key_of
-from common.reservations.routes import install_reservations
-from common.schema import decode_cursor, encode_cursor
 from common.web import Api, Reply, current_identity, replayed
 from coupon.model import CodeTaken
-from coupon.schema import (
-    LONGEST_LOOKUP,
-    CouponFound,
-    CouponOut,
-    CouponsPage,
-    CouponsQuery,
-    Found,
-    Lookup,
-    NewCoupon,
-    OrderIn,
-    UseDecision,
-    UseReservation,
-)
+from coupon.schema import LONGEST_LOOKUP, CouponFound, CouponOut, CouponsPage, CouponsQuery, Found, Lookup, NewCoupon
 from coupon.service.rules import Coupons, Viewer
-from coupon.service.uses import Want
-from halfmessage.participant.reservations import Reservations
 
 
-def install(api: Api, coupons: Coupons, reservations: Reservations[Want]) -> None:
-    """Declare the routes."""
+def install(api: Api, coupons: Coupons) -> None:
+    """Declare the routes beside those of every participant."""
     _declare_reading(api, coupons)
     _declare_writing(api, coupons)
-    install_reservations(api, reservations, want=OrderIn, decision=UseDecision, reservation=UseReservation)
 
 
 def _declare_reading(api: Api, coupons: Coupons) -> None:
     @api.get("/coupons", query=CouponsQuery, returns={200: CouponsPage}, errors=[Invalid])
     def list_coupons(query: CouponsQuery) -> Reply:
         """List the coupons of everybody and one's own, newest first; an admin sees all."""
-        before = decode_cursor(query.cursor)[0] if query.cursor is not None else None
-        usable = None if query.usable is None else query.usable == "true"
-        found = coupons.list(_viewer(), query.limit + 1, before, usable=usable)
-        items = tuple(CouponOut.of(one) for one in found[: query.limit])
-        more = len(found) > query.limit
-        return Reply(CouponsPage(items=items, next_cursor=encode_cursor(items[-1].coupon_id) if more else None))
+        found = coupons.list(_viewer(), query.limit + 1, query.before, usable=query.is_usable)
+        shown, more = query.page(found, lambda one: one.coupon_id)
+        return Reply(CouponsPage(items=tuple(map(CouponOut.of_attributes, shown)), next_cursor=more))
 
     @api.get("/coupons/{coupon_id}", returns={200: CouponOut})
     def get_coupon(coupon_id: int) -> Reply:
         """Look at a coupon of everybody or one's own; an admin sees any."""
-        return Reply(CouponOut.of(coupons.get(coupon_id, _viewer())))
+        return Reply(CouponOut.of_attributes(coupons.get(coupon_id, _viewer())))
 
     @api.get("/coupons/by-code/{code}", returns={200: CouponOut})
     def get_coupon_by_code(code: str) -> Reply:
         """Find the coupon with a code that an order of the caller's could use now."""
-        return Reply(CouponOut.of(coupons.by_code(code, _viewer())))
+        return Reply(CouponOut.of_attributes(coupons.by_code(code, _viewer())))
 
     @api.post("/coupons/lookup", scopes=("service",), body=Lookup, returns={200: Found}, body_at_least=LONGEST_LOOKUP)
     def lookup_coupons(body: Lookup) -> Reply:
         """Look at several coupons at once, for the other services; unknown ones are left out."""
-        return Reply(Found(items=tuple(CouponFound.of(one) for one in coupons.lookup(body.coupon_ids))))
+        return Reply(Found(items=tuple(map(CouponFound.of_attributes, coupons.lookup(body.coupon_ids)))))
 
 
 def _declare_writing(api: Api, coupons: Coupons) -> None:
     @api.post(
-        "/coupons",
-        scopes=("admin",),
-        body=NewCoupon,
-        returns={201: CouponOut},
-        errors=[CodeTaken],
-        idempotent=True,
+        "/coupons", scopes=("admin",), body=NewCoupon, returns={201: CouponOut}, errors=[CodeTaken], idempotent=True
     )
     def make_coupon(body: NewCoupon, idempotency_key: str | None) -> Reply:
         """Make a coupon."""
         key = key_of(current_identity().user_id, idempotency_key, "POST /coupons", body)
         made = coupons.make(body.parsed(), key)
         where = {"Location": f"/coupons/{made.answer.coupon_id}"}
-        return Reply(CouponOut.of(made.answer), 201, where | replayed(made.replayed))
+        return Reply(CouponOut.of_attributes(made.answer), 201, where | replayed(made.replayed))
 
     @api.post("/coupons/{coupon_id}/withdraw", scopes=("admin",), returns={200: CouponOut})
     def withdraw_coupon(coupon_id: int) -> Reply:
         """Let no further order use it; what is held or used stays."""
-        return Reply(CouponOut.of(coupons.withdraw(coupon_id)))
+        return Reply(CouponOut.of_attributes(coupons.withdraw(coupon_id)))
 
 
 def _viewer() -> Viewer:

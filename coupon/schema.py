@@ -1,6 +1,6 @@
 """What comes in and goes out over REST."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
@@ -89,32 +89,22 @@ class CouponOut(Schema):
     ends_at: Instant | None
     withdrawn: bool
 
-    @classmethod
-    def of(cls, coupon: rules.Coupon) -> "CouponOut":
-        """Write a coupon."""
-        return cls(**_shown(coupon, cls))
-
 
 class CouponFound(CouponOut):
     """A coupon, and the version of its rules."""
 
     version: int
 
-    @classmethod
-    def of(cls, coupon: rules.Coupon) -> "CouponFound":
-        """Write a coupon."""
-        return cls(**_shown(coupon, cls))
-
-
-def _shown(coupon: rules.Coupon, schema: type[CouponOut]) -> dict[str, Any]:
-    free = coupon.uses - coupon.held - coupon.used
-    return {name: free if name == "free" else getattr(coupon, name) for name in schema.model_fields}
-
 
 class CouponsQuery(PageQuery):
     """Which coupons to list; `usable`: by an order of the caller's, now."""
 
     usable: Literal["true", "false"] | None = None
+
+    @property
+    def is_usable(self) -> bool | None:
+        """Whether only usable ones are listed, or only others; None: all."""
+        return None if self.usable is None else self.usable == "true"
 
 
 class CouponsPage(Schema):

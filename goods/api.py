@@ -2,7 +2,7 @@
 
 from common.errors import Invalid
 from common.idempotency import key_of
-from common.schema import PageQuery, decode_cursor, encode_cursor
+from common.schema import PageQuery
 from common.web import Api, Reply, current_identity, replayed
 from goods.schema import LONGEST_LOOKUP, ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
 from goods.service import Catalogue, Rooms, UnknownGoods
@@ -23,11 +23,8 @@ def _declare_reading(api: Api, catalogue: Catalogue) -> None:
 
         Goods added meanwhile do not move the following pages.
         """
-        before = decode_cursor(query.cursor)[0] if query.cursor is not None else None
-        found = catalogue.list(query.limit + 1, before)
-        items = tuple(GoodsOut.of(one) for one in found[: query.limit])
-        more = len(found) > query.limit
-        return Reply(GoodsPage(items=items, next_cursor=encode_cursor(items[-1].goods_id) if more else None))
+        shown, more = query.page(catalogue.list(query.limit + 1, query.before), lambda one: one.goods_id)
+        return Reply(GoodsPage(items=tuple(map(GoodsOut.of, shown)), next_cursor=more))
 
     @api.get("/goods/{goods_id}", returns={200: GoodsOut})
     def get_goods(goods_id: int) -> Reply:

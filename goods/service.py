@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from common.db import Database
 from common.errors import OrdersError
 from common.idempotency import Answered, IdempotencyKey, Keys
+from common.rows import Rows
 from goods.model import goods, idempotency_keys, room_goods, rooms
 from halfmessage.chunks import rows_in
 from halfmessage.clock import now_ms
@@ -46,10 +47,9 @@ class Room:
     items: tuple[Goods, ...]
 
 
-_COLUMNS = [goods.c[field.name] for field in fields(Goods)]
-_GOODS = select(*_COLUMNS)
-_OF_IDS = _GOODS.where(goods.c.goods_id.in_(bindparam("ids", expanding=True)))
-_ONE = _GOODS.where(goods.c.goods_id == bindparam("id"))  # built once: it is the most frequent call
+_COLUMNS = [field.name for field in fields(Goods)]
+_GOODS = select(*(goods.c[name] for name in _COLUMNS))
+_OF_IDS = select(goods.c.goods_id).where(goods.c.goods_id.in_(bindparam("ids", expanding=True)))
 
 
 class UnknownGoods(OrdersError):
@@ -63,9 +63,9 @@ class Catalogue:
 
     def __init__(self, database: Database, ids: IdSource) -> None:
         """Keep them in `database`; take new ids from `ids`."""
-        self._database = database
         self._ids = ids
-        self._added = Keys(database, idempotency_keys, _as_added)
+        self._added = Keys(database, idempotency_keys, _goods)
+        self._rows = Rows(database, goods.c.goods_id, _COLUMNS, _goods)
 
     def add(self, new: NewGoods, key: IdempotencyKey | None = None) -> Answered[Goods]:
         """Store new goods, once for each key.
@@ -86,31 +86,19 @@ class Catalogue:
         """Change fields of goods. Raise `NotFound`, `Unavailable` (not changed) or `OutcomeUnknown`."""
         if not changes:
             return self.get(goods_id)
-        statement = update(goods).where(goods.c.goods_id == goods_id).values(**changes, updated_at=now_ms())
-
-        def work(connection: Connection) -> Row[Any] | None:
-            connection.execute(statement)
-            return connection.execute(_ONE, {"id": goods_id}).first()
-
-        return _existing(self._database.transact(work))
+        return self._rows.change(goods_id, {**changes, "updated_at": now_ms()})
 
     def get(self, goods_id: int) -> Goods:
         """Return one. Raise `NotFound` or `Unavailable`."""
-        with self._database.read() as connection:
-            return _existing(connection.execute(_ONE, {"id": goods_id}).first())
+        return self._rows.get(goods_id)
 
     def list(self, limit: int, before: int | None) -> list[Goods]:
         """Return up to `limit` goods, newest first, those added before the goods `before` only."""
-        statement = _GOODS.order_by(goods.c.goods_id.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(goods.c.goods_id < before)
-        with self._database.read() as connection:
-            return [_goods(row) for row in connection.execute(statement)]
+        return self._rows.newest(limit, before)
 
     def lookup(self, goods_ids: Iterable[int]) -> tuple[Goods, ...]:
         """Return those of `goods_ids` that exist, in no order."""
-        with self._database.read() as connection:
-            return tuple(_goods(row) for row in rows_in(connection, _OF_IDS, "ids", set(goods_ids)))
+        return self._rows.lookup(goods_ids)
 
 
 class Rooms:
@@ -166,19 +154,10 @@ def _room(connection: Connection, room_id: int) -> Room:
     if room is None:
         raise NotFound
     statement = _GOODS.join(room_goods, room_goods.c.goods_id == goods.c.goods_id)
-    rows = connection.execute(statement.where(room_goods.c.room_id == room_id).order_by(room_goods.c.position))
-    return Room(room_id=room_id, current_goods_id=room.current_goods_id, items=tuple(_goods(row) for row in rows))
+    statement = statement.where(room_goods.c.room_id == room_id).order_by(room_goods.c.position)
+    rows = connection.execute(statement).mappings()
+    return Room(room_id=room_id, current_goods_id=room.current_goods_id, items=tuple(map(_goods, rows)))
 
 
-def _existing(row: Row[Any] | None) -> Goods:
-    if row is None:
-        raise NotFound
-    return _goods(row)
-
-
-def _goods(row: Row[Any]) -> Goods:
-    return Goods(**{**row._mapping, "images": tuple(row.images)})  # noqa: SLF001 - its public name
-
-
-def _as_added(answer: Mapping[str, Any]) -> Goods:
-    return Goods(**{**answer, "images": tuple(answer["images"])})
+def _goods(row: Mapping[Any, Any]) -> Goods:
+    return Goods(**{**row, "images": tuple(row["images"])})

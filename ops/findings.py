@@ -24,6 +24,14 @@ BY_HAND = "decide which is right, see docs/backup.md: nothing repairs it by itse
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How old, in seconds, what is on its way may get; and what a participant is to confirm, until the sweep asks."""
+
+    grace: float = 30.0
+    confirm_within: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is not as it should be; `age` in seconds, None where it has none.
 

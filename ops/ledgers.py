@@ -1,16 +1,14 @@
-"""Reads orders and reservations side by side, page by page, straight from both databases and never writing."""
+"""Reads orders page by page, straight from their database and never writing."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sqlalchemy import Column, Select, func, select
+from sqlalchemy import Column, ColumnElement, Select, select, true
 
 from common import schema_version
 from common.db import Database
-from halfmessage.participant.model import ReservationState
 from order.model import Status, order_lines, orders, settlements
-from stock.model import reservation_lines, reservations, stock
 
 _PAGE = 500
 
@@ -21,65 +19,46 @@ class OrderRow:
 
     status: Status
     expires_at: int
+    paid_at: int | None
     closed_at: int | None
+    coupon_id: int | None
     unconfirmed: Mapping[str, int]
     """Since when which participant has something to confirm."""
     lines: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ReservationRow:
-    """What the stock database says of one order."""
+class Orders:
+    """The order database of one deployment."""
 
-    live: bool
-    created_at: int
-    lines: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """The stock of one goods, with the sum of its live reservations, from one snapshot."""
-
-    goods_id: int
-    total: int
-    available: int
-    reserved: int
-
-
-class Ledgers:
-    """Both databases of one deployment."""
-
-    def __init__(self, order_url: str, stock_url: str) -> None:
-        """Open both for reading. Raise `SchemaMismatch` where they are another release's."""
-        self._orders, self._stock = Database(order_url, pool_size=1), Database(stock_url, pool_size=1)
-        schema_version.require("order", self._orders)
-        schema_version.require("stock", self._stock)
+    def __init__(self, url: str) -> None:
+        """Open it for reading. Raise `SchemaMismatch` where it is another release's."""
+        self._database = Database(url, pool_size=1)
+        schema_version.require("order", self._database)
 
     def close(self) -> None:
-        """Close both."""
-        self._orders.close()
-        self._stock.close()
+        """Close it."""
+        self._database.close()
 
-    def order_ids(self) -> Iterator[Sequence[int]]:
+    def ids(self) -> Iterator[Sequence[int]]:
         """Yield the ids of all orders, page by page."""
-        return pages(self._orders, select(orders.c.order_id), orders.c.order_id)
+        return pages(self._database, select(orders.c.order_id), orders.c.order_id)
 
-    def live_ids(self) -> Iterator[Sequence[int]]:
-        """Yield the order ids of all live reservations, page by page."""
-        live = select(reservations.c.order_id).where(reservations.c.state == ReservationState.DEDUCTED.value)
-        return pages(self._stock, live, reservations.c.order_id)
-
-    def unknown(self, order_ids: Collection[int]) -> list[int]:
+    def unknown(self, order_ids: Sequence[int]) -> list[int]:
         """Return those of the ids that are no order's."""
-        with self._orders.read() as connection:
-            known = set(connection.scalars(select(orders.c.order_id).where(orders.c.order_id.in_(order_ids))))
+        known = self.which(order_ids, true())
         return [order_id for order_id in order_ids if order_id not in known]
 
-    def orders(self, order_ids: Collection[int]) -> dict[int, OrderRow]:
+    def which(self, order_ids: Collection[int], are: ColumnElement[bool]) -> set[int]:
+        """Return those of the ids that are of orders for which a condition on their rows holds."""
+        query = select(orders.c.order_id).where(orders.c.order_id.in_(order_ids) & are)
+        with self._database.read() as connection:
+            return set(connection.scalars(query))
+
+    def rows(self, order_ids: Collection[int]) -> dict[int, OrderRow]:
         """Return the orders that exist."""
         lines: dict[int, dict[int, int]] = defaultdict(dict)
         unconfirmed: dict[int, dict[str, int]] = defaultdict(dict)
-        with self._orders.read() as connection:
+        with self._database.read() as connection:
             for line in connection.execute(select(order_lines).where(order_lines.c.order_id.in_(order_ids))):
                 lines[line.order_id][line.goods_id] = line.quantity
             for row in connection.execute(select(settlements).where(settlements.c.order_id.in_(order_ids))):
@@ -87,39 +66,16 @@ class Ledgers:
             rows = connection.execute(select(orders).where(orders.c.order_id.in_(order_ids))).all()
         return {
             row.order_id: OrderRow(
-                Status(row.status), row.expires_at, row.closed_at, unconfirmed[row.order_id], lines[row.order_id]
+                Status(row.status),
+                row.expires_at,
+                row.paid_at,
+                row.closed_at,
+                row.coupon_id,
+                unconfirmed[row.order_id],
+                lines[row.order_id],
             )
             for row in rows
         }
-
-    def reservations(self, order_ids: Collection[int]) -> dict[int, ReservationRow]:
-        """Return the reservations that exist."""
-        with self._stock.read() as connection:
-            lines: dict[int, dict[int, int]] = defaultdict(dict)
-            wanted = reservation_lines.c.order_id.in_(order_ids)
-            for line in connection.execute(select(reservation_lines).where(wanted)):
-                lines[line.order_id][line.goods_id] = line.quantity
-            found = connection.execute(select(reservations).where(reservations.c.order_id.in_(order_ids)))
-            return {
-                row.order_id: ReservationRow(
-                    row.state == ReservationState.DEDUCTED.value, row.created_at, lines[row.order_id]
-                )
-                for row in found
-            }
-
-    def levels(self) -> list[Level]:
-        """Return the stock of all goods, one snapshot: what is reserved is summed up in the database."""
-        live = reservations.c.state == ReservationState.DEDUCTED.value
-        sums = (
-            select(reservation_lines.c.goods_id, func.sum(reservation_lines.c.quantity).label("reserved"))
-            .join(reservations, reservations.c.order_id == reservation_lines.c.order_id)
-            .where(live)
-            .group_by(reservation_lines.c.goods_id)
-        )
-        with self._stock.read(snapshot=True) as connection:
-            reserved = {row.goods_id: int(row.reserved) for row in connection.execute(sums)}
-            rows = {row.goods_id: (row.total, row.available) for row in connection.execute(select(stock))}
-        return [Level(g, *rows.get(g, (0, 0)), reserved.get(g, 0)) for g in sorted(rows.keys() | reserved.keys())]
 
 
 def pages(database: Database, query: Select[int], key: Column[int]) -> Iterator[Sequence[int]]:

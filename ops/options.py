@@ -1,4 +1,4 @@
-"""Options that several commands share, and where they print."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
 from common.registry import MOST_INSTANCES, NAMES, PORTS_BETWEEN
 from ops import versions
@@ -78,14 +77,3 @@ def positive(_: click.Context, parameter: click.Parameter, value: float) -> floa
     if not 0 < value < 10 * 365 * 86400:
         raise click.BadParameter("a number of seconds above 0", param=parameter)
     return value
-
-
-def console() -> Console:
-    """Return where to print: wide where it is no terminal, so that no table is cut in a pipe."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=200)
-
-
-def sayer(out: Console) -> Callable[[str], None]:
-    """Return a function that prints a line as it is, from any thread."""
-    return lambda line: out.print(line, markup=False, soft_wrap=True)

@@ -6,15 +6,15 @@ look.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
 from halfmessage.clock import now_ms
 from halfmessage.mq.port import Console, MessageView, State
-from ops.coupons import Coupons
-from ops.findings import BY_HAND, KEPT, REPAIR, WAIT, Finding, Gravity, Report, age_of, by_age, wrong
-from ops.ledgers import Ledgers, Level, OrderRow, ReservationRow
+from ops.findings import KEPT, WAIT, Finding, Gravity, Limits, Report, age_of, by_age
+from ops.holdings import Holdings
+from ops.ledgers import OrderRow, Orders
 from ops.payments import Payments
 from order.model import Status
 
@@ -23,139 +23,85 @@ _BETWEEN_LOOKS = 0.4  # seconds
 _MESSAGES = 1000  # of one state
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How old, in seconds, what is on its way may get; and a closed order, until the sweep has confirmed it."""
-
-    grace: float = 30.0
-    confirm_within: float = 180.0
-
-
 class Comparison:
     """One comparison of one deployment."""
 
     def __init__(
         self,
-        ledgers: Ledgers,
+        orders: Orders,
+        holdings: Sequence[Holdings],
         console: Console,
         limits: Limits,
-        coupons: Coupons | None = None,
         payments: Payments | None = None,
         *,
         progress: Callable[[str], None] = lambda _: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what to read, `coupons` and `payments` where the deployment has them.
+        """Take what to read: orders, what each participant holds, messages, `payments` where there are some.
 
         `progress` is told what is looked at.
         """
-        self._ledgers, self._console, self._limits = ledgers, console, limits
+        self._orders, self._holdings, self._console, self._limits = orders, holdings, console, limits
         self._progress, self._pause = progress, pause
-        self._coupons, self._payments = coupons, payments
-        self._available: Mapping[int, int] = {}
+        self._payments = payments
 
     def run(self) -> Report:
         """Compare everything. Raise `DatabaseUnavailable` or `BrokerError` where it can't be read."""
         report = Report()
-        self._progress("stock levels")
-        levels = self._ledgers.levels()
-        self._available = {level.goods_id: level.available for level in levels}
-        report.add([finding for level in levels if (finding := _judge_level(level))])
-        report.checked = {"goods": len(levels), "orders": 0, "live_reservations": 0}
-        for name, pages in (("orders", self._ledgers.order_ids()), ("live_reservations", self._orphans(report))):
-            self._progress(name.replace("_", " "))
-            for page in pages:
-                report.add(self._again(self._judge_orders, page))
-                if name == "orders":
-                    report.checked["orders"] += len(page)
-        if self._coupons is not None:
-            self._compare_coupons(self._coupons, report)
+        for one in self._holdings:
+            self._progress(f"the numbers of {one.name}")
+            counted, found = one.numbers()
+            report.checked |= counted
+            report.add(found)
+        report.checked |= {"orders": 0, "live_reservations": 0}
+        self._progress("orders")
+        for page in self._orders.ids():
+            report.checked["orders"] += len(page)
+            report.add(self._again(self._judge_orders, page))
+        for one in self._holdings:
+            self._progress(f"reservations of {one.name}")
+            for page in one.live_ids():
+                report.checked["live_reservations"] += len(page)
+                report.add(self._again(one.judge, self._orders.unknown(page)))
         if self._payments is not None:
             self._compare_payments(self._payments, report)
         self._progress("messages")
-        report.add(self._again(self._judge_messages, None))
+        report.add(self._again(lambda _: self._judge_messages()))
         return report
-
-    def _compare_coupons(self, coupons: Coupons, report: Report) -> None:
-        """Compare counts and uses; then the orders that hold one and do not exist, or have none."""
-        self._progress("coupons")
-        report.checked["coupons"], found = coupons.counts()
-        report.add(found)
-        for ids in (self._ledgers.order_ids(), map(self._ledgers.unknown, coupons.live_ids())):
-            for page in ids:
-                report.add(self._again(lambda some: coupons.judge(some or ()), page))
 
     def _compare_payments(self, payments: Payments, report: Report) -> None:
         """Compare orders, payments and the provider's books: all ids that any of them has."""
         self._progress("payments")
         report.checked["payments"] = payments.count()
         report.add(payments.nameless())
-        for ids in (self._ledgers.order_ids(), map(self._ledgers.unknown, payments.ids())):
+        for ids in (self._orders.ids(), map(self._orders.unknown, payments.ids())):
             for page in ids:
-                report.add(self._again(lambda some: payments.judge(some or ()), page))
-
-    def _orphans(self, report: Report) -> Iterator[Sequence[int]]:
-        for page in self._ledgers.live_ids():
-            report.checked["live_reservations"] += len(page)
-            yield self._ledgers.unknown(page)
+                report.add(self._again(payments.judge, page))
 
     def _again(
-        self, judge: Callable[[Collection[int] | None], list[Finding]], ids: Collection[int] | None
+        self, judge: Callable[[Collection[int]], list[Finding]], order_ids: Collection[int] | None = None
     ) -> list[Finding]:
-        """Judge, and judge again what looks wrong: keep what every look found."""
-        found = judge(ids)
+        """Judge, and judge again what looks wrong: keep what every look found. None: everything is judged again."""
+        found = judge(order_ids or ())
         for _ in range(_LOOKS - 1):
             if not found:
                 break
             self._pause(_BETWEEN_LOOKS)
             wrong = {(finding.id, finding.what) for finding in found}
-            suspects = None if ids is None else {int(finding.id) for finding in found}
+            suspects = () if order_ids is None else {int(finding.id) for finding in found}
             found = [finding for finding in judge(suspects) if (finding.id, finding.what) in wrong]
         return found
 
-    def _judge_orders(self, order_ids: Collection[int] | None) -> list[Finding]:
-        if not order_ids:
-            return []
-        orders = self._ledgers.orders(order_ids)
-        reservations = self._ledgers.reservations(order_ids)
-        return [
-            finding
-            for order_id in order_ids
-            for finding in self._judge_order(str(order_id), orders.get(order_id), reservations.get(order_id))
-        ]
+    def _judge_orders(self, order_ids: Collection[int]) -> list[Finding]:
+        """Judge orders by themselves, and what each participant holds for them."""
+        orders = self._orders.rows(order_ids)
+        found = [finding for order_id, order in orders.items() for finding in self._judge_order(str(order_id), order)]
+        return found + [finding for one in self._holdings for finding in one.judge(order_ids)]
 
-    def _judge_order(
-        self, order_id: str, order: OrderRow | None, reservation: ReservationRow | None
-    ) -> Iterator[Finding]:
-        live = reservation is not None and reservation.live
-        if order is None:
-            if reservation is not None and live:
-                yield self._by_age(
-                    order_id, "stock is reserved for an order that does not exist", reservation.created_at
-                )
-        elif order.status is Status.CLOSED and live:
-            yield self._by_age(order_id, "the order is closed, but its stock is still reserved", order.closed_at or 0)
-        elif order.status is Status.CLOSED:
-            yield from self._judge_unconfirmed(order_id, order)
-        else:
-            if reservation is None or not live:
-                what = f"the order is {order.status}, but its stock is not reserved"
-                yield wrong("order", order_id, what, self._restock(order))
-            elif dict(order.lines) != dict(reservation.lines):
-                yield wrong(
-                    "order", order_id, f"the order is {order.status}, but other quantities are reserved", BY_HAND
-                )
-            if order.status is Status.CREATED and order.expires_at <= now_ms():
-                yield self._open("order", order_id, "the order is overdue and was not closed", order.expires_at)
-            yield from self._judge_unconfirmed(order_id, order)
-
-    def _restock(self, order: OrderRow) -> str:
-        """Return what gets the order its stock; an unpaid one for which it is short is closed by the repair."""
-        short = {g: pieces for g, wanted in order.lines.items() if (pieces := wanted - self._available.get(g, 0)) > 0}
-        if order.status is Status.CREATED or not short:
-            return REPAIR
-        calls = "; ".join(f'POST /stock/{g}/restock {{"quantity": {pieces}}}' for g, pieces in sorted(short.items()))
-        return f"its stock is short: {calls} once they are there, then {REPAIR}"
+    def _judge_order(self, order_id: str, order: OrderRow) -> Iterator[Finding]:
+        if order.status is Status.CREATED and order.expires_at <= now_ms():
+            yield self._open("order", order_id, "the order is overdue and was not closed", order.expires_at)
+        yield from self._judge_unconfirmed(order_id, order)
 
     def _judge_unconfirmed(self, order_id: str, order: OrderRow) -> Iterator[Finding]:
         """Yield what the sweep should have had confirmed by now."""
@@ -165,7 +111,7 @@ class Comparison:
                 what = f"the order is {order.status}, but {participant} has not confirmed {told} to the sweep"
                 yield self._open("order", order_id, what, since)
 
-    def _judge_messages(self, _: object) -> list[Finding]:
+    def _judge_messages(self) -> list[Finding]:
         found = []
         for state in (State.HALF, State.PARKED, State.DEAD, State.READY, State.IN_FLIGHT):
             found += [self._judge_message(view) for view in self._console.find(state=state, limit=_MESSAGES)]
@@ -182,9 +128,6 @@ class Comparison:
             return Finding(Gravity.UNRESOLVED, "message", view.message_id, what, age_of(born_at), remedy)
         return replace(self._open("message", view.message_id, what, born_at), remedy=WAIT)
 
-    def _by_age(self, order_id: str, what: str, since: int) -> Finding:
-        return by_age(Gravity.DISAGREEMENT, "order", order_id, what, since, self._limits.grace)
-
     def _open(self, subject: str, identity: str, what: str, since: int) -> Finding:
         return by_age(Gravity.UNRESOLVED, subject, identity, what, since, self._limits.grace)
 
@@ -200,14 +143,3 @@ _MESSAGE_TROUBLE = {
 
 
 _ENDED = {State.PARKED: "resume", State.DEAD: "resend"}
-
-
-def _judge_level(level: Level) -> Finding | None:
-    if level.available >= 0 and level.total == level.available + level.reserved:
-        return None
-    numbers = f"total {level.total}, available {level.available}, reserved {level.reserved}"
-    total = max(level.total, level.reserved)
-    mended = f"total = {total}, available = {total - level.reserved}"
-    sql = f"UPDATE stock SET {mended} WHERE goods_id = {level.goods_id}"  # noqa: S608 # nosec B608 - shown, never executed
-    remedy = f"stop stock and count the pieces; {sql}"
-    return wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}", remedy)

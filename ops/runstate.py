@@ -59,7 +59,7 @@ class RunState:
 
 
 def save(path: Path, state: RunState) -> None:
-    """Replace the state file at once: whoever reads sees the old state or the new one. Raise OSError."""
+    """Replace the state file at once: a reader sees the old state or the new one. Raise OSError."""
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     draft.touch(0o600)  # it may hold the passwords of servers
     draft.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")

@@ -35,7 +35,7 @@ class Supervisor:
     ) -> None:
         """Take what to run, in the order of stopping. `is_ready` is asked again and again, `say` told what happened.
 
-        `settings` are kept in `run/state.json` for whoever looks for this deployment.
+        `settings` are kept in `run/state.json`, where commands find this deployment.
         """
         self._root, self._run, self._log = data_dir, data_dir / "run", data_dir / "log"
         self._settings = dict(settings or {})
@@ -118,7 +118,7 @@ class Supervisor:
     def wait_gone(self, pid: int, *, within: float = 30.0) -> None:
         """Return once the process `pid` is gone, reaped, and not told of any more. Raise `NotInTime`."""
 
-        def is_gone() -> bool:  # reaped, it would for a moment still count as ready to whoever waits for its successor
+        def is_gone() -> bool:  # reaped, it would for a moment still count as ready, and be taken for its successor
             return not is_alive(pid) and all(state.pid != pid for state in self.states())
 
         wait_for(f"process {pid} to end", is_gone, within=within, every=0.01)

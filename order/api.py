@@ -8,7 +8,6 @@ import structlog
 
 from common.errors import TooManyRequests
 from common.idempotency import key_of
-from common.schema import decode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, replayed
 from common.web.problems import kind_of
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown
@@ -153,10 +152,10 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
     @api.get("/orders", scopes=_OWNER, query=OrdersQuery, returns={200: OrdersOut})
     def list_orders(query: OrdersQuery) -> Reply:
         """List one's own orders, newest first."""
-        below = decode_cursor(query.cursor)[0] if query.cursor is not None else None
-        found = reader.page(current_identity().user_id, status=query.status, below=below, limit=query.limit + 1)
-        shown = found[: query.limit]
-        return Reply(page_document(shown, payments.of(shown), has_more=len(found) > len(shown)))
+        user_id = current_identity().user_id
+        found = reader.page(user_id, status=query.status, below=query.before, limit=query.limit + 1)
+        shown, next_cursor = query.page(found, lambda order: order.order_id)
+        return Reply(page_document(shown, payments.of(shown), next_cursor))
 
     @api.get("/orders/{order_id}", scopes=_OWNER, returns={200: OrderOut}, errors=[NotFound])
     def show_order(order_id: int) -> Reply:

@@ -59,15 +59,16 @@ log = structlog.get_logger()
 
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
-    told = _Instruments(Metrics("order"))
+    instruments = _Instruments(Metrics("order"))
     database = Database(settings.database_url, pool_size=settings.pool_size)
     heartbeat = Heartbeat(database)
     redis = RedisClient(settings.redis_url) if settings.redis_url else None
-    others = outside(settings, redis, told.left_alone)
+    looking_ahead = ThreadedAside("looking ahead", 2)  # for prices, and for rules of coupons
+    others = outside(settings, redis, instruments.left_alone, looking_ahead)
     participants = others.participants
 
     records = Records(transaction_records, retention=settings.record_retention)
-    checker = Checker(database, records, deadline=settings.transaction_deadline, count=told.check_back)
+    checker = Checker(database, records, deadline=settings.transaction_deadline, count=instruments.check_back)
     ids = LeasedIds(database, "order")
     broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
     console = _console(broker)
@@ -76,7 +77,7 @@ def build(settings: Settings) -> Service:
         broker.ping(ROLLBACK_TOPIC, TIMEOUT_TOPIC)
 
     producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
-    coordinator = Coordinator(producer, database, records, ids, told.step)
+    coordinator = Coordinator(producer, database, records, ids, instruments.step)
 
     # For each lane what goes beside it (the timeout, participants but one), and its last step; as many again, should a
     # last step hang.
@@ -85,7 +86,7 @@ def build(settings: Settings) -> Service:
     settlements = Settlements(database, participants)
     telling = Telling(settlements, telling_aside)
     placing = Placing(coordinator, producer, participants, settlements, aside, telling.soon)
-    batches = _in_batches(placing, settings, told)
+    batches = _in_batches(placing, settings, instruments)
     reader = OrderReader(database)
     pricing = Pricing(others.goods, others.coupons)
     closing = Closing(database, coordinator, reader, settlements)
@@ -95,8 +96,8 @@ def build(settings: Settings) -> Service:
         return all(audit.is_held(order) for audit in audits)
 
     paying = Paying(database, reader, others.payments, is_held, settlements, telling.soon)
-    overdue = Overdue(closing, paying, others.payments)
-    sweep = Sweep(database, records, checker, overdue, settlements, audits, count=told.finding)
+    overdue = Overdue(closing, paying, others.payments, last_question=settings.last_question)
+    sweep = Sweep(database, records, checker, overdue, settlements, audits, count=instruments.finding)
 
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
@@ -120,10 +121,10 @@ def build(settings: Settings) -> Service:
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
-        metrics=told.metrics,
+        metrics=instruments.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in others.peers.items()},
-        optional=("coupon",),  # orders without one are placed while it is down
+        optional=others.optional,
         limiter=SharedLimiter(redis) if redis else None,
     )
     rest.install(
@@ -132,17 +133,17 @@ def build(settings: Settings) -> Service:
         rate_limit=settings.rate_limit,
         most_at_once=settings.placing_queue,
         most_of_one_user=settings.queue_share,
-        count=told.placed,
+        count=instruments.placed,
     )
     if console is not None:
-        told.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
+        instruments.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
     standby = Standby(heartbeat.beat, ids.ask, sendable)
     consumers: dict[str, EventConsumer[Any]] = {
         TIMEOUT_TOPIC: EventConsumer(
-            "timeout", OrderEvent, Timeouts(database, checker, overdue).handle, told.timeouts, standby.suspect
+            "timeout", OrderEvent, Timeouts(database, checker, overdue).handle, instruments.timeouts, standby.suspect
         ),
         PAYMENT_TOPIC: EventConsumer(
-            "payment", PaymentEvent, Successes(database, checker, paying).handle, told.payments, standby.suspect
+            "payment", PaymentEvent, Successes(database, checker, paying).handle, instruments.payments, standby.suspect
         ),
     }
 
@@ -155,15 +156,15 @@ def build(settings: Settings) -> Service:
         api,
         start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
         stop=[
-            *(sweeping.close, aside.close, telling_aside.close, broker.close, ids.close),
-            *(link.close for link in others.links),
+            *(sweeping.close, aside.close, telling_aside.close, looking_ahead.close, broker.close, ids.close),
+            *(peer.close for peer in others.peers.values()),
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
     )
 
 
-def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> Batcher[Draft, Order]:
+def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments") -> Batcher[Draft, Order]:
     return Batcher(
         placing.place,
         lanes=settings.placing_lanes,
@@ -171,12 +172,12 @@ def _in_batches(placing: Placing, settings: Settings, told: "_Instruments") -> B
         longest_queue=settings.placing_queue,
         longest_wait=_LONGEST_WAIT,
         weigh=lambda draft: draft.weight,
-        observe=told.batch,
+        observe=instruments.batch,
     )
 
 
 class _Instruments:
-    """What is told to Prometheus, each in its own words."""
+    """What Prometheus gets, each in its own words."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics

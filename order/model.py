@@ -44,7 +44,13 @@ class CloseReason(StrEnum):
     CANCELLED = "cancelled"
 
 
-class InsufficientStock(Conflict):
+class Refused(Conflict):
+    """A participant does not have what the order needs of it."""
+
+    slug, title = "refused", "Refused"
+
+
+class InsufficientStock(Refused):
     """There is not enough stock for this order; items names what is short."""
 
     slug, title = "insufficient-stock", "Insufficient stock"
@@ -90,7 +96,7 @@ Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum",
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
 
-class CouponNotUsable(Conflict):
+class CouponNotUsable(Refused):
     """This order can't use the coupon; reason says why."""
 
     slug, title = "coupon-not-usable", "Coupon not usable"

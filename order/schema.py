@@ -1,14 +1,14 @@
 """What goes over the order service's REST interface."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from common.registry import SANDBOX
-from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by, encode_cursor
+from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by
 from halfmessage.clock import rfc3339
 from order.clients.pay import Payment, PaymentStatus
 from order.model import CloseReason, Order, Reason, Status
@@ -159,10 +159,9 @@ class OrdersOut(Schema):
     next_cursor: str | None
 
 
-def page_document(shown: list[Order], payments: Mapping[int, Payment], *, has_more: bool) -> dict[str, Any]:
-    """Return what `OrdersOut` declares; `has_more`: there is a next page."""
-    more = encode_cursor(shown[-1].order_id) if has_more else None
-    return {"items": [order_document(order, payments) for order in shown], "next_cursor": more}
+def page_document(shown: Sequence[Order], payments: Mapping[int, Payment], next_cursor: str | None) -> dict[str, Any]:
+    """Return what `OrdersOut` declares."""
+    return {"items": [order_document(order, payments) for order in shown], "next_cursor": next_cursor}
 
 
 class PayAtOut(Schema):

@@ -11,6 +11,7 @@ from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
 from common.process import Service
+from common.registry import SANDBOX
 from common.telemetry import Metrics
 from common.web import Api
 from halfmessage.ids import LeasedIds
@@ -62,7 +63,7 @@ def build(settings: Settings) -> Service:
         metrics=Metrics("sandbox"),
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
-    where = settings.sandbox_url.split(",")[0].strip().rstrip("/")
+    where = settings.url(SANDBOX).split(",")[0].strip().rstrip("/")
     refunding = Refunding(database, ids, books, worker.wake)
     rest.install(api, asking, refunding, reader, Faults(database), lambda reference: f"{where}/page/{reference}")
     page.install(api, asking, reader)

@@ -1,7 +1,5 @@
 """Tables of the stock service. The reservation is its deduction log: what makes every message safe to repeat."""
 
-from enum import StrEnum
-
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, text
 
 from common.heartbeat import heartbeat_table
@@ -11,14 +9,6 @@ from halfmessage.ids import SNOWFLAKE
 from halfmessage.participant.model import header_table
 
 metadata = MetaData()
-
-
-class Verdict(StrEnum):
-    """What became of one order of a deduction."""
-
-    DEDUCTED = "deducted"
-    INSUFFICIENT = "insufficient"
-    RELEASED = "released"
 
 
 class BelowReserved(Conflict):

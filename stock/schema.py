@@ -6,7 +6,7 @@ from pydantic import Field
 
 from common.reservations.schema import DecisionOut, ReservationOut, WantIn
 from common.schema import Id, Quantity, Schema, distinct_by
-from stock.service.levels import MOST, Level
+from stock.service.levels import MOST
 
 
 class LevelOut(Schema):
@@ -15,11 +15,6 @@ class LevelOut(Schema):
     goods_id: Id
     total: int
     available: int
-
-    @classmethod
-    def of(cls, level: Level) -> "LevelOut":
-        """Show a level."""
-        return cls(goods_id=level.goods_id, total=level.total, available=level.available)
 
 
 class SetTotal(Schema):

@@ -277,7 +277,7 @@ class Shop:
         self.closing = Closing(self.database, self.coordinator, self.reader, self.settlements)
         self.audits = [Audit(self.database, participant, self.closing) for participant in self.participants]
         self.paying = Paying(self.database, self.reader, self.payments, self.is_held, self.settlements, self.tell)
-        self.overdue = Overdue(self.closing, self.paying, self.payments)
+        self.overdue = Overdue(self.closing, self.paying, self.payments, last_question=2.0)
         self.shown = Payments(self.payments)
         self.timeouts = Timeouts(self.database, self.checker, self.overdue)
         self.successes = Successes(self.database, self.checker, self.paying)

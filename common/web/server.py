@@ -72,7 +72,7 @@ def serve(
     """Serve `app` until told to stop; then finish the requests in flight and call each of `on_stop` in order.
 
     `threads` requests are worked on at once, further ones wait. Of connections, idle ones included, there are at most
-    `max_connections`; whoever wants another one is not answered until one is closed. With `share_port`, other
+    `max_connections`; a further client is not answered until one is closed. With `share_port`, other
     processes that do the same may listen there too. Must be called on the main thread. Exits with status 1 if the
     address can't be used.
     """

@@ -1,21 +1,21 @@
 """Coupons and their rules: made, found, withdrawn."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from heapq import merge
 from itertools import islice
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, cast, func, insert, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, cast, func, insert, literal, or_, select, true
 from sqlalchemy import String as Text
 
 from common.db import Database
 from common.idempotency import Answered, IdempotencyKey, Keys
+from common.rows import Rows
 from coupon.model import CodeTaken, coupon_users, coupons, idempotency_keys
-from halfmessage.chunks import rows_in
 from halfmessage.clock import now_ms
-from halfmessage.errors import DuplicateRow, NotFound
+from halfmessage.errors import DuplicateRow
 from halfmessage.ids import IdSource
 
 _CODE: Final = 12  # characters of a code that is made up: 60 bits, so that trying some finds nobody's
@@ -48,6 +48,11 @@ class Coupon(NewCoupon):
     withdrawn: bool = False
     version: int = 1
 
+    @property
+    def free(self) -> int:
+        """Uses that are neither held nor used."""
+        return self.uses - self.held - self.used
+
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
@@ -75,8 +80,8 @@ class Viewer:
         )
 
 
-_COUPONS = select(*(coupons.c[field.name] for field in fields(Coupon)))
-_OF_IDS = _COUPONS.where(coupons.c.coupon_id.in_(bindparam("ids", expanding=True)))
+def _read(row: Mapping[str, Any]) -> Coupon:
+    return Coupon(**row)
 
 
 class Coupons:
@@ -84,9 +89,9 @@ class Coupons:
 
     def __init__(self, database: Database, ids: IdSource) -> None:
         """Keep them in `database`; take new ids from `ids`."""
-        self._database = database
         self._ids = ids
-        self._made = Keys(database, idempotency_keys, lambda answer: Coupon(**answer))
+        self._made = Keys(database, idempotency_keys, _read)
+        self._rows = Rows(database, coupons.c.coupon_id, [field.name for field in fields(Coupon)], _read)
 
     def make(self, new: NewCoupon, key: IdempotencyKey | None = None) -> Answered[Coupon]:
         """Store a new coupon, once for each key; without a code it gets one.
@@ -107,54 +112,29 @@ class Coupons:
 
     def get(self, coupon_id: int, viewer: Viewer) -> Coupon:
         """Return one. Raise `NotFound`, for one that the viewer does not see too."""
-        return self._one((coupons.c.coupon_id == coupon_id) & viewer.visible)
+        return self._rows.first((coupons.c.coupon_id == coupon_id) & viewer.visible)
 
     def by_code(self, code: str, viewer: Viewer) -> Coupon:
         """Return the one with a code. Raise `NotFound`, unless an order of the viewer's could use it now."""
-        return self._one((coupons.c.code == code) & viewer.usable(now_ms()))
+        return self._rows.first((coupons.c.code == code) & viewer.usable(now_ms()))
 
     def list(self, viewer: Viewer, limit: int, before: int | None, *, usable: bool | None = None) -> list[Coupon]:
         """Return up to `limit` coupons that the viewer sees, newest first, made before the coupon `before`.
 
         `usable`: only those that an order of theirs could use now, or could not.
         """
-        statement = _COUPONS.order_by(coupons.c.coupon_id.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(coupons.c.coupon_id < before)
-        if usable is not None:
-            statement = statement.where(viewer.usable(now_ms()) if usable else ~viewer.usable(now_ms()))
+        is_usable = viewer.usable(now_ms())
+        which = true() if usable is None else is_usable if usable else ~is_usable
         # Each list by its own part of the index: of what is other people's nothing is read
         whose = [true()] if viewer.sees_all else [coupons.c.user_id.is_(None), coupons.c.user_id == viewer.user_id]
-        with self._database.read() as connection:
-            found = [[_coupon(row) for row in connection.execute(statement.where(one))] for one in whose]
+        found = [self._rows.newest(limit, before, which, theirs) for theirs in whose]
         return list(islice(merge(*found, key=lambda coupon: -coupon.coupon_id), limit))
 
     def lookup(self, coupon_ids: Iterable[int]) -> tuple[Coupon, ...]:
         """Return those that exist, in no order."""
-        with self._database.read() as connection:
-            return tuple(_coupon(row) for row in rows_in(connection, _OF_IDS, "ids", set(coupon_ids)))
+        return self._rows.lookup(coupon_ids)
 
     def withdraw(self, coupon_id: int) -> Coupon:
         """Let it be used by no further order; what is held or used stays. Raise `NotFound`, `Unavailable`."""
-        live = (coupons.c.coupon_id == coupon_id) & ~coupons.c.withdrawn
-        statement = update(coupons).where(live).values(withdrawn=True, version=coupons.c.version + 1)
-
-        def work(connection: Connection) -> Row[Any] | None:
-            connection.execute(statement)
-            return connection.execute(_OF_IDS, {"ids": [coupon_id]}).first()
-
-        return _existing(self._database.transact(work))
-
-    def _one(self, which: ColumnElement[bool]) -> Coupon:
-        with self._database.read() as connection:
-            return _existing(connection.execute(_COUPONS.where(which)).first())
-
-
-def _existing(row: Row[Any] | None) -> Coupon:
-    if row is None:
-        raise NotFound
-    return _coupon(row)
-
-
-def _coupon(row: Row[Any]) -> Coupon:
-    return Coupon(**row._mapping)  # noqa: SLF001 - its public name
+        withdrawn = {"withdrawn": True, "version": coupons.c.version + 1}
+        return self._rows.change(coupon_id, withdrawn, ~coupons.c.withdrawn)

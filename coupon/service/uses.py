@@ -1,39 +1,32 @@
 """What the reservations of coupons hold: a use of one coupon each.
 
-A coupon's row is the lock of all that is counted about it: whoever changes a count holds it, taken in the order of ids.
+A coupon's row is the lock of all that is counted about it: a change of a count holds it, taken in the order of ids.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from common.db import Database
 from coupon.model import UseState, coupon_user, coupon_users, coupon_uses, coupons, reservations
 from halfmessage.chunks import VALUES, chunks, rows_in
 from halfmessage.clock import now_ms
+from halfmessage.participant.counts import Counts
 from halfmessage.participant.effect import Direct, Members, Refusal
 from halfmessage.participant.reservations import Reservations
 
-K = TypeVar("K")
-
 # Made once, for they run for every order: SQLAlchemy keeps what it compiled of them.
-_OF_COUPONS = coupons.c.coupon_id.in_(bindparam("coupon_ids", expanding=True))
-_LOCKED = select(coupons).where(_OF_COUPONS).order_by(coupons.c.coupon_id).with_for_update()
-_SHIFT = (
-    update(coupons)
-    .where(_OF_COUPONS)
-    .values(held=coupons.c.held + bindparam("more_held"), used=coupons.c.used + bindparam("more_used"))
+_COUPONS = Counts(coupons.c.coupon_id, "held", "used")
+_USERS = Counts(coupon_users.c.coupon_user, "taken")
+_TAKEN = select(coupon_users.c.coupon_user, coupon_users.c.taken).where(
+    coupon_users.c.coupon_user.in_(bindparam("keys", expanding=True))
 )
-_OF_USERS = coupon_users.c.coupon_user.in_(bindparam("keys", expanding=True))
-_TAKEN = select(coupon_users.c.coupon_user, coupon_users.c.taken).where(_OF_USERS)
-_SHIFT_USERS = update(coupon_users).where(_OF_USERS).values(taken=coupon_users.c.taken + bindparam("more"))
 _OF_ORDERS = coupon_uses.c.order_id.in_(bindparam("order_ids", expanding=True))
 _USES = select(coupon_uses).where(_OF_ORDERS)
 _MOVE = update(coupon_uses).where(_OF_ORDERS).values(state=bindparam("to"))
-_FORGET = delete(coupon_uses).where(_OF_ORDERS)
 
 REFUSED: Final = "refused"
 CHANGED: Final = "changed"
@@ -58,9 +51,11 @@ class Want:
 class Uses(Direct[Want]):
     """Takes a use of a coupon, gives it back, or lets it be used up."""
 
+    held = coupon_uses
+
     def begin(self, connection: Connection, wants: Mapping[int, Want]) -> None:
         """Lock their coupons, in one order for everybody."""
-        _lock(connection, {want.coupon_id for want in wants.values()})
+        _COUPONS.lock(connection, {want.coupon_id for want in wants.values()})
 
     def take(self, connection: Connection, order_id: int, want: Want) -> Refusal | None:
         """Take one."""
@@ -68,7 +63,7 @@ class Uses(Direct[Want]):
 
     def take_all(self, connection: Connection, wants: Mapping[int, Want]) -> dict[int, Refusal]:
         """Look at all under their locks; decide; take with few statements."""
-        rules = _lock(connection, {want.coupon_id for want in wants.values()})
+        rules = _COUPONS.lock(connection, {want.coupon_id for want in wants.values()})
         known = dict(rows_in(connection, _TAKEN, "keys", sorted({want.user for want in wants.values()})))
         taken, more = Counter(known), Counter[int]()
         refused: dict[int, Refusal] = {}
@@ -90,21 +85,17 @@ class Uses(Direct[Want]):
     def give_back(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Free their uses, used ones too: the order service alone knows whether an order stands."""
         rows = _locked_uses(connection, order_ids, {UseState.HELD, UseState.USED})
-        for state in (UseState.HELD, UseState.USED):
-            uses = Counter(row.coupon_id for row in rows if row.state == state)
-            _count(connection, uses, held=-(state is UseState.HELD), used=-(state is UseState.USED))
-        _count_users(connection, Counter(coupon_user(row.coupon_id, row.user_id) for row in rows), -1)
+        _count(connection, (row.coupon_id for row in rows if row.state == UseState.HELD), held=-1)
+        _count(connection, (row.coupon_id for row in rows if row.state == UseState.USED), used=-1)
+        users = Counter(coupon_user(row.coupon_id, row.user_id) for row in rows)
+        _USERS.add(connection, {user: (-uses,) for user, uses in users.items()})
         _move(connection, rows, UseState.FREE)
 
     def paid(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Move what they hold to used; again: nothing."""
         rows = _locked_uses(connection, order_ids, {UseState.HELD})
-        _count(connection, Counter(row.coupon_id for row in rows), held=-1, used=1)
+        _count(connection, (row.coupon_id for row in rows), held=-1, used=1)
         _move(connection, rows, UseState.USED)
-
-    def forget(self, connection: Connection, order_ids: Collection[int]) -> None:
-        """Delete their rows."""
-        connection.execute(_FORGET, {"order_ids": order_ids})
 
     def describe(self, connection: Connection, order_id: int) -> Members:
         """Return the coupon, and whether it is used up: the order is paid."""
@@ -115,10 +106,6 @@ class Uses(Direct[Want]):
 def coupon_reservations(database: Database) -> Reservations[Want]:
     """Return the coupon service's reservations."""
     return Reservations("coupon", database, reservations, Uses())
-
-
-def _lock(connection: Connection, coupon_ids: Collection[int]) -> dict[int, Row[Any]]:
-    return {row.coupon_id: row for row in rows_in(connection, _LOCKED, "coupon_ids", sorted(coupon_ids))}
 
 
 def _refusal(rule: Row[Any] | None, want: Want, now: int, more: int, taken: int) -> Refusal | None:
@@ -145,12 +132,12 @@ def _write(connection: Connection, wants: Mapping[int, Want], known: Mapping[str
     """Count and note the uses of orders (order id → want); `known`: the users that have a count already."""
     if not wants:
         return
-    _count(connection, Counter(want.coupon_id for want in wants.values()), held=1, used=0)
+    _count(connection, (want.coupon_id for want in wants.values()), held=1)
     users = Counter(want.user for want in wants.values())
     new = [{"coupon_user": user, "taken": uses} for user, uses in users.items() if user not in known]
     if new:
         connection.execute(insert(coupon_users), new)
-    _count_users(connection, {user: uses for user, uses in users.items() if user in known}, 1)
+    _USERS.add(connection, {user: (uses,) for user, uses in users.items() if user in known})
     rows = [
         {"order_id": order_id, "coupon_id": want.coupon_id, "user_id": want.user_id, "state": UseState.HELD.value}
         for order_id, want in wants.items()
@@ -161,7 +148,7 @@ def _write(connection: Connection, wants: Mapping[int, Want], known: Mapping[str
 def _locked_uses(connection: Connection, order_ids: Collection[int], states: Collection[UseState]) -> list[Row[Any]]:
     """Return those of the orders' uses that are in one of the states, their coupons locked; their headers are."""
     rows = [row for row in rows_in(connection, _USES, "order_ids", order_ids) if row.state in states]
-    _lock(connection, {row.coupon_id for row in rows})
+    _COUPONS.lock(connection, {row.coupon_id for row in rows})
     return rows
 
 
@@ -170,22 +157,7 @@ def _move(connection: Connection, rows: Collection[Row[Any]], state: UseState) -
         connection.execute(_MOVE, {"order_ids": part, "to": state.value})
 
 
-def _count(connection: Connection, uses: Mapping[int, int], *, held: int, used: int) -> None:
-    """Add to what coupons (id → uses) count: `held` and `used` for each use. One statement for those alike."""
-    for times, coupon_ids in _alike(uses).items():
-        more = {"more_held": held * times, "more_used": used * times}
-        for part in chunks(coupon_ids, VALUES):
-            connection.execute(_SHIFT, {"coupon_ids": part, **more})
-
-
-def _count_users(connection: Connection, uses: Mapping[str, int], sign: int) -> None:
-    for times, users in _alike(uses).items():
-        for part in chunks(users, VALUES):
-            connection.execute(_SHIFT_USERS, {"keys": part, "more": sign * times})
-
-
-def _alike(uses: Mapping[K, int]) -> dict[int, list[K]]:
-    alike: defaultdict[int, list[K]] = defaultdict(list)
-    for key, times in uses.items():
-        alike[times].append(key)
-    return alike
+def _count(connection: Connection, coupon_ids: Iterable[int], *, held: int = 0, used: int = 0) -> None:
+    """Add to what coupons count: `held` and `used`, as often as a coupon is named."""
+    times = Counter(coupon_ids)
+    _COUPONS.add(connection, {coupon_id: (held * uses, used * uses) for coupon_id, uses in times.items()})

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, delete
 
 T = TypeVar("T")
 Want = TypeVar("Want")
@@ -60,6 +60,11 @@ class Effect(ABC, Generic[Want]):
     The headers decide what is called: `take` for an order that has none, `give_back` for one that was live, once.
     """
 
+    @property
+    @abstractmethod
+    def held(self) -> Table:
+        """The rows of what orders hold, with a column `order_id`."""
+
     @abstractmethod
     def run(self, wants: Mapping[int, Want], transact: Callable[[Taker[Want]], T]) -> T:
         """Return what `transact` returns; it may be run again if nothing of it was committed. Raise what it does."""
@@ -72,9 +77,9 @@ class Effect(ABC, Generic[Want]):
     def give_back(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Give back what these orders hold; they were live until now."""
 
-    @abstractmethod
     def forget(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Delete the rows of what these released orders held; at most `halfmessage.chunks.VALUES` orders."""
+        connection.execute(delete(self.held).where(self.held.c.order_id.in_(order_ids)))
 
     @abstractmethod
     def describe(self, connection: Connection, order_id: int) -> Members:

@@ -1,7 +1,7 @@
 """Group commit: what is asked for while a batch is under way forms the next one (docs/decisions/0016).
 
-There is no thread and no timer here. Whoever comes while a lane is free carries it out at once, so that a lone
-request waits for nobody; whoever comes later waits, and is served by, or made to lead, the next batch::
+There is no thread and no timer here. A caller that finds a lane free carries its job out at once, so that a lone
+request does not wait; a later caller waits, and is served by, or made to lead, the next batch::
 
     batcher = Batcher(
         placing.place, lanes=2, heaviest=256, longest_queue=1024, longest_wait=5.0, weigh=lambda draft: draft.size

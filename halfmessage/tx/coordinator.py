@@ -166,7 +166,7 @@ class Checker:
         outcome = self.outcome(tx_id)
         if outcome is None:
             return CheckAnswer.UNKNOWN
-        if outcome is Outcome.EXPIRED:  # the rows tell how it ended, and whoever sweeps them
+        if outcome is Outcome.EXPIRED:  # the rows tell how it ended: the sweep reads them
             return CheckAnswer.ROLLBACK
         return CheckAnswer.COMMIT if outcome == deliver_if else CheckAnswer.ROLLBACK
 

@@ -1,4 +1,4 @@
-"""The transaction record: whoever inserts it first, the local transaction or the checker, decides. It is the fence."""
+"""The transaction record: the first to insert it, the local transaction or the checker, decides. It is the fence."""
 
 from collections.abc import Collection
 from enum import StrEnum

@@ -5,6 +5,7 @@ The money is in the sandbox's books already, as if it had been taken there; its 
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -96,11 +97,11 @@ class CallbacksBench:
         sut = self._bench.sut
         ago = number + 1000  # ms: none is placed in the future, and no two runs have ids in common
         series = Series(kind, now_ms() - ago, due=now_ms() + _LIFE)
-        with Filling.open(*sut.databases("order", "stock", "pay"), self._goods, series) as filling:
+        with Filling.open(*sut.filled, self._goods, series) as filling:
             filling.add(0, number)
         order_ids = [series.order_id(one) for one in range(number)]
         for part in chunks(order_ids, _ROWS):
-            sut.database("sandbox").transact(lambda connection, part=part: _take(connection, part))
+            sut.database("sandbox").transact(partial(_take, order_ids=part))
         return series
 
     def _requests(self, series: Series, number: int) -> Requests:

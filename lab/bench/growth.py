@@ -51,7 +51,7 @@ class GrowthBench:
 
     def _fill(self, begin: int, end: int) -> None:
         sut, tell = self._bench.sut, self._bench.tell
-        with Filling.open(*sut.databases("order", "stock", "pay"), self._goods, self._series) as filling:
+        with Filling.open(*sut.filled, self._goods, self._series) as filling:
             filling.add(begin, end, _seldom(lambda done: tell(f"filling in: {done:,} of {end:,} orders")))
 
     def _at(self, number: int, clients: int) -> Iterator[Measured]:

@@ -43,7 +43,7 @@ class RollbackBench:
         sut = self._bench.sut
         # The runs of one bench must not have ids in common: each begins after the last one's.
         series = Series(Kind.CANCELLED, max(now_ms() - _AGO, self._after_last()), group=group)
-        with Filling.open(*sut.databases("order", "stock", "pay"), self._goods, series) as filling:
+        with Filling.open(*sut.filled, self._goods, series) as filling:
             filling.add(0, orders)
         self._stop_stock()
         messages.send_all(sut.deployment, messages.events(series, orders, ROLLBACK_TOPIC))

@@ -12,12 +12,13 @@ from sqlalchemy import Connection, delete, select
 from common.db import Database
 from common.redis_client import RedisClient
 from halfmessage.errors import Unavailable
+from halfmessage.participant.model import ReservationState
 from halfmessage.participant.reservations import Reservations
 from lab.judge.stock import disagreements
 from ops.errors import CommandFailed
-from stock.model import Verdict, reservation_lines, reservations, stock
+from stock.model import reservation_lines, reservations, stock
 from stock.service.levels import Levels
-from stock.service.pieces import stock_reservations
+from stock.service.pieces import INSUFFICIENT, stock_reservations
 from stock.service.strategies.factory import make_strategy
 from stock.service.strategies.port import Lines
 
@@ -102,8 +103,8 @@ def measure(database: Database, redis: RedisClient | None, strategy: str, load: 
     return Result(
         strategy,
         load,
-        calls.verdicts.count(Verdict.DEDUCTED),
-        calls.verdicts.count(Verdict.INSUFFICIENT),
+        calls.verdicts.count(ReservationState.DEDUCTED),
+        calls.verdicts.count(INSUFFICIENT),
         calls.failed,
         seconds,
         times[len(times) // 2],

@@ -111,9 +111,10 @@ class SystemUnderTest:
             self._databases[service] = Database(url, statement_timeout=_STATEMENT_WITHIN)
         return self._databases[service]
 
-    def databases(self, *services: str) -> tuple[Database, ...]:
-        """Return the databases of services."""
-        return tuple(map(self.database, services))
+    @property
+    def filled(self) -> tuple[Database, Database, Database]:
+        """The databases that orders are filled into: of order, stock and pay."""
+        return self.database("order"), self.database("stock"), self.database("pay")
 
     @cached_property
     def judge(self) -> Judge:

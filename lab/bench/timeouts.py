@@ -72,7 +72,7 @@ class TimeoutsBench:
         sut, tell = self._bench.sut, self._bench.tell
         due = now_ms() + int((_HEADROOM + orders / _FILLED + orders / group / _SENT) * 1000)
         series = Series(Kind.UNPAID, now_ms() - _AGO, group=group, due=due)
-        with Filling.open(*sut.databases("order", "stock", "pay"), self._goods, series) as filling:
+        with Filling.open(*sut.filled, self._goods, series) as filling:
             filling.add(0, orders, lambda done: tell(f"{done:,} of {orders:,} unpaid orders filled in"))
         messages.send_all(
             sut.deployment,

@@ -26,7 +26,7 @@ from lab.drill.runner import play_all, system
 from lab.drill.screen import Screen
 from lab.drill.slot import Slot, claim_directory
 from lab.report import files
-from ops import options
+from ops import options, terminal
 from ops.commands.subcommands import imported
 
 _LANES = 2  # deployments side by side: a drill mostly waits
@@ -107,7 +107,7 @@ def command(
       ./scripts/drill --all --html report.html
     """
     ground = Ground.REAL if real else Ground.EMBEDDED
-    out = options.console()
+    out = terminal.console()
     if listed:
         _list(out, catalogue.on(ground) if real else list(catalogue.DRILLS))
         return

@@ -13,7 +13,7 @@ from lab.drill.mutants import runner
 from lab.drill.mutants.catalogue import MUTANTS, named
 from lab.drill.mutants.mutant import Mutant
 from lab.drill.mutants.runner import Result
-from ops import options
+from ops import terminal
 
 
 @click.command("mutants")
@@ -38,7 +38,7 @@ def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int)
       ./scripts/drill mutants
       ./scripts/drill mutants fence-missing --jobs 1
     """
-    out = options.console()
+    out = terminal.console()
     mutants = named(names) if names else list(MUTANTS)
     if listed:
         _list(out, mutants)

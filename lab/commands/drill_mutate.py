@@ -17,7 +17,7 @@ from lab.drill.mutants.generic import campaign
 from lab.drill.mutants.generic.forks import Asked, Found
 from lab.drill.mutants.generic.justified import justified, stale
 from lab.drill.mutants.generic.tests_of import FILE, TestsOf
-from ops import options
+from ops import terminal
 
 _SHARE_OF_FASTER = 0.7  # of the time; what survives the faster tests of its line is then tried by the slower ones
 
@@ -72,7 +72,7 @@ def command(
       ./scripts/drill mutate order/service/placing.py
       ./scripts/drill mutate --since HEAD~5 --minutes 4
     """
-    out, root = options.console(), runner.root()
+    out, root = terminal.console(), runner.root()
     known, unknown = justified(), stale(root)
     for key in unknown:
         out.print(f"Listed as justified, but no change of the code as it is: {key}", markup=False, soft_wrap=True)

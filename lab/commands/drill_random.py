@@ -26,7 +26,7 @@ from lab.drill.runner import system
 from lab.drill.slot import claim_directory
 from lab.report import files
 from lab.report.terminal import say_again, sum_up
-from ops import options
+from ops import options, terminal
 from ops.errors import CommandFailed
 
 _INTERRUPTED = 130  # as a shell says of Ctrl-C
@@ -90,7 +90,7 @@ def command(
         for plan in plans:
             click.echo(json.dumps(plan.as_json()))
         return
-    out = options.console()
+    out = terminal.console()
     root = claim_directory(data_dir or Path(tempfile.mkdtemp(prefix="orders-drill-")))
     base = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=root))
     version = f" --rocketmq {rocketmq}" if rocketmq else ""

@@ -23,6 +23,7 @@ from lab.judge.judge import Judge
 from ops.client import Answer
 from ops.errors import NotInTime
 from ops.waiting import wait_for
+from order.clients.participant import EVERY_ORDER, client_of
 
 __all__ = ["Broken", "DrillRun", "in_words"]
 
@@ -169,6 +170,11 @@ class DrillRun(EventLog):
             self.order_id = answer.body["order_id"]
         self.answered("POST /orders", answer)
         return answer
+
+    def needing(self, participant: str) -> None:
+        """From now on, place orders that need this participant; those that not every order needs come with coupons."""
+        if client_of(participant).needed is not EVERY_ORDER:
+            self.coupon_id = self.sut.new_coupon()
 
     def placed(self, *, at: str = "order", user: str | None = None) -> str:
         """Place an order that must be accepted; return its id."""

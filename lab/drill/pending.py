@@ -12,7 +12,7 @@ from ops.stack import tenant
 from ops.waiting import wait_for
 
 _AT_REST = frozenset({State.DONE, State.DELAYED})
-_TOLD = 50  # of each state, the newest: whoever waits looks again, and RocketMQ takes 10 ms for each
+_TOLD = 50  # of each state, the newest: a wait looks again, and RocketMQ takes 10 ms for each
 
 
 class Unsound(CommandFailed):

@@ -2,8 +2,12 @@
 
 import itertools
 import signal
-from typing import Any, Self
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Self
 
+from common.peer import Peer
 from common.registry import ROLLBACK_TOPIC
 from halfmessage.clock import now_ms
 from halfmessage.ids import EPOCH
@@ -12,9 +16,11 @@ from ops.client import Answer, Unreachable
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
 from ops.waiting import wait_for
+from order.clients.participant import client_of
+from order.model import Line, Order, Status
 
 STOCK = 100
-_EXPIRES_AFTER = 900_000  # ms
+_CALLS: Final[dict[str, Any]] = {"timeout": 10.0, "connections": 1}
 
 
 class SystemUnderTest:
@@ -100,18 +106,19 @@ class SystemUnderTest:
 
     def orphan(self, participant: str, goods_id: str) -> str:
         """Deduct for an order whose coordinator will never be heard of again; return the order's id."""
-        snowflake = str((now_ms() - 60_000 - EPOCH << 22) + next(self._orphans))
-        want: dict[str, Any] = {"items": [{"goods_id": goods_id, "quantity": 2}]}
-        if participant == "coupon":
-            priced = {"user_id": "nobody", "goods_amount": 1990, "currency": "EUR", "version": 1}
-            want = {"coupon_id": self.new_coupon(), **priced}
-        if participant == "pay":
-            want = {"user_id": "nobody", "amount": 1990, "currency": "EUR", "expires_at": now_ms() + _EXPIRES_AFTER}
-        body = {"tx_id": snowflake, "orders": [{"order_id": snowflake, **want}]}
-        answer = self.service.post(participant, "/reservations", body)
-        if answer["orders"][0]["verdict"] != "deducted":
-            raise CommandFailed(f"The {participant} service refused a reservation: {answer}.")
-        return snowflake
+        order_id = (now_ms() - 60_000 - EPOCH << 22) + next(self._orphans)
+        line = Line(int(goods_id), "a lamp", "", None, 2, 995, None)
+        now = now_ms()
+        order = Order(order_id, order_id, "orphan", Status.CREATED, None, (line,), None, 1990, "EUR", now, now)
+        token = partial(self.deployment.token, "drill", ["service"])
+        with closing(Peer(participant, self.deployment.plan.addresses(participant), token, **_CALLS)) as peer:
+            client = client_of(participant).connect(peer, participant, lambda kind, at: kind(at, max_age=0, timeout=5))
+            if not client.needs(order):
+                order = replace(order, coupon_id=int(self.new_coupon()), coupon_version=1)
+            deduction = client.deduct(order_id, [order])[order_id]
+        if not deduction.is_held:
+            raise CommandFailed(f"The {participant} service refused a reservation: {deduction.verdict}.")
+        return str(order_id)
 
     def checks(self) -> int:
         """Return how often the broker asked about the half message that was sent last."""

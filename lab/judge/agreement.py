@@ -18,6 +18,12 @@ SELECT r.order_id, r.state, l.goods_id, l.quantity FROM reservations r
 LEFT JOIN reservation_lines l ON l.order_id = r.order_id
 WHERE r.order_id >= {since} AND r.order_id < {until} ORDER BY r.order_id
 """
+_STATUSES = (
+    "SELECT order_id, status, NULL, NULL FROM orders WHERE order_id >= {since} AND order_id < {until} ORDER BY 1"
+)
+_STATES = (
+    "SELECT order_id, state, NULL, NULL FROM reservations WHERE order_id >= {since} AND order_id < {until} ORDER BY 1"
+)
 _WITHOUT_HEADER = """
 SELECT DISTINCT l.order_id FROM reservation_lines l LEFT JOIN reservations r ON r.order_id = l.order_id
 WHERE l.order_id >= {since} AND r.order_id IS NULL ORDER BY l.order_id
@@ -60,6 +66,23 @@ def agreement(orders: Ask, stock: Ask, since: int, acknowledged: Collection[int]
     for order_id, state, created_at, released_at in stock(_ODD.format(since=since)):
         moves.add(_MOVED, f"reservation {order_id}: {state}, made at {created_at}, released at {released_at}")
     return [_agree(found, lines), _moved(found, moves)]
+
+
+def held(name: str, orders: Ask, participant: Ask, since: int, most: int | None) -> Invariant:
+    """Compare orders with the headers of a participant of which no more is known than that every order needs it."""
+    lines, live = Lines(most), 0
+    pairs = _side_by_side(
+        _grouped(orders, "orders", _STATUSES, since), _grouped(participant, "reservations", _STATES, since)
+    )
+    for order_id, order, reservation in pairs:
+        status = order[0] if order is not None else "does not exist"
+        stands = order is not None and status != "closed"
+        is_live = reservation is not None and reservation[0] == "deducted"
+        live += is_live
+        if stands != is_live:
+            lines.add(name, f"order {order_id}: {status}, but its {name} is {'still' if is_live else 'not'} held")
+    figures = {"live reservations": live, "orders that disagree": lines.count(name)}
+    return Invariant(f"{name}: held for each open or paid order, and for no other", figures, lines.broken)
 
 
 def _compare(order_id: int, order: Held | None, reservation: Held | None, lines: Lines) -> None:

@@ -1,11 +1,12 @@
 """Judges the databases of a deployment at rest, by SQL and page by page: exact, also with millions of orders."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from lab.judge.agreement import agreement
+from common.registry import PARTICIPANTS, SANDBOX
+from lab.judge.agreement import agreement, held
 from lab.judge.coupons import coupons
 from lab.judge.databases import read, snapshot
 from lab.judge.invariant import Invariant
@@ -21,7 +22,9 @@ _LOOK_EVERY = 0.5  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The databases' URLs; None: there is none. Each answer may take `patience` seconds.
+    """The databases' URLs; None: there is none. `others`: of further participants, each needed by every order.
+
+    Each answer may take `patience` seconds.
 
     Of each kind of wrong `most` lines are told, and how many more there are; None: all.
     """
@@ -33,14 +36,16 @@ class Judge:
     sandbox: str | None = None
     patience: float = 10.0
     most: int | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, deployment: Deployment, *, patience: float = 10.0, most: int | None = None) -> Self:
         """Return the judge of a deployment."""
-        has = deployment.plan.services
-        optional = [deployment.database_url(one) if one in has else None for one in ("coupon", "pay", "sandbox")]
+        services = deployment.plan.services
+        urls = {name: deployment.database_url(name) for name in (*PARTICIPANTS, SANDBOX) if name in services}
+        own = {name: urls.pop(name, None) for name in ("coupon", "pay", SANDBOX)}
         return cls(
-            deployment.database_url("order"), deployment.database_url("stock"), *optional, patience=patience, most=most
+            deployment.database_url("order"), urls.pop("stock"), **own, patience=patience, most=most, others=urls
         )
 
     def invariants(self, acknowledged: Collection[int] = (), *, since: int = 0) -> list[Invariant]:
@@ -66,6 +71,9 @@ class Judge:
                     stack.enter_context(snapshot(url, patience=self.patience)) for url in (self.pay, self.sandbox)
                 )
                 found.append(money(orders, pay, sandbox, since, self.most))
+            for name, url in self.others.items():
+                other = stack.enter_context(snapshot(url, patience=self.patience))
+                found.append(held(name, orders, other, since, self.most))
         return found
 
     def wrong(self, acknowledged: Collection[int] = (), *, since: int = 0) -> list[str]:

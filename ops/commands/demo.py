@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from halfmessage.errors import HalfMessageError
-from ops import options
+from ops import options, terminal
 from ops import real as servers
 from ops.commands import reconcile, up
 from ops.demo import PAY_TIMEOUT, REAL_TIMES, SHORT_TIMES, Demo
@@ -71,8 +71,8 @@ def command(
     place = data_dir or Path(tempfile.mkdtemp(prefix="orders-demo-"))
     removed = data_dir is None
     instances = options.chosen(counts)
-    out = options.console()
-    say = options.sayer(out)
+    out = terminal.console()
+    say = terminal.sayer(out)
     began = time.monotonic()
     try:
         lending = servers.borrowed(place, private=keep, say=say, rocketmq=rocketmq) if real else nullcontext(None)

@@ -14,7 +14,7 @@ from rich.table import Table
 from common import registry
 from halfmessage.clock import rfc3339
 from halfmessage.mq.port import Console, MessageView, State
-from ops import options
+from ops import options, terminal
 from ops.deployment import Deployment
 
 _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
@@ -68,7 +68,7 @@ def command(
         if as_json:
             click.echo(json.dumps([as_document(view) for view in found], indent=2))
         else:
-            _show(options.console(), found, console, limit)
+            _show(terminal.console(), found, console, limit)
 
 
 @command.command("backlog")
@@ -95,7 +95,7 @@ def backlog(data_dir: Path, as_json: bool) -> None:
     for one in found:
         oldest = f"{one.oldest_age:.1f} s" if one.waiting or one.in_flight else "-"
         table.add_row(one.group, one.topic, str(one.waiting), str(one.in_flight), oldest)
-    options.console().print(table)
+    terminal.console().print(table)
 
 
 @command.command("resend")

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.registry import SANDBOX
-from ops import options
+from common.registry import PARTICIPANTS, SANDBOX
+from ops import options, terminal
 from ops.client import Client, Unreachable
-from ops.coupons import Coupons
 from ops.deployment import Deployment
-from ops.findings import REPAIR, WAIT, Gravity, Report
-from ops.ledgers import Ledgers
+from ops.findings import REPAIR, WAIT, Gravity, Limits, Report
+from ops.holdings import holdings_of
+from ops.ledgers import Orders
 from ops.payments import Payments
-from ops.reconcile import Comparison, Limits
+from ops.reconcile import Comparison
 
 _COLOURS = {Gravity.DISAGREEMENT: "red", Gravity.UNRESOLVED: "yellow", Gravity.IN_PROGRESS: "cyan"}
 _SWEEP_TIMEOUT = 600.0  # seconds
@@ -49,7 +49,7 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
       orders reconcile --repair --json
     """
     deployment = Deployment.find(data_dir)
-    out = options.console()
+    out = terminal.console()
     swept: dict[str, Any] | None = None
     if repair:
         swept = sweep(deployment)
@@ -79,29 +79,24 @@ def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
     """Compare a deployment, running or stopped, showing on `out` what is looked at."""
     with ExitStack() as open_things:
         console = open_things.enter_context(deployment.open_console())
-        ledgers = Ledgers(deployment.database_url("order"), deployment.database_url("stock"))
-        open_things.callback(ledgers.close)
         interval = deployment.settings("order").sweep_interval
         limits = Limits(grace, confirm_within=grace + _MISSED_SWEEPS * interval)
-        coupons = _coupons(deployment, limits)
+        orders = Orders(deployment.database_url("order"))
+        open_things.callback(orders.close)
+        holdings = []
+        for name in PARTICIPANTS:
+            if name in deployment.plan.services:
+                holdings.append(holdings_of(name, deployment.database_url(name), orders, limits))
+                open_things.callback(holdings[-1].close)
         payments = _payments(deployment, limits)
-        for each in (coupons, payments):
-            if each is not None:
-                open_things.callback(each.close)
+        if payments is not None:
+            open_things.callback(payments.close)
         with out.status("Comparing ...") as status:
             comparison = Comparison(
-                *(ledgers, console, limits, coupons, payments),
+                *(orders, holdings, console, limits, payments),
                 progress=lambda what: status.update(f"Comparing {what} ..."),
             )
             return comparison.run()
-
-
-def _coupons(deployment: Deployment, limits: Limits) -> Coupons | None:
-    """Return the coupons of a deployment that has some, beside its orders."""
-    if "coupon" not in deployment.plan.services:
-        return None
-    urls = (deployment.database_url("order"), deployment.database_url("coupon"))
-    return Coupons(*urls, grace=limits.grace, confirm_within=limits.confirm_within)
 
 
 def _payments(deployment: Deployment, limits: Limits) -> Payments | None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import options
+from ops import options, terminal
 from ops.errors import NoDeployment
 from ops.places import default_data_dir
 from ops.stack import Stack
@@ -86,9 +86,9 @@ def up(data_dir: Path, port_base: int | None, defaults: bool | None, rocketmq: s
       orders stack up --defaults --mariadb-port 13306
       orders stack up --rocketmq 5.2.0
     """
-    out = options.console()
+    out = terminal.console()
     given = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
-    stack = Stack(data_dir, say=options.sayer(out))
+    stack = Stack(data_dir, say=terminal.sayer(out))
     stack.up(port_base=port_base, ports=given, defaults=defaults, rocketmq=rocketmq)
     _show(out, stack.status())
 
@@ -118,7 +118,7 @@ def status(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ready": found.ready, "running": found.running, **asdict(found)}, indent=2))
     else:
-        _show(options.console(), found)
+        _show(terminal.console(), found)
     ctx.exit(0 if found.ready else _NOT_READY if found.running else _NOT_RUNNING)
 
 

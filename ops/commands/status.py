@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import options
+from ops import options, terminal
 from ops.deployment import Deployment
 from ops.errors import CopiedDeployment, NoDeployment
 from ops.places import DataDir
@@ -47,7 +47,7 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
             del document["servers"]["urls"]  # they hold a password
         click.echo(json.dumps(document, indent=2))
     else:
-        _show(options.console(), status, place.hint("up"))
+        _show(terminal.console(), status, place.hint("up"))
     ctx.exit(0 if status.ready else _NOT_READY if status.running else _NOT_RUNNING)
 
 

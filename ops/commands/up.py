@@ -17,7 +17,7 @@ from rich.table import Table
 
 from common.logfile import LogFile
 from common.wake import Wake
-from ops import options
+from ops import options, terminal
 from ops import real as servers
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
@@ -92,12 +92,12 @@ def command(
     if detach:
         start_detached(deployment)
     else:
-        _run(options.console(), deployment)
+        _run(terminal.console(), deployment)
 
 
 def _sayer() -> Callable[[str], None]:
     """Return what prints a line; into a file, where we run detached, that is kept small."""
-    say = options.sayer(options.console())
+    say = terminal.sayer(terminal.console())
     if not (path := os.environ.get(_LOG)):
         return say
     log = LogFile(Path(path))

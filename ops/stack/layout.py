@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def lock_file(self) -> Path:
-        """Held by whoever starts or stops something."""
+        """Held while something is started or stopped."""
         return self.root / "run" / "lock"
 
     @property

@@ -1,4 +1,4 @@
-"""The settings of RocketMQ, MariaDB and Redis: the one place they are written down, whoever starts the servers.
+"""The settings of RocketMQ, MariaDB and Redis: the one place they are written down.
 
 `orders stack` renders the configuration files from here (`ops.stack.render`), and so does whatever else runs them;
 only places and ports differ. RocketMQ's names and defaults are those of BrokerConfig, MessageStoreConfig,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -12,10 +12,8 @@ from halfmessage.chunks import chunks
 from halfmessage.clock import from_rfc3339
 from halfmessage.errors import HalfMessageError
 from order.clients.lookups import LookUps
-from order.clients.participant import Deduction, ParticipantClient
+from order.clients.participant import Deduction, LookUpAt, ParticipantClient
 from order.model import REASONS, CouponChanged, CouponNotUsable, Order, orders
-
-NAME: Final = "coupon"
 
 _TOGETHER = 200  # coupons in one look-up
 _KINDS: Final[tuple[Literal["amount", "percent"], ...]] = ("amount", "percent")
@@ -79,11 +77,17 @@ class CouponClient(ParticipantClient):
     refusals = frozenset({"refused", "changed"})
     needed = orders.c.coupon_id.is_not(None)
     hears_of_payment = True
+    seldom_needed = True
 
-    def __init__(self, peer: Peer, rules: CouponRules) -> None:
-        """Take the coupon service, and what looks up the rules of coupons."""
-        super().__init__(peer, NAME)
-        self._rules = rules
+    def __init__(self, peer: Peer, name: str, rules: CouponRules) -> None:
+        """Take the coupon service, its name, and what looks up the rules of coupons."""
+        super().__init__(peer, name)
+        self.rules = rules
+
+    @classmethod
+    def connect(cls, peer: Peer, name: str, look_up_at: LookUpAt) -> Self:
+        """See `ParticipantClient`."""
+        return cls(peer, name, look_up_at(CouponRules, peer))
 
     def needs(self, order: Order) -> bool:
         """See `Participant`."""
@@ -99,7 +103,7 @@ class CouponClient(ParticipantClient):
         coupon_ids = {order.coupon_id or 0 for order in orders}
         versions: dict[int | None, int] = {}
         for part in chunks(coupon_ids, _TOGETHER):
-            versions |= {one: rules.version for one, rules in self._rules.find(part, anew=True).items()}
+            versions |= {one: rules.version for one, rules in self.rules.find(part, anew=True).items()}
         return [replace(order, coupon_version=versions.get(order.coupon_id)) for order in orders]
 
     def want(self, order: Order) -> dict[str, Any]:

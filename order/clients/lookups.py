@@ -1,26 +1,36 @@
-"""Looks up what another service knows by id, and remembers it for a while: prices, rules of coupons."""
+"""Looks up what another service knows by id, and remembers it for a while: prices, rules of coupons.
+
+What is still asked for when most of that while is over is looked up ahead, beside: or every half second one request
+would wait for all the others' sake, twice as long as an order takes (docs/performance.md).
+"""
 
 import hashlib
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import islice
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
 
 from common.answers import by_id, readable
+from common.aside import Aside
 from common.cache import SharedCache
 from common.errors import PeerUnavailable
 from common.flight import SingleFlight
 from common.peer import Peer
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 T = TypeVar("T")
 
 _REFRESHED_TOGETHER: Final = 200  # ids in one look-up
+_AHEAD: Final = 0.7  # of its time: what is asked for when it is older is looked up ahead
+_DUE: Final = 0.4  # of its time: what is older goes with the look-up of another; less old, it is good for a while yet
 
 
 class LookUps(ABC, Generic[T]):
@@ -36,13 +46,24 @@ class LookUps(ABC, Generic[T]):
     shared_form: ClassVar[TypeAdapter[Any]]
     """How an item, or that there is none, is written for other instances."""
 
-    def __init__(self, peer: Peer, *, max_age: float, timeout: float, shared: SharedCache | None = None) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        *,
+        max_age: float,
+        timeout: float,
+        shared: SharedCache | None = None,
+        aside: Aside | None = None,
+    ) -> None:
         """Take the service, for how long an answer may be reused (s), and what other instances know.
 
-        No look-up is waited for longer than `timeout` seconds, whichever request makes it.
+        No look-up is waited for longer than `timeout` seconds, whichever request makes it. `aside` starts those that
+        are made ahead, one at a time; without it there are none.
         """
         self._peer = peer
         self._shared = shared
+        self._aside = aside
+        self._is_ahead = False  # one is under way
         self._max_age = max_age
         self._known: dict[int, tuple[float, T | None]] = {}
         self._guard = threading.Lock()
@@ -56,16 +77,34 @@ class LookUps(ABC, Generic[T]):
 
     def find(self, ids: Collection[int], *, anew: bool = False) -> dict[int, T]:
         """Return those of the items that exist; `anew`: as they are now, not as remembered. Raise `PeerUnavailable`."""
-        oldest = time.monotonic() - (0 if anew else self._max_age)
+        now = time.monotonic()
+        oldest = now - (0 if anew else self._max_age)
         found = self._fresh(ids, oldest)
         if found is None:
-            with self._guard:
-                self._waiting |= dict.fromkeys(ids)
-            shared = None if anew else self._shared
-            found = self._look_ups.get(
-                lambda: self._fresh(ids, oldest), lambda left: self._fetch(ids, time.monotonic() + left, shared)
-            )
+            found = self._bring(ids, oldest, None if anew else self._shared)
+        elif self._aside is not None and self._fresh(ids, now - _AHEAD * self._max_age) is None:
+            self._look_ahead(self._aside, ids)
         return {one: item for one, item in found.items() if item is not None}
+
+    def _bring(self, ids: Collection[int], oldest: float, shared: SharedCache | None) -> dict[int, T | None]:
+        """Have these looked up, unless they are known as they were after `oldest` (time.monotonic()) by then."""
+        with self._guard:
+            self._waiting |= dict.fromkeys(ids)
+        return self._look_ups.get(
+            lambda: self._fresh(ids, oldest), lambda left: self._fetch(ids, oldest, time.monotonic() + left, shared)
+        )
+
+    def _look_ahead(self, aside: Aside, ids: Collection[int]) -> None:
+        """Have these looked up beside. Where that fails, a request that needs them does it, and is told why."""
+        with self._guard:
+            if self._is_ahead:
+                return
+            self._is_ahead = True
+        oldest = time.monotonic() - _AHEAD * self._max_age
+        aside.start(self._bring, ids, oldest, self._shared).add_done_callback(self._looked_ahead)
+
+    def _looked_ahead(self, _: "Future[dict[int, T | None]]") -> None:
+        self._is_ahead = False
 
     def _fresh(self, ids: Collection[int], oldest: float) -> dict[int, T | None] | None:
         known, found = self._known, {}
@@ -76,9 +115,11 @@ class LookUps(ABC, Generic[T]):
             found[one] = item
         return found
 
-    def _fetch(self, ids: Collection[int], deadline: float, shared: SharedCache | None) -> dict[int, T | None]:
+    def _fetch(
+        self, ids: Collection[int], oldest: float, deadline: float, shared: SharedCache | None
+    ) -> dict[int, T | None]:
         wanted = self._wanted(ids)
-        fetched = self._look_up(wanted, deadline) if shared is None else self._share(shared, wanted, deadline)
+        fetched = self._look_up(wanted, deadline) if shared is None else self._share(shared, wanted, oldest, deadline)
         others = [known for known in self._known.items() if known[0] not in fetched]
         known = [*fetched.items(), *others][: max(_REFRESHED_TOGETHER, len(fetched))]
         self._known = {one: (at, item) for one, (at, item) in known if item is not None or one in wanted}
@@ -95,19 +136,21 @@ class LookUps(ABC, Generic[T]):
                 del self._waiting[one]
         return dict.fromkeys([*ids, *others])
 
-    def _share(self, shared: SharedCache, ids: Collection[int], deadline: float) -> dict[int, tuple[float, T | None]]:
+    def _share(
+        self, shared: SharedCache, ids: Collection[int], oldest: float, deadline: float
+    ) -> dict[int, tuple[float, T | None]]:
         def look_up(keys: Collection[str]) -> dict[str, bytes]:
             fetched = self._look_up([int(key) for key in keys], deadline)
             return {str(one): _to_bytes(item) for one, (_, item) in fetched.items()}
 
-        found = shared.get([str(one) for one in ids], look_up)
-        now = time.monotonic()
-        return {int(key): (now - age, self._from_bytes(value)) for key, (value, age) in found.items()}
+        found = shared.get([str(one) for one in ids], look_up, oldest=oldest)
+        return {int(key): (asked_at, self._from_bytes(value)) for key, (value, asked_at) in found.items()}
 
     def _look_up(self, ids: Collection[int], deadline: float) -> dict[int, tuple[float, T | None]]:
-        """Ask the service for these, and for what else was asked for lately."""
-        wanted = list(dict.fromkeys([*ids, *self._known]))[: max(_REFRESHED_TOGETHER, len(ids))]
+        """Ask the service for these, and for what else was asked for lately and is due."""
         asked_at = time.monotonic()  # before the call: an answer is as old as the question
+        due = [one for one, (at, _) in self._known.items() if at < asked_at - _DUE * self._max_age]
+        wanted = list(dict.fromkeys([*ids, *due]))[: max(_REFRESHED_TOGETHER, len(ids))]
         asked = {f"{self.id_name}s": [str(one) for one in wanted]}
         status, answer = self._peer.call("POST", f"/{self.items}/lookup", asked, within=deadline - asked_at)
         if status != 200:  # noqa: PLR2004
@@ -142,4 +185,4 @@ class LookUps(ABC, Generic[T]):
 
 
 def _to_bytes(item: Any) -> bytes:
-    return orjson.dumps(None if item is None else asdict(item))
+    return orjson.dumps(item)

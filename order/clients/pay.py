@@ -13,10 +13,9 @@ from halfmessage.errors import HalfMessageError, NotFound
 from order.clients.participant import RELEASED, Deduction, ParticipantClient
 from order.model import Order, Status, UnknownProvider, orders
 
-NAME: Final = "pay"
-
 _LOOK_UP_WITHIN: Final = 1.0  # seconds that an order is shown later, at most, for the sake of its payment
 _ATTEMPT_WITHIN: Final = 10.0  # seconds; as long as a provider may take to say where one pays
+_PROVIDERS_WITHIN: Final = 32.0  # seconds; more than a call that waits for a provider may ever take
 _MARGIN: Final = 0.5  # seconds beside those in which pay asks providers: for the call itself
 _NOT_KNOWN: Final = (
     "It is not known whether the money was taken: pay again; an order whose money came is paid soon, or the money goes "
@@ -65,14 +64,14 @@ class PayClient(ParticipantClient):
     hears_of_payment = True
     made_when_paid = True
 
-    def __init__(self, peer: Peer, providers: Peer, *, last_question: float) -> None:
-        """Take the pay service twice, and how long it may ask providers before an order is closed (seconds).
+    def __init__(self, peer: Peer, name: str) -> None:
+        """Take the pay service, and its name.
 
-        `providers`: for what takes as long as a provider does, so that one that fails stops no order from being placed.
+        What takes as long as a provider does goes over a link of its own: one that fails stops no order from being
+        placed.
         """
-        super().__init__(peer, NAME)
-        self._providers = providers
-        self._last_question = last_question
+        super().__init__(peer, name)
+        self._providers = peer.beside("providers", timeout=_PROVIDERS_WITHIN)
 
     def needs(self, order: Order) -> bool:
         """See `Participant`."""
@@ -122,15 +121,13 @@ class PayClient(ParticipantClient):
                 raise ValueError("another payment than was asked for")
             return Attempt(_payment(answer), _text(answer["pay_url"]), _text(answer["refusal"]))
 
-    def ask(self, order_ids: Sequence[int]) -> dict[int, Payment]:
+    def ask(self, order_ids: Sequence[int], within: float) -> dict[int, Payment]:
         """Have providers asked about orders that are to be closed; return the payments that exist.
 
-        An order that is missing, or open, was not paid as far as is known in time. Nothing is asked where that is
-        switched off. Raise `PeerUnavailable`.
+        It may ask them for `within` seconds. An order that is missing, or open, was not paid as far as is known in
+        time. Raise `PeerUnavailable`.
         """
-        if not self._last_question:
-            return {}
-        return self._payments(self._providers, "/payments/ask", order_ids, self._last_question + _MARGIN)
+        return self._payments(self._providers, "/payments/ask", order_ids, within + _MARGIN)
 
     def look_up(self, order_ids: Sequence[int]) -> dict[int, Payment]:
         """Return those of the orders' payments that exist, within a second. Raise `PeerUnavailable`."""

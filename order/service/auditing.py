@@ -20,6 +20,7 @@ from order.service.participants import Participant
 from order.service.reading import find_orders, statuses
 
 PAGE = 500  # orders looked at together
+WALKED = 4  # pages of older orders that one look comes to, beside the newest
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ class Audit:
         self.participant = participant
         self._closing = closing
         self._has_looked = False
+        self._walked_to: int | None = None  # the oldest order that the last looks came to; None: they begin again
 
     def is_held(self, order: Order) -> bool:
         """Tell whether an order that stands may be paid, as far as this participant goes.
@@ -51,18 +53,13 @@ class Audit:
     def look(self, before: int) -> list[int]:
         """Look at the newest orders made before a time (ms), and at all if one of them lacks what it needs.
 
-        The newest are what a restored database lacks first: those of the newest, whether they need this participant
-        or not, so that the look costs the same however few do. Return all orders known to stand unheld.
+        The newest are what a restored database lacks first. Where few orders need this participant, even the newest of
+        those may be old: so a look goes on from where the last one ended, `WALKED` pages back, and in the end begins
+        again. Orders are looked at whether they need it or not: a look costs the same however few do. Return all orders
+        known to stand unheld.
         """
-        newest = (
-            select(orders.c.order_id)
-            .where(orders.c.created_at <= before)
-            .order_by(orders.c.order_id.desc())
-            .limit(PAGE)
-        )
-        with self._database.read() as connection:
-            order_ids = connection.scalars(newest).all()
-        if not self._unheld(order_ids).keys() <= set(self._known()):
+        known = set(self._known())
+        if any(not self._unheld(page).keys() <= known for page in self._newest_and_older(before)):
             for page in self._pages(before):
                 self._note(self._unheld(page))
         self._has_looked = True
@@ -102,6 +99,25 @@ class Audit:
     @property
     def _mine(self) -> ColumnElement[bool]:
         return orders_unheld.c.participant == self.participant.name
+
+    def _newest_and_older(self, before: int) -> Iterator[Sequence[int]]:
+        """Yield the newest page, and some from where the last look ended."""
+        newest = self._page_below(None, before)
+        yield newest
+        for _ in range(WALKED):
+            page = self._page_below(self._walked_to or min(newest, default=None), before)
+            self._walked_to = page[-1] if page else None
+            if not page:
+                return
+            yield page
+
+    def _page_below(self, order_id: int | None, before: int) -> Sequence[int]:
+        """Return the ids of orders made before a time (ms), newest first, from below this one on."""
+        query = select(orders.c.order_id).where(orders.c.created_at <= before)
+        if order_id is not None:
+            query = query.where(orders.c.order_id < order_id)
+        with self._database.read() as connection:
+            return connection.scalars(query.order_by(orders.c.order_id.desc()).limit(PAGE)).all()
 
     def _pages(self, before: int) -> Iterator[Sequence[int]]:
         after = 0

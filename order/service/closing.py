@@ -1,4 +1,4 @@
-"""Closing orders (timeout, cancel): compare-and-set on the status, as paying is; whoever comes first wins.
+"""Closing orders (timeout, cancel): compare-and-set on the status, as paying is; the first wins.
 
 Closing is a transactional message with the other sign: `order_rollback`, to be delivered if the transaction commits.
 What participants have still to confirm is written with it: see `order.service.settling`.

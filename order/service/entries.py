@@ -7,7 +7,9 @@ from typing import Any
 from common.answers import readable
 from halfmessage.clock import from_rfc3339
 from halfmessage.errors import HalfMessageError, NotFound
-from order.clients.pay import NAME, PayClient
+from order.clients.pay import PayClient
+
+_PAY = "pay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,17 @@ def of_payment(payments: PayClient, order_id: int) -> list[Entry]:
     """Return the tries to pay an order, what providers said, and what became of the money."""
     try:
         found = payments.payment(order_id)
-        with readable(NAME):
+        with readable(_PAY):
             return [*_of_attempts(found), *_of_events(found), *_of_charges(found)]
     except NotFound:
         return []
     except HalfMessageError as error:
-        return [Entry(None, "payment", NAME, {"reason": error.detail}, known=False)]
+        return [Entry(None, "payment", _PAY, {"reason": error.detail}, known=False)]
 
 
 def _of_attempts(found: Mapping[str, Any]) -> Iterator[Entry]:
     for attempt in found["attempts"]:
-        yield Entry(_at(attempt["created_at"]), "payment attempt", NAME, _but(attempt, "created_at"))
+        yield Entry(_at(attempt["created_at"]), "payment attempt", _PAY, _but(attempt, "created_at"))
 
 
 def _of_events(found: Mapping[str, Any]) -> Iterator[Entry]:
@@ -44,22 +46,22 @@ def _of_events(found: Mapping[str, Any]) -> Iterator[Entry]:
         said = _but(event, "received_at", "handled_at", "effect", "tx_id")
         if event["via"] == "callback":
             said["signature"] = "verified"
-        yield Entry(_at(event["received_at"]), f"provider's {event['via']}: {event['kind']}", NAME, said)
+        yield Entry(_at(event["received_at"]), f"provider's {event['via']}: {event['kind']}", _PAY, said)
         did = {"event_id": event["event_id"], "effect": event["effect"], "tx_id": event["tx_id"]}
         if event["handled_at"] is not None:
-            yield Entry(_at(event["handled_at"]), f"payment event handled: {event['effect']}", NAME, did)
+            yield Entry(_at(event["handled_at"]), f"payment event handled: {event['effect']}", _PAY, did)
         else:
             reason = {"event_id": event["event_id"], "reason": "stored; pay handles it until it is done"}
-            yield Entry(None, "payment event handled", NAME, reason, known=False)
+            yield Entry(None, "payment event handled", _PAY, reason, known=False)
 
 
 def _of_charges(found: Mapping[str, Any]) -> Iterator[Entry]:
     for charge in found["charges"]:
         about = _but(charge, "taken_at", "refunded_at")
         if charge["refunded_at"] is not None:
-            yield Entry(_at(charge["refunded_at"]), "money sent back", NAME, about)
+            yield Entry(_at(charge["refunded_at"]), "money sent back", _PAY, about)
         elif charge["status"] != "kept":
-            yield Entry(None, "money to be sent back", NAME, about, known=False)
+            yield Entry(None, "money to be sent back", _PAY, about, known=False)
 
 
 def _at(told: str) -> int:

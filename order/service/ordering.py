@@ -12,7 +12,7 @@ from common.idempotency import IdempotencyKey
 from halfmessage.clock import now_ms
 from halfmessage.errors import CommitOutcomeUnknown, OutcomeUnknown, Unavailable
 from halfmessage.ids import IdSource
-from order.model import CouponChanged, CouponNotUsable, InsufficientStock, Order, Receiver, Status
+from order.model import CouponChanged, Order, Receiver, Refused, Status
 from order.service.placing import Draft, KeyTaken
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
@@ -62,7 +62,7 @@ class Ordering:
     def order(self, request: Request) -> Placed:
         """Place one order.
 
-        Raise `UnknownGoods`, `UnknownCoupon`, `Invalid`, `IdempotencyMismatch`, `InsufficientStock`, `CouponNotUsable`,
+        Raise `UnknownGoods`, `UnknownCoupon`, `Invalid`, `IdempotencyMismatch`, `Refused` (by a participant),
         `Unavailable` (nothing was created) or `OutcomeUnknown`.
         """
         if request.idempotency is None:
@@ -74,7 +74,7 @@ class Ordering:
                 return Placed(first, replayed=True)
             try:
                 return Placed(self._order(request), replayed=False)
-            except (KeyTaken, InsufficientStock, CouponNotUsable):
+            except (KeyTaken, Refused):
                 # Perhaps it was another process with the same key that took it.
                 first = self._first_answer(key)
                 if first is None:

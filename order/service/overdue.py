@@ -21,11 +21,15 @@ log = structlog.get_logger()
 class Overdue:
     """Closes what was not paid in time."""
 
-    def __init__(self, closing: Closing, paying: Paying, payments: PayClient | None) -> None:
-        """Take what closes orders, what marks them paid, and the pay service where the deployment has it."""
+    def __init__(self, closing: Closing, paying: Paying, payments: PayClient | None, *, last_question: float) -> None:
+        """Take what closes orders, what marks them paid, and the pay service where the deployment has it.
+
+        It may ask providers for `last_question` seconds; 0: they are not asked.
+        """
         self._closing = closing
         self._paying = paying
         self._payments = payments
+        self._last_question = last_question
 
     def close(self, order_ids: Collection[int]) -> list[int]:
         """Close those of the orders that are unpaid and stay so; return which this call did. Raises as `Closing` does.
@@ -39,10 +43,10 @@ class Overdue:
 
     def _ask(self, order_ids: Sequence[int]) -> None:
         """Mark those paid of which that is known by now; the wait has a bound (`ORDERS_LAST_QUESTION`)."""
-        if self._payments is None:
+        if self._payments is None or not self._last_question:
             return
         try:
-            found = self._payments.ask(order_ids)
+            found = self._payments.ask(order_ids, self._last_question)
         except PeerUnavailable as error:
             log.warning("orders are closed without a last question", orders=len(order_ids), reason=error.detail)
             return

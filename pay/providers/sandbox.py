@@ -13,6 +13,7 @@ from common import sandbox as agreed
 from common.config import Settings
 from common.errors import Invalid, Malformed, PeerUnavailable
 from common.peer import Peer
+from common.registry import SANDBOX
 from common.schema import parse_id
 from halfmessage.clock import rfc3339
 from pay.providers.port import (
@@ -43,7 +44,7 @@ class SandboxProvider:
         self._tolerance = settings.callback_tolerance
         self._callbacks_to = settings.callbacks_to
         self._peer = Peer(
-            self.name, settings.sandbox_url, lambda: key, timeout=settings.peer_timeout, connections=_CONNECTIONS
+            self.name, settings.url(SANDBOX), lambda: key, timeout=settings.peer_timeout, connections=_CONNECTIONS
         )
 
     def begin(self, asked: Asked) -> Begun:

@@ -66,6 +66,8 @@ class Want:
 class Payments(Direct[Want]):
     """Opens a payment, closes it or sends its money back, or takes note that its order is paid."""
 
+    held = payments
+
     def __init__(self, poll_until: float) -> None:
         """Have tries of a payment asked for until so many seconds after it was closed."""
         self._poll_until = int(poll_until * 1000)

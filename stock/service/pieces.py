@@ -2,26 +2,27 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from common.db import Database
 from halfmessage.chunks import rows_in
 from halfmessage.participant.effect import Effect, Members, Refusal, Taker
 from halfmessage.participant.reservations import Reservations
-from stock.model import Verdict, reservation_lines, reservations
-from stock.service.strategies.in_database import Conditional, change_levels
+from stock.model import reservation_lines, reservations
+from stock.service.strategies.in_database import LEVELS, Conditional
 from stock.service.strategies.port import Lines, Strategy
 from stock.service.strategies.port import Taker as PieceTaker
 
 T = TypeVar("T")
 
+INSUFFICIENT: Final = "insufficient"
+
 # Made once, for they run for every order: SQLAlchemy keeps what it compiled of them.
 NEW_LINES = insert(reservation_lines)
 _OF_ORDERS = reservation_lines.c.order_id.in_(bindparam("order_ids", expanding=True))
 _LINES = select(reservation_lines.c.goods_id, reservation_lines.c.quantity).where(_OF_ORDERS)
-_FORGET = delete(reservation_lines).where(_OF_ORDERS)
 _NUMBERS = select(reservation_lines.c.order_id, func.count()).where(_OF_ORDERS).group_by(reservation_lines.c.order_id)
 
 
@@ -32,6 +33,8 @@ def stock_reservations(database: Database, strategy: Strategy | None = None) -> 
 
 class Pieces(Effect[Lines]):
     """Takes an order's lines by a strategy, and gives them back."""
+
+    held = reservation_lines
 
     def __init__(self, strategy: Strategy) -> None:
         """Take how pieces are taken."""
@@ -50,11 +53,7 @@ class Pieces(Effect[Lines]):
         back: defaultdict[int, int] = defaultdict(int)
         for goods_id, quantity in rows_in(connection, _LINES, "order_ids", order_ids):
             back[goods_id] += quantity
-        change_levels(connection, back)
-
-    def forget(self, connection: Connection, order_ids: Collection[int]) -> None:
-        """Delete their lines."""
-        connection.execute(_FORGET, {"order_ids": order_ids})
+        LEVELS.add(connection, {goods_id: (quantity,) for goods_id, quantity in back.items()})
 
     def describe(self, connection: Connection, order_id: int) -> Members:
         """Return the lines."""
@@ -94,7 +93,7 @@ def _goods_of(wants: Mapping[int, Lines]) -> set[int]:
 
 
 def _short(goods_ids: Sequence[int]) -> Refusal:
-    return Refusal(Verdict.INSUFFICIENT.value, {"short": tuple(goods_ids)})
+    return Refusal(INSUFFICIENT, {"short": tuple(goods_ids)})
 
 
 def _rows(orders: Mapping[int, Lines]) -> list[dict[str, int]]:

@@ -14,9 +14,9 @@ from sqlalchemy import delete, func, select
 from common.db import Database
 from halfmessage.participant.model import ReservationState
 from stock import model
-from stock.model import BelowReserved, Verdict
+from stock.model import BelowReserved
 from stock.service.levels import Levels
-from stock.service.pieces import stock_reservations
+from stock.service.pieces import INSUFFICIENT, stock_reservations
 from tests.databases import database_url
 from tests.support import short_of
 
@@ -77,14 +77,14 @@ class Stock(RuleBasedStateMachine):
     def deduct_again_or_late(self, batch: dict[int, dict[int, int]]) -> None:
         self.deduct(batch)
 
-    def _deduct(self, order_id: int, lines: Mapping[int, int]) -> tuple[Verdict, tuple[int, ...]]:
+    def _deduct(self, order_id: int, lines: Mapping[int, int]) -> tuple[str, tuple[int, ...]]:
         if order_id in self.headers:
-            return Verdict(self.headers[order_id][0].value), ()
+            return self.headers[order_id][0].value, ()
         short = tuple(sorted(g for g, quantity in lines.items() if quantity > self._available(g)))
         if short:
-            return Verdict.INSUFFICIENT, short
+            return INSUFFICIENT, short
         self.headers[order_id] = (ReservationState.DEDUCTED, False, lines)
-        return Verdict.DEDUCTED, ()
+        return ReservationState.DEDUCTED, ()
 
     @rule(released=st.sets(order_ids, min_size=1))
     def release(self, released: set[int]) -> None:

@@ -16,9 +16,8 @@ from halfmessage.participant.model import ReservationState
 from halfmessage.participant.reservations import Reservations
 from lab.judge.stock import disagreements
 from stock import model
-from stock.model import Verdict
 from stock.service.levels import Level, Levels
-from stock.service.pieces import stock_reservations
+from stock.service.pieces import INSUFFICIENT, stock_reservations
 from stock.service.strategies import redis_lock
 from stock.service.strategies.factory import NAMES, make_strategy
 from stock.service.strategies.in_database import Naive
@@ -82,7 +81,7 @@ def test_last_pieces(name: str, make: Make, database: Database) -> None:
     reservations = make(name)
     verdicts: list[str] = []
     _together(lambda n: verdicts.extend(_deduct(reservations, n * 100 + i + 1, {1: 1}) for i in range(8)))
-    assert (verdicts.count(Verdict.DEDUCTED), verdicts.count(Verdict.INSUFFICIENT)) == (20, 44)
+    assert (verdicts.count(ReservationState.DEDUCTED), verdicts.count(INSUFFICIENT)) == (20, 44)
     assert Levels(database).get(1) == Level(1, 20, 0)
     assert disagreements(database.engine.url) == []
 
@@ -102,7 +101,7 @@ def test_batches_do_not_deadlock(name: str, make: Make, database: Database) -> N
         for step in range(6):
             first = number * 1000 + step * 10 + 1
             batch = {first + i: dict.fromkeys(chance.sample(goods, 2), 1) for i in range(8)}
-            assert {d.verdict for d in reservations.deduct(TX, batch)} == {Verdict.DEDUCTED}
+            assert {d.verdict for d in reservations.deduct(TX, batch)} == {ReservationState.DEDUCTED}
 
     _together(work)
     assert tries == []
@@ -157,7 +156,7 @@ def test_strategies_side_by_side(name: str, make: Make, database: Database) -> N
         verdicts.extend(_deduct(reservations, number * 100 + i + 1, {1: 1}) for i in range(6))
 
     _together(work)
-    assert verdicts.count(Verdict.DEDUCTED) == 30
+    assert verdicts.count(ReservationState.DEDUCTED) == 30
     assert disagreements(database.engine.url) == []
 
 
@@ -215,7 +214,7 @@ def test_naive_oversells(database: Database) -> None:
     reservations = stock_reservations(database, _Together(threading.Barrier(2)))
     with ThreadPoolExecutor(2) as pool:
         verdicts = list(pool.map(lambda order_id: _deduct(reservations, order_id, {1: 1}), (1, 2)))
-    assert verdicts == [Verdict.DEDUCTED] * 2
+    assert verdicts == [ReservationState.DEDUCTED] * 2
     assert disagreements(database.engine.url) == ["goods 1: total 1, available 0, reserved 2"]
     with database.read() as connection:
         assert connection.scalar(select(func.sum(model.reservation_lines.c.quantity))) == 2
@@ -227,8 +226,8 @@ def test_expired_lock_is_fenced(database: Database, redis_url: str, open_redis: 
     first = _Paused(open_redis(redis_url), held_for=0.05)
     second = RedisLock(open_redis(redis_url))
     first.while_paused = lambda: _deduct(stock_reservations(database, second), 2, {1: 1})
-    assert _deduct(stock_reservations(database, first), 1, {1: 1}) == Verdict.INSUFFICIENT
-    assert first.other_verdict == Verdict.DEDUCTED
+    assert _deduct(stock_reservations(database, first), 1, {1: 1}) == INSUFFICIENT
+    assert first.other_verdict == ReservationState.DEDUCTED
     assert disagreements(database.engine.url) == []
 
 
@@ -274,9 +273,9 @@ def test_lost_tokens_catch_up(
     """A Redis that lost its counter issues tokens above what the database has seen, after one look."""
     monkeypatch.setattr(redis_lock, "_ATTEMPTS", 2)
     Levels(database).set_total(1, 9)
-    assert [_deduct(make("redis-lock"), order_id, {1: 1}) for order_id in (1, 2, 3)] == [Verdict.DEDUCTED] * 3
+    assert [_deduct(make("redis-lock"), order_id, {1: 1}) for order_id in (1, 2, 3)] == [ReservationState.DEDUCTED] * 3
     open_redis(redis_url).call(lambda client: client.delete(redis_lock.COUNTER))
-    assert [_deduct(make("redis-lock"), order_id, {1: 1}) for order_id in (4, 5)] == [Verdict.DEDUCTED] * 2
+    assert [_deduct(make("redis-lock"), order_id, {1: 1}) for order_id in (4, 5)] == [ReservationState.DEDUCTED] * 2
     assert disagreements(database.engine.url) == []
 
 
@@ -293,7 +292,7 @@ def test_lock_that_is_never_free(
     with pytest.raises(StockContended):
         _deduct(reservations, 1, {1: 1})
     held.release()
-    assert _deduct(reservations, 1, {1: 1}) == Verdict.DEDUCTED
+    assert _deduct(reservations, 1, {1: 1}) == ReservationState.DEDUCTED
 
 
 def test_optimistic_gives_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,5 +198,5 @@ def test_what_is_shown_adds_up(coupons: Coupons, database: Database) -> None:
     took(database, coupon, "ann", 1)
     took(database, coupon, "bob", 2)
     coupon_reservations(database).settle({2: (1, "paid")})
-    shown = schema.CouponOut.of(coupons.get(coupon.coupon_id, ANN))
+    shown = schema.CouponOut.of_attributes(coupons.get(coupon.coupon_id, ANN))
     assert (shown.uses, shown.free, shown.held, shown.used) == (3, 1, 1, 1)

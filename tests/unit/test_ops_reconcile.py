@@ -14,9 +14,10 @@ from halfmessage.clock import now_ms
 from halfmessage.mq.port import Backlog, BrokerStats, Message, MessageView, State
 from ops import ledgers
 from ops.commands.reconcile import show
-from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Report
-from ops.ledgers import Ledgers
-from ops.reconcile import Comparison, Limits
+from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Limits, Report
+from ops.holdings import holdings_of
+from ops.ledgers import Orders
+from ops.reconcile import Comparison
 from order.model import order_lines, orders, settlements
 from stock.model import reservation_lines, reservations, stock
 
@@ -59,12 +60,14 @@ class Site:
             migrations.upgrade(service, url)  # the comparison refuses tables that no migration made
         self.orders, self.stock = (Database(url) for url in urls)
         self.messages = Messages()
-        self.ledgers = Ledgers(*urls)
+        self.limits = Limits(GRACE, 180.0)
+        self.ledger = Orders(urls[0])
+        self.holdings = holdings_of("stock", urls[1], self.ledger, self.limits)
         self.pauses = 0
         self.stock.transact(lambda c: c.execute(insert(stock).values(goods_id=GOODS, total=100, available=100)))
 
     def close(self) -> None:
-        for each in (self.orders, self.stock, self.ledgers):
+        for each in (self.orders, self.stock, self.ledger, self.holdings):
             each.close()
 
     def order(self, order_id: int, status: str, quantity: int = 2, **columns: Any) -> None:
@@ -116,7 +119,7 @@ class Site:
             self.pauses += 1
             self.meanwhile()
 
-        return Comparison(self.ledgers, self.messages, Limits(GRACE, 180.0), pause=pause).run()
+        return Comparison(self.ledger, [self.holdings], self.messages, self.limits, pause=pause).run()
 
     def meanwhile(self) -> None:
         """Happens between two looks."""

@@ -280,6 +280,7 @@ def test_only_orders_without_stock_are_not_paid(shop: Shop) -> None:
 def test_what_agrees_costs_a_look_at_the_newest(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many orders there are: only if one of the newest lacks its stock, each of the others is asked once."""
     monkeypatch.setattr(auditing, "PAGE", 2)
+    monkeypatch.setattr(auditing, "WALKED", 0)
     placed = [shop.order({1: 1}).order_id for _ in range(5)]
     asked = _asked(shop)
     assert shop.audits[0].look(now_ms()) == []
@@ -288,6 +289,20 @@ def test_what_agrees_costs_a_look_at_the_newest(shop: Shop, monkeypatch: pytest.
     asked.clear()
     assert shop.audits[0].look(now_ms()) == placed[-1:]
     assert asked == [placed[-2:], placed[:2], placed[2:4], placed[4:], placed[4:]]
+
+
+def test_looks_come_to_older_orders_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many pages each, on from where the last one ended, then from the newest again: each costs the same."""
+    monkeypatch.setattr(auditing, "PAGE", 2)
+    monkeypatch.setattr(auditing, "WALKED", 1)
+    placed = [shop.order({1: 1}).order_id for _ in range(7)]
+    asked = _asked(shop)
+    for older in (placed[3:5], placed[1:3], placed[:1], None, placed[3:5]):
+        assert shop.audits[0].look(now_ms()) == []
+        assert asked == [placed[5:], *([] if older is None else [older])]
+        asked.clear()
+    shop.reservations.release({placed[0]: 1})
+    assert [shop.audits[0].look(now_ms()) for _ in range(2)] == [[], placed[:1]]
 
 
 def test_found_once(shop: Shop) -> None:

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import orjson
 import pytest
 
+from common.cache import SharedCache
 from common.errors import PeerUnavailable
 from common.reservations.client import LiveReservation
 from halfmessage.errors import NotFound
@@ -17,7 +18,10 @@ from order.clients.participant import Deduction
 from order.clients.stock import StockClient
 from order.model import InsufficientStock, Line, Order, Status
 from tests.support import eventually
+from tests.unit.test_cache import Store
 from tests.unit.test_flight import waiting
+
+Patch = pytest.MonkeyPatch
 
 
 class Peer:
@@ -116,16 +120,108 @@ def test_price_is_as_old_as_the_question(now: Now, monkeypatch: pytest.MonkeyPat
     assert len(catalogue.calls) == 2
 
 
-def test_stale_prices_are_refreshed_together(now: Now) -> None:
-    """One look-up refreshes what else was asked for lately."""
-    catalogue = Catalogue({1: _goods(1), 2: _goods(2)})
+def test_prices_that_are_due_are_refreshed_together(now: Now) -> None:
+    """One look-up refreshes what else was asked for lately, but for what is good for a while yet."""
+    catalogue = Catalogue({1: _goods(1), 2: _goods(2), 3: _goods(3)})
     client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     client.find([1])
+    now.seconds += 0.15
     client.find([2])
-    assert catalogue.asked == [["1"], ["2", "1"]]
-    client.find([1, 2])
+    now.seconds += 0.15
+    client.find([3])
+    assert catalogue.asked == [["1"], ["2"], ["3", "1"]]
+    client.find([1, 2, 3])
+    assert len(catalogue.calls) == 3
+
+
+class Later:
+    """Runs steps when told to."""
+
+    def __init__(self) -> None:
+        self.steps: list[Callable[[], None]] = []
+
+    def start(self, work: Callable[..., Any], *args: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+
+        def step() -> None:
+            try:
+                future.set_result(work(*args))
+            except Exception as error:  # noqa: BLE001 - whoever asks for the result raises it
+                future.set_exception(error)
+
+        self.steps.append(step)
+        return future
+
+    def run(self) -> None:
+        while self.steps:
+            self.steps.pop()()
+
+
+def test_a_price_that_is_still_asked_for_is_looked_up_ahead(now: Now) -> None:
+    """No request waits for it: while it is young enough, the old one is told; once for all who ask."""
+    catalogue, later = Catalogue({1: _goods(1)}), Later()
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, aside=later)  # type: ignore[arg-type]
+    client.find([1])
+    now.seconds += 0.34
+    client.find([1])
+    assert not later.steps
+    now.seconds += 0.04
+    catalogue.known[1] = _goods(1, unit_price=200)
+    assert [client.find([1])[1].unit_price for _ in range(3)] == [100] * 3
+    assert len(later.steps) == len(catalogue.calls) == 1
+    later.run()
+    now.seconds += 0.34
+    assert client.find([1])[1].unit_price == 200
+    assert (len(later.steps), len(catalogue.calls)) == (0, 2)
+
+
+def test_a_look_up_ahead_that_fails_is_tried_again_and_fails_no_request(now: Now, monkeypatch: Patch) -> None:
+    """Until the price is too old: then who needs it is told."""
+    catalogue, later = Catalogue({1: _goods(1)}), Later()
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, aside=later)  # type: ignore[arg-type]
+    client.find([1])
+    monkeypatch.setattr(catalogue, "call", lambda *asked, **_: (catalogue.calls.append(asked), (500, None))[1])
+    now.seconds += 0.4
+    for _ in range(2):
+        assert client.find([1])[1].unit_price == 100
+        later.run()
+    assert len(catalogue.calls) == 3
+    now.seconds += 0.2
+    with pytest.raises(PeerUnavailable):
+        client.find([1])
+
+
+def test_what_is_looked_up_ahead_is_not_what_others_know_already(now: Now) -> None:
+    """A shared price that is as old as ours would have to be looked up again just as soon."""
+    catalogue, later, store = Catalogue({1: _goods(1)}), Later(), Store()
+    shared = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, shared=shared, aside=later)  # type: ignore[arg-type]
+    client.find([1])
+    now.seconds, store.ms = now.seconds + 0.4, 400
+    client.find([1])
+    later.run()
     assert len(catalogue.calls) == 2
-    now.seconds += 1
+
+
+def test_a_shared_price_is_as_old_as_the_question(now: Now, monkeypatch: Patch) -> None:
+    """The time that it takes to share it does not make it younger."""
+    catalogue, store = Catalogue({1: _goods(1)}), Store()
+    shared = SharedCache(store, "test", max_age=0.5)  # type: ignore[arg-type]
+    client = GoodsClient(catalogue, max_age=0.5, timeout=5.0, shared=shared)  # type: ignore[arg-type]
+    put = store.set
+
+    def slow(*args: Any, **more: Any) -> None:
+        put(*args, **more)
+        now.seconds += 0.2
+        store.ms += 200
+
+    monkeypatch.setattr(store, "set", slow)
+    client.find([1])
+    asked = len(catalogue.calls)
+    now.seconds += 0.4
+    store.ms += 400
+    client.find([1])
+    assert len(catalogue.calls) == asked + 1
 
 
 def test_unknown_goods_are_forgotten(now: Now) -> None:
@@ -185,7 +281,7 @@ def test_deduct() -> None:
         {"order_id": "2", "verdict": "insufficient", "short": ["8", "9"]},
     ]
     peer = Peer((200, {"orders": answer}))
-    verdicts = StockClient(peer).deduct(7, _orders({1: {5: 2}, 2: {8: 1, 9: 3}}))  # type: ignore[arg-type]
+    verdicts = StockClient(peer, "stock").deduct(7, _orders({1: {5: 2}, 2: {8: 1, 9: 3}}))  # type: ignore[arg-type]
     assert verdicts[1] == Deduction("deducted")
     assert (verdicts[2].verdict, verdicts[2].is_held) == ("insufficient", False)
     assert isinstance(verdicts[2].refusal, InsufficientStock)
@@ -198,14 +294,14 @@ def test_deduct() -> None:
 def test_unverified() -> None:
     """The sweep's list is asked for page by page."""
     peer = Peer((200, {"items": [{"order_id": "8", "tx_id": "4", "created_at": "…"}]}))
-    assert StockClient(peer).unverified(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
+    assert StockClient(peer, "stock").unverified(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
     assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7")
 
 
 def test_live() -> None:
     """So is the list of all that are live."""
     peer = Peer((200, {"items": [{"order_id": "8", "tx_id": "4", "created_at": "…"}]}))
-    assert StockClient(peer).live(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
+    assert StockClient(peer, "stock").live(older_than=5, after=6, limit=7) == [LiveReservation(8, 4)]  # type: ignore[arg-type]
     assert peer.calls[0][:2] == ("GET", "/reservations?older_than=5&after=6&limit=7&verified=any")
 
 
@@ -213,23 +309,23 @@ def test_states() -> None:
     """States are asked for without changing them, and told for each order that was asked about."""
     told = {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}
     peer = Peer((200, told), (200, told))
-    assert StockClient(peer).states([1, 2]) == {1: "deducted", 2: None}  # type: ignore[arg-type]
+    assert StockClient(peer, "stock").states([1, 2]) == {1: "deducted", 2: None}  # type: ignore[arg-type]
     assert peer.calls == [("POST", "/reservations/states", {"order_ids": ["1", "2"]})]
     with pytest.raises(PeerUnavailable):
-        StockClient(peer).states([1])  # type: ignore[arg-type]
+        StockClient(peer, "stock").states([1])  # type: ignore[arg-type]
 
 
 def test_revive() -> None:
     """Only the audit has a released order deducted again, and says so."""
     peer = Peer((200, {"orders": [{"order_id": "1", "verdict": "deducted", "short": []}]}))
-    StockClient(peer).deduct(7, _orders({1: {5: 2}}), revive=True)  # type: ignore[arg-type]
+    StockClient(peer, "stock").deduct(7, _orders({1: {5: 2}}), revive=True)  # type: ignore[arg-type]
     assert peer.calls[0][2]["revive"] is True
 
 
 def test_settle() -> None:
     """Fates are told, states come back; an order without a reservation has none."""
     peer = Peer((200, {"orders": [{"order_id": "1", "state": "deducted"}, {"order_id": "2", "state": None}]}))
-    states = StockClient(peer).settle([(1, 9, "stands"), (2, 9, "void")])  # type: ignore[arg-type]
+    states = StockClient(peer, "stock").settle([(1, 9, "stands"), (2, 9, "void")])  # type: ignore[arg-type]
     assert states == {1: "deducted", 2: None}
     asked = [{"order_id": "1", "tx_id": "9", "fate": "stands"}, {"order_id": "2", "tx_id": "9", "fate": "void"}]
     assert peer.calls == [("POST", "/reservations/settle", {"orders": asked})]
@@ -238,7 +334,7 @@ def test_settle() -> None:
 def test_reservation() -> None:
     """One reservation is told as it is; none is a `NotFound`."""
     told = {"order_id": "1", "state": "deducted"}
-    client = StockClient(Peer((200, told), (404, {}), (200, told)))  # type: ignore[arg-type]
+    client = StockClient(Peer((200, told), (404, {}), (200, told)), "stock")  # type: ignore[arg-type]
     assert client.reservation(1) == told
     with pytest.raises(NotFound):
         client.reservation(1)
@@ -250,7 +346,7 @@ def test_reservation() -> None:
 def test_stock_refused(answer: tuple[int, Any]) -> None:
     """Whatever is no proper answer counts as none: maybe done."""
     with pytest.raises(PeerUnavailable):
-        StockClient(Peer(answer)).deduct(1, _orders({2: {3: 4}}))  # type: ignore[arg-type]
+        StockClient(Peer(answer), "stock").deduct(1, _orders({2: {3: 4}}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"items": None}, {"items": [{}]}, {"items": [{"goods_id": "x"}]}])
@@ -263,7 +359,7 @@ def test_goods_that_can_not_be_read(answer: Any) -> None:
 @pytest.mark.parametrize("items", [None, [{}], [], [{"order_id": "8", "verdict": "deducted", "short": []}]])
 def test_stock_that_can_not_be_read(items: Any) -> None:
     """Nor is one that says nothing about an order that was asked for: maybe deducted."""
-    client = StockClient(Peer(*[(200, {"orders": items, "items": items})] * 3))  # type: ignore[arg-type]
+    client = StockClient(Peer(*[(200, {"orders": items, "items": items})] * 3), "stock")  # type: ignore[arg-type]
     with pytest.raises(PeerUnavailable, match="stock"):
         client.deduct(1, _orders({7: {1: 1}}))
     if items is None or items == [{}]:
@@ -292,7 +388,7 @@ def _settled(*states: tuple[str, Any]) -> dict[str, Any]:
 def test_settled_otherwise_than_asked(answer: Any) -> None:
     """An answer must tell of each order that was asked about, once, in words that were agreed on, and of no other."""
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, answer))).settle([(1, 9, "void"), (2, 9, "void")])  # type: ignore[arg-type]
+        StockClient(Peer((200, answer)), "stock").settle([(1, 9, "void"), (2, 9, "void")])  # type: ignore[arg-type]
 
 
 def _decided(*verdicts: tuple[str, Any]) -> dict[str, Any]:
@@ -312,7 +408,7 @@ def _decided(*verdicts: tuple[str, Any]) -> dict[str, Any]:
 def test_deducted_otherwise_than_asked(answer: Any) -> None:
     """So must the verdicts, or it is not known what was deducted."""
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, answer))).deduct(9, _orders({1: {5: 1}, 2: {5: 1}}))  # type: ignore[arg-type]
+        StockClient(Peer((200, answer)), "stock").deduct(9, _orders({1: {5: 1}, 2: {5: 1}}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("order_ids", [[6], [5, 7], [8, 7], [7, 7], [7, 8, 9]])
@@ -320,7 +416,7 @@ def test_a_page_that_was_not_asked_for(order_ids: list[int]) -> None:
     """A page has ids above the last one, each once, lowest first, and not more than asked for: or it never ends."""
     items = [{"order_id": str(order_id), "tx_id": "4"} for order_id in order_ids]
     with pytest.raises(PeerUnavailable, match="stock"):
-        StockClient(Peer((200, {"items": items}))).unverified(older_than=5, after=6, limit=2)  # type: ignore[arg-type]
+        StockClient(Peer((200, {"items": items})), "stock").unverified(older_than=5, after=6, limit=2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("told", [[1, 1], [1, 3]], ids=["one twice", "one more"])
@@ -395,7 +491,7 @@ def test_what_many_wait_for_is_looked_up_together() -> None:
         assert [set(future.result(5)) for future in futures.values()] == [{i} for i in futures]
     first, second = catalogue.asked
     assert first == ["1"]
-    assert set(second) == {str(i) for i in futures}
+    assert set(second) == {str(i) for i in futures} - {"1"}
 
 
 def test_a_look_up_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def _rules(*answers: Any) -> CouponRules:
 
 
 def _client(*answers: Any, rules: CouponRules | None = None) -> CouponClient:
-    return CouponClient(Peer(*answers), rules or _rules())  # type: ignore[arg-type]
+    return CouponClient(Peer(*answers), "coupon", rules or _rules())  # type: ignore[arg-type]
 
 
 def _order(order_id: int, *, version: int | None = 4) -> Order:

@@ -15,8 +15,20 @@ ORDER = Order(7, 1, "ann", Status.CREATED, None, (), None, 250, "EUR", 0, 99)
 TRIED = {"payment_id": "7", "status": "open", "provider": "sandbox", "pay_url": None, "refusal": None}
 
 
-def _client(*answers: Any, providers: Any = (), last_question: float = 2.0) -> PayClient:
-    return PayClient(Peer(*answers), Peer(*providers), last_question=last_question)  # type: ignore[arg-type]
+class Links(Peer):
+    """A peer with another link beside it, which has its own answers."""
+
+    def __init__(self, answers: Any, beside: Any) -> None:
+        super().__init__(*answers)
+        self._other = Peer(*beside)
+
+    def beside(self, what: str, *, timeout: float) -> Peer:
+        assert (what, timeout) == ("providers", 32.0)
+        return self._other
+
+
+def _client(*answers: Any, providers: Any = ()) -> PayClient:
+    return PayClient(Links(answers, providers), "pay")  # type: ignore[arg-type]
 
 
 def _standing(order_id: int, status: str = "open", provider: str | None = None) -> dict[str, Any]:
@@ -111,16 +123,20 @@ def test_asked_and_looked_up() -> None:
     answer = (200, {"payments": [_standing(7, "succeeded", "stripe")]})
     client = _client(answer, providers=[answer])
     expected = {7: Payment(PaymentStatus.SUCCEEDED, "stripe")}
-    assert client.ask([7, 8]) == expected
+    assert client.ask([7, 8], 2.0) == expected
     assert client.look_up([7, 8]) == expected
     asked = {"order_ids": ["7", "8"]}
     assert client._providers.calls == [("POST", "/payments/ask", asked)]  # type: ignore[attr-defined]
     assert client._peer.calls == [("POST", "/payments/lookup", asked)]  # type: ignore[attr-defined]
 
 
-def test_the_last_question_switched_off() -> None:
-    """Nobody is asked."""
-    assert _client(last_question=0).ask([7]) == {}
+def test_one_payment() -> None:
+    """As pay tells it; one that does not exist is not found."""
+    assert _client((200, {"payment_id": "7"})).payment(7) == {"payment_id": "7"}
+    with pytest.raises(NotFound):
+        _client((404, {})).payment(7)
+    with pytest.raises(PeerUnavailable):
+        _client((403, {})).payment(7)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +147,3 @@ def test_answers_that_can_not_be_understood(payments: Any) -> None:
     """They are none."""
     with pytest.raises(PeerUnavailable):
         _client((200, {"payments": payments})).look_up([7, 8])
-
-
-def test_one_payment() -> None:
-    """As pay tells it; one that does not exist is not found."""
-    assert _client((200, {"payment_id": "7"})).payment(7) == {"payment_id": "7"}
-    with pytest.raises(NotFound):
-        _client((404, {})).payment(7)
-    with pytest.raises(PeerUnavailable):
-        _client((403, {})).payment(7)

@@ -120,7 +120,7 @@ def test_a_deployment_without_pay(shop: Shop) -> None:
     with pytest.raises(UnknownProvider, match="ORDERS_PARTICIPANTS"):
         paying.pay(order.order_id, "sandbox", None, owner="ann")
     assert Payments(None).of([order]) == {}
-    assert Overdue(shop.closing, paying, None).close([order.order_id]) == [order.order_id]
+    assert Overdue(shop.closing, paying, None, last_question=2.0).close([order.order_id]) == [order.order_id]
 
 
 def test_pay_is_down(shop: Shop) -> None:

@@ -34,6 +34,8 @@ held = Table(  # without a foreign key, which would have the database refuse wha
 class Seats(Direct[int]):
     """Seats by number; remembers what it was told."""
 
+    held = held
+
     def __init__(self) -> None:
         self.told: list[tuple[str, list[int]]] = []
 
@@ -46,9 +48,6 @@ class Seats(Direct[int]):
 
     def give_back(self, _connection: Connection, order_ids: Collection[int]) -> None:
         self.told.append(("give back", list(order_ids)))
-
-    def forget(self, connection: Connection, order_ids: Collection[int]) -> None:
-        connection.execute(held.delete().where(held.c.order_id.in_(order_ids)))
 
     def describe(self, _connection: Connection, order_id: int) -> Members:
         return {"order": order_id}

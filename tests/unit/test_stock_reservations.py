@@ -22,10 +22,9 @@ from halfmessage.participant.model import ReservationState
 from halfmessage.participant.releasing import Releasing
 from halfmessage.participant.reservations import Reservations, Unverified
 from stock import model
-from stock.model import Verdict
 from stock.schema import OrderIn
 from stock.service.levels import Level, Levels
-from stock.service.pieces import Pieces, stock_reservations
+from stock.service.pieces import INSUFFICIENT, Pieces, stock_reservations
 from stock.service.strategies.in_database import Conditional
 from stock.service.strategies.port import Lines
 from tests.databases import database_url
@@ -68,7 +67,7 @@ def _deduct(reservations: Reservations[Lines], order_id: int, *, tx_id: int = TX
 def test_deduct(reservations: Reservations[Lines], available: Available) -> None:
     """A deduction takes every line and is told as it stands."""
     before = now_ms()
-    assert _deduct(reservations, 7, g1=2, g2=5) == Decision(7, Verdict.DEDUCTED)
+    assert _deduct(reservations, 7, g1=2, g2=5) == Decision(7, ReservationState.DEDUCTED)
     assert available() == (3, 0)
     found = reservations.get(7)
     assert (found.order_id, found.tx_id, found.state, found.verified) == (7, TX, DEDUCTED, False)
@@ -79,18 +78,18 @@ def test_deduct(reservations: Reservations[Lines], available: Available) -> None
 def test_deduct_again(reservations: Reservations[Lines], available: Available) -> None:
     """The same deduction again gets the same answer and takes nothing more, whatever lines it names."""
     for _ in range(3):
-        assert _deduct(reservations, 7, g1=2).verdict == Verdict.DEDUCTED
-    assert _deduct(reservations, 7, g2=1).verdict == Verdict.DEDUCTED
+        assert _deduct(reservations, 7, g1=2).verdict == ReservationState.DEDUCTED
+    assert _deduct(reservations, 7, g2=1).verdict == ReservationState.DEDUCTED
     assert available() == (3, 5)
 
 
 def test_short(reservations: Reservations[Lines], available: Available) -> None:
     """An order that can't be had whole takes nothing, leaves nothing behind, and names all that is short."""
-    assert _deduct(reservations, 7, g1=6, g2=1, g9=1) == Decision(7, Verdict.INSUFFICIENT, {"short": (1, 9)})
+    assert _deduct(reservations, 7, g1=6, g2=1, g9=1) == Decision(7, INSUFFICIENT, {"short": (1, 9)})
     assert available() == (5, 5)
     with pytest.raises(NotFound):
         reservations.get(7)
-    assert _deduct(reservations, 7, g1=5).verdict == Verdict.DEDUCTED  # and may be asked again
+    assert _deduct(reservations, 7, g1=5).verdict == ReservationState.DEDUCTED  # and may be asked again
 
 
 def test_batch(reservations: Reservations[Lines], available: Available) -> None:
@@ -116,8 +115,8 @@ def test_a_row_that_the_database_refuses(
     """A CHECK that fails is its own order's refusal, naming the goods; others of the batch are deducted."""
     wanted = {7: {1: 0}, **others}  # no request gets here with none of something; a level may be wrong in its own way
     decisions = reservations.deduct(TX, wanted)
-    assert decisions[0] == Decision(7, Verdict.INSUFFICIENT, {"short": (1,)})
-    assert [decision.verdict for decision in decisions[1:]] == [Verdict.DEDUCTED] * len(others)
+    assert decisions[0] == Decision(7, INSUFFICIENT, {"short": (1,)})
+    assert [decision.verdict for decision in decisions[1:]] == [ReservationState.DEDUCTED] * len(others)
     assert available() == (5, 5 - len(others))
     with pytest.raises(NotFound):
         reservations.get(7)
@@ -151,7 +150,7 @@ def test_tombstone(reservations: Reservations[Lines], available: Available) -> N
     found = reservations.get(7)
     assert (found.state, lines_of(found)) == (RELEASED, {})
     assert found.released_at == found.created_at
-    assert _deduct(reservations, 7, g1=1) == Decision(7, Verdict.RELEASED)
+    assert _deduct(reservations, 7, g1=1) == Decision(7, ReservationState.RELEASED)
     assert available() == (5, 5)
 
 
@@ -159,7 +158,7 @@ def test_deduct_after_release(reservations: Reservations[Lines], available: Avai
     """Nothing leaves `released`: a late duplicate of the deduction is refused."""
     _deduct(reservations, 7, g1=1)
     reservations.release({7: TX})
-    assert _deduct(reservations, 7, g1=1) == Decision(7, Verdict.RELEASED)
+    assert _deduct(reservations, 7, g1=1) == Decision(7, ReservationState.RELEASED)
     assert available() == (5, 5)
 
 
@@ -256,13 +255,15 @@ def test_unknown(reservations: Reservations[Lines]) -> None:
         reservations.get(7)
 
 
-@pytest.mark.parametrize(("release_first", "verdict"), [(True, Verdict.RELEASED), (False, Verdict.DEDUCTED)])
+@pytest.mark.parametrize(
+    ("release_first", "verdict"), [(True, ReservationState.RELEASED), (False, ReservationState.DEDUCTED)]
+)
 def test_deduction_loses_the_race_for_the_header(
     reservations: Reservations[Lines],
     available: Available,
     monkeypatch: pytest.MonkeyPatch,
     release_first: bool,
-    verdict: Verdict,
+    verdict: ReservationState,
 ) -> None:
     """A header that appears after our look at it is found by its primary key: what it says is the answer."""
     if release_first:
@@ -392,7 +393,7 @@ def test_last_pieces(reservations: Reservations[Lines], available: Available) ->
     decisions: list[Decision] = []
     _at_once(*[lambda o=o: decisions.append(_deduct(reservations, o, g1=1)) for o in range(1, 21)])
     verdicts = [decision.verdict for decision in decisions]
-    assert (verdicts.count(Verdict.DEDUCTED), verdicts.count(Verdict.INSUFFICIENT)) == (5, 15)
+    assert (verdicts.count(ReservationState.DEDUCTED), verdicts.count(INSUFFICIENT)) == (5, 15)
     assert available() == (0, 5)
 
 
@@ -400,7 +401,7 @@ def test_same_order_at_once(reservations: Reservations[Lines], available: Availa
     """The same deduction ten times at once takes its pieces once."""
     decisions: list[Decision] = []
     _at_once(*[lambda: decisions.append(_deduct(reservations, 7, g1=2))] * 10)
-    assert {decision.verdict for decision in decisions} == {Verdict.DEDUCTED}
+    assert {decision.verdict for decision in decisions} == {ReservationState.DEDUCTED}
     assert available() == (3, 5)
 
 
@@ -417,7 +418,7 @@ def test_deduct_against_release(tmp_path: Path, database: Database, available: A
         _at_once(partial(deduct, order_id), partial(theirs.release, {order_id: TX}))
         assert ours.get(order_id).state is RELEASED
         assert available() == (5, 5)
-    assert verdicts <= {Verdict.DEDUCTED, Verdict.RELEASED}
+    assert verdicts <= {ReservationState.DEDUCTED, ReservationState.RELEASED}
     other.close()
 
 
@@ -470,7 +471,7 @@ def test_very_many_goods(database: Database, reservations: Reservations[Lines]) 
     orders = {n: {1000 + 25 * n + i: 1 for i in range(25)} for n in range(40)}
     short = {n: {9999: 1} for n in range(100, 1100)}
     verdicts = [decision.verdict for decision in reservations.deduct(TX, orders | short)]
-    assert verdicts == [Verdict.DEDUCTED] * 40 + [Verdict.INSUFFICIENT] * 1000
+    assert verdicts == [ReservationState.DEDUCTED] * 40 + [INSUFFICIENT] * 1000
     assert Levels(database).get(1999).available == 0
     reservations.release(dict.fromkeys(range(40), TX))
     assert [Levels(database).get(goods_id).available for goods_id in (1000, 1500, 1999)] == [1, 1, 1]

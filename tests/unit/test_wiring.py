@@ -14,12 +14,14 @@ import pytest
 from sqlalchemy import Table, insert, select
 
 from common import migrations
+from common.aside import ThreadedAside
 from common.auth import Verifier
 from common.config import Settings
 from common.errors import OrdersError
 from common.payments import PaymentEvent
 from common.process import Service
 from common.registry import NAMES, PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.reservations import service as participants
 from coupon import app as coupon_app
 from coupon import model as coupon_model
 from goods import app as goods_app
@@ -31,6 +33,10 @@ from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer
 from halfmessage.participant.event import OrderEvent
 from order import app as order_app
 from order import outside as order_outside
+from order.clients import coupon as coupon_client
+from order.clients.coupon import CouponClient
+from order.clients.pay import PayClient
+from order.clients.stock import StockClient
 from stock import app as stock_app
 from stock import model as stock_model
 
@@ -71,7 +77,19 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-_NOT_PARTS = {"build", "open_broker", "outside", "LookUps", "OrderEvent", "PaymentEvent"}
+_NOT_PARTS = {
+    "participant_service",
+    "build",
+    "open_broker",
+    "outside",
+    "client_of",
+    "LookUps",
+    "CouponClient",
+    "OrderEvent",
+    "ParticipantClient",
+    "PayClient",
+    "PaymentEvent",
+}
 
 
 class Noting:
@@ -98,12 +116,13 @@ class Wiring:
 
     def __init__(self, app: types.ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
         self.noting = Noting()
-        for module in (app, order_outside) if app is order_app else (app,):
+        modules = (app, *((order_outside, coupon_client) if app is order_app else (participants,)))
+        for module in modules:
             for name, part in vars(module).copy().items():
                 if _is_ours(part) and not name.startswith("_") and name not in _NOT_PARTS:
                     patch.setattr(module, name, self.noting(name, part))
-        if hasattr(app, "open_broker"):
-            patch.setattr(app, "open_broker", self.noting("open_broker", self._open_broker))
+            if hasattr(module, "open_broker"):
+                patch.setattr(module, "open_broker", self.noting("open_broker", self._open_broker))
         patch.setattr(app.rest, "install", self.noting("install", app.rest.install))
         self.service: Service = app.build(settings)
 
@@ -173,7 +192,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Database", "url", "pool_size") == (settings.database_url, 13)
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
-    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [24, 1]
+    assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [2, 24, 1]
     assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
@@ -196,15 +215,16 @@ def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
         "coupon": "http://127.0.0.1:13",
         "pay": "http://127.0.0.1:14",
     }
-    *of_services, for_providers = passed
-    assert {(one["timeout"], one["connections"]) for one in of_services} == {(1.25, 5)}
-    assert (for_providers["name"], for_providers["timeout"]) == ("pay", 32.0)
-    by_name = {one["name"]: peer for one, peer in zip(of_services, made, strict=False)}
-    assert order.of("PayClient", "peer", "providers", "last_question") == (by_name["pay"], made[-1], 3.25)
-    assert order.of("StockClient", "peer") == (by_name["stock"],)
+    assert {(one["timeout"], one["connections"]) for one in passed} == {(1.25, 5)}
+    by_name = {one["name"]: peer for one, peer in zip(passed, made, strict=True)}
     assert order.of("GoodsClient", "peer") == (by_name["goods"],)
     assert order.of("CouponRules", "peer") == (by_name["coupon"],)
-    assert order.of("CouponClient", "peer", "rules") == (by_name["coupon"], order.the("CouponRules"))
+    participants = stock, coupon, pay = order.of("Placing", "participants")[0]
+    assert isinstance(stock, StockClient)
+    assert isinstance(coupon, CouponClient)
+    assert isinstance(pay, PayClient)
+    assert [(one.name, one._peer) for one in participants] == [(n, by_name[n]) for n in ("stock", "coupon", "pay")]
+    assert coupon.rules is order.the("CouponRules")
     for one in passed:
         caller = Verifier(SECRET).verify(f"Bearer {one['token']()}")
         assert (caller.user_id, caller.scopes) == ("order", frozenset({"service"}))
@@ -214,7 +234,7 @@ def test_a_participant_that_order_has_no_client_of_is_refused(settings: Settings
     """It is said before anything starts, and no other client is taken for it."""
     more = settings.model_copy(update={"participants": "stock, giftwrap"})
     with pytest.raises(OrdersError, match="names giftwrap, of which order/clients has no client"):
-        order_outside.outside(more, None, lambda *_: None)
+        order_outside.outside(more, None, lambda *_: None, ThreadedAside("looking ahead", 1))
 
 
 def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
@@ -241,13 +261,14 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     parts = (order.the("producer"), database, records, ids)
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
     settlements, telling = order.the("Settlements"), order.the("Telling")
-    payments = order.the("PayClient")
-    participants = [order.the("StockClient"), order.the("CouponClient"), payments]
-    aside, telling_aside = order.noting.made["ThreadedAside"]
+    (participants,) = order.of("Placing", "participants")
+    payments = participants[-1]
+    looking_ahead, aside, telling_aside = order.noting.made["ThreadedAside"]
     parts = (coordinator, order.the("producer"), participants, settlements, aside, telling.soon)
     assert order.of("Placing", "coordinator", "producer", "participants", "settlements", "aside", "tell") == parts
     assert order.of("Settlements", "database", "participants") == (database, participants)
     assert order.of("Telling", "settlements", "aside") == (settlements, telling_aside)
+    assert order.of("GoodsClient", "aside") == order.of("CouponRules", "aside") == (looking_ahead,)
     parts = (database, coordinator, reader, settlements)
     assert order.of("Closing", "database", "coordinator", "reader", "settlements") == parts
     audits = order.noting.made["Audit"]
@@ -311,7 +332,7 @@ def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
     order.of("install", "count")[0]("created")
     for one, number in zip(order.noting.passed["EventConsumer"], (5, 6), strict=True):
         one["count"]("early", number)
-    order.noting.passed["Peer"][-1]["watch"]("pay", "http://127.0.0.1:14", True)
+    order.noting.made["Peer"][-1]._beside[0]._watch("pay", "http://127.0.0.1:14", True)
     order.noting.passed["Peer"][0]["watch"]("stock", "http://127.0.0.1:11", True)
     told = order.counted().splitlines()
     for line in (
@@ -367,7 +388,8 @@ def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
     assert stock.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert stock.of("Api", "service", "max_body") == ("stock", 20_001)
     assert stock.of("Verifier", "secret") == (SECRET,)
-    assert stock.of("install", "levels", "reservations") == (stock.the("Levels"), stock.the("stock_reservations"))
+    assert stock.of("install", "levels") == (stock.the("Levels"),)
+    assert stock.of("install_reservations", "reservations") == (stock.the("stock_reservations"),)
     stock.of("RollbackConsumer", "count")[0]("released", 3)
     assert 'orders_rollbacks_total{result="released"} 3.0' in stock.counted().splitlines()
 
@@ -410,7 +432,8 @@ def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: 
     assert coupon.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert coupon.of("Api", "service", "max_body") == ("coupon", 20_001)
     assert coupon.of("Verifier", "secret") == (SECRET,)
-    assert coupon.of("install", "coupons", "reservations") == (coupon.the("Coupons"), reservations)
+    assert coupon.of("install", "coupons") == (coupon.the("Coupons"),)
+    assert coupon.of("install_reservations", "reservations") == (reservations,)
     coupon.of("RollbackConsumer", "count")[0]("released", 3)
     assert 'orders_rollbacks_total{result="released"} 3.0' in coupon.counted().splitlines()
 

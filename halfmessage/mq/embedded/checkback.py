@@ -100,7 +100,7 @@ class CheckBack:
     """The thread of a producer that asks its checker."""
 
     def __init__(self, store: Store, group: str, checker: Checker) -> None:
-        """Ask `checker` about the half messages of `group`, whoever sent them, until closed."""
+        """Ask `checker` about the half messages of `group`, of every sender, until closed."""
         self._store = store
         self._group = group
         self._checker = checker
@@ -124,7 +124,7 @@ class CheckBack:
         claimed = self._store.writer.do(lambda connection: claim(connection, self._group, self._store.options))
         while claimed and not self._closed.is_set():
             self._ask(claimed.pop(0))
-        if claimed:  # whoever asks next takes them up
+        if claimed:  # the next asker takes them up
             self._store.writer.do(lambda connection: give_back(connection, claimed))
 
     def _next_due(self) -> int | None:

@@ -52,7 +52,7 @@ CREATE TABLE deliveries (
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'dead')),
     visible_at INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
-    lease INTEGER,             -- whoever holds this token may answer; a new claim makes a new token
+    lease INTEGER,             -- the holder of this token may answer; a new claim makes a new token
     done_at INTEGER,
     PRIMARY KEY (message_id, subscription_id)
 ) WITHOUT ROWID;
@@ -68,7 +68,7 @@ CREATE TABLE checks (
 ) WITHOUT ROWID;
 
 CREATE TABLE housekeeping (
-    purge_at INTEGER NOT NULL, -- when the next pass is due; whoever moves it on makes the pass
+    purge_at INTEGER NOT NULL, -- when the next pass is due; the process that moves it on makes the pass
     pinged_at INTEGER NOT NULL
 );
 INSERT INTO housekeeping VALUES (0, 0);

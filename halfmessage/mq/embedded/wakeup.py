@@ -69,7 +69,7 @@ class Wakeup:
         while not self._closed.is_set():
             try:
                 version = self._reader.query("PRAGMA data_version")
-            except BrokerError:  # whoever needs the file meets the same fault, and tells
+            except BrokerError:  # the next use of the file meets the same fault, and tells
                 self._closed.wait(_EVERY_BROKEN)
                 continue
             if version != seen:

@@ -100,7 +100,7 @@ class CheckBack:
             self._executor.submit(self._work, endpoints, sent, transaction_id)
 
     def close(self) -> None:
-        """Finish the question in hand, leave the rest to whoever is asked next."""
+        """Finish the question in hand, leave the rest to the next producer that is asked."""
         self._closed.set()
         self._executor.shutdown(cancel_futures=True)
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 GROUP: Final = "orders.group"  # who asks to be asked about a half message
-PLAIN: Final = "orders.plain"  # a plain message sent as a transaction: committed, whoever is asked
+PLAIN: Final = "orders.plain"  # a plain message sent as a transaction: committed, whichever producer is asked
 EMPTY: Final = "orders.empty"  # RocketMQ refuses empty bodies
 DELIVER_AT: Final = "orders.deliver_at"  # ms since the epoch: when a delayed message is really due
 HOP_ENDS: Final = "orders.hop_ends"  # ms since the epoch: until when it was put off, of one that is due later than that

@@ -125,7 +125,7 @@ class RocketMQProducer:
         """Commit or roll back. What the proxy has forgotten (it was resolved, or the proxy restarted) is left alone."""
         handle = half.handle
         if not isinstance(handle, _Handle):
-            raise BrokerError("Only whoever sent a half message can resolve it; its check-back does it otherwise.")
+            raise BrokerError("Only its sender can resolve a half message; its check-back does it otherwise.")
         self._end(
             handle.endpoints,
             handle.topic,

@@ -15,7 +15,7 @@ from lab.bench import chart, machine, report
 from lab.bench.figures import Measured
 from lab.commands.bench.options import Common
 from lab.report import files
-from ops import options
+from ops import terminal
 
 _INTERRUPTED = 130  # as a shell says of Ctrl-C
 
@@ -39,8 +39,8 @@ class Session:
 def open_session(command: str, common: Common) -> Iterator[Session]:
     """Yield the session; then report what was found. Exit with 1 if a ledger was wrong, or nothing was answered."""
     found = machine.look(common.setup.place)
-    out = options.console()
-    session = Session(command, common, out, say=options.sayer(out))
+    out = terminal.console()
+    session = Session(command, common, out, say=terminal.sayer(out))
     if found.in_memory:
         out.print(f"[yellow]The data is on {found.file_system}, not on a disk: choose another --place.[/]")
     for signum in (signal.SIGTERM, signal.SIGHUP):

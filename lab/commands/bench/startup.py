@@ -5,7 +5,7 @@ import json
 import click
 
 from lab.bench.startup import measure
-from ops import options
+from ops import options, terminal
 
 
 @click.command("startup")
@@ -18,7 +18,7 @@ def command(runs: int, as_json: bool) -> None:
     Example:
       ./scripts/bench startup --runs 21
     """
-    out = options.console()
+    out = terminal.console()
     with out.status("starting ...", refresh_per_second=1) as status:
         found = measure(runs, status.update if out.is_terminal else lambda _: None)
     if as_json:

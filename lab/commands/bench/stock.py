@@ -16,10 +16,10 @@ from common.db import Database
 from common.redis_client import RedisClient
 from halfmessage.paths import SQLITE, file_url
 from lab.bench.stock import Load, Result, clear, compare
-from ops import options
+from ops import options, terminal
 from stock.service.strategies.factory import NAMES
 
-_SWITCH_INTERVAL = 0.0005  # seconds, as the services run: whoever holds a lock must not wait long for the interpreter
+_SWITCH_INTERVAL = 0.0005  # seconds, as the services run: the holder of a lock must not wait long for the interpreter
 _SPARE = 4  # connections beside one a thread
 
 
@@ -99,7 +99,7 @@ def _show(results: Sequence[Result]) -> None:
             *(f"{count:,}" for count in (result.deducted, result.refused, result.failed)),
             _ledger(result.wrong),
         )
-    options.console().print(table)
+    terminal.console().print(table)
 
 
 def _ledger(wrong: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from common.registry import ROLLBACK_TOPIC
+from common.registry import PARTICIPANTS, ROLLBACK_TOPIC
 from lab.drill.catalogue import kills
 from lab.drill.catalogue.situations import SITUATIONS
 from lab.drill.drill import Drill
@@ -45,8 +45,8 @@ class _Way:
 
 def _play(run: DrillRun, way: _Way) -> None:
     run.stock(_STOCK)
-    if way.service == "coupon":
-        run.coupon_id = run.sut.new_coupon()
+    if way.service in PARTICIPANTS:
+        run.needing(way.service)
     kill, hold = f"{way.point}=kill@{way.passage}", f"{way.held_at}=delay:{_HELD_FOR}"
     settings = {"placing_lanes": 1} | ({"pay_timeout": _PAY_TIMEOUT} if way.closed else {})
     if way.service == "order":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from common.registry import PARTICIPANTS
@@ -104,12 +105,8 @@ def _pay_again(run: DrillRun, order_id: str) -> None:
     run.claim("paying again is answered with the same payment", again and again.body.get("status") == "paid")
 
 
-def _with_coupon(run: DrillRun) -> None:
-    run.coupon_id = run.sut.new_coupon()
-
-
-def _placed_with_coupon(run: DrillRun) -> str:
-    _with_coupon(run)
+def _placed_needing(run: DrillRun, participant: str) -> str:
+    run.needing(participant)
     return run.placed()
 
 
@@ -266,7 +263,7 @@ def _deducting(participant: str) -> Situation:
         _place,
         _truthful,
         told=_UNAVAILABLE,
-        prepare=_with_coupon if participant == "coupon" else lambda _: None,
+        prepare=partial(DrillRun.needing, participant=participant),
     )
 
 
@@ -278,7 +275,7 @@ def _rolling_back(participant: str) -> Situation:
         _cancel,
         _changed("closed"),
         told=_OK,
-        prepare=_placed_with_coupon if participant == "coupon" else _placed,
+        prepare=partial(_placed_needing, participant=participant),
     )
 
 

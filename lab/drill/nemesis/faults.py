@@ -164,7 +164,7 @@ class FaultInjector:
 
 
 def _limit_files(pid: int, largest: int | None) -> None:
-    """Allow a process files of so many bytes; None: as large as it may ever have, whoever limited it before."""
+    """Allow a process files of so many bytes; None: as large as it may ever have."""
     with suppress(ProcessLookupError):  # it was killed meanwhile
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if largest is None else largest, hard))

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from lab.drill.backing import Backing
 from lab.drill.drill import SECONDS_MORE
 from lab.drill.nemesis.links import Switchboard
-from lab.drill.nemesis.regimes import PROCESSES, Regime
+from lab.drill.nemesis.regimes import PROCESSES, Regime, caller_of
 from ops.client import Client
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
@@ -98,12 +98,11 @@ class LinkedSystem:
             self._urls[name] = "http://" + self.board.link(f"client>{name}", HOST, plan.ports[name])
         between = {
             f"{service}_url": ",".join(
-                "http://" + self.board.link(f"{caller}>{name}", HOST, plan.ports[name])
+                "http://" + self.board.link(f"{caller_of(service)}>{name}", HOST, plan.ports[name])
                 for name in plan.instances_of(service)
             )
-            for caller, service in (
-                *(("order", "stock"), ("order", "coupon"), ("order", "goods"), ("order", "pay"), ("pay", "sandbox")),
-            )
+            for service in plan.services
+            if service != "order"
         }
         extra = {**profile.extra, **self.backing.settings(profile), **between}
         return replace(plan, extra=extra, servers=servers and self._linked(servers))

@@ -9,7 +9,7 @@ from halfmessage.failpoints import of_participant
 from lab.drill.drill import Ground
 from lab.drill.nemesis.history import Coupon
 from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
-from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES
+from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES, caller_of
 from lab.drill.profiles import PAIR
 
 _TRAPS = (
@@ -24,13 +24,8 @@ _MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "clos
 """Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
 
 _OF_PAY = ("attempt", "event", "success", "refund")
-_LINKS = (
-    *("client>order", "client>order-2", "order>stock", "order>stock-2", "order>coupon", "order>goods"),
-    *("order>pay", "pay>sandbox"),
-)
-_REAL_LINKS = (
-    *("order>database", "stock>database", "coupon>database", "pay>database", "services>redis", "services>broker"),
-)
+_LINKS = tuple(f"{caller_of(name)}>{name}" for name in PROCESSES)
+_REAL_LINKS = (*(f"{name}>database" for name in ("order", *PARTICIPANTS)), "services>redis", "services>broker")
 _REAL_SERVERS = ("broker", "namesrv", "mariadb", "redis")
 _LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.PAUSE: (0.1, 1.5),

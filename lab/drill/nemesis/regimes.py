@@ -3,13 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common.registry import SANDBOX
 from lab.drill.profiles import PAIR, Profile
+from ops.plan import Plan
 
 BLOCK = 20
 """Runs whose seeds follow each other play on one deployment, so many of them."""
 
 ORDER_INSTANCES = 2
-PROCESSES = ("order", "order-2", "stock", "stock-2", "coupon", "goods", "pay", "sandbox")
+PROCESSES = tuple(Plan(instances=PAIR.instances).processes)
+
+
+def caller_of(process: str) -> str:
+    """Return who calls a process: its link is named after both."""
+    service = process.partition("-")[0]
+    return {"order": "client", SANDBOX: "pay"}.get(service, "order")
 
 
 @dataclass(frozen=True, slots=True)

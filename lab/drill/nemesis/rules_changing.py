@@ -97,7 +97,7 @@ def _contradicts(early: Sighting, late: Sighting) -> bool:
 
 
 def found(case: Case) -> Iterator[str]:
-    """Whoever asks for an order that a 201 told of, finds it."""
+    """Every order that a 201 told of is found."""
     known: dict[str, tuple[str, float]] = {}
     for entry in case.acknowledged:
         order_id, answered = str(entry.body["order_id"]), entry.answered or 0.0

@@ -2,12 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
 from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from halfmessage.chunks import VALUES, chunks, rows_in
+from halfmessage.participant.counts import Counts
 from stock.model import stock
 from stock.service.strategies.port import Lines, StockContended, Taker, take_one_by_one
 
@@ -20,12 +19,7 @@ _TAKE = (
     .values(available=stock.c.available - bindparam("quantity"), version=stock.c.version + 1)
 )
 
-_LOCKED_LEVELS = (
-    select(stock.c.goods_id, stock.c.available)
-    .where(stock.c.goods_id.in_(bindparam("goods_ids", expanding=True)))
-    .order_by(stock.c.goods_id)
-    .with_for_update()
-)
+LEVELS = Counts(stock.c.goods_id, "available", also="version = version + 1")
 
 ATTEMPTS = 50  # of one line; each was lost to another order that got through
 
@@ -71,7 +65,7 @@ class Conditional(_InDatabase):
     def begin(self, connection: Connection, goods_ids: Collection[int], orders: int) -> None:
         """Lock the goods of a batch in one order for everybody: its orders alone would lock them each in its own."""
         if orders > 1:
-            _lock(connection, goods_ids)
+            LEVELS.lock(connection, goods_ids)
 
     def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
         return connection.execute(_TAKE, {"goods": goods_id, "quantity": quantity}).rowcount == 1
@@ -86,7 +80,7 @@ class Pessimistic(_InDatabase):
 
     def begin(self, connection: Connection, goods_ids: Collection[int], orders: int) -> None:  # noqa: ARG002 - port's
         """Lock them."""
-        _lock(connection, goods_ids)
+        LEVELS.lock(connection, goods_ids)
 
     def _take_one(self, connection: Connection, goods_id: int, quantity: int) -> bool:
         available = connection.scalar(select(stock.c.available).where(stock.c.goods_id == goods_id).with_for_update())
@@ -122,7 +116,8 @@ class Naive(_InDatabase):
 
 def _take_together(connection: Connection, orders: Mapping[int, Lines]) -> dict[int, Sequence[int]]:
     """Look at all goods under locks, taken in the order of their ids; decide; take with one UPDATE."""
-    left = _locked_levels(connection, {goods_id for lines in orders.values() for goods_id in lines})
+    levels = LEVELS.lock(connection, {goods_id for lines in orders.values() for goods_id in lines})
+    left = {goods_id: level.available for goods_id, level in levels.items()}
     taken: dict[int, int] = defaultdict(int)
     short: dict[int, Sequence[int]] = {}
     for order_id, lines in orders.items():
@@ -134,36 +129,8 @@ def _take_together(connection: Connection, orders: Mapping[int, Lines]) -> dict[
             left[goods_id] -= quantity
             taken[goods_id] += quantity
     if taken:
-        change_levels(connection, {goods_id: -quantity for goods_id, quantity in taken.items()})
+        LEVELS.add(connection, {goods_id: (-quantity,) for goods_id, quantity in taken.items()})
     return short
-
-
-def change_levels(connection: Connection, changes: Mapping[int, int]) -> None:
-    """Add to what is available of several goods (goods id → pieces), in the order of their ids, with few UPDATEs."""
-    for part in chunks(sorted(changes.items()), VALUES):
-        goods_ids = tuple(goods_id for goods_id, _ in part)
-        parameters = (*(value for pair in part for value in pair), *goods_ids)
-        connection.exec_driver_sql(_change_statement(len(part), connection.dialect.positional), parameters)
-
-
-@lru_cache(maxsize=VALUES)
-def _change_statement(goods: int, qmark: bool) -> str:
-    """Write the UPDATE for so many goods. SQLAlchemy would take a millisecond to put one together for each batch."""
-    mark = "?" if qmark else "%s"
-    cases = f" WHEN {mark} THEN {mark}" * goods
-    marks = ", ".join([mark] * goods)
-    return (
-        f"UPDATE stock SET available = available + CASE goods_id{cases} END, version = version + 1 "  # noqa: S608 # nosec B608
-        f"WHERE goods_id IN ({marks})"
-    )
-
-
-def _locked_levels(connection: Connection, goods_ids: Collection[int]) -> dict[int, int]:
-    return dict(rows_in(connection, _LOCKED_LEVELS, "goods_ids", sorted(goods_ids)))
-
-
-def _lock(connection: Connection, goods_ids: Collection[int]) -> None:
-    _locked_levels(connection, goods_ids)
 
 
 def _lower(connection: Connection, condition: object, quantity: int) -> bool:

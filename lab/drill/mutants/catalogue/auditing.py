@@ -37,6 +37,16 @@ MUTANTS = (
         ("order.service.auditing:Audit._pages", "after = page[-1]", "after = page[-1] + 1"),
     ),
     edited(
+        "audit-looks-at-the-newest-alone",
+        "what few orders need, and a restored participant lacks, is never missed",
+        _TESTS + "test_looks_come_to_older_orders_too",
+        (
+            "order.service.auditing:Audit._newest_and_older",
+            "self._walked_to = page[-1] if page else None",
+            "self._walked_to = None",
+        ),
+    ),
+    edited(
         "unpaid-order-revived",
         "an order that was closed in the hours that are lost takes its stock again",
         _TESTS + "test_orders_restored_are_open_again",

@@ -54,7 +54,7 @@ MUTANTS = (
         "coupon-withdrawn-with-its-version",
         "orders that were priced before a withdrawal do not notice it",
         _RULES + "test_withdrawing_changes_the_rules_once",
-        ("coupon.service.rules:Coupons.withdraw", "version=coupons.c.version + 1", "version=coupons.c.version"),
+        ("coupon.service.rules:Coupons.withdraw", '"version": coupons.c.version + 1', '"version": coupons.c.version'),
     ),
     edited(
         "coupon-used-by-one-user-for-ever",
@@ -72,13 +72,13 @@ MUTANTS = (
         "coupon-use-not-given-back",
         "an order is closed, and its use stays held",
         _USES + "test_uses_end_for_all_and_for_each",
-        ("coupon.service.uses:Uses.give_back", "held=-(state is UseState.HELD)", "held=0"),
+        ("coupon.service.uses:Uses.give_back", "held=-1", "held=0"),
     ),
     edited(
         "coupon-user-not-given-back",
         "an order is closed, and its user has had the use all the same",
         _USES + "test_uses_end_for_all_and_for_each",
-        ("coupon.service.uses:Uses.give_back", "for row in rows), -1)", "for row in rows), 0)"),
+        ("coupon.service.uses:Uses.give_back", "(-uses,)", "(0,)"),
     ),
     edited(
         "coupon-not-used-up",

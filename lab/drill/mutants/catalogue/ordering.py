@@ -41,7 +41,7 @@ MUTANTS = (
         "lost-race-for-a-key",
         "a request that lost its key to another process is told that it failed",
         _TESTS + "test_same_key_in_another_process",
-        (_ORDER, "except (KeyTaken, InsufficientStock, CouponNotUsable):", "except MemoryError:"),
+        (_ORDER, "except (KeyTaken, Refused):", "except MemoryError:"),
     ),
     edited(
         "unknown-outcome-is-created",

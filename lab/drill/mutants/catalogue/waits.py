@@ -58,6 +58,28 @@ MUTANTS = (
         ("order.clients.lookups:LookUps._wanted", "dict.fromkeys([*ids, *others])", "dict.fromkeys(ids)"),
     ),
     edited(
+        "look-up-ahead-brings-what-was-known",
+        "what is looked up ahead is taken from what is shared, however old: a request waits for it all the same",
+        _CLIENTS + "test_what_is_looked_up_ahead_is_not_what_others_know_already",
+        ("order.clients.lookups:LookUps._share", ", oldest=oldest)", ")"),
+    ),
+    edited(
+        "look-up-ahead-once",
+        "after one look-up ahead that ends, well or not, there is no other",
+        _CLIENTS + "test_a_look_up_ahead_that_fails_is_tried_again_and_fails_no_request",
+        ("order.clients.lookups:LookUps._looked_ahead", "self._is_ahead = False", "pass"),
+    ),
+    edited(
+        "shared-price-made-younger",
+        "a price is as young as the moment at which it had been shared, and reused for longer than it may be",
+        _CLIENTS + "test_a_shared_price_is_as_old_as_the_question",
+        (
+            "order.clients.lookups:LookUps._share",
+            "{int(key): (asked_at, ",
+            "{int(key): (time.monotonic(), ",
+        ),
+    ),
+    edited(
         "queue-waited-in-without-end",
         "who waits for a batch waits until there is one",
         _BATCH + "test_who_waits_in_vain_for_a_batch_leaves_the_queue",

@@ -11,8 +11,9 @@ from common import migrations
 from common.db import Database
 from coupon.model import coupon_user, coupon_users, coupon_uses, coupons, reservations
 from halfmessage.clock import now_ms
-from ops.coupons import Coupons
-from ops.findings import Finding
+from ops.findings import Finding, Limits
+from ops.holdings import holdings_of
+from ops.ledgers import Orders
 from order.model import orders
 
 COUPON, OTHER = 5, 6
@@ -28,13 +29,14 @@ class Site:
         for service, url in zip(("order", "coupon"), urls, strict=True):
             migrations.upgrade(service, url)
         self.orders, self.database = (Database(url) for url in urls)
-        self.compared = Coupons(*urls, grace=GRACE, confirm_within=CONFIRM_WITHIN)
+        self.ledger = Orders(urls[0])
+        self.compared = holdings_of("coupon", urls[1], self.ledger, Limits(GRACE, CONFIRM_WITHIN))
         for coupon_id in (COUPON, OTHER):
             self.do(insert(coupons).values(coupon_id=coupon_id, code=f"C{coupon_id}", kind="percent", value=1,
                     minimum_amount=0, uses=9, uses_per_user=9, created_at=0))  # fmt: skip
 
     def close(self) -> None:
-        for each in (self.orders, self.database, self.compared):
+        for each in (self.orders, self.database, self.ledger, self.compared):
             each.close()
 
     def do(self, statement: Any) -> None:
@@ -78,7 +80,7 @@ def test_what_agrees_is_not_found(site: Site) -> None:
     site.order(4, "created", coupon_id=None)
     site.use(5, "free")
     assert site.found(1, 2, 3, 4, 5) == []
-    assert site.compared.counts() == (2, [])
+    assert site.compared.numbers() == ({"coupons": 2}, [])
     assert [list(page) for page in site.compared.live_ids()] == [[1, 2]]
 
 
@@ -91,7 +93,7 @@ def test_what_agrees_is_not_found(site: Site) -> None:
         ("paid", "held", "the order is paid, but its coupon is not used up", "unresolved"),
         ("closed", "held", "the order is closed, but its coupon is still held", "disagreement"),
         ("closed", "used", "the order is closed, but its coupon is still held", "disagreement"),
-        (None, "held", "a coupon is held for an order that does not exist", "disagreement"),
+        (None, "held", "coupon is held for an order that does not exist", "disagreement"),
     ],
 )
 def test_each_disagreement(site: Site, status: str | None, state: str | None, what: str, gravity: str) -> None:
@@ -122,7 +124,7 @@ def test_another_coupon_and_none(site: Site) -> None:
         site.use(order_id, "held")
     assert [finding.what for finding in site.found(1, 2)] == [
         "the order is created, but another coupon is held",
-        "the order is paid, but another coupon is held",
+        "the order is paid and needs no coupon, but it is held",
     ]
 
 
@@ -131,8 +133,8 @@ def test_counts_that_do_not_add_up(site: Site, column: str) -> None:
     """Are told with those that are right, and the statement that mends them."""
     site.use(1, "held")
     site.do(update(coupons).where(coupons.c.coupon_id == COUPON).values({column: coupons.c[column] + 1}))
-    number, (finding,) = site.compared.counts()
-    assert (number, finding.subject, finding.id) == (2, "coupon", str(COUPON))
+    counted, (finding,) = site.compared.numbers()
+    assert (counted, finding.subject, finding.id) == ({"coupons": 2}, "coupon", str(COUPON))
     assert finding.remedy.endswith(f"SET held = 1, used = 0 WHERE coupon_id = {COUPON}")
 
 
@@ -140,8 +142,8 @@ def test_a_user_s_count_that_does_not_add_up(site: Site) -> None:
     """Whether it is too high, or its row is missing."""
     site.use(1, "held")
     site.do(update(coupon_users).values(taken=2))
-    (finding,) = site.compared.counts()[1]
+    (finding,) = site.compared.numbers()[1]
     assert finding.what == "a user's uses do not add up: 2 counted for u1; 1 are"
     site.do(coupon_users.delete())
-    (finding,) = site.compared.counts()[1]
+    (finding,) = site.compared.numbers()[1]
     assert finding.what == "a user's uses do not add up: 0 counted for u1; 1 are"
