@@ -24,6 +24,7 @@ from sandbox.service.faults import Faults
 from sandbox.service.reading import Reader
 from sandbox.service.refunding import Refunding
 from sandbox.service.telling import Telling
+from sandbox.service.together import Together
 from sandbox.service.worker import SENDERS, Worker
 
 _MERCHANT: Final = Identity("merchant", frozenset({"service"}))
@@ -51,7 +52,8 @@ def build(settings: Settings) -> Service:
     books = Books(ids)
     poster = Poster(agreed.callback_key(settings.jwt_secret), SENDERS)
     worker = Worker(Telling(database, books), poster.post)
-    asking, reader = Asking(database, books, worker.wake), Reader(database)
+    together = Together(database)
+    asking, reader = Asking(together, books, worker.wake), Reader(database)
     api = Api(
         "sandbox",
         title="Sandbox provider",
@@ -64,7 +66,7 @@ def build(settings: Settings) -> Service:
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
     where = settings.url(SANDBOX).split(",")[0].strip().rstrip("/")
-    refunding = Refunding(database, ids, books, worker.wake)
+    refunding = Refunding(together, ids, books, worker.wake)
     rest.install(api, asking, refunding, reader, Faults(database), lambda reference: f"{where}/page/{reference}")
     page.install(api, asking, reader)
     return Service(

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from common.schema import Currency, Id, Instant, PageQuery, Schema, Word
 from sandbox.model import SessionState
 from sandbox.service import reading
-from sandbox.service.books import NewSession
+from sandbox.service.books import NewSession, Refund
 from sandbox.service.faults import Fault, FaultPlan
 from sandbox.service.refunding import NewRefund
 from sandbox.service.scenarios import DEFAULT, PATTERN
@@ -63,7 +63,7 @@ class RefundOut(Schema):
     done_at: Instant | None
 
     @classmethod
-    def of(cls, row: Row[Any]) -> "RefundOut":
+    def of(cls, row: Row[Any] | Refund) -> "RefundOut":
         """Write a refund."""
         return cls(**_shown(row, cls, "key"), key=row.refund_key)
 
@@ -185,5 +185,5 @@ class FaultsOut(Schema):
         return cls(seed=plan.seed, longest=plan.longest / 1000, faults=rows)
 
 
-def _shown(row: Row[Any], schema: type[Schema], *but: str) -> dict[str, Any]:
+def _shown(row: Row[Any] | Refund, schema: type[Schema], *but: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in schema.model_fields if name not in but}

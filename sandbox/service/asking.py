@@ -3,19 +3,20 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
-from common.db import Database
 from common.errors import IdempotencyMismatch
 from halfmessage.clock import now_ms
-from halfmessage.errors import DuplicateRow, Unavailable
+from halfmessage.errors import Unavailable
 from sandbox.model import SessionState, sessions
 from sandbox.service.books import Books, NewSession
 from sandbox.service.faults import Dice, Fault
 from sandbox.service.reading import Session, session_row, whole
 from sandbox.service.scenarios import scenario
+from sandbox.service.together import Together
 
 _AFTER_ITS_TIME: Final = 3000  # ms after its order was closed that who waits for that pays
+_OF_ATTEMPT: Final = select(sessions).where(sessions.c.attempt_id == bindparam("id"))
 _SAME: Final = ("payment_id", "amount", "currency", "scenario")
 
 
@@ -26,9 +27,9 @@ class Failed(Unavailable):
 class Asking:
     """Sessions, as they are begun, asked for, closed and paid."""
 
-    def __init__(self, database: Database, books: Books, wake: Callable[[], None]) -> None:
-        """Write into `database`; `wake` who sends callbacks."""
-        self._database = database
+    def __init__(self, together: Together, books: Books, wake: Callable[[], None]) -> None:
+        """Write through `together`; `wake` who sends callbacks."""
+        self._together = together
         self._books = books
         self._wake = wake
 
@@ -43,13 +44,10 @@ class Asking:
             dice = Dice(connection)
             if dice.strikes(Fault.BEGIN_FAILS):
                 return None
-            row = self._begun(connection, new) or self._books.open(connection, new)
+            row = self._begun(connection, new) or self._books.open(connection, new, dice)
             return None if dice.strikes(Fault.BEGIN_FAILS_DONE) else _reread(connection, row)
 
-        try:
-            return self._answered(work)
-        except DuplicateRow:  # the same attempt came in between: now it is found
-            return self._answered(work)
+        return self._answered(work)
 
     def ask(self, reference: str) -> Session:
         """Return a session. Raise `NotFound`, or `Failed`."""
@@ -68,17 +66,19 @@ class Asking:
         """Take the money of an open session that a person decides on, so many times. Raise `NotFound`."""
 
         def work(connection: Connection, row: Row[Any]) -> None:
+            dice = Dice(connection)
             for _ in range(times):
-                self._books.charge(connection, row)
+                self._books.charge(connection, row, dice)
 
         return self._while_open(reference, work, by_hand=True)
 
     def decline(self, reference: str) -> Session:
         """Refuse an open session that a person decides on. Raise `NotFound`."""
-        reason = "The customer declined."
-        return self._while_open(
-            reference, lambda connection, row: self._books.decline(connection, row, reason), by_hand=True
-        )
+
+        def work(connection: Connection, row: Row[Any]) -> None:
+            self._books.decline(connection, row, "The customer declined.", Dice(connection))
+
+        return self._while_open(reference, work, by_hand=True)
 
     def wait(self, reference: str) -> Session:
         """Begin a payment that is made once the order's time is over. Raise `NotFound`."""
@@ -104,7 +104,7 @@ class Asking:
         return self._answered(locked)
 
     def _answered(self, work: Callable[[Connection], Session | None]) -> Session:
-        found = self._database.transact(work)
+        found = self._together.transact(work)
         self._wake()
         if found is None:
             raise Failed
@@ -112,7 +112,7 @@ class Asking:
 
     @staticmethod
     def _begun(connection: Connection, new: NewSession) -> Row[Any] | None:
-        row = connection.execute(select(sessions).where(sessions.c.attempt_id == new.attempt_id)).first()
+        row = connection.execute(_OF_ATTEMPT, {"id": new.attempt_id}).first()
         if row is not None and any(getattr(row, name) != getattr(new, name) for name in _SAME):
             raise IdempotencyMismatch
         return row

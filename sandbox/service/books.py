@@ -1,10 +1,10 @@
 """What is written into the books, in the caller's transaction: money taken, money sent back, and what is told."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from halfmessage.clock import now_ms
 from halfmessage.ids import IdSource
@@ -27,6 +27,27 @@ _OTHER: Final = {"EUR": "USD"}
 """By currency the wrong one of a fault; EUR for all others."""
 _BEHIND: Final = 2  # a callback that waits for later ones waits so many times as long as another is delayed
 
+# Built once: they are run for each payment.
+_SESSION: Final = select(sessions).where(sessions.c.session_id == bindparam("id"))
+_STATE: Final = (
+    update(sessions)
+    .where(sessions.c.session_id == bindparam("id"))
+    .values(state=bindparam("to"), reason=bindparam("why"))
+)
+_CHARGE: Final = select(charges).where(charges.c.charge_id == bindparam("id"))
+_CLAIM: Final = (
+    update(charges)
+    .where(charges.c.charge_id == bindparam("id"), charges.c.refund_id.is_(None))
+    .values(refund_id=bindparam("refund"))
+)
+_REFUND: Final = (
+    update(refunds)
+    .where(refunds.c.refund_id == bindparam("id"))
+    .values({name: bindparam(f"to_{name}") for name in ("state", "reason", "asked", "done_at")})
+)
+_NEW_SESSION, _NEW_CHARGE, _NEW_EVENT = insert(sessions), insert(charges), insert(events)
+_NEW_REFUND, _NEW_CALLBACK, _NEW_PLAN = insert(refunds), insert(callbacks), insert(plans)
+
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
@@ -44,6 +65,27 @@ class NewSession:
     scenario: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A row of `refunds`."""
+
+    refund_id: int
+    charge_id: int
+    refund_key: str
+    amount: int
+    currency: str
+    state: RefundState
+    reason: str | None
+    asked: int
+    created_at: int
+    done_at: int | None = None
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "Refund":
+        """Read a row."""
+        return cls(**{**{one.name: getattr(row, one.name) for one in fields(cls)}, "state": RefundState(row.state)})
+
+
 class Books:
     """Writes the books."""
 
@@ -51,92 +93,93 @@ class Books:
         """Take new ids from `ids`."""
         self._ids = ids
 
-    def open(self, connection: Connection, new: NewSession) -> Row[Any]:
+    def open(self, connection: Connection, new: NewSession, dice: Dice) -> Row[Any]:
         """Write a session down, and do what its scenario wants done at once."""
         session_id, now = self._ids.next(), now_ms()
         row = {
+            **asdict(new),
             "session_id": session_id,
             "reference": secrets.token_urlsafe(24),
-            "attempt_id": new.attempt_id,
-            "payment_id": new.payment_id,
-            "amount": new.amount,
-            "currency": new.currency,
-            "callback_url": new.callback_url,
-            "scenario": new.scenario,
-            "expires_at": new.expires_at,
             "state": SessionState.OPEN,
             "created_at": now,
         }
-        connection.execute(insert(sessions).values(row))
-        session = connection.execute(select(sessions).where(sessions.c.session_id == session_id)).one()
+        connection.execute(_NEW_SESSION, row)
+        session = connection.execute(_SESSION, {"id": session_id}).one()
         wanted = scenario(new.scenario)
         for _ in range(wanted.charges):
-            self.charge(connection, session)
+            self.charge(connection, session, dice)
         if wanted.declines:
-            self.decline(connection, session, "The card was declined.")
+            self.decline(connection, session, "The card was declined.", dice)
         if wanted.wait is not None:
             self.plan(connection, session_id, due_at=now + wanted.wait * 1000)
         return session
 
-    def charge(self, connection: Connection, session: Row[Any]) -> None:
+    def charge(self, connection: Connection, session: Row[Any], dice: Dice) -> None:
         """Take a session's money, or what a fault makes of it, and tell."""
-        dice = Dice(connection)
         amount, currency = session.amount, session.currency
         if dice.strikes(Fault.WRONG_AMOUNT):
             amount += 1
         if dice.strikes(Fault.WRONG_CURRENCY):
             currency = _OTHER.get(currency, "EUR")
-        charge = {
-            "charge_id": self._ids.next(),
-            "session_id": session.session_id,
-            "amount": amount,
-            "currency": currency,
-            "created_at": now_ms(),
-        }
-        connection.execute(insert(charges).values(charge))
-        this = sessions.c.session_id == session.session_id
-        connection.execute(update(sessions).where(this).values(state=SessionState.PAID))
-        money = {name: charge[name] for name in ("charge_id", "amount", "currency")}
-        self.tell(connection, session, EventKind.SUCCEEDED, **money)
+        money = {"charge_id": self._ids.next(), "amount": amount, "currency": currency}
+        connection.execute(_NEW_CHARGE, {**money, "session_id": session.session_id, "created_at": now_ms()})
+        connection.execute(_STATE, {"id": session.session_id, "to": SessionState.PAID, "why": None})
+        self.tell(connection, session, EventKind.SUCCEEDED, dice, **money)
 
-    def decline(self, connection: Connection, session: Row[Any], reason: str) -> None:
+    def decline(self, connection: Connection, session: Row[Any], reason: str, dice: Dice) -> None:
         """Refuse a session for good, and tell."""
-        this = sessions.c.session_id == session.session_id
-        connection.execute(update(sessions).where(this).values(state=SessionState.DECLINED, reason=reason))
-        self.tell(connection, session, EventKind.FAILED, reason=reason)
+        connection.execute(_STATE, {"id": session.session_id, "to": SessionState.DECLINED, "why": reason})
+        self.tell(connection, session, EventKind.FAILED, dice, reason=reason)
 
-    def send_back(self, connection: Connection, refund: Row[Any]) -> bool:
-        """Do a refund and tell; False, and nothing, where another refund has sent the charge back already."""
-        charge = connection.execute(select(charges).where(charges.c.charge_id == refund.charge_id)).one()
-        if charge.refund_id != refund.refund_id:
-            free = (charges.c.charge_id == charge.charge_id) & charges.c.refund_id.is_(None)
-            taken = connection.execute(update(charges).where(free).values(refund_id=refund.refund_id))
-            if taken.rowcount == 0:
-                return False
-        done = {"state": RefundState.DONE, "reason": None, "done_at": now_ms()}
-        connection.execute(update(refunds).where(refunds.c.refund_id == refund.refund_id).values(done))
-        self.tell_refund(connection, refund, EventKind.REFUNDED)
-        return True
+    def add_refund(self, connection: Connection, refund: Refund) -> None:
+        """Write down a refund that is asked for the first time."""
+        connection.execute(_NEW_REFUND, asdict(refund))
 
-    def tell_refund(self, connection: Connection, refund: Row[Any], kind: EventKind, reason: str | None = None) -> None:
-        """Tell what became of a refund."""
-        of_charge = charges.c.charge_id == refund.charge_id
-        session = connection.execute(select(sessions).join(charges).where(of_charge)).one()
-        money = {name: getattr(refund, name) for name in ("charge_id", "refund_id", "amount", "currency")}
-        self.tell(connection, session, kind, reason=reason, **money)
+    def change_refund(self, connection: Connection, refund: Refund) -> None:
+        """Write down what became of a refund."""
+        changed = {name: getattr(refund, name) for name in ("state", "reason", "asked", "done_at")}
+        connection.execute(
+            _REFUND, {"id": refund.refund_id, **{f"to_{name}": value for name, value in changed.items()}}
+        )
+
+    def claim(self, connection: Connection, refund: Refund) -> bool:
+        """Have a refund be the one of its charge; False where another is."""
+        if connection.execute(_CLAIM, {"id": refund.charge_id, "refund": refund.refund_id}).rowcount:
+            return True
+        holder: int = connection.execute(_CHARGE, {"id": refund.charge_id}).one().refund_id
+        return holder == refund.refund_id
+
+    def tell_refund(
+        self, connection: Connection, refund: Refund, session: Row[Any], dice: Dice, *, answered: bool
+    ) -> None:
+        """Tell where a refund stands; by a callback only where no call is `answered` with it."""
+        kind = EventKind.REFUNDED if refund.state is RefundState.DONE else EventKind.REFUND_REFUSED
+        told = {name: getattr(refund, name) for name in ("charge_id", "refund_id", "amount", "currency", "reason")}
+        self.tell(connection, session, kind, dice, answered=answered, **told)
 
     def plan(self, connection: Connection, session_id: int, *, due_at: int, refund_id: int | None = None) -> None:
         """Have a session's money taken, or a refund done, later."""
         row = {"plan_id": self._ids.next(), "session_id": session_id, "refund_id": refund_id, "due_at": due_at}
-        connection.execute(insert(plans).values(row))
+        connection.execute(_NEW_PLAN, row)
 
-    def tell(self, connection: Connection, session: Row[Any], kind: EventKind, **fields: Any) -> None:
-        """Write an event down, and the callbacks that tell it: one, unless the scenario or a fault wants otherwise."""
+    def tell(
+        self,
+        connection: Connection,
+        session: Row[Any],
+        kind: EventKind,
+        dice: Dice,
+        *,
+        answered: bool = False,
+        **about: Any,
+    ) -> None:
+        """Write an event down, and the callbacks that tell it: one, unless the scenario or a fault wants otherwise.
+
+        None where a call is `answered` with it, and says all there is to say.
+        """
         now, event_id = now_ms(), self._ids.next()
-        event = {"event_id": event_id, "session_id": session.session_id, "kind": kind, "created_at": now, **fields}
-        connection.execute(insert(events).values(event))
-        dice = Dice(connection)
-        if not scenario(session.scenario).calls_back or dice.strikes(Fault.LOST):
+        event = {"event_id": event_id, "session_id": session.session_id, "kind": kind, "created_at": now}
+        connection.execute(_NEW_EVENT, {**_NOTHING, **event, **about})
+        if answered or not scenario(session.scenario).calls_back or dice.strikes(Fault.LOST):
             return
         behind = _BEHIND * dice.longest(Fault.REORDER) if dice.strikes(Fault.REORDER) else 0
         self._call(connection, event_id, now + (behind or dice.delay(Fault.DELAY)), held=bool(behind))
@@ -145,4 +188,7 @@ class Books:
 
     def _call(self, connection: Connection, event_id: int, due_at: int, *, held: bool) -> None:
         row = {"callback_id": self._ids.next(), "event_id": event_id, "due_at": due_at, "held": held}
-        connection.execute(insert(callbacks).values(**row, state=CallbackState.WAITING))
+        connection.execute(_NEW_CALLBACK, {**row, "state": CallbackState.WAITING})
+
+
+_NOTHING: Final = dict.fromkeys(("charge_id", "refund_id", "amount", "currency", "reason"))

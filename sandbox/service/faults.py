@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from common.db import Database
 from sandbox.model import faults
@@ -96,14 +96,19 @@ def _plan(connection: Connection) -> FaultPlan:
     return FaultPlan(rows[0].seed, rows[0].longest, reports)
 
 
+_SET = select(faults.c.name, faults.c.longest)
+_DRAW = update(faults).where(faults.c.name == bindparam("fault")).values(drawn=faults.c.drawn + 1)
+_DRAWN = select(faults.c.seed, faults.c.chance, faults.c.drawn).where(faults.c.name == bindparam("fault"))
+_STRIKE = update(faults).where(faults.c.name == bindparam("fault")).values(struck=faults.c.struck + 1)
+
+
 class Dice:
     """The faults of one transaction: what is drawn is counted with what it did, or neither is."""
 
     def __init__(self, connection: Connection) -> None:
         """Look which faults are set."""
         self._connection = connection
-        found = connection.execute(select(faults.c.name, faults.c.longest))
-        self._longest: dict[str, int] = {row.name: row.longest for row in found}
+        self._longest: dict[str, int] = {row.name: row.longest for row in connection.execute(_SET)}
 
     def strikes(self, fault: Fault) -> bool:
         """Whether it strikes now."""
@@ -122,13 +127,12 @@ class Dice:
         """Return None, or where it strikes a number from 0 to 1, as random as the draw."""
         if fault not in self._longest:
             return None
-        this = faults.c.name == fault
-        self._connection.execute(update(faults).where(this).values(drawn=faults.c.drawn + 1))
-        row = self._connection.execute(select(faults).where(this)).one()
+        self._connection.execute(_DRAW, {"fault": fault})
+        row = self._connection.execute(_DRAWN, {"fault": fault}).one()
         drawn = fraction(row.seed, fault, row.drawn) * MILLION
         if drawn >= row.chance:
             return None
-        self._connection.execute(update(faults).where(this).values(struck=faults.c.struck + 1))
+        self._connection.execute(_STRIKE, {"fault": fault})
         return float(drawn / row.chance)
 
 

@@ -3,14 +3,17 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Row, Table, bindparam, select
+from sqlalchemy import Column, Connection, Row, Select, bindparam, select
 
 from common.db import Database
 from halfmessage.chunks import rows_in
 from halfmessage.errors import NotFound
 from sandbox.model import SessionState, callbacks, charges, events, refunds, sessions
+
+_SESSION: Final = select(sessions).where(sessions.c.reference == bindparam("reference"))
+_LOCKED: Final = _SESSION.with_for_update()
 
 Rows = Sequence[Row[Any]]
 
@@ -70,8 +73,7 @@ class Reader:
 
 def session_row(connection: Connection, reference: str, *, lock: bool = False) -> Row[Any]:
     """Return the row of a session; `lock` it until the transaction ends. Raise `NotFound`."""
-    query = select(sessions).where(sessions.c.reference == reference)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    row = connection.execute(_LOCKED if lock else _SESSION, {"reference": reference}).first()
     if row is None:
         raise NotFound("There is no such session.")
     return row
@@ -80,10 +82,10 @@ def session_row(connection: Connection, reference: str, *, lock: bool = False) -
 def whole(connection: Connection, rows: Rows) -> list[Session]:
     """Return sessions with all that belongs to them."""
     ids = [row.session_id for row in rows]
-    taken = _of(connection, charges, charges.c.session_id, charges.c.charge_id, ids)
+    taken = _of(connection, _CHARGES, "session_id", ids)
     charge_ids = [charge.charge_id for found in taken.values() for charge in found]
-    back = _of(connection, refunds, refunds.c.charge_id, refunds.c.refund_id, charge_ids)
-    told = _of(connection, events, events.c.session_id, events.c.event_id, ids)
+    back = _of(connection, _REFUNDS, "charge_id", charge_ids)
+    told = _of(connection, _EVENTS, "session_id", ids)
     return [
         Session(
             row,
@@ -94,11 +96,17 @@ def whole(connection: Connection, rows: Rows) -> list[Session]:
     ]
 
 
-def _of(
-    connection: Connection, table: Table, owner: Column[int], key: Column[int], ids: Sequence[int]
-) -> dict[int, list[Row[Any]]]:
-    query = select(table).where(owner.in_(bindparam("ids", expanding=True))).order_by(key)
+def _by(owner: Column[int], key: Column[int]) -> Select[Any]:
+    return select(owner.table).where(owner.in_(bindparam("ids", expanding=True))).order_by(key)
+
+
+_CHARGES: Final = _by(charges.c.session_id, charges.c.charge_id)
+_REFUNDS: Final = _by(refunds.c.charge_id, refunds.c.refund_id)
+_EVENTS: Final = _by(events.c.session_id, events.c.event_id)
+
+
+def _of(connection: Connection, query: Select[Any], owner: str, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
     found: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows_in(connection, query, "ids", ids):
-        found[getattr(row, owner.name)].append(row)
+        found[getattr(row, owner)].append(row)
     return found

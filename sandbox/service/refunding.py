@@ -1,24 +1,28 @@
 """Refunds: a charge goes back once at most, whatever is asked; each asking is written down."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select
 
-from common.db import Database
 from common.errors import IdempotencyMismatch
 from halfmessage.clock import now_ms
-from halfmessage.errors import DuplicateRow, NotFound
+from halfmessage.errors import NotFound
 from halfmessage.ids import IdSource
-from sandbox.model import EventKind, RefundState, charges, refunds
+from sandbox.model import RefundState, charges, refunds, sessions
 from sandbox.service.asking import Failed
-from sandbox.service.books import Books
+from sandbox.service.books import Books, Refund
 from sandbox.service.faults import Dice, Fault
+from sandbox.service.together import Together
 
 _REFUSED: Final = "The balance is too low."
 _TWICE: Final = "The charge was sent back already, or will be, by another refund."
 _NOT_ALL: Final = "Only all of a charge is sent back: its amount, in its currency."
+
+_CHARGE: Final = select(charges).where(charges.c.charge_id == bindparam("id")).with_for_update()
+_SESSION: Final = select(sessions).where(sessions.c.session_id == bindparam("id"))
+_OF_KEY: Final = select(refunds).where(refunds.c.refund_key == bindparam("key"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,98 +35,93 @@ class NewRefund:
     currency: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What becomes of a refund; `later`: ms until it is done all the same, None: it is not."""
+
+    state: RefundState
+    reason: str | None = None
+    later: int | None = None
+
+
 class Refunding:
     """Refunds, as they are asked for."""
 
-    def __init__(self, database: Database, ids: IdSource, books: Books, wake: Callable[[], None]) -> None:
-        """Write into `database`, with ids from `ids`; `wake` who sends callbacks."""
-        self._database = database
+    def __init__(self, together: Together, ids: IdSource, books: Books, wake: Callable[[], None]) -> None:
+        """Write through `together`, with ids from `ids`; `wake` who sends callbacks."""
+        self._together = together
         self._ids = ids
         self._books = books
         self._wake = wake
 
-    def refund(self, new: NewRefund) -> Row[Any]:
+    def refund(self, new: NewRefund) -> Refund:
         """Send a charge back, or tell where the refund of the same key stands.
 
         Raise `NotFound` where there is no such charge, `IdempotencyMismatch` or `Failed`.
         """
 
-        def work(connection: Connection) -> Row[Any] | None:
+        def work(connection: Connection) -> Refund | None:
             dice = Dice(connection)
             if dice.strikes(Fault.REFUND_FAILS):
                 return None
-            refund_id = self._asked(connection, new, dice)
-            failed = dice.strikes(Fault.REFUND_FAILS_DONE)
-            return None if failed else connection.execute(select(refunds).where(refunds.c.refund_id == refund_id)).one()
+            answered = not dice.strikes(Fault.REFUND_FAILS_DONE)
+            refund = self._asked(connection, new, dice, answered=answered)
+            return refund if answered else None
 
-        try:
-            found = self._database.transact(work)
-        except DuplicateRow:  # the same key came in between
-            found = self._database.transact(work)
+        found = self._together.transact(work)
         self._wake()
         if found is None:
             raise Failed
         return found
 
-    def _asked(self, connection: Connection, new: NewRefund, dice: Dice) -> int:
-        """Write the asking down, decide it where it is not decided for good, and return its id."""
-        of_charge = select(charges).where(charges.c.charge_id == new.charge_id).with_for_update()
-        charge = connection.execute(of_charge).first()
+    def _asked(self, connection: Connection, new: NewRefund, dice: Dice, *, answered: bool) -> Refund:
+        """Write the asking down, and decide it where it is not decided for good."""
+        charge = connection.execute(_CHARGE, {"id": new.charge_id}).first()
         if charge is None:
             raise NotFound("There is no such charge.")
-        refund = connection.execute(select(refunds).where(refunds.c.refund_key == new.key)).first()
-        if refund is None:
-            refund = self._written(connection, new)
-        elif (refund.charge_id, refund.amount, refund.currency) != (new.charge_id, new.amount, new.currency):
-            raise IdempotencyMismatch
+        row = connection.execute(_OF_KEY, {"key": new.key}).first()
+        if row is None:
+            about = (self._ids.next(), new.charge_id, new.key, new.amount, new.currency)
+            refund = Refund(*about, RefundState.REFUSED, None, 1, now_ms())
         else:
-            _change(connection, refund, asked=refund.asked + 1)
-        if refund.state == RefundState.REFUSED:
-            self._decide(connection, charge, refund, dice)
-        return int(refund.refund_id)
+            refund = Refund.of(row)
+            if (refund.charge_id, refund.amount, refund.currency) != (new.charge_id, new.amount, new.currency):
+                raise IdempotencyMismatch
+            refund = replace(refund, asked=refund.asked + 1)
+        if refund.state is RefundState.REFUSED:
+            refund = self._carry_out(connection, charge, refund, dice, answered=answered)
+        write = self._books.add_refund if row is None else self._books.change_refund
+        write(connection, refund)
+        return refund
 
-    def _written(self, connection: Connection, new: NewRefund) -> Row[Any]:
-        row = {
-            "refund_id": self._ids.next(),
-            "charge_id": new.charge_id,
-            "refund_key": new.key,
-            "amount": new.amount,
-            "currency": new.currency,
-            "state": RefundState.REFUSED,
-            "asked": 1,
-            "created_at": now_ms(),
-        }
-        connection.execute(insert(refunds).values(row))
-        return connection.execute(select(refunds).where(refunds.c.refund_id == row["refund_id"])).one()
-
-    def _decide(self, connection: Connection, charge: Row[Any], refund: Row[Any], dice: Dice) -> None:
-        """Refuse a refund, begin it, or do it."""
-        if charge.refund_id not in {None, refund.refund_id}:
-            self._refuse(connection, refund, _TWICE)
-        elif (refund.amount, refund.currency) != (charge.amount, charge.currency):
-            self._refuse(connection, refund, _NOT_ALL)
-        elif dice.strikes(Fault.REFUND_REFUSED):
-            self._refuse(connection, refund, _REFUSED)
-        elif dice.strikes(Fault.REFUND_REFUSED_DONE):
-            self._refuse(connection, refund, _REFUSED)
-            self._later(connection, charge, refund, dice.longest(Fault.REFUND_REFUSED_DONE))
-        elif dice.strikes(Fault.REFUND_PENDING):
-            taken = update(charges).where(charges.c.charge_id == charge.charge_id)
-            connection.execute(taken.values(refund_id=refund.refund_id))
-            _change(connection, refund, state=RefundState.PENDING, reason=None)
-            self._later(connection, charge, refund, dice.longest(Fault.REFUND_PENDING))
-        else:
-            self._books.send_back(connection, refund)
-
-    def _refuse(self, connection: Connection, refund: Row[Any], reason: str) -> None:
-        _change(connection, refund, reason=reason)
-        if refund.reason is None:  # it is told once
-            self._books.tell_refund(connection, refund, EventKind.REFUND_REFUSED, reason)
-
-    def _later(self, connection: Connection, charge: Row[Any], refund: Row[Any], delay: int) -> None:
-        due_at = now_ms() + delay
-        self._books.plan(connection, charge.session_id, due_at=due_at, refund_id=refund.refund_id)
+    def _carry_out(
+        self, connection: Connection, charge: Row[Any], refund: Refund, dice: Dice, *, answered: bool
+    ) -> Refund:
+        """Refuse a refund, begin it, or do it; return it as it is then."""
+        decision = _decide(charge, refund, dice)
+        session = connection.execute(_SESSION, {"id": charge.session_id}).one()
+        if decision.state is not RefundState.REFUSED and not self._books.claim(connection, refund):
+            decision = _Decision(RefundState.REFUSED, _TWICE)
+        if decision.later is not None:
+            due_at = now_ms() + decision.later
+            self._books.plan(connection, charge.session_id, due_at=due_at, refund_id=refund.refund_id)
+        told = refund.reason is not None  # a refusal is told once
+        done_at = now_ms() if decision.state is RefundState.DONE else None
+        refund = replace(refund, state=decision.state, reason=decision.reason, done_at=done_at)
+        if refund.state is RefundState.DONE or (refund.state is RefundState.REFUSED and not told):
+            self._books.tell_refund(connection, refund, session, dice, answered=answered)
+        return refund
 
 
-def _change(connection: Connection, refund: Row[Any], **values: Any) -> None:
-    connection.execute(update(refunds).where(refunds.c.refund_id == refund.refund_id).values(**values))
+def _decide(charge: Row[Any], refund: Refund, dice: Dice) -> _Decision:
+    if charge.refund_id not in {None, refund.refund_id}:
+        return _Decision(RefundState.REFUSED, _TWICE)
+    if (refund.amount, refund.currency) != (charge.amount, charge.currency):
+        return _Decision(RefundState.REFUSED, _NOT_ALL)
+    if dice.strikes(Fault.REFUND_REFUSED):
+        return _Decision(RefundState.REFUSED, _REFUSED)
+    if dice.strikes(Fault.REFUND_REFUSED_DONE):
+        return _Decision(RefundState.REFUSED, _REFUSED, dice.longest(Fault.REFUND_REFUSED_DONE))
+    if dice.strikes(Fault.REFUND_PENDING):
+        return _Decision(RefundState.PENDING, None, dice.longest(Fault.REFUND_PENDING))
+    return _Decision(RefundState.DONE)

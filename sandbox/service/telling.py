@@ -1,7 +1,7 @@
 """Callbacks that are due: claimed, sent by who can, and repeated with growing distances until they were taken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from common.db import Database
 from halfmessage.clock import now_ms, rfc3339
-from sandbox.model import CallbackState, SessionState, callbacks, events, plans, refunds, sessions
-from sandbox.service.books import Books
+from sandbox.model import CallbackState, RefundState, SessionState, callbacks, events, plans, refunds, sessions
+from sandbox.service.books import Books, Refund
+from sandbox.service.faults import Dice
 
 CLAIMED_FOR: Final = 20_000  # ms; who claimed a callback was killed, where it is still waiting then
 MOST_TRIES: Final = 25  # some hours, with these distances
@@ -103,12 +104,19 @@ class Telling:
         if mine and plan.refund_id is None:
             session = connection.execute(select(sessions).where(sessions.c.session_id == plan.session_id)).one()
             if session.state in {SessionState.OPEN, SessionState.CLOSED}:
-                self._books.charge(connection, session)
+                self._books.charge(connection, session, Dice(connection))
         elif mine:
-            refund = connection.execute(select(refunds).where(refunds.c.refund_id == plan.refund_id)).one()
-            if refund.done_at is None:
-                self._books.send_back(connection, refund)
+            self._do_refund(connection, plan)
         return mine
+
+    def _do_refund(self, connection: Connection, plan: Row[Any]) -> None:
+        """Do a refund that was pending, or refused; unless its charge went back meanwhile."""
+        row = connection.execute(select(refunds).where(refunds.c.refund_id == plan.refund_id)).one()
+        if row.done_at is None and self._books.claim(connection, Refund.of(row)):
+            session = connection.execute(select(sessions).where(sessions.c.session_id == plan.session_id)).one()
+            done = replace(Refund.of(row), state=RefundState.DONE, reason=None, done_at=now_ms())
+            self._books.change_refund(connection, done)
+            self._books.tell_refund(connection, done, session, Dice(connection), answered=False)
 
 
 _IDS: Final = ("event_id", "payment_id", "attempt_id", "charge_id", "refund_id")
