@@ -18,7 +18,7 @@ from pay.providers.sandbox import SandboxProvider
 from sandbox.app import build
 from sandbox.model import RefundState, refunds
 from tests.contract.provider import Callback, ProviderContract
-from tests.contract.providers.settings import settings
+from tests.contract.providers.settings import WITHIN, settings
 from tests.databases import database_url
 
 
@@ -41,8 +41,8 @@ class SandboxStand:
         self._stop = service.stop
         self.provider = self.at(f"http://127.0.0.1:{self._server.server_port}")
 
-    def at(self, url: str) -> Provider:
-        return SandboxProvider(settings(sandbox_url=url))
+    def at(self, url: str, *, within: float = WITHIN) -> Provider:
+        return SandboxProvider(settings(sandbox_url=url, within=within))
 
     def pay(self, begun: Begun) -> None:
         self.client.post(f"/page/{begun.reference}", data={"choice": "pay"})

@@ -15,7 +15,7 @@ from pay.providers.port import Asked, Begun, Kind, Provider, ProviderEvent, Refu
 from pay.providers.stripe import StripeProvider
 from pay.providers.stripe_amounts import NotAtStripe, from_stripe, to_stripe
 from tests.contract.provider import EXPIRES_AT, Callback, ProviderContract
-from tests.contract.providers.settings import settings
+from tests.contract.providers.settings import WITHIN, settings
 from tests.contract.providers.standin import serving
 from tests.contract.providers.stripe_standin import StripeServer
 
@@ -31,8 +31,8 @@ class StripeStand:
         self.server = server
         self.provider = self.at(url)
 
-    def at(self, url: str) -> Provider:
-        return StripeProvider(settings(**KEYS, stripe_api=url))
+    def at(self, url: str, *, within: float = WITHIN) -> Provider:
+        return StripeProvider(settings(**KEYS, stripe_api=url, within=within))
 
     def pay(self, begun: Begun) -> None:
         self.server.pay(begun.reference)

@@ -41,7 +41,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def provider(url: str) -> StripeProvider:
-    return StripeProvider(settings(**KEYS, stripe_api=url, provider_timeout=10.0))
+    return StripeProvider(settings(**KEYS, stripe_api=url))
 
 
 @pytest.mark.parametrize(("amount", "currency"), [(1250, "EUR"), (500, "JPY"), (1230, "KWD"), (5, "ISK")])
@@ -77,6 +77,6 @@ def test_a_refund(provider: StripeProvider) -> None:
 
 def test_a_key_that_is_no_key_is_no_payment(url: str) -> None:
     """What says nothing of the money is told as that."""
-    bad = StripeProvider(settings(**KEYS | {"stripe_secret_key": "no-key"}, stripe_api=url, provider_timeout=10.0))
+    bad = StripeProvider(settings(**KEYS | {"stripe_secret_key": "no-key"}, stripe_api=url))
     with pytest.raises(ProviderUnavailable):
         bad.ask("cs_123")

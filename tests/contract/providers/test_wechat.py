@@ -11,7 +11,7 @@ from halfmessage.errors import Misconfigured
 from pay.providers.port import Asked, BadSignature, Begun, Kind, Provider, ProviderUnavailable, RefundState
 from pay.providers.wechat import WechatProvider
 from tests.contract.provider import EXPIRES_AT, Callback, ProviderContract
-from tests.contract.providers.settings import settings
+from tests.contract.providers.settings import WITHIN, settings
 from tests.contract.providers.standin import serving
 from tests.contract.providers.wechat_standin import (
     API_SECRET,
@@ -45,8 +45,8 @@ class WechatStand:
         self.url = url
         self.provider = self.at(url)
 
-    def at(self, url: str) -> Provider:
-        return WechatProvider(settings(**self.given, wechat_api=url))
+    def at(self, url: str, *, within: float = WITHIN) -> Provider:
+        return WechatProvider(settings(**self.given, wechat_api=url, within=within))
 
     def pay(self, begun: Begun) -> None:
         self.server.pay(begun.reference)
