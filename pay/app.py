@@ -111,7 +111,11 @@ def build(settings: Settings) -> Service:
         Periodic("polling", _LOOK_EVERY, polling.run),
         Periodic("refunding", _LOOK_EVERY, refunding.run),
         Periodic("telling", _LOOK_EVERY, telling.run),
-        _forgetting(settings, database, records, reservations),
+        Periodic(
+            "forgetting",
+            max(_FORGET_EVERY, settings.sweep_interval),
+            forgetting(settings, database, records, reservations),
+        ),
     ]
     return Service(
         api,
@@ -147,7 +151,11 @@ def _in_batches(handling: Handling, settings: Settings) -> Callable[[EventKey], 
     return batcher.submit
 
 
-def _forgetting(settings: Settings, database: Database, records: Records, reservations: Reservations[Want]) -> Periodic:
+def forgetting(
+    settings: Settings, database: Database, records: Records, reservations: Reservations[Want]
+) -> Callable[[], None]:
+    """Return what forgets all that is old enough."""
+
     def purge_records(connection: Connection) -> int:
         return records.purge(connection, VALUES)
 
@@ -157,4 +165,4 @@ def _forgetting(settings: Settings, database: Database, records: Records, reserv
             pass
         reservations.purge(now_ms() - int(settings.released_retention * 1000))
 
-    return Periodic("forgetting", max(_FORGET_EVERY, settings.sweep_interval), forget)
+    return forget

@@ -1,7 +1,6 @@
 """Calls of providers, several at once: one that is slow holds up few others, and one that fails nobody."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import TypeVar
@@ -31,13 +30,11 @@ class Crew:
         None: it failed. What is under way by then goes on, for as long as a call may take; the others are left.
         """
         deadline = time.monotonic() + within
-        waiting, done = deque(items), list[tuple[I, R | None]]()
+        waiting, done = iter(items), list[tuple[I, R | None]]()
 
         def run() -> None:
-            while waiting and time.monotonic() < deadline:
-                try:
-                    item = waiting.popleft()
-                except IndexError:  # another thread took the last
+            for item in waiting:  # each thread takes the next: of a list that is one step of the interpreter
+                if time.monotonic() >= deadline:
                     return
                 done.append((item, _tried(work, item)))
 

@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select, update
 
 from common.errors import Malformed
 from halfmessage import failpoints
 from halfmessage.errors import FailpointRaised, HalfMessageError, RowRefused, Unavailable
 from halfmessage.mq.port import CheckAnswer
-from pay.model import Via, payment_events
+from pay.model import Via, charges, payment_events, payments
 from pay.providers.port import Kind, ProviderEvent
 from pay.service import posting
 from pay.service.events import Handling
 from pay.service.ledger import Ledger
-from pay.service.posting import Raced
+from pay.service.posting import Raced, Times
 from tests.fakes import BROKER_DOWN
 from tests.payments import TX, Till, success
 
 pytestmark = pytest.mark.P7
+TIMES = Times(tell_after=1, refused_again_after=1, poll_until=1)
 
 
 @pytest.fixture
@@ -226,6 +227,47 @@ def test_a_race_for_a_charge_of_no_order(till: Till, monkeypatch: pytest.MonkeyP
     till.handling.handle([("fake", "first")])
     assert sorted(till.effects().values(), key=str) == [("known", None), ("refunding", "unknown-order")]
     assert till.charge_states() == {"c1": "refunding"}
+
+
+def test_a_payment_that_is_opened_meanwhile(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money of an order that was unknown at the first look, and is not any more when it is locked, pays it."""
+    real = Handling._looked_at
+
+    def looked_at(self: Handling, keys: Any) -> Any:
+        found = real(self, keys)
+        monkeypatch.undo()
+        till.owe(1)
+        return found
+
+    monkeypatch.setattr(Handling, "_looked_at", looked_at)
+    till.hear(success("c1", 1))
+    assert till.charge_states() == {"c1": "kept"}
+
+
+@pytest.mark.parametrize("moved", ["payment", "charge", "event"])
+def test_nothing_is_decided_by_a_read_alone(till: Till, moved: str) -> None:
+    """Each move names the state that it was decided on: what was moved meanwhile is looked at again."""
+    till.owe(1)
+    till.hear(success("c1", 1))
+    back = about(Kind.REFUNDED)
+    till.inbox.store("fake", back, Via.CALLBACK)
+    changes = {
+        "payment": update(payments).values(state="closed"),
+        "charge": update(charges).values(state="refunding", kept_for=None),
+        "event": update(payment_events).values(handled_at=1),
+    }
+
+    def work(connection: Connection) -> None:
+        events = connection.execute(select(payment_events).where(payment_events.c.kind == "refunded")).all()
+        made = posting.Posting(connection, events, TIMES, lock=False)
+        made.ledger.handle(events[0])
+        connection.execute(changes[moved])
+        made.write()
+
+    with pytest.raises(Raced):
+        till.database.transact(work)
+    till.handling.handle([("fake", back.event_id)])
+    assert till.charge_states() == {"c1": "refunded"}
 
 
 def test_others_change_it_all_the_time(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
