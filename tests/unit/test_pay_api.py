@@ -25,7 +25,6 @@ from pay.app import build
 from pay.providers.port import RefundState
 from pay.service import soon
 from pay.service.inbox import Inbox
-from tests.databases import database_url
 from tests.fakes import AtOnce
 from tests.payments import GOOD, FakeProvider
 from tests.support import eventually
@@ -50,7 +49,7 @@ class Known(FakeProvider):
 
 
 def settings_of(directory: Path, **more: Any) -> Settings:
-    urls = {"database_url": database_url(directory, "pay"), "broker_url": f"embedded:///{directory}/broker.db"}
+    urls = {"database_url": f"sqlite:///{directory}/pay.db", "broker_url": f"embedded:///{directory}/broker.db"}
     return Settings(port=0, jwt_secret=SECRET, providers=f"{__name__}:Known", max_body=2048, **urls, **more)  # type: ignore[arg-type]
 
 
