@@ -1,0 +1,223 @@
+"""Bugs in the pay service: money that is kept, lost, or sent back twice."""
+
+from lab.drill.mutants.mutant import edited
+
+_EVENTS = "tests/unit/test_pay_events.py::"
+_TRIES = "tests/unit/test_pay_attempts.py::"
+_POLLS = "tests/unit/test_pay_polling.py::"
+_REFUNDS = "tests/unit/test_pay_refunding.py::"
+_PAYMENTS = "tests/unit/test_pay_payments.py::"
+_API = "tests/unit/test_pay_api.py::"
+_REASON = "pay.service.ledger:Ledger._reason"
+_AFTER = "pay.service.refunding:Refunding._after"
+_ROW = "pay.service.inbox:_row"
+_GIVE_BACK = "pay.service.payments:Payments.give_back"
+
+MUTANTS = (
+    edited(
+        "refund-under-another-key",
+        "a refund whose answer was lost is made twice",
+        _REFUNDS + "test_no_answer",
+        (
+            "pay.service.refunding:Refunding._ask",
+            "charge.currency, charge.charge_id)",
+            'charge.currency, f"{charge.charge_id} {charge.tries}")',
+        ),
+    ),
+    edited(
+        "event-before-its-signature",
+        "a forged callback is stored, and pays",
+        _API + "test_forged_callbacks_leave_nothing",
+        (
+            "pay.api:_declare_callbacks",
+            "event = who.read(headers, raw)",
+            'event = who.read({**headers, "fake-signature": "good"}, raw)',
+        ),
+    ),
+    edited(
+        "callback-known-by-its-order",
+        "a second charge of an order is taken for the first one's callback again, and kept",
+        _EVENTS + "test_another_event_about_the_same_order_is_another",
+        (_ROW, '"event_id": event.event_id', '"event_id": str(event.payment_id)'),
+    ),
+    edited(
+        "late-money-pays",
+        "money for a closed order is taken for its payment",
+        _EVENTS + "test_late_money_goes_back",
+        (_REASON, 'payment["state"] in _OVER', "False"),
+    ),
+    edited(
+        "second-charge-kept",
+        "money that comes twice is not sent back",
+        _EVENTS + "test_another_event_about_the_same_order_is_another",
+        (
+            "pay.service.ledger:Ledger._charge",
+            'None if is_kept or is_back else self.now,\n        "taken_at"',
+            'None,\n        "taken_at"',
+        ),
+    ),
+    edited(
+        "second-charge-pays-again",
+        "money that comes twice is told to the order service twice",
+        _EVENTS + "test_another_event_about_the_same_order_is_another",
+        (_REASON, 'payment["state"] == PaymentState.SUCCEEDED', "False"),
+    ),
+    edited(
+        "other-amount-pays",
+        "an order is paid with another amount than it owes",
+        _EVENTS + "test_money_that_is_not_what_is_owed",
+        (_REASON, 'payment["amount"] != event.amount', "False"),
+    ),
+    edited(
+        "other-currency-pays",
+        "an order is paid in another currency than it owes",
+        _EVENTS + "test_money_that_is_not_what_is_owed",
+        (_REASON, 'payment["currency"] != event.currency', "False"),
+    ),
+    edited(
+        "refused-refund-is-a-refund",
+        "money that a provider does not send back is called refunded",
+        _REFUNDS + "test_a_refusal_is_kept_and_asked_about_again",
+        (_AFTER, "refund.state is RefundState.DONE", "refund.state is not RefundState.PENDING"),
+    ),
+    edited(
+        "pending-refund-is-a-refund",
+        "money is called refunded before it is",
+        _REFUNDS + "test_a_pending_refund_is_no_refund",
+        (_AFTER, "refund.state is RefundState.DONE", "refund.state is not RefundState.REFUSED"),
+    ),
+    edited(
+        "refusal-is-the-end",
+        "a refund that was refused is never asked for again, though some are done all the same",
+        _REFUNDS + "test_a_refusal_is_kept_and_asked_about_again",
+        (_AFTER, '"next_try_at": slowly', '"next_try_at": None'),
+    ),
+    edited(
+        "refund-undone-by-a-late-answer",
+        "an answer that says less than an event did makes a refund one that is to be made",
+        _REFUNDS + "test_an_event_that_says_more_than_the_answer",
+        ("pay.service.refunding:Refunding._write", "if row.state in _GOING", "if True"),
+    ),
+    edited(
+        "payment-refunded-while-some-is-left",
+        "a payment is called refunded though one of its charges is not back",
+        _REFUNDS + "test_the_payment_is_refunded_when_all_of_it_is",
+        ("pay.service.posting:finish", "is_there & ~is_left", "is_there"),
+    ),
+    edited(
+        "part-of-a-refund-is-one",
+        "a charge of which a part went back is called refunded",
+        _EVENTS + "test_a_part_that_went_back_is_no_refund",
+        ("pay.service.ledger:Ledger._refunded", 'event.amount not in {None, charge["amount"]}', "False"),
+    ),
+    edited(
+        "refund-before-its-charge-forgotten",
+        "money that is back already pays an order, as the news came in another order",
+        _EVENTS + "test_a_refund_that_is_heard_of_before_its_charge",
+        (
+            "pay.service.ledger:Ledger._is_sent_back",
+            "not {None, event.amount}.isdisjoint(self.sent_back.get(_key(event), ()))",
+            "False",
+        ),
+    ),
+    edited(
+        "closing-leaves-the-money",
+        "an order is closed, and what paid it stays",
+        _REFUNDS + "test_a_closed_order_gives_back_what_paid_it",
+        (_GIVE_BACK, "send_back_kept(connection, is_paid, Reason.ORDER_CLOSED, now)", "pass"),
+    ),
+    edited(
+        "closing-leaves-pages-open",
+        "a page of a closed order takes money, and nobody asks about it",
+        _POLLS + "test_open_tries_are_closed_when_the_payment_is",
+        (_GIVE_BACK, "close_tries(connection, part, now, now + self._poll_until)", "pass"),
+    ),
+    edited(
+        "event-lost-between-store-and-handle",
+        "an event whose process died after it was stored is never handled",
+        _EVENTS + "test_what_its_process_did_not_handle_is_handled_by_another",
+        (_ROW, '"handle_at": now + MOMENT', '"handle_at": None'),
+    ),
+    edited(
+        "raced-success-sent",
+        "the order service is told of a payment that was closed meanwhile",
+        _EVENTS + "test_a_race_with_a_closing",
+        (
+            "pay.service.events:Handling._succeed",
+            "except Raced:\n        tx.resolve(Outcome.ABORTED)",
+            "except Raced:\n        tx.resolve(Outcome.COMMITTED)",
+        ),
+    ),
+    edited(
+        "success-told-once",
+        "a message that the broker gave up on is the last word on a payment",
+        _PAYMENTS + "test_a_success_that_is_not_known_is_told_again",
+        ("pay.service.posting:Posting._write_payments", '"tell_at": tell_at', '"tell_at": None'),
+    ),
+    edited(
+        "known-payment-told-for-ever",
+        "a payment that the order service has confirmed is told again and again",
+        _PAYMENTS + "test_paid_is_known",
+        ("pay.service.payments:Payments.paid", "connection.execute(_KNOWN", "dict(_KNOWN=_KNOWN"),
+    ),
+    edited(
+        "no-ends-every-try",
+        "an old try's end is taken for the end of all",
+        _EVENTS + "test_a_no_ends_its_own_try_only",
+        (
+            "pay.service.tries:_move",
+            "(attempts.c.provider == provider) & (attempts.c.reference == reference)",
+            "attempts.c.reference.is_not(None)",
+        ),
+    ),
+    edited(
+        "lost-answer-tried-anew",
+        "a customer whose first try was not answered pays twice",
+        _TRIES + "test_a_provider_that_does_not_answer",
+        (
+            "pay.service.attempts:Attempts._open",
+            "self._store(connection, request) if found is None else found.attempt_id",
+            "self._store(connection, request)",
+        ),
+    ),
+    edited(
+        "last-question-not-heard",
+        "what a provider says before an order is closed is stored, and the order closed all the same",
+        _TRIES + "test_the_last_question",
+        ("pay.service.asking:LastQuestion.ask", "self._handle(keys)", "pass"),
+    ),
+    edited(
+        "paid-try-not-asked-again",
+        "a page on which somebody pays twice has the second payment",
+        _POLLS + "test_a_try_that_takes_the_money_twice",
+        ("pay.service.tries:took", "now + (LOOK_BACK if at_once else 0)", "None"),
+    ),
+    edited(
+        "polls-without-a-bound",
+        "a provider is asked as fast as we can",
+        _POLLS + "test_so_many_calls_a_second",
+        ("pay.service.polling:Polling.run", "min(self._allowance.left(), VALUES)", "VALUES"),
+    ),
+    edited(
+        "work-claimed-by-everybody",
+        "several processes ask for the same refund at once",
+        _POLLS + "test_two_processes_share_the_work",
+        ("pay.service.claims:Claims.take", ".values({self._due.name: until})", ".values({self._due.name: self._due})"),
+    ),
+    edited(
+        "money-forgotten",
+        "a payment that money was taken for is deleted with old ones",
+        _PAYMENTS + "test_money_is_never_forgotten",
+        (
+            "pay.service.payments:Payments.keeps",
+            'rows_in(connection, _WITH_MONEY, "order_ids", order_ids)',
+            "()",
+        ),
+    ),
+    edited(
+        "payment-shown-to-others",
+        "users see each other's payments",
+        _PAYMENTS + "test_another_users_payment_is_not_there",
+        ("pay.service.reading:read", "owner not in {None, row.user_id}", "False"),
+    ),
+)
