@@ -7,10 +7,8 @@ import structlog
 
 from common.errors import Malformed
 from common.idempotency import key_of
-from common.reservations.routes import install_reservations
 from common.web import Api, Reply, current_identity, replayed
 from halfmessage.errors import NotFound
-from halfmessage.participant.reservations import Reservations
 from pay.model import NothingToRefund, UnknownProvider, Via
 from pay.providers.port import BadSignature, Provider
 from pay.schema import (
@@ -18,10 +16,7 @@ from pay.schema import (
     AttemptIn,
     AttemptOut,
     OrderIds,
-    OrderIn,
-    PaymentDecision,
     PaymentOut,
-    PaymentReservation,
     PaymentsOut,
     PaymentsQuery,
     RefundIn,
@@ -31,7 +26,6 @@ from pay.schema import (
 from pay.service.asking import LastQuestion
 from pay.service.attempts import Attempts
 from pay.service.inbox import EventKey, Inbox
-from pay.service.payments import Want
 from pay.service.reading import PaymentReader
 from pay.service.refunding import SendingBack
 
@@ -44,7 +38,6 @@ class UseCases:
     """What the routes call; `soon` has a stored event handled."""
 
     providers: Mapping[str, Provider]
-    reservations: Reservations[Want]
     reader: PaymentReader
     attempts: Attempts
     last_question: LastQuestion
@@ -59,9 +52,6 @@ def install(api: Api, use_cases: UseCases, count: Count = lambda *_: None) -> No
     _declare_refund(api, use_cases.sending_back)
     _declare_callbacks(api, use_cases, count)
     _declare_for_orders(api, use_cases)
-    install_reservations(
-        api, use_cases.reservations, want=OrderIn, decision=PaymentDecision, reservation=PaymentReservation
-    )
 
 
 def _viewer() -> str | None:
@@ -74,13 +64,13 @@ def _declare_reading(api: Api, reader: PaymentReader) -> None:
     @api.get("/payments/{payment_id}", returns={200: PaymentOut})
     def get_payment(payment_id: int) -> Reply:
         """Look at a payment of one's own, with all that its provider said; an admin sees any."""
-        return Reply(PaymentOut.of(reader.get(payment_id, owner=_viewer())))
+        return Reply(PaymentOut.of_attributes(reader.get(payment_id, owner=_viewer())))
 
     @api.get("/payments", query=PaymentsQuery, returns={200: PaymentsOut})
     def list_payments(query: PaymentsQuery) -> Reply:
         """Find the payment of an order of one's own; an admin sees any."""
         try:
-            found = (PaymentOut.of(reader.get(query.order_id, owner=_viewer())),)
+            found = (PaymentOut.of_attributes(reader.get(query.order_id, owner=_viewer())),)
         except NotFound:
             return Reply(PaymentsOut(items=()))
         return Reply(PaymentsOut(items=found))

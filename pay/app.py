@@ -3,26 +3,17 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sqlalchemy import Connection
-
-from common import idempotency, schema_version
 from common.aside import ThreadedAside
-from common.auth import Verifier
 from common.config import Settings
 from common.db import Database
-from common.heartbeat import Heartbeat
 from common.periodic import Periodic
 from common.process import Service
-from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS
-from common.standby import Standby
+from common.registry import PAYMENT_TOPIC, SUBSCRIPTIONS
+from common.reservations.service import participant_service
 from common.telemetry import Metrics
-from common.web import Api
 from halfmessage.chunks import ROWS, VALUES
-from halfmessage.clock import now_ms
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
-from halfmessage.participant.consumer import RollbackConsumer
-from halfmessage.participant.reservations import Reservations
 from halfmessage.tx.batch import Batcher
 from halfmessage.tx.coordinator import Checker, Coordinator
 from halfmessage.tx.record import Records
@@ -30,12 +21,13 @@ from pay import api as rest
 from pay import providers
 from pay.instruments import Instruments
 from pay.model import idempotency_keys, transaction_records
+from pay.schema import OrderIn, PaymentDecision, PaymentReservation
 from pay.service.asking import LastQuestion
 from pay.service.attempts import Attempts
 from pay.service.crew import Crew
 from pay.service.events import Handling
 from pay.service.inbox import EventKey, Inbox
-from pay.service.payments import Want, payment_reservations
+from pay.service.payments import payment_reservations
 from pay.service.polling import Pace, Polling
 from pay.service.posting import Times
 from pay.service.reading import PaymentReader
@@ -43,7 +35,6 @@ from pay.service.refunding import Refunding, SendingBack
 from pay.service.soon import Soon
 from pay.service.telling import Telling
 
-_FORGET_EVERY = 3600.0  # seconds: it reads all reservations that are old enough, kept ones too
 _LOOK_EVERY = 1.0  # seconds between two looks for what is due, each by an index
 _CALLS = 8  # of providers at once by each kind of work; the last question has as many again
 _LONGEST_WAIT = 5.0  # seconds until a batch of events begins
@@ -53,7 +44,6 @@ def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
     found = providers.load(settings)
     database = Database(settings.database_url, pool_size=settings.pool_size)
-    heartbeat = Heartbeat(database)
     ids = LeasedIds(database, "pay")
     broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
     metrics = Metrics("pay")
@@ -79,23 +69,8 @@ def build(settings: Settings) -> Service:
     telling = Telling(database, producer, ids, settings.sweep_grace)
     last_question = LastQuestion(database, found, inbox, handling.handle, asking, settings.last_question)
 
-    def sendable() -> None:
-        broker.ping(PAYMENT_TOPIC)
-
-    api = Api(
-        "pay",
-        title="Payments",
-        description="What orders owe, what providers said, and what became of the money.",
-        max_body=settings.max_body,
-        body_timeout=settings.body_timeout,
-        slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value()),
-        metrics=metrics,
-        checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable},
-    )
     use_cases = rest.UseCases(
         providers=found,
-        reservations=reservations,
         reader=PaymentReader(database),
         attempts=attempts,
         last_question=last_question,
@@ -103,31 +78,32 @@ def build(settings: Settings) -> Service:
         inbox=inbox,
         soon=Soon(handling.handle, soon_aside).handle,
     )
-    rest.install(api, use_cases, told.callback)
-    standby = Standby(heartbeat.beat)
-    consumer = RollbackConsumer(reservations, told.rollbacks, standby.suspect)
     workers = [
         Periodic("events", _LOOK_EVERY, handling.handle_due),
         Periodic("polling", _LOOK_EVERY, polling.run),
         Periodic("refunding", _LOOK_EVERY, refunding.run),
         Periodic("telling", _LOOK_EVERY, telling.run),
-        Periodic(
-            "forgetting",
-            max(_FORGET_EVERY, settings.sweep_interval),
-            forgetting(settings, database, records, reservations),
-        ),
+        Periodic("purging", settings.sweep_interval, partial(purge_records, database, records)),
     ]
-    return Service(
-        api,
-        start=[
-            *(partial(schema_version.require, "pay", database), ids.start),
-            partial(consumer.subscribe, broker, ROLLBACK_TOPIC, standby.ready),
-            *(worker.start for worker in workers),
-        ],
+    return participant_service(
+        settings,
+        database,
+        reservations,
+        title="Payments",
+        description="What orders owe, what providers said, and what became of the money.",
+        want=OrderIn,
+        decision=PaymentDecision,
+        reservation=PaymentReservation,
+        routes=partial(rest.install, use_cases=use_cases, count=told.callback),
+        keys=idempotency_keys,
+        broker=broker,
+        metrics=metrics,
+        checks={"ids": ids.ask, "broker": partial(broker.ping, PAYMENT_TOPIC)},
+        start=[ids.start, *(worker.start for worker in workers)],
         stop=[
             *(worker.close for worker in workers),
             *(crew.close for crew in (asking, polls, refunds)),
-            *(soon_aside.close, broker.close, ids.close, database.close),
+            *(soon_aside.close, broker.close, ids.close),
         ],
     )
 
@@ -151,18 +127,7 @@ def _in_batches(handling: Handling, settings: Settings) -> Callable[[EventKey], 
     return batcher.submit
 
 
-def forgetting(
-    settings: Settings, database: Database, records: Records, reservations: Reservations[Want]
-) -> Callable[[], None]:
-    """Return what forgets all that is old enough."""
-
-    def purge_records(connection: Connection) -> int:
-        return records.purge(connection, VALUES)
-
-    def forget() -> None:
-        idempotency.purge_older(database, idempotency_keys, settings.idempotency_retention)
-        while database.transact(purge_records):
-            pass
-        reservations.purge(now_ms() - int(settings.released_retention * 1000))
-
-    return forget
+def purge_records(database: Database, records: Records) -> None:
+    """Delete the transaction records that nobody may ask for any more, so many at a time."""
+    while database.transact(lambda connection: records.purge(connection, VALUES)):
+        pass

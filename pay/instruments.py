@@ -23,7 +23,6 @@ class Instruments:
         self._polls = metrics.counter("polls", "Tries that a provider was asked about")
         self._steps = metrics.histogram("step_seconds", "Steps of the protocol", "step")
         self._checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
-        self._rollbacks = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
         metrics.observe_all("Money and events that wait", self._waiting)
 
     def money(self, tally: Tally) -> None:
@@ -49,10 +48,6 @@ class Instruments:
     def check_back(self, answer: CheckAnswer) -> None:
         """Count a check-back."""
         self._checks.labels(answer.value).inc()
-
-    def rollbacks(self, result: str, messages: int) -> None:
-        """Count rollback messages."""
-        self._rollbacks.labels(result).inc(messages)
 
     def _waiting(self) -> dict[str, float]:
         """Return what waits, each found by an index: what is in between is little, however much there was."""

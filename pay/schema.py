@@ -11,7 +11,6 @@ from pay.model import AttemptState, ChargeState, EventEffect, PaymentState, Via
 from pay.providers.port import Kind
 from pay.service.attempts import AttemptRequest, Tried
 from pay.service.payments import Want
-from pay.service.reading import Charge, Event, Payment, Try
 from pay.service.refunding import SentBack
 
 LONGEST_LOOKUP = 32 * 1024  # bytes that as many ids as one look-up takes have at most
@@ -145,11 +144,6 @@ class EventOut(Schema):
     reason: str | None
     tx_id: Id | None
 
-    @classmethod
-    def of(cls, event: Event) -> Self:
-        """Show it."""
-        return cls(**{name: getattr(event, name) for name in cls.model_fields})
-
 
 class ChargeOut(Schema):
     """Money that a provider took."""
@@ -167,11 +161,6 @@ class ChargeOut(Schema):
     taken_at: Instant
     refunded_at: Instant | None
 
-    @classmethod
-    def of(cls, charge: Charge) -> Self:
-        """Show it."""
-        return cls(**{name: getattr(charge, name) for name in cls.model_fields})
-
 
 class TryOut(Schema):
     """One try to pay."""
@@ -182,11 +171,6 @@ class TryOut(Schema):
     refusal: str | None
     polls: int
     created_at: Instant
-
-    @classmethod
-    def of(cls, tried: Try) -> Self:
-        """Show it."""
-        return cls(**{name: getattr(tried, name) for name in cls.model_fields})
 
 
 class PaymentOut(Schema):
@@ -207,20 +191,6 @@ class PaymentOut(Schema):
     expires_at: Instant
     succeeded_at: Instant | None
     closed_at: Instant | None
-
-    @classmethod
-    def of(cls, payment: Payment) -> Self:
-        """Show it."""
-        plain = {name: getattr(payment, name) for name in cls.model_fields if name not in _LISTS}
-        return cls(
-            events=tuple(map(EventOut.of, payment.events)),
-            charges=tuple(map(ChargeOut.of, payment.charges)),
-            attempts=tuple(map(TryOut.of, payment.attempts)),
-            **plain,
-        )
-
-
-_LISTS = frozenset({"events", "charges", "attempts"})
 
 
 class PaymentsQuery(Query):

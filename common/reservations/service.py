@@ -22,6 +22,7 @@ from common.telemetry import Metrics
 from common.web import Api
 from halfmessage.clock import now_ms
 from halfmessage.mq.factory import open_broker
+from halfmessage.mq.port import Broker
 from halfmessage.participant.consumer import RollbackConsumer
 from halfmessage.participant.reservations import Reservations
 
@@ -41,6 +42,8 @@ def participant_service(
     reservation: type[ReservationOut],
     routes: Callable[[Api], None] = lambda _: None,
     keys: Table | None = None,
+    broker: Broker | None = None,
+    metrics: Metrics | None = None,
     checks: Mapping[str, Callable[[], object]] = _NONE,
     start: Sequence[Callable[[], None]] = (),
     stop: Sequence[Callable[[], None]] = (),
@@ -49,13 +52,15 @@ def participant_service(
 
     `title` and `description` are its API's; what goes over its internal calls are `want`, `decision` and
     `reservation`. Its own parts: `routes` beside those calls; `keys`, the table of the idempotency keys of its routes;
-    `checks` without which it isn't ready; what `start`s before messages come, and what `stop`s after them.
+    `broker` and `metrics`, where it has more to do with them, and closes the broker itself; `checks` without which it
+    isn't ready; what `start`s before messages come, and what `stop`s after them.
     Raise `OrdersError` where something it needs can't be had.
     """
     name = reservations.name
     heartbeat = Heartbeat(database)
-    broker = open_broker(settings.broker_url, settings.broker_options)
-    metrics = Metrics(name)
+    own = [] if broker is not None else [open_broker(settings.broker_url, settings.broker_options)]
+    link = broker or own[0]
+    metrics = metrics or Metrics(name)
     standby = Standby(heartbeat.beat)
     handled = metrics.counter("rollbacks", "Rollback messages by what became of them", "result")
     consumer = RollbackConsumer(
@@ -77,13 +82,13 @@ def participant_service(
         slow_bodies=settings.threads // 2,
         verifier=Verifier(settings.jwt_secret.get_secret_value()),
         metrics=metrics,
-        checks={"database": heartbeat.ask, **checks, "broker": broker.ping},
+        checks={"database": heartbeat.ask, "broker": link.ping, **checks},
     )
     routes(api)
     install_reservations(api, reservations, want=want, decision=decision, reservation=reservation)
-    subscribe = partial(consumer.subscribe, broker, ROLLBACK_TOPIC, standby.ready)
+    subscribe = partial(consumer.subscribe, link, ROLLBACK_TOPIC, standby.ready)
     return Service(
         api,
         start=[partial(schema_version.require, name, database), *start, subscribe, forgetting.start],
-        stop=[forgetting.close, broker.close, *stop, database.close],
+        stop=[forgetting.close, *(one.close for one in own), *stop, database.close],
     )

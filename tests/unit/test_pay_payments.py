@@ -8,13 +8,11 @@ import pytest
 import structlog
 from sqlalchemy import select, update
 
-from common.config import Settings
-from common.idempotency import IdempotencyKey
 from halfmessage.clock import now_ms
 from halfmessage.errors import NotFound
 from halfmessage.ids import EPOCH
-from pay.app import forgetting
-from pay.model import Via, attempts, idempotency_keys, payment_events, payments, transaction_records
+from pay.app import purge_records
+from pay.model import Via, attempts, payment_events, payments, transaction_records
 from pay.providers.port import Kind
 from pay.service.payments import Payments
 from tests.fakes import BROKER_DOWN
@@ -139,26 +137,21 @@ def test_money_is_never_forgotten(till: Till) -> None:
         assert connection.scalars(select(attempts.c.order_id)).all() == []
 
 
-def test_what_the_process_forgets(till: Till, tmp_path: Path) -> None:
-    """Released payments, keys and transaction records, each after its time."""
+def test_old_transaction_records_go(till: Till) -> None:
+    """Those that nobody may ask for any more; others stay."""
     till.owe(1)
     till.pay(1)
-    till.sending_back.send_back(1, "broken", IdempotencyKey("boss", "k", "hash"))
-    settings = Settings(port=0, jwt_secret="s" * 32, database_url=f"sqlite:///{tmp_path}/x.db")  # type: ignore[arg-type]
-    forgetting(settings, till.database, till.records, till.reservations)()
-    old = [
-        update(till.records._table).values(decided_at=1),
-        update(idempotency_keys).values(created_at=1),
-    ]
-    for statement in old:
-        till.database.transact(lambda connection, statement=statement: connection.execute(statement))
-    with till.database.read() as connection:
-        assert connection.execute(select(transaction_records)).all()
-        assert connection.execute(select(idempotency_keys)).all()
-    forgetting(settings, till.database, till.records, till.reservations)()
-    with till.database.read() as connection:
-        assert not connection.execute(select(transaction_records)).all()
-        assert not connection.execute(select(idempotency_keys)).all()
+
+    def records() -> int:
+        with till.database.read() as connection:
+            return len(connection.execute(select(transaction_records)).all())
+
+    purge_records(till.database, till.records)
+    assert records() == 1
+    old = update(transaction_records).values(decided_at=1)
+    till.database.transact(lambda connection: connection.execute(old))
+    purge_records(till.database, till.records)
+    assert records() == 0
 
 
 def test_late_money_of_a_forgotten_order_goes_back(till: Till) -> None:

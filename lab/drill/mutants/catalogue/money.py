@@ -158,7 +158,7 @@ MUTANTS = (
         "known-payment-told-for-ever",
         "a payment that the order service has confirmed is told again and again",
         _PAYMENTS + "test_paid_is_known",
-        ("pay.service.payments:Payments.paid", "connection.execute(_KNOWN", "dict(_KNOWN=_KNOWN"),
+        ("pay.service.payments:Payments.paid", 'connection.execute(_KNOWN, {"order_ids": order_ids})', "pass"),
     ),
     edited(
         "no-ends-every-try",
