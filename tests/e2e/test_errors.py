@@ -13,6 +13,7 @@ import jwt
 import pytest
 
 from common.registry import NAMES, PARTICIPANTS
+from ops.deployment import Deployment
 from tests.e2e.shop import Raw, Shop, slug
 from tests.stack import REAL
 
@@ -24,6 +25,13 @@ _COUPON_WANTED = {
     "order_id": "1", "coupon_id": "2", "user_id": "ann", "goods_amount": 1, "currency": "EUR", "version": 1
 }  # fmt: skip
 _SETTLED = {"orders": [{"order_id": "2", "tx_id": "1", "fate": "stands"}]}
+_OWED = {"user_id": "ann", "amount": 1, "currency": "EUR", "expires_at": 1}
+_ASKED_FOR = {
+    "attempt_id": "1", "payment_id": "1", "amount": 1, "currency": "EUR", "callback_url": "http://127.0.0.1:9",
+    "expires_at": "2026-01-01T00:00:00Z", "scenario": "never",
+}  # fmt: skip
+_OWN = frozenset({"orders", "admin", "service"})
+_MERCHANT = frozenset({"service", "admin"})
 CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "POST", "/orders", frozenset({"orders"}), {"items": _ITEMS}),
     ("order", "GET", "/orders", frozenset({"orders", "admin"}), None),
@@ -63,6 +71,40 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("coupon", "POST", "/coupons/1/withdraw", frozenset({"admin"}), None),
     ("coupon", "POST", "/coupons/lookup", frozenset({"service"}), {"coupon_ids": ["1"]}),
     ("coupon", "POST", "/reservations", frozenset({"service"}), {"tx_id": "1", "orders": [_COUPON_WANTED]}),
+    ("pay", "GET", "/payments/1", _OWN, None),
+    ("pay", "GET", "/payments?order_id=1", _OWN, None),
+    ("pay", "POST", "/payments/1/refund", frozenset({"admin"}), {"reason": "broken"}),
+    (
+        "pay",
+        "POST",
+        "/payments/1/attempts",
+        frozenset({"service"}),
+        {"provider": "nobody", "scenario": None, "tx_id": "1", **_OWED},
+    ),
+    ("pay", "POST", "/payments/ask", frozenset({"service"}), {"order_ids": ["1"]}),
+    ("pay", "POST", "/payments/lookup", frozenset({"service"}), {"order_ids": ["1"]}),
+    (
+        "pay",
+        "POST",
+        "/reservations",
+        frozenset({"service"}),
+        {"tx_id": "1", "orders": [{"order_id": "1", **_OWED}]},
+    ),
+    ("sandbox", "POST", "/sessions", _MERCHANT, _ASKED_FOR),
+    ("sandbox", "GET", "/sessions/1", _MERCHANT, None),
+    ("sandbox", "POST", "/sessions/1/close", _MERCHANT, None),
+    ("sandbox", "POST", "/charges/1/refunds", _MERCHANT, {"key": "1", "amount": 1, "currency": "EUR"}),
+    ("sandbox", "GET", "/ledger", _MERCHANT, None),
+    ("sandbox", "GET", "/faults", _MERCHANT, None),
+    ("sandbox", "PUT", "/faults", frozenset({"admin"}), {}),
+    *(
+        call
+        for name in ("pay", "sandbox")
+        for call in (
+            (name, "GET", "/internal/readyz", frozenset({"service"}), None),
+            (name, "GET", "/metrics", frozenset[str](), None),
+        )
+    ),
     ("coupon", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("coupon", "GET", "/metrics", frozenset(), None),
     *(
@@ -84,6 +126,13 @@ LARGEST = {
 }
 """Bytes that calls of our own services take: a whole batch of orders."""
 OPEN = tuple((service, path) for service in NAMES for path in ("/healthz", "/readyz", "/openapi.json", "/docs"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tombstone(deployment: Deployment) -> None:
+    """Have order 1, which calls here ask payments for, be one that never was."""
+    with deployment.client("order", ["service"]) as client:
+        client.post("pay", "/reservations/settle", {"orders": [{"order_id": "1", "tx_id": "1", "fate": "void"}]})
 
 
 def named(calls: Any) -> Any:
@@ -392,7 +441,7 @@ _PROMISED = {
     ("order", "post", "/orders"): {201, 400, 403, 409, 413, 415, 422, 429},
     ("order", "get", "/orders/{order_id}"): {200, 403, 404},
     ("order", "get", "/orders"): {200, 403, 422},
-    ("order", "post", "/orders/{order_id}/pay"): {200, 403, 404, 409},
+    ("order", "post", "/orders/{order_id}/pay"): {200, 202, 402, 403, 404, 409, 422},
     ("order", "post", "/orders/{order_id}/cancel"): {200, 403, 404, 409},
     ("order", "get", "/orders/{order_id}/timeline"): {200, 403, 404},
     ("stock", "get", "/stock/{goods_id}"): {200, 404},
@@ -411,6 +460,11 @@ _PROMISED = {
     ("coupon", "get", "/coupons/by-code/{code}"): {200, 404},
     ("coupon", "post", "/coupons"): {201, 400, 403, 409, 413, 415, 422},
     ("coupon", "post", "/coupons/{coupon_id}/withdraw"): {200, 403, 404},
+    ("pay", "get", "/payments/{payment_id}"): {200, 403, 404},
+    ("pay", "get", "/payments"): {200, 403, 422},
+    ("pay", "post", "/payments/{payment_id}/refund"): {202, 400, 403, 404, 409, 413, 415, 422},
+    ("pay", "post", "/reservations"): {200, 400, 403, 413, 415, 422},
+    ("pay", "get", "/reservations/{order_id}"): {200, 403, 404},
     ("coupon", "post", "/reservations"): {200, 400, 403, 413, 415, 422},
     ("coupon", "get", "/reservations/{order_id}"): {200, 403, 404},
 }
@@ -429,7 +483,9 @@ _SLUGS = {
         "unavailable",
         "outcome-unknown",
     },
-    ("order", "post", "/orders/{order_id}/pay"): {"order-closed", "not-found"},
+    ("order", "post", "/orders/{order_id}/pay"): {
+        *("order-closed", "not-found", "payment-refused", "unknown-provider", "unavailable", "outcome-unknown")
+    },
     ("order", "post", "/orders/{order_id}/cancel"): {"order-paid", "not-found"},
     ("stock", "put", "/stock/{goods_id}"): {"below-reserved"},
     ("goods", "put", "/rooms/{room_id}/goods"): {"unknown-goods"},
@@ -488,11 +544,21 @@ _METRICS = {
         "orders_check_backs_total",
         "orders_sweep_findings_total",
         "orders_timeouts_total",
+        "orders_payments_total",
         *([] if REAL else _OF_THE_BROKER),
     },
     "stock": {"orders_rollbacks_total"},
     "goods": set(),
     "coupon": {"orders_rollbacks_total"},
+    "pay": {
+        "orders_rollbacks_total",
+        "orders_money_taken_total",
+        "orders_money_refunded_total",
+        "orders_callbacks_total",
+        "orders_polls_total",
+        "orders_refund_oldest_seconds",
+    },
+    "sandbox": set(),
 }
 
 
@@ -516,5 +582,7 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
         "stock": {"database", "broker"},
         "goods": {"database", "ids"},
         "coupon": {"database", "ids", "broker"},
+        "pay": {"database", "ids", "broker"},
+        "sandbox": {"database", "ids"},
     }
     assert checks == dict.fromkeys(expected[service], "ok")
