@@ -29,6 +29,8 @@ from pay.service.inbox import EventKey, Inbox
 from pay.service.reading import PaymentReader
 from pay.service.refunding import SendingBack
 
+_VIEWERS = ("orders", "admin", "service")
+
 Count = Callable[[str, str], object]
 """Told the name of a provider, and the verdict on a callback of its."""
 
@@ -55,18 +57,19 @@ def install(api: Api, use_cases: UseCases, count: Count = lambda *_: None) -> No
 
 
 def _viewer() -> str | None:
-    """Return whose payments the caller may see; None: everybody's."""
+    """Return whose payments the caller may see; None: everybody's. A user's token with `service`, too, is a user's."""
     identity = current_identity()
-    return None if not identity.scopes.isdisjoint({"admin", "service"}) else identity.user_id
+    is_service = "service" in identity.scopes and "orders" not in identity.scopes
+    return None if is_service or "admin" in identity.scopes else identity.user_id
 
 
 def _declare_reading(api: Api, reader: PaymentReader) -> None:
-    @api.get("/payments/{payment_id}", returns={200: PaymentOut})
+    @api.get("/payments/{payment_id}", scopes=_VIEWERS, returns={200: PaymentOut})
     def get_payment(payment_id: int) -> Reply:
         """Look at a payment of one's own, with all that its provider said; an admin sees any."""
         return Reply(PaymentOut.of_attributes(reader.get(payment_id, owner=_viewer())))
 
-    @api.get("/payments", query=PaymentsQuery, returns={200: PaymentsOut})
+    @api.get("/payments", scopes=_VIEWERS, query=PaymentsQuery, returns={200: PaymentsOut})
     def list_payments(query: PaymentsQuery) -> Reply:
         """Find the payment of an order of one's own; an admin sees any."""
         try:

@@ -41,7 +41,6 @@ def filled(path: str, order_id: str) -> str:
     return path.replace("{order_id}", order_id).replace("{payment_id}", order_id)
 
 
-
 def routes(shop: Shop) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Yield service, method, path and operation of every route with an id that is documented."""
     for service in NAMES:
