@@ -97,7 +97,9 @@ class Demo:
             lambda: view if (view := self._newest_rollback()).resolution else None,
             within=_WITHIN,
         )
-        tell.expect(half.resolution is Resolution.ROLLBACK, "its half message was dropped: there is nothing to undo")
+        tell.expect(
+            half.resolution is Resolution.COMMIT, "its half message was delivered: pay, asked beside stock, lets go"
+        )
         self._show(half.message.keys[0], goods)
 
     def crashed(self) -> None:
