@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.P4,
     pytest.mark.P5,
     pytest.mark.P6,
+    pytest.mark.P7,
 ]
 
 

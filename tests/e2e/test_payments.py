@@ -8,7 +8,7 @@ from ops.client import Client
 from tests.e2e.shop import Shop, at_once, cancel, eventually_status, pay, place, placed, slug, status_of
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.P7]
 
 
 def payment(client: Client, order_id: str) -> dict[str, Any] | None:

@@ -31,6 +31,8 @@ from order.service.payments import Payments
 from tests.fakes import Shop
 from tests.in_memory_pay import PAGE, PAY_DOWN
 
+pytestmark = pytest.mark.P7
+
 OLD = 60.0
 
 
