@@ -215,7 +215,7 @@ charges = Table(
     Column("refunded_at", BigInteger),
     UniqueConstraint("kept_for", name="charges_kept_once"),
     CheckConstraint("(state = 'kept') = (kept_for IS NOT NULL)", name="charges_kept_for_an_order"),
-    Index("charges_of_order", "order_id"),
+    Index("charges_of_order", "order_id", "taken_at"),
     Index("charges_to_refund", "next_try_at"),
     Index("charges_by_state", "state", "refund_since"),
 )

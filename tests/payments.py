@@ -176,9 +176,16 @@ def success(
 class Till:
     """Everything of pay but Flask; close it."""
 
-    def __init__(self, directory: Path, *, last_question: float = 2.0, per_second: float = 1000.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        last_question: float = 2.0,
+        per_second: float = 1000.0,
+        database: Database | None = None,
+    ) -> None:
         self.ids, self.faults = Ids(), Faults()
-        self.database: Database = open_database(directory / "pay.db", model.metadata)
+        self.database: Database = database or open_database(directory / "pay.db", model.metadata)
         self.provider = FakeProvider()
         self.other = FakeProvider(name="other")
         self.providers = {"fake": self.provider, "other": self.other}
@@ -279,11 +286,11 @@ class Till:
             query = select(attempts).where(attempts.c.order_id == order_id).order_by(attempts.c.attempt_id)
             return list(connection.execute(query))
 
-    def make_due(self) -> None:
-        """Have everything that is due some time be due now."""
+    def make_due(self, database: Database | None = None) -> None:
+        """Have everything that is due some time be due now; over another connection, where one says so."""
         for column in (attempts.c.next_poll_at, charges.c.next_try_at, payments.c.tell_at, payment_events.c.handle_at):
             due = update(column.table).where(column.is_not(None)).values({column.name: now_ms() - 1})
-            self.database.transact(lambda connection, due=due: connection.execute(due))
+            (database or self.database).transact(lambda connection, due=due: connection.execute(due))
 
     def told(self) -> list[PaymentEvent]:
         """Return the messages that were sent to the order service and that it may see, oldest first."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, update
 
 from common.db import Database
 from halfmessage.chunks import VALUES, chunks, rows_in
@@ -37,7 +37,7 @@ _TO_CLOSE = (
     .values(to_close=True, polls=0, next_poll_at=bindparam("now"), asked_until=bindparam("until"))
 )
 _KNOWN = update(payments).where(_OF_ORDERS).values(known=True, tell_at=None)
-_WITH_MONEY = union(
+_WITH_MONEY = (
     select(charges.c.order_id).where(charges.c.order_id.in_(_ORDERS)),
     select(attempts.c.order_id).where(attempts.c.order_id.in_(_ORDERS) & attempts.c.next_poll_at.is_not(None)),
     select(payment_events.c.order_id).where(
@@ -105,7 +105,8 @@ class Payments(Direct[Want]):
 
     def keeps(self, connection: Connection, order_ids: Collection[int]) -> Collection[int]:
         """Return the orders that money was ever taken for, or may yet be heard of."""
-        return {order_id for (order_id,) in rows_in(connection, _WITH_MONEY, "order_ids", order_ids)}
+        found = (rows_in(connection, query, "order_ids", order_ids) for query in _WITH_MONEY)
+        return {order_id for rows in found for (order_id,) in rows}
 
     def weigh(self, connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
         """Count the tries and the events that go with each."""

@@ -131,7 +131,7 @@ def read_charges(connection: Connection, keys: Iterable[ChargeKey], *, lock: boo
     """Return the rows of those charges that exist; under locks, taken in the order of keys, if told so."""
     found: list[Any] = []
     for which in by_keys(charges, keys):
-        query = select(charges).where(which).order_by(charges.c.provider, charges.c.charge_id)
+        query = select(charges).where(which).order_by(charges.c.charge_id)
         found += connection.execute(query.with_for_update() if lock else query)
     return found
 

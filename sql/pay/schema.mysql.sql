@@ -38,7 +38,7 @@ CREATE TABLE charges (
     refunded_at bigint DEFAULT NULL,
     PRIMARY KEY (provider,charge_id),
     UNIQUE KEY charges_kept_once (kept_for),
-    KEY charges_of_order (order_id),
+    KEY charges_of_order (order_id,taken_at),
     KEY charges_to_refund (next_try_at),
     KEY charges_by_state (state,refund_since),
     CONSTRAINT charges_kept_for_an_order CHECK (state = 'kept' = (kept_for is not null))

@@ -46,7 +46,7 @@ CREATE TABLE charges (
 
 CREATE INDEX charges_by_state ON charges (state, refund_since);
 
-CREATE INDEX charges_of_order ON charges (order_id);
+CREATE INDEX charges_of_order ON charges (order_id, taken_at);
 
 CREATE INDEX charges_to_refund ON charges (next_try_at);
 

@@ -1,12 +1,11 @@
 """Every statement of the use cases, explained on tables with thousands of rows: an index serves it."""
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text, true
+from sqlalchemy import Connection, insert, text, true
 
 from common.db import Database
 from goods import model as goods_model
@@ -29,56 +28,9 @@ from stock.service.pieces import stock_reservations
 from stock.service.strategies.in_database import Conditional, Optimistic, Pessimistic
 from tests.fakes import Ids
 from tests.real.conftest import Migrated, OpenDatabase
+from tests.real.explaining import MANY, ROWS, Collected, opened
 
-ROWS = 4000
-MANY = 1000  # rows that no statement may have to look at
 OLD = 100  # transaction records to purge
-LEASES = "worker_leases"  # at most 1,024 rows, read once at start
-_DML = ("SELECT", "UPDATE", "DELETE")
-
-
-class Collected:
-    """Statements that were sent to a database, each shape once, with its parameters."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._seen: dict[str, Any] = {}
-        self.last: list[str] = []
-        event.listen(database.engine, "before_cursor_execute", self._see)
-
-    def _see(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
-        if statement.startswith(_DML) and LEASES not in statement and "CONNECTION_ID" not in statement:
-            self._seen.setdefault(statement, parameters[0] if many else parameters)
-
-    def complaints(self) -> list[str]:
-        """Explain each; return what is not served by an index."""
-        seen, self._seen = self._seen, {}
-        found = []
-        with self._database.engine.connect() as connection:
-            for statement, parameters in seen.items():
-                rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).mappings().all()
-                found += [f"{statement}\n  {problem}" for row in rows if (problem := _problem(dict(row)))]
-        assert seen
-        self.last = found
-        return found
-
-
-def _problem(row: dict[str, Any]) -> str | None:
-    extra = row["Extra"] or ""
-    scanned = row["type"] == "ALL" or int(row["rows"] or 0) > MANY
-    if "Impossible" in extra or "no matching row" in extra or "Select tables optimized away" in extra:
-        return None
-    return str(row) if scanned or "filesort" in extra or "temporary" in extra else None
-
-
-@contextmanager
-def _opened(open_database: OpenDatabase, url: str, fill: Callable[[Database], None]) -> Iterator[Database]:
-    database = open_database(url)
-    fill(database)
-    with database.engine.connect() as connection:
-        for table in connection.scalars(text("SHOW TABLES")).all():
-            connection.execute(text(f"ANALYZE TABLE {table}"))
-    yield database
 
 
 def _order(order_id: int, *, user: str = "ann", lines: int = 2) -> Order:
@@ -163,7 +115,7 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
     """Placing, paying, closing, reading, checking back and sweeping never scan a table nor sort one."""
     for module in (settling, sweeping):
         monkeypatch.setattr(module, "PAGE", 50)
-    with _opened(open_database, migrated("order"), _fill_orders) as database:
+    with opened(open_database, migrated("order"), _fill_orders) as database:
         collected = Collected(database)
         records = Records(order_model.transaction_records, retention=600.0)
         drafts = [Draft(_order(10**6 + i), IdempotencyKey("ann", f"key{i}", "x")) for i in range(3)]
@@ -219,7 +171,7 @@ def _fill_stock(database: Database) -> None:
 
 def test_stock(migrated: Migrated, open_database: OpenDatabase) -> None:
     """Deducting under every strategy, releasing, settling, sweeping and the levels use indexes."""
-    with _opened(open_database, migrated("stock"), _fill_stock) as database:
+    with opened(open_database, migrated("stock"), _fill_stock) as database:
         collected = Collected(database)
         for number, strategy in enumerate((Conditional(), Pessimistic(), Optimistic())):
             reservations = stock_reservations(database, strategy)
@@ -257,7 +209,7 @@ def _fill_goods(database: Database) -> None:
 
 def test_goods(migrated: Migrated, open_database: OpenDatabase) -> None:
     """The catalogue, its pages, look-ups and rooms use indexes."""
-    with _opened(open_database, migrated("goods"), _fill_goods) as database:
+    with opened(open_database, migrated("goods"), _fill_goods) as database:
         collected = Collected(database)
         catalogue, rooms = Catalogue(database, Ids()), Rooms(database)
         prices = {"unit_price": 1, "market_price": 1, "currency": "EUR"}
@@ -275,7 +227,7 @@ def test_goods(migrated: Migrated, open_database: OpenDatabase) -> None:
 
 def test_a_scan_is_found(migrated: Migrated, open_database: OpenDatabase) -> None:
     """The test above can fail: a query without an index, and one that sorts, are both complained of."""
-    with _opened(open_database, migrated("stock"), _fill_stock) as database:
+    with opened(open_database, migrated("stock"), _fill_stock) as database:
         collected = Collected(database)
         with database.read() as connection:
             connection.execute(text("SELECT * FROM stock WHERE available = 5"))

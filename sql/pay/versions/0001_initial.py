@@ -130,7 +130,7 @@ def _create_charges() -> None:
         sa.PrimaryKeyConstraint("provider", "charge_id"),
         **MYSQL,
     )
-    op.create_index("charges_of_order", "charges", ["order_id"], unique=False)
+    op.create_index("charges_of_order", "charges", ["order_id", "taken_at"], unique=False)
     op.create_index("charges_to_refund", "charges", ["next_try_at"], unique=False)
     op.create_index("charges_by_state", "charges", ["state", "refund_since"], unique=False)
 

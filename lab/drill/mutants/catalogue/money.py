@@ -210,8 +210,8 @@ MUTANTS = (
         _PAYMENTS + "test_money_is_never_forgotten",
         (
             "pay.service.payments:Payments.keeps",
-            'rows_in(connection, _WITH_MONEY, "order_ids", order_ids)',
-            "()",
+            "for query in _WITH_MONEY",
+            "for query in ()",
         ),
     ),
     edited(

@@ -1,0 +1,60 @@
+"""Statements that were sent to a database, explained: each is to be served by an index."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event, text
+
+from common.db import Database
+from tests.real.conftest import OpenDatabase
+
+ROWS = 4000
+MANY = 1000  # rows that no statement may have to look at
+LEASES = "worker_leases"  # at most 1,024 rows, read once at start
+_DML = ("SELECT", "UPDATE", "DELETE")
+
+
+class Collected:
+    """Statements that were sent to a database, each shape once, with its parameters."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: dict[str, Any] = {}
+        self.last: list[str] = []
+        event.listen(database.engine, "before_cursor_execute", self._see)
+
+    def _see(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if statement.startswith(_DML) and LEASES not in statement and "CONNECTION_ID" not in statement:
+            self._seen.setdefault(statement, parameters[0] if many else parameters)
+
+    def complaints(self) -> list[str]:
+        """Explain each; return what is not served by an index."""
+        seen, self._seen = self._seen, {}
+        found = []
+        with self._database.engine.connect() as connection:
+            for statement, parameters in seen.items():
+                rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).mappings().all()
+                found += [f"{statement}\n  {problem}" for row in rows if (problem := _problem(dict(row)))]
+        assert seen
+        self.last = found
+        return found
+
+
+def _problem(row: dict[str, Any]) -> str | None:
+    extra = row["Extra"] or ""
+    scanned = row["type"] == "ALL" or int(row["rows"] or 0) > MANY
+    if "Impossible" in extra or "no matching row" in extra or "Select tables optimized away" in extra:
+        return None
+    return str(row) if scanned or "filesort" in extra or "temporary" in extra else None
+
+
+@contextmanager
+def opened(open_database: OpenDatabase, url: str, fill: Callable[[Database], None]) -> Iterator[Database]:
+    """Open a database, filled, of which the server knows how much is in it."""
+    database = open_database(url)
+    fill(database)
+    with database.engine.connect() as connection:
+        for table in connection.scalars(text("SHOW TABLES")).all():
+            connection.execute(text(f"ANALYZE TABLE {table}"))
+    yield database
