@@ -72,7 +72,8 @@ class InMemoryPay(InMemoryParticipant, PayClient):
         self._faults.passing("pay.attempt", "after")
         return attempt
 
-    def ask(self, order_ids: Sequence[int]) -> dict[int, Payment]:
+    def ask(self, order_ids: Sequence[int], within: float) -> dict[int, Payment]:
+        assert 0 < within < 10
         self.questions.append(list(order_ids))
         self._faults.passing("pay.ask", "before")
         for order_id in order_ids:

@@ -17,7 +17,9 @@ from order import model as order_model
 from order.model import CloseReason, Line, Order, Status
 from order.service import settling, sweeping
 from order.service.auditing import Audit
-from order.service.closing import Closing, Paying
+from order.service.closing import Closing
+from order.service.overdue import Overdue
+from order.service.paying import Paying
 from order.service.placing import Draft, IdempotencyKey, _write_orders
 from order.service.reading import OrderReader, expiries, find_by_keys, find_orders, statuses
 from order.service.settling import Settlements
@@ -79,6 +81,7 @@ class NoStock:
     name = "stock"
     needed = true()
     hears_of_payment = True
+    made_when_paid = False
 
     def needs(self, _: Order) -> bool:
         return True
@@ -126,7 +129,8 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         reader = OrderReader(database)
         closing = Closing(database, NoCoordinator(database), reader, settlements)  # type: ignore[arg-type]
         closing.close([10**6 + 1, 10**6 + 2], CloseReason.CANCELLED)
-        Paying(database, reader, lambda _: True, settlements, settlements.confirm_payments).pay(10**6, owner=None)
+        paying = Paying(database, reader, None, lambda _: True, settlements, settlements.confirm_payments)
+        assert paying.mark({10**6: "sandbox"}) == []
         with database.read() as connection:
             find_orders(connection, [7, 8, 9])
             find_by_keys(connection, [("user7", "7"), ("user8", "8"), ("user9", "none")])
@@ -142,7 +146,9 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         ids.age = 60.0
         assert checker.outcome(ids.next()) is Outcome.ABORTED
         audit = Audit(database, stock, closing)  # type: ignore[arg-type]
-        Sweep(database, records, checker, closing, settlements, [audit]).run(0.0)
+        Sweep(database, records, checker, Overdue(closing, paying, None, last_question=1.0), settlements, [audit]).run(
+            0.0
+        )
         assert not collected.complaints(), "\n".join(collected.last)
 
 

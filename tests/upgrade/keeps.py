@@ -19,14 +19,14 @@ def keeps_every_promise(directory: Path, order_url: str, stock_url: str) -> None
     for service, url in (("order", order_url), ("stock", stock_url)):
         load(url, service)
         migrations.upgrade(service, url)
-    shop = Shop(directory, urls=(order_url, stock_url))
+    shop = Shop(directory, urls=(order_url, stock_url), pay=True)
     try:
         _look_at_rows(shop)
         findings = shop.sweep.run(0.0)
         assert findings.violations == [order_id(11)]
         assert (findings.verified, findings.released, findings.confirmed, findings.closed) == (1, 3, 2, 1)
         shop.quiet()
-        assert shop.sweep.run(0.0).confirmed == 1
+        assert shop.sweep.run(0.0).confirmed == 2  # what was closed just now, by stock and by pay
         assert shop.settled() == set()
         _look_at_orders(shop)
         _conserved(shop)
@@ -47,7 +47,11 @@ def _look_at_orders(shop: Shop) -> None:
     replayed = shop.reader.first_answer("ann", "k")
     assert replayed is not None
     assert replayed[1].order_id == order_id(1)
-    assert shop.pay(order_id(1), owner="ann").status is Status.PAID
+    assert shop.pay(order_id(1), owner="ann").paid_through == "sandbox"  # which makes its payment
+    assert shop.payments.state(order_id(1)) == "deducted"
+    before = shop.reader.get(order_id(3), owner="ann")  # paid when there were no payments
+    assert (before.status, before.paid_through, shop.shown.of([before])) == (Status.PAID, None, {})
+    assert shop.payments.state(order_id(3)) is None
     overdue = shop.reader.get(order_id(2), owner="ann")
     assert (overdue.status, overdue.close_reason) == (Status.CLOSED, CloseReason.TIMEOUT)
     assert [shop.reader.get(order_id(n), owner="ann").status for n in (3, 4, 5, 6)] == ["paid", *["closed"] * 3]
