@@ -66,7 +66,7 @@ def released(world: World, no: No) -> World:
 
 def sent_back(world: World, charge: int) -> World:
     """Take a charge that has to go back, its news being handled, in one transaction."""
-    payment = "refunding" if world.payment == "closed" else world.payment
+    payment = "refunding" if world.payment in {"closed", "refunded"} else world.payment
     return world._replace(
         charges=put(world.charges, charge, "refunding"),
         news=put(world.news, charge, "handled"),
