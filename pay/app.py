@@ -24,6 +24,7 @@ from pay.model import idempotency_keys, transaction_records
 from pay.schema import OrderIn, PaymentDecision, PaymentReservation
 from pay.service.asking import LastQuestion
 from pay.service.attempts import Attempts
+from pay.service.claims import while_any
 from pay.service.crew import Crew
 from pay.service.events import Handling
 from pay.service.inbox import EventKey, Inbox
@@ -35,7 +36,7 @@ from pay.service.refunding import Refunding, SendingBack
 from pay.service.soon import Soon
 from pay.service.telling import Telling
 
-_LOOK_EVERY = 1.0  # seconds between two looks for what is due, each by an index
+_LOOK_EVERY = 0.5  # seconds between two looks for what is due, each by an index
 _CALLS = 8  # of providers at once by each kind of work; the last question has as many again
 _LONGEST_WAIT = 5.0  # seconds until a batch of events begins
 
@@ -79,10 +80,10 @@ def build(settings: Settings) -> Service:
         soon=Soon(handling.handle, soon_aside).handle,
     )
     workers = [
-        Periodic("events", _LOOK_EVERY, handling.handle_due),
+        Periodic("events", _LOOK_EVERY, partial(while_any, handling.handle_due)),
         Periodic("polling", _LOOK_EVERY, polling.run),
-        Periodic("refunding", _LOOK_EVERY, refunding.run),
-        Periodic("telling", _LOOK_EVERY, telling.run),
+        Periodic("refunding", _LOOK_EVERY, partial(while_any, refunding.run)),
+        Periodic("telling", _LOOK_EVERY, partial(while_any, telling.run)),
         Periodic("purging", settings.sweep_interval, partial(purge_records, database, records)),
     ]
     return participant_service(

@@ -1,7 +1,8 @@
 """Work that is due, shared by all processes: whoever claims a row has it for a while, and is due again if it dies."""
 
 import random
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -29,6 +30,18 @@ def distance(first: float, longest: float, tries: int) -> int:
     """
     seconds = min(longest, first * 2 ** min(tries, _LONGEST_POWER))
     return int(1000 * seconds * random.uniform(0.75, 1))  # noqa: S311 # nosec B311 - nobody gains by guessing it
+
+
+AT_A_TIME: Final = 4.0
+"""Seconds after which work that has no end lets its process look whether it is to stop."""
+
+
+def while_any(run: Callable[[], int]) -> int:
+    """Run until it finds nothing to do, or for `AT_A_TIME`; return how much it did."""
+    done, last_start = 0, time.monotonic() + AT_A_TIME
+    while time.monotonic() < last_start and (more := run()):
+        done += more
+    return done
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, case, exists, insert, null, select, update
 
 from halfmessage.chunks import VALUES, chunks
 from halfmessage.clock import now_ms
@@ -77,7 +77,8 @@ class Posting:
         now, of_provider = self.ledger.now, defaultdict(list)
         for order_id in self.ledger.paid:
             of_provider[self.ledger.payments[order_id]["provider"]].append(order_id)
-        tell_at = now + self._times.tell_after
+        known = payments.c.known  # of a payment that the order service, restored or not, says is paid
+        tell_at = case((known, null()), else_=now + self._times.tell_after)
         for provider, paid in of_provider.items():
             values = {"provider": provider, "succeeded_at": now, "tell_at": tell_at}
             self._move(paid, PaymentState.OPEN, PaymentState.SUCCEEDED, values)

@@ -3,7 +3,6 @@
 A refusal is kept with the provider's words, and asked about again, slowly: some have done it all the same.
 """
 
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,6 @@ from pay.service.posting import finish, read_charges
 
 TOGETHER: Final = 100  # charges that are claimed, and written, together
 _WITHIN: Final = 10.0  # seconds for the calls of so many; the others are due again when the claim ends
-_AT_A_TIME: Final = 2.0  # seconds after which a run lets others have the thread, and a process stop
 
 _GOING: Final = frozenset({ChargeState.REFUNDING, ChargeState.REFUSED})
 _CHARGE = (charges.c.provider == bindparam("its_provider")) & (charges.c.charge_id == bindparam("its_id"))
@@ -64,21 +62,18 @@ class Refunding:
         self._due = Claims(database, charges.c.next_try_at)
 
     def run(self) -> int:
-        """Ask for what is due, part after part, for about two seconds; return how many charges were asked about.
+        """Ask for what is due, so many charges together; return how many were asked about.
 
         Raise what the database raises: what was asked for is asked for again, under the same keys.
         """
-        asked, last_start = 0, time.monotonic() + _AT_A_TIME
-        while time.monotonic() < last_start:
-            claim = self._due.take(TOGETHER)
-            if not claim.rows:
-                break
-            answers = self._crew.each(self._ask, claim.rows, within=_WITHIN)
-            tally = self._database.transact(partial(self._write, answers=answers))
-            failpoints.hit("refund.stored")
-            self._tell(tally)
-            asked += len(answers)
-        return asked
+        claim = self._due.take(TOGETHER)
+        if not claim.rows:
+            return 0
+        answers = self._crew.each(self._ask, claim.rows, within=_WITHIN)
+        tally = self._database.transact(partial(self._write, answers=answers))
+        failpoints.hit("refund.stored")
+        self._tell(tally)
+        return len(answers)
 
     def _ask(self, charge: Any) -> Refund | None:
         provider = self._providers.get(charge.provider)

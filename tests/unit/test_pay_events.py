@@ -114,6 +114,9 @@ def test_another_event_about_the_same_order_is_another(till: Till) -> None:
     till.hear(success("c2", 1))
     assert till.effects() == {"taken-c1": ("paid", None), "taken-c2": ("refunding", "double")}
     assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
+    till.provider.taken["c2"] = (1, 500, "EUR")
+    till.refunding.run()
+    assert till.charge_states() == {"c1": "kept", "c2": "refunded"}
     assert till.state(1) == "succeeded"
 
 

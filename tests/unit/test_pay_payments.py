@@ -91,6 +91,15 @@ def test_a_success_that_is_not_known_is_told_again(till: Till) -> None:
     assert row.tell_at > now_ms() + 60_000
 
 
+def test_what_is_known_before_is_not_told(till: Till) -> None:
+    """Of a restored database: the order service has said that it is paid, and the success is heard of again."""
+    till.owe(1)
+    settle(till, 1, "paid")
+    till.pay(1)
+    till.make_due()
+    assert till.telling.run() == 0
+
+
 def test_telling_that_fails_is_done_again(till: Till) -> None:
     """What was claimed is due again."""
     till.owe(1)

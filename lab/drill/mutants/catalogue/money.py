@@ -152,7 +152,7 @@ MUTANTS = (
         "success-told-once",
         "a message that the broker gave up on is the last word on a payment",
         _PAYMENTS + "test_a_success_that_is_not_known_is_told_again",
-        ("pay.service.posting:Posting._write_payments", '"tell_at": tell_at', '"tell_at": None'),
+        ("pay.service.posting:Posting._write_payments", "else_=now + self._times.tell_after", "else_=null()"),
     ),
     edited(
         "known-payment-told-for-ever",
