@@ -62,7 +62,7 @@ def _kill_itself(run: DrillRun, point: str, situation: Situation) -> None:
     run.back(situation.service, pid)
     situation.told_when_killed(run, point, answer)
     situation.finish(run, prepared)
-    run.settle()
+    run.settle(limit=run.limit + situation.lease)
     run.stands(*situation.left[point])
 
 
@@ -76,7 +76,7 @@ def _kill_the_other(run: DrillRun, point: str, situation: Situation) -> None:
         answer = result()
     run.back(other, pid)
     situation.finish(run, prepared)
-    run.settle()
+    run.settle(limit=run.limit + situation.lease)
     run.stands(*situation.left_otherwise(answer))
 
 

@@ -11,6 +11,7 @@ from ops.client import Answer, Unreachable
 
 Statuses = tuple[str, ...]
 _CREATED, _ACCEPTED, _UNAVAILABLE, _OK = 201, 202, 503, 200
+_CLAIMED_FOR = 60.0  # seconds: `pay.service.claims.LEASE`, unless the sandbox tells of the refund before
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class Situation:
     `service` is the one whose failpoints are in `left`: what a kill of itself there leaves, as statuses of the
     client's orders. `told` is the HTTP status that the client gets then (None: the connection is cut), unless the
     point is one of `after_the_answer`, which go on beside it: then it may also get what it gets when all goes well.
-    `also` is what else is armed. `left_otherwise` says by the client's answer what must be left when the other
-    service is killed.
+    `lease`: for how long what a killed process had claimed is left alone (seconds). `also` is what else is armed.
+    `left_otherwise` says by the client's answer what must be left when the other service is killed.
     """
 
     service: str
@@ -34,6 +35,7 @@ class Situation:
     prepare: Callable[[DrillRun], Any] = lambda _: None
     finish: Callable[[DrillRun, Any], None] = lambda *_: None
     also: str = ""
+    lease: float = 0.0
     settings: Mapping[str, float] = field(default_factory=dict)
 
     def told_when_killed(self, run: DrillRun, point: str, answer: Answer | None) -> None:
@@ -85,11 +87,10 @@ def _wait_until_paid(run: DrillRun, order_id: str) -> None:
     run.wait("the order to be paid", lambda: run.shown(order_id)["status"] == "paid")
 
 
-def _cancelled_while_it_is_paid(run: DrillRun) -> str:
-    """Cancel an order whose money is to come a second later."""
-    order_id = run.placed()
-    run.change(order_id, "pay", {"provider": "sandbox", "scenario": "late:1"})
-    return order_id
+def _cancel_before_the_money(run: DrillRun, order_id: str) -> Answer | None:
+    """Cancel an order whose money is to come two seconds later."""
+    run.change(order_id, "pay", {"provider": "sandbox", "scenario": "late:2"})
+    return run.change(order_id, "cancel")
 
 
 def _wait_until_refunded(run: DrillRun, order_id: str) -> None:
@@ -97,7 +98,7 @@ def _wait_until_refunded(run: DrillRun, order_id: str) -> None:
         payment = run.shown(order_id)["payment"]
         return bool(payment and payment["status"] == "refunded")
 
-    run.wait("the money to go back", is_refunded)
+    run.wait("the money to go back", is_refunded, within=_CLAIMED_FOR + run.limit)
 
 
 def _pay_again(run: DrillRun, order_id: str) -> None:
@@ -220,11 +221,12 @@ _SENDING_BACK = Situation(
     "pay",
     "money that came for a closed order goes back once",
     dict.fromkeys(("refund.asked", "refund.stored"), ("closed",)),
-    _cancel,
+    _cancel_before_the_money,
     _changed("closed"),
     told=_OK,
-    prepare=_cancelled_while_it_is_paid,
+    prepare=_placed,
     finish=_wait_until_refunded,
+    lease=_CLAIMED_FOR,
 )
 _TIMING_OUT = Situation(
     "order",
