@@ -46,6 +46,7 @@ Act = Callable[[str], Session]
 def install(api: Api, asking: Asking, reader: Reader) -> None:
     """Add the page's routes to the application of `api`."""
     templates = Environment(loader=PackageLoader("sandbox"), autoescape=True, undefined=StrictUndefined)
+    templates.filters |= {"rfc3339": rfc3339, "time": _time}
     acts: dict[str, Act] = {
         "pay": asking.pay,
         "twice": lambda reference: asking.pay(reference, times=2),
@@ -77,6 +78,10 @@ def install(api: Api, asking: Asking, reader: Reader) -> None:
     api.app.add_url_rule("/page/<word:reference>", "act_on_page", act, methods=["POST"])
 
 
+def _time(ms: int) -> str:
+    return f"{rfc3339(ms)[:19].replace('T', ' ')} UTC"
+
+
 def _choice(request: Request, api: Api) -> str:
     """Return which button was pressed. Raise `UnsupportedMediaType`, `Malformed` or what reading a body raises."""
     refuse_repeated_headers(request)
@@ -95,7 +100,7 @@ def _shown(session: Session, reader: Reader) -> dict[str, object]:
         {
             "id": charge.row.charge_id,
             "amount": written(charge.row.amount, charge.row.currency),
-            "at": rfc3339(charge.row.created_at),
+            "at": charge.row.created_at,
             "refunds": [{"state": one.state, "reason": one.reason} for one in charge.refunds],
         }
         for charge in session.charges
@@ -110,7 +115,8 @@ def _shown(session: Session, reader: Reader) -> dict[str, object]:
         "state": row.state,
         "told": _TOLD[session.state],
         "reason": row.reason,
-        "expires_at": rfc3339(row.expires_at),
+        "expires_at": row.expires_at,
+        "planned": reader.planned(session),
         "choices": session.state is SessionState.OPEN and scenario(row.scenario).by_hand,
         "scenario": row.scenario,
         "charges": charges,

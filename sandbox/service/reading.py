@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Row, Select, bindparam, select
 from common.db import Database
 from halfmessage.chunks import rows_in
 from halfmessage.errors import NotFound
-from sandbox.model import SessionState, callbacks, charges, events, refunds, sessions
+from sandbox.model import SessionState, callbacks, charges, events, plans, refunds, sessions
 
 _SESSION: Final = select(sessions).where(sessions.c.reference == bindparam("reference"))
 _LOCKED: Final = _SESSION.with_for_update()
@@ -69,6 +69,12 @@ class Reader:
         )
         with self._database.read() as connection:
             return connection.execute(query).all()
+
+    def planned(self, session: Session) -> int | None:
+        """Return when a session's money will be taken, by a payment that is under way; None: there is none."""
+        is_its = (plans.c.session_id == session.row.session_id) & plans.c.refund_id.is_(None)
+        with self._database.read() as connection:
+            return connection.execute(select(plans.c.due_at).where(is_its)).scalar()
 
 
 def session_row(connection: Connection, reference: str, *, lock: bool = False) -> Row[Any]:

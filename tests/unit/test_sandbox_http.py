@@ -134,6 +134,7 @@ def test_what_a_person_may_do(stand: SandboxStand, choice: str, told: str, charg
     assert f"<title>{told}: 12.50 EUR" in text
     assert len(re.findall(r'<th scope="row">\d+</th><td>12\.50 EUR</td>', text)) == charges
     assert ("<button" in text) == (choice == "leave")
+    assert ("A payment is under way" in text) == (choice == "wait")
 
 
 def test_pressing_twice_pays_once(stand: SandboxStand) -> None:
