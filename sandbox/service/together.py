@@ -1,13 +1,12 @@
 """Group commit: what is asked for while a transaction is under way is done in the next one, together."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection
 
 from common.db import Database
-from halfmessage.errors import DuplicateRow, HalfMessageError
+from halfmessage.errors import CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, HalfMessageError
 from halfmessage.tx.batch import Batcher
 
 T = TypeVar("T")
@@ -19,7 +18,7 @@ _LONGEST_WAIT: Final = 5.0  # seconds
 
 
 class Together:
-    """Runs works of many threads in transactions. Each refuses, by raising, before it writes anything."""
+    """Runs works of many threads in transactions. Each may be run again: it finds what it has done."""
 
     def __init__(self, database: Database) -> None:
         """Run them in `database`."""
@@ -36,14 +35,21 @@ class Together:
         return cast("T", self._batcher.submit(work))
 
     def _run(self, works: Sequence[Work]) -> list[Any]:
+        if len(works) > 1:
+            try:
+                return self._database.transact(lambda connection: [work(connection) for work in works])
+            except (CommitOutcomeUnknown, DatabaseUnavailable):
+                raise
+            except HalfMessageError:  # of one of them: nothing was done, and each has a transaction of its own now
+                pass
+        return [self._alone(work) for work in works]
+
+    def _alone(self, work: Work) -> Any:
+        """Return what a work answers, or raises: then nothing of it is there."""
         try:
-            return self._database.transact(lambda connection: [_answer(work, connection) for work in works])
-        except DuplicateRow:  # another process wrote a row meanwhile, which is found now; of one work each
-            return [self._database.transact(partial(_answer, work)) for work in works]
-
-
-def _answer(work: Work, connection: Connection) -> Any:
-    try:
-        return work(connection)
-    except HalfMessageError as error:
-        return error
+            try:
+                return self._database.transact(work)
+            except DuplicateRow:  # another process wrote it meanwhile: now it is found
+                return self._database.transact(work)
+        except HalfMessageError as error:
+            return error

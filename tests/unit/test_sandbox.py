@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from common.db import Database
 from common.errors import IdempotencyMismatch
 from halfmessage.clock import now_ms
-from halfmessage.errors import NotFound
+from halfmessage.errors import LeaseLost, NotFound
 from sandbox import model, schema
 from sandbox.model import CallbackState, RefundState, SessionState
 from sandbox.service.asking import Asking, Failed
@@ -151,6 +151,24 @@ def test_an_attempt_that_is_begun_by_many_at_once_is_one(sandbox: Sandbox) -> No
         assert len(set(threads.map(begin, range(8)))) == 1
     (session,) = sandbox.reader.list(10, 0)
     assert len(session.charges) == 1
+
+
+def test_what_fails_midway_leaves_nothing_and_spoils_nobody_else_s(sandbox: Sandbox) -> None:
+    """No ids are to be had, for example: of works that are one transaction each is done, or is not there."""
+    together = sandbox.asking._together
+
+    def fails(connection: Any) -> None:
+        connection.execute(model.faults.insert().values(name="x", chance=0, seed=0, longest=0))
+        raise LeaseLost
+
+    def works(connection: Any) -> int:
+        connection.execute(model.faults.insert().values(name="y", chance=0, seed=0, longest=0))
+        return 1
+
+    failed, done = together._run([fails, works])
+    assert (type(failed), done) == (LeaseLost, 1)
+    with sandbox.database.read() as connection:
+        assert connection.execute(select(model.faults.c.name)).scalars().all() == ["y"]
 
 
 @pytest.mark.parametrize(
