@@ -15,7 +15,7 @@ from common.db import Database
 from halfmessage.chunks import VALUES
 from halfmessage.clock import now_ms
 from pay.model import AttemptState, attempts
-from pay.providers.port import Kind, Provider, ProviderEvent
+from pay.providers.port import Kind, Provider, ProviderEvent, ProviderUnavailable
 from pay.service import tries
 from pay.service.asking import ask
 from pay.service.attempts import Try, asked_of
@@ -119,9 +119,8 @@ class Polling:
         if row.reference is None:  # its answer was lost, and money may be taken: under its own key, it is the same try
             self._carry_out(Try(row.provider, asked_of(owed[row.order_id], row.attempt_id, row.scenario)))
             return _Looked([])
-        if row.to_close:
-            provider.close(row.reference)
-        return _Looked(ask(self._providers, self._inbox, row), row.to_close)
+        was_closed = row.to_close and _closed(provider, row.reference)
+        return _Looked(ask(self._providers, self._inbox, row), was_closed)
 
     def _write(self, connection: Connection, looks: Collection[tuple[_Due, _Looked | None]]) -> None:
         """Write when each is asked about next, in the order of ids; one that was moved meanwhile has its time."""
@@ -139,9 +138,19 @@ class Polling:
         next_at = now_ms() + distance(self._pace.first, self._pace.longest, row.polls)
         if row.asked_until is None:
             return next_at
-        is_to_close = row.to_close and look is None
+        is_to_close = row.to_close and (look is None or not look.was_closed)
         until = row.asked_until + (int(self._pace.until * 1000) if is_to_close else 0)
         return next_at if next_at <= until else None
+
+
+def _closed(provider: Provider, reference: str) -> bool:
+    """Close a try; return whether that went well. Where not, there is still something to ask."""
+    try:
+        provider.close(reference)
+    except ProviderUnavailable as error:
+        log.warning("a try could not be closed", provider=provider.name, reason=error.detail)
+        return False
+    return True
 
 
 def _end(connection: Connection, row: Any, events: Collection[ProviderEvent]) -> None:

@@ -12,6 +12,7 @@ from halfmessage.clock import now_ms
 from pay.model import attempts
 from pay.providers.port import Kind, ProviderUnavailable
 from pay.service.claims import LEASE, Claims, distance
+from pay.service.crew import Crew
 from pay.service.polling import Allowance
 from tests.payments import DOWN, Till
 
@@ -105,12 +106,14 @@ def test_a_try_is_given_up_some_time_after_closing(till: Till) -> None:
 
 
 def test_closing_that_fails_is_tried_again(till: Till) -> None:
-    """Though the time for asking is over: the page would take money for ever."""
+    """Though the time for asking is over: the page would take money for ever. It is asked about all the same."""
     till.owe(1)
     page = till.page(1)
     till.hear(till.provider.take(page))
+    till.provider.take(page)
     till.provider.faults.plan("close", DOWN)
     poll(till)
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
     assert (the_try(till).to_close, the_try(till).next_poll_at is None) == (True, False)
     poll(till)
     assert till.provider.closed == [page]
@@ -252,3 +255,11 @@ def test_a_move_meanwhile_has_its_own_time(till: Till) -> None:
     assert the_try(till).to_close
     assert till.polling.run() == 1
     assert till.provider.closed == [page]
+
+
+def test_what_there_is_no_time_for_is_left() -> None:
+    """It is claimed, and due again when the claim ends."""
+    crew = Crew("calls", 2)
+    assert crew.each(str, [1, 2, 3], within=0.0) == []
+    assert sorted(crew.each(str, [1, 2, 3], within=5.0)) == [(1, "1"), (2, "2"), (3, "3")]
+    crew.close()
