@@ -59,7 +59,7 @@ MUTANTS = (
         "stripe-refund-without-its-key",
         "a refund whose answer was lost is done again",
         _ON_STRIPE + "TestStripe::test_a_refund_is_done_once_for_each_key",
-        ("pay.providers.stripe:StripeProvider.refund", 'f"refund-{key}"', "str(id(key))"),
+        ("pay.providers.stripe:StripeProvider.refund", 'f"refund-{key}"', '__import__("uuid").uuid4().hex'),
     ),
     edited(
         "wechat-notification-of-any-age",
