@@ -1,22 +1,28 @@
 """What providers say is stored first, as it came, and acted upon afterwards: nothing that was answered is lost."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from common.db import Database
 from common.errors import Malformed
 from halfmessage import failpoints
+from halfmessage.chunks import ROWS
 from halfmessage.clock import now_ms
-from halfmessage.errors import DuplicateRow
+from halfmessage.db import translated
+from halfmessage.errors import DuplicateRow, RowRefused
+from halfmessage.tx.batch import Batcher
 from pay.model import Via, cut, payment_events
 from pay.providers.port import ProviderEvent
 
 MOMENT: Final = 2_000
 """Ms for which a stored event is left to the process that stored it; then any process handles it."""
 
+_MOST_WAITING: Final = 1000  # events; further ones get 503 at once
+_LONGEST_WAIT: Final = 5.0  # seconds until a batch of them begins
 _MOST: Final = 2**63 - 1
 _NAME = re.compile(r"[^\x00]{1,128}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -24,6 +30,9 @@ _NEW = insert(payment_events)
 
 EventKey = tuple[str, str]
 """A provider, and its name of the event."""
+
+Row = dict[str, Any]
+"""A row of `payment_events`, by the names of its columns."""
 
 log = structlog.get_logger()
 
@@ -34,23 +43,43 @@ class Inbox:
     def __init__(self, database: Database) -> None:
         """Take the pay service's database."""
         self._database = database
+        self._batches: Batcher[Row, bool] = Batcher(
+            self._store_all, lanes=1, heaviest=ROWS, longest_queue=_MOST_WAITING, longest_wait=_LONGEST_WAIT
+        )
 
     def store(self, provider: str, event: ProviderEvent, via: Via) -> bool:
-        """Store an event, in a transaction of its own; return whether it is new.
+        """Store an event before anything is done about it; return whether it is new.
 
-        Raise `Malformed` for one that can not be stored, `DatabaseUnavailable` (not stored) or `CommitOutcomeUnknown`.
+        Those that come at once share a transaction. Raise `Malformed` for one that can not be stored, `Unavailable`
+        (not stored) or `CommitOutcomeUnknown`.
         """
-        row = _row(provider, event, via)
-        try:
-            self._database.transact(lambda connection: connection.execute(_NEW, row))
-        except DuplicateRow:
+        if not self._batches.submit(_row(provider, event, via)):
             return False
         log.info("event stored", provider=provider, event_id=event.event_id, kind=event.kind.value, via=via.value)
         failpoints.hit("event.stored")
         return True
 
+    def _store_all(self, rows: Sequence[Row]) -> list[bool | Exception]:
+        try:
+            self._database.transact(lambda connection: connection.execute(_NEW, list(rows)))
+        except (DuplicateRow, RowRefused):  # of one of them
+            return self._database.transact(lambda connection: [_stored(connection, row) for row in rows])
+        return [True] * len(rows)
 
-def _row(provider: str, event: ProviderEvent, via: Via) -> dict[str, Any]:
+
+def _stored(connection: Connection, row: Row) -> bool | Exception:
+    """Store one of several; return whether it is new, or why it alone can't be stored."""
+    try:
+        with translated(), connection.begin_nested():
+            connection.execute(_NEW, row)
+    except DuplicateRow:
+        return False
+    except RowRefused as error:
+        return error
+    return True
+
+
+def _row(provider: str, event: ProviderEvent, via: Via) -> Row:
     names = [event.event_id, *([] if event.charge_id is None else [event.charge_id])]
     is_right = all(map(_NAME.fullmatch, names)) and 0 <= (event.amount or 0) <= _MOST
     if not is_right or (event.currency is not None and _CURRENCY.fullmatch(event.currency) is None):

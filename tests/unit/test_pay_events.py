@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from halfmessage.errors import FailpointRaised, HalfMessageError, RowRefused, Un
 from halfmessage.mq.port import CheckAnswer
 from pay.model import Via, charges, payment_events, payments
 from pay.providers.port import Kind, ProviderEvent
-from pay.service import posting
+from pay.service import inbox, posting
 from pay.service.events import Handling
 from pay.service.ledger import Ledger
 from pay.service.posting import Raced, Times
@@ -59,6 +60,27 @@ def test_what_came_is_kept_as_it_came(till: Till) -> None:
     with till.database.read() as connection:
         (row,) = connection.execute(select(payment_events)).all()
     assert (row.raw, row.via, row.handled_at, row.kind) == (event.raw, "poll", None, "succeeded")
+
+
+def test_what_comes_at_once_shares_a_transaction(till: Till) -> None:
+    """One that is known, or that the database refuses, is its own matter: the others are stored."""
+    till.inbox.store("fake", success("c1", 1), Via.CALLBACK)
+    events = [success(f"c{number}", 1) for number in (1, 2, 2, 3)]
+    rows = [inbox._row("fake", event, Via.CALLBACK) for event in events]
+    assert till.inbox._store_all([rows[0], rows[1], rows[2], rows[3] | {"raw": None}])[:3] == [False, True, False]
+    (refused,) = till.inbox._store_all([rows[3] | {"raw": None}])
+    assert isinstance(refused, RowRefused)
+    assert till.inbox._store_all([rows[3], inbox._row("other", events[3], Via.POLL)]) == [True, True]
+    assert len(till.effects()) == 3
+
+
+def test_many_callbacks_at_once(till: Till) -> None:
+    """Each is told whether it is new; one of those that are alike is."""
+    with ThreadPoolExecutor(8) as pool:
+        told = list(
+            pool.map(lambda n: till.inbox.store("fake", success(f"c{n % 20}", n % 20), Via.CALLBACK), range(80))
+        )
+    assert (sum(told), len(till.effects())) == (20, 20)
 
 
 @pytest.mark.parametrize(
