@@ -42,6 +42,10 @@ _SHORT: Mapping[str, float] = MappingProxyType(
         "sweep_interval": _NOT_SOON,  # and no sweep may do it instead
         "goods_cache": 0.1,
         "peer_timeout": 1.0,
+        "poll_first_after": 0.3,
+        "poll_longest": 1.0,
+        "refund_first_after": 0.2,
+        "refund_longest": 1.0,
     }
 )
 

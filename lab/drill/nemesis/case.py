@@ -8,7 +8,8 @@ from typing import Any
 
 from lab.drill.nemesis.history import Entry, Final
 
-CREATED, OK, NOT_FOUND, CONFLICT, UNPROCESSABLE = 201, 200, 404, 409, 422
+CREATED, OK, ACCEPTED, NOT_FOUND, CONFLICT, UNPROCESSABLE = 201, 200, 202, 404, 409, 422
+PAYMENT_REQUIRED = 402
 TOO_MANY, UNAVAILABLE, SERVER_ERROR = 429, 503, 500
 
 Label = tuple[str, str]

@@ -118,7 +118,8 @@ class Shopper:
             return Ask("stock", "GET", f"/stock/{self._shop.goods[call.lines[0][0]]}")
         if call.op is Op.LOOK:
             return Ask(instance, "GET", f"/orders/{order_id}")
-        return Ask(instance, "POST", f"/orders/{order_id}/{call.op}")
+        body = {"provider": "sandbox", "scenario": call.scenario} if call.scenario else None
+        return Ask(instance, "POST", f"/orders/{order_id}/{call.op}", body)
 
 
 def play(plan: Plan, shoppers: Mapping[str, Shopper]) -> None:

@@ -86,6 +86,21 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """Money that the provider took for an order, by its own books.
+
+    `sent_back`: how often it went back, `keys`: by how many idempotency keys that was asked for.
+    """
+
+    order_id: str
+    charge_id: str
+    amount: int
+    currency: str
+    sent_back: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
 class Final:
     """How everything stood in the end.
 
@@ -108,6 +123,7 @@ class Final:
     counted: Mapping[str, Count] = field(default_factory=dict)
     uses: Sequence[Use] = field(default_factory=tuple)
     untold: Sequence[str] = field(default_factory=tuple)
+    charges: Sequence[Charge] = field(default_factory=tuple)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
@@ -124,6 +140,7 @@ class Final:
             "coupons": {one: Coupon(**made) for one, made in document.get("coupons", {}).items()},
             "counted": {one: Count(**counted) for one, counted in document.get("counted", {}).items()},
             "uses": [Use(**row) for row in document.get("uses", ())],
+            "charges": [Charge(**row) for row in document.get("charges", ())],
         }
         return cls(**{**document, **levels, **rows})
 

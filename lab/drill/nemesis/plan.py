@@ -56,7 +56,8 @@ class Call:
 
     `lines` are the goods (their position in `Plan.goods`) and quantities of an order that is placed, or the goods
     whose level is looked at; `coupon` the coupon that it is ordered with or that is looked at (its position in
-    `Plan.coupons`, None: none); `instance` is which order process is asked.
+    `Plan.coupons`, None: none); `instance` is which order process is asked; `scenario` how the provider is to behave
+    when an order is paid.
     """
 
     op: Op
@@ -65,6 +66,7 @@ class Call:
     keyed: bool = True
     instance: int = 0
     coupon: int | None = None
+    scenario: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run. `goods` are the pieces that there are of each goods; `regime` names the deployment's settings."""
+    """One run. `goods` are the pieces that there are of each goods; `regime` names the deployment's settings.
+
+    `provider`: the sandbox's faults, and how probable each is.
+    """
 
     seed: int
     regime: str
@@ -114,6 +119,7 @@ class Plan:
     clients: Sequence[Client]
     faults: Sequence[Fault]
     coupons: Sequence[Coupon] = ()
+    provider: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def calls(self) -> int:
@@ -134,6 +140,7 @@ class Plan:
             tuple(Client(one["name"], tuple(map(_step, one["steps"]))) for one in document["clients"]),
             tuple(Fault(**{**one, "kind": Kind(one["kind"])}) for one in document["faults"]),
             tuple(Coupon(**one) for one in document.get("coupons", ())),  # plans that were kept before had none
+            document.get("provider", {}),
         )
 
 

@@ -42,6 +42,27 @@ _ALL_OFF = Coupon(100, 1000, 1000)
 _COUPONS = (None, None, None, None, 0, 0, 1, 1, 1, 2)
 """Of orders: their coupons, as often as they stand here; None: none."""
 
+_SCENARIOS = (*("",) * 8, "decline", "silent", "silent", "callback", "callback", "twice", "late:1", "page", "never")
+"""Of payments, as often as they stand here; "": the money is taken at once, and the answer says so."""
+
+_OF_PROVIDER: Mapping[str, float] = {
+    "delay": 0.8,
+    "duplicate": 0.8,
+    "reorder": 0.8,
+    "lost": 0.8,
+    "wrong_amount": 0.3,
+    "wrong_currency": 0.3,
+    "begin_fails": 0.5,
+    "begin_fails_done": 0.5,
+    "ask_fails": 0.5,
+    "refund_fails": 0.5,
+    "refund_fails_done": 0.5,
+    "refund_pending": 0.8,
+    "refund_refused": 0.8,
+    "refund_refused_done": 0.8,
+}
+"""What a provider may do wrong, and how probable that is at most."""
+
 _WINDOW = 1.6  # seconds in which faults begin; clients are busy for about that long
 
 
@@ -52,8 +73,26 @@ def make(seed: int, ground: Ground) -> Plan:
     clients = [_Script(chance, f"c{number}").client() for number in range(chance.randint(3, 6))]
     regime = REGIMES[seed // BLOCK % len(REGIMES)].name
     faults = _faults(chance, ground)
+    of_money = random.Random(f"{seed} {ground} money")
+    clients = [_with_scenarios(of_money, client) for client in clients]
     scarce_coupon = Coupon(10, chance.randint(2, 6), chance.randint(1, 2))
-    return Plan(seed, regime, (1000, 1000, scarce), clients, faults, (Coupon(10, 1000, 1000), scarce_coupon, _ALL_OFF))
+    coupons = (Coupon(10, 1000, 1000), scarce_coupon, _ALL_OFF)
+    return Plan(seed, regime, (1000, 1000, scarce), clients, faults, coupons, _provider(of_money))
+
+
+def _with_scenarios(chance: random.Random, client: Client) -> Client:
+    """Have the client pay in ways of all kinds."""
+
+    def with_scenario(call: Call) -> Call:
+        return replace(call, scenario=chance.choice(_SCENARIOS)) if call.op is Op.PAY else call
+
+    return replace(client, steps=[replace(step, calls=list(map(with_scenario, step.calls))) for step in client.steps])
+
+
+def _provider(chance: random.Random) -> dict[str, float]:
+    """Return the faults that the provider has in a run: in most, some."""
+    names = chance.sample(sorted(_OF_PROVIDER), chance.choice((0, 0, 1, 2, 4)))
+    return {name: round(chance.uniform(0.1, _OF_PROVIDER[name]), 2) for name in names}
 
 
 def _faults(chance: random.Random, ground: Ground) -> list[Fault]:

@@ -2,17 +2,19 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from common.registry import SANDBOX
 from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError, MessageNotFound
 from halfmessage.mq.factory import split_prefix
 from halfmessage.mq.port import State
 from lab.drill import pending
-from lab.drill.nemesis.history import Count, Coupon, Final, Level, Reservation, Use
+from lab.drill.nemesis.history import Charge, Count, Coupon, Final, Level, Reservation, Use
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.pending import console
 from lab.judge.coupons import UNTOLD
@@ -117,10 +119,14 @@ def read_final(
     users: Sequence[str],
     left: Sequence[str],
     *,
+    since: int,
     quiet_after: float | None,
     limit: float,
 ) -> Final:
-    """Read how everything stands: REST as each user and as admin, and SQL. Raise `CommandFailed`."""
+    """Read how everything stands: REST as each user and as admin, and SQL; of money, what was taken since an order id.
+
+    Raise `CommandFailed`.
+    """
     deployment = sut.deployment
     orders = {user: _orders_of(sut, user) for user in users}
     with deployment.client("drill", ["admin"]) as admin:
@@ -133,6 +139,7 @@ def read_final(
         "SELECT order_id, goods_id, quantity FROM reservation_lines",
     )
     (uses,) = read(deployment.database_url("coupon"), "SELECT order_id, coupon_id, user_id, state FROM coupon_uses")
+    taken, refunds = read(deployment.database_url(SANDBOX), *_BOOKS)
     (untold,) = read(deployment.database_url("order"), UNTOLD)
     return Final(
         goods=dict(goods),
@@ -147,7 +154,27 @@ def read_final(
         counted={one: Count(of["free"], of["held"], of["used"]) for one, of in counted.items()},
         uses=[Use(str(o), str(c), user, state) for o, c, user, state in uses if str(c) in coupons],
         untold=[str(order_id) for (order_id,) in untold],
+        charges=[charge for charge in _charges(taken, refunds) if int(charge.order_id) >= since],
     )
+
+
+_BOOKS = (
+    """
+    SELECT s.payment_id, c.charge_id, c.amount, c.currency FROM charges c
+    JOIN sessions s ON s.session_id = c.session_id
+    """,
+    "SELECT charge_id, state FROM refunds",
+)
+
+
+def _charges(taken: Sequence[tuple[Any, ...]], refunds: Sequence[tuple[Any, ...]]) -> list[Charge]:
+    """Return all money that the provider ever took."""
+    keys = Counter(charge_id for charge_id, _ in refunds)
+    back = Counter(charge_id for charge_id, state in refunds if state == "done")
+    return [
+        Charge(str(order_id), str(charge_id), amount, currency, back[charge_id], keys[charge_id])
+        for order_id, charge_id, amount, currency in taken
+    ]
 
 
 def _reservations(

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lab.drill.nemesis.case import (
+    ACCEPTED,
     CONFLICT,
     CREATED,
     NOT_FOUND,
     OK,
+    PAYMENT_REQUIRED,
     TOO_MANY,
     UNAVAILABLE,
     UNPROCESSABLE,
@@ -28,6 +30,8 @@ _DOCUMENTED = {
     },
     "pay": {
         (OK, ""),
+        (ACCEPTED, ""),
+        (PAYMENT_REQUIRED, "payment-refused"),
         (CONFLICT, "order-closed"),
         (NOT_FOUND, "not-found"),
         (UNAVAILABLE, "unavailable"),

@@ -3,13 +3,17 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
 
+from common.registry import SANDBOX
+from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError
+from halfmessage.ids import EPOCH
 from lab.drill.nemesis import clients, quiet
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.clients import Shop, Shopper
@@ -17,8 +21,12 @@ from lab.drill.nemesis.faults import FaultInjector, Injection
 from lab.drill.nemesis.history import Coupon, Entry, Final, Recorder
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.nemesis.plan import Plan
+from ops.client import Unreachable
+from ops.waiting import wait_for
 
 HISTORY = "history.jsonl"
+_LONGEST_DELAY = 1.0  # seconds by which the provider may delay something
+_SET_WITHIN = 30.0  # seconds
 
 
 @dataclass(slots=True)
@@ -73,6 +81,7 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     sut.runs += 1
     sut.clean()
     dropped_before = quiet.dropped(sut)
+    since = now_ms() - EPOCH << 22
     goods = _stock_up(sut, run.plan.goods)
     coupons = _make_coupons(sut, run.plan.coupons)
     tag = secrets.token_hex(4)  # its users are nobody else's: plans are played more than once on one deployment
@@ -88,7 +97,9 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     quiet_after = _settled(run, sut, watch, dropped_before)
     run.last_open = watch.last_open
     sut.wait_ready()
-    run.final = quiet.read_final(sut, goods, coupons, users, watch.left, quiet_after=quiet_after, limit=run.limit)
+    run.final = quiet.read_final(
+        sut, goods, coupons, users, watch.left, since=since, quiet_after=quiet_after, limit=run.limit
+    )
     run.wrong += check(run.history, run.final)
     if sut.regime.sweeps:
         quiet.resume_parked(sut)
@@ -135,6 +146,7 @@ def _clients_and_faults(
     Return when the last fault ended or the last call began (`time.monotonic`).
     """
     traps = FaultInjector(sut, lambda: 0.0).lay_traps(run.plan.faults)
+    _set_provider(sut, run.plan.seed, run.plan.provider)
     with ExitStack() as stack:
         began, now = time.monotonic(), clients.stopwatch()
         shop = Shop(*things, sut.deployment.plan.instances_of("order"), now)
@@ -149,11 +161,26 @@ def _clients_and_faults(
             clients.play(run.plan, shoppers)
         finally:
             nemesis.join()
+            _set_provider(sut, 0, {})
             run.injections = [*traps, *run.injections]
         for error in failed:
             raise error
     moments = [injection.ended for injection in run.injections] + [entry.invoked for entry in recorder.entries]
-    return began + max(moments, default=0.0)
+    return began + max([*moments, now() if run.plan.provider else 0.0])
+
+
+def _set_provider(sut: LinkedSystem, seed: int, faults: Mapping[str, float]) -> None:
+    """Have the sandbox do wrong what it is to, and nothing else. Raise `NotInTime`, `CommandFailed`."""
+    body = {"seed": seed, "longest": _LONGEST_DELAY, **faults}
+
+    def is_set() -> bool:
+        with sut.deployment.client("drill", ["admin"]) as admin:
+            try:
+                return admin.ask(SANDBOX, "PUT", "/faults", json_body=body).status == HTTPStatus.OK
+            except Unreachable:  # it was killed, and is being started
+                return False
+
+    wait_for("the sandbox", is_set, within=_SET_WITHIN, every=0.05)
 
 
 def _inject(run: Run, injector: FaultInjector, failed: list[BaseException]) -> None:

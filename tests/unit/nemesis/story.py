@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.drill.nemesis.checker import RULES, check
-from lab.drill.nemesis.history import Count, Coupon, Entry, Final, Level, Reservation, Use
+from lab.drill.nemesis.history import Charge, Count, Coupon, Entry, Final, Level, Reservation, Use
 
 USER, GOODS, PIECES, PRICE = "u", "1", 100, 50
 COUPON = "5"
@@ -45,7 +45,13 @@ def order(
         "expires_at": _EXPIRES_AT,
         "paid_at": _PAST if status == "paid" else None,
         "closed_at": _PAST if status == "closed" else None,
+        "payment": {"status": {"created": "open", "paid": "succeeded", "closed": "closed"}[status]},
     }
+
+
+def charge(of: dict[str, Any], sent_back: int = 0) -> Charge:
+    """Return the money of an order."""
+    return Charge(of["order_id"], f"c{of['order_id']}", of["total_amount"], of["currency"], sent_back, sent_back)
 
 
 @dataclass
@@ -57,6 +63,7 @@ class Story:
     reservations: list[Reservation] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
+    charges: list[Charge] = field(default_factory=list)
     counted: Count | None = None
     left: list[str] = field(default_factory=list)
     quiet_after: float | None = 1.0
@@ -78,6 +85,8 @@ class Story:
         self.orders.append(shown)
         live = shown["status"] != "closed" if live is None else live
         self.reservations.append(Reservation(shown["order_id"], "deducted" if live else "released", {GOODS: held}))
+        if shown["status"] == "paid":
+            self.charges.append(charge(shown))
         if shown["coupon_id"]:
             state = {"created": "held", "paid": "used", "closed": "free"}[shown["status"]]
             self.uses.append(Use(shown["order_id"], COUPON, USER, state))
@@ -91,7 +100,7 @@ class Story:
         return Final(
             {GOODS: PIECES}, {USER: self.orders}, {GOODS: shown}, {GOODS: level}, self.reservations, self.quiet_after,
             5.0, self.left, {COUPON: Coupon(PERCENT, USES, OF_USER)},
-            {COUPON: self.counted or Count(USES - held - used, held, used)}, self.uses, self.untold,
+            {COUPON: self.counted or Count(USES - held - used, held, used)}, self.uses, self.untold, self.charges,
         )  # fmt: skip
 
     def change(self, number: int, **how: Any) -> None:
@@ -108,7 +117,7 @@ class Story:
 
 
 PAID, CANCELLED, REFUSED, UNKNOWN, TAKEN, CUT = "paid", "cancelled", "refused", "unknown", "taken", "cut"
-WITH, LATER, GONE, USED_UP = "with", "later", "gone", "used-up"
+WITH, LATER, GONE, USED_UP, ELSEWHERE = "with", "later", "gone", "used-up", "elsewhere"
 FIRST_OF_PAID, REPEAT_OF_PAID, PAY, LOOK, LIST, LEVEL = range(6)
 
 
@@ -149,4 +158,12 @@ def truth() -> Story:
     story.ends(gone)
     story.place(USED_UP, status=409, body={**problem(409, "coupon-not-usable"), "reason": "used"},
                 sent=sent(USED_UP, coupon=True))  # fmt: skip
+    story.place(ELSEWHERE, body=order("18", ELSEWHERE))
+    story.call("pay", ELSEWHERE, order_id="18", status=402, body=problem(402, "payment-refused"))
+    told = {"order_id": "18", "payment_id": "18", "pay_url": "http://127.0.0.1/page/1"}
+    story.call("pay", ELSEWHERE, order_id="18", status=202, body=told)
+    late = order("18", ELSEWHERE, "closed", why="timeout")
+    late["payment"] = {"status": "refunded"}
+    story.ends(late)
+    story.charges.append(charge(late, sent_back=1))
     return copy.deepcopy(story)

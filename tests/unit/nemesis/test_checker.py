@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
 from lab.drill.nemesis.checker import RULES, check
-from lab.drill.nemesis.history import Count, Final, Level, Reservation, Use, load
+from lab.drill.nemesis.history import Charge, Count, Final, Level, Reservation, Use, load
 from tests.unit.nemesis.story import (
     CANCELLED,
     COUPON,
@@ -259,6 +260,28 @@ def _not_used_up(story: Story) -> None:
     story.history[:] = [*[replace(entry, invoked=-1.0, answered=-0.5) for entry in entries], *story.history[:-1]]
 
 
+def _charged(order_id: str, **how: Any) -> Lie:
+    """Have the provider's books say something else of an order's money."""
+
+    def lie(story: Story) -> None:
+        story.charges[:] = [replace(one, **how) if one.order_id == order_id else one for one in story.charges]
+
+    return lie
+
+
+def _payment_shown(order_id: str, status: str) -> Lie:
+    def lie(story: Story) -> None:
+        (shown,) = (order for order in story.orders if order["order_id"] == order_id)
+        shown["payment"] = {"status": status}
+
+    return lie
+
+
+def _sent_to(story: Story, **how: Any) -> None:
+    (number,) = (n for n, entry in enumerate(story.history) if entry.status == 202)
+    story.change(number, body={**story.history[number].body, **how})
+
+
 LIES: list[tuple[str, Lie]] = [
     ("lost", _acknowledged_and_gone),
     ("altered", _changed_since),
@@ -319,6 +342,20 @@ LIES: list[tuple[str, Lie]] = [
     ("coupon_held_once", _told_meanwhile),
     ("refused_truly", _refused("expired")),
     ("refused_truly", _not_used_up),
+    ("paid_once", lambda story: story.charges.pop(0)),
+    ("paid_once", _charged("11", amount=1)),
+    ("paid_once", _charged("11", currency="JPY")),
+    ("paid_once", lambda story: story.charges.append(Charge("77", "c77", 1, "EUR", 0, 0))),
+    ("paid_once", lambda story: story.charges.append(story.charges[0])),
+    ("paid_once", _charged("18", sent_back=0)),
+    ("sent_back_once", _charged("18", sent_back=2)),
+    ("sent_back_once", _charged("18", keys=2)),
+    ("payment_shown", _payment_shown("11", "open")),
+    ("payment_shown", _payment_shown("13", "succeeded")),
+    ("payment_shown", _payment_shown("12", "refunded")),
+    ("payment_shown", _payment_shown("18", "closed")),
+    ("sent_elsewhere", lambda story: _sent_to(story, order_id="11")),
+    ("sent_elsewhere", lambda story: _sent_to(story, pay_url=None)),
     ("settled", _left),
     ("settled_in_time", _quiet_after(5.1)),
     ("settled_in_time", _quiet_after(None)),
