@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from common.auth import Identity, Verifier
 from common.errors import Forbidden
 from common.limits import Limiter, ProcessLimiter
+from common.readiness import Check
 from common.schema import Checks as ReadinessMembers
 from common.schema import Readiness
 from common.telemetry import Metrics
@@ -20,7 +21,6 @@ from common.web.bodies import Bodies, has_unread_body
 from common.web.flask_app import Answer, App
 from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
-from common.web.readiness import Check
 from common.web.requests import (
     NoBody,
     NoQuery,
