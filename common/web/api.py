@@ -98,9 +98,20 @@ class Api:
         query: type[BaseModel] | None = None,
         returns: Mapping[int, type[BaseModel]],
         errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
+        most_at_once: int = 0,
+        most_of_one_user: int = 0,
     ) -> Callable[[View], View]:
         """Declare a GET (see `Route`); HEAD is answered alike."""
-        return self._declare("GET", path, scopes=scopes, query=query, returns=returns, errors=errors)
+        return self._declare(
+            "GET",
+            path,
+            scopes=scopes,
+            query=query,
+            returns=returns,
+            errors=errors,
+            most_at_once=most_at_once,
+            most_of_one_user=most_of_one_user,
+        )
 
     def post(
         self,

@@ -22,6 +22,12 @@ MUTANTS = (
         ("common.telemetry:_Observed.collect", 'self._looks.results()[self._description] == "ok"', "not self._look()"),
     ),
     edited(
+        "timelines-without-bound",
+        "timelines take all request threads while the broker is slow, and nothing is read, paid or cancelled",
+        "tests/unit/test_order_timeline.py::test_timelines_of_a_slow_broker_leave_threads_to_others",
+        ("order.api:_install_timeline", "most_at_once=most_at_once,", "most_at_once=99,"),
+    ),
+    edited(
         "unknown-is-failed",
         "a check that is slow for once makes a service unready for all who may not wait for it",
         _READINESS + "test_who_may_not_wait_is_told_what_was_found_last",
