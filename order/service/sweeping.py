@@ -132,8 +132,8 @@ class Sweep:
             self._count(name, getattr(findings, name))
         self._count("violations", len(findings.violations))
         if findings.violations:
-            told = findings.violations[:_TOLD]
-            log.error("orders stand without what they need", orders=len(findings.violations), order_ids=told)
+            named = findings.violations[:_TOLD]
+            log.error("orders stand without what they need", orders=len(findings.violations), order_ids=named)
 
     def _close_overdue(self, before: int, findings: Findings) -> None:
         overdue = (orders.c.status == Status.CREATED.value) & (orders.c.expires_at <= before)
