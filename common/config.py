@@ -208,6 +208,6 @@ def explain(error: ValidationError) -> list[str]:
         name = "_".join(("ORDERS", *map(str, fault["loc"]))).upper()
         secret = any(word in name for word in ("SECRET", "URL"))
         given = "" if secret or fault["type"] == "missing" else f"={fault['input']}"
-        told = fault["msg"].removeprefix("Value error, ")
-        lines += [f"{name}{given}: {told}"] if fault["loc"] else told.splitlines()
+        message = fault["msg"].removeprefix("Value error, ")
+        lines += [f"{name}{given}: {message}"] if fault["loc"] else message.splitlines()
     return lines

@@ -54,8 +54,8 @@ def _embedded_times(settings: "Settings") -> Faults:
     last_check = settings.check_first_after + (settings.check_max - 1) * settings.check_interval
     if last_check < settings.transaction_deadline:
         (given,) = _named(settings, "transaction_deadline")
-        told = ", ".join(_named(settings, "check_first_after", "check_interval", "check_max"))
-        yield f"{given} is more than {last_check:g}, the age at the last check-back by {told}: it would not decide"
+        given_by = ", ".join(_named(settings, "check_first_after", "check_interval", "check_max"))
+        yield f"{given} is more than {last_check:g}, the age at the last check-back by {given_by}: it would not decide"
     if settings.message_retention <= settings.transaction_deadline:
         (given,) = _named(settings, "message_retention")
         yield f"{given} must be more than ORDERS_TRANSACTION_DEADLINE: what is purged can't be looked at"

@@ -88,7 +88,7 @@ def _mysql_schema(connection: Connection) -> str:
     tables = sorted(set(connection.execute(text("SHOW TABLES")).scalars()) - {"alembic_version"})
     statements = []
     for table in tables:
-        told = connection.execute(text(f"SHOW CREATE TABLE `{table}`")).one()[1]
-        told = re.sub(r"\b(bigint|int)\(\d+\)", r"\1", told).replace("`", "").replace("\n  ", "\n    ")
-        statements.append(re.sub(r" AUTO_INCREMENT=\d+", "", told))
+        ddl = connection.execute(text(f"SHOW CREATE TABLE `{table}`")).one()[1]
+        ddl = re.sub(r"\b(bigint|int)\(\d+\)", r"\1", ddl).replace("`", "").replace("\n  ", "\n    ")
+        statements.append(re.sub(r" AUTO_INCREMENT=\d+", "", ddl))
     return ";\n\n".join(statements) + ";\n"

@@ -1,8 +1,9 @@
 """THE list of our services, and of the messages between them.
 
 Ports, databases, migrations, topics, groups, what `up` starts and the files in `docker/` derive from it, or a test
-compares them with it (tests/unit/test_registry.py). A new service is an entry here and a folder of its own. It imports
-nothing of ours, and little else: every command needs it.
+compares them with it (tests/unit/test_registry.py). A new service is an entry here, a folder of its own and its
+migrations; a participant has a client in `order/clients` too (docs/add-a-participant.md). It imports nothing of ours,
+and little else: every command needs it.
 """
 
 from collections.abc import Collection, Mapping

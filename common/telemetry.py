@@ -15,8 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from common.logfile import LogFile
+from common.readiness import Checks
 from halfmessage.clock import now_ms, rfc3339
-from halfmessage.errors import HalfMessageError
 
 _HIDDEN: Final = frozenset(
     {"authorization", "token", "secret", "jwt_secret", "password", "receiver", "phone", "address"}
@@ -96,7 +96,7 @@ class Metrics:
         """Make the metrics that every service has: requests, their latency, and the process."""
         self.service = service
         self.registry = CollectorRegistry()  # what is counted
-        self._looks = CollectorRegistry()  # what is looked up at each scrape
+        self._looks = CollectorRegistry()  # what is looked up for scrapes
         ProcessCollector(registry=self._looks)
         self.requests = self.counter("http_requests", "Requests answered", "method", "route", "status")
         self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered now")
@@ -115,11 +115,14 @@ class Metrics:
         return Gauge(f"orders_{name}", description, labels, registry=self.registry, multiprocess_mode="livesum")
 
     def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
-        """Have `read` called at every scrape; when it raises an `OrdersError`, the gauge is left out."""
+        """Have `read` called for scrapes; when it raises an `OrdersError`, the gauge is left out."""
         self.observe_all(description, lambda: {name: read()})
 
     def observe_all(self, description: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """Have `read` return several gauges by name at every scrape, from one look at a broker or database."""
+        """Have `read` return several gauges by name for scrapes, from one look at a broker or database.
+
+        Anybody with a token may scrape, as often as they like: a look is made as a readiness check is, see `Checks`.
+        """
         self._looks.register(_Observed(description, read))
 
     def render(self) -> bytes:
@@ -149,15 +152,16 @@ class _Observed(Collector):
     def __init__(self, description: str, read: Callable[[], Mapping[str, float]]) -> None:
         self._description = description
         self._read = read
+        self._values: Mapping[str, float] = {}
+        self._looks = Checks({description: self._look}, failing="gauges not read")
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         return iter(())  # otherwise registering would collect, and so reach for the database
 
+    def _look(self) -> None:
+        self._values = self._read()
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        try:
-            values = self._read()
-        except HalfMessageError as error:
-            structlog.get_logger().warning("gauge not read", description=self._description, error=error.detail)
-            return
-        for name, value in values.items():
-            yield GaugeMetricFamily(f"orders_{name}", self._description, value)
+        if self._looks.results()[self._description] == "ok":
+            for name, value in self._values.items():
+                yield GaugeMetricFamily(f"orders_{name}", self._description, value)

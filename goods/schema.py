@@ -66,8 +66,8 @@ class NewGoods(Schema):
 
     def parsed(self) -> service.NewGoods:
         """Return it as the use case takes it: the market price is the unit price unless told."""
-        told = "market_price" in self.model_fields_set
-        return service.NewGoods(**{**dict(self), "market_price": self.market_price if told else self.unit_price})
+        is_given = "market_price" in self.model_fields_set
+        return service.NewGoods(**{**dict(self), "market_price": self.market_price if is_given else self.unit_price})
 
 
 class ChangedGoods(Schema):

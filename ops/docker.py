@@ -113,5 +113,5 @@ def _prometheus() -> str:
 
 
 def _redis() -> str:
-    """Return redis.conf without the password, which the command line adds: protected mode asks for one."""
+    """Return redis.conf without the password, which compose.yaml adds: protected mode asks for one."""
     return render.redis_conf({"bind": _ANY_ADDRESS, "port": REDIS_PORT, "dir": REDIS_DATA})

@@ -27,9 +27,9 @@ class Servers:
     `stack` is the data directory of the stack that runs them, empty where somebody else does.
     """
 
-    broker_url: str
-    database_urls: Mapping[str, str]
-    redis_url: str
+    broker_url: str = field(repr=False)
+    database_urls: Mapping[str, str] = field(repr=False)
+    redis_url: str = field(repr=False)
     stack: str = ""
 
 
@@ -45,7 +45,7 @@ class Plan:
 
     port_base: int = registry.FIRST_PORT
     pay_timeout: float = 900.0
-    extra: Mapping[str, str | float] = field(default_factory=dict)
+    extra: Mapping[str, str | float] = field(default_factory=dict, repr=False)
     instances: Mapping[str, int] = field(default_factory=dict)
     servers: Servers | None = None
 

@@ -49,7 +49,7 @@ class RunState:
     """
 
     supervisor: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     processes: tuple[ProcessState, ...] = ()
     home: Home | None = None
 

@@ -70,15 +70,19 @@ def install(
     rate_limit: str,
     most_at_once: int,
     most_of_one_user: int,
+    timelines: int,
     count: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Declare the routes; `count` is told the outcome of every order that somebody tried to place.
 
     Placing is limited to `rate_limit` per user, and to `most_at_once` of all users, of which `most_of_one_user`.
+    At most so many `timelines` are told at once, and a quarter of them to one user: they ask the broker and the
+    participants, and while those are slow there must be threads to read, pay and cancel.
     """
     limits = {"most_at_once": most_at_once, "most_of_one_user": most_of_one_user}
     _install_placing(api, use_cases, rate_limit, limits, count)
     _install_reading(api, use_cases)
+    _install_timeline(api, use_cases.timeline, timelines)
     _install_changing(api, use_cases)
 
     @api.post("/sweep", scopes=("admin",), returns={200: SweepOut})
@@ -147,7 +151,7 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
 
 
 def _install_reading(api: Api, use_cases: UseCases) -> None:
-    reader, payments, timeline = use_cases.reader, use_cases.payments, use_cases.timeline
+    reader, payments = use_cases.reader, use_cases.payments
 
     @api.get("/orders", scopes=_OWNER, query=OrdersQuery, returns={200: OrdersOut})
     def list_orders(query: OrdersQuery) -> Reply:
@@ -163,7 +167,16 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
         order = reader.get(order_id, owner=_owner(order_id))
         return Reply(order_document(order, payments.of([order])))
 
-    @api.get("/orders/{order_id}/timeline", scopes=_OWNER, returns={200: TimelineOut}, errors=[NotFound])
+
+def _install_timeline(api: Api, timeline: Timeline, most_at_once: int) -> None:
+    @api.get(
+        "/orders/{order_id}/timeline",
+        scopes=_OWNER,
+        returns={200: TimelineOut},
+        errors=[NotFound],
+        most_at_once=most_at_once,
+        most_of_one_user=max(1, most_at_once // 4),
+    )
     def show_timeline(order_id: int) -> Reply:
         """Show what happened to an order, and the evidence of it; to admins also of one that never came to be."""
         return Reply(TimelineOut.of(order_id, timeline.of(order_id, owner=_owner(order_id))))

@@ -133,6 +133,7 @@ def build(settings: Settings) -> Service:
         rate_limit=settings.rate_limit,
         most_at_once=settings.placing_queue,
         most_of_one_user=settings.queue_share,
+        timelines=max(1, settings.threads // 4),
         count=instruments.placed,
     )
     if console is not None:

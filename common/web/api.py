@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from common.auth import Identity, Verifier
 from common.errors import Forbidden
 from common.limits import Limiter, ProcessLimiter
+from common.readiness import Check
 from common.schema import Checks as ReadinessMembers
 from common.schema import Readiness
 from common.telemetry import Metrics
@@ -20,7 +21,6 @@ from common.web.bodies import Bodies, has_unread_body
 from common.web.flask_app import Answer, App
 from common.web.gate import Gate
 from common.web.problems import OverLimit, ProblemWith
-from common.web.readiness import Check
 from common.web.requests import (
     NoBody,
     NoQuery,
@@ -98,9 +98,20 @@ class Api:
         query: type[BaseModel] | None = None,
         returns: Mapping[int, type[BaseModel]],
         errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
+        most_at_once: int = 0,
+        most_of_one_user: int = 0,
     ) -> Callable[[View], View]:
         """Declare a GET (see `Route`); HEAD is answered alike."""
-        return self._declare("GET", path, scopes=scopes, query=query, returns=returns, errors=errors)
+        return self._declare(
+            "GET",
+            path,
+            scopes=scopes,
+            query=query,
+            returns=returns,
+            errors=errors,
+            most_at_once=most_at_once,
+            most_of_one_user=most_of_one_user,
+        )
 
     def post(
         self,

@@ -124,8 +124,8 @@ def _cut(overdue: list[_Reading], now: float) -> None:
             if connection.family not in {socket.AF_INET, socket.AF_INET6}:
                 continue
             whose = (connection.getpeername()[0], connection.getsockname()[1])
-            told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SINCE_SENT.size)
-            silent_since = now - _SINCE_SENT.unpack(told)[0] / 1000
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SINCE_SENT.size)
+            silent_since = now - _SINCE_SENT.unpack(info)[0] / 1000
             if any((r.client, r.port) == whose and silent_since < r.began + _SLACK for r in overdue):
                 connection.shutdown(socket.SHUT_RD)
 

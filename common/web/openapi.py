@@ -150,7 +150,7 @@ def _errors(route: Route) -> list[type[HalfMessageError] | ProblemWith]:
         found.append(OutcomeUnknown)
     if route.idempotent:
         found.append(IdempotencyMismatch)
-    if route.rate_limit:
+    if route.rate_limit or route.most_of_one_user:
         found.append(TooManyRequests)
     return [*found, *route.errors]
 

@@ -58,8 +58,8 @@ _OF_LIBRARY: dict[type[Exception], Kind] = {
 def kind_of(error: type[HalfMessageError]) -> Kind:
     """Return how errors of a class are told: as the class says, else as the nearest of its bases that is known."""
     base = next(_OF_LIBRARY[parent] for parent in error.__mro__ if parent in _OF_LIBRARY)
-    told = {name: getattr(error, name) for name in ("status", "slug", "title") if hasattr(error, name)}
-    return replace(base, **told)
+    own = {name: getattr(error, name) for name in ("status", "slug", "title") if hasattr(error, name)}
+    return replace(base, **own)
 
 
 class OverLimit(TooManyRequests):

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flask import Flask
 
+from common.readiness import Check, Checks
 from common.schema import Health, Readiness
 from common.telemetry import Metrics
 from common.web.flask_app import Answer
-from common.web.readiness import Check, Checks
 from common.web.requests import current_request, refuse_parameters
 from halfmessage.errors import Unavailable
 

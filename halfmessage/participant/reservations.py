@@ -145,7 +145,7 @@ class Reservations(Generic[Want]):
         Raises as `release` does.
         """
         for fate, work in (("stands", self._headers.verify), ("paid", self._pay)):
-            for part in chunks((order_id for order_id, (_, told) in fates.items() if told == fate), VALUES):
+            for part in chunks((order_id for order_id, (_, its) in fates.items() if its == fate), VALUES):
                 self._database.transact(partial(work, order_ids=part))
         self.release({order_id: tx_id for order_id, (tx_id, fate) in fates.items() if fate == "void"})
         found = self.states(list(fates))

@@ -31,7 +31,7 @@ def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int)
     """Plant bugs, one at a time, and see that a named test catches each. A survivor fails.
 
     They are planted in the memory of the process that runs the test; no file changes. Needs a clone with its tests.
-    Exit code 0 only if every test passes without its bug and fails with it.
+    Exit code 0 only if every test passes without its bug and fails, or hangs, with it.
 
     \b
     Examples:
@@ -87,7 +87,7 @@ def _show(out: Console, results: Sequence[Result]) -> None:
     for heading in ("mutant", "what is wrong", "test", "verdict", "s"):
         table.add_column(heading, overflow="fold")
     for result in results:
-        verdict = "[green]caught[/]" if result.caught else "[bold red]SURVIVED[/]"
+        verdict = f"[green]{result.verdict}[/]" if result.caught else f"[bold red]{result.verdict.upper()}[/]"
         test = result.mutant.test.rpartition("::")[2].replace("[", r"\[")
         table.add_row(result.mutant.name, result.mutant.breaks, test, verdict, f"{result.seconds:.1f}")
     out.print(table)

@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class StackPlan:
 
     ports: Ports
     defaults: bool = False
-    password: str = ""
+    password: str = field(default="", repr=False)
     rocketmq: str = versions.BEFORE_THERE_WAS_A_CHOICE
 
     @property

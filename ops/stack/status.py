@@ -1,7 +1,7 @@
 """How the servers of a stack are."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from halfmessage.clock import now_ms, rfc3339
 from ops.stack.daemons import Identity, is_running
@@ -39,7 +39,7 @@ class StackStatus:
 
     data_dir: str
     servers: tuple[ServerStatus, ...]
-    urls: Mapping[str, str]
+    urls: Mapping[str, str] = field(repr=False)
     defaults: bool
     rocketmq: str = ""
 

@@ -67,8 +67,8 @@ class CouponRules(LookUps[Coupon]):
         )
 
 
-def _time(told: str | None) -> int | None:
-    return None if told is None else from_rfc3339(told)
+def _time(text: str | None) -> int | None:
+    return None if text is None else from_rfc3339(text)
 
 
 class CouponClient(ParticipantClient):

@@ -7,9 +7,10 @@ found unheld is written down, can't be paid while it is, and counts as a violati
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
 import structlog
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from common.db import Database
 from halfmessage.clock import now_ms
@@ -58,8 +59,7 @@ class Audit:
         again. Orders are looked at whether they need it or not: a look costs the same however few do. Return all orders
         known to stand unheld.
         """
-        known = set(self._known())
-        if any(not self._unheld(page).keys() <= known for page in self._newest_and_older(before)):
+        if any(self._is_news(self._unheld(page)) for page in self._newest_and_older(before)):
             for page in self._pages(before):
                 self._note(self._unheld(page))
         self._has_looked = True
@@ -84,17 +84,35 @@ class Audit:
 
     def unheld(self) -> list[int]:
         """Return the orders written down that still stand unheld, and forget the others."""
-        known = self._known()
-        still = list(self._unheld(known))
-        over = sorted(set(known) - set(still))
-        if over:
-            forget = delete(orders_unheld).where(self._mine & orders_unheld.c.order_id.in_(over))
-            self._database.transact(lambda connection: connection.execute(forget))
+        still: list[int] = []
+        for page in self._written_down():
+            found = self._unheld(page)
+            still += sorted(found)
+            over = [order_id for order_id in page if order_id not in found]
+            if over:
+                forget = delete(orders_unheld).where(self._mine & orders_unheld.c.order_id.in_(over))
+                self._database.transact(partial(Connection.execute, statement=forget))
         return still
 
-    def _known(self) -> Sequence[int]:
+    def _written_down(self) -> Iterator[Sequence[int]]:
+        written = select(orders_unheld.c.order_id).where(self._mine).order_by(orders_unheld.c.order_id).limit(PAGE)
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                page = connection.scalars(written.where(orders_unheld.c.order_id > after)).all()
+            if not page:
+                return
+            yield page
+            after = page[-1]
+
+    def _is_news(self, unheld: Collection[int]) -> bool:
+        return bool(unheld) and not set(unheld) <= self._known(unheld)
+
+    def _known(self, order_ids: Collection[int]) -> set[int]:
+        """Return those of the orders that are written down."""
+        of_these = self._mine & orders_unheld.c.order_id.in_(order_ids)
         with self._database.read() as connection:
-            return connection.scalars(select(orders_unheld.c.order_id).where(self._mine).limit(PAGE)).all()
+            return set(connection.scalars(select(orders_unheld.c.order_id).where(of_these)))
 
     @property
     def _mine(self) -> ColumnElement[bool]:
@@ -180,11 +198,10 @@ class Audit:
         """Write down orders that stand unheld."""
         if not unheld:
             return
-        of_these = self._mine & orders_unheld.c.order_id.in_(unheld)
         name, now = self.participant.name, now_ms()
-        rows = [{"order_id": order_id, "participant": name, "found_at": now} for order_id in unheld]
-        with self._database.read() as connection:
-            known = set(connection.scalars(select(orders_unheld.c.order_id).where(of_these)))
-        new = [row for row in rows if row["order_id"] not in known]
+        known = self._known(unheld)
+        new = [
+            {"order_id": order_id, "participant": name, "found_at": now} for order_id in unheld if order_id not in known
+        ]
         if new:
             self._database.transact(lambda connection: connection.execute(insert(orders_unheld), new))

@@ -29,6 +29,7 @@ from order.service.reading import statuses
 from order.service.settling import Settlements
 
 PAGE = 500  # orders in one round trip
+_TOLD = 20  # orders in a log line: after a restore there may be very many
 
 
 class ListLive(Protocol):
@@ -131,7 +132,8 @@ class Sweep:
             self._count(name, getattr(findings, name))
         self._count("violations", len(findings.violations))
         if findings.violations:
-            log.error("orders stand without what they need", order_ids=findings.violations)
+            named = findings.violations[:_TOLD]
+            log.error("orders stand without what they need", orders=len(findings.violations), order_ids=named)
 
     def _close_overdue(self, before: int, findings: Findings) -> None:
         overdue = (orders.c.status == Status.CREATED.value) & (orders.c.expires_at <= before)

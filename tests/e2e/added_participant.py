@@ -1,6 +1,6 @@
 """Run in a copy of the project that has one more participant: kills it, compares it, breaks it; prints what came of it.
 
-`python tests/e2e/added_participant.py DIRECTORY`, with the copy first in PYTHONPATH.
+`python tests/e2e/added_participant.py DIRECTORY giftwrap`, with the copy first in PYTHONPATH.
 """
 
 import json
@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console
 
-from common.registry import PARTICIPANTS
 from halfmessage.failpoints import of_participant
 from lab.drill import catalogue
 from lab.drill.drill import Ground
@@ -44,8 +43,8 @@ def _set(deployment: Deployment, statement: str, *values: object) -> None:
 
 def main() -> None:
     """Do all of it, on one deployment."""
-    (name,) = set(PARTICIPANTS) - {"stock", "coupon"}
-    slot = Slot(Path(sys.argv[1]))
+    directory, name = sys.argv[1:]
+    slot = Slot(Path(directory))
     try:
         told: dict[str, Any] = {"drills": _killed(slot, name)}
         sut = slot.sut(QUICK)

@@ -16,19 +16,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.drill, pytest.mark.P6]
 
 
 @pytest.mark.skipif(REAL, reason="in a copy of its own, on embedded servers")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(330)
 def test_a_participant_made_by_the_page(tmp_path: Path) -> None:
     """It is killed at each of its failpoints and all agrees; what it lacks or refuses is told, by its name alone."""
     project = tmp_path / "project"
     copy_project(project)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/e2e/added_participant.py"), str(tmp_path / "run")],
+        [sys.executable, str(ROOT / "tests/e2e/added_participant.py"), str(tmp_path / "run"), "giftwrap"],
         env={**os.environ, "PYTHONPATH": str(project)},
         cwd=project,
         check=False,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

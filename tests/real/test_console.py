@@ -124,7 +124,7 @@ def test_a_service_tells_of_messages_as_the_command_line_does(
     url = deployment.plan.urls["order"] + "/metrics"
     gauges = urllib3.request("GET", url, headers=headers, timeout=10.0, retries=False).data.decode()
     assert "orders_dead_letters 0.0" in gauges
-    assert "gauge not read" not in (deployment.place.root / "log" / "order.log").read_text()
+    assert "gauges not read" not in (deployment.place.root / "log" / "order.log").read_text()
 
 
 def test_a_dead_letter_is_resent(deployment: Deployment, alice: Client, goods_id: str) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -142,6 +143,24 @@ class TestCompose:
         example = values((DOCKER / ".env.example").read_text().replace("=\n", "= \n"))
         assert {name for name, value in example.items() if not value} == SECRETS
         assert example.keys() == env_names(text)
+
+    def test_no_secret_is_on_a_command_line(self, services: dict[str, Any]) -> None:
+        """Everybody on the machine may read those, and `docker inspect` tells them: compose fills in none."""
+        for name, service in services.items():
+            for words in (service.get("command", ()), service.get("healthcheck", {}).get("test", ())):
+                assert not SECRETS & env_names(" ".join(words)), name
+
+    def test_redis_reads_its_password(self, services: dict[str, Any], tmp_path: Path) -> None:
+        """As a part of its configuration, and not as a word of its command line; as its own user, not as root."""
+        entrypoint = tmp_path / "docker-entrypoint.sh"
+        entrypoint.write_text('#!/bin/sh\necho "$@"\ncat\n')
+        entrypoint.chmod(0o755)
+        words = [word.replace("$$", "$") for word in services["redis"]["command"]]
+        variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDISCLI_AUTH": "k3X9-q2_L"}
+        ran = subprocess.run(words, env=variables, capture_output=True, text=True, timeout=10, check=True)
+        called, read = ran.stdout.splitlines()
+        assert called == "redis-server /usr/local/etc/redis/redis.conf -"
+        assert read == 'requirepass "k3X9-q2_L"'
 
     @pytest.mark.parametrize("name", OURS)
     def test_settings_of_a_service(self, services: dict[str, Any], name: str) -> None:

@@ -15,6 +15,7 @@ from lab.cli import main
 from lab.drill.mutants import runner
 from lab.drill.mutants.catalogue import MUTANTS, named
 from lab.drill.mutants.mutant import Assign, DoesNotFit, Edit, Mutant
+from lab.drill.mutants.runner import Verdict
 from ops.errors import CommandFailed
 
 # Those of the gRPC adapter fit where its extra is installed; `./scripts/drill mutants` installs it and plants them all.
@@ -118,6 +119,7 @@ def test_a_survivor_is_told(toy: Path) -> None:
     mutant = _mutant("fence-missing")
     assert runner.healthy([mutant], jobs=1) is None
     (survived,) = runner.run_all([mutant], jobs=1)
+    assert survived.verdict == Verdict.SURVIVED
     assert not survived.caught
     toy.write_text(
         "import inspect\nfrom halfmessage.tx.coordinator import Checker\n\n"
@@ -126,13 +128,68 @@ def test_a_survivor_is_told(toy: Path) -> None:
     )
     assert runner.healthy([mutant], jobs=1) is None
     (caught,) = runner.run_all([mutant], jobs=1)
+    assert caught.verdict == Verdict.CAUGHT
     assert caught.caught
+
+
+_HANGS = "import time\n\ndef test_toy():\n    time.sleep(60)\n"
+_HANGS_BEHIND = """
+import pytest, time
+
+@pytest.fixture
+def slow():
+    yield
+    time.sleep(60)
+
+def test_toy(slow):
+    assert 1
+"""
+_ENDS_PYTEST = "import os\n\ndef test_toy():\n    os._exit(3)\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "verdict"),
+    [(_HANGS, Verdict.TIMED_OUT), (_HANGS_BEHIND, Verdict.TIMED_OUT), (_ENDS_PYTEST, Verdict.UNKNOWN)],
+    ids=["the test hangs", "what tidies up hangs", "pytest ends with it"],
+)
+def test_what_neither_passes_nor_fails_is_told_by_its_name(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, test: str, verdict: Verdict
+) -> None:
+    """A hang is seen by those who run the tests; a pytest that is gone has found out nothing."""
+    monkeypatch.setattr(runner, "_TEST_WITHIN", 1)
+    toy.write_text(test, encoding="utf-8")
+    (result,) = runner.run_all([_mutant("fence-missing")], jobs=1)
+    assert result.verdict == verdict
+    assert result.caught == (verdict == Verdict.TIMED_OUT)
+
+
+def test_a_time_limit_that_hits_pytest_itself_is_a_hang(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an INTERNALERROR then, with the exit code of one."""
+    monkeypatch.setattr(runner, "_TEST_WITHIN", 1)
+    hook = "def pytest_runtest_logreport(report):\n    __import__('time').sleep(60)\n"
+    (toy.parent / "conftest.py").write_text(hook, encoding="utf-8")
+    (result,) = runner.run_all([_mutant("fence-missing")], jobs=1)
+    assert "INTERNALERROR" in result.output
+    assert result.verdict == Verdict.TIMED_OUT
+
+
+def test_what_no_time_limit_ends_is_killed(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are judged all the same."""
+    monkeypatch.setattr(runner, "_RUN_WITHIN", 3.0)
+    toy.write_text(
+        "import signal, time\n\ndef test_toy():\n    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
+        "    time.sleep(60)\n",
+        encoding="utf-8",
+    )
+    (result,) = runner.run_all([_mutant("fence-missing")], jobs=1)
+    assert result.verdict == Verdict.TIMED_OUT
 
 
 def test_a_test_that_does_not_run_catches_nothing(toy: Path) -> None:
     """An error in collecting is no failed test."""
     toy.write_text("import nothing_of_that_name\n", encoding="utf-8")
     (result,) = runner.run_all([_mutant("fence-missing")], jobs=1)
+    assert result.verdict == Verdict.UNKNOWN
     assert not result.caught
     assert "nothing_of_that_name" in (runner.healthy([_mutant("fence-missing")], jobs=1) or "")
 

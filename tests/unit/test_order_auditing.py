@@ -177,7 +177,10 @@ def test_nothing_to_repair(shop: Shop) -> None:
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 3])
 def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
-    """Every order is looked at, where ids follow each other and pages are just full: by the sweep and by the repair."""
+    """Every order is looked at, where ids follow each other and pages are just full: by the sweep and by the repair.
+
+    All are told, however many, and none is written down any more once it has its stock: it may be paid at once.
+    """
     for module in (auditing, sweeping):
         monkeypatch.setattr(module, "PAGE", 3)
     first = shop.ids.next()
@@ -187,11 +190,14 @@ def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int
     placed = [shop.order({1: 1}).order_id for _ in range(3 + more)]
     assert placed == list(range(first, first + 3 + more))
     restore()
-    assert shop.sweep.run(0.0).violations == placed[: sweeping.PAGE]
+    assert shop.sweep.run(0.0).violations == placed
+    assert shop.sweep.run(0.0).violations == placed
     with shop.database.read() as connection:
         assert connection.scalars(select(orders_unheld.c.order_id)).all() == placed
-    assert _repair(shop).reserved == len(placed)
+    assert _repair(shop) == Findings(reserved=len(placed), confirmed=0)
     assert shop.available(1) == 10 - len(placed)
+    for order_id in placed:
+        assert shop.paying.pay(order_id, owner=None).status is Status.PAID
 
 
 @pytest.mark.parametrize("at", [1, 2, 3], ids=["newest", "all", "known"])

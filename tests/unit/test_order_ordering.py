@@ -81,7 +81,7 @@ def _order_over_http(shop: Shop, body: dict[str, Any]) -> TestResponse:
     secret = "s" * 32
     told = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
     api = Api("order", verifier=Verifier(secret), **cast("Any", told))
-    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9)
+    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9, timelines=9)
     headers = {"Authorization": f"Bearer {issue(secret, 'ann', ['orders'], 60)}", "Idempotency-Key": "k"}
     return api.app.test_client().post("/orders", json=body, headers=headers)
 

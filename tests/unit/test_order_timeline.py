@@ -1,17 +1,23 @@
 """The timeline: each entry from evidence that exists; what is not known is said to be unknown."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from common.auth import Verifier, issue
 from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
+from common.telemetry import Metrics
+from common.web import Api
 from halfmessage.errors import BrokerError, NotFound
 from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Resolution, State, Verdict
+from order.api import UseCases, install
 from order.model import CloseReason
 from order.service.timeline import Entry, Timeline
 from tests.fakes import Shop
@@ -319,3 +325,48 @@ def test_the_message_of_a_payment(shop: Shop) -> None:
     assert "payment handled" in {entry.event for entry in entries if entry.evidence.get("topic") == "payment_succeeded"}
     purposes = [e.evidence["transaction"] for e in entries if e.event.startswith("local transaction")]
     assert purposes == ["placing"]
+
+
+def test_timelines_of_a_slow_broker_leave_threads_to_others(shop: Shop) -> None:
+    """One user is told a few at once, all users some; further ones hear at once that they are to come again."""
+    order_id = shop.order({1: 1}).order_id
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    class Slow:
+        def of(self, _: int, *, owner: str | None) -> list[Entry]:
+            del owner
+            inside.release()
+            assert go_on.wait(10)
+            return []
+
+    nothing = cast("Any", None)
+    cases = UseCases(
+        nothing,
+        shop.reader,
+        payments=nothing,
+        paying=nothing,
+        closing=nothing,
+        timeline=cast("Any", Slow()),
+        sweep=nothing,
+    )
+    secret = "s" * 32
+    told: Any = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
+    api = Api("order", verifier=Verifier(secret), **told)
+    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9, timelines=8)
+
+    def ask(user: str) -> int:
+        headers = {"Authorization": f"Bearer {issue(secret, user, ['orders'], 60)}"}
+        return api.app.test_client().get(f"/orders/{order_id}/timeline", headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        accepted = [pool.submit(ask, user) for user in ("ann", "bob", "cid", "dan") for _ in range(2)]
+        assert all(inside.acquire(timeout=10) for _ in range(8))
+        assert ask("ann") == 503
+        go_on.set()
+        assert [future.result(10) for future in accepted] == [200] * 8
+        go_on.clear()
+        accepted = [pool.submit(ask, "ann") for _ in range(2)]
+        assert all(inside.acquire(timeout=10) for _ in range(2))
+        assert ask("ann") == 429
+        go_on.set()
+        assert [future.result(10) for future in accepted] == [200] * 2

@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.auth import Verifier
+from common.readiness import Checks
 from common.telemetry import Metrics
 from common.web import Api
-from common.web.readiness import Checks
 from halfmessage.errors import Unavailable
 from tests.support import eventually
 
@@ -80,8 +80,8 @@ def test_results_are_found_anew_after_a_second(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_check_that_hangs_fails_alone_and_holds_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often it is asked for: the others are run by threads of their own, again and again."""
-    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 0.05)
-    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.readiness.READY_WITHIN", 0.05)
+    monkeypatch.setattr("common.readiness.SHARED_FOR", 0.0)
     sound = Counted()
     with hanging() as hung:
         checks = Checks({"broker": hung, "database": sound})
@@ -97,12 +97,12 @@ def test_a_check_that_hangs_fails_alone_and_holds_one_thread(monkeypatch: pytest
 
 def test_what_is_known_to_hang_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the run that it began to hang in takes as long as a check may."""
-    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 0.05)
-    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.readiness.READY_WITHIN", 0.05)
+    monkeypatch.setattr("common.readiness.SHARED_FOR", 0.0)
     with hanging() as hung:
         checks = Checks({"broker": hung, "database": lambda: None})
         checks.results()
-        monkeypatch.setattr("common.web.readiness.READY_WITHIN", 30.0)
+        monkeypatch.setattr("common.readiness.READY_WITHIN", 30.0)
         began = time.monotonic()
         assert checks.results() == {"broker": "failed", "database": "ok"}
         assert time.monotonic() - began < 10
@@ -138,9 +138,9 @@ def test_probes_of_what_hangs_leave_request_threads_free() -> None:
 
 def test_who_may_not_wait_is_told_what_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that is slow for once makes nobody unready; its own run's time over, it has failed for all."""
-    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
-    monkeypatch.setattr("common.web.readiness.PATIENCE", 0.05)
-    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 30.0)
+    monkeypatch.setattr("common.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.readiness.PATIENCE", 0.05)
+    monkeypatch.setattr("common.readiness.READY_WITHIN", 30.0)
     with hanging() as check:
         check.go_on.set()
         checks = Checks({"broker": check, "database": lambda: None})
@@ -164,8 +164,8 @@ def test_who_may_not_wait_is_told_what_was_found_last(monkeypatch: pytest.Monkey
 
 def test_what_hangs_for_longer_than_a_check_has_failed_whatever_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The result before stands in only for as long as the next one may take."""
-    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
-    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 0.05)
+    monkeypatch.setattr("common.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.readiness.READY_WITHIN", 0.05)
     with hanging() as check:
         check.go_on.set()
         checks = Checks({"broker": check})
@@ -184,7 +184,7 @@ def test_a_check_that_is_wrong_in_itself_has_failed() -> None:
 
 def test_a_check_without_a_thread_has_failed_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system may have none to give for a while."""
-    monkeypatch.setattr("common.web.readiness.SHARED_FOR", 0.0)
+    monkeypatch.setattr("common.readiness.SHARED_FOR", 0.0)
     checks = Checks({"database": lambda: None})
 
     def refuse_to_start(_: threading.Thread) -> None:

@@ -4,11 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from common.readiness import READY_WITHIN
 from common.telemetry import METRICS_DIR, Metrics
 from halfmessage.errors import BrokerError
+from tests.support import eventually
 
 _PROGRAM = """
 import logging, warnings
@@ -76,8 +83,10 @@ def test_metrics_of_two_services_in_one_process_do_not_meet() -> None:
     assert b"orders_placed" not in second.render()
 
 
-def test_observed_gauges_are_read_at_each_scrape_and_left_out_when_they_can_t_be() -> None:
+def test_observed_gauges_are_left_out_when_they_can_t_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that is down does not take the other metrics with it."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     metrics = Metrics("a")
     broken = False
 
@@ -91,8 +100,29 @@ def test_observed_gauges_are_read_at_each_scrape_and_left_out_when_they_can_t_be
     assert b"orders_half_messages 3.0" in metrics.render()
     assert b"orders_oldest_half_seconds 1.5" in metrics.render()
     broken = True
+    now[0] += 1.01
     assert b"orders_half_messages" not in metrics.render()
     assert b"orders_dead_letters 2.0" in metrics.render()
+
+
+def test_scrapes_of_what_hangs_make_one_look_and_hold_few_threads() -> None:
+    """Any user may scrape, and a broker that is frozen must not take all request threads."""
+    metrics, looks, go_on = Metrics("a"), [], threading.Event()
+
+    def read() -> dict[str, float]:
+        looks.append(1)
+        go_on.wait(30)
+        return {"half_messages": 3}
+
+    metrics.observe_all("Half messages unresolved", read)
+    with ThreadPoolExecutor(64) as pool:
+        began = time.monotonic()
+        scrapes = [pool.submit(metrics.render) for _ in range(64)]
+        eventually(lambda: sum(scrape.done() for scrape in scrapes) >= 60, within=1.5)
+        assert time.monotonic() - began < READY_WITHIN
+        go_on.set()
+    assert len(looks) == 1
+    assert b"orders_half_messages 3.0" in metrics.render()
 
 
 def test_processes_share_what_they_count_in_a_directory_of_any_name(tmp_path: Path) -> None:

@@ -651,7 +651,7 @@ def test_readiness_says_what_does_not_answer() -> None:
 def test_readiness_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """One check that does not come back fails in time; the others are not held up by it."""
     released = threading.Event()
-    monkeypatch.setattr("common.web.readiness.READY_WITHIN", 0.05)
+    monkeypatch.setattr("common.readiness.READY_WITHIN", 0.05)
     try:
         problem = assert_problem(ready_of({"broker": released.wait, "database": lambda: None}), 503, "unavailable")
     finally:

@@ -203,6 +203,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Api", "optional") == (("coupon",),)
     assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
     assert order.of("install", "most_of_one_user") == (settings.queue_share,)
+    assert order.of("install", "timelines") == (max(1, settings.threads // 4),)
     assert order.service.waiting == 45
 
 

@@ -130,9 +130,9 @@ class Writer:
         if isinstance(error, sqlite3.Error):
             self._broken = primary_code(error) != sqlite3.SQLITE_BUSY
             for job in jobs:
-                told = translate(error)
-                told.__cause__ = error
-                job.done.set_exception(told)
+                fault = translate(error)
+                fault.__cause__ = error
+                job.done.set_exception(fault)
         elif isinstance(error, BrokerError):
             for job in jobs:
                 job.done.set_exception(type(error)(error.detail))

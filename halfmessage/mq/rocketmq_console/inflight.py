@@ -65,13 +65,13 @@ class InFlight:
 def _note(message: StoredMessage, given: dict[Pop, set[int]], answered: dict[Pop, set[int]], *, after: int = 0) -> None:
     """Note a checkpoint whose messages are invisible until `after` (ms), or an answer."""
     try:
-        told = json.loads(message.body)
-        pop = (told["c"], told["t"], told["q"], told["so"], told["pt"])
-        if message.tag == _CHECKPOINT and told["pt"] + told["it"] > after:
-            steps = told.get("d") or range(told["n"])
-            given[pop] |= {told["so"] + step for index, step in enumerate(steps) if not told["bm"] >> index & 1}
+        body = json.loads(message.body)
+        pop = (body["c"], body["t"], body["q"], body["so"], body["pt"])
+        if message.tag == _CHECKPOINT and body["pt"] + body["it"] > after:
+            steps = body.get("d") or range(body["n"])
+            given[pop] |= {body["so"] + step for index, step in enumerate(steps) if not body["bm"] >> index & 1}
         elif message.tag in {_ANSWER, _ANSWERS}:
-            answered[pop] |= set(told["aol"] if message.tag == _ANSWERS else [told["ao"]])
+            answered[pop] |= set(body["aol"] if message.tag == _ANSWERS else [body["ao"]])
     except (ValueError, KeyError, TypeError) as error:
         raise BrokerError(
             f"What RocketMQ keeps of messages in flight is in a form that is not known: {error}."

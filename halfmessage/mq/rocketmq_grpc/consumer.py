@@ -96,10 +96,10 @@ class RocketMQConsumer:
     def _failed(self, error: BrokerError) -> None:
         """Tell why nothing comes, of a missing group once; wait until it is worth while to ask again."""
         missing = isinstance(error, faults.Refused) and error.code == Code.CONSUMER_GROUP_NOT_FOUND
-        told, self._no_group = self._no_group, faults.NoGroup(self._group).detail if missing else ""
+        before, self._no_group = self._no_group, faults.NoGroup(self._group).detail if missing else ""
         if self._closed.is_set():
             return
-        if missing and not told:
+        if missing and not before:
             log.warning("broker.group_missing", client=self._topic, group=self._group, reason=self._no_group)
         elif not missing:
             log.warning("broker.receive_failed", topic=self._topic, reason=error.detail)

@@ -1,7 +1,7 @@
 """Where RocketMQ is, and what it allows: the URL `rocketmq://[key:secret@]host:port[?…]`, read."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from halfmessage.errors import BrokerError, Misconfigured
@@ -28,8 +28,8 @@ class Place:
 
     host: str
     port: int
-    key: str = ""
-    secret: str = ""
+    key: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
     tls: bool = False
     pinned: bool = False
     namespace: str = ""

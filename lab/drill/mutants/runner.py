@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import lab
@@ -14,26 +15,41 @@ from lab.drill.mutants.mutant import Mutant
 from lab.drill.mutants.plant import VARIABLE
 
 _CLONE = Path(lab.__file__).parents[1]
-_PASSED, _FAILED = 0, 1  # exit codes of pytest; others: nothing was found out
-_TEST_WITHIN = 60  # seconds; a test that hangs has caught its mutant as well
-_RUN_WITHIN = 600.0  # seconds
+_PASSED, _FAILED = 0, 1  # exit codes of pytest; with others, no test has come to its end
+_TEST_WITHIN = 60  # seconds
+_TIMED_OUT = "from pytest-timeout"  # what it says, wherever it ends a test: in the middle of pytest it is no failure
+_RUN_WITHIN = 600.0  # seconds; for what even that can't end
 _TOLD = 12  # lines of pytest's output
 
 _PYTEST = (
     *(sys.executable, "-m", "pytest", "-p", "lab.drill.mutants.plant", "-p", "pytest_timeout"),
-    *("-p", "no:cacheprovider", "-q", "--no-header", "--tb=line", f"--timeout={_TEST_WITHIN}"),
+    *("-p", "no:cacheprovider", "-q", "--no-header", "--tb=line"),
 )
+
+
+class Verdict(StrEnum):
+    """What became of one mutant."""
+
+    CAUGHT = "caught"
+    TIMED_OUT = "timed out"
+    SURVIVED = "survived"
+    UNKNOWN = "no test ran to its end"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one mutant."""
+    """The verdict on one mutant, and how it came."""
 
     mutant: Mutant
-    caught: bool
+    verdict: Verdict
     seconds: float
     output: str
     """The end of what pytest said."""
+
+    @property
+    def caught(self) -> bool:
+        """Whether somebody who runs the tests would have seen it: a hang is seen, too."""
+        return self.verdict in {Verdict.CAUGHT, Verdict.TIMED_OUT}
 
 
 def root() -> Path:
@@ -72,17 +88,27 @@ def _run(mutant: Mutant) -> Result:
     started = time.monotonic()
     finished = _pytest(["-x", mutant.test], {VARIABLE: mutant.name})
     said = "\n".join(finished.stdout.strip().splitlines()[-_TOLD:])
-    return Result(mutant, finished.returncode == _FAILED, time.monotonic() - started, said)
+    return Result(mutant, _verdict(finished), time.monotonic() - started, said)
 
 
-def _pytest(arguments: Sequence[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*_PYTEST, *arguments],
-        cwd=root(),
-        env=environment() | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_RUN_WITHIN,
-        check=False,
-    )
+def _verdict(finished: "subprocess.CompletedProcess[str]") -> Verdict:
+    if finished.returncode == _PASSED:
+        return Verdict.SURVIVED
+    if _TIMED_OUT in finished.stdout:
+        return Verdict.TIMED_OUT
+    return Verdict.CAUGHT if finished.returncode == _FAILED else Verdict.UNKNOWN
+
+
+def _pytest(arguments: Sequence[str], variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run pytest; what took too long is killed, and says so."""
+    command = [*_PYTEST, f"--timeout={_TEST_WITHIN}", *arguments]
+    env = environment() | variables
+    with subprocess.Popen(
+        command, cwd=root(), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=_RUN_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = f"{process.communicate()[0]}\nkilled after {_RUN_WITHIN} s, as {_TIMED_OUT} is not heard there"
+    return subprocess.CompletedProcess(command, process.returncode, said)

@@ -62,4 +62,10 @@ MUTANTS = (
             "still = {order_id: standing[order_id] for order_id in suspects}",
         ),
     ),
+    edited(
+        "only-a-page-of-unheld-told",
+        "of the orders that stand unheld only a page is told, and after a repair the others can't be paid for a while",
+        _TESTS + "test_borders_of_pages",
+        ("order.service.auditing:Audit._written_down", "after = page[-1]", "return"),
+    ),
 )

@@ -15,7 +15,8 @@ _CORE = (
     *(f"halfmessage/{name}.py" for name in ("db", "ids")),
     *(f"common/{name}.py" for name in ("standby", "peer", "cache")),
     *("order/service/*.py", "order/consumer.py", "order/clients/*.py", "order/app.py"),
-    *("stock/service/*.py", "stock/app.py", "goods/service.py", "ops/reconcile.py"),
+    *("common/reservations/service.py", "common/rows.py"),
+    *("stock/service/*.py", "stock/app.py", "goods/service.py", "ops/reconcile.py", "ops/holdings/*.py"),
 )
 
 

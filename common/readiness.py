@@ -2,6 +2,7 @@
 
 Anybody may ask, as often as they like, and some checks write. So there is one run at a time, whose results are shared.
 A check that hangs fails alone, holds one thread however often it is asked for, and keeps few requests waiting.
+What else is looked at for whoever asks is looked at in the same way: the gauges of `/metrics`.
 """
 
 import itertools
@@ -32,9 +33,10 @@ log = structlog.get_logger()
 class Checks:
     """The checks of one process. Thread-safe."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
-        """Take the checks by name; none runs before somebody asks."""
-        self._checks = [_OneCheck(name, check) for name, check in checks.items()]
+    def __init__(self, checks: Mapping[str, Check], *, failing: str = "not ready") -> None:
+        """Take the checks by name; none runs before somebody asks. `failing`: what the log calls one that fails."""
+        self._failing = failing
+        self._checks = [_OneCheck(name, check, failing) for name, check in checks.items()]
         self._guard = threading.Lock()
         self._run = _Run((), {})
         self._run.fresh_until = float("-inf")
@@ -55,7 +57,7 @@ class Checks:
                 check.start(run)
         run.wait()
         if begins:
-            run.tell_unknown()
+            run.tell_unknown(self._failing)
         return run.results
 
 
@@ -103,26 +105,27 @@ class _Run:
             for name in self._names
         }
 
-    def tell_unknown(self) -> None:
+    def tell_unknown(self, failing: str) -> None:
         """Log which checks did not end in time."""
         with self._guard:
             unknown = [name for name in self._names if name not in self._found]
         for name in unknown:
-            log.warning("not ready", check=name, reason=f"no answer within {READY_WITHIN:g} s")
+            log.warning(failing, check=name, reason=f"no answer within {READY_WITHIN:g} s")
 
 
 class _OneCheck:
     """A check, and the thread that runs it: while that has not come back, the check has failed and no other starts."""
 
-    def __init__(self, name: str, check: Check) -> None:
+    def __init__(self, name: str, check: Check, failing: str) -> None:
         self.name = name
+        self._failing = failing
         self._check = check
         self._running = threading.Lock()
 
     def start(self, run: _Run) -> None:
         """Begin; tell `run` what was found, at once where the last one still hangs."""
         if not self._running.acquire(blocking=False):
-            log.warning("not ready", check=self.name, reason="the last check has not come back")
+            log.warning(self._failing, check=self.name, reason="the last check has not come back")
             run.ended(self.name, "failed")
             return
         # A daemon, or a check that hangs would keep the process from ending
@@ -131,7 +134,7 @@ class _OneCheck:
             thread.start()
         except RuntimeError as error:  # the system gives no more threads
             self._running.release()
-            log.warning("not ready", check=self.name, reason=str(error))
+            log.warning(self._failing, check=self.name, reason=str(error))
             run.ended(self.name, "failed")
 
     def _go(self, run: _Run) -> None:
@@ -140,9 +143,9 @@ class _OneCheck:
             self._check()
             result = "ok"
         except HalfMessageError as error:
-            log.warning("not ready", check=self.name, reason=error.detail)
+            log.warning(self._failing, check=self.name, reason=error.detail)
         except Exception:  # a thread's edge: a fault of the check itself
-            log.exception("a readiness check is wrong", check=self.name)
+            log.exception(self._failing, check=self.name, reason="a fault of the check itself")
         finally:
             self._running.release()
             run.ended(self.name, result)

@@ -1,0 +1,20 @@
+"""The pages: what they link to in the clone is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    {page.relative_to(ROOT) for folder in ("docs", "findings") for page in (ROOT / folder).rglob("*.md")}
+    | {Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), Path("halfmessage/README.md")}
+)
+_LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    """To a file that a move of the code has not left behind."""
+    links = _LINK.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
