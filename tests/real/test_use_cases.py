@@ -21,7 +21,8 @@ def test_use_cases(tests: str) -> None:
         "order": [*sorted(ROOT.glob("tests/unit/test_order_*.py")), ROOT / "tests/unit/test_transaction.py"],
         "property": [ROOT / "tests/property/test_reservations.py"],
     }[tests]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
+    together = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal"]  # each has databases of its own
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *together, *map(str, files)]
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -167,6 +167,20 @@ def test_uses_end_for_all_and_for_each(database: Database, rules: Coupons, reser
     assert counts(database, coupon) == (3, 0)
 
 
+def test_who_comes_too_late_is_refused_by_the_rule_and_not_by_the_database(
+    database: Database, rules: Coupons, reservations: Reservations[Want], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that the database refuses is taken order by order: right, but one transaction more for all in it."""
+    coupon, begun, transact = made(rules, uses=3), [], database.transact
+    monkeypatch.setattr(database, "transact", lambda work: (begun.append(1), transact(work))[1])
+    verdicts = [one.verdict for one in reservations.deduct(TX, {n: want(coupon, f"user{n}") for n in (1, 2, 3, 4)})]
+    assert (verdicts, len(begun)) == (["deducted"] * 3 + ["refused"], 1)
+    reservations.settle(dict.fromkeys((1, 2), (TX, "paid")))
+    begun.clear()
+    assert take(reservations, 5, want(coupon, "user5")) == ("refused", "used")
+    assert len(begun) == 1
+
+
 def test_a_batch_takes_of_several_coupons(database: Database, rules: Coupons, reservations: Reservations[Want]) -> None:
     """Each counts its own, however many of a batch want it."""
     one, two = made(rules, uses=9, uses_per_user=9), made(rules, uses=9, uses_per_user=9)

@@ -492,6 +492,8 @@ def test_what_many_wait_for_is_looked_up_together() -> None:
     first, second = catalogue.asked
     assert first == ["1"]
     assert set(second) == {str(i) for i in futures} - {"1"}
+    client.find([99])
+    assert catalogue.asked[-1] == ["99"]  # nobody waits for the others any more
 
 
 def test_a_look_up_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

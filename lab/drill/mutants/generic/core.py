@@ -16,7 +16,8 @@ _CORE = (
     *(f"common/{name}.py" for name in ("standby", "peer", "cache")),
     *("order/service/*.py", "order/consumer.py", "order/clients/*.py", "order/app.py"),
     *("common/reservations/service.py", "common/rows.py"),
-    *("stock/service/*.py", "stock/app.py", "goods/service.py", "ops/reconcile.py", "ops/holdings/*.py"),
+    *("stock/service/*.py", "stock/app.py", "goods/service.py", "coupon/service/*.py", "coupon/app.py"),
+    *("ops/reconcile.py", "ops/holdings/*.py"),
 )
 
 
