@@ -16,7 +16,7 @@ from sandbox.service.scenarios import DEFAULT, PATTERN
 Amount = Annotated[int, Field(ge=1, le=2**53)]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]-]{1,200}$")]
 RefundKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
-Probability = Annotated[float, Field(ge=0, le=1, strict=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class SessionIn(Schema):
@@ -138,7 +138,7 @@ class FaultsIn(Schema):
     """The faults to have from now on, each with its probability; `longest`: seconds that one may delay something."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    longest: Annotated[float, Field(gt=0, le=3600, strict=False)] = 2.0
+    longest: Annotated[float, Field(gt=0, le=3600)] = 2.0
     delay: Probability = 0
     duplicate: Probability = 0
     reorder: Probability = 0

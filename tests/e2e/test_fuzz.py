@@ -1,5 +1,6 @@
 """Schemathesis against all three services: what their OpenAPI documents promise is what they do."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 
 positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 413, 422, 429]
 """
 _FUZZER = "fuzzer"
+_FUZZED = re.compile(  # made by the fuzzer in the name of the order service, or as a merchant of the sandbox's
+    "does not exist, but its stock is reserved$|taken, and pay does not know of it$|"
+    "does not exist, nothing is due, the provider keeps "
+)
 _PHASES = "examples,coverage,fuzzing,stateful"
 
 
@@ -84,14 +89,14 @@ def fuzz(
     )
     assert run.returncode == 0, f"{run.stdout[-8000:]}\n{run.stderr[-2000:]}"
     assert " passed" in run.stdout
-    orphan = "does not exist, but its stock is reserved"  # made by the fuzzer in the name of the order service
-    assert [line for line in Judge.of(shop.deployment).wrong() if not line.endswith(orphan)] == []
+    assert [line for line in Judge.of(shop.deployment).wrong() if _FUZZED.search(line) is None] == []
 
 
 @pytest.mark.parametrize("service", NAMES)
 def test_what_is_documented_is_true_for_who_may_do_everything(shop: Shop, service: str, tmp_path: Path) -> None:
     """A token of all scopes: every answer is documented, in its documented form, and never a server error."""
-    fuzz(shop, service, ("orders", "admin", "service"), tmp_path, examples=6)
+    admin = () if service == "sandbox" else ("admin",)  # who may have it fail on purpose, which is a server error
+    fuzz(shop, service, ("orders", *admin, "service"), tmp_path, examples=6)
 
 
 @pytest.mark.parametrize("service", NAMES)

@@ -74,6 +74,8 @@ def test_the_ledger_has_everything(stand: SandboxStand) -> None:
 def test_faults_fail_calls_as_a_server_does(stand: SandboxStand) -> None:
     """503, and what they did can be read."""
     stand.client.put("/faults", json={"seed": 3, "begin_fails": 1}, headers=token("admin"))
+    for wrong in ("1", True, 1.1, -0.1, None):
+        assert stand.client.put("/faults", json={"lost": wrong}, headers=token("admin")).status_code == 422, wrong
     answer = stand.client.post("/sessions", json=BODY, headers=KEY)
     assert answer.status_code == 503
     report = stand.client.get("/faults", headers=KEY).json
