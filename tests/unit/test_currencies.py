@@ -3,7 +3,7 @@
 import pycountry
 import pytest
 
-from common.currencies import CURRENCIES
+from common.currencies import CURRENCIES, decimals, written
 
 NO_MINOR_UNIT = {"XAG", "XAU", "XBA", "XBB", "XBC", "XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"}
 FUNDS = {"BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI"}
@@ -24,3 +24,29 @@ def test_active_codes_are_taken(code: str) -> None:
 def test_other_codes_are_not(code: str) -> None:
     """Withdrawn ones, those for tests, metals and funds."""
     assert code not in CURRENCIES
+
+
+def test_decimals_are_those_of_iso_4217() -> None:
+    """Of every currency there are as many as ISO 4217 says: none, two, three or four."""
+    found = {code: decimals(code) for code in CURRENCIES}
+    assert {code for code, number in found.items() if number != 2} == {
+        "BHD", "BIF", "CLP", "DJF", "GNF", "IQD", "ISK", "JOD", "JPY", "KMF", "KRW", "KWD", "LYD", "OMR", "PYG", "RWF",
+        "TND", "UGX", "UYW", "VND", "VUV", "XAF", "XOF", "XPF",
+    }  # fmt: skip
+    assert {found[code] for code in ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")} == {3}
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (1250, "EUR", "12.50 EUR"),
+        (5, "EUR", "0.05 EUR"),
+        (0, "EUR", "0.00 EUR"),
+        (500, "JPY", "500 JPY"),
+        (1234, "KWD", "1.234 KWD"),
+        (2**53 + 1, "USD", "90,071,992,547,409.93 USD"),
+    ],
+)
+def test_amounts_as_people_write_them(amount: int, currency: str, text: str) -> None:
+    """With the decimals of their currency, and exact however large."""
+    assert written(amount, currency) == text

@@ -354,7 +354,7 @@ class TestDockerfile:
         configuration = ConfigParser()
         configuration.read(ROOT / "setup.cfg")
         assert "rocketmq-python-client" in configuration["options.extras_require"]["rocketmq"]
-        assert any('".[rocketmq]"' in run for run in of("RUN"))
+        assert any('".[rocketmq,stripe,wechat]"' in run for run in of("RUN"))
 
     def test_what_is_copied_exists(self) -> None:
         """Every source is there, every package of ours is among them, and the ignore file lets them in."""
