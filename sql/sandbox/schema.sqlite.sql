@@ -83,8 +83,8 @@ CREATE TABLE refunds (
     created_at BIGINT NOT NULL,
     done_at BIGINT,
     PRIMARY KEY (refund_id),
-    FOREIGN KEY(charge_id) REFERENCES charges (charge_id),
-    CONSTRAINT refunds_key UNIQUE (refund_key)
+    CONSTRAINT refunds_key UNIQUE (refund_key),
+    FOREIGN KEY(charge_id) REFERENCES charges (charge_id)
 );
 
 CREATE INDEX refunds_by_charge ON refunds (charge_id);
@@ -103,9 +103,9 @@ CREATE TABLE sessions (
     reason VARCHAR(255),
     created_at BIGINT NOT NULL,
     PRIMARY KEY (session_id),
-    CONSTRAINT sessions_amount_positive CHECK (amount > 0),
     CONSTRAINT sessions_attempt UNIQUE (attempt_id),
-    CONSTRAINT sessions_reference UNIQUE (reference)
+    CONSTRAINT sessions_reference UNIQUE (reference),
+    CONSTRAINT sessions_amount_positive CHECK (amount > 0)
 );
 
 CREATE TABLE worker_leases (

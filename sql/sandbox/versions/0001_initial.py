@@ -46,10 +46,10 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("reason", sa.String(length=255), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("amount > 0", name="sessions_amount_positive"),
         sa.PrimaryKeyConstraint("session_id"),
         sa.UniqueConstraint("attempt_id", name="sessions_attempt"),
         sa.UniqueConstraint("reference", name="sessions_reference"),
+        sa.CheckConstraint("amount > 0", name="sessions_amount_positive"),
         **MYSQL,
     )
     op.create_table(
@@ -128,9 +128,9 @@ def upgrade() -> None:
         sa.Column("asked", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.UniqueConstraint("refund_key", name="refunds_key"),
         sa.ForeignKeyConstraint(["charge_id"], ["charges.charge_id"]),
         sa.PrimaryKeyConstraint("refund_id"),
-        sa.UniqueConstraint("refund_key", name="refunds_key"),
         **MYSQL,
     )
     op.create_index("refunds_by_charge", "refunds", ["charge_id"], unique=False)
