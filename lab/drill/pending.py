@@ -49,8 +49,12 @@ def settle(deployment: Deployment, broker: Broker, *, within: float = 60.0) -> N
 
 
 def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
-    """Return what is still on its way: messages not at rest, unpaid orders that are overdue, and money."""
-    return [*messages(deployment, broker), *overdue(deployment), *money(deployment)]
+    """Return what is still on its way: messages not at rest, unpaid orders that are overdue, and money.
+
+    Messages twice: what moves between the looks, from a message to money or the other way, is seen at one of them.
+    """
+    found = [*messages(deployment, broker), *overdue(deployment), *money(deployment)]
+    return found or messages(deployment, broker)
 
 
 def overdue(deployment: Deployment) -> list[str]:
@@ -65,18 +69,16 @@ def money(deployment: Deployment) -> list[str]:
     """Return the money that moves, the news of it, and what the sandbox has still to do or to tell."""
     if SANDBOX not in deployment.plan.services:
         return []
-    moving: list[str] = []
-    for query, words in _AT_PAY.items():
-        (found,) = read(deployment.database_url("pay"), query)
-        moving += [words.format(*row) for row in found]
-    (charges,) = read(deployment.database_url("pay"), "SELECT charge_id FROM charges WHERE provider = 'sandbox'")
-    known = {charge_id for (charge_id,) in charges}
-    callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)
+    callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)  # first: from there it goes to pay
+    of_pay = read(deployment.database_url("pay"), *_AT_PAY, _KNOWN_CHARGES)
+    known = {charge_id for (charge_id,) in of_pay[-1]}
+    moving = [words.format(*row) for words, rows in zip(_AT_PAY.values(), of_pay[:-1], strict=True) for row in rows]
     moving += [f"callback {callback_id} waits to be sent" for (callback_id,) in callbacks]
     moving += [f"plan {plan_id} of the sandbox is to be done" for (plan_id,) in plans]
     return moving + [f"charge {one} is taken, and pay has not heard of it" for (one,) in taken if str(one) not in known]
 
 
+_KNOWN_CHARGES = "SELECT charge_id FROM charges WHERE provider = 'sandbox'"
 _AT_PAY = {
     "SELECT event_id FROM payment_events WHERE handled_at IS NULL": "event {} is stored and not handled",
     "SELECT charge_id, state FROM charges WHERE state IN ('refunding', 'refused')": "charge {} is {}",

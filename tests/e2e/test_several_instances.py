@@ -31,7 +31,16 @@ def test_up_status_reconcile_down(tmp_path: Path) -> None:
         assert list(processes) == _NAMES
         assert {service["state"] for service in status["services"]} == {"ready"}
         ports = {service["name"]: service["port"] - base for service in status["services"]}
-        assert ports == {"order": 0, "order-2": 100, "stock": 1, "stock-2": 101, "goods": 2, "coupon": 3}
+        assert ports == {
+            "order": 0,
+            "order-2": 100,
+            "stock": 1,
+            "stock-2": 101,
+            "goods": 2,
+            "coupon": 3,
+            "pay": 4,
+            "sandbox": 9,
+        }
         deployment = Deployment.find(tmp_path)
         with deployment.client("alice") as alice:
             goods_id = alice.get("goods", "/goods")["items"][0]["goods_id"]
