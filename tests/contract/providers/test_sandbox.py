@@ -19,7 +19,6 @@ from sandbox.app import build
 from sandbox.model import RefundState, refunds
 from tests.contract.provider import Callback, ProviderContract
 from tests.contract.providers.settings import WITHIN, settings
-from tests.databases import database_url
 
 
 class SandboxStand:
@@ -28,7 +27,7 @@ class SandboxStand:
     currency = "EUR"
 
     def __init__(self, directory: Path) -> None:
-        self.database_url = database_url(directory, "sandbox")
+        self.database_url = f"sqlite:///{directory}/sandbox.db"
         migrations.upgrade("sandbox", self.database_url)
         self._settings = settings(database_url=self.database_url)
         service = build(self._settings)
