@@ -171,9 +171,9 @@ VALUES ('sandbox', 'e', 'other', 'poll', '', 1)
 CLOSED_ID = SERIES.order_id(10)
 MONEY = {
     "pay": {
-        "reservations": ":id, 1, 'deducted', 1, 1, NULL",
+        "reservations": ":id, 1, 'deducted', 1, 1, NULL), (:closed, 1, 'released', 1, 1, 1",
         "payments (order_id, user_id, amount, currency, state, known, expires_at, created_at)": (
-            ":id, 'user-1', 250, 'EUR', 'succeeded', 1, 1, 1"
+            ":id, 'user-1', 250, 'EUR', 'succeeded', 1, 1, 1), (:closed, 'user-1', 250, 'EUR', 'refunded', 0, 1, 1"
         ),
         "charges (provider, charge_id, order_id, kept_for, amount, currency, state, taken_at)": (
             "'sandbox', '1', :id, :id, 250, 'EUR', 'kept', 1), ('sandbox', '2', :closed, NULL, 99, 'EUR', 'refunded', 1"
