@@ -197,7 +197,7 @@ def test_borders_of_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, more: int
     assert _repair(shop) == Findings(reserved=len(placed), confirmed=0)
     assert shop.available(1) == 10 - len(placed)
     for order_id in placed:
-        assert shop.paying.pay(order_id, owner=None).status is Status.PAID
+        assert shop.pay(order_id).status is Status.PAID
 
 
 @pytest.mark.parametrize("at", [1, 2, 3], ids=["newest", "all", "known"])

@@ -53,7 +53,7 @@ def _refused_while_gone(run: DrillRun) -> None:
         answer = run.place()
         run.same("HTTP status of the answer, nothing created", answer and answer.status, _UNAVAILABLE)
         paid = run.change(order_id, "pay")
-        run.same("HTTP status of a payment, which needs no message", paid and paid.status, _OK)
+        run.same("HTTP status of a payment: the money is taken, and not told yet", paid and paid.status, _UNAVAILABLE)
     run.settle()
     run.stands("paid")
 
@@ -183,7 +183,7 @@ DRILLS = (
         "broker-gone",
         _AT,
         "before an order is placed",
-        "503 and nothing created, payments go on",
+        "503 and nothing created; what is paid meanwhile is told afterwards",
         _refused_while_gone,
     ),
     Drill(

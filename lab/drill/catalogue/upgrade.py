@@ -9,7 +9,7 @@ from lab.drill.profiles import OLDEST_ROCKETMQ
 from lab.drill.real import stack_of
 from ops import versions
 
-_OK = 200
+_UNAVAILABLE = 503
 _DUE_MEANWHILE, _DUE_LATER = 5.0, 60.0  # seconds until an order times out; RocketMQ is away for 15 to 40
 _REVIVED_WITHIN = 10.0  # seconds more: a broker that has just started is slow to bring what was in flight again
 _LONG = "delay:120"  # longer than the process lives that is held up
@@ -29,7 +29,7 @@ def _upgraded(run: DrillRun, version: str) -> None:
     run.fault(f"RocketMQ {stack.plan.rocketmq} is stopped; MariaDB, Redis and the services run on")
     run.kill("stock")
     run.supervisor.release("order")
-    run.wait("a payment, which needs no message", lambda: _is_paid(run, paid), within=60.0)
+    run.wait("a payment, which is not told yet", lambda: _is_taken(run, paid), within=60.0)
     stack.up(rocketmq=version)
     run.mended(f"RocketMQ {stack.plan.rocketmq} is started on what the older one stored")
     run.settle(limit=run.limit + _REVIVED_WITHIN, but=[dead])
@@ -71,9 +71,9 @@ def _leave_half(run: DrillRun, closing: str) -> None:
     run.say("neither half message is resolved: half")
 
 
-def _is_paid(run: DrillRun, order_id: str) -> bool | None:
+def _is_taken(run: DrillRun, order_id: str) -> bool | None:
     answer = run.sut.call(run.user, f"/orders/{order_id}/pay")
-    return True if answer is not None and answer.status == _OK else None
+    return True if answer is not None and answer.status == _UNAVAILABLE else None
 
 
 def _times_out(run: DrillRun, order_id: str) -> None:
@@ -91,7 +91,7 @@ DRILLS = tuple(
         f"upgrade-to-{version}",
         f"RocketMQ {versions.KNOWN[0]} is stopped, and {version} is started on its data",
         "with messages half, delayed, ready, in flight and dead; services, MariaDB and Redis run on",
-        "payments go on meanwhile; each message is settled by the newer RocketMQ, and in time",
+        "what is paid meanwhile is told afterwards; each message is settled by the newer RocketMQ, and in time",
         partial(_upgraded, version=version),
         ground=Ground.REAL,
         profile=OLDEST_ROCKETMQ,
