@@ -6,6 +6,7 @@ from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, SANDBOX
 from halfmessage.mq.port import Broker, Console, State
 from lab.judge.databases import read
 from lab.judge.judge import Judge
+from lab.judge.money import UNTOLD
 from ops.deployment import Deployment
 from ops.errors import CommandFailed, NotInTime
 from ops.stack import tenant
@@ -66,12 +67,17 @@ def overdue(deployment: Deployment) -> list[str]:
 
 
 def money(deployment: Deployment) -> list[str]:
-    """Return the money that moves, the news of it, and what the sandbox has still to do or to tell."""
+    """Return the money that moves, the news of it, and what the sandbox has still to do or to tell.
+
+    What a sweep will tell pay, as it is written down, is at rest.
+    """
     if SANDBOX not in deployment.plan.services:
         return []
     callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)  # first: from there it goes to pay
     of_pay = read(deployment.database_url("pay"), *_AT_PAY, _KNOWN_CHARGES)
+    (untold,) = read(deployment.database_url("order"), UNTOLD)
     known = {charge_id for (charge_id,) in of_pay[-1]}
+    of_pay[-2] = [row for row in of_pay[-2] if row not in untold]
     moving = [words.format(*row) for words, rows in zip(_AT_PAY.values(), of_pay[:-1], strict=True) for row in rows]
     moving += [f"callback {callback_id} waits to be sent" for (callback_id,) in callbacks]
     moving += [f"plan {plan_id} of the sandbox is to be done" for (plan_id,) in plans]
@@ -79,7 +85,7 @@ def money(deployment: Deployment) -> list[str]:
 
 
 _KNOWN_CHARGES = "SELECT charge_id FROM charges WHERE provider = 'sandbox'"
-_AT_PAY = {
+_AT_PAY = {  # the last one: what is not confirmed
     "SELECT event_id FROM payment_events WHERE handled_at IS NULL": "event {} is stored and not handled",
     "SELECT charge_id, state FROM charges WHERE state IN ('refunding', 'refused')": "charge {} is {}",
     "SELECT order_id FROM payments WHERE state = 'succeeded' AND NOT known": "payment {} is not confirmed",

@@ -4,7 +4,7 @@ The provider's ledger is believed, pay's is judged by it. Both are compared to t
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from lab.judge.databases import Ask
@@ -26,6 +26,8 @@ _TAKEN = """
 SELECT c.charge_id, s.payment_id, c.amount, c.currency FROM charges c JOIN sessions s ON s.session_id = c.session_id
 """
 _REFUNDS = "SELECT charge_id, state, amount, currency FROM refunds"
+UNTOLD = "SELECT order_id FROM settlements WHERE participant = 'pay' AND fate = 'paid'"
+"""Paid orders of which the order service has written down that it has to tell pay."""
 _UNHANDLED = "SELECT provider, event_id FROM payment_events WHERE handled_at IS NULL"
 _ORDER, _KEPT, _TWICE, _UNKNOWN, _WORD = (
     "orders and payments that disagree",
@@ -60,10 +62,14 @@ class _Order:
 
 
 def money(orders: Ask, pay: Ask, sandbox: Ask, since: int, most: int | None) -> Invariant:
-    """Compare orders from the id `since` on with their payments, and both with the provider's ledger."""
+    """Compare orders from the id `since` on with their payments, and both with the provider's ledger.
+
+    Pay need not have heard of a paid order where the order service has written down that it has to tell so.
+    """
     lines, sums = Lines(most), Counter[str]()
     taken = _taken(sandbox, since)
     told = {row[0]: row[1:] for row in pay(_CHARGES)}
+    untold = {row[0] for row in orders(UNTOLD)}
     by_order: dict[int, list[str]] = defaultdict(list)
     for charge_id, charge in taken.items():
         by_order[charge.order_id].append(charge_id)
@@ -73,7 +79,7 @@ def money(orders: Ask, pay: Ask, sandbox: Ask, since: int, most: int | None) -> 
             lines.add(_UNKNOWN, f"charge {charge_id}: pay has it, the provider never took it")
     for provider, event_id in pay(_UNHANDLED):
         lines.add(_WORD, f"event {event_id} of {provider}: stored, never handled")
-    for page_of_orders, payments in _pages(orders, pay, since):
+    for page_of_orders, payments in _pages(orders, pay, since, untold):
         for order_id in sorted(page_of_orders.keys() | payments.keys()):
             _of_order(order_id, page_of_orders.get(order_id), payments.get(order_id), lines)
         kept = (order_id for order_id in by_order.keys() - payments.keys() if order_id in page_of_orders)
@@ -119,9 +125,9 @@ def _compare(charge_id: str, charge: _Charge, told: tuple[int, int, str, str] | 
 
 
 def _pages(
-    orders: Ask, pay: Ask, since: int
+    orders: Ask, pay: Ask, since: int, untold: Collection[int]
 ) -> Iterator[tuple[dict[int, _Order], Mapping[int, tuple[str, int, str, int, str]]]]:
-    """Yield orders and payments by id, those of the same ids together."""
+    """Yield orders and payments by id, those of the same ids together; the `untold` count as known."""
     while since < _END:
         after = orders(_NEXT_PAGE.format(since=since, page=_PAGE))
         until = after[0][0] if after else _END
@@ -129,7 +135,7 @@ def _pages(
         yield (
             found,
             {
-                row[0]: (row[1], row[2], row[3], row[4], row[5])
+                row[0]: (row[1], row[2], row[3], row[4] or row[0] in untold, row[5])
                 for row in pay(_PAYMENTS.format(since=since, until=until))
             },
         )

@@ -30,7 +30,8 @@ positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 413, 42
 _FUZZER = "fuzzer"
 _FUZZED = re.compile(  # made by the fuzzer in the name of the order service, or as a merchant of the sandbox's
     "does not exist, but its stock is reserved$|taken, and pay does not know of it$|"
-    "does not exist, nothing is due, the provider keeps "
+    "does not exist, nothing is due, the provider keeps |"
+    "does not exist, and its payment is (open|succeeded|refunding)$|does not exist, its payment's header is deducted$"
 )
 _PHASES = "examples,coverage,fuzzing,stateful"
 

@@ -228,6 +228,19 @@ def test_what_is_wrong_with_money_is_found(filled: Filled, service: str, stateme
     assert any(told in line for line in filled.judge.wrong()), filled.judge.wrong()
 
 
+def test_a_payment_that_is_still_to_be_told(filled: Filled) -> None:
+    """Pay need not have heard of it while the order service has written down that it tells so."""
+    ids = {"id": ID, "closed": CLOSED_ID}
+    tamper(filled.order, "UPDATE orders SET paid_through = 'sandbox' WHERE order_id = :id", ids)
+    for of, tables in MONEY.items():
+        for table, row in tables.items():
+            tamper(getattr(filled, of), f"INSERT INTO {table} VALUES ({row})", ids)  # noqa: S608 - ours
+    tamper(filled.pay, "UPDATE payments SET known = 0", {})
+    assert filled.judge.wrong()
+    tamper(filled.order, "INSERT INTO settlements VALUES (:id, 'pay', 'paid', 1, 1)", ids)
+    assert filled.judge.wrong() == []
+
+
 def test_figures(filled: Filled) -> None:
     """What is judged is counted too, for the reports of drills."""
     figures = {name: number for one in filled.judge.invariants() for name, number in one.figures.items()}

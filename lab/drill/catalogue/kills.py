@@ -28,7 +28,7 @@ WORDS = {
     "attempt.stored": "a try to pay is written down, the provider not asked",
     "attempt.begun": "the provider has answered, nothing of it is written down",
     "event.stored": "what the provider said is on disk, nothing done about it",
-    "event.handled": "payment succeeded, order not answered",
+    "event.handled": "money that came too late is to go back, the provider not asked",
     "success.half_sent": "half message of the payment on disk, payment open",
     "success.before_commit": "payment succeeded, database not yet committed",
     "success.committed": "payment succeeded and committed, message not delivered",
