@@ -97,11 +97,15 @@ def test_a_parked_half_message_is_mended_by_the_sweep_and_settled_by_resuming_it
     user, tea = shop.user(), shop.goods()
     order_id, parked = abandoned(shop, user, tea)
     with closing(shop.deployment.open_broker()) as broker:
-        orphan = f"order {order_id}: does not exist, but its stock is reserved"
-        assert Judge.of(shop.deployment).wrong() == [orphan]
+        nobodys = f"order {order_id}: does not exist"
+        assert Judge.of(shop.deployment).wrong() == [
+            f"{nobodys}, but its stock is reserved",
+            f"{nobodys}, and its payment is open",
+            f"{nobodys}, its payment's header is deducted",
+        ]
         (left,) = pending.unsettled(shop.deployment, broker)
         assert left.endswith(f"order_rollback {parked} of {order_id} is parked")
-        eventually(lambda: shop.admin.post("order", "/sweep")["released"] == 1)
+        eventually(lambda: shop.admin.post("order", "/sweep")["released"] == 2)
         assert shop.available(tea) == 10
         assert Judge.of(shop.deployment).wrong() == []
     resume(shop, parked)

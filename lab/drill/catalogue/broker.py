@@ -141,8 +141,9 @@ def _lost(run: DrillRun) -> None:
     run.take_down("order")
     orphan = run.sut.orphan("stock", run.goods_id)
     run.say(f"stock is taken for order {orphan}, whose half message is lost with the broker")
-    for process in ("stock", "goods"):
-        run.take_down(process)
+    for process in run.sut.deployment.plan.processes:
+        if process != "order":
+            run.take_down(process)
     for file in run.sut.deployment.place.root.glob("broker.db*"):
         file.unlink()
     run.fault("the broker's file is deleted, with every message in it")
