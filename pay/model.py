@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     text,
 )
+from sqlalchemy.dialects.mysql import MEDIUMBLOB
 
 from common.errors import Invalid
 from common.heartbeat import heartbeat_table
@@ -120,6 +121,9 @@ class NothingToRefund(Conflict):
     slug, title = "nothing-to-refund", "Nothing to refund"
 
 
+RAW = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")
+"""A provider's bytes: more than the 64 KiB that a BLOB of MySQL's holds."""
+
 PROVIDER = String(64)
 TEXT = String(255)
 """A provider's words, cut to that length."""
@@ -181,7 +185,7 @@ payment_events = Table(
     Column("amount", BigInteger),
     Column("currency", String(3)),
     Column("via", String(8), nullable=False),
-    Column("raw", LargeBinary(2**24 - 1), nullable=False),  # as it came
+    Column("raw", RAW, nullable=False),  # as it came
     Column("received_at", BigInteger, nullable=False),
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("handle_at", BigInteger),  # not handled: when any process takes it up
