@@ -15,6 +15,7 @@ SHORT_TIMES = {  # seconds; as by default, only sooner
     "check_interval": 1.0,
     "transaction_deadline": 2.5,
     "sweep_interval": 5.0,
+    "sweep_grace": 6.0,  # so that releases are confirmed while the story is told
 }
 REAL_TIMES = {**SHORT_TIMES, "transaction_deadline": 5.0}  # its servers take a moment over their first order
 _CRASH = {"ORDERS_FAILPOINTS": "order.deducted=kill"}
