@@ -74,16 +74,18 @@ def money(deployment: Deployment) -> list[str]:
     if SANDBOX not in deployment.plan.services:
         return []
     callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)  # first: from there it goes to pay
-    of_pay = read(deployment.database_url("pay"), *_AT_PAY, _KNOWN_CHARGES)
+    *of_pay, heard, charges = read(deployment.database_url("pay"), *_AT_PAY, _HEARD, _KNOWN_CHARGES)
     (untold,) = read(deployment.database_url("order"), UNTOLD)
-    known = {charge_id for (charge_id,) in of_pay[-1]}
-    of_pay[-2] = [row for row in of_pay[-2] if row not in untold]
-    moving = [words.format(*row) for words, rows in zip(_AT_PAY.values(), of_pay[:-1], strict=True) for row in rows]
-    moving += [f"callback {callback_id} waits to be sent" for (callback_id,) in callbacks]
+    known = {charge_id for (charge_id,) in charges}
+    of_pay[-1] = [row for row in of_pay[-1] if row not in untold]
+    moving = [words.format(*row) for words, rows in zip(_AT_PAY.values(), of_pay, strict=True) for row in rows]
+    heard_of = {event_id for (event_id,) in heard}  # of these a callback, sent again later and later, tells no news
+    moving += [f"callback of event {one} waits to be sent" for (one,) in callbacks if str(one) not in heard_of]
     moving += [f"plan {plan_id} of the sandbox is to be done" for (plan_id,) in plans]
     return moving + [f"charge {one} is taken, and pay has not heard of it" for (one,) in taken if str(one) not in known]
 
 
+_HEARD = "SELECT event_id FROM payment_events WHERE provider = 'sandbox'"
 _KNOWN_CHARGES = "SELECT charge_id FROM charges WHERE provider = 'sandbox'"
 _AT_PAY = {  # the last one: what is not confirmed
     "SELECT event_id FROM payment_events WHERE handled_at IS NULL": "event {} is stored and not handled",
@@ -91,7 +93,7 @@ _AT_PAY = {  # the last one: what is not confirmed
     "SELECT order_id FROM payments WHERE state = 'succeeded' AND NOT known": "payment {} is not confirmed",
 }
 _AT_SANDBOX = (
-    "SELECT callback_id FROM callbacks WHERE state = 'waiting'",
+    "SELECT event_id FROM callbacks WHERE state = 'waiting'",
     "SELECT plan_id FROM plans",
     "SELECT charge_id FROM charges",
 )
