@@ -47,10 +47,13 @@ def test_pay_against_timeout(shop: Shop) -> None:
     for order, answer in zip(orders, answers, strict=True):
         if answer.status == 200:
             assert answer.body["status"] == status_of(user, order["order_id"]) == "paid"
+            outcomes[200] += 1
+        elif answer.status == 503 and status_of(user, order["order_id"]) == "paid":  # not known in time
+            outcomes[200] += 1
         else:
-            assert (answer.status, slug(answer)) == (409, "order-closed")
+            assert (answer.status, slug(answer)) in {(409, "order-closed"), (503, "unavailable")}
             assert user.get("order", f"/orders/{order['order_id']}")["close_reason"] == "timeout"
-        outcomes[answer.status] += 1
+            outcomes[409] += 1
     assert shop.available(tea) == outcomes[409]
 
 
@@ -82,8 +85,12 @@ def test_pay_against_cancel(shop: Shop) -> None:
             paid += 1
             assert (cancellation.status, slug(cancellation)) == (409, "order-paid")
             assert status_of(user, order_id) == "paid"
+        elif payment.status == 503 and cancellation.status == 409:  # it was not known in time that it was paid
+            paid += 1
+            assert status_of(user, order_id) == "paid"
         else:
-            assert (payment.status, slug(payment), cancellation.status) == (409, "order-closed", 200)
+            assert (payment.status, slug(payment)) in {(409, "order-closed"), (503, "unavailable")}
+            assert cancellation.status == 200
             assert status_of(user, order_id) == "closed"
     shop.assert_sound()
     assert shop.available(tea) == 20 - paid
