@@ -4,9 +4,8 @@ import time
 
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, SANDBOX
 from halfmessage.mq.port import Broker, Console, State
-from lab.judge.databases import read
+from lab.judge.databases import UNTOLD, read
 from lab.judge.judge import Judge
-from lab.judge.money import UNTOLD
 from ops.deployment import Deployment
 from ops.errors import CommandFailed, NotInTime
 from ops.stack import tenant
@@ -75,7 +74,7 @@ def money(deployment: Deployment) -> list[str]:
         return []
     callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)  # first: from there it goes to pay
     *of_pay, heard, charges = read(deployment.database_url("pay"), *_AT_PAY, _HEARD, _KNOWN_CHARGES)
-    (untold,) = read(deployment.database_url("order"), UNTOLD)
+    (untold,) = read(deployment.database_url("order"), UNTOLD.format(participant="pay"))
     known = {charge_id for (charge_id,) in charges}
     of_pay[-1] = [row for row in of_pay[-1] if row not in untold]
     moving = [words.format(*row) for words, rows in zip(_AT_PAY.values(), of_pay, strict=True) for row in rows]

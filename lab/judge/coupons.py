@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import KeysView
 
-from lab.judge.databases import Ask, Rows
+from lab.judge.databases import UNTOLD, Ask, Rows
 from lab.judge.invariant import Invariant, Lines
 
 _DUE = """
 SELECT order_id, user_id, status, coupon_id FROM orders WHERE coupon_id IS NOT NULL AND status <> 'closed'
 """
-UNTOLD = "SELECT order_id FROM settlements WHERE participant = 'coupon' AND fate = 'paid'"
 _DISAGREE, _HEADER = "orders and coupons that disagree", "headers and uses that disagree"
 _COUNTS, _USERS, _MOST = "counts of coupons", "counts of users", "too many for one user"
 
@@ -32,7 +31,7 @@ def coupons(orders: Ask, coupon: Ask, most: int | None) -> Invariant:
     taken: dict[str, int] = dict(coupon("SELECT coupon_user, taken FROM coupon_users"))
     live: dict[int, _Use] = {order_id: (use[0], use[1], use[2]) for order_id, use in uses.items() if use[2] != "free"}
     lines = Lines(most)
-    untold = {row[0] for row in orders(UNTOLD)}
+    untold = {row[0] for row in orders(UNTOLD.format(participant="coupon"))}
     told = {o: (*use[:2], "used") if o in untold and use[2] == "held" else use for o, use in live.items()}
     _of_orders(due, told, lines)
     _of_headers(states, live, uses.keys(), lines)

@@ -16,6 +16,9 @@ Rows = list[tuple[Any, ...]]
 Ask = Callable[[str], Rows]
 """Returns the rows of a query."""
 
+UNTOLD = "SELECT order_id FROM settlements WHERE participant = '{participant}' AND fate = 'paid'"
+"""Of the order database: paid orders of which it is written down that a participant is to be told."""
+
 _PATIENCE = 10.0  # seconds for a connection, and for an answer
 
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.judge.databases import Ask
+from lab.judge.databases import UNTOLD, Ask
 from lab.judge.invariant import Invariant, Lines
 
 _PAGE = 10_000  # orders that are held in memory at once; of charges, which are fewer, all are
@@ -25,9 +25,7 @@ _CHARGES = "SELECT charge_id, order_id, amount, currency, state FROM charges WHE
 _TAKEN = """
 SELECT c.charge_id, s.payment_id, c.amount, c.currency FROM charges c JOIN sessions s ON s.session_id = c.session_id
 """
-_REFUNDS = "SELECT charge_id, state, amount, currency FROM refunds"
-UNTOLD = "SELECT order_id FROM settlements WHERE participant = 'pay' AND fate = 'paid'"
-"""Paid orders of which the order service has written down that it has to tell pay."""
+_REFUNDS = "SELECT charge_id, state FROM refunds"
 _UNHANDLED = "SELECT provider, event_id FROM payment_events WHERE handled_at IS NULL"
 _ORDER, _KEPT, _TWICE, _UNKNOWN, _WORD = (
     "orders and payments that disagree",
@@ -69,7 +67,7 @@ def money(orders: Ask, pay: Ask, sandbox: Ask, since: int, most: int | None) -> 
     lines, sums = Lines(most), Counter[str]()
     taken = _taken(sandbox, since)
     told = {row[0]: row[1:] for row in pay(_CHARGES)}
-    untold = {row[0] for row in orders(UNTOLD)}
+    untold = {row[0] for row in orders(UNTOLD.format(participant="pay"))}
     by_order: dict[int, list[str]] = defaultdict(list)
     for charge_id, charge in taken.items():
         by_order[charge.order_id].append(charge_id)
@@ -100,7 +98,7 @@ def money(orders: Ask, pay: Ask, sandbox: Ask, since: int, most: int | None) -> 
 
 def _taken(sandbox: Ask, since: int) -> dict[str, _Charge]:
     refunds, keys = Counter[int](), Counter[int]()
-    for charge_id, state, _, _ in sandbox(_REFUNDS):
+    for charge_id, state in sandbox(_REFUNDS):
         keys[charge_id] += 1
         refunds[charge_id] += state == "done"
     return {

@@ -190,6 +190,16 @@ MONEY = {
 }
 
 
+def with_money(filled: Filled) -> dict[str, int]:
+    """Have one order paid and another one paid too late; return their ids, as statements name them."""
+    ids = {"id": ID, "closed": CLOSED_ID}
+    tamper(filled.order, "UPDATE orders SET paid_through = 'sandbox' WHERE order_id = :id", ids)
+    for of, tables in MONEY.items():
+        for table, row in tables.items():
+            tamper(getattr(filled, of), f"INSERT INTO {table} VALUES ({row})", ids)  # noqa: S608 - ours
+    return ids
+
+
 @pytest.mark.parametrize(
     ("service", "statement", "told"),
     [
@@ -218,11 +228,7 @@ MONEY = {
 )  # fmt: skip
 def test_what_is_wrong_with_money_is_found(filled: Filled, service: str, statement: str, told: str) -> None:
     """Each way in which orders, payments and the provider's ledger can disagree; without it nothing does."""
-    ids = {"id": ID, "closed": CLOSED_ID}
-    tamper(filled.order, "UPDATE orders SET paid_through = 'sandbox' WHERE order_id = :id", ids)
-    for of, tables in MONEY.items():
-        for table, row in tables.items():
-            tamper(getattr(filled, of), f"INSERT INTO {table} VALUES ({row})", ids)  # noqa: S608 - ours
+    ids = with_money(filled)
     assert filled.judge.wrong([ID]) == []
     tamper(getattr(filled, service), statement, ids)
     assert any(told in line for line in filled.judge.wrong()), filled.judge.wrong()
@@ -230,11 +236,7 @@ def test_what_is_wrong_with_money_is_found(filled: Filled, service: str, stateme
 
 def test_a_payment_that_is_still_to_be_told(filled: Filled) -> None:
     """Pay need not have heard of it while the order service has written down that it tells so."""
-    ids = {"id": ID, "closed": CLOSED_ID}
-    tamper(filled.order, "UPDATE orders SET paid_through = 'sandbox' WHERE order_id = :id", ids)
-    for of, tables in MONEY.items():
-        for table, row in tables.items():
-            tamper(getattr(filled, of), f"INSERT INTO {table} VALUES ({row})", ids)  # noqa: S608 - ours
+    ids = with_money(filled)
     tamper(filled.pay, "UPDATE payments SET known = 0", {})
     assert filled.judge.wrong()
     tamper(filled.order, "INSERT INTO settlements VALUES (:id, 'pay', 'paid', 1, 1)", ids)

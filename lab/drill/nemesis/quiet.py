@@ -17,8 +17,7 @@ from lab.drill import pending
 from lab.drill.nemesis.history import Charge, Count, Coupon, Final, Level, Reservation, Use
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.pending import console
-from lab.judge.coupons import UNTOLD
-from lab.judge.databases import read
+from lab.judge.databases import UNTOLD, read
 from lab.judge.judge import Judge
 from ops.stack import Stack
 
@@ -140,7 +139,7 @@ def read_final(
     )
     (uses,) = read(deployment.database_url("coupon"), "SELECT order_id, coupon_id, user_id, state FROM coupon_uses")
     taken, refunds = read(deployment.database_url(SANDBOX), *_BOOKS)
-    (untold,) = read(deployment.database_url("order"), UNTOLD)
+    (untold,) = read(deployment.database_url("order"), UNTOLD.format(participant="coupon"))
     return Final(
         goods=dict(goods),
         orders=orders,
