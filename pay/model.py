@@ -6,7 +6,7 @@ ascending keys.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -35,6 +35,12 @@ from halfmessage.participant.model import RESERVATIONS, header_table
 from halfmessage.tx.record import record_table
 
 metadata = MetaData()
+
+CLAIMED_FOR: Final = 20.0
+"""Seconds that work which a process has claimed is left alone by others: what a kill in the middle of it costs.
+
+A claim that ends too early costs a question, never money: refunds have a key at the provider.
+"""
 
 
 class PaymentState(StrEnum):

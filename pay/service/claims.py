@@ -12,13 +12,13 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, and_, select, t
 from common.db import Database
 from halfmessage.chunks import VALUES, chunks
 from halfmessage.clock import now_ms
-from pay.model import told
+from pay.model import CLAIMED_FOR, told
 
 Key = tuple[Any, ...]
 """A row's primary key."""
 
-LEASE: Final = 60.0
-"""Seconds that a claimed row is left alone by others: more than the calls of a provider and what is stored take."""
+CALLS_WITHIN: Final = CLAIMED_FOR / 2
+"""Seconds for the calls of a claim; the other half is for what is stored of them."""
 
 _LONGEST_POWER: Final = 30  # of two: beyond it every distance is the longest
 
@@ -62,13 +62,13 @@ class Claims:
         self._only = true() if only is None else only
 
     def take(self, limit: int) -> Claim:
-        """Return up to `limit` rows that are due, longest first; each is due again after `LEASE`.
+        """Return up to `limit` rows that are due, longest first; each is due again after `CLAIMED_FOR`.
 
         Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: they may be claimed, and are due again all the same.
         """
         table: Table = self._due.table
         now = now_ms()
-        until = now + int(LEASE * 1000)
+        until = now + int(CLAIMED_FOR * 1000)
         query = select(*told(table)).where(self._only & (self._due <= now)).order_by(self._due).limit(limit)
         with self._database.read() as connection:  # while nothing is due, nothing is written
             if limit < 1 or connection.execute(query.limit(1)).first() is None:

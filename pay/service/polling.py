@@ -19,12 +19,11 @@ from pay.providers.port import Kind, Provider, ProviderEvent, ProviderUnavailabl
 from pay.service import tries
 from pay.service.asking import ask
 from pay.service.attempts import Try, asked_of
-from pay.service.claims import LEASE, Claims, distance
+from pay.service.claims import CALLS_WITHIN, Claims, distance
 from pay.service.crew import Crew
 from pay.service.inbox import EventKey, Inbox
 from pay.service.payments import owed_by
 
-_WITHIN: Final = LEASE / 4  # seconds for the calls of one round
 _FINAL: Final = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.EXPIRED})
 
 log = structlog.get_logger()
@@ -91,7 +90,7 @@ class Polling:
         rows = [row for row, _ in due]
         self._allowance.spend(sum(2 if row.to_close else 1 for row in rows))
         owed = self._owed(rows)
-        looks = self._crew.each(lambda one: self._look(one[0], owed), due, within=_WITHIN)
+        looks = self._crew.each(lambda one: self._look(one[0], owed), due, within=CALLS_WITHIN)
         self._database.transact(lambda connection: self._write(connection, looks))
         self._count(len(looks))
         keys = [(row.provider, event.event_id) for (row, _), look in looks if look for event in look.events]

@@ -18,7 +18,7 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import NotFound
 from pay.model import ChargeState, NothingToRefund, PaymentState, Reason, charges, cut, idempotency_keys
 from pay.providers.port import Provider, Refund, RefundState
-from pay.service.claims import Claims, distance
+from pay.service.claims import CALLS_WITHIN, Claims, distance
 from pay.service.crew import Crew
 from pay.service.events import Tell
 from pay.service.ledger import Tally, Values
@@ -26,7 +26,6 @@ from pay.service.payments import move, owed_by, send_back_kept
 from pay.service.posting import finish, read_charges
 
 TOGETHER: Final = 100  # charges that are claimed, and written, together
-_WITHIN: Final = 10.0  # seconds for the calls of so many; the others are due again when the claim ends
 
 _GOING: Final = frozenset({ChargeState.REFUNDING, ChargeState.REFUSED})
 _CHARGE = (charges.c.provider == bindparam("its_provider")) & (charges.c.charge_id == bindparam("its_id"))
@@ -69,7 +68,7 @@ class Refunding:
         claim = self._due.take(TOGETHER)
         if not claim.rows:
             return 0
-        answers = self._crew.each(self._ask, claim.rows, within=_WITHIN)
+        answers = self._crew.each(self._ask, claim.rows, within=CALLS_WITHIN)
         tally = self._database.transact(partial(self._write, answers=answers))
         failpoints.hit("refund.stored")
         self._tell(tally)

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from halfmessage.clock import now_ms
-from pay.model import attempts
+from pay.model import CLAIMED_FOR, attempts
 from pay.providers.port import Kind, ProviderUnavailable
-from pay.service.claims import LEASE, Claims, distance
+from pay.service.claims import Claims, distance
 from pay.service.crew import Crew
 from pay.service.polling import Allowance
 from tests.payments import DOWN, Till
@@ -204,7 +204,7 @@ def test_two_processes_share_the_work(till: Till) -> None:
     taken = [[row.order_id for row in claim.take(3).rows] for claim in claims]
     assert sorted(order_id for part in taken for order_id in part) == [1, 2, 3, 4, 5]
     assert claims[0].take(9).rows == []
-    assert the_try(till).next_poll_at > now_ms() + (LEASE - 5) * 1000
+    assert the_try(till).next_poll_at > now_ms() + (CLAIMED_FOR - 5) * 1000
     assert claims[0].take(0).rows == []
 
 

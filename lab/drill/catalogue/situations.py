@@ -8,10 +8,10 @@ from typing import Any
 from common.registry import PARTICIPANTS
 from lab.drill.drill_run import Broken, DrillRun
 from ops.client import Answer, Unreachable
+from pay.model import CLAIMED_FOR
 
 Statuses = tuple[str, ...]
 _CREATED, _ACCEPTED, _UNAVAILABLE, _OK = 201, 202, 503, 200
-_CLAIMED_FOR = 60.0  # seconds: `pay.service.claims.LEASE`, unless the sandbox tells of the refund before
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _wait_until_refunded(run: DrillRun, order_id: str) -> None:
         payment = run.shown(order_id)["payment"]
         return bool(payment and payment["status"] == "refunded")
 
-    run.wait("the money to go back", is_refunded, within=_CLAIMED_FOR + run.limit)
+    run.wait("the money to go back", is_refunded, within=CLAIMED_FOR + run.limit)
 
 
 def _pay_again(run: DrillRun, order_id: str) -> None:
@@ -227,7 +227,7 @@ _SENDING_BACK = Situation(
     told=_OK,
     prepare=_placed,
     finish=_wait_until_refunded,
-    lease=_CLAIMED_FOR,
+    lease=CLAIMED_FOR,
 )
 _TIMING_OUT = Situation(
     "order",
