@@ -37,7 +37,10 @@ def _ordered(settings: "Settings", less: str, more: str, why: str) -> Faults:
 
 def _times(settings: "Settings") -> Faults:
     """Durations that wait for each other."""
-    yield from _ordered(settings, "retry_first_after", "retry_longest", "the first retry comes no later than any other")
+    for what in ("retry", "poll", "refund"):
+        yield from _ordered(
+            settings, f"{what}_first_after", f"{what}_longest", "the first one comes no later than any other"
+        )
     longest = max(settings.pay_timeout, settings.transaction_deadline, settings.sweep_interval + settings.sweep_grace)
     if settings.record_retention <= longest:
         (given,) = _named(settings, "record_retention")
@@ -148,6 +151,9 @@ def _production(settings: "Settings") -> Faults:
     )
     yield from _ordered(
         settings, "transaction_deadline", "sweep_grace", "the sweep must not touch what may still be under way"
+    )
+    yield from _ordered(
+        settings, "last_question", "invisible_for", "timeouts would come again while providers are still asked"
     )
     if settings.stock_strategy == "naive":
         yield "ORDERS_STOCK_STRATEGY=naive oversells, and ORDERS_ENVIRONMENT=production: choose another"

@@ -67,6 +67,8 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
     ("changed", "told"),
     [
         ({"retry_first_after": 5.0, "retry_longest": 1.0}, "ORDERS_RETRY_FIRST_AFTER=5.0 is more than ORDERS_RETRY_LO"),
+        ({"poll_first_after": 5.0, "poll_longest": 1.0}, "ORDERS_POLL_FIRST_AFTER=5.0 is more than ORDERS_POLL_LONG"),
+        ({"refund_first_after": 5.0, "refund_longest": 1.0}, "ORDERS_REFUND_FIRST_AFTER=5.0 is more than ORDERS_REF"),
         ({"broker_url": "rocketmq://h:1", "pay_timeout": 90000.0}, "ORDERS_PAY_TIMEOUT=90000.0 is more than 86400"),
         ({"placing_queue": 8, "placing_queue_per_user": 9}, "ORDERS_PLACING_QUEUE_PER_USER=9 is more than ORDERS_PLAC"),
         ({"rate_limit": "10/sec"}, "ORDERS_RATE_LIMIT=10/sec is not one limit: a number from 1, a slash, second"),
@@ -113,6 +115,7 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         (PRODUCTION | {"jwt_secret": "s" * 32}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"jwt_secret": "change-me-0123456789-abcdefghijkl"}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"peer_timeout": 6.0}, "ORDERS_PEER_TIMEOUT=6.0 is more than ORDERS_TRANSACTION_DEADLINE=5.0"),
+        (PRODUCTION | {"last_question": 6.0}, "ORDERS_LAST_QUESTION=6.0 is more than ORDERS_INVISIBLE_FOR=5.0"),
         (PRODUCTION | {"transaction_deadline": 40.0}, "ORDERS_TRANSACTION_DEADLINE=40.0 is more than ORDERS_SWEEP_GRA"),
         ({"placing_queue": 1001}, "ORDERS_PLACING_QUEUE=1001: Input should be less than or equal to 1000"),
         ({"port": "x"}, "ORDERS_PORT=x: Input should be a valid integer"),
