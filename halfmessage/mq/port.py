@@ -152,6 +152,10 @@ class GroupView:
     done_at: int | None
 
 
+Cursor = tuple[int, str]
+"""Where a page of messages ended: the time of birth (ms since the epoch) and the id of its last one."""
+
+
 @dataclass(frozen=True, slots=True)
 class MessageView:
     """A message as a console shows it. None = not known (yet); times in ms since the epoch."""
@@ -167,6 +171,11 @@ class MessageView:
     checks: tuple[Check, ...]
     check_count: int
     groups: tuple[GroupView, ...]
+
+    @property
+    def cursor(self) -> Cursor:
+        """What `Console.find` takes as `before`, to go on after this one."""
+        return self.born_at, self.message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +214,17 @@ class Console(Protocol):
         key: str | None = None,
         message_id: str | None = None,
         state: State | None = None,
+        group: str | None = None,
+        born_from: int | None = None,
+        born_until: int | None = None,
+        before: Cursor | None = None,
         limit: int = 100,
     ) -> list[MessageView]:
-        """Return matching messages, newest first."""
+        """Return matching messages, newest first.
+
+        `group`: given to that consumer group, or due to it. Born from one time (ms since the epoch) to before another.
+        `before`: older than where a page ended (`MessageView.cursor`), whether that message is still there or not.
+        """
 
     def stats(self) -> BrokerStats:
         """Count what needs attention."""

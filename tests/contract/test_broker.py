@@ -720,6 +720,45 @@ def test_search(broker_factory: BrokerFactory) -> None:
 
 
 @pytest.mark.needs("console")
+def test_search_goes_on_page_by_page(broker_factory: BrokerFactory) -> None:
+    """From where a page ended, whatever is sent meanwhile: each message comes once, and the oldest at the end."""
+    broker = broker_factory()
+    producer, console = broker.producer("order"), broker.console()
+    ids = [producer.send(replace(ROLLBACK, keys=(f"k{n}",))) for n in range(5)]
+    first = console.find(topic=TOPIC, limit=2)
+    producer.send(ROLLBACK)
+    second = console.find(topic=TOPIC, limit=2, before=first[-1].cursor)
+    third = console.find(topic=TOPIC, limit=2, before=second[-1].cursor)
+    assert [[view.message_id for view in page] for page in (first, second, third)] == [
+        [ids[4], ids[3]],
+        [ids[2], ids[1]],
+        [ids[0]],
+    ]
+    assert console.find(before=third[-1].cursor) == []
+
+
+@pytest.mark.needs("console")
+def test_search_by_group_and_by_time(broker_factory: BrokerFactory) -> None:
+    """What a group was given or is due; what was born from one time on and before another."""
+    broker = broker_factory()
+    producer, console = broker.producer("order"), broker.console()
+    assert console.find(born_from=0, born_until=now_ms()) == []
+    broker.consumer("stock", TOPIC, lambda deliveries: [Verdict.ACK] * len(deliveries))
+    ids = []
+    for topic in (TOPIC, "other", TOPIC, "other"):
+        ids.append(producer.send(Message(topic, b"")))
+        born_at = view(broker, ids[-1]).born_at
+        eventually(lambda born_at=born_at: now_ms() > born_at)
+    born = [view(broker, message_id).born_at for message_id in ids]
+    assert [v.message_id for v in console.find(group="stock")] == [ids[2], ids[0]]
+    assert console.find(group="nobody") == []
+    assert [v.message_id for v in console.find(born_from=born[1])] == ids[:0:-1]
+    assert [v.message_id for v in console.find(born_until=born[2])] == [ids[1], ids[0]]
+    assert [v.message_id for v in console.find(born_from=born[1], born_until=born[3], topic=TOPIC)] == [ids[2]]
+    assert console.find(born_from=born[3] + 1) == console.find(born_until=born[0]) == []
+
+
+@pytest.mark.needs("console")
 def test_stats_age_the_oldest_half_message(broker_factory: BrokerFactory) -> None:
     """Unresolved half messages are counted, with the age of the oldest; none is age 0."""
     broker = broker_factory(check_first_after=LATE)

@@ -352,6 +352,43 @@ def test_newest_first_and_no_more_than_asked_for(shelves: Shelves, console: Rock
     assert len(console.find()) == 10
 
 
+def test_pages_go_on_where_one_ended(shelves: Shelves, console: RocketMQConsole) -> None:
+    """Over all topics and by birth, each message once; a page before another costs no look-up of what it leaves out."""
+    for number in range(5):
+        half(shelves, f"H{number}")
+        shelves.put("me-order_timeout", f"T{number}", KEYS="1")
+    first = console.find(limit=3)
+    second = console.find(limit=3, before=first[-1].cursor)
+    assert [view.message_id for view in second] == ["H3", "T2", "H2"]
+    assert [view.message_id for view in console.find(topic="order_timeout", before=second[-1].cursor)] == ["T1", "T0"]
+    assert console.find(key="1", before=(0, "")) == []
+
+
+def test_pages_look_at_a_bounded_number(
+    shelves: Shelves, console: RocketMQConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each queue: what lies deeper is found by key or id alone."""
+    monkeypatch.setattr(console_module, "PAGED", 3)
+    for number in range(5):
+        half(shelves, f"H{number}")
+    newest = console.find(limit=1)[0]
+    assert [view.message_id for view in console.find(before=newest.cursor)] == ["H3", "H2"]
+    assert [view.message_id for view in console.find(message_id="H0")] == ["H0"]
+
+
+def test_what_a_group_was_given_and_what_was_born_between_two_times(shelves: Shelves, console: RocketMQConsole) -> None:
+    """A half message is no group's yet; a time begins with its first and ends before its last millisecond."""
+    half(shelves, "H")
+    shelves.put(TOPIC, "A", b"body", **(SENT | OWN))
+    shelves.put("me-order_timeout", "T", KEYS="1")
+    assert [view.message_id for view in console.find(group="stock")] == ["A"]
+    assert [view.message_id for view in console.find(group="order")] == ["T"]
+    assert console.find(group="nobody") == console.find(group="stock", message_id="H") == []
+    born = {view.message_id: view.born_at for view in console.find()}
+    assert [v.message_id for v in console.find(born_from=born["H"], born_until=born["T"])] == ["A", "H"]
+    assert [v.message_id for v in console.find(born_from=born["A"])] == ["T", "A"]
+
+
 def test_what_a_broker_answers_in_an_unknown_form_is_told(shelves: Shelves, console: RocketMQConsole) -> None:
     """Not shown as nothing."""
     shelves.topics[TOPIC].append(b"\x00\x00\x00\x09whatever")

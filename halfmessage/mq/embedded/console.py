@@ -17,7 +17,17 @@ from halfmessage.mq.embedded import deliveries
 from halfmessage.mq.embedded.messages import COLUMNS, number_of, public_id, read_message
 from halfmessage.mq.embedded.reader import Reader
 from halfmessage.mq.embedded.store import Store
-from halfmessage.mq.port import Backlog, BrokerStats, Check, CheckAnswer, GroupView, MessageView, Resolution, State
+from halfmessage.mq.port import (
+    Backlog,
+    BrokerStats,
+    Check,
+    CheckAnswer,
+    Cursor,
+    GroupView,
+    MessageView,
+    Resolution,
+    State,
+)
 
 _ATTENTION = (State.HALF, State.PARKED, State.DEAD, State.IN_FLIGHT, State.READY, State.DELAYED, State.DONE)
 _DELIVERY_RANK = """
@@ -57,6 +67,19 @@ _NARROWED = {
     State.DELAYED: f"({_PENDING} OR {_UNSUBSCRIBED})",
     State.DONE: "m.stage IN ('visible', 'dropped')",  # most are: newest first finds them at once
 }
+_WANTED = {
+    "topic": "m.topic = :topic",
+    "key": "m.id IN (SELECT message_id FROM message_keys WHERE key = :key)",
+    "id": "m.id = :id",
+    "rank": "rank = :rank",
+    "group": (
+        "EXISTS (SELECT 1 FROM deliveries AS d WHERE d.message_id = m.id"
+        " AND d.subscription_id IN (SELECT id FROM subscriptions WHERE consumer_group = :group))"
+    ),
+    "born_from": "m.id >= :born_from",
+    "born_until": "m.id < :born_until",
+    "before": "m.id < :before",
+}
 _STATS = """
 SELECT (SELECT count(*) FROM messages WHERE stage = 'half'),
     (SELECT min(born_at) FROM messages WHERE stage = 'half'),
@@ -76,6 +99,11 @@ GROUP BY s.id ORDER BY s.topic, s.consumer_group
 """
 
 
+# the first number, and the one after the last; each alone, for only then SQLite takes them from the ends of the table
+_NUMBERS = "SELECT coalesce((SELECT min(id) FROM messages), 1), coalesce((SELECT max(id) FROM messages), 0) + 1"
+_NEXT = "SELECT id, born_at FROM messages WHERE id >= ? ORDER BY id LIMIT 1"
+
+
 class EmbeddedConsole:
     """Implements `halfmessage.mq.port.Console`, on a read connection of its own."""
 
@@ -91,26 +119,38 @@ class EmbeddedConsole:
         key: str | None = None,
         message_id: str | None = None,
         state: State | None = None,
+        group: str | None = None,
+        born_from: int | None = None,
+        born_until: int | None = None,
+        before: Cursor | None = None,
         limit: int = 100,
     ) -> list[MessageView]:
-        """Return matching messages, newest first."""
-        conditions = ["1"]
-        parameters: dict[str, Any] = {"now": now_ms(), "limit": limit}
-        if topic is not None:
-            conditions.append("m.topic = :topic")
-            parameters["topic"] = topic
-        if key is not None:
-            conditions.append("m.id IN (SELECT message_id FROM message_keys WHERE key = :key)")
-            parameters["key"] = key
-        if message_id is not None:
-            conditions.append("m.id = :id")
-            parameters["id"] = number_of(message_id)
+        """Return matching messages, newest first.
+
+        Numbers grow with time, and times are looked up by that: of a time that a clock which was set back passed
+        twice, messages may be left out.
+        """
+        wanted: dict[str, Any] = {
+            "topic": topic,
+            "key": key,
+            "id": None if message_id is None else number_of(message_id),
+            "rank": None if state is None else _ATTENTION.index(state),
+            "group": group,
+            "born_from": born_from,
+            "born_until": born_until,
+            "before": None if before is None else number_of(before[1]),
+        }
+        conditions = ["1", *(_WANTED[name] for name, value in wanted.items() if value is not None)]
         if state is not None:
-            conditions += [_NARROWED[state], "rank = :rank"]
-            parameters["rank"] = _ATTENTION.index(state)
+            conditions.append(_NARROWED[state])
         query = " ".join((_MESSAGE, "WHERE", " AND ".join(conditions), "ORDER BY m.id DESC LIMIT :limit"))
+        now = now_ms()
         with self._reader.snapshot() as connection:
-            return _views(connection, connection.execute(query, parameters).fetchall(), parameters["now"])
+            for time in ("born_from", "born_until"):
+                if wanted[time] is not None:
+                    wanted[time] = _first_since(connection, wanted[time])
+            rows = connection.execute(query, {**wanted, "now": now, "limit": limit}).fetchall()
+            return _views(connection, rows, now)
 
     def stats(self) -> BrokerStats:
         """Count half, parked and dead messages, and pending deliveries."""
@@ -160,6 +200,18 @@ class EmbeddedConsole:
 
         self._store.writer.do(work)
         self._store.wakeup.ring()
+
+
+def _first_since(connection: sqlite3.Connection, born_at: int) -> int:
+    """Return the number from which on messages were born then or later; no index knows times."""
+    low, high = connection.execute(_NUMBERS).fetchone()
+    while low < high:
+        number, born = connection.execute(_NEXT, ((low + high) // 2,)).fetchone()
+        if born < born_at:
+            low = number + 1
+        else:
+            high = (low + high) // 2
+    return int(low)
 
 
 def _views(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], now: int) -> list[MessageView]:

@@ -11,7 +11,7 @@ from itertools import islice
 
 from halfmessage.clock import now_ms
 from halfmessage.errors import ConsoleUnavailable, MessageNotFound
-from halfmessage.mq.port import Backlog, BrokerStats, MessageView, State
+from halfmessage.mq.port import Backlog, BrokerStats, Cursor, MessageView, State
 from halfmessage.mq.rocketmq_console import remoting
 from halfmessage.mq.rocketmq_console.defaults import Kind
 from halfmessage.mq.rocketmq_console.inflight import InFlight
@@ -21,10 +21,12 @@ from halfmessage.mq.rocketmq_console.progress import Consumption, OpenHalves
 from halfmessage.mq.rocketmq_console.remoting import Address
 from halfmessage.mq.rocketmq_console.store import Reader, Store
 from halfmessage.mq.rocketmq_console.views import Copies, age, at, identity, view
+from halfmessage.mq.rocketmq_console.wanted import Wanted
 from halfmessage.mq.rocketmq_grpc.names import BORN_AT, ONWARD, OWN
 
 _AT_ONCE = 2  # lookups of the admin tool, each a JVM; on a busy machine more of them run into its timeouts
 _ALL = 1_000_000
+PAGED = 500  # newest of a queue among which older ones are looked for
 _COUNTED = 200  # newest of a queue that a count looks at, each in ten lookups: it is read at every scrape
 _HALF = 0x4  # MessageSysFlag.java: TRANSACTION_PREPARED_TYPE
 _KEPT = frozenset({"KEYS", "TAGS", "UNIQ_KEY", "__transactionId__"})  # of RocketMQ's own properties
@@ -56,29 +58,33 @@ class RocketMQConsole:
         key: str | None = None,
         message_id: str | None = None,
         state: State | None = None,
+        group: str | None = None,
+        born_from: int | None = None,
+        born_until: int | None = None,
+        before: Cursor | None = None,
         limit: int = 100,
     ) -> list[MessageView]:
-        """Return matching messages, newest first. Delayed ones are found by key or id only: RocketMQ lists none."""
+        """Return matching messages, newest first. Delayed ones are found by key or id only: RocketMQ lists none.
+
+        Without key or id the newest of each queue are looked at: `limit` of them, or `PAGED` where a group, a time or
+        the page before leave some of them out.
+        """
+        wanted = Wanted(topic, message_id, state, group, born_from, born_until, before)
         halves, consumption = OpenHalves(self._store, self._lanes), Consumption(self._store)
         if message_id is not None:
             found = self._copies(message_id, by_id=True)
         elif key is not None:
             found = self._copies(key, by_id=False)
         else:
-            lying = self._lying(state, halves, consumption, limit)
-            wanted = (message for message in lying if topic in {None, self._topic(message)})
-            found = self._every_copy(dict.fromkeys(map(identity, sorted(wanted, key=age, reverse=True))))
-        views = (view(copies, halves, consumption) for copies in found)
-        matching: Iterator[MessageView] = (
-            one
-            for one in views
-            if topic in {None, one.message.topic}
-            and state in {None, one.state}
-            and message_id in {None, one.message_id}
+            lying = self._lying(state, halves, consumption, PAGED if wanted.leaves_out else limit)
+            mine = (message for message in lying if wanted.is_copy(message, self._lanes.of(message)))
+            found = self._every_copy(dict.fromkeys(map(identity, sorted(mine, key=age, reverse=True))))
+        matching: Iterator[MessageView] = filter(
+            wanted.is_view, (view(copies, halves, consumption) for copies in found)
         )
         if message_id is None and key is None:
             matching = islice(matching, limit)  # they come newest first, and each costs ten lookups
-        return sorted(matching, key=lambda one: (one.born_at, one.message_id), reverse=True)[:limit]
+        return sorted(matching, key=lambda one: one.cursor, reverse=True)[:limit]
 
     def stats(self) -> BrokerStats:
         """Count what needs attention: of parked messages and dead letters among the newest `_COUNTED` of each queue."""
@@ -185,10 +191,6 @@ class RocketMQConsole:
 
     def _tails(self, topics: Iterable[str], count: int) -> list[StoredMessage]:
         return [message for topic in topics for message in self._store.tail(topic, count) if self._lanes.of(message)]
-
-    def _topic(self, message: StoredMessage) -> str | None:
-        known = self._lanes.of(message)
-        return known[0][0].topic if known else None
 
     def _every_copy(self, message_ids: Iterable[str]) -> Iterator[Copies]:
         for message_id in message_ids:

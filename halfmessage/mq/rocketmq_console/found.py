@@ -1,7 +1,7 @@
 """The console of a RocketMQ that a name server knows, for a service that has its address and no more."""
 
 from halfmessage.errors import ConsoleUnavailable
-from halfmessage.mq.port import Backlog, BrokerStats, MessageView, State
+from halfmessage.mq.port import Backlog, BrokerStats, Cursor, MessageView, State
 from halfmessage.mq.rocketmq_console import remoting
 from halfmessage.mq.rocketmq_console.console import RocketMQConsole
 from halfmessage.mq.rocketmq_console.remoting import Address
@@ -24,10 +24,24 @@ class FoundConsole:
         key: str | None = None,
         message_id: str | None = None,
         state: State | None = None,
+        group: str | None = None,
+        born_from: int | None = None,
+        born_until: int | None = None,
+        before: Cursor | None = None,
         limit: int = 100,
     ) -> list[MessageView]:
         """Return matching messages, newest first. Raise `BrokerError`."""
-        return self._found().find(topic=topic, key=key, message_id=message_id, state=state, limit=limit)
+        return self._found().find(
+            topic=topic,
+            key=key,
+            message_id=message_id,
+            state=state,
+            group=group,
+            born_from=born_from,
+            born_until=born_until,
+            before=before,
+            limit=limit,
+        )
 
     def stats(self) -> BrokerStats:
         """Count what needs attention. Raise `BrokerError`."""

@@ -49,6 +49,12 @@ MUTANTS = (
         ("halfmessage.mq.rocketmq_console.inflight:InFlight.__init__", "offsets - answered[pop]", "offsets"),
     ),
     edited(
+        "page-begins-with-the-last-one",
+        "the message that a page ended with comes again on the next one",
+        _CONSOLE + "test_pages_go_on_where_one_ended",
+        ("halfmessage.mq.rocketmq_console.wanted:Wanted._was_born", "cursor < self.before", "cursor <= self.before"),
+    ),
+    edited(
         "downgrade-allowed",
         "an older RocketMQ opens what a newer one stored",
         "tests/unit/test_stack_versions.py::test_a_stack_keeps_the_version_it_has_until_told_a_newer_one",
