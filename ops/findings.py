@@ -1,7 +1,8 @@
 """What a comparison finds, and how it is kept."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -35,7 +36,8 @@ class Limits:
 class Finding:
     """One thing that is not as it should be; `age` in seconds, None where it has none.
 
-    `remedy`: what a person does about it, as a command where there is one.
+    `remedy`: what a person does about it, as a command where there is one. `participant`: the one whose holding it is
+    about, if any.
     """
 
     gravity: Gravity
@@ -44,6 +46,12 @@ class Finding:
     what: str
     age: float | None = None
     remedy: str = REPAIR
+    participant: str | None = None
+
+
+def of_participant(name: str, found: Iterable[Finding]) -> list[Finding]:
+    """Return findings as those about what a participant holds."""
+    return [replace(finding, participant=name) for finding in found]
 
 
 def wrong(subject: str, identity: str, what: str, remedy: str = REPAIR) -> Finding:
@@ -69,6 +77,7 @@ class Report:
     """A whole comparison."""
 
     checked: dict[str, int] = field(default_factory=dict)
+    participants: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -87,6 +96,7 @@ class Report:
         return {
             "clean": self.clean,
             "checked": self.checked,
+            "participants": self.participants,
             "counts": {gravity.value: self.counts[gravity.value] for gravity in Gravity},
             "findings": [
                 {
@@ -96,6 +106,7 @@ class Report:
                     "what": f.what,
                     "age_seconds": f.age,
                     "remedy": f.remedy,
+                    "participant": f.participant,
                 }
                 for f in self.findings
             ],

@@ -12,7 +12,7 @@ from dataclasses import replace
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
 from halfmessage.clock import now_ms
 from halfmessage.mq.port import Console, MessageView, State
-from ops.findings import KEPT, WAIT, Finding, Gravity, Limits, Report, age_of, by_age
+from ops.findings import KEPT, WAIT, Finding, Gravity, Limits, Report, age_of, by_age, of_participant
 from ops.holdings import Holdings
 from ops.ledgers import OrderRow, Orders
 from ops.payments import Payments
@@ -21,6 +21,7 @@ from order.model import Status
 _LOOKS = 4  # at what looks wrong, before it is called wrong
 _BETWEEN_LOOKS = 0.4  # seconds
 _MESSAGES = 1000  # of one state
+_PAY = "pay"  # the participant whose payments are compared
 
 
 class Comparison:
@@ -52,7 +53,8 @@ class Comparison:
             self._progress(f"the numbers of {one.name}")
             counted, found = one.numbers()
             report.checked |= counted
-            report.add(found)
+            report.participants.append(one.name)
+            report.add(of_participant(one.name, found))
         report.checked |= {"orders": 0, "live_reservations": 0}
         self._progress("orders")
         for page in self._orders.ids():
@@ -73,10 +75,10 @@ class Comparison:
         """Compare orders, payments and the provider's books: all ids that any of them has."""
         self._progress("payments")
         report.checked["payments"] = payments.count()
-        report.add(payments.nameless())
+        report.add(of_participant(_PAY, payments.nameless()))
         for ids in (self._orders.ids(), map(self._orders.unknown, payments.ids())):
             for page in ids:
-                report.add(self._again(payments.judge, page))
+                report.add(of_participant(_PAY, self._again(payments.judge, page)))
 
     def _again(
         self, judge: Callable[[Collection[int]], list[Finding]], order_ids: Collection[int] | None = None
@@ -109,7 +111,7 @@ class Comparison:
         for participant, since in order.unconfirmed.items():
             if age_of(since) > self._limits.confirm_within:
                 what = f"the order is {order.status}, but {participant} has not confirmed {told} to the sweep"
-                yield self._open("order", order_id, what, since)
+                yield replace(self._open("order", order_id, what, since), participant=participant)
 
     def _judge_messages(self) -> list[Finding]:
         found = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 from sqlalchemy import MetaData, select
@@ -9,7 +10,7 @@ from sqlalchemy import MetaData, select
 from common import schema_version
 from common.db import Database
 from halfmessage.participant.model import ReservationState, header_table
-from ops.findings import BY_HAND, REPAIR, Finding, Gravity, Limits, by_age, wrong
+from ops.findings import BY_HAND, REPAIR, Finding, Gravity, Limits, by_age, of_participant, wrong
 from ops.ledgers import OrderRow, Orders, pages
 from order.clients.participant import ParticipantClient
 from order.model import Status
@@ -66,17 +67,17 @@ class Holdings:
         needing = self._orders.which(order_ids, self._needed)
         headers = self._headers(order_ids)
         details = self.details(order_ids)
-        return [
-            finding
-            for order_id in order_ids
-            for finding in self._judge(
+        found = (
+            self._judge(
                 str(order_id),
                 orders.get(order_id),
                 headers.get(order_id),
                 is_needed=order_id in needing,
                 detail=details.get(order_id),
             )
-        ]
+            for order_id in order_ids
+        )
+        return of_participant(self.name, chain.from_iterable(found))
 
     def details(self, order_ids: Collection[int]) -> Mapping[int, Any]:  # noqa: ARG002 - for those that look closer
         """Return what is held for each order, as `differences` takes it."""

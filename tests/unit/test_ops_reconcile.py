@@ -177,6 +177,25 @@ def test_every_disagreement_is_found(
     assert what in finding.what
 
 
+def test_findings_say_which_participant_they_are_about(site: Site) -> None:
+    """What is held, what does not add up and what is not confirmed are one's; a message is nobody's."""
+    site.order(1, "closed")
+    site.reservation(1, "deducted", 3)
+    site.order(2, "closed", closed_at=now_ms() - LONG_AGO)
+    site.unconfirmed(2)
+    site.take(1)
+    site.message(State.DEAD, LONG_AGO)
+    told = site.compare().as_json()
+    assert told["participants"] == ["stock"]
+    about = {(finding["subject"], finding["id"]): finding["participant"] for finding in told["findings"]}
+    assert about == {
+        ("order", "1"): "stock",
+        ("order", "2"): "stock",
+        ("goods", str(GOODS)): "stock",
+        ("message", "0"): None,
+    }
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_borders_of_pages(site: Site, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Each order and each reservation is looked at once, where ids follow each other and pages are just full."""
