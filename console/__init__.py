@@ -1,0 +1,1 @@
+"""The console: where one looks at orders, messages and what became of them."""

@@ -1,0 +1,100 @@
+"""What order and the participants tell: rows, local transactions, reservations. And what nobody knows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from console.story import of_messages, of_money
+from console.story.drawn import CLIENT, DATABASE, ORDER, Drawn, mapping, money, tx_line
+from console.story.model import Tone
+from console.story.reading import Entry
+from console.story.words import clock, plain
+
+
+def _deducted(entry: Entry) -> Drawn:
+    return Drawn(ORDER, entry.source, f"reserved at {plain(entry.source)}", _held(entry))
+
+
+def _released(entry: Entry) -> Drawn:
+    return Drawn(entry.source, entry.source, f"given back at {plain(entry.source)}", _held(entry), Tone.GOOD)
+
+
+def _tombstone(entry: Entry) -> Drawn:
+    label = f"tombstone at {plain(entry.source)}: should the reservation still come, it is refused"
+    return Drawn(entry.source, entry.source, label, "", Tone.GOOD)
+
+
+def _transaction(entry: Entry) -> Drawn:
+    purpose, outcome = plain(entry.get("transaction")), entry.event.removeprefix("local transaction ")
+    if outcome == "committed":
+        written = ": the order is written" if purpose == "placing" and entry.get("order_written") is True else ""
+        if entry.get("order_written") is False:
+            written = ", without this order: it had dropped out of its batch"
+        return Drawn(ORDER, DATABASE, f"{purpose} committed{written}", tx_line(entry), Tone.GOOD)
+    label = f"{purpose} given up for good" if outcome == "aborted" else f"{purpose}: {plain(outcome)}"
+    return Drawn(ORDER, DATABASE, label, tx_line(entry), Tone.BAD if outcome == "aborted" else Tone.PLAIN)
+
+
+def _requested(entry: Entry) -> Drawn:
+    expires = entry.time("expires_at")
+    return Drawn(CLIENT, ORDER, "order requested", "" if expires is None else f"to be paid by {clock(expires)}")
+
+
+def _paid(entry: Entry) -> Drawn:
+    through = entry.get("paid_through")
+    return Drawn(ORDER, DATABASE, "order paid", "" if through is None else f"through {plain(through)}", Tone.GOOD)
+
+
+def _closed(entry: Entry) -> Drawn:
+    reason = entry.get("close_reason")
+    return Drawn(ORDER, DATABASE, "order closed", "" if reason is None else f"reason: {plain(reason)}")
+
+
+def _held(entry: Entry) -> str:
+    items = entry.get("items")
+    if isinstance(items, Sequence) and not isinstance(items, str):
+        lines = [mapping(item) for item in items]
+        return plain(", ".join(f"{plain(of.get('quantity'))} of goods {plain(of.get('goods_id'))}" for of in lines))
+    if entry.get("coupon_id") is not None:
+        return f"coupon {plain(entry.get('coupon_id'))}"
+    return money(entry)
+
+
+def _unknown(entry: Entry) -> Drawn:
+    if entry.event == "money to be sent back":
+        return of_money.not_done(entry)
+    reason = "" if entry.get("reason") is None else plain(entry.get("reason"))
+    return Drawn(entry.source, entry.source, f"{plain(entry.event)}: not known", reason, Tone.WAIT)
+
+
+_EXACT: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
+    {
+        **of_messages.EXACT,
+        **of_money.EXACT,
+        "order requested": _requested,
+        "order paid": _paid,
+        "order closed": _closed,
+    }
+)
+_ENDINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
+    {**of_messages.ENDINGS, " deducted": _deducted, " released": _released}
+)
+_BEGINNINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
+    {
+        **of_messages.BEGINNINGS,
+        **of_money.BEGINNINGS,
+        "tombstone written": _tombstone,
+        "local transaction ": _transaction,
+    }
+)
+
+
+def drawn(entry: Entry) -> Drawn:
+    """Draw an entry; one of a kind that is not known here (of a later release) is told as it came."""
+    if not entry.known:
+        return _unknown(entry)
+    if entry.event in _EXACT:
+        return _EXACT[entry.event](entry)
+    ends = (told for ending, told in _ENDINGS.items() if entry.event.endswith(ending))
+    begins = (told for beginning, told in _BEGINNINGS.items() if entry.event.startswith(beginning))
+    told = next(ends, None) or next(begins, None)
+    return told(entry) if told is not None else Drawn(entry.source, entry.source, plain(entry.event))

@@ -1,0 +1,39 @@
+"""Tells the story of an order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.story.model import Story, StoryError
+from console.story.reading import Facts, read
+from console.story.sentence import sentence_of
+from console.story.steps import gaps_of, lanes_of, steps_of
+from console.story.witnesses import witnesses_of
+
+
+def tell(order: Mapping[str, Any] | None, entries: Sequence[Mapping[str, Any]], *, order_id: str, now_ms: int) -> Story:
+    """Return the story of an order.
+
+    `order`: the document of `GET /orders/{id}`, None where there is no such order. `entries`: those of its timeline.
+    `now_ms`: when they were asked for (ms since the epoch). Raise `StoryError` where they are not of that form.
+    """
+    if order is not None and not isinstance(order.get("status"), str):
+        raise StoryError("The order has no status.")
+    shown = None if order is None else {name: value for name, value in order.items() if name != "receiver"}
+    facts = Facts(shown, read(entries), now_ms)
+    steps = steps_of(facts)
+    witnesses = witnesses_of(facts)
+    sentence = sentence_of(facts, witnesses)
+    return Story(
+        order_id=order_id,
+        status=facts.status,
+        sentence=sentence.text,
+        mood=sentence.mood,
+        next_at=sentence.next_at,
+        lanes=lanes_of(steps),
+        steps=steps,
+        gaps=gaps_of(steps, facts),
+        witnesses=witnesses,
+        now_ms=now_ms,
+        order=shown,
+        entries=entries,
+    )
