@@ -6,23 +6,22 @@ them. No other site may show it in a frame, either.
 
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import parse_qs
 
 from flask import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from common.currencies import written
-from common.errors import Malformed, UnsupportedMediaType
+from common.errors import Malformed
 from common.web import Api
 from common.web.flask_app import Answer
-from common.web.requests import current_request, refuse_parameters, refuse_repeated_headers
+from common.web.forms import read_form
+from common.web.requests import current_request, refuse_parameters
 from halfmessage.clock import rfc3339
 from sandbox.model import SessionState
 from sandbox.service.asking import Asking
 from sandbox.service.reading import Reader, Session
 from sandbox.service.scenarios import scenario
 
-_FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 4
 _HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -84,14 +83,8 @@ def _time(ms: int) -> str:
 
 def _choice(request: Request, api: Api) -> str:
     """Return which button was pressed. Raise `UnsupportedMediaType`, `Malformed` or what reading a body raises."""
-    refuse_repeated_headers(request)
-    if request.mimetype != _FORM:
-        raise UnsupportedMediaType("Send the form as a browser does.")
-    try:
-        fields = parse_qs(api.bodies.read(request).decode("ascii"), max_num_fields=_MOST_FIELDS)
-    except ValueError:  # of which UnicodeDecodeError is one
-        raise Malformed("The form can't be read.") from None
-    return fields.get("choice", [""])[-1]
+    fields = dict(read_form(request, api.bodies, most_fields=_MOST_FIELDS))
+    return fields.get("choice", "")
 
 
 def _shown(session: Session, reader: Reader) -> dict[str, object]:

@@ -219,11 +219,15 @@ def _check_strings(value: object, location: tuple[str | int, ...]) -> None:
 
 def read_query(request: Request, model: type[M]) -> M:
     """Return the query string as a `model`; unknown and repeated parameters are refused. Raise `Invalid`."""
-    values = _pairs(request.query_string) if request.query_string else {}
     try:
-        return model.model_validate(values)
+        return model.model_validate(unique_parameters(request))
     except ValidationError as error:
         raise invalid(error) from None
+
+
+def unique_parameters(request: Request) -> dict[str, str]:
+    """Return the parameters of the query string. Raise `Invalid` where one comes twice."""
+    return _pairs(request.query_string) if request.query_string else {}
 
 
 def _pairs(query: bytes) -> dict[str, str]:
