@@ -93,6 +93,14 @@ class Verifier:
         self._remember(header, identity, int(claims["exp"]))
         return identity
 
+    def expires(self, header: str) -> int:
+        """Return when the token of an Authorization header expires, in seconds since the epoch.
+
+        Raise `Unauthenticated` where `verify` would.
+        """
+        self.verify(header)
+        return int(self._decode(header.partition(" ")[2].strip(" "))["exp"])
+
     def _decode(self, token: str) -> Mapping[str, Any]:
         try:
             return jwt.decode(

@@ -62,14 +62,17 @@ class Peer:
         self._instances = [_Instance(one, connections, partial(self._changed, watch, one)) for one in urls]
         self._turns = itertools.count()
 
-    def call(self, method: str, path: str, body: Any = None, *, within: float | None = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: Any = None, *, within: float | None = None, token: str | None = None
+    ) -> tuple[int, Any]:
         """Call `path`; return the status and the JSON answer (None for an empty one).
 
-        The deadline is `within` seconds away, and no further than the peer's `timeout`. Raise `PeerUnavailable` for no
-        answer in time, a 5xx, or one that can't be read: the call may have been done.
+        It is called with `token`, where that is not our own. The deadline is `within` seconds away, and no further than
+        the peer's `timeout`. Raise `PeerUnavailable` for no answer in time, a 5xx, or one that can't be read: the call
+        may have been done.
         """
         timeout = self._timeout if within is None else min(within, self._timeout)
-        return self._call(method, path, body, _Instance.ask, timeout)
+        return self._call(method, path, body, _Instance.ask, timeout, token)
 
     def beside(self, what: str, *, timeout: float) -> "Peer":
         """Return one more link to the service, whose calls may take `timeout` seconds; it is closed with this one.
@@ -96,9 +99,11 @@ class Peer:
         for link in self._beside:
             link.close()
 
-    def _call(self, method: str, path: str, body: Any, how: "How", timeout: float) -> tuple[int, Any]:
+    def _call(
+        self, method: str, path: str, body: Any, how: "How", timeout: float, token: str | None = None
+    ) -> tuple[int, Any]:
         payload = None if body is None else orjson.dumps(body)
-        headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {token or self._token()}", "Content-Type": "application/json"}
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id is not None:
             headers["X-Request-Id"] = request_id

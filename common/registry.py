@@ -62,8 +62,15 @@ SERVICES = (  # in the order of stopping: those that ask before those that are a
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service(SANDBOX, 8010),
 )
-BY_NAME: Mapping[str, Service] = MappingProxyType({service.name: service for service in SERVICES})
-NAMES = tuple(BY_NAME)
+NAMES = tuple(service.name for service in SERVICES)
+
+CONSOLE = Service("console", 8008)
+"""The web console: it asks all services and none asks it, so it is part of a deployment only where that says so."""
+
+PROCESSES = (CONSOLE, *SERVICES)
+"""Everything of ours that has a port and a database, in the order of stopping."""
+BY_NAME: Mapping[str, Service] = MappingProxyType({process.name: process for process in PROCESSES})
+ALL_NAMES = tuple(BY_NAME)
 PARTICIPANTS = tuple(service.name for service in SERVICES if service.participant)
 _GROUPS = {(topic, service.group(topic)): service.name for service in SERVICES for topic in service.consumes}
 SUBSCRIPTIONS = tuple(sorted(_GROUPS))

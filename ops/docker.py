@@ -101,7 +101,7 @@ def _databases() -> str:
 def _prometheus() -> str:
     """Return what is scraped: every instance of every service, so `up --scale order=2` needs no change."""
     lines = ["global:", "  scrape_interval: 5s", "", "scrape_configs:"]
-    for service in registry.SERVICES:
+    for service in registry.PROCESSES:
         lines += [
             f"  - job_name: {service.name}",
             "    authorization: { credentials_file: /tokens/prometheus }",

@@ -11,13 +11,13 @@ from typing import Any
 
 from common import registry
 from common.config import Settings
-from common.registry import MOST_INSTANCES, NAMES, PARTICIPANTS, SANDBOX
+from common.registry import ALL_NAMES, CONSOLE, MOST_INSTANCES, NAMES, PARTICIPANTS, SANDBOX
 from ops.errors import CommandFailed
 
 HOST = "127.0.0.1"
 _LAST_PORT = 65535
 QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
-_ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(NAMES, 1))
+_ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(ALL_NAMES, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Plan:
     """How a deployment is to run.
 
     `extra` holds further settings by their names in `common.config.Settings`, `instances` how many of a service run
-    (one of each that isn't named), `servers` the real ones (None: embedded). The first instance is called as its
+    (one of each that isn't named), `servers` the real ones (None: embedded), `console` whether the web console runs
+    beside them. The first instance is called as its
     service and has its usual port; instance number n is called `order-n` and listens 100 (n - 1) ports above the first:
     a port depends on the name alone, and no new service moves it.
     """
@@ -48,6 +49,7 @@ class Plan:
     extra: Mapping[str, str | float] = field(default_factory=dict, repr=False)
     instances: Mapping[str, int] = field(default_factory=dict)
     servers: Servers | None = None
+    console: bool = False
 
     def __post_init__(self) -> None:
         """Raise `CommandFailed` for settings and services that don't exist, and for ports that can't be."""
@@ -70,7 +72,9 @@ class Plan:
         left_out = set(PARTICIPANTS) - self._named("participants")
         if "pay" in left_out or SANDBOX not in self._named("providers"):
             left_out.add(SANDBOX)
-        return tuple(name for name in NAMES if name not in left_out)
+        if not self.console:
+            left_out.add(CONSOLE.name)
+        return tuple(name for name in ALL_NAMES if name not in left_out)
 
     def _named(self, setting: str) -> set[str]:
         """Return the names in a setting that is a list."""
@@ -123,6 +127,7 @@ class Plan:
             "extra": dict(self.extra),
             "instances": dict(self.instances),
             "servers": self.servers and asdict(self.servers),
+            "console": self.console,
         }
 
     @classmethod
@@ -150,12 +155,12 @@ _giving = threading.Lock()
 
 
 def free_port_base(instances: Mapping[str, int] | None = None) -> int:
-    """Return a `port_base` with which every port is free, with so many instances of each service.
+    """Return a `port_base` with which every port is free, the console's too, with so many instances of each service.
 
     What this process was given lately is passed over: its deployments, side by side, may not listen there yet.
     """
     for _ in range(200):
-        plan = Plan(secrets.choice(QUIET_PORTS), instances=instances or {})
+        plan = Plan(secrets.choice(QUIET_PORTS), instances=instances or {}, console=True)
         ports = frozenset(plan.ports.values())
         with _giving:
             if ports_are_free(plan) and all(map(ports.isdisjoint, _given)):

@@ -77,7 +77,7 @@ def command(
     try:
         lending = servers.borrowed(place, private=keep, say=say, rocketmq=rocketmq) if real else nullcontext(None)
         with lending as lent:
-            _tell(out, Deployment(place, _plan(port_base, instances, lent), say=say), began)
+            _tell(out, Deployment(place, _plan(port_base, instances, lent, console=keep), say=say), began)
         removed = removed and not keep
     except HalfMessageError as error:
         removed = False
@@ -92,9 +92,9 @@ def command(
         _keep(place)
 
 
-def _plan(port_base: int | None, instances: Mapping[str, int], lent: Servers | None) -> Plan:
+def _plan(port_base: int | None, instances: Mapping[str, int], lent: Servers | None, *, console: bool) -> Plan:
     times = SHORT_TIMES if lent is None else REAL_TIMES
-    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, times, instances, lent)
+    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, times, instances, lent, console)
     if port_base is None and not ports_are_free(usual):
         return replace(usual, port_base=free_port_base(instances))
     return usual
@@ -107,6 +107,8 @@ def _tell(out: Console, deployment: Deployment, began: float) -> None:
             deployment.prepare()
             deployment.start()
             goods = deployment.fill_catalogue()
+        for line in up.looking_on(deployment):
+            out.print(line, markup=False, soft_wrap=True)
         urls = ", ".join(f"{name} {url}" for name, url in deployment.plan.urls.items())
         out.print(f"Ready: {urls}; {len(goods)} goods in the catalogue", markup=False, soft_wrap=True)
         teller = Teller(out)
@@ -128,7 +130,7 @@ def _tell(out: Console, deployment: Deployment, began: float) -> None:
 def _keep(place: Path) -> None:
     """Leave it running, with the usual times: an order of the reader's own shall not time out in 4 seconds."""
     found = Deployment.find(place)
-    plan = Plan(found.plan.port_base, instances=found.plan.instances)
+    plan = Plan(found.plan.port_base, instances=found.plan.instances, console=True)
     if found.plan.servers is not None:
         plan = replace(plan, servers=servers.start(place, say=click.echo))
     up.start_detached(Deployment(place, plan))

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.logfile import LogFile
+from common.registry import CONSOLE
 from common.wake import Wake
 from ops import options, terminal
 from ops import real as servers
@@ -79,7 +80,7 @@ def command(
     """
     named = os.environ.get("ORDERS_PARTICIPANTS")  # it says which services there are: kept, so that all commands know
     extra = {} if named is None else {"participants": named}
-    plan = Plan(port_base, pay_timeout, extra, options.chosen(instances))
+    plan = Plan(port_base, pay_timeout, extra, options.chosen(instances), console=True)
     say = _sayer()
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next
@@ -148,7 +149,9 @@ def _prepare(deployment: Deployment) -> None:
 
 
 def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]) -> None:
-    """Say that it is ready, with a table of its processes and calls that work when pasted."""
+    """Say that it is ready: where to look on, a table of its processes, and calls that work when pasted."""
+    for line in looking_on(deployment):
+        out.print(line, markup=False, soft_wrap=True)
     table = Table(title=f"Ready, in {escape(str(deployment.place.root))}", title_justify="left")
     for heading in ("service", "address", "pid"):
         table.add_column(heading)
@@ -159,6 +162,15 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
         out.print(f"Servers: {_addresses(deployment.plan.servers)}", markup=False, soft_wrap=True)
     for line in _calls(deployment, goods):
         out.print(line, markup=False, soft_wrap=True)
+
+
+def looking_on(deployment: Deployment) -> list[str]:
+    """Return where the console is, and how to get in; nothing where there is none."""
+    url = deployment.plan.urls.get(CONSOLE.name)
+    if url is None:
+        return []
+    admin = deployment.place.hint('token root --scope "orders admin"')
+    return [f"Look on: {url}", f"  with a token of: {admin}"]
 
 
 def _addresses(real: Servers) -> str:

@@ -14,7 +14,7 @@ from halfmessage.mq.rocketmq_console.defaults import CLUSTER, Kind
 Value = str | int | bool
 Values = Mapping[str, Value]
 
-DATABASES = registry.NAMES
+DATABASES = registry.ALL_NAMES
 DATABASE_USER = "orders"
 SERVERS = ("namesrv", "broker", "mariadb", "redis")  # in the order of starting; stopped the other way round
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.registry import NAMES
+from common.registry import ALL_NAMES
 from ops.deployment import Deployment, free_port_base
 
 pytestmark = [
@@ -63,7 +63,7 @@ def test_any_legal_name_works(tmp_path: Path) -> None:
         assert orders("status", data_dir=data_dir).returncode == 0
     assert orders("status", data_dir=data_dir).returncode == 3
     assert [path.name for path in tmp_path.iterdir()] == [NASTY]
-    assert {path.name for path in data_dir.glob("*.db")} == {*(f"{name}.db" for name in NAMES), "broker.db"}
+    assert {path.name for path in data_dir.glob("*.db")} == {*(f"{name}.db" for name in ALL_NAMES), "broker.db"}
 
 
 def test_a_copy_of_a_running_deployment_lives_its_own_life(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.support import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("drills/test_instances.py has several on real servers")]
 
 _INSTANCES = {"order": 2, "stock": 2}
-_PLAN = Plan(instances=_INSTANCES)
+_PLAN = Plan(instances=_INSTANCES, console=True)
 _NAMES = list(_PLAN.processes)
 
 
@@ -32,6 +32,7 @@ def test_up_status_reconcile_down(tmp_path: Path) -> None:
         assert {service["state"] for service in status["services"]} == {"ready"}
         ports = {service["name"]: service["port"] - base for service in status["services"]}
         assert ports == {
+            "console": 7,
             "order": 0,
             "order-2": 100,
             "stock": 1,

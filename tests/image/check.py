@@ -93,11 +93,11 @@ def main(base: Path, work: Path) -> None:
     data.mkdir()
     os.chown(data, *map(int, image.user.split(":")))
     first, secret = free_port_base(), secrets.token_urlsafe(36)
-    ports = {name: first + registry.offset(name, 1) for name in registry.NAMES}
-    databases = {f"{name.upper()}_DATABASE_URL": f"sqlite:////data/{name}.db" for name in registry.NAMES}
+    ports = {name: first + registry.offset(name, 1) for name in registry.ALL_NAMES}
+    databases = {f"{name.upper()}_DATABASE_URL": f"sqlite:////data/{name}.db" for name in registry.ALL_NAMES}
     subprocess.run([*within(image, databases, data), "orders", "docker", "migrate"], check=True)
     with ExitStack() as services:
-        for service in reversed(registry.NAMES):  # order last: it waits for the others, as in compose
+        for service in reversed(registry.ALL_NAMES):  # order last: it waits for the others, as in compose
             services.enter_context(running(image, service, settings(service, ports, secret), data))
         order(ports, secret)
     say("All ended by SIGTERM.")

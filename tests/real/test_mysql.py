@@ -27,7 +27,7 @@ from tests.support import eventually
 Work = Callable[[Connection], Any]
 Stand = Callable[[str], Proxy]
 _INCREMENT = "UPDATE things SET n = n + 1 WHERE id = :id"
-services = pytest.mark.parametrize("service", registry.NAMES)
+services = pytest.mark.parametrize("service", registry.ALL_NAMES)
 
 
 @pytest.fixture(scope="module")

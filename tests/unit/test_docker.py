@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 SCHEMA = ROOT / "tests" / "vendor" / "compose-spec" / "compose-spec.json"
 ONCE = {"store-owner", "migrate", "topics", "metrics-token"}
-OURS = {service.name: service.port for service in registry.SERVICES}
+OURS = {service.name: service.port for service in registry.PROCESSES}
 SECRETS = {"ORDERS_JWT_SECRET", "MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD", "REDIS_PASSWORD"}
 
 
@@ -176,7 +176,9 @@ class TestCompose:
         assert known.database_url.endswith(f"@mysql:{docker.MYSQL_PORT}/{name}?charset=utf8mb4")
         assert known.broker_url == f"rocketmq://broker:{docker.PROXY_PORT}?namesrv=namesrv:{docker.NAMESRV_PORT}"
         assert known.redis_url.endswith(f"@redis:{docker.REDIS_PORT}/0")
-        assert {s: getattr(known, f"{s}_url") for s in OURS} == {s: f"http://{s}:{p}" for s, p in OURS.items()}
+        assert {s: getattr(known, f"{s}_url") for s in registry.NAMES} == {
+            s: f"http://{s}:{OURS[s]}" for s in registry.NAMES
+        }
         assert services[name]["command"] == ["python", "-m", name]
         assert services[name]["ports"][0].endswith(f":{OURS[name]}")
 

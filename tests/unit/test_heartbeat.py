@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, text
 from common import db as db_module
 from common.db import Database
 from common.heartbeat import Heartbeat, heartbeat_table
-from common.registry import NAMES
+from common.registry import ALL_NAMES
 from halfmessage import db as transactions
 from halfmessage.errors import DatabaseUnavailable
 
@@ -91,7 +91,7 @@ def test_a_file_that_may_not_be_written(database: Database) -> None:
     other.close()
 
 
-@pytest.mark.parametrize("service", NAMES)
+@pytest.mark.parametrize("service", ALL_NAMES)
 def test_every_service_has_the_table(service: str) -> None:
     """Each of them writes."""
     assert "heartbeat" in import_module(f"{service}.model").metadata.tables

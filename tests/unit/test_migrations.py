@@ -25,7 +25,7 @@ def version(url: str) -> str | None:
         return schema_version.current(connection)
 
 
-services = pytest.mark.parametrize("service", registry.NAMES)
+services = pytest.mark.parametrize("service", registry.ALL_NAMES)
 
 
 def metadata_of(service: str) -> MetaData:

@@ -61,9 +61,17 @@ def test_the_sandbox_runs_where_it_takes_money(extra: dict[str, str], left_out: 
     assert ("payment_succeeded", "order_payment_succeeded") in plan.subscriptions
 
 
+def test_the_console_runs_where_it_is_asked_for() -> None:
+    """Stopped first, as it asks everybody; other deployments are without, and keep their ports."""
+    plan, without = Plan(port_base=9001, console=True), Plan(port_base=9001)
+    assert list(plan.processes) == ["console", *NAMES]
+    assert plan.ports.items() - without.ports.items() == {("console", 9008)}
+    assert plan.subscriptions == without.subscriptions
+
+
 def test_a_plan_survives_the_state_file() -> None:
     """What `run/state.json` keeps makes the same plan again; one from before there were instances too."""
-    plan = Plan(9001, 60.0, {"threads": 4}, {"order": 2})
+    plan = Plan(9001, 60.0, {"threads": 4}, {"order": 2}, console=True)
     assert Plan(**plan.as_settings()) == plan
     assert Plan(port_base=9001, pay_timeout=60.0, extra={}).processes.keys() == set(NAMES)
 

@@ -15,6 +15,8 @@ from halfmessage.mq.rocketmq_console.defaults import Kind
 
 ROOT = Path(__file__).parents[2]
 NAMES = set(registry.NAMES)
+ALL_NAMES = set(registry.ALL_NAMES)
+processes = pytest.mark.parametrize("service", registry.PROCESSES, ids=lambda service: service.name)
 services = pytest.mark.parametrize("service", registry.SERVICES, ids=lambda service: service.name)
 
 
@@ -30,7 +32,7 @@ def listed(text: str) -> set[str]:
     return set(re.split(r"[\s,]+", text.strip()))
 
 
-@services
+@processes
 def test_a_service_is_a_package_that_starts_under_its_name(service: registry.Service) -> None:
     """`python -m NAME` serves it, its tables and its migrations are where everything looks for them."""
     assert (ROOT / service.name / "__main__.py").is_file()
@@ -40,8 +42,8 @@ def test_a_service_is_a_package_that_starts_under_its_name(service: registry.Ser
 
 def test_no_folder_of_a_service_is_missing_from_the_list() -> None:
     """What starts as a service is listed, or it would have no port, no database and no drill."""
-    assert {path.parent.name for path in ROOT.glob("*/app.py")} == NAMES
-    assert {path.parent.name for path in (ROOT / "sql").glob("*/versions")} == NAMES
+    assert {path.parent.name for path in ROOT.glob("*/app.py")} == ALL_NAMES
+    assert {path.parent.name for path in (ROOT / "sql").glob("*/versions")} == ALL_NAMES
 
 
 @services
@@ -55,9 +57,9 @@ def test_the_setting_with_its_address(service: registry.Service) -> None:
 
 def test_ports_of_instances_never_meet() -> None:
     """Not with as many instances of each service as may be, nor with as many services as there is room for."""
-    ports = [registry.offset(name, number) for name in NAMES for number in range(1, registry.MOST_INSTANCES + 1)]
+    ports = [registry.offset(name, number) for name in ALL_NAMES for number in range(1, registry.MOST_INSTANCES + 1)]
     assert len(set(ports)) == len(ports)
-    first = [service.port for service in registry.SERVICES]
+    first = [service.port for service in registry.PROCESSES]
     assert min(first) == registry.FIRST_PORT
     assert max(first) - min(first) < registry.PORTS_BETWEEN
 
@@ -84,9 +86,9 @@ def test_all_consumers_of_a_group_consume_the_same() -> None:
 
 def test_packages_and_what_checks_them(setup_cfg: ConfigParser) -> None:
     """Each service is in the wheel, is measured and is checked for types."""
-    assert {f"{name}*" for name in NAMES} <= listed(setup_cfg["options.packages.find"]["include"])
-    assert listed(setup_cfg["coverage:run"]["source"]) >= NAMES
-    assert listed(setup_cfg["mypy"]["packages"]) >= NAMES
+    assert {f"{name}*" for name in ALL_NAMES} <= listed(setup_cfg["options.packages.find"]["include"])
+    assert listed(setup_cfg["coverage:run"]["source"]) >= ALL_NAMES
+    assert listed(setup_cfg["mypy"]["packages"]) >= ALL_NAMES
 
 
 def test_import_contracts_are_about_every_service(setup_cfg: ConfigParser) -> None:
@@ -95,14 +97,14 @@ def test_import_contracts_are_about_every_service(setup_cfg: ConfigParser) -> No
     def of(contract: str, option: str) -> set[str]:
         return listed(setup_cfg[f"importlinter:contract:{contract}"][option])
 
-    assert listed(setup_cfg["importlinter"]["root_packages"]) >= NAMES
-    assert of("independent-services", "modules") == NAMES
+    assert listed(setup_cfg["importlinter"]["root_packages"]) >= ALL_NAMES
+    assert of("independent-services", "modules") == ALL_NAMES
     assert of("rooms-of-order", "containers") == NAMES
-    assert of("services-know-no-command-line", "source_modules") == NAMES
-    assert of("common-imports-no-service", "forbidden_modules") >= NAMES
-    assert of("checker-of-random-drills", "forbidden_modules") >= NAMES
-    assert of("rocketmq-in-its-adapter", "source_modules") >= NAMES
-    in_use_cases = {f"{name}.{room}" for name in NAMES for room in ("service", "model")}
+    assert of("services-know-no-command-line", "source_modules") == ALL_NAMES
+    assert of("common-imports-no-service", "forbidden_modules") >= ALL_NAMES
+    assert of("checker-of-random-drills", "forbidden_modules") >= ALL_NAMES
+    assert of("rocketmq-in-its-adapter", "source_modules") >= ALL_NAMES
+    in_use_cases = {f"{name}.{room}" for name in ALL_NAMES for room in ("service", "model")}
     assert of("no-web-in-use-cases", "source_modules") >= in_use_cases
 
 
@@ -110,10 +112,10 @@ def test_containers() -> None:
     """Each service's port is exposed by the image, its container waits for its database, its database is named."""
     exposed = re.search(r"^EXPOSE (.*)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
     assert exposed is not None
-    assert exposed[1].split() == [str(service.port) for service in registry.SERVICES]
+    assert exposed[1].split() == [str(service.port) for service in registry.PROCESSES]
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
-    assert compose["migrate"]["environment"].keys() == {f"{name.upper()}_DATABASE_URL" for name in NAMES}
-    for service in registry.SERVICES:
+    assert compose["migrate"]["environment"].keys() == {f"{name.upper()}_DATABASE_URL" for name in ALL_NAMES}
+    for service in registry.PROCESSES:
         waits = compose[service.name]["depends_on"].keys()
         assert waits >= ({"migrate", "topics"} if service.consumes else {"migrate"}), service.name
 
@@ -122,5 +124,5 @@ def test_places_in_the_docs() -> None:
     """The table of ports in docs/operations.md has a column for each service."""
     text = (ROOT / "docs/operations.md").read_text()
     for number, row in enumerate(("first", "`-2`", "`-3`"), 1):
-        ports = [registry.FIRST_PORT + registry.offset(name, number) for name in registry.NAMES]
+        ports = [registry.FIRST_PORT + registry.offset(name, number) for name in registry.ALL_NAMES]
         assert f"| {row} | {' | '.join(map(str, ports))} |" in text

@@ -1,0 +1,80 @@
+"""Wires the console together; nothing else does."""
+
+from functools import partial
+
+from common import schema_version
+from common.auth import ServiceToken, Verifier
+from common.config import Settings
+from common.db import Database
+from common.heartbeat import Heartbeat
+from common.periodic import Periodic
+from common.process import Service
+from common.registry import NAMES, PARTICIPANTS, SANDBOX, SUBSCRIPTIONS, instance
+from common.telemetry import Metrics
+from common.web import Api
+from console.clients.broker import Messages
+from console.clients.instances import Instance
+from console.clients.services import Services
+from console.pages import errors, guard, login, overview
+from console.pages.assets import Assets
+from console.pages.rendering import Templates
+from console.pages.site import Site
+from console.pages.viewer import Sessions
+from console.service.overview import EVERY, Overview
+from halfmessage.ids import LeasedIds
+from halfmessage.mq.factory import open_broker
+
+
+def build(settings: Settings) -> Service:
+    """Return the console, not started yet. Raise `OrdersError` where something it needs can't be had.
+
+    It is ready without the services and the broker: what does not answer is what its pages show.
+    """
+    secret = settings.jwt_secret.get_secret_value()
+    database = Database(settings.database_url, pool_size=settings.pool_size)
+    ids = LeasedIds(database, "console")
+    verifier = Verifier(secret)
+    api = Api(
+        "console",
+        title="Console",
+        description="Pages for people: what happened to every order and message, and why.",
+        max_body=settings.max_body,
+        body_timeout=settings.body_timeout,
+        slow_bodies=settings.threads // 2,
+        verifier=verifier,
+        metrics=Metrics("console"),
+        checks={"database": Heartbeat(database).ask, "ids": ids.ask},
+    )
+    assets = Assets()
+    templates = Templates(assets)
+    sessions = Sessions(verifier, secret)
+    site = Site(api, sessions, templates)
+    guard.install(api.app)
+    errors.install(api.app, sessions, templates)
+    assets.install(api)
+    login.install(api, site, sessions, templates)
+
+    services = Services(settings)
+    messages = Messages(lambda: open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
+    looking_on = Overview(_instances(settings), messages, lists_delayed=settings.broker_url.startswith("embedded"))
+    looks = Periodic("looks", EVERY, looking_on.tick)
+    overview.install(site, looking_on)
+    return Service(
+        api,
+        start=[partial(schema_version.require, "console", database), ids.start, looks.start],
+        stop=[looks.close, looking_on.close, services.close, messages.close, ids.close, database.close],
+    )
+
+
+def _instances(settings: Settings) -> list[Instance]:
+    """Return every process of the services that the deployment has."""
+    token = ServiceToken(settings.jwt_secret.get_secret_value(), "console")
+    left_out = set(PARTICIPANTS) - set(settings.participant_names)
+    if "pay" in left_out or SANDBOX not in settings.providers.replace(" ", "").split(","):
+        left_out.add(SANDBOX)
+    return [
+        Instance(service, instance(service, number), url, token)
+        for service in NAMES
+        if service not in left_out
+        for number, url in enumerate(settings.url(service).split(","), 1)
+    ]
