@@ -130,6 +130,14 @@ class Settings(Addresses):
     max_deliveries: int = Field(default=16, ge=1)
     message_retention: float = Field(default=72 * 3600.0, gt=0)
 
+    console_data_dir: Path | None = Field(
+        default=None,
+        description="the deployment's data directory, where the console compares all books; none: it can't",
+    )
+    console_actions_kept: float = Field(
+        default=90 * 24 * 3600.0, gt=0, description="for so long the console keeps who did what through it, and why"
+    )
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Refuse settings that contradict each other."""

@@ -79,7 +79,7 @@ def schema_sql(url: str) -> str:
 def _sqlite_schema(connection: Connection) -> str:
     statements = ";\n\n".join(statement.strip() for statement in connection.execute(_DDL).scalars())
     lines = "\n".join(line.rstrip().replace("\t", "    ") for line in statements.splitlines())
-    added = re.sub(r", (?=[a-z_]+ [A-Z]+[ (])", ",\n    ", lines)  # where SQLite puts a column that came later
+    added = re.sub(r", (?=[a-z_]+ [A-Z]+[ (,])", ",\n    ", lines)  # where SQLite puts a column that came later
     return added + ";\n"
 
 

@@ -63,16 +63,23 @@ class Peer:
         self._turns = itertools.count()
 
     def call(
-        self, method: str, path: str, body: Any = None, *, within: float | None = None, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        within: float | None = None,
+        token: str | None = None,
+        key: str | None = None,
     ) -> tuple[int, Any]:
         """Call `path`; return the status and the JSON answer (None for an empty one).
 
-        It is called with `token`, where that is not our own. The deadline is `within` seconds away, and no further than
-        the peer's `timeout`. Raise `PeerUnavailable` for no answer in time, a 5xx, or one that can't be read: the call
-        may have been done.
+        It is called with `token`, where that is not our own, and under the Idempotency-Key `key`. The deadline is
+        `within` seconds away, and no further than the peer's `timeout`. Raise `PeerUnavailable` for no answer in time,
+        a 5xx, or one that can't be read: the call may have been done.
         """
         timeout = self._timeout if within is None else min(within, self._timeout)
-        return self._call(method, path, body, _Instance.ask, timeout, token)
+        return self._call(method, path, body, _Instance.ask, timeout, token, key)
 
     def beside(self, what: str, *, timeout: float) -> "Peer":
         """Return one more link to the service, whose calls may take `timeout` seconds; it is closed with this one.
@@ -100,10 +107,19 @@ class Peer:
             link.close()
 
     def _call(
-        self, method: str, path: str, body: Any, how: "How", timeout: float, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        how: "How",
+        timeout: float,
+        token: str | None = None,
+        key: str | None = None,
     ) -> tuple[int, Any]:
         payload = None if body is None else orjson.dumps(body)
         headers = {"Authorization": f"Bearer {token or self._token()}", "Content-Type": "application/json"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id is not None:
             headers["X-Request-Id"] = request_id

@@ -1,6 +1,7 @@
 """Wires the console together; nothing else does."""
 
 from functools import partial
+from typing import Final
 
 from common import schema_version
 from common.auth import ServiceToken, Verifier
@@ -15,14 +16,23 @@ from common.web import Api
 from console.clients.broker import Messages
 from console.clients.instances import Instance
 from console.clients.services import Services
-from console.pages import errors, guard, login, overview
+from console.pages import coupons, errors, guard, letters, login, overview, payments, reconcile, stock
+from console.pages import messages as message_pages
 from console.pages.assets import Assets
 from console.pages.rendering import Templates
 from console.pages.site import Site
 from console.pages.viewer import Sessions
+from console.service.actions import Actions
+from console.service.letters import Letters
 from console.service.overview import EVERY, Overview
+from console.service.reconciling import Reconciling, command_of
+from console.service.searching import Search
+from console.service.stocks import Stocks
+from halfmessage.clock import now_ms
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
+
+_PURGED_EVERY: Final = 3600.0  # seconds
 
 
 def build(settings: Settings) -> Service:
@@ -58,12 +68,33 @@ def build(settings: Settings) -> Service:
     messages = Messages(lambda: open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
     looking_on = Overview(_instances(settings), messages, lists_delayed=settings.broker_url.startswith("embedded"))
     looks = Periodic("looks", EVERY, looking_on.tick)
-    overview.install(site, looking_on)
+    data_dir = settings.console_data_dir
+    reconciling = Reconciling(None if data_dir is None else command_of(data_dir))
+    overview.install(site, looking_on, lambda: reconciling.standings(settings.participant_names))
+    actions, stocks = Actions(database, ids), Stocks(services)
+    _install_what_is_done(site, settings, messages, actions)
+    stock.install(site, services, stocks, actions)
+    coupons.install(site, services, actions)
+    payments.install(site, services, actions)
+    reconcile.install(site, reconciling, actions, settings.participant_names)
+    kept = int(settings.console_actions_kept * 1000)
+    purge = Periodic("purge", _PURGED_EVERY, lambda: actions.purge(now_ms() - kept))
     return Service(
         api,
-        start=[partial(schema_version.require, "console", database), ids.start, looks.start],
-        stop=[looks.close, looking_on.close, services.close, messages.close, ids.close, database.close],
+        start=[partial(schema_version.require, "console", database), ids.start, looks.start, purge.start],
+        stop=[
+            *(reconciling.close, purge.close, looks.close, looking_on.close, stocks.close, services.close),
+            *(messages.close, ids.close, database.close),
+        ],
     )
+
+
+def _install_what_is_done(site: Site, settings: Settings, messages: Messages, actions: Actions) -> None:
+    """Add the pages of messages, and of those that lie still."""
+    search, sending_on = Search(messages), Letters(messages, actions)
+    is_embedded = settings.broker_url.startswith("embedded")
+    message_pages.install(site, search, actions, sending_on, tells_all=is_embedded)
+    letters.install(site, search, actions, sending_on)
 
 
 def _instances(settings: Settings) -> list[Instance]:

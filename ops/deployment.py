@@ -224,9 +224,15 @@ class Deployment:
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
             **self._shared_metrics(name),
             **self._core(name),
+            **self._own_place(name),
             **urls,
             **extra,
         }
+
+    def _own_place(self, name: str) -> dict[str, str]:
+        """Return where the console finds what it compares."""
+        is_console = self.plan.processes[name] == registry.CONSOLE.name
+        return {"ORDERS_CONSOLE_DATA_DIR": str(self.place.root)} if is_console else {}
 
     def _core(self, name: str) -> dict[str, str]:
         """Return the core of a process: that of order, which has most to do, is none of the others'."""

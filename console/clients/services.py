@@ -43,12 +43,18 @@ class Services:
         where = f"{path}?{urlencode(given)}" if given else path
         return self._answer(service, lambda: self._peers[service].call("GET", where, token=token, within=DEADLINE))
 
-    def post(self, service: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """Have something done with the viewer's token; return the answer.
+    def post(
+        self, service: str, path: str, token: str, body: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> Mapping[str, Any]:
+        """Have something done with the viewer's token, once for each Idempotency-Key `key`; return the answer.
 
         Raise as `get` does. After `PeerUnavailable` it is not known whether it was done.
         """
-        return self._answer(service, lambda: self._peers[service].call("POST", path, body, token=token))
+        return self._answer(service, lambda: self._peers[service].call("POST", path, body, token=token, key=key))
+
+    def put(self, service: str, path: str, token: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have something set with the viewer's token; return the answer. Raise as `post` does."""
+        return self._answer(service, lambda: self._peers[service].call("PUT", path, body, token=token))
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -1,6 +1,6 @@
 """The overview: what runs, how it does, and what needs attention."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -10,6 +10,7 @@ from console.pages.site import Raw, Result, Shown, Site
 from console.pages.viewer import Viewer
 from console.service.looking import Silent
 from console.service.overview import MOST_DELAYED, Overview, Point
+from console.service.reconciling import Standing
 
 _FAILED: Final = frozenset({"unavailable", "outcome-unknown", "internal"})
 _STOOD: Final = frozenset({"created", "replayed"})
@@ -24,8 +25,8 @@ _MEANING: Final[Mapping[str, str]] = {
 }
 
 
-def install(site: Site, overview: Overview) -> None:
-    """Add the pages."""
+def install(site: Site, overview: Overview, standings: Callable[[], Sequence[Standing]]) -> None:
+    """Add the pages; `standings`: of each participant, whether its invariants held when they were last looked at."""
 
     @site.page("/", menu="Overview")
     def show(viewer: Viewer) -> Result:  # noqa: ARG001 - what every view is given
@@ -44,6 +45,7 @@ def install(site: Site, overview: Overview) -> None:
                 },
                 "most_delayed": MOST_DELAYED,
                 "meaning": _MEANING,
+                "standings": standings(),
             },
         )
 

@@ -20,7 +20,7 @@ from halfmessage.errors import NotFound
 
 ADMIN: Final = ("admin",)
 OWNER: Final = ("orders", "admin")
-_MOST_FIELDS: Final = 128  # of a form: a hundred things that are ticked, and what is said of them
+_MOST_FIELDS: Final = 520  # of a form: five hundred things that are ticked, and what is said of them
 
 
 @dataclass(frozen=True, slots=True)

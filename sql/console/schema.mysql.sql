@@ -8,7 +8,9 @@ CREATE TABLE actions (
     outcome varchar(16) NOT NULL,
     detail varchar(1024) NOT NULL,
     effect_at bigint DEFAULT NULL,
+    batch bigint DEFAULT NULL,
     PRIMARY KEY (action_id),
+    UNIQUE KEY actions_once_for_each_form (batch,what),
     KEY actions_of_a_thing (what,action_id),
     KEY actions_by_age (at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -8,12 +8,15 @@ CREATE TABLE actions (
     outcome VARCHAR(16) NOT NULL,
     detail VARCHAR(1024) NOT NULL,
     effect_at BIGINT,
+    batch BIGINT,
     PRIMARY KEY (action_id)
 );
 
 CREATE INDEX actions_by_age ON actions (at);
 
 CREATE INDEX actions_of_a_thing ON actions (what, action_id);
+
+CREATE UNIQUE INDEX actions_once_for_each_form ON actions (batch, what);
 
 CREATE TABLE heartbeat (
     id INTEGER NOT NULL,

@@ -1,0 +1,52 @@
+"""Payments: what an order owes, what its provider said, and what became of the money; sent back by hand."""
+
+from collections.abc import Mapping
+
+from common.errors import Malformed
+from common.schema import parse_id
+from console.clients.services import Services
+from console.pages.letters import form_id_of
+from console.pages.site import Form, Result, See, Shown, Site, one
+from console.pages.viewer import Viewer
+from console.service.actions import Actions, Asked
+from console.service.doing import Doing, why_of
+from console.service.looking import Silent
+from console.service.trying import tried
+
+
+def install(site: Site, services: Services, actions: Actions) -> None:
+    """Add the pages."""
+    doing = Doing(actions)
+
+    @site.page("/payments", query=("order_id",), menu="Payments")
+    def find_payment(viewer: Viewer, query: Mapping[str, str]) -> Result:  # noqa: ARG001 - what every view is given
+        if "order_id" not in query:
+            return Shown("payments.html")
+        if parse_id(query["order_id"]) is None:
+            raise Malformed("The id of an order is a number, as its page shows it.")
+        return See(f"/payments/{query['order_id']}")
+
+    @site.page("/payments/<id:payment_id>")
+    def show_payment(viewer: Viewer, payment_id: int) -> Result:
+        found = tried(lambda: services.get("pay", f"/payments/{payment_id}", viewer.token))
+        silent = found if isinstance(found, Silent) else None
+        context = {
+            "payment_id": payment_id,
+            "payment": None if silent else found,
+            "why": silent.why if silent else "",
+            "done": actions.of(_thing(payment_id)),
+            "form_id": actions.form_id(),
+        }
+        return Shown("payment.html", context)
+
+    @site.form("/payments/<id:payment_id>/refund")
+    def refund(viewer: Viewer, payment_id: int, form: Form) -> Result:
+        why = why_of(one(form, "why"))
+        asked = Asked(form_id_of(form), viewer.identity.user_id, "refund", (_thing(payment_id),), why)
+        where, body = f"/payments/{payment_id}/refund", {"reason": why}
+        doing.once(asked, lambda key: services.post("pay", where, viewer.token, body, key=key))
+        return See(f"/payments/{payment_id}")
+
+
+def _thing(payment_id: int) -> str:
+    return f"payment {payment_id}"
