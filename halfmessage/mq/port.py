@@ -158,7 +158,10 @@ Cursor = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message as a console shows it. None = not known (yet); times in ms since the epoch."""
+    """A message as a console shows it. None = not known (yet); times in ms since the epoch.
+
+    `next_check_at`: when a half message is checked next. RocketMQ does not tell it.
+    """
 
     message_id: str
     message: Message
@@ -171,6 +174,7 @@ class MessageView:
     checks: tuple[Check, ...]
     check_count: int
     groups: tuple[GroupView, ...]
+    next_check_at: int | None = None
 
     @property
     def cursor(self) -> Cursor:

@@ -140,7 +140,7 @@ def as_document(view: MessageView) -> dict[str, Any]:
     document["keys"] = list(view.message.keys)
     document["properties"] = dict(view.message.properties)
     document["body"] = _body(view.message.body)
-    for name in ("born_at", "deliver_at", "resolved_at"):
+    for name in ("born_at", "deliver_at", "resolved_at", "next_check_at"):
         document[name] = _time(document[name])
     document["checks"] = [{"at": rfc3339(check.at), "answer": check.answer} for check in view.checks]
     document["groups"] = [

@@ -5,7 +5,7 @@ from typing import Any
 
 from common.db import Database
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
-from halfmessage.clock import from_rfc3339, rfc3339
+from halfmessage.clock import from_rfc3339, now_ms, rfc3339
 from halfmessage.errors import HalfMessageError, NotFound
 from halfmessage.mq.port import Console, GroupView, MessageView, State
 from halfmessage.tx.coordinator import DELIVER_IF, TX_ID
@@ -116,7 +116,7 @@ def _of_message(view: MessageView) -> Iterator[Entry]:
     if view.deliver_at is not None:
         yield Entry(view.born_at, "timeout scheduled", "broker", sent | {"deliver_at": rfc3339(view.deliver_at)})
     elif DELIVER_IF in view.message.properties:
-        yield Entry(view.born_at, "half message sent", "broker", sent)
+        yield Entry(view.born_at, "half message sent", "broker", sent | _checking(view))
     else:
         yield Entry(view.born_at, "message sent", "broker", sent)
     for number, check in enumerate(view.checks, 1):
@@ -131,6 +131,14 @@ def _of_message(view: MessageView) -> Iterator[Entry]:
         yield from _of_group(view, group, about)
 
 
+def _checking(view: MessageView) -> dict[str, Any]:
+    """Tell of an open half message when it is checked next, and how often it was: the broker may keep no more."""
+    if view.state is not State.HALF:
+        return {}
+    found = {"check_count": view.check_count}
+    return found if view.next_check_at is None else found | {"next_check_at": rfc3339(view.next_check_at)}
+
+
 _HANDLED = {TIMEOUT_TOPIC: "timeout", ROLLBACK_TOPIC: "rollback", PAYMENT_TOPIC: "payment"}
 
 
@@ -142,7 +150,8 @@ def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Ite
     elif group.state is State.DEAD:
         yield Entry(group.done_at, f"{what} dead-lettered", "broker", evidence)
     elif group.attempts:
-        yield Entry(None, f"{what} delivered, not handled yet", "broker", evidence)
+        again = {"next_delivery_at": rfc3339(group.visible_at)} if group.visible_at > now_ms() else {}
+        yield Entry(None, f"{what} delivered, not handled yet", "broker", evidence | again)
 
 
 def _reservation(participant: Participant, order_id: int) -> list[Entry]:

@@ -145,6 +145,16 @@ def test_missed_checks_of_a_killed_sender_are_counted_by_any_process(path: Path)
     broker.close()
 
 
+def test_a_half_message_tells_when_it_is_checked_next(path: Path) -> None:
+    """As long as it is open; one that ended is checked no more."""
+    with closing(EmbeddedBroker(path, BrokerOptions(check_first_after=60.0))) as broker:
+        producer = broker.producer("order")
+        half = producer.begin(Message(TOPIC, b""))
+        assert view_of(broker, half.message_id).next_check_at == half.born_at + 60_000
+        producer.resolve(half, Resolution.ROLLBACK)
+        assert view_of(broker, half.message_id).next_check_at is None
+
+
 def test_a_long_night_counts_as_one_missed_check(path: Path) -> None:
     """Half messages overdue by many intervals, as after the machine was off, lose one check and are not parked."""
     options = BrokerOptions(check_first_after=-3600.0, check_interval=30.0, check_max=3)

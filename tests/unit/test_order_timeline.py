@@ -15,6 +15,7 @@ from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
 from common.telemetry import Metrics
 from common.web import Api
+from halfmessage.clock import now_ms, rfc3339
 from halfmessage.errors import BrokerError, NotFound
 from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Resolution, State, Verdict
 from order.api import UseCases, install
@@ -236,6 +237,23 @@ def test_deliveries(
     entries = _altered(shop, monkeypatch, groups=(group,))
     told = [(entry.event, entry.at) for entry in entries if "group" in entry.evidence]
     assert told == ([expected] if expected else [])
+
+
+def test_when_the_broker_asks_or_delivers_next_is_told_where_it_tells(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made up where it does not: RocketMQ knows no such time, and one that is over foretells nothing."""
+    soon = now_ms() + 60_000
+    asked = _altered(shop, monkeypatch, state=State.HALF, resolution=None, check_count=2, next_check_at=soon)
+    sent = _entry(asked, "half message sent").evidence
+    assert (sent["check_count"], sent["next_check_at"]) == (2, rfc3339(soon))
+    silent = _altered(shop, monkeypatch, state=State.HALF, resolution=None, check_count=2, next_check_at=None)
+    assert "next_check_at" not in _entry(silent, "half message sent").evidence
+    for visible_at, told in ((soon, rfc3339(soon)), (5, None)):
+        groups = (GroupView("stock", State.IN_FLIGHT, 2, visible_at, None),)
+        entries = _altered(shop, monkeypatch, groups=groups)
+        evidence = _entry(entries, "rollback delivered, not handled yet").evidence
+        assert evidence.get("next_delivery_at") == told
 
 
 def test_timeout_handled(shop: Shop) -> None:

@@ -43,7 +43,8 @@ CASE m.stage WHEN 'half' THEN 0 WHEN 'parked' THEN 1 WHEN 'dropped' THEN 6 ELSE 
 ) END
 """  # noqa: S608  # nosec B608
 _MESSAGE = f"""
-SELECT {COLUMNS}, {_RANK} AS rank, m.producer_group, m.deliver_at, m.resolution, m.resolved_at, m.check_count
+SELECT {COLUMNS}, {_RANK} AS rank,
+    m.producer_group, m.deliver_at, m.resolution, m.resolved_at, m.check_count, m.next_check_at
 FROM messages AS m
 """  # noqa: S608  # nosec B608
 _GROUPS = f"""
@@ -227,7 +228,7 @@ def _views(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], now:
 
 def _view(row: tuple[Any, ...], groups: tuple[GroupView, ...], checks: tuple[Check, ...]) -> MessageView:
     number, born_at = row[0], row[6]
-    rank, producer_group, deliver_at, resolution, resolved_at, check_count = row[7:]
+    rank, producer_group, deliver_at, resolution, resolved_at, check_count, next_check_at = row[7:]
     return MessageView(
         message_id=public_id(number),
         message=read_message(row),
@@ -240,4 +241,5 @@ def _view(row: tuple[Any, ...], groups: tuple[GroupView, ...], checks: tuple[Che
         checks=checks,
         check_count=check_count,
         groups=groups,
+        next_check_at=next_check_at,
     )
