@@ -11,6 +11,7 @@ _COMMANDS = {
     "status": "Show every process: name, pid, port, state, restarts, since when.",
     "token": "Print a bearer token for USER.",  # nosec B105 - help
     "messages": "Look at the messages of the broker; resend and resume them.",
+    "story": "Tell what happened to an order and what happens next; keep it as a file.",
     "reconcile": "Compare orders, reservations, stock and messages; repair what is safe.",
     "migrate": "Bring the databases of all services up to date.",
     "provision": "Make the topics and consumer groups on a RocketMQ of your own.",

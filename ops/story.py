@@ -1,6 +1,5 @@
 """How the demo shows itself: what it does, what it waits for, what held, the timeline and the ledger."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from rich.table import Table
 from halfmessage.clock import rfc3339
 from halfmessage.mq.port import MessageView
 from ops.errors import CommandFailed
+from ops.stories import timeline_table
 from ops.waiting import wait_for
 
 T = TypeVar("T")
@@ -51,18 +51,7 @@ class Teller:
 
     def timeline(self, timeline: Mapping[str, Any]) -> None:
         """Show the timeline of an order, times from its first entry on."""
-        table = Table(title=f"Timeline of order {timeline['order_id']}", title_justify="left")
-        for heading in ("at (UTC)", "event", "source", "evidence"):
-            table.add_column(heading, overflow="fold")
-        for entry in timeline["entries"]:
-            at = entry["at"]
-            table.add_row(
-                at[11:] if at else "?",
-                escape(entry["event"]) if entry["known"] else f"[yellow]{escape(entry['event'])} (not known)[/]",
-                entry["source"],
-                escape(_flat(entry["evidence"])),
-            )
-        self._out.print(table)
+        self._out.print(timeline_table(f"Timeline of order {timeline['order_id']}", timeline["entries"]))
 
     def messages(self, order_id: str, views: Sequence[MessageView]) -> None:
         """Show the messages of an order as they lie on RocketMQ, the oldest first."""
@@ -90,12 +79,3 @@ class Teller:
         reserved = level["total"] - level["available"]
         table.add_row(escape(goods["name"]), str(level["total"]), str(level["available"]), str(reserved))
         self._out.print(table)
-
-
-def _flat(evidence: Mapping[str, Any]) -> str:
-    def word(value: object) -> str:
-        if isinstance(value, Mapping):
-            return _flat(value)
-        return value if isinstance(value, str) else json.dumps(value)
-
-    return ", ".join(f"{name}={word(value)}" for name, value in evidence.items())

@@ -4,6 +4,7 @@ It is pure: what it is given are the documents of `GET /orders/{id}` and `GET /o
 is data and text. It asks no service and reads no clock.
 """
 
+from console.story.file import Verified, evidence, read_file, style, verify, write_file
 from console.story.model import (
     Agree,
     Agreement,
@@ -18,6 +19,7 @@ from console.story.model import (
 )
 from console.story.picture import draw
 from console.story.telling import tell
+from console.story.words import printable
 
 __all__ = [
     "Agree",
@@ -30,6 +32,13 @@ __all__ = [
     "Story",
     "StoryError",
     "Tone",
+    "Verified",
     "draw",
+    "evidence",
+    "printable",
+    "read_file",
+    "style",
     "tell",
+    "verify",
+    "write_file",
 ]

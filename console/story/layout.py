@@ -12,9 +12,9 @@ from typing import Final
 from console.story.model import Gap, Mood, Step, Story
 from console.story.words import clock, length
 
-TIME: Final = 100
+TIME: Final = 104
 """Width of the column of times."""
-WORDS: Final = 248
+WORDS: Final = 246
 """Width of the column of words: with that of times, what a phone shows."""
 LANE: Final = 92
 """Distance between lanes."""

@@ -94,11 +94,15 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One step of the protocol, what each witness says of it, and whether they agree."""
+    """One step of the protocol as a question, what each witness says, and whether they agree.
+
+    `answer`: what those that are certain say: `yes`, `no`, both, or nothing.
+    """
 
     step: str
     says: Sequence[Say]
     agree: Agree
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Half:
     resolution: str | None
     resolved_at: int | None
     checks: Sequence[Entry]
+    check_count: int
     next_check_at: int | None
     parked: Entry | None
 
@@ -145,6 +146,8 @@ class Facts:
         properties = sent.get("properties")
         properties = properties if isinstance(properties, Mapping) else {}
         closing = "closing" if properties.get("deliver_if") == "committed" else "placing"
+        checks = [entry for entry in about if entry.event.startswith("check-back ")]
+        count = sent.get("check_count")  # a broker may count them, and keep no more of them
         return Half(
             message_id=message_id,
             sent_at=sent.at,
@@ -153,7 +156,8 @@ class Facts:
             record=self.records.get(str(properties.get("tx_id"))),
             resolution=None if resolved is None else str(resolved.get("resolution")),
             resolved_at=None if resolved is None else resolved.at,
-            checks=[entry for entry in about if entry.event.startswith("check-back ")],
+            checks=checks,
+            check_count=max(len(checks), count if isinstance(count, int) else 0),
             next_check_at=sent.time("next_check_at"),
             parked=next((entry for entry in about if entry.event == "half message parked"), None),
         )

@@ -37,4 +37,5 @@ def agreement(step: str, told: Iterable[Testimony]) -> Agreement:
     stands = {one.stand for one in testimonies}
     contradict = {Stand.YES, Stand.NO} <= stands
     agree = Agree.NO if contradict else Agree.UNKNOWN if Stand.OPEN in stands else Agree.YES
-    return Agreement(step, [Say(one.witness, one.words) for one in testimonies], agree)
+    answer = " and ".join(word for word, stand in (("yes", Stand.YES), ("no", Stand.NO)) if stand in stands)
+    return Agreement(step, [Say(one.witness, one.words) for one in testimonies], agree, answer)

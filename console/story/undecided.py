@@ -74,8 +74,8 @@ def _undecided(half: Half, asks: str, facts: Facts) -> str:
 def _asks(half: Half, now_ms: int) -> tuple[str, int | None]:
     """Return when the broker asks (again), as far as it tells."""
     who = "pay" if half.purpose == "paying" else "the order service"
-    asked = f"(asked {times(len(half.checks))} so far) " if half.checks else ""
-    asks = f"the broker {asked}asks {who}{' again' if half.checks else ''}"
+    asked = f"(asked {times(half.check_count)} so far) " if half.check_count else ""
+    asks = f"the broker {asked}asks {who}{' again' if half.check_count else ''}"
     if half.next_check_at is None:
         return f"{asks} at a time that it does not tell", None
     if half.next_check_at <= now_ms:  # due, and nobody is there

@@ -70,7 +70,7 @@ def _holder_on_placing(facts: Facts, holding: Holding) -> Testimony:
         Held.NOTHING: "has nothing of it",
         Held.SILENT: "does not answer",
     }
-    return Testimony(holding.name, words[holding.state], _stand_on_placing(facts, holding.state))
+    return Testimony(plain(holding.name), words[holding.state], _stand_on_placing(facts, holding.state))
 
 
 def _stand_on_placing(facts: Facts, held: Held) -> Stand:
@@ -110,12 +110,13 @@ def _broker_on_giving_back(facts: Facts) -> Testimony:
 
 
 def _holder_on_giving_back(facts: Facts, holding: Holding) -> Testimony:
+    name = plain(holding.name)
     if holding.state is Held.SILENT:
-        return Testimony(holding.name, "does not answer", Stand.OPEN)
+        return Testimony(name, "does not answer", Stand.OPEN)
     if holding.state is not Held.HELD:
         words = {Held.RELEASED: "gave it back", Held.TOMBSTONE: "holds nothing: a tombstone"}
-        return Testimony(holding.name, words.get(holding.state, "holds nothing"), Stand.YES)
+        return Testimony(name, words.get(holding.state, "holds nothing"), Stand.YES)
     delivery = facts.delivery("rollback", holding.name)
     if delivery is not None and delivery.state == "handled":
-        return Testimony(holding.name, "still holds its part, though it handled the rollback", Stand.NO)
-    return Testimony(holding.name, "still holds its part: it has to hear of it", Stand.OPEN)
+        return Testimony(name, "still holds its part, though it handled the rollback", Stand.NO)
+    return Testimony(name, "still holds its part: it has to hear of it", Stand.OPEN)

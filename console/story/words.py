@@ -13,8 +13,12 @@ LONGEST: Final = 200
 def plain(word: Any) -> str:
     """Return what came from outside as one line of text: neither control characters nor what turns text around."""
     text = word if isinstance(word, str) else json.dumps(word, default=str)
-    shown = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in shown)
+    return printable(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+
+
+def printable(text: str) -> str:
+    """Return a line of text without what moves, colours or turns around what stands beside it."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def clock(ms: int) -> str:
@@ -60,3 +64,9 @@ def names(given: Sequence[str]) -> str:
 def verb(subjects: Sequence[str], word: str) -> str:
     """Return a verb for one or several."""
     return f"{word}s" if len(subjects) == 1 else word
+
+
+def document(value: Any) -> str:
+    """Return evidence as indented JSON: what can't be printed, or turns text around, is escaped, all else readable."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return "".join(letter if letter.isprintable() or letter == "\n" else f"\\u{ord(letter):04x}" for letter in text)
