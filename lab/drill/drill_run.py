@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import urllib3
 
+from console.story import Story
 from halfmessage.clock import now_ms
 from halfmessage.ids import EPOCH
 from halfmessage.mq.port import Console, Producer
@@ -20,6 +21,7 @@ from lab.drill.event_log import Broken, EventLog, in_words
 from lab.drill.result import Event, Kind
 from lab.drill.sut import STOCK, SystemUnderTest
 from lab.judge.judge import Judge
+from ops import stories
 from ops.client import Answer
 from ops.errors import NotInTime
 from ops.waiting import wait_for
@@ -293,10 +295,10 @@ class DrillRun(EventLog):
         newest = Judge.of(self.sut.deployment).newest_reservation(self.began_at - EPOCH << 22)
         return None if newest is None else str(newest)
 
-    def story(self) -> list[dict[str, Any]]:
-        """Return the timeline of that order. Raise `CommandFailed` where it can't be had."""
+    def story(self) -> Story | None:
+        """Return that order's story, None where there is no such order. Raise `OrdersError` where it can't be had."""
         order_id = self.concerns()
-        return [] if order_id is None else list(self.sut.admin.get("order", f"/orders/{order_id}/timeline")["entries"])
+        return None if order_id is None else stories.fetch(self.sut.admin, order_id)
 
 
 def _tally(statuses: Sequence[str]) -> str:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from console.story import draw, evidence, style
 from lab.drill.result import Event, Kind, Report, Result
-from lab.drill.screen import evidence
 from lab.report.page import render as render_page
 
 
@@ -30,7 +32,23 @@ class Axis:
 def render(report: Report) -> str:
     """Return the page."""
     axes = {result.name: axis(result) for result in report.results}
-    return render_page("drills.html.j2", report=report, axes=axes, evidence=evidence)
+    return render_page(
+        "drills.html.j2",
+        report=report,
+        axes=axes,
+        picture=_picture,
+        evidence=evidence,
+        story_style=Markup(style()),  # noqa: S704 - ours
+    )
+
+
+def _picture(result: Result) -> Markup:
+    """Draw the story of a drill's order; its ids begin with the drill's name, which no other on the page has."""
+    story = result.story
+    if story is None:
+        return Markup()
+    picture = draw(story, title_id=f"{result.name}-story", anchor=f"{result.name}-step-")
+    return Markup(picture)  # noqa: S704 - everything in it is escaped where it is made
 
 
 def axis(result: Result) -> Axis:

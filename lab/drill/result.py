@@ -1,9 +1,10 @@
 """What came out of drills: plain data, for the terminal, for JSON and for the page."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from console.story import Story
 from halfmessage.clock import rfc3339
 from lab.judge.invariant import Invariant
 from lab.report.report import Report as AnyReport
@@ -49,7 +50,7 @@ class Result:
     reason: str | None = None
     order_id: str | None = None
     events: list[Event] = field(default_factory=list)
-    timeline: list[dict[str, Any]] = field(default_factory=list)
+    story: Story | None = None
     invariants: list[Invariant] = field(default_factory=list)
     evidence: str | None = None
     repeat: str = ""
@@ -71,7 +72,10 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON knows it; times are RFC 3339."""
-        document = asdict(self)
+        document = asdict(replace(self, story=None))
+        del document["story"]
+        document["sentence"] = None if self.story is None else self.story.sentence
+        document["timeline"] = [] if self.story is None else list(self.story.entries)
         document["verdict"] = "passed" if self.passed else "failed"
         document["began_at"] = rfc3339(self.began_at)
         document["events"] = [{"at": rfc3339(e.at), "kind": e.kind.value, "text": e.text} for e in self.events]

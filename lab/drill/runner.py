@@ -66,7 +66,7 @@ def _write_down(result: Result, run: DrillRun) -> None:
     result.events, result.recovery = run.events, run.recovery
     try:
         result.order_id = run.concerns()
-        result.timeline = run.story()
+        result.story = run.story()
         left = run.rest() if result.passed else run.open_ends()
         result.invariants = [*Judge.of(run.sut.deployment).invariants(), _quiet(run.sut, left)]
     except HalfMessageError as error:  # a failed drill may have left nothing to ask

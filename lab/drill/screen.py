@@ -1,18 +1,16 @@
 """What drills show on a terminal: what happens as it happens, then each drill's story, then the sum."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from halfmessage.clock import rfc3339
 from lab.drill.result import Event, Kind, Report, Result
 from lab.report.terminal import say_again, sum_up, verdict
+from ops.stories import timeline_table
 
 _SIGNS: Mapping[Kind, str] = {
     Kind.STEP: "[dim]·[/]",
@@ -77,16 +75,11 @@ class Screen:
         sum_up(self._out, report, "drills", told=[], near=near, why=lambda result: f"{result.name}: {result.reason}")
 
     def _story(self, result: Result) -> None:
-        if not result.timeline:
+        if result.story is None:
             return
-        table = Table(title=f"Order {result.order_id}, by GET /orders/{{id}}/timeline", title_justify="left")
-        for heading in ("at (UTC)", "event", "source", "evidence"):
-            table.add_column(heading, overflow="fold")
-        for entry in result.timeline:
-            at = entry["at"]
-            event = escape(entry["event"]) if entry["known"] else f"[yellow]{escape(entry['event'])} (not known)[/]"
-            table.add_row(at[11:] if at else "?", event, entry["source"], escape(evidence(entry["evidence"])))
-        self._out.print(table)
+        title = f"Order {result.order_id}, by GET /orders/{{id}}/timeline"
+        self._out.print(timeline_table(title, result.story.entries))
+        self._out.print(f"  {result.story.sentence}", markup=False, soft_wrap=True)
 
     def _invariants(self, result: Result) -> None:
         for invariant in result.invariants:
@@ -101,17 +94,6 @@ def line(result: Result) -> str:
     recovery = "never settled" if result.recovery is None else f"settled in {result.recovery:.1f} s"
     name = f"[bold]{escape(result.name)}[/]"
     return f"{verdict(result)} {name}, {recovery} (limit {result.limit:g} s), {result.took:.1f} s in all"
-
-
-def evidence(found: Mapping[str, Any]) -> str:
-    """Return a timeline entry's evidence in one line."""
-
-    def word(value: object) -> str:
-        if isinstance(value, Mapping):
-            return evidence(value)
-        return value if isinstance(value, str) else json.dumps(value)
-
-    return ", ".join(f"{name}={word(value)}" for name, value in found.items())
 
 
 def _clock(ms: int) -> str:

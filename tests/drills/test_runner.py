@@ -60,7 +60,9 @@ def test_drills_that_fail_keep_their_evidence_and_others_go_on(tmp_path: Path) -
     drills = [_drill("untrue", _untrue), _drill("wrong", _wrong_in_itself), _drill("orphan", _orphan)]
     found = {r.name: r for r in play_all(drills, [slot], lambda *_: None, repeat=lambda d: f"again {d.name}")}
     assert found["untrue"].reason == "This did not hold: pieces available: 98, not 1."
-    assert found["untrue"].timeline[0]["event"]
+    story = found["untrue"].story
+    assert story is not None
+    assert story.steps[0].event
     assert found["untrue"].repeat == "again untrue"
     assert found["wrong"].reason == "ZeroDivisionError"
     assert "Traceback" in (Path(str(found["wrong"].evidence)) / "traceback.txt").read_text()

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from console.story import tell
 from lab.commands.drill import command
 from lab.drill import catalogue, page
 from lab.drill.catalogue import kills
@@ -16,6 +17,7 @@ from lab.drill.result import SCHEMA, Event, Invariant, Kind, Report, Result
 from lab.drill.screen import Screen
 from ops.errors import CommandFailed
 from ops.places import PACKAGES
+from tests.stories import entry
 
 AT = 1_780_000_000_000
 NASTY = "<script>alert('x')</script> & \"so on\""
@@ -24,11 +26,11 @@ NASTY = "<script>alert('x')</script> & \"so on\""
 def result(name: str = "kill-something", reason: str | None = None) -> Result:
     told = ((0, Kind.STEP, "begins"), (500, Kind.FAULT, NASTY), (2000, Kind.SETTLED, "ends"))
     events = [Event(AT + after, kind, text) for after, kind, text in told]
-    entry = {"at": "2026-05-28T20:26:40.000Z", "event": NASTY, "source": "broker", "known": True}
-    unknown = {"at": None, "event": "deduction", "source": "stock", "known": False, "evidence": {"reason": "gone"}}
+    nasty = entry(NASTY, "broker", items=[{"quantity": 2}], of={"tx_id": "7"})
+    unknown = entry("deduction", "stock", None, known=False, reason="gone")
     return Result(
         name, "order is killed", NASTY, "all of it", AT, 5.4, "one check interval + 5 s", 2.5, 1.5, reason, "42",
-        events, [entry | {"evidence": {"items": [{"quantity": 2}], "of": {"tx_id": "7"}}}, unknown],
+        events, tell(None, [nasty, unknown], order_id="42", now_ms=AT + 9_000),
         [Invariant("agree", {"orders": 3, "closed": 1}, [NASTY] if reason else [])],
         "/evidence" if reason else None, f"./scripts/drill {name}",
     )  # fmt: skip
@@ -45,12 +47,19 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
         self.words = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loads += [f"{tag} {name}" for name, _ in attrs if name in {"src", "href", "srcset", "data", "action"}]
+        self.ids += [of or "" for name, of in attrs if name == "id"]
+        for name, of in attrs:
+            if name == "href" and (of or "").startswith("#"):
+                self.targets.append((of or "")[1:])
+            elif name in {"src", "href", "srcset", "data", "action"}:
+                self.loads.append(f"{tag} {name}")
 
     def handle_data(self, data: str) -> None:
         self.words += data
@@ -99,11 +108,26 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
 def test_the_page_tells_verdicts_times_and_stories() -> None:
     """Passed of all, seconds to recover and their limit, what was broken when, the order's timeline, the figures."""
     words = " ".join(Page(page.render(report(result(), result("failed", "it broke")))).words.split())
-    for part in ("1 / 2 drills passed", "settled in 1.5 s", "+0.50 s", "begins", "orders 3 · closed 1", "items=[{"):
+    for part in (
+        "1 / 2 drills passed",
+        "settled in 1.5 s",
+        "+0.50 s",
+        "begins",
+        "orders 3 · closed 1",
+        '"quantity": 2',
+    ):
         assert part in words
     assert "Evidence: /evidence" in words
     assert "Again: ./scripts/drill failed" in words
-    assert "deduction (not known)" in words
+    assert "deduction: not known" in words
+
+
+def test_each_step_of_a_picture_leads_to_its_evidence_on_the_page() -> None:
+    """Of several drills on one page, each to its own."""
+    found = Page(page.render(report(result(), result("failed", "it broke"))))
+    assert found.targets == [f"{name}-step-{number}" for name in ("kill-something", "failed") for number in (1, 2)]
+    assert set(found.targets) <= set(found.ids)
+    assert len(set(found.ids)) == len(found.ids)
 
 
 def test_the_axis_spans_the_events() -> None:
