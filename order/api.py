@@ -8,6 +8,7 @@ import structlog
 
 from common.errors import TooManyRequests
 from common.idempotency import key_of
+from common.schema import encode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, replayed
 from common.web.problems import kind_of
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown
@@ -23,6 +24,10 @@ from order.model import (
     UnknownProvider,
 )
 from order.schema import (
+    MOST_FOUND,
+    AnybodysQuery,
+    FindOut,
+    FindQuery,
     OrderOut,
     OrdersOut,
     OrdersQuery,
@@ -35,6 +40,7 @@ from order.schema import (
     SweepOut,
     TimelineOut,
     UnknownMembers,
+    found_document,
     order_document,
     page_document,
 )
@@ -42,7 +48,7 @@ from order.service.closing import Closing
 from order.service.ordering import Ordering, Request
 from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
-from order.service.reading import OrderReader
+from order.service.reading import OrderReader, place_of
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 
@@ -160,6 +166,26 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
         found = reader.page(user_id, status=query.status, below=query.before, limit=query.limit + 1)
         shown, next_cursor = query.page(found, lambda order: order.order_id)
         return Reply(page_document(shown, payments.of(shown), next_cursor))
+
+    @api.get("/internal/orders", scopes=("admin",), query=AnybodysQuery, returns={200: OrdersOut})
+    def list_anybodys(query: AnybodysQuery) -> Reply:
+        """List everybody's orders, or one user's, newest first; of one status, by when they expire."""
+        limit, before = query.limit + 1, query.before
+        if query.user_id is not None:
+            below = None if before is None else before[0]
+            found = reader.page(query.user_id, status=query.status, below=below, limit=limit)
+        else:
+            found = reader.newest(status=query.status, before=before, limit=limit)
+        shown = found[: query.limit]
+        by = query.status if query.user_id is None else None
+        next_cursor = encode_cursor(*place_of(shown[-1], by)) if len(found) > query.limit else None
+        return Reply(page_document(shown, payments.of(shown), next_cursor))
+
+    @api.get("/internal/find", scopes=("admin",), query=FindQuery, returns={200: FindOut})
+    def find(query: FindQuery) -> Reply:
+        """Find orders by what somebody has of them: an id, a transaction's id, an Idempotency-Key or a user."""
+        found = reader.found(query.q, limit=MOST_FOUND + 1)
+        return Reply(found_document(found, payments.of([order for those in found.values() for order in those])))
 
     @api.get("/orders/{order_id}", scopes=_OWNER, returns={200: OrderOut}, errors=[NotFound])
     def show_order(order_id: int) -> Reply:

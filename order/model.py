@@ -195,6 +195,7 @@ orders = Table(
     Index("orders_of_user", "user_id", "order_id"),
     Index("orders_of_user_by_status", "user_id", "status", "order_id"),
     Index("orders_overdue", "status", "expires_at"),
+    Index("orders_of_transaction", "tx_id", "order_id"),
 )
 
 order_lines = Table(
@@ -219,6 +220,7 @@ idempotency_keys = Table(
     Column("idempotency_key", String(255), primary_key=True),
     Column("request_hash", String(64), nullable=False),
     Column("order_id", BigInteger, nullable=False, index=True),
+    Index("keys_of_anybody", "idempotency_key"),
 )
 
 PARTICIPANT = String(32)

@@ -3,12 +3,26 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from common.registry import SANDBOX
-from common.schema import Id, Line, Money, PageQuery, Quantity, Schema, Text, Word, distinct_by
+from common.schema import (
+    Cursor,
+    Id,
+    Line,
+    Money,
+    PageLimit,
+    PageQuery,
+    Quantity,
+    Query,
+    Schema,
+    Text,
+    Word,
+    decode_cursor,
+    distinct_by,
+)
 from halfmessage.clock import rfc3339
 from order.clients.pay import Payment, PaymentStatus
 from order.model import CloseReason, Order, Reason, Status
@@ -162,6 +176,60 @@ class OrdersOut(Schema):
 def page_document(shown: Sequence[Order], payments: Mapping[int, Payment], next_cursor: str | None) -> dict[str, Any]:
     """Return what `OrdersOut` declares."""
     return {"items": [order_document(order, payments) for order in shown], "next_cursor": next_cursor}
+
+
+class AnybodysQuery(Query):
+    """Which of everybody's orders to list, or of one user's."""
+
+    limit: PageLimit = 20
+    cursor: Cursor | None = None
+    status: Status | None = None
+    user_id: Annotated[str, Field(pattern="^[!-~]{1,64}$")] | None = None
+
+    @property
+    def before(self) -> tuple[int, ...] | None:
+        """Where the page before ended. Raise `Invalid`."""
+        length = 2 if self.user_id is None and self.status is not None else 1
+        return None if self.cursor is None else decode_cursor(self.cursor, length)
+
+
+MOST_FOUND: Final = 20
+"""Orders that are told of each way in which what was looked for may be meant."""
+
+
+class FindQuery(Query):
+    """What to look for: an order's id, a transaction's id, an Idempotency-Key or a user."""
+
+    q: Annotated[str, Field(pattern="^[!-~]{1,255}$")]
+
+
+class FoundOut(Schema):
+    """Orders that what was looked for may mean, newest first; `more`: there are others, which are not told."""
+
+    way: Literal["order", "transaction", "idempotency-key", "user"]
+    items: list[OrderOut]
+    more: bool
+
+
+class FindOut(Schema):
+    """What was found, one for each way in which it was; empty: nothing."""
+
+    found: list[FoundOut]
+
+
+def found_document(found: Mapping[str, Sequence[Order]], payments: Mapping[int, Payment]) -> dict[str, Any]:
+    """Return what `FindOut` declares; one more than `MOST_FOUND` was looked for."""
+    return {
+        "found": [
+            {
+                "way": way,
+                "items": [order_document(order, payments) for order in those[:MOST_FOUND]],
+                "more": len(those) > MOST_FOUND,
+            }
+            for way, those in found.items()
+            if those
+        ]
+    }
 
 
 class PayAtOut(Schema):

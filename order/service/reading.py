@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, literal, select, tuple_
 
 from common.db import Database
+from common.schema import parse_id
 from halfmessage.chunks import rows_in
 from halfmessage.errors import NotFound
 from halfmessage.tx.batch import Batcher
@@ -80,6 +81,42 @@ class OrderReader:
         with self._database.read() as connection:
             return _assemble(connection, connection.execute(query).all())
 
+    def newest(self, *, status: Status | None, before: tuple[int, ...] | None, limit: int) -> list[Order]:
+        """Return everybody's orders, newest first: by id, or of one status by when they expire, which has an index.
+
+        `before` is the `place_of` the last one of the page before.
+        """
+        query = select(orders).limit(limit)
+        if status is None:
+            query = query.order_by(orders.c.order_id.desc())
+            if before is not None:
+                query = query.where(orders.c.order_id < before[0])
+        else:
+            by = (orders.c.expires_at, orders.c.order_id)
+            query = query.where(orders.c.status == status.value).order_by(*(column.desc() for column in by))
+            if before is not None:
+                # The first condition is true wherever the second is: MySQL looks up a range by it, not by pairs
+                query = query.where(by[0] <= before[0], tuple_(*by) < tuple_(*map(literal, before)))
+        with self._database.read() as connection:
+            return _assemble(connection, connection.execute(query).all())
+
+    def found(self, text: str, *, limit: int) -> dict[str, list[Order]]:
+        """Return up to `limit` orders, the newest, of each way in which they may be meant: by what it is called.
+
+        By their id, the id of the transaction that placed them, an Idempotency-Key or their user. Each has an index.
+        """
+        number = parse_id(text)
+        ways = {} if number is None else {"order": orders.c.order_id == number, "transaction": orders.c.tx_id == number}
+        ways["idempotency-key"] = orders.c.order_id.in_(
+            select(idempotency_keys.c.order_id).where(idempotency_keys.c.idempotency_key == text)
+        )
+        ways["user"] = orders.c.user_id == text
+        with self._database.read() as connection:
+            return {
+                way: _assemble(connection, connection.execute(_newest_of(condition, limit)).all())
+                for way, condition in ways.items()
+            }
+
     def _find(self, order_ids: Sequence[int]) -> list[Order | None]:
         with self._database.read() as connection:
             found = find_orders(connection, set(order_ids))
@@ -89,6 +126,15 @@ class OrderReader:
         with self._database.read() as connection:
             found = find_by_keys(connection, set(keys))
         return [found.get(key) for key in keys]
+
+
+def place_of(order: Order, status: Status | None) -> tuple[int, ...]:
+    """Return where an order is in the list of everybody's, or of those of a status: see `OrderReader.newest`."""
+    return (order.order_id,) if status is None else (order.expires_at, order.order_id)
+
+
+def _newest_of(condition: ColumnElement[bool], limit: int) -> Select[Any]:
+    return select(orders).where(condition).order_by(orders.c.order_id.desc()).limit(limit)
 
 
 def find_orders(connection: Connection, order_ids: Collection[int]) -> dict[int, Order]:

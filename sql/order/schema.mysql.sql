@@ -10,7 +10,8 @@ CREATE TABLE idempotency_keys (
     request_hash varchar(64) NOT NULL,
     order_id bigint NOT NULL,
     PRIMARY KEY (user_id,idempotency_key),
-    KEY ix_idempotency_keys_order_id (order_id)
+    KEY ix_idempotency_keys_order_id (order_id),
+    KEY keys_of_anybody (idempotency_key)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE order_lines (
@@ -50,7 +51,8 @@ CREATE TABLE orders (
     PRIMARY KEY (order_id),
     KEY orders_of_user (user_id,order_id),
     KEY orders_of_user_by_status (user_id,status,order_id),
-    KEY orders_overdue (status,expires_at)
+    KEY orders_overdue (status,expires_at),
+    KEY orders_of_transaction (tx_id,order_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE orders_unheld (

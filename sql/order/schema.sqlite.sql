@@ -14,6 +14,8 @@ CREATE TABLE idempotency_keys (
 
 CREATE INDEX ix_idempotency_keys_order_id ON idempotency_keys (order_id);
 
+CREATE INDEX keys_of_anybody ON idempotency_keys (idempotency_key);
+
 CREATE TABLE order_lines (
     order_id BIGINT NOT NULL,
     position INTEGER NOT NULL,
@@ -50,6 +52,8 @@ CREATE TABLE orders (
     paid_through VARCHAR(64),
     PRIMARY KEY (order_id)
 );
+
+CREATE INDEX orders_of_transaction ON orders (tx_id, order_id);
 
 CREATE INDEX orders_of_user ON orders (user_id, order_id);
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event
 
 from halfmessage.errors import NotFound
 from order.model import Status
-from order.service.reading import OrderReader
+from order.service.reading import OrderReader, place_of
 from tests.fakes import Shop
 from tests.support import eventually
 
@@ -112,3 +112,37 @@ def test_keys_that_are_asked_for_together(shop: Shop) -> None:
         answers = [one.result(10) for one in found]
     assert [answer and answer[1] for answer in answers] == [mine, theirs, None, None, mine]
     assert (first.result(), held.queries) == (None, 2)
+
+
+def test_everybody_s_orders(shop: Shop) -> None:
+    """Page by page, newest first, whoever's they are; of one status by when they expire."""
+    orders = [shop.order({1: 1}, user=("ann", "bob")[number % 2]) for number in range(5)]
+    newest_first = orders[::-1]
+    first = shop.reader.newest(status=None, before=None, limit=3)
+    assert first == newest_first[:3]
+    assert shop.reader.newest(status=None, before=place_of(first[-1], None), limit=3) == newest_first[3:]
+    shop.pay(orders[2].order_id)
+    unpaid = [order for order in newest_first if order != orders[2]]
+    first = shop.reader.newest(status=Status.CREATED, before=None, limit=3)
+    assert first == unpaid[:3]
+    rest = shop.reader.newest(status=Status.CREATED, before=place_of(first[-1], Status.CREATED), limit=3)
+    assert rest == unpaid[3:]
+
+
+def test_what_was_looked_for_is_found_by_each_of_its_names(shop: Shop) -> None:
+    """Its id, its transaction's, its Idempotency-Key, whose user need not be known, and its user."""
+    order = shop.order({1: 1}, key="first-try")
+    shop.order({1: 1}, user="bob", key="second-try")
+    for text, way in (
+        (str(order.order_id), "order"), (str(order.tx_id), "transaction"), ("first-try", "idempotency-key"),
+        ("ann", "user"),
+    ):  # fmt: skip
+        found = {name: those for name, those in shop.reader.found(text, limit=5).items() if those}
+        assert found == {way: [order]}
+
+
+def test_of_much_that_was_found_the_newest_is_told(shop: Shop) -> None:
+    """As many as were asked for."""
+    mine = [shop.order({1: 1}) for _ in range(4)]
+    assert shop.reader.found("ann", limit=2)["user"] == mine[:1:-1]
+    assert not any(shop.reader.found("<script>", limit=2).values())
