@@ -16,14 +16,16 @@ from common.web import Api
 from console.clients.broker import Messages
 from console.clients.instances import Instance
 from console.clients.services import Services
-from console.pages import coupons, errors, guard, letters, login, overview, payments, reconcile, stock
+from console.pages import coupons, errors, find, guard, letters, login, orders, overview, payments, reconcile, stock
 from console.pages import messages as message_pages
 from console.pages.assets import Assets
 from console.pages.rendering import Templates
 from console.pages.site import Site
 from console.pages.viewer import Sessions
 from console.service.actions import Actions
+from console.service.finding import Finding
 from console.service.letters import Letters
+from console.service.orders import Orders
 from console.service.overview import EVERY, Overview
 from console.service.reconciling import Reconciling, command_of
 from console.service.searching import Search
@@ -71,6 +73,7 @@ def build(settings: Settings) -> Service:
     data_dir = settings.console_data_dir
     reconciling = Reconciling(None if data_dir is None else command_of(data_dir))
     overview.install(site, looking_on, lambda: reconciling.standings(settings.participant_names))
+    _install_orders(site, services, messages)
     actions, stocks = Actions(database, ids), Stocks(services)
     _install_what_is_done(site, settings, messages, actions)
     stock.install(site, services, stocks, actions)
@@ -87,6 +90,12 @@ def build(settings: Settings) -> Service:
             *(messages.close, ids.close, database.close),
         ],
     )
+
+
+def _install_orders(site: Site, services: Services, messages: Messages) -> None:
+    reading = Orders(services)
+    orders.install(site, reading)
+    find.install(site, Finding(reading, services, messages))
 
 
 def _install_what_is_done(site: Site, settings: Settings, messages: Messages, actions: Actions) -> None:

@@ -1,5 +1,6 @@
 """Templates: everything that is put into one is escaped, and a name that is not given is an error."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,7 +38,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"time": time_of, "money": written, "seconds": seconds}
+        self._environment.filters |= {"time": time_of, "money": written, "seconds": seconds, "written": evidence}
         self._environment.globals |= {"asset": assets.url, "menu": self.menu, "viewer": None, "path": ""}
 
     def render(self, name: str, given: Mapping[str, Any], *, live_only: bool = False) -> str:
@@ -55,6 +56,11 @@ def time_of(at: int | str | None) -> Markup:
     text = rfc3339(at if isinstance(at, int) else from_rfc3339(at))
     shown = f"{text[:23].replace('T', ' ')} UTC"
     return Markup('<time datetime="{}">{}</time>').format(text, shown)
+
+
+def evidence(value: object) -> str:
+    """Write a value of a document as JSON does, for people to read."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def seconds(value: float) -> str:

@@ -1,0 +1,100 @@
+"""Orders as pages show them: lists, and one order with its story, each part of which may be silent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from common.errors import PeerUnavailable
+from console.clients.services import Refused, Services
+from console.service.looking import Silent
+from console.story import Story, tell
+from halfmessage.clock import now_ms
+from halfmessage.errors import NotFound
+
+PAGE: Final = 25  # orders of a list
+STATUSES: Final = ("created", "paid", "closed")
+
+Order = Mapping[str, Any]
+"""What `GET /orders/{id}` answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """A page of a list, and the cursor of the next one."""
+
+    items: Sequence[Order]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrder:
+    """An order (None: there is none, or it was not told) and its story; why what is missing is."""
+
+    order: Order | None
+    story: Story | None
+    silent: Sequence[Silent]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens to it, so that nobody needs to look again."""
+        return not self.silent and self.story is not None and self.story.mood == "ended"
+
+
+class Orders:
+    """Asks the order service."""
+
+    def __init__(self, services: Services) -> None:
+        """Take the services."""
+        self._services = services
+
+    def own(self, token: str, *, status: str | None, cursor: str | None) -> OrderPage:
+        """Return a page of the viewer's own orders, newest first. Raise as `Services.get` does."""
+        return self._page("/orders", token, status=status, cursor=cursor)
+
+    def anybodys(self, token: str, *, user: str | None, status: str | None, cursor: str | None) -> OrderPage:
+        """Return a page of everybody's orders, or of one user's, to an admin. Raise as `Services.get` does."""
+        return self._page("/internal/orders", token, user_id=user, status=status, cursor=cursor)
+
+    def one(self, token: str, order_id: int) -> OneOrder:
+        """Return an order and its story.
+
+        Raise `NotFound` where the viewer may not see it, or nothing is left of it. An admin also sees what is left of
+        an order that never came to be.
+        """
+        silent: list[Silent] = []
+        order: Order | None = None
+        missing: NotFound | None = None
+        try:
+            order = self._services.get("order", f"/orders/{order_id}", token)
+        except NotFound as error:
+            missing = error
+        except (PeerUnavailable, Refused) as error:
+            silent.append(Silent(f"The order itself: {error.detail}"))
+        try:
+            entries = self._services.get("order", f"/orders/{order_id}/timeline", token)["entries"]
+        except (PeerUnavailable, Refused) as error:
+            if missing is not None:
+                raise missing from error
+            return OneOrder(order, None, [*silent, Silent(f"What happened to it: {error.detail}")])
+        return OneOrder(order, tell(order, entries, order_id=str(order_id), now_ms=now_ms()), silent)
+
+    def find(self, token: str, text: str) -> Sequence[Mapping[str, Any]]:
+        """Return what the order service finds for an admin. Raise as `Services.get` does."""
+        found: Sequence[Mapping[str, Any]] = self._services.get("order", "/internal/find", token, q=text)["found"]
+        return found
+
+    def pay(self, token: str, order_id: int) -> str | None:
+        """Pay an order; return where the customer has to go, None where it is paid. Raise as `Services.post` does."""
+        return self._services.post("order", f"/orders/{order_id}/pay", token).get("pay_url")
+
+    def cancel(self, token: str, order_id: int) -> None:
+        """Cancel an order. Raise as `Services.post` does."""
+        self._services.post("order", f"/orders/{order_id}/cancel", token)
+
+    def sweep(self, token: str) -> Mapping[str, Any]:
+        """Have the sweep run now; return what it did, in orders. Raise as `Services.post` does."""
+        return self._services.post("order", "/sweep", token)
+
+    def _page(self, path: str, token: str, **query: str | None) -> OrderPage:
+        answer = self._services.get("order", path, token, limit=PAGE, **query)
+        return OrderPage(answer["items"], answer["next_cursor"])

@@ -1,0 +1,236 @@
+"""Pages of orders: what they show of what the services tell, and that they ask with the viewer's own token."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from jwt import decode
+
+from common.errors import PeerUnavailable
+from common.process import Service
+from console.clients.services import Refused, Services
+from halfmessage.errors import NotFound
+from tests.unit.console_site import Browser, running, token
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+ORDER: Mapping[str, Any] = {
+    "order_id": "7",
+    "user_id": "alice",
+    "status": "created",
+    "close_reason": None,
+    "items": [
+        {"goods_id": "1", "name": HOSTILE, "brief": HOSTILE, "image": None, "quantity": 2, "unit_price": 350,
+         "market_price": None}
+    ],
+    "receiver": {"name": HOSTILE, "phone": HOSTILE, "address": HOSTILE},
+    "coupon_id": None,
+    "goods_amount": 700,
+    "discount_amount": 0,
+    "total_amount": 700,
+    "currency": "EUR",
+    "payment": None,
+    "created_at": "2026-11-28T10:00:00.000Z",
+    "expires_at": "2026-11-28T10:15:00.000Z",
+    "paid_at": None,
+    "closed_at": None,
+}  # fmt: skip
+HALF: Mapping[str, Any] = {
+    "at": "2026-11-28T10:00:00.000Z",
+    "event": "half message",
+    "source": "broker",
+    "known": True,
+    "evidence": {"topic": "order_rollback", "message_id": HOSTILE, HOSTILE: {HOSTILE: [HOSTILE]}},
+}
+Answer = Mapping[str, Any] | Exception
+Asked = list[tuple[str, str, str]]
+CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
+
+
+class Neighbours:
+    """The services, played: what each path answers, and who asked for what with which token."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {
+            "/orders": {"items": [ORDER], "next_cursor": "c2"},
+            "/internal/orders": {"items": [ORDER], "next_cursor": None},
+            "/orders/7": ORDER,
+            "/orders/7/timeline": {"entries": [HALF]},
+        }
+        self.asked: Asked = []
+
+    def answer(self, service: str, path: str, token: str, *_body: Any, **query: Any) -> Mapping[str, Any]:
+        self.asked.append((service, path, token))
+        self.query = {name: value for name, value in query.items() if value is not None}
+        found = self.answers.get(path, NotFound("There is no such order."))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(tmp_path_factory.mktemp("console")) as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def neighbours(monkeypatch: pytest.MonkeyPatch) -> Neighbours:
+    played = Neighbours()
+    for method in ("get", "post"):
+        monkeypatch.setattr(Services, method, played.answer)
+    return played
+
+
+@pytest.fixture
+def alice(console: Service) -> Browser:
+    return Browser(console, token("alice", ("orders",)))
+
+
+@pytest.fixture
+def root(console: Service) -> Browser:
+    return Browser(console, token())
+
+
+def csrf(browser: Browser) -> str:
+    return str(CSRF.findall(browser.get("/orders/7").text)[0])
+
+
+def test_a_user_asks_for_their_own_orders_with_their_own_token(alice: Browser, neighbours: Neighbours) -> None:
+    """Whatever user an address names: what the services let them see is what is shown."""
+    page = alice.get("/orders?user=bob&status=paid&cursor=c1")
+    assert page.status_code == 200
+    assert [asked[:2] for asked in neighbours.asked] == [("order", "/orders")]
+    assert decode(neighbours.asked[0][2], options={"verify_signature": False})["sub"] == "alice"
+    assert "user_id" not in neighbours.query
+    assert neighbours.query.items() >= {"status": "paid", "cursor": "c1"}.items()
+    assert "/orders?user=bob&amp;status=paid&amp;cursor=c2" in page.text
+
+
+def test_another_s_order_is_not_there(alice: Browser, neighbours: Neighbours) -> None:
+    """The service says so of the order and of its timeline, and the page says nothing else."""
+    del neighbours.answers["/orders/7"], neighbours.answers["/orders/7/timeline"]
+    page = alice.get("/orders/7")
+    assert page.status_code == 404
+    assert "alice" not in page.text.replace('<span title="orders">alice</span>', "")
+
+
+def test_an_admin_sees_everybody_s_orders(root: Browser, neighbours: Neighbours) -> None:
+    """Or one user's."""
+    assert root.get("/orders?user=alice").status_code == 200
+    assert neighbours.asked[0][:2] == ("order", "/internal/orders")
+    assert neighbours.query["user_id"] == "alice"
+
+
+@pytest.mark.parametrize("path", ["/orders", "/orders/7", "/find?q=7"])
+def test_hostile_names_stay_text(root: Browser, neighbours: Neighbours, path: str) -> None:
+    """Of goods, of receivers, in evidence: nothing that others wrote is markup on any page."""
+    found = {"way": "order", "items": [{**ORDER, "user_id": HOSTILE}], "more": False}
+    coupon = {"code": HOSTILE, "coupon_id": "7", "uses": 1, "free": 1, "held": 0, "used": 0, "withdrawn": False}
+    neighbours.answers |= {"/internal/find": {"found": [found]}, "/coupons/7": coupon}
+    page = root.get(path).text
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "<img" not in page
+
+
+def test_a_part_that_is_silent_is_said_to_be(root: Browser, neighbours: Neighbours) -> None:
+    """The rest shows: the order without its story, and a list that can't be had is no empty list."""
+    neighbours.answers["/orders/7/timeline"] = PeerUnavailable("The order service did not answer.")
+    page = root.get("/orders/7")
+    assert page.status_code == 200
+    assert "What happened to it: The order service did not answer." in page.text
+    assert "7.00 EUR" in page.text
+    neighbours.answers["/internal/orders"] = PeerUnavailable("The order service did not answer.")
+    page = root.get("/orders")
+    assert page.status_code == 503
+    assert "be shown now: The order service did not answer." in page.text
+    assert "No order" not in page.text
+
+
+def test_what_is_left_of_an_order_that_never_was_is_shown(root: Browser, neighbours: Neighbours) -> None:
+    """To an admin: its half message is evidence."""
+    del neighbours.answers["/orders/7"]
+    page = root.get("/orders/7")
+    assert page.status_code == 200
+    assert "half message" in page.text
+
+
+def test_an_order_that_may_still_change_is_asked_for_again(root: Browser) -> None:
+    """A poll gets the part that changes alone."""
+    assert 'hx-trigger="every 2s"' in root.get("/orders/7").text
+    part = root.get("/orders/7", HX_Request="true").text
+    assert part.lstrip().startswith('<div id="live"')
+    assert "<nav" not in part
+
+
+@pytest.mark.parametrize("action", ["pay", "cancel"])
+def test_an_action_is_done_in_the_viewer_s_name(alice: Browser, neighbours: Neighbours, action: str) -> None:
+    """And only from a form of ours."""
+    neighbours.answers[f"/orders/7/{action}"] = ORDER
+    assert alice.post(f"/orders/7/{action}", {}).status_code == 403
+    assert ("order", f"/orders/7/{action}") not in {asked[:2] for asked in neighbours.asked}
+    proof = csrf(alice)
+    done = alice.post(f"/orders/7/{action}", {"csrf": proof})
+    assert done.status_code == 303
+    assert done.headers["Location"].startswith("/orders/7?did=")
+    assert ("order", f"/orders/7/{action}") in {asked[:2] for asked in neighbours.asked}
+    assert 'role="status"' in alice.get(done.headers["Location"]).text
+
+
+def test_a_refused_action_says_why(alice: Browser, neighbours: Neighbours) -> None:
+    """In the service's words, with the order below."""
+    neighbours.answers["/orders/7/pay"] = Refused("The order is closed and can't be paid.")
+    page = alice.post("/orders/7/pay", {"csrf": csrf(alice)})
+    assert page.status_code == 409
+    assert "The order is closed and can&#39;t be paid." in page.text
+
+
+def test_an_action_without_an_answer_is_not_said_to_have_failed(alice: Browser, neighbours: Neighbours) -> None:
+    """It may have been done."""
+    neighbours.answers["/orders/7/pay"] = PeerUnavailable("The order service did not answer; nothing was changed.")
+    page = alice.post("/orders/7/pay", {"csrf": csrf(alice)})
+    assert page.status_code == 503
+    assert "Whether it was done shows below" in page.text
+    assert "nothing was changed" not in page.text
+
+
+def test_a_provider_s_own_page(alice: Browser, neighbours: Neighbours) -> None:
+    """Where the money is taken elsewhere, its address is shown, not followed."""
+    neighbours.answers["/orders/7/pay"] = {"pay_url": "https://pay.example/1?a=<b>"}
+    page = alice.post("/orders/7/pay", {"csrf": csrf(alice)})
+    assert 'href="https://pay.example/1?a=&lt;b&gt;"' in page.text
+
+
+def test_only_admins_sweep(alice: Browser, root: Browser, neighbours: Neighbours) -> None:
+    """A user is shown no button, and finds no such address."""
+    neighbours.answers["/sweep"] = {}
+    assert "Sweep now" not in alice.get("/orders/7").text
+    assert alice.post("/orders/7/sweep", {"csrf": csrf(alice)}).status_code == 404
+    assert root.post("/orders/7/sweep", {"csrf": csrf(root)}).status_code == 303
+
+
+@pytest.mark.parametrize("query", ["status=weird", "limit=5", "status=paid&status=paid"])
+def test_parameters_that_a_page_does_not_take(root: Browser, query: str) -> None:
+    """They are refused, not ignored."""
+    assert root.get(f"/orders?{query}").status_code in {400, 422}
+
+
+def test_what_can_not_be_asked_is_not_said_to_be_nothing(root: Browser, neighbours: Neighbours) -> None:
+    """The find page names each place that did not answer."""
+    neighbours.answers["/internal/find"] = PeerUnavailable("The order service did not answer.")
+    page = root.get("/find?q=7").text
+    assert "Not asked: orders, which did not answer (The order service did not answer.)" in page
+    assert "Nothing where an answer came." in page
+
+
+def test_the_find_page_says_what_is_not_found_there(root: Browser) -> None:
+    """The id of a request is in no row and no message."""
+    assert "Not by the id of a request" in root.get("/find").text
+    assert "without spaces" in root.get("/find?q=a+b").text
+
+
+def test_a_user_can_not_find(alice: Browser) -> None:
+    """Nor is shown the box."""
+    assert alice.get("/find?q=7").status_code == 404
+    assert "Find anything" not in alice.get("/orders").text
