@@ -48,7 +48,7 @@ def show(out: Console, story: Story) -> None:
     out.print()
     for one in story.witnesses:
         answer = f" {one.answer.capitalize()}." if one.answer else ""
-        out.print(f"[bold]{escape(one.step)}[/]{answer} {_SIGNS.get(one.agree, '[yellow]? not known yet[/]')}")
+        out.print(f"[bold]{escape(one.step)}[/]{answer} {_SIGNS.get(one.agree, '[yellow]? not all can tell[/]')}")
         for say in one.says:
             out.print(f"  {escape(say.witness)}: {escape(say.words)}")
     out.print()

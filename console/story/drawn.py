@@ -38,6 +38,11 @@ def tx_line(entry: Entry) -> str:
     return "" if tx_id is None else f"transaction {plain(tx_id)}"
 
 
+def message_line(entry: Entry) -> str:
+    """Name the message that an entry is about."""
+    return f"message {plain(entry.get('message_id'))}"
+
+
 def money(entry: Entry) -> str:
     """Tell how much an entry is about, and why."""
     amount, reason = entry.get("amount"), entry.get("reason")

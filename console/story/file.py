@@ -32,7 +32,7 @@ DRAWING: Final = 1
 _DATA = re.compile(r'<script type="application/json" id="story-data">([^<]*)</script>')
 _SHA256 = re.compile(r'<code id="story-sha256">([0-9a-f]{64})</code>')
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-_AGREED = {Agree.YES: "✓ all agree", Agree.NO: "✗ they contradict each other", Agree.UNKNOWN: "? not known yet"}
+_AGREED = {Agree.YES: "✓ all agree", Agree.NO: "✗ they contradict each other", Agree.UNKNOWN: "? not all can tell"}
 
 
 @dataclass(frozen=True, slots=True)

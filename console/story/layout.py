@@ -18,6 +18,8 @@ WORDS: Final = 246
 """Width of the column of words: with that of times, what a phone shows."""
 LANE: Final = 92
 """Distance between lanes."""
+TIMELESS: Final = "timeless"
+"""Kind of the note where the time not known begins."""
 HEAD: Final = 40
 LINE: Final = 17
 PAD: Final = 9
@@ -55,20 +57,22 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All of it."""
+    """All of it; `timeless`: where the band of what has no time that is known begins; the end where there is none."""
 
     items: Sequence[Row | Note]
     x: dict[str, float]
     width: float
     height: float
+    timeless: float
 
 
 def lay_out(story: Story) -> Layout:
     """Lay a story out."""
     x = {lane.key: TIME + WORDS + LANE * (number + 0.5) for number, lane in enumerate(story.lanes)}
     items = list(_items(story))
-    bottom = items[-1].top + items[-1].height if items else HEAD
-    return Layout(items, x, TIME + WORDS + LANE * max(1, len(x)), bottom + PAD)
+    height = items[-1].top + items[-1].height + PAD
+    timeless = next((item.top for item in items if isinstance(item, Note) and item.kind == TIMELESS), height)
+    return Layout(items, x, TIME + WORDS + LANE * max(1, len(x)), height, timeless)
 
 
 def _items(story: Story) -> Iterator[Row | Note]:
@@ -88,7 +92,7 @@ def _items(story: Story) -> Iterator[Row | Note]:
         yield note
         top += note.height
     if timeless:
-        yield (note := _note(top, "timeless", "time not known"))
+        yield (note := _note(top, TIMELESS, "time not known"))
         top += note.height
     for step in timeless:
         yield (row := _row(step, top, None))

@@ -20,12 +20,13 @@ class StoryError(OrdersError):
 
 
 class Tone(StrEnum):
-    """What a step is for who reads: a mark beside its words, never instead of them."""
+    """What a step is for who reads: a mark beside its words, never instead of them. LOST: it never got there."""
 
     PLAIN = "plain"
     GOOD = "good"
     BAD = "bad"
     WAIT = "wait"
+    LOST = "lost"
 
 
 class Mood(StrEnum):

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from console.story import of_messages, of_money
 from console.story.drawn import CLIENT, DATABASE, ORDER, Drawn, mapping, money, tx_line
 from console.story.model import Tone
+from console.story.of_halves import of_half
 from console.story.reading import Entry
 from console.story.words import clock, plain
 
@@ -62,8 +63,13 @@ def _held(entry: Entry) -> str:
 def _unknown(entry: Entry) -> Drawn:
     if entry.event == "money to be sent back":
         return of_money.not_done(entry)
+    what = {
+        "deduction": f"what {plain(entry.source)} holds",
+        "local transaction": f"how {plain(entry.get('transaction'))} ended",
+        "messages": "what the broker did",
+    }.get(entry.event, plain(entry.event))
     reason = "" if entry.get("reason") is None else plain(entry.get("reason"))
-    return Drawn(entry.source, entry.source, f"{plain(entry.event)}: not known", reason, Tone.WAIT)
+    return Drawn(entry.source, entry.source, f"{what}: not known", reason, Tone.WAIT)
 
 
 _EXACT: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
@@ -80,7 +86,6 @@ _ENDINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
 )
 _BEGINNINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
     {
-        **of_messages.BEGINNINGS,
         **of_money.BEGINNINGS,
         "tombstone written": _tombstone,
         "local transaction ": _transaction,
@@ -88,10 +93,16 @@ _BEGINNINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
 )
 
 
-def drawn(entry: Entry) -> Drawn:
-    """Draw an entry; one of a kind that is not known here (of a later release) is told as it came."""
+def drawn(entry: Entry, purpose: str) -> Drawn:
+    """Draw an entry; one of a kind that is not known here (of a later release) is told as it came.
+
+    `purpose`: what its half message is for, `placing`, `closing` or `paying`; empty where it is about none.
+    """
     if not entry.known:
         return _unknown(entry)
+    told_of_half = of_half(entry, purpose) if purpose else None
+    if told_of_half is not None:
+        return told_of_half
     if entry.event in _EXACT:
         return _EXACT[entry.event](entry)
     ends = (told for ending, told in _ENDINGS.items() if entry.event.endswith(ending))

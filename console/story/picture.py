@@ -6,9 +6,9 @@ is a link to its evidence, named in full, so that it can be reached by keyboard 
 
 from collections.abc import Iterator
 
-from console.story.layout import HEAD, LINE, PAD, TIME, Layout, Note, Row, lay_out
+from console.story.layout import HEAD, LINE, PAD, TIME, TIMELESS, Layout, Note, Row, lay_out
 from console.story.markup import Markup, join, tag
-from console.story.model import Lane, Step, Story
+from console.story.model import Lane, Step, Story, Tone
 from halfmessage.clock import rfc3339
 
 _ARROW = 7  # pixels: length of an arrow's head
@@ -45,15 +45,18 @@ def _lifelines(layout: Layout, story: Story) -> Iterator[Markup]:
     yield _text(PAD, HEAD / 2 + 4, "time (UTC)", "lane")
     yield _text(TIME, HEAD / 2 + 4, "what happened", "lane")
     for lane in story.lanes:
-        yield from _lane(lane, layout.x[lane.key], layout.height)
+        yield from _lane(lane, layout.x[lane.key], layout)
 
 
-def _lane(lane: Lane, x: float, height: float) -> Iterator[Markup]:
+def _lane(lane: Lane, x: float, layout: Layout) -> Iterator[Markup]:
     words = lane.name.split(" ", 1)
     for number, word in enumerate(words):
         y = HEAD / 2 + 4 + (number - (len(words) - 1) / 2) * 14
         yield _text(x, y, word[:13], "lane", text_anchor="middle")
-    yield tag("line", class_="life", x1=x, x2=x, y1=HEAD, y2=height, stroke="currentColor", stroke_opacity="0.3")
+    ink = {"class_": "life", "stroke": "currentColor", "stroke_opacity": "0.3"}
+    yield tag("line", x1=x, x2=x, y1=HEAD, y2=layout.timeless, **ink)
+    if layout.timeless < layout.height:
+        yield tag("line", x1=x, x2=x, y1=layout.timeless, y2=layout.height, stroke_dasharray="2 6", **ink)
 
 
 def _items(layout: Layout, names: dict[str, str], anchor: str) -> Iterator[Markup]:
@@ -69,7 +72,7 @@ def _note(note: Note, layout: Layout) -> Iterator[Markup]:
         x=0,
         y=note.top + 2,
         width=layout.width,
-        height=note.height - 4,
+        height=(layout.height - note.top if note.kind == TIMELESS else note.height) - 4,
         fill="none",
         aria_hidden="true",
     )
@@ -122,9 +125,13 @@ def _mark(row: Row, layout: Layout) -> Iterator[Markup]:
         yield tag("circle", cx=begins, cy=y, r=_DOT, **ink, **dashed)
         return
     back = _ARROW if ends > begins else -_ARROW
+    head = f"M {ends:g} {y:g} l {-back:g} -4 v 8 z"
+    if step.tone is Tone.LOST:  # a cross before the lane
+        back *= 2
+        head = f"M {ends - back:g} {y:g} m -5 -5 l 10 10 m 0 -10 l -10 10"
     yield tag("circle", cx=begins, cy=y, r=3, **ink)
     yield tag("line", x1=begins, x2=ends - back, y1=y, y2=y, **ink, **dashed)
-    yield tag("path", d=f"M {ends:g} {y:g} l {-back:g} -4 v 8 z", **ink)
+    yield tag("path", d=head, **ink)
 
 
 def _text(x: float, y: float, words: str, kind: str, **attributes: str) -> Markup:

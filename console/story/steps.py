@@ -11,7 +11,7 @@ from console.story.of_orders import drawn
 from console.story.reading import Entry, Facts, Half
 from console.story.words import length, plain
 
-IDLE: Final = 500
+IDLE: Final = 1_500
 """Milliseconds without anything on record from which a gap is told."""
 MOST_LANES: Final = 32
 """Lanes of one picture; a deployment has about ten."""
@@ -22,7 +22,9 @@ _NAMES = {DATABASE: "order's database"}
 def steps_of(facts: Facts) -> list[Step]:
     """Return the steps of a story, those whose time is not known last."""
     ordered = sorted(facts.entries, key=lambda entry: (entry.at is None, entry.at or 0))
-    return [_step(number, entry) for number, entry in enumerate(ordered, 1)]
+    purposes = {half.message_id: half.purpose for half in facts.halves}
+    about = [purposes.get(str(entry.get("message_id")), "") for entry in ordered]
+    return [_step(number, *each) for number, each in enumerate(zip(ordered, about, strict=True), 1)]
 
 
 def lanes_of(steps: Sequence[Step]) -> list[Lane]:
@@ -57,8 +59,8 @@ def _was_open(half: Half, begins: int, ends: int, now_ms: int) -> bool:
     return half.sent_at is not None and until is not None and half.sent_at <= begins and ends <= until
 
 
-def _step(number: int, entry: Entry) -> Step:
-    found = drawn(entry)
+def _step(number: int, entry: Entry, purpose: str) -> Step:
+    found = drawn(entry, purpose)
     return Step(
         number=number,
         at=entry.at,

@@ -119,7 +119,7 @@ def test_the_page_tells_verdicts_times_and_stories() -> None:
         assert part in words
     assert "Evidence: /evidence" in words
     assert "Again: ./scripts/drill failed" in words
-    assert "deduction: not known" in words
+    assert "what stock holds: not known" in words
 
 
 def test_each_step_of_a_picture_leads_to_its_evidence_on_the_page() -> None:
