@@ -50,7 +50,7 @@ def browser(console: Service) -> Browser:
 
 def hidden(html: str, action: str) -> dict[str, Any]:
     """Return the hidden fields of the form that is sent to `action`; of ids all of them."""
-    (form,) = re.findall(rf'<form method="post" action="{action}".*?</form>', html, re.DOTALL)
+    form, *_ = re.findall(rf'<form method="post" action="{action}".*?</form>', html, re.DOTALL)
     fields: dict[str, Any] = {"id": []}
     for name, value in _HIDDEN.findall(form):
         if name == "id":
@@ -361,3 +361,28 @@ def test_without_a_data_directory_nothing_is_compared(browser: Browser) -> None:
     assert html.count("<td>compare</td>") == 1
     assert "refused" in html
     assert "not looked at since this console started" in browser.get("/").text
+
+
+def test_a_comparison_that_fails_says_so(tmp_path: Path) -> None:
+    """In a folder that is no deployment's: what it complained of is on the page, and written down."""
+    with running(tmp_path, console_data_dir=tmp_path / "nothing") as service:
+        service.start[1]()
+        browser = Browser(service, token())
+        fields = hidden(browser.get("/reconcile").text.partition('id="compare"')[2], "/reconcile/run")
+        assert browser.post("/reconcile/run", fields).status_code == 303
+        assert "It ends within" in browser.get("/reconcile").text
+        eventually(lambda: "told nothing" in browser.get("/reconcile").text, within=60)
+        html = browser.get("/reconcile").text
+        assert "not known</span>" in html
+        assert "Compare now" in html
+
+
+def test_a_poll_gets_the_part_that_lives(browser: Browser, lying: Lying) -> None:
+    """Alone, and whole: it imports what it needs itself."""
+    dead, lying.answer = lying.dead(), Verdict.ACK
+    sent = browser.post("/dead/send", {**planned(browser, "resend", dead), "why": "polled"}).headers["Location"]
+    for path in ("/", f"/messages/{dead}", "/dead", sent, "/reconcile"):
+        part = browser.get(path, HX_Request="true")
+        assert part.status_code == 200, path
+        assert part.text.lstrip().startswith(("<div id=", "<section id=")), path
+        assert "<html" not in part.text, path

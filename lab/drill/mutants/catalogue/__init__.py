@@ -9,6 +9,7 @@ from lab.drill.mutants.catalogue import (
     coupons,
     doors,
     groups,
+    lying,
     messages,
     money,
     ordering,
@@ -48,6 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *places.MUTANTS,
     *waits.MUTANTS,
     *consoles.MUTANTS,
+    *lying.MUTANTS,
 )
 
 

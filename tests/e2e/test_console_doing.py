@@ -1,0 +1,229 @@
+"""What is done through the console, over its pages alone: messages sent on, stock, coupons, money, books compared."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text, update
+
+from common.db import Database
+from halfmessage.mq.port import MessageView, State
+from lab.drill.freezing import frozen
+from ops.client import Unreachable
+from ops.deployment import Deployment, Plan, free_port_base
+from order.model import orders
+from tests.e2e.conftest import QUICK
+from tests.e2e.shop import Shop, at_once, cancel, pay, place, placed, running
+from tests.e2e.visitor import Page, Visitor, fields_in
+from tests.stack import servers
+from tests.support import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+HOSTILE = "<script>alert(1)</script>\"'&<b>"
+_SOON = {
+    **QUICK,
+    "max_deliveries": 2,
+    "sweep_interval": 3600.0,
+    "check_first_after": 3.0,  # time enough to stop the order process, or it would answer for its message itself
+    "check_interval": 1.0,
+    "check_max": 2,
+    "transaction_deadline": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Run a deployment with a console; a message dies at its second failure, and nothing sweeps by itself."""
+    plan = Plan(free_port_base(), 3600.0, extra=_SOON, servers=servers(), console=True)
+    with running(Deployment(tmp_path_factory.mktemp("console"), plan)) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def shop(own: Deployment) -> Iterator[Shop]:
+    made = Shop(own)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def root(own: Deployment) -> Iterator[Visitor]:
+    """Return an administrator at the console."""
+    made = Visitor(own.plan.urls["console"], own.token("root", ["orders", "admin"]))
+    yield made
+    made.close()
+
+
+def find(shop: Shop, **wanted: object) -> list[MessageView]:
+    with shop.deployment.open_console() as console:
+        return console.find(**wanted)  # type: ignore[arg-type]
+
+
+def dead_letter(shop: Shop) -> tuple[str, str]:
+    """Cancel an order while stock can't release; return its id, and that of its dead message."""
+    user, tea = shop.user(), shop.goods()
+    order_id = placed(user, {tea: 2})["order_id"]
+    database = Database(shop.deployment.database_url("stock"))
+    try:
+        database.transact(lambda c: c.execute(text("ALTER TABLE reservations RENAME TO hidden")))
+        cancel(user, order_id)
+        (dead,) = eventually(lambda: find(shop, key=order_id, state=State.DEAD), within=90)
+        database.transact(lambda c: c.execute(text("ALTER TABLE hidden RENAME TO reservations")))
+    finally:
+        database.close()
+    return order_id, dead.message_id
+
+
+def planned(root: Visitor, message_id: str) -> Page:
+    """Go from a message to what would be done to it."""
+    page = root.get(f"/messages/{message_id}")
+    return root.post("/dead/plan", page.form("/dead/plan"))
+
+
+def test_a_dead_letter_is_resent_and_its_effect_seen(shop: Shop, root: Visitor) -> None:
+    """Dry run, reason, outcome, and the consumer's progress; who, when and why stay with the message."""
+    order_id, dead = dead_letter(shop)
+    assert dead in root.get("/dead").text
+    plan = planned(root, dead)
+    assert "Nothing has been done yet." in plan.text
+    assert "Given again to stock" in plan.text
+    assert find(shop, message_id=dead)[0].state is State.DEAD
+    sent = root.send(plan, "/dead/send", why=f"stock is back {HOSTILE}")
+    assert "1 done" in sent.text
+    eventually(lambda: "seen" in root.get(sent.path).text, within=30)
+    eventually(lambda: shop.service.get("stock", f"/reservations/{order_id}")["state"] == "released", within=30)
+    story = root.get(f"/messages/{dead}")
+    assert f"stock is back {HOSTILE}" in story.text
+    assert "root" in story.text
+    assert "<script>alert" not in story.html
+    assert root.post("/dead/send", {**plan.form("/dead/send"), "why": "clicked twice"}).path == sent.path
+    assert "clicked twice" not in root.get(f"/messages/{dead}").text
+
+
+@pytest.mark.embedded("RocketMQ parks after 60 checks; tests/real/test_console.py has it")
+def test_a_parked_half_message_is_resumed(shop: Shop, root: Visitor) -> None:
+    """The order process died after the deduction and stayed away: resumed, the message gives the stock back."""
+    user, tea = shop.user(), shop.goods()
+    supervisor = shop.deployment.supervisor
+    supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=kill"})
+    supervisor.wait_ready("order")
+    supervisor.hold("order")
+    with pytest.raises(Unreachable):
+        place(user, {tea: 4})
+    (half,) = eventually(lambda: find(shop, state=State.HALF), within=10)
+    parked = half.message_id
+    eventually(lambda: find(shop, message_id=parked, state=State.PARKED), within=60)
+    supervisor.release("order")
+    supervisor.wait_ready("order")
+    sent = root.send(planned(root, parked), "/dead/send", why="order is back")
+    assert "1 done" in sent.text
+    eventually(lambda: shop.available(tea) == 10, within=30)
+    eventually(lambda: "seen" in root.get(sent.path).text, within=30)
+
+
+def test_restocked_once_for_each_form(shop: Shop, root: Visitor) -> None:
+    """A double click adds once; the total is set; what stock refuses is told in its words; what adds up is shown."""
+    user, tea = shop.user(), shop.goods(name=f"Tea {HOSTILE}")
+    placed(user, {tea: 3})
+    page = root.get(f"/stock/{tea}")
+    assert "10 in all = 7 available + 3 reserved" in page.text
+    assert "<script>alert" not in page.html
+    assert f"Tea {HOSTILE}" in root.get("/stock").text
+    action = f"/stock/{tea}/restock"
+    at_once([lambda: root.send(page, action, quantity="5", why="delivery")] * 2)
+    page = root.get(f"/stock/{tea}")
+    assert "15 in all = 12 available + 3 reserved" in page.text
+    assert page.text.count("restock 5") == 1
+    refused = root.send(page, f"/stock/{tea}/total", total="2", why=HOSTILE)
+    assert "refused" in refused.text
+    assert "15 in all" in refused.text
+    assert "<script>alert" not in refused.html
+    assert "20 in all = 17 available" in root.send(root.get(f"/stock/{tea}"), f"/stock/{tea}/total", total="20").text
+    assert root.get("/stock/1").status == 404
+
+
+def test_a_coupon_is_withdrawn(shop: Shop, root: Visitor) -> None:
+    """What is held stays; free, held and used add up to its uses."""
+    user, tea = shop.user(), shop.goods()
+    made = shop.admin.post("coupon", "/coupons", {"kind": "percent", "value": 10, "uses": 3})
+    coupon_id = made["coupon_id"]
+    placed(user, {tea: 1}, coupon_id=coupon_id)
+    assert made["code"] in root.get("/coupons").text
+    page = root.get(f"/coupons/{coupon_id}")
+    assert "2 free + 1 held by open orders + 0 used by paid ones = 3" in page.text
+    done = root.send(page, f"/coupons/{coupon_id}/withdraw", why="misprinted")
+    assert "It is withdrawn" in done.text
+    assert "misprinted" in done.text
+    assert place(user, {tea: 1}, coupon_id=coupon_id).status == 409
+
+
+def test_money_is_sent_back_once_with_a_reason(shop: Shop, root: Visitor) -> None:
+    """A payment is found by its order; refunded, it says so, whatever is clicked twice."""
+    user, tea = shop.user(), shop.goods()
+    order_id = placed(user, {tea: 2})["order_id"]
+    assert pay(user, order_id).status == 200
+    page = root.get(f"/payments?order_id={order_id}")
+    assert "succeeded" in page.text
+    action = f"/payments/{order_id}/refund"
+    assert root.send(page, action, why="").status == 400
+    at_once([lambda: root.send(page, action, why="came broken")] * 2)
+    eventually(lambda: "refunded" in root.get(f"/payments/{order_id}").text, within=30)
+    assert root.get(f"/payments/{order_id}").text.count("came broken") >= 1
+    charges = shop.admin.get("pay", f"/payments/{order_id}")["charges"]
+    assert [charge["status"] for charge in charges] == ["refunded"]
+
+
+def test_all_books_are_compared_and_repaired(shop: Shop, root: Visitor) -> None:
+    """In a process of its own; findings lead to their orders, and the overview tells which participants hold."""
+    order_id, dead = dead_letter(shop)
+    long_ago(shop, order_id)
+
+    compared = run_of(root, {"what": "compare"})
+    assert f'<a href="/messages/{dead}">' in compared.html
+    assert "is still reserved" in compared.text
+    for path in ("/reconcile", "/"):
+        assert "stock: 1 found" in root.get(path).text
+        assert "coupon: holds" in root.get(path).text
+    assert root.post("/reconcile/run", {**proof(root), "what": "repair", "why": "x"}).status == 400
+    repaired = run_of(root, {"what": "repair", "why": "mend it", "sure": "yes"})
+    assert "stock: holds" in repaired.text
+    assert "mend it" in repaired.text
+    root.send(planned(root, dead), "/dead/send", why="tidied")
+    eventually(lambda: find(shop, message_id=dead)[0].state is State.DONE, within=30)
+    assert "Everything agrees" in run_of(root, {"what": "compare"}).text
+
+
+def long_ago(shop: Shop, order_id: str) -> None:
+    """Have an order been closed so long ago that nothing of it can be on its way."""
+    database = Database(shop.deployment.database_url("order"))
+    try:
+        database.transact(
+            lambda c: c.execute(update(orders).where(orders.c.order_id == int(order_id)).values(closed_at=1))
+        )
+    finally:
+        database.close()
+
+
+def proof(root: Visitor) -> dict[str, list[str]]:
+    """Return the hidden fields of the first form of the page, whichever it is for."""
+    page = root.get("/reconcile")
+    return fields_in(page.html[page.html.index('action="/reconcile/run"') :].partition("</form>")[0])
+
+
+def run_of(root: Visitor, fields: dict[str, str]) -> Page:
+    """Have the books compared; return the page once that has ended."""
+    root.post("/reconcile/run", {**proof(root), **fields})
+
+    def ended() -> Page | None:
+        page = root.get("/reconcile")
+        return None if "It ends within" in page.text else page
+
+    return eventually(ended, within=90)
+
+
+def test_pages_of_what_is_up_wait_for_nobody(shop: Shop, root: Visitor) -> None:
+    """Stock is away: its pages say so, and the others are there."""
+    with frozen(shop.deployment, "stock"):
+        assert "not known" in root.get("/stock").text
+        for path in ("/messages", "/coupons", "/dead", "/reconcile"):
+            assert root.get(path).status == 200, path
