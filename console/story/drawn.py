@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from console.story.entries import Entry
 from console.story.model import Tone
-from console.story.reading import Entry
 from console.story.words import plain
 
 CLIENT: Final = "client"
@@ -18,13 +18,14 @@ PROVIDER: Final = "provider"
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """From which lane to which (or within one), and in which words."""
+    """From which lane to which (or within one), and in which words. `lost`: it did not get there."""
 
     begins: str
     ends: str
     label: str
     detail: str = ""
     tone: Tone = Tone.PLAIN
+    lost: bool = False
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -20,13 +20,12 @@ class StoryError(OrdersError):
 
 
 class Tone(StrEnum):
-    """What a step is for who reads: a mark beside its words, never instead of them. LOST: it never got there."""
+    """What a step is for who reads: a mark beside its words, never instead of them."""
 
     PLAIN = "plain"
     GOOD = "good"
     BAD = "bad"
     WAIT = "wait"
-    LOST = "lost"
 
 
 class Mood(StrEnum):
@@ -60,7 +59,7 @@ class Step:
     """Something that happened, from one lane to another (or within one), and the evidence of it.
 
     `number`: from 1, in the order of the story. `known` False: that it happened is not known, or not when it is to be;
-    the evidence says why. `event` and `source` are the timeline's own words.
+    the evidence says why. `lost`: it did not get where it was to. `event` and `source` are the timeline's own words.
     """
 
     number: int
@@ -70,6 +69,7 @@ class Step:
     label: str
     detail: str
     tone: Tone
+    lost: bool
     event: str
     source: str
     known: bool

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from console.story.drawn import BROKER, ORDER, PAY, Drawn, mapping, message_line
+from console.story.entries import Entry
 from console.story.model import Tone
-from console.story.reading import Entry
 from console.story.words import plain, times
 
 _MEANS: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -50,7 +50,9 @@ def _check(entry: Entry, purpose: str, sender: str) -> Drawn:
         return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Not decided yet, ask again", "", Tone.WAIT)
     means = _MEANS.get((purpose, str(answer)))
     if means is None:
-        return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Nobody was there to answer", "", Tone.LOST)
+        return Drawn(
+            BROKER, sender, f"{asked}: how did {purpose} end? Nobody was there to answer", "", Tone.BAD, lost=True
+        )
     return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Answer: {means}", "", _tone(means))
 
 

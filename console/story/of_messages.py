@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from console.story.drawn import BROKER, ORDER, Drawn, message_line, tx_line
+from console.story.entries import Entry
 from console.story.model import Tone
-from console.story.reading import Entry
 from console.story.words import clock, plain, times
 
 
@@ -28,7 +28,7 @@ def _handled(entry: Entry) -> Drawn:
 def _dead(entry: Entry) -> Drawn:
     what = plain(entry.event.removesuffix(" dead-lettered"))
     label = f"{what} message given up: a dead letter after {plain(entry.get('deliveries'))} deliveries"
-    return Drawn(BROKER, _consumer(entry), label, message_line(entry), Tone.LOST)
+    return Drawn(BROKER, _consumer(entry), label, message_line(entry), Tone.BAD, lost=True)
 
 
 def _under_way(entry: Entry) -> Drawn:

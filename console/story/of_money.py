@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from console.story.drawn import PROVIDER, Drawn, money
+from console.story.entries import Entry
 from console.story.model import Tone
-from console.story.reading import Entry
 from console.story.words import plain
 
 

@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 from console.story import of_messages, of_money
 from console.story.drawn import CLIENT, DATABASE, ORDER, Drawn, mapping, money, tx_line
+from console.story.entries import Entry
 from console.story.model import Tone
 from console.story.of_halves import of_half
-from console.story.reading import Entry
 from console.story.words import clock, plain
 
 

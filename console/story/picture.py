@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from console.story.layout import HEAD, LINE, PAD, TIME, TIMELESS, Layout, Note, Row, lay_out
 from console.story.markup import Markup, join, tag
-from console.story.model import Lane, Step, Story, Tone
+from console.story.model import Lane, Step, Story
 from halfmessage.clock import rfc3339
 
 _ARROW = 7  # pixels: length of an arrow's head
@@ -126,7 +126,7 @@ def _mark(row: Row, layout: Layout) -> Iterator[Markup]:
         return
     back = _ARROW if ends > begins else -_ARROW
     head = f"M {ends:g} {y:g} l {-back:g} -4 v 8 z"
-    if step.tone is Tone.LOST:  # a cross before the lane
+    if step.lost:  # a cross before the lane
         back *= 2
         head = f"M {ends - back:g} {y:g} m -5 -5 l 10 10 m 0 -10 l -10 10"
     yield tag("circle", cx=begins, cy=y, r=3, **ink)

@@ -1,6 +1,5 @@
-"""Reads a timeline: the documents as they came, checked, and the facts that the sentence and the witnesses need."""
+"""The facts that the sentence and the witnesses need, read from an order and its timeline."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,30 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from common.registry import PAYMENT_TOPIC
-from console.story.model import MOST_ENTRIES, StoryError
-from halfmessage.clock import from_rfc3339
-
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a timeline; see `order.schema.EntryOut`."""
-
-    at: int | None
-    event: str
-    source: str
-    known: bool
-    evidence: Mapping[str, Any]
-
-    def get(self, name: str) -> Any:
-        """Return a member of the evidence, None where it is not there."""
-        return self.evidence.get(name)
-
-    def time(self, name: str) -> int | None:
-        """Return a member of the evidence that is a time, None where there is none."""
-        told = self.evidence.get(name)
-        return instant(told) if isinstance(told, str) else None
+from console.story.entries import Entry, instant
 
 
 class Held(StrEnum):
@@ -139,9 +115,16 @@ class Facts:
         """The half messages, in time order."""
         return [self._half(entry) for entry in self.entries if entry.event == "half message sent"]
 
+    @cached_property
+    def _about(self) -> Mapping[str, Sequence[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(str(entry.get("message_id")), []).append(entry)
+        return found
+
     def _half(self, sent: Entry) -> Half:
         message_id = str(sent.get("message_id"))
-        about = [entry for entry in self.entries if entry.get("message_id") == message_id]
+        about = self._about.get(message_id, [])
         resolved = next((entry for entry in about if entry.event.startswith("half message resolved")), None)
         properties = sent.get("properties")
         properties = properties if isinstance(properties, Mapping) else {}
@@ -190,36 +173,6 @@ class Facts:
     def last(self, event: str) -> Entry | None:
         """Return the last entry of an event, or None."""
         return next((entry for entry in reversed(self.entries) if entry.event == event), None)
-
-
-def read(entries: Sequence[Any]) -> list[Entry]:
-    """Check entries. Raise `StoryError` where they are too many, or one is none."""
-    if len(entries) > MOST_ENTRIES:
-        raise StoryError(f"The timeline has {len(entries):,} entries; at most {MOST_ENTRIES:,} are told.")
-    return [_entry(number, given) for number, given in enumerate(entries, 1)]
-
-
-def _entry(number: int, given: Any) -> Entry:
-    if not isinstance(given, Mapping):
-        raise StoryError(f"Entry {number} of the timeline is no object.")
-    at, event, source, known = (given.get(name) for name in ("at", "event", "source", "known"))
-    evidence = given.get("evidence", {})
-    if not (isinstance(event, str) and isinstance(source, str) and isinstance(evidence, Mapping)):
-        raise StoryError(f"Entry {number} of the timeline lacks an event, a source or its evidence.")
-    if at is not None and (not isinstance(at, str) or instant(at) is None):
-        raise StoryError(f"Entry {number} of the timeline has a time that is none.")
-    return Entry(None if at is None else instant(at), event, source, known is True, evidence)
-
-
-def instant(text: str) -> int | None:
-    """Read an RFC 3339 time; None where it is none."""
-    if not _RFC_3339.fullmatch(text):  # one without an offset would be read in this machine's time zone
-        return None
-    try:
-        ms = from_rfc3339(text)
-    except (ValueError, OverflowError):
-        return None
-    return ms if ms >= 0 else None
 
 
 _STATES = {" handled": "handled", " dead-lettered": "dead", " delivered, not handled yet": "under way"}

@@ -1,20 +1,22 @@
 """The steps of a story, the lanes that they are between, and the times of which nothing is on record."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 from common.registry import PARTICIPANTS
 from console.story.drawn import BROKER, CLIENT, DATABASE, ORDER, PROVIDER
+from console.story.entries import Entry
 from console.story.model import Gap, Lane, Step, StoryError
 from console.story.of_orders import drawn
-from console.story.reading import Entry, Facts, Half
+from console.story.reading import Facts, Half
 from console.story.words import length, plain
 
 IDLE: Final = 1_500
 """Milliseconds without anything on record from which a gap is told."""
 MOST_LANES: Final = 32
 """Lanes of one picture; a deployment has about ten."""
+_MOST_HALVES = 100  # of which a gap may be told; an order has one or two
 _FIRST = (CLIENT, ORDER, DATABASE, BROKER, *PARTICIPANTS)
 _NAMES = {DATABASE: "order's database"}
 
@@ -49,7 +51,8 @@ def gaps_of(steps: Sequence[Step], facts: Facts) -> list[Gap]:
 
 def _note(begins: int, ends: int, facts: Facts) -> str:
     told = f"nothing on record for {length(ends - begins)}"
-    open_then = next((half for half in facts.halves if _was_open(half, begins, ends, facts.now_ms)), None)
+    first = islice(facts.halves, _MOST_HALVES)
+    open_then = next((half for half in first if _was_open(half, begins, ends, facts.now_ms)), None)
     return told if open_then is None else f"{told}: {open_then.purpose} was not decided"
 
 
@@ -69,6 +72,7 @@ def _step(number: int, entry: Entry, purpose: str) -> Step:
         label=found.label,
         detail=found.detail,
         tone=found.tone,
+        lost=found.lost,
         event=entry.event,
         source=entry.source,
         known=entry.known,

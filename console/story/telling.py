@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from console.story.entries import read
 from console.story.model import Story, StoryError
-from console.story.reading import Facts, read
+from console.story.reading import Facts
 from console.story.sentence import sentence_of
 from console.story.steps import gaps_of, lanes_of, steps_of
 from console.story.witnesses import witnesses_of

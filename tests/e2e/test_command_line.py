@@ -22,7 +22,7 @@ from tests.support import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real asks the command line about a stack")]
 
-COMMANDS = ("demo", "up", "down", "status", "token", "messages", "reconcile", "migrate")
+COMMANDS = ("demo", "up", "down", "status", "token", "messages", "story", "reconcile", "migrate")
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
 
@@ -67,8 +67,9 @@ def place(client: MakeClient) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "command",
-    [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume"), ("messages", "forget")],
-)
+    [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume"), ("messages", "forget"),
+     ("story", "show"), ("story", "save"), ("story", "verify")],
+)  # fmt: skip
 def test_everything_has_help(command: tuple[str, ...]) -> None:
     """`--help` of every command explains it, and exits with 0."""
     done = orders(*command, "--help")
@@ -87,6 +88,9 @@ def test_everything_has_help(command: tuple[str, ...]) -> None:
         ("token",),
         ("messages", "--state", "x"),
         ("messages", "--admin-tool"),
+        ("story", "show", "x"),
+        ("story", "verify"),
+        ("story", "verify", "there-is-no-such-file.html"),
     ],
 )
 def test_wrong_usage_exits_with_2(command: tuple[str, ...]) -> None:
@@ -108,6 +112,16 @@ def test_without_a_deployment_one_line_says_what_to_do(command: tuple[str, ...],
     assert done.returncode == 1
     assert done.stderr == f"Error: There is no deployment in {where}: start one with: ./scripts/up --data-dir {where}\n"
     assert not where.exists()
+
+
+def test_a_story_without_a_deployment(tmp_path: Path) -> None:
+    """One line says what to do, and no file is made."""
+    where = tmp_path / "var"
+    for words in (("show", "1"), ("save", "1", "--output", tmp_path / "story.html")):
+        done = orders("story", *words, data_dir=where)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"Error: There is no deployment in {where}: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_token_is_for_the_user_and_scope_asked_for(deployment: Deployment, data_dir: Path) -> None:
@@ -179,6 +193,32 @@ def test_messages_show_as_a_table(client: MakeClient, data_dir: Path) -> None:
     assert done.returncode == 0
     assert order["order_id"] in done.stdout
     assert "2 shown" in done.stdout
+
+
+def test_a_story_is_shown_saved_and_verified(client: MakeClient, data_dir: Path, tmp_path: Path) -> None:
+    """In a terminal the sentence, the witnesses and the steps; a file that is intact until it is changed."""
+    order = place(client)
+    shown = orders("story", "show", order["order_id"], data_dir=data_dir)
+    assert shown.returncode == 0, shown.stderr
+    for part in ("unless it is paid before, it is closed by its timeout at", "Does the order stand? Yes.",
+                 "stock: holds its part", "half message sent", "deliver_if=aborted"):  # fmt: skip
+        assert part in " ".join(shown.stdout.split())
+    file = tmp_path / "story.html"
+    saved = orders("story", "save", order["order_id"], "--output", file, data_dir=data_dir)
+    assert saved.returncode == 0, saved.stderr
+    intact = orders("story", "verify", file)
+    assert (intact.returncode, f"intact, order {order['order_id']}" in intact.stdout) == (0, True)
+    file.write_bytes(file.read_bytes().replace(b"holds its part", b"holds nothing.", 1))
+    changed = orders("story", "verify", file)
+    assert (changed.returncode, "was changed" in changed.stdout) == (1, True)
+
+
+def test_the_story_of_an_order_that_never_was(data_dir: Path) -> None:
+    """It is refused in one line: nothing is left of one."""
+    done = orders("story", "show", "12345", data_dir=data_dir)
+    assert done.returncode == 1
+    assert "There is no such order, and nothing is left of one." in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_resending_what_is_not_dead_is_refused(client: MakeClient, data_dir: Path) -> None:

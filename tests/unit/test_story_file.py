@@ -16,7 +16,7 @@ from ops.cli import main
 from tests.stories import entry, half, order_row, told
 
 NASTY = "</script><script>alert(1)</script><!-- ]]> & \" ' \u2028 \ud800 \x1b[31m"
-GOLDEN = "fcc59e73652461e5b88e11e6975116e8ddc2e0adb2c4340acad354e81b42e16d"
+GOLDEN = "81cfd24a8db6804bee032d8e73fc608e8344ec7baaea938a420fa99b75f00f56"
 """Of the file that `text` writes. Whoever changes how stories are told or drawn after a release raises `DRAWING`."""
 
 
@@ -164,6 +164,15 @@ def test_a_file_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
         text()
     with pytest.raises(StoryError, match="at most"):
         verify(page)
+
+
+def test_the_longest_timeline_that_is_told_is_drawn_and_kept() -> None:
+    """Of 10,000 entries, each a half message or a time of its own: work grows with their number, not its square."""
+    halves = [half(after=2_000 * number, message_id=f"M{number}", tx_id=str(number)) for number in range(5_000)]
+    others = [entry("x", "order", 10_000_000 + number) for number in range(5_000)]
+    story = told(*halves, *others, now=30_000_000)
+    assert (len(story.steps), len(story.gaps)) == (10_000, 5_000)
+    assert len(write_file(story)) < story_file.LARGEST
 
 
 def test_what_no_json_can_have_is_refused() -> None:

@@ -21,6 +21,7 @@ from lab.drill.mutants.catalogue import (
     pricing,
     providers,
     stocking,
+    stories,
     sweeping,
     transactions,
     waits,
@@ -50,6 +51,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *waits.MUTANTS,
     *consoles.MUTANTS,
     *lying.MUTANTS,
+    *stories.MUTANTS,
 )
 
 
