@@ -19,6 +19,7 @@ from halfmessage.mq.port import MessageView, State
 from ops.client import Client, Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.stack import Stack, tenant
+from tests.e2e.visitor import Page, Visitor
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,7 +34,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     stack, name = Stack(Path(os.environ["ORDERS_TEST_STACK"])), f"t{uuid.uuid4().hex[:8]}"
     servers = tenant.servers(stack, name)
     deployment = Deployment(
-        tmp_path_factory.mktemp("console"), Plan(free_port_base(), 3600.0, extra=_SOON, servers=servers)
+        tmp_path_factory.mktemp("console"), Plan(free_port_base(), 3600.0, extra=_SOON, servers=servers, console=True)
     )
     try:
         deployment.prepare()
@@ -50,6 +51,14 @@ def alice(deployment: Deployment) -> Iterator[Client]:
     """Return a user's client."""
     with deployment.client("alice") as client:
         yield client
+
+
+@pytest.fixture
+def root(deployment: Deployment) -> Iterator[Visitor]:
+    """Return an administrator at the web console."""
+    made = Visitor(deployment.plan.urls["console"], deployment.token("root", ["orders", "admin"]))
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -128,9 +137,8 @@ def test_a_service_tells_of_messages_as_the_command_line_does(
     assert "gauges not read" not in (deployment.place.root / "log" / "order.log").read_text()
 
 
-def test_a_dead_letter_is_resent(deployment: Deployment, alice: Client, goods_id: str) -> None:
-    """Stock can't release: the message dies, reconcile tells; mended and resent it is handled, and is dead no more."""
-    order_id = place(alice, goods_id)
+def dead_letter(deployment: Deployment, alice: Client, order_id: str) -> MessageView:
+    """Cancel an order while stock can't release; return its dead message."""
     stock = Database(deployment.database_url("stock"))
     try:
         stock.transact(lambda connection: connection.execute(text("RENAME TABLE reservations TO hidden")))
@@ -139,6 +147,13 @@ def test_a_dead_letter_is_resent(deployment: Deployment, alice: Client, goods_id
         stock.transact(lambda connection: connection.execute(text("RENAME TABLE hidden TO reservations")))
     finally:
         stock.close()
+    return dead
+
+
+def test_a_dead_letter_is_resent(deployment: Deployment, alice: Client, goods_id: str) -> None:
+    """Stock can't release: the message dies, reconcile tells; mended and resent it is handled, and is dead no more."""
+    order_id = place(alice, goods_id)
+    dead = dead_letter(deployment, alice, order_id)
     of_stock = next(group for group in dead.groups if group.group == "stock")
     assert (dead.message.keys, of_stock.state, of_stock.attempts) == ((order_id,), State.DEAD, 2)
     found = findings(deployment)
@@ -154,8 +169,33 @@ def test_a_dead_letter_is_resent(deployment: Deployment, alice: Client, goods_id
         assert console.stats().dead == 0
 
 
-def test_a_parked_half_message_is_resumed(deployment: Deployment, alice: Client, goods_id: str) -> None:
-    """Nobody answers until RocketMQ gives up; resumed, it is asked about and ends as its record says."""
+def sent_on(root: Visitor, message_id: str, why: str) -> Page:
+    """Send a message on through the pages of the web console: dry run, reason, outcome."""
+    plan = root.post("/dead/plan", root.get(f"/messages/{message_id}").form("/dead/plan"))
+    assert "Nothing has been done yet." in plan.text
+    return root.send(plan, "/dead/send", why=why)
+
+
+def test_a_dead_letter_is_resent_through_the_web_console(
+    deployment: Deployment, alice: Client, root: Visitor, goods_id: str
+) -> None:
+    """It is found by group and page, resent once, and its effect is seen; what RocketMQ does not tell is told."""
+    order_id = place(alice, goods_id)
+    dead = dead_letter(deployment, alice, order_id).message_id
+    assert dead in root.get("/messages?group=stock&state=dead").text
+    assert "It lists no delayed messages" in root.get("/messages").text
+    assert dead in root.get("/dead").text
+    sent = sent_on(root, dead, "stock is back")
+    assert "1 done" in sent.text
+    eventually(lambda: reservation(deployment, order_id) == "released", within=30)
+    eventually(lambda: "seen" in root.get(sent.path).text, within=30)
+    assert "stock is back" in root.get(f"/messages/{dead}").text
+    with deployment.open_console() as console:
+        assert console.stats().dead == 0
+
+
+def test_a_parked_half_message_is_resumed(deployment: Deployment, alice: Client, root: Visitor, goods_id: str) -> None:
+    """Nobody answers until RocketMQ gives up; resumed on a page, it is asked about and ends as its record says."""
     before = alice.get("stock", f"/stock/{goods_id}")["available"]
     supervisor = deployment.supervisor
     supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=kill"})
@@ -170,10 +210,13 @@ def test_a_parked_half_message_is_resumed(deployment: Deployment, alice: Client,
     assert any("is parked" in what for what in findings(deployment))
     supervisor.release("order")
     supervisor.wait_ready("order")
-    assert orders(deployment, "messages", "resume", parked.message_id).returncode == 0
+    assert parked.message_id in root.get("/dead").text
+    sent = sent_on(root, parked.message_id, "order is back")
+    assert "1 done" in sent.text
     assert orders(deployment, "messages", "resume", parked.message_id).returncode == 1
     eventually(lambda: reservation(deployment, order_id) == "released", within=30)
     (view,) = eventually(lambda: find(deployment, message_id=parked.message_id, state=State.DONE), within=30)
     assert (view.resolution and view.resolution.value, view.check_count < 60) == ("commit", True)
     assert alice.get("stock", f"/stock/{goods_id}")["available"] == before
+    eventually(lambda: "seen" in root.get(sent.path).text, within=30)
     eventually(lambda: not findings(deployment), within=30)
