@@ -46,6 +46,11 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters) -> N
             letters.send_on(way, asked)
         return See(f"/dead/sent/{batch}")
 
+    @site.page("/dead/sent")
+    def show_recent(viewer: Viewer) -> Result:  # noqa: ARG001
+        """Show what was done alone: it is polled, and to list what lies still costs a search of all that does."""
+        return Shown("dead_sent.html", {"done": letters.told(actions.recent(set(Way))), "counts": {}})
+
     @site.page("/dead/sent/<id:batch>")
     def show_sent(viewer: Viewer, batch: int) -> Result:  # noqa: ARG001
         done = actions.of_batch(batch, MOST)

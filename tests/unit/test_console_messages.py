@@ -19,7 +19,16 @@ from tests.unit.console_site import Browser, running, token
 
 _HIDDEN = re.compile(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)">')
 HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'>\"'"
-PAGES = ("/messages", "/messages/0000000000000001", "/dead", "/dead/sent/1", "/stock", "/stock/1", "/coupons")
+PAGES = (
+    "/messages",
+    "/messages/0000000000000001",
+    "/dead",
+    "/dead/sent",
+    "/dead/sent/1",
+    "/stock",
+    "/stock/1",
+    "/coupons",
+)
 MORE_PAGES = ("/coupons/1", "/payments", "/payments/1", "/reconcile")
 FORMS = (
     *("/dead/plan", "/dead/send", "/stock/1/restock", "/stock/1/total", "/coupons/1/withdraw"),
@@ -381,7 +390,8 @@ def test_a_poll_gets_the_part_that_lives(browser: Browser, lying: Lying) -> None
     """Alone, and whole: it imports what it needs itself."""
     dead, lying.answer = lying.dead(), Verdict.ACK
     sent = browser.post("/dead/send", {**planned(browser, "resend", dead), "why": "polled"}).headers["Location"]
-    for path in ("/", f"/messages/{dead}", "/dead", sent, "/reconcile"):
+    assert 'hx-get="/dead/sent"' in browser.get("/dead").text
+    for path in ("/", f"/messages/{dead}", "/dead", "/dead/sent", sent, "/reconcile"):
         part = browser.get(path, HX_Request="true")
         assert part.status_code == 200, path
         assert part.text.lstrip().startswith(("<div id=", "<section id=")), path
