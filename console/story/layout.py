@@ -12,9 +12,9 @@ from typing import Final
 from console.story.model import Gap, Mood, Step, Story
 from console.story.words import clock, length
 
-TIME: Final = 104
+TIME: Final = 100
 """Width of the column of times."""
-WORDS: Final = 246
+WORDS: Final = 224
 """Width of the column of words: with that of times, what a phone shows."""
 LANE: Final = 92
 """Distance between lanes."""
@@ -23,7 +23,7 @@ TIMELESS: Final = "timeless"
 HEAD: Final = 40
 LINE: Final = 17
 PAD: Final = 9
-_LABEL, _DETAIL = 33, 38  # characters of a line of the words' width, 13 and 12 px high
+_LABEL, _DETAIL = 28, 34  # characters of a line of the words' width, 13 and 12 px high
 _MOST_LINES = 6
 
 
