@@ -20,7 +20,7 @@ from tests.support import eventually
 TOPIC, GROUP = "order_rollback", "stock"
 _SOON = BrokerOptions(
     check_first_after=0.02,
-    check_interval=0.02,
+    check_interval=0.5,
     check_max=1,
     retry_first_after=0.01,
     retry_longest=0.02,
@@ -47,7 +47,7 @@ class Lying:
         return found
 
     def until(self, message_id: str, state: State) -> None:
-        eventually(lambda: self.view(message_id).state is state)
+        eventually(lambda: self.view(message_id).state is state, within=20)
 
     def dead(self, body: bytes = b"{}", **fields: object) -> str:
         """Return the id of a message that has died."""

@@ -86,7 +86,7 @@ def test_a_form_that_is_sent_twice_resends_once(lying: Lying, actions: Actions) 
     dead, letters = lying.dead(), letters_of(lying, actions)
     letters.send_on(RESEND, asked(dead))
     lying.until(dead, State.DEAD)
-    eventually(lambda: len(lying.got) == 4)
+    eventually(lambda: len(lying.got) == 4, within=20)
     with pytest.raises(SentBefore):
         letters.send_on(RESEND, asked(dead))
     lying.until(dead, State.DEAD)

@@ -236,7 +236,7 @@ def test_a_form_that_is_sent_twice_does_it_once(browser: Browser, lying: Lying) 
     dead = lying.dead()
     fields = {**planned(browser, "resend", dead), "why": "twice"}
     first = browser.post("/dead/send", fields)
-    eventually(lambda: len(lying.got) == 4)
+    eventually(lambda: len(lying.got) == 4, within=20)
     lying.until(dead, State.DEAD)
     again = browser.post("/dead/send", fields)
     assert (first.status_code, again.headers["Location"]) == (303, first.headers["Location"])
