@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from common.errors import Malformed, PeerUnavailable
 from console.clients.services import Refused
-from console.pages.site import ADMIN, OWNER, Form, Result, See, Shown, Site
+from console.pages.site import ADMIN, HTML, OWNER, Form, Raw, Result, See, Shown, Site
 from console.pages.viewer import Viewer
 from console.service.orders import STATUSES, OneOrder, Orders
-from console.story import draw
+from console.story import draw, write_file
 
 _DONE: Final[Mapping[str, str]] = {
     "paid": "It is paid.",
@@ -56,6 +56,14 @@ def _install_order(site: Site, orders: Orders) -> None:
     def show(viewer: Viewer, query: Mapping[str, str], order_id: int) -> Result:
         one = orders.one(viewer.token, order_id)
         return _shown(order_id, one, did=_DONE.get(query.get("did", ""), ""))
+
+    @site.page("/orders/<id:order_id>/story.html", scopes=OWNER)
+    def save(viewer: Viewer, order_id: int) -> Result:
+        story = orders.one(viewer.token, order_id).story
+        if story is None:
+            raise PeerUnavailable("The order service did not tell what happened to this order; try again.")
+        kept = {"Content-Disposition": f'attachment; filename="order-{order_id}.html"'}
+        return Raw(write_file(story).encode(), HTML, kept)
 
 
 def _shown(order_id: int, one: OneOrder, *, did: str = "", wrong: str = "", status: int = 200) -> Shown:

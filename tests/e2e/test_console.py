@@ -1,0 +1,216 @@
+"""The console on a real deployment, by REST and in a real browser."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from ops.client import Unreachable
+from ops.deployment import Deployment, Plan, free_port_base
+from tests.e2e.browser import Visit, chromium, visit
+from tests.e2e.conftest import QUICK
+from tests.e2e.shop import Raw, Shop, running
+from tests.support import eventually
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.embedded("its pages read the same console of the broker, which has a contract"),
+]
+
+HOSTILE = "<script>alert(1)</script><b>"
+ADMIN = ["orders", "admin"]
+HEAVIEST = 150_000  # bytes of a page with all that it loads, compressed
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    plan = Plan(free_port_base(), pay_timeout=3600.0, extra=QUICK, console=True)
+    with running(Deployment(tmp_path_factory.mktemp("console"), plan)) as deployment:
+        shop = Shop(deployment)
+        yield shop
+        shop.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def base(shop: Shop) -> str:
+    return shop.deployment.plan.urls["console"]
+
+
+@pytest.fixture
+def admin(shop: Shop) -> str:
+    return shop.deployment.token("root", ADMIN)
+
+
+@pytest.fixture
+def placed(shop: Shop) -> str:
+    """Return an order of ann's, with a receiver full of markup."""
+    goods = shop.goods(stock=100)
+    body = {
+        "items": [{"goods_id": goods, "quantity": 2}],
+        "receiver": {"name": HOSTILE, "phone": HOSTILE[:32], "address": HOSTILE},
+    }
+    order: str = shop.user("ann").post("order", "/orders", body)["order_id"]
+    return order
+
+
+def test_another_s_order_is_on_no_page(shop: Shop, placed: str) -> None:
+    """Not by its id, in a list, or as a file; its owner and admins see it."""
+
+    def as_(user: str, scopes: list[str], path: str) -> Raw:
+        cookie = {"Cookie": f"orders_console={shop.deployment.token(user, scopes)}", "Accept": "text/html"}
+        return shop.raw("console", "GET", path, headers=cookie)
+
+    for path in (f"/orders/{placed}", f"/orders/{placed}/story.html", "/orders?user=ann", f"/find?q={placed}", "/"):
+        answer = as_("eve", ["orders"], path)
+        assert placed.encode() not in answer.data.replace(f'/orders/{placed}"'.encode(), b""), path
+        assert answer.status in {200, 404}
+    assert as_("eve", ["orders"], f"/orders/{placed}").status == 404
+    for user, scopes in (("ann", ["orders"]), ("root", ADMIN)):
+        page = as_(user, scopes, f"/orders/{placed}")
+        assert page.status == 200
+        assert b"&lt;script&gt;alert(1)" in page.data
+        assert b"<script>alert" not in page.data
+        saved = as_(user, scopes, f"/orders/{placed}/story.html")
+        assert saved.headers["content-disposition"] == f'attachment; filename="order-{placed}.html"'
+
+
+def test_admins_find_orders_of_everybody(shop: Shop, placed: str) -> None:
+    """By id, by user and by the transaction that the timeline names; users have neither list nor box."""
+    order = shop.admin.get("order", f"/orders/{placed}")
+    user = order["user_id"]
+    assert placed in [one["order_id"] for one in shop.admin.get("order", "/internal/orders?limit=100")["items"]]
+    page = shop.admin.get("order", f"/internal/orders?user_id={user}&status=created&limit=1")
+    assert page["items"][0]["order_id"] == placed
+    assert shop.admin.get("order", f"/internal/find?q={placed}")["found"][0]["items"][0] == order
+    entries = shop.admin.get("order", f"/orders/{placed}/timeline")["entries"]
+    tx_id = next(entry["evidence"]["tx_id"] for entry in entries if "tx_id" in entry["evidence"])
+    (found,) = shop.admin.get("order", f"/internal/find?q={tx_id}")["found"]
+    assert (found["way"], found["items"][0]["order_id"]) == ("transaction", placed)
+    for path in ("/internal/orders", "/internal/find?q=1"):
+        assert shop.raw("order", "GET", path, headers=shop.bearer()).status == 403
+
+
+def test_pages_of_everybody_s_orders_follow_each_other(shop: Shop, placed: str) -> None:
+    """By their cursors, of one status too."""
+    for narrowed in ("", "&status=created"):
+        seen, cursor = [], ""
+        while cursor is not None:
+            page = shop.admin.get("order", f"/internal/orders?limit=1{narrowed}{cursor and f'&cursor={cursor}'}")
+            seen += [one["order_id"] for one in page["items"]]
+            cursor = page["next_cursor"]
+        assert placed in seen
+        assert len(seen) == len(set(seen))
+
+
+def test_by_keyboard_from_the_login_to_an_order(browser: Browser, base: str, admin: str, placed: str) -> None:
+    """Tab and Enter alone: log in, skip to the content, find the order, open a step's evidence."""
+    with visit(browser, base, None) as seen:
+        seen.go(f"/orders/{placed}")
+        keys = seen.page.keyboard
+        expect(seen.page.get_by_label("Token")).to_be_focused()
+        keys.insert_text(admin)
+        keys.press("Enter")
+        expect(seen.page.get_by_role("heading", level=1)).to_have_text(f"Order {placed}")
+        keys.press("Tab")
+        expect(seen.page.get_by_text("Skip to the content")).to_be_focused()
+        seen.page.get_by_role("searchbox").focus()
+        keys.insert_text(placed)
+        keys.press("Enter")
+        expect(seen.page).to_have_url(re.compile(r"/find\?q="))
+        link = seen.page.get_by_role("link", name=placed).first
+        link.focus()
+        keys.press("Enter")
+        summary = seen.page.locator("summary").first
+        summary.focus()
+        keys.press("Enter")
+        evidence = seen.page.locator("dl.evidence").first
+        expect(evidence).to_be_visible()
+        seen.page.wait_for_event("response", lambda answer: answer.url.endswith(f"/orders/{placed}"))
+        expect(evidence).to_be_visible()  # a poll closes nothing
+        summary_link = seen.page.locator('svg.story a[href="#step-2"]')
+        summary_link.focus()
+        keys.press("Enter")
+        expect(seen.page.locator("#step-2")).to_be_visible()
+
+
+def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, base: str, admin: str) -> None:
+    """Its process is killed after stock reserved; the page tells what happens next, and then how it ended."""
+    goods = shop.goods(stock=5)
+    supervisor = shop.deployment.supervisor
+    supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=kill"})
+    supervisor.wait_ready(within=30)
+    with pytest.raises(Unreachable):
+        shop.user("bob").post("order", "/orders", {"items": [{"goods_id": goods, "quantity": 2}]})
+    order_id = shop.newest_order_id()
+    supervisor.wait_ready(within=30)
+    with visit(browser, base, admin) as seen:
+        seen.go(f"/orders/{order_id}")
+        ended = seen.page.locator(".sentence.ended")
+        expect(ended).to_contain_text("never came to be", timeout=20_000)
+        expect(seen.page.locator("#live")).not_to_have_attribute("hx-trigger", re.compile("every"))
+    eventually(lambda: shop.available(goods) == 5, within=10)
+
+
+PAGES = (
+    *("/", "/orders", "/orders/{order}", "/orders?user=nobody", "/find?q={order}", "/find", "/nowhere"),
+    *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile"),
+)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
+def test_everybody_can_read_every_page(
+    browser: Browser, base: str, admin: str, placed: str, width: int, *, dark: bool
+) -> None:
+    """Axe finds nothing (WCAG 2.2 AA); nothing is wider than a small screen, heavy, or from elsewhere."""
+    for path in PAGES:
+        with visit(browser, base, admin, width=width, dark=dark) as seen:
+            seen.go(path.format(order=placed))
+            if path == "/nowhere":
+                seen.complaints.clear()  # the browser notes its status
+            expect(seen.page.locator("main h1")).to_be_visible()
+            _check(seen, path)
+    with visit(browser, base, None, width=width, dark=dark) as seen:
+        seen.go("/login")
+        _check(seen, "/login")
+
+
+def _check(seen: Visit, path: str) -> None:
+    seen.page.wait_for_load_state("networkidle" if path != "/" else "load")
+    assert seen.faults() == [], path
+    assert not seen.is_too_wide(), path
+    assert seen.outside() == [], path
+    assert seen.weight() <= HEAVIEST, path
+
+
+def test_times_are_shown_in_the_viewer_s_zone_too(browser: Browser, base: str, admin: str) -> None:
+    """Beside UTC, also after a poll has brought new ones."""
+    with visit(browser, base, admin) as seen:
+        seen.go("/")
+        as_of = seen.page.locator("#live > p time")
+        expect(as_of).to_contain_text("GMT+9")
+        before = as_of.get_attribute("datetime")
+        expect(as_of).not_to_have_attribute("datetime", before or "")
+        expect(as_of).to_contain_text("GMT+9")
+        expect(as_of).to_contain_text("UTC")
+
+
+def test_a_console_that_is_gone_is_said_to_be(browser: Browser, shop: Shop, base: str, admin: str) -> None:
+    """The page that is open says since when, and goes on once the console is back."""
+    with visit(browser, base, admin) as seen:
+        seen.go("/")
+        stale = seen.page.locator("#stale")
+        expect(stale).to_be_hidden()
+        supervisor = shop.deployment.supervisor
+        supervisor.hold("console")
+        supervisor.kill("console", 9)
+        expect(stale).to_be_visible(timeout=10_000)
+        supervisor.release("console")
+        expect(stale).to_be_hidden(timeout=20_000)
+        seen.complaints.clear()  # the browser notes each request that failed meanwhile
