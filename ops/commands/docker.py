@@ -52,18 +52,20 @@ def migrate() -> None:
 
 @command.command("token")
 @click.argument("user")
+@click.option("--scope", default="orders", show_default=True, help="What it may do: orders, admin, service.")
 @click.option("--lifetime", type=float, default=_YEAR, callback=options.positive, help="In seconds.  [default: a year]")
-def token(user: str, lifetime: float) -> None:
-    """Print a bearer token for USER, signed with ORDERS_JWT_SECRET; enough to read metrics.
+def token(user: str, scope: str, lifetime: float) -> None:
+    """Print a bearer token for USER, signed with ORDERS_JWT_SECRET; without --scope enough to read metrics.
 
     \b
-    Example:
+    Examples:
       orders docker token prometheus
+      orders docker token root --scope "orders admin" --lifetime 3600
     """
     secret = os.environ.get("ORDERS_JWT_SECRET", "")
     if len(secret) < _SHORTEST_SECRET:
         raise CommandFailed(f"Set ORDERS_JWT_SECRET, to {_SHORTEST_SECRET} characters or more.")
     try:
-        click.echo(auth.issue(secret, user, ["orders"], lifetime))
+        click.echo(auth.issue(secret, user, scope.split(), lifetime))
     except ValueError as error:
         raise CommandFailed(f"No token for {user!r}: {error}.") from error

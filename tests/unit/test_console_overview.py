@@ -120,7 +120,7 @@ def test_which_check_fails(overview: Overview, order: Played) -> None:
     assert (found.failing, found.why) == (None, "order does not answer.")
 
 
-def test_all_who_ask_share_a_look(overview: Overview, order: Played) -> None:
+def test_all_who_ask_share_a_look(overview: Overview) -> None:
     """However many pages are open, each process is asked once; idle ticks ask seldom."""
     first = overview.now()
     assert all(overview.now() is first for _ in range(50))

@@ -1,0 +1,68 @@
+"""Bugs in the console's doors and pages: who gets in, what proves a form, and what a silent source is shown as."""
+
+from lab.drill.mutants.mutant import edited
+
+_LOGIN = "tests/unit/test_console_login.py::"
+_ORDERS = "tests/unit/test_console_orders.py::"
+_OVERVIEW = "tests/unit/test_console_overview.py::"
+
+MUTANTS = (
+    edited(
+        "form-without-proof",
+        "another site's form pays, cancels and sweeps in the name of who is logged in",
+        _LOGIN + "test_a_form_without_proof_is_refused",
+        (
+            "console.pages.viewer:Sessions.is_ours",
+            "return hmac.compare_digest(",
+            "return True or hmac.compare_digest(",
+        ),
+    ),
+    edited(
+        "cookie-for-scripts",
+        "a script that gets into a page takes the token with it",
+        _LOGIN + "test_the_cookie",
+        ("console.pages.viewer:_cookie", "httponly=True", "httponly=False"),
+    ),
+    edited(
+        "token-in-an-address",
+        "tokens stay in histories and logs",
+        _LOGIN + "test_a_token_in_an_address_is_refused",
+        ("console.pages.guard:_refuse_token_in_address", "_JWT.search(", "not ("),
+    ),
+    edited(
+        "pages-for-everybody",
+        "who may see their own orders alone sees the overview, and finds everybody's",
+        _LOGIN + "test_a_user_finds_no_page_of_admins",
+        ("console.pages.site:Site._viewer", "if not viewer.may(scopes):", "if False:"),
+    ),
+    edited(
+        "everybody-s-orders-for-users",
+        "a user's list of orders asks for everybody's",
+        _ORDERS + "test_a_user_asks_for_their_own_orders_with_their_own_token",
+        ("console.pages.orders:_install_lists", "if viewer.is_admin", "if True"),
+    ),
+    edited(
+        "names-as-markup",
+        "what somebody called their goods is run by who looks at the order",
+        _ORDERS + "test_hostile_names_stay_text",
+        ("console.pages.rendering:Templates.__init__", "autoescape=True", "autoescape=False"),
+    ),
+    edited(
+        "silence-as-zero",
+        "a broker that is down has no dead letters",
+        _OVERVIEW + "test_the_page_says_what_is_not_known",
+        ("console.pages.overview:_known", "return None if", "return 0 if"),
+    ),
+    edited(
+        "silent-order-as-idle",
+        "an order service that is down places no orders per second",
+        _OVERVIEW + "test_an_instance_that_is_silent_is_not_counted_as_zero",
+        ("console.service.overview:Overview._point", "rates if known else None", "rates"),
+    ),
+    edited(
+        "failed-though-done",
+        "an action whose answer was lost is said to have changed nothing",
+        _ORDERS + "test_an_action_without_an_answer_is_not_said_to_have_failed",
+        ("console.pages.orders:_install_actions", "unknown = isinstance(error, PeerUnavailable)", "unknown = False"),
+    ),
+)
