@@ -145,15 +145,15 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
     goods = shop.goods(stock=5)
     supervisor = shop.deployment.supervisor
     supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=kill"})
-    supervisor.wait_ready(within=30)
+    supervisor.wait_ready(within=60)
     with pytest.raises(Unreachable):
         shop.user("bob").post("order", "/orders", {"items": [{"goods_id": goods, "quantity": 2}]})
     order_id = shop.newest_order_id()
-    supervisor.wait_ready(within=30)
+    supervisor.wait_ready(within=60)
     with visit(browser, base, admin) as seen:
         seen.go(f"/orders/{order_id}")
         ended = seen.page.locator(".sentence.ended")
-        expect(ended).to_contain_text("never came to be", timeout=20_000)
+        expect(ended).to_contain_text("never came to be", timeout=40_000)
         expect(seen.page.locator("#live")).not_to_have_attribute("hx-trigger", re.compile("every"))
     eventually(lambda: shop.available(goods) == 5, within=10)
 
@@ -210,7 +210,7 @@ def test_a_console_that_is_gone_is_said_to_be(browser: Browser, shop: Shop, base
         supervisor = shop.deployment.supervisor
         supervisor.hold("console")
         supervisor.kill("console", 9)
-        expect(stale).to_be_visible(timeout=10_000)
+        expect(stale).to_be_visible(timeout=30_000)
         supervisor.release("console")
-        expect(stale).to_be_hidden(timeout=20_000)
+        expect(stale).to_be_hidden(timeout=60_000)
         seen.complaints.clear()  # the browser notes each request that failed meanwhile
