@@ -262,7 +262,7 @@ class Deployment:
             )
 
     def _refuse_used_ports(self) -> None:
-        for name, port in self.plan.ports.items():
+        for name, port in sorted(self.plan.ports.items(), key=lambda of: of[1]):
             if not port_is_free(port):
                 raise CommandFailed(
                     f"Port {port} of {HOST}, which {name} needs, is in use: "

@@ -42,6 +42,8 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "POST", "/sweep", frozenset({"admin"}), None),
     ("order", "POST", "/sweep/full", frozenset({"admin"}), None),
     ("order", "GET", "/internal/readyz", frozenset({"service"}), None),
+    ("order", "GET", "/internal/orders", frozenset({"admin"}), None),
+    ("order", "GET", "/internal/find?q=1", frozenset({"admin"}), None),
     ("order", "GET", "/metrics", frozenset(), None),
     ("stock", "GET", "/stock/1", frozenset(), None),
     ("stock", "PUT", "/stock/1", frozenset({"admin"}), {"total": 0}),
