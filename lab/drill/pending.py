@@ -28,12 +28,18 @@ def settle(deployment: Deployment, broker: Broker, *, within: float = 60.0) -> N
     """Wait until nothing is on its way. Raise `NotInTime`, or `Unsound` if an invariant is broken then.
 
     RocketMQ does not show a message that a consumer took and has not acknowledged. So there a broken invariant gets
-    the time that is left to mend itself, as such a message may.
+    the time that is left to mend itself, as such a message may. So does one beside which something has come since the
+    look whether all is at rest, as a poll's answer may at any time.
     """
     hides, judge = deployment.plan.servers is not None, Judge.of(deployment)
+    broken: list[str] = []
 
     def at_rest() -> bool:
-        return not unsettled(deployment, broker) and not (hides and judge.wrong())
+        nonlocal broken
+        if unsettled(deployment, broker):
+            return False
+        broken = judge.wrong()
+        return not broken or not (hides or unsettled(deployment, broker))
 
     late: NotInTime | None = None
     try:
@@ -41,7 +47,8 @@ def settle(deployment: Deployment, broker: Broker, *, within: float = 60.0) -> N
     except NotInTime as error:
         late = error
     left = unsettled(deployment, broker) if late else []
-    broken = [] if left else judge.wrong()
+    if late:
+        broken = [] if left else judge.wrong()
     if broken:
         raise Unsound(broken)
     if late:

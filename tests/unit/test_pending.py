@@ -1,0 +1,40 @@
+"""When a deployment is judged: once nothing is on its way, also nothing that came while it was looked at."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lab.drill import pending
+from lab.judge.judge import Judge
+
+
+def _settle(monkeypatch: pytest.MonkeyPatch, moving: list[list[str]], wrong: list[list[str]], *, real: bool) -> None:
+    """Settle where each look at what moves, and at what is wrong, finds the next of these; the last ones stay."""
+
+    def looks(found: list[list[str]]) -> Any:
+        return lambda *_: found.pop(0) if len(found) > 1 else found[0]
+
+    deployment: Any = SimpleNamespace(plan=SimpleNamespace(servers=object() if real else None))
+    monkeypatch.setattr(pending, "unsettled", looks(moving))
+    monkeypatch.setattr(Judge, "of", lambda _: SimpleNamespace(wrong=looks(wrong)))
+    pending.settle(deployment, SimpleNamespace(), within=0.3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_what_came_while_it_was_looked_at_is_no_wrong(monkeypatch: pytest.MonkeyPatch, real: bool) -> None:
+    """A poll's answer that was stored between two looks is handled, and then all is right."""
+    _settle(monkeypatch, [[], ["an event"], ["an event"], []], [["an event is not handled"], []], real=real)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_what_stays_wrong_is_told(monkeypatch: pytest.MonkeyPatch, real: bool) -> None:
+    """At once on the embedded broker, which shows all that is on its way; on RocketMQ when the time is over."""
+    with pytest.raises(pending.Unsound, match="a piece is missing"):
+        _settle(monkeypatch, [[]], [["a piece is missing"]], real=real)
+
+
+def test_what_moves_for_ever_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not judged."""
+    with pytest.raises(pending.NotInTime, match="an event"):
+        _settle(monkeypatch, [["an event"]], [["a piece is missing"]], real=False)
