@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 from console.clients.services import Services
-from console.pages.letters import form_id_of
-from console.pages.site import Form, Result, See, Shown, Site, one
+from console.pages.asking import asked_of
+from console.pages.site import Form, Result, See, Shown, Site
 from console.pages.viewer import Viewer
-from console.service.actions import Actions, Asked
-from console.service.doing import Doing, why_of
-from console.service.looking import Silent
-from console.service.trying import tried
+from console.service.actions import Actions
+from console.service.doing import Doing
+from console.service.trying import told_as, tried
 
 _PAGE = 50
 
@@ -22,18 +21,14 @@ def install(site: Site, services: Services, actions: Actions) -> None:
     def show_coupons(viewer: Viewer, query: Mapping[str, str]) -> Result:
         cursor = query.get("cursor")
         found = tried(lambda: services.get("coupon", "/coupons", viewer.token, limit=_PAGE, cursor=cursor))
-        if isinstance(found, Silent):
-            return Shown("coupons.html", {"page": None, "why": found.why})
-        return Shown("coupons.html", {"page": found, "why": ""})
+        return Shown("coupons.html", told_as("page", found))
 
     @site.page("/coupons/<id:coupon_id>")
     def show_coupon(viewer: Viewer, coupon_id: int) -> Result:
         found = tried(lambda: services.get("coupon", f"/coupons/{coupon_id}", viewer.token))
-        silent = found if isinstance(found, Silent) else None
         context = {
             "coupon_id": coupon_id,
-            "coupon": None if silent else found,
-            "why": silent.why if silent else "",
+            **told_as("coupon", found),
             "done": actions.of(_thing(coupon_id)),
             "form_id": actions.form_id(),
         }
@@ -41,8 +36,7 @@ def install(site: Site, services: Services, actions: Actions) -> None:
 
     @site.form("/coupons/<id:coupon_id>/withdraw")
     def withdraw(viewer: Viewer, coupon_id: int, form: Form) -> Result:
-        why = why_of(one(form, "why"), required=False)
-        asked = Asked(form_id_of(form), viewer.identity.user_id, "withdraw", (_thing(coupon_id),), why)
+        asked = asked_of(viewer, form, "withdraw", _thing(coupon_id), needs_why=False)
         doing.once(asked, lambda _: services.post("coupon", f"/coupons/{coupon_id}/withdraw", viewer.token))
         return See(f"/coupons/{coupon_id}")
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Final
 
 from common.errors import Malformed
+from console.pages.asking import asked_of
 from console.pages.site import Form, Result, See, Shown, Site, one
 from console.pages.viewer import Viewer
-from console.service.actions import Actions, Asked, SentBefore
-from console.service.doing import why_of
+from console.service.actions import Actions, SentBefore
 from console.service.letters import LIES, MOST, Letters, Way
 from console.service.looking import Silent
 from console.service.searching import Search
@@ -40,11 +40,11 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters) -> N
 
     @site.form("/dead/send")
     def send(viewer: Viewer, form: Form) -> Result:
-        way, batch = _way(form), form_id_of(form)
-        asked = Asked(batch, viewer.identity.user_id, way.value, _chosen(form), why_of(one(form, "why")))
+        way = _way(form)
+        asked = asked_of(viewer, form, way.value, *_chosen(form))
         with suppress(SentBefore):  # whoever clicked twice sees what was done once
             letters.send_on(way, asked)
-        return See(f"/dead/sent/{batch}")
+        return See(f"/dead/sent/{asked.batch}")
 
     @site.page("/dead/sent")
     def show_recent(viewer: Viewer) -> Result:  # noqa: ARG001
@@ -58,14 +58,6 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters) -> N
             raise NotFound("Nothing was sent on with this form: it is too long ago, or never was.")
         counts = Counter(action.outcome.value for action in done)
         return Shown("dead_sent.html", {"done": letters.told(done), "counts": counts})
-
-
-def form_id_of(form: Form) -> int:
-    """Return the id that a form of ours carries. Raise `Malformed`."""
-    text = one(form, "form_id")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19):  # noqa: PLR2004 - digits of a 64-bit integer
-        raise Malformed("This form has no id: open it anew.")
-    return int(text)
 
 
 def _way(form: Form) -> Way:

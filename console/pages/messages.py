@@ -1,7 +1,7 @@
 """Messages: a list that is searched and turned page by page, and each by itself."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from common.registry import SUBSCRIPTIONS, TOPICS
 from console.pages.site import Result, Shown, Site
@@ -10,8 +10,8 @@ from console.service.actions import Actions
 from console.service.bodies import body_of
 from console.service.letters import LIES, Letters, Way
 from console.service.looking import Silent
-from console.service.searching import FIELDS, Page, Search
-from console.service.trying import tried
+from console.service.searching import FIELDS, Search
+from console.service.trying import told_as, tried
 from halfmessage.mq.port import State
 
 _GROUPS: Final = sorted({group for _, group in SUBSCRIPTIONS})
@@ -25,7 +25,9 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters, *, t
         found = tried(lambda: search.page(query))
         asked = {name: query.get(name, "") for name in FIELDS}
         choices = {"topic": sorted(TOPICS), "group": _GROUPS, "state": [state.value for state in State]}
-        return Shown("messages.html", {**_page(found), "asked": asked, "choices": choices, "tells_all": tells_all})
+        return Shown(
+            "messages.html", {**told_as("page", found), "asked": asked, "choices": choices, "tells_all": tells_all}
+        )
 
     @site.page("/messages/<word:message_id>")
     def show_message(viewer: Viewer, message_id: str) -> Result:  # noqa: ARG001
@@ -43,9 +45,3 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters, *, t
             "tells_all": tells_all,
         }
         return Shown("message.html", context)
-
-
-def _page(found: Page | Silent) -> dict[str, Any]:
-    if isinstance(found, Silent):
-        return {"page": None, "why": found.why}
-    return {"page": found, "why": ""}

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from common.errors import Malformed
 from common.schema import parse_id
 from console.clients.services import Services
-from console.pages.letters import form_id_of
-from console.pages.site import Form, Result, See, Shown, Site, one
+from console.pages.asking import asked_of
+from console.pages.site import Form, Result, See, Shown, Site
 from console.pages.viewer import Viewer
-from console.service.actions import Actions, Asked
-from console.service.doing import Doing, why_of
-from console.service.looking import Silent
-from console.service.trying import tried
+from console.service.actions import Actions
+from console.service.doing import Doing
+from console.service.trying import told_as, tried
 
 
 def install(site: Site, services: Services, actions: Actions) -> None:
@@ -29,11 +28,9 @@ def install(site: Site, services: Services, actions: Actions) -> None:
     @site.page("/payments/<id:payment_id>")
     def show_payment(viewer: Viewer, payment_id: int) -> Result:
         found = tried(lambda: services.get("pay", f"/payments/{payment_id}", viewer.token))
-        silent = found if isinstance(found, Silent) else None
         context = {
             "payment_id": payment_id,
-            "payment": None if silent else found,
-            "why": silent.why if silent else "",
+            **told_as("payment", found),
             "done": actions.of(_thing(payment_id)),
             "form_id": actions.form_id(),
         }
@@ -41,9 +38,8 @@ def install(site: Site, services: Services, actions: Actions) -> None:
 
     @site.form("/payments/<id:payment_id>/refund")
     def refund(viewer: Viewer, payment_id: int, form: Form) -> Result:
-        why = why_of(one(form, "why"))
-        asked = Asked(form_id_of(form), viewer.identity.user_id, "refund", (_thing(payment_id),), why)
-        where, body = f"/payments/{payment_id}/refund", {"reason": why}
+        asked = asked_of(viewer, form, "refund", _thing(payment_id))
+        where, body = f"/payments/{payment_id}/refund", {"reason": asked.why}
         doing.once(asked, lambda key: services.post("pay", where, viewer.token, body, key=key))
         return See(f"/payments/{payment_id}")
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from common.errors import Malformed
-from console.pages.letters import form_id_of
+from console.pages.asking import asked_of
 from console.pages.site import Form, Result, See, Shown, Site, one
 from console.pages.viewer import Viewer
-from console.service.actions import Actions, Asked, Outcome, SentBefore
-from console.service.doing import why_of
+from console.service.actions import Actions, Outcome, SentBefore
 from console.service.reconciling import LONGEST, Reconciling, Run
 from halfmessage.errors import HalfMessageError
 
@@ -39,13 +38,7 @@ def install(site: Site, reconciling: Reconciling, actions: Actions, participants
         repairs = one(form, "what") == "repair"
         if repairs and one(form, "sure") != "yes":
             raise Malformed("Confirm that everything is to be swept now. Nothing was done.")
-        asked = Asked(
-            form_id_of(form),
-            viewer.identity.user_id,
-            "repair" if repairs else "compare",
-            (_EVERYTHING,),
-            why_of(one(form, "why"), required=repairs),
-        )
+        asked = asked_of(viewer, form, "repair" if repairs else "compare", _EVERYTHING, needs_why=repairs)
         try:
             action_id = actions.begin(asked)[_EVERYTHING]
         except SentBefore:
