@@ -1,18 +1,19 @@
 """Runs the test of each mutant with it planted, which must fail, and all of them without, which must not."""
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from queue import SimpleQueue
 
 import lab
 from lab.drill.mutants.mutant import Mutant
 from lab.drill.mutants.plant import VARIABLE
+from lab.drill.mutants.warm import Warm
 
 _CLONE = Path(lab.__file__).parents[1]
 _PASSED, _FAILED = 0, 1  # exit codes of pytest; with others, no test has come to its end
@@ -22,9 +23,12 @@ _RUN_WITHIN = 600.0  # seconds; for what even that can't end
 _TOLD = 12  # lines of pytest's output
 
 _PYTEST = (
-    *(sys.executable, "-m", "pytest", "-p", "lab.drill.mutants.plant", "-p", "pytest_timeout"),
-    *("-p", "no:cacheprovider", "-q", "--no-header", "--tb=line"),
+    *("-p", "lab.drill.mutants.plant", "-p", "pytest_timeout", "-p", "no:cacheprovider"),
+    *("-q", "--no-header", "--tb=line"),
 )
+
+_Pytest = Callable[[Sequence[str], dict[str, str]], tuple[int, str]]
+"""Called with arguments and variables of a run of pytest; returns its exit code and what it said."""
 
 
 class Verdict(StrEnum):
@@ -68,15 +72,15 @@ def healthy(mutants: Sequence[Mutant], *, jobs: int) -> str | None:
     """Run the mutants' tests without any mutant, in `jobs` parts; return None if they pass, else what pytest said."""
     tests = sorted({mutant.test for mutant in mutants})
     parts = [part for number in range(jobs) if (part := tests[number::jobs])]
-    with ThreadPoolExecutor(jobs) as pool:
-        finished = list(pool.map(lambda part: _pytest(part, {}), parts))
-    return "\n".join(one.stdout for one in finished if one.returncode != _PASSED) or None
+    with _pytest(jobs) as pytest, ThreadPoolExecutor(jobs) as pool:
+        finished = list(pool.map(lambda part: pytest(part, {}), parts))
+    return "\n".join(said for code, said in finished if code != _PASSED) or None
 
 
 def run_all(mutants: Sequence[Mutant], *, jobs: int) -> Iterator[Result]:
     """Run each mutant's test with it planted, `jobs` at a time; yield results as they come."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_run, mutant) for mutant in mutants]
+    with _pytest(jobs) as pytest, ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(_run, mutant, pytest) for mutant in mutants]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -84,31 +88,38 @@ def run_all(mutants: Sequence[Mutant], *, jobs: int) -> Iterator[Result]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run(mutant: Mutant) -> Result:
+def _run(mutant: Mutant, pytest: _Pytest) -> Result:
     started = time.monotonic()
-    finished = _pytest(["-x", mutant.test], {VARIABLE: mutant.name})
-    said = "\n".join(finished.stdout.strip().splitlines()[-_TOLD:])
-    return Result(mutant, _verdict(finished), time.monotonic() - started, said)
+    code, said = pytest(["-x", mutant.test], {VARIABLE: mutant.name})
+    told = "\n".join(said.strip().splitlines()[-_TOLD:])
+    return Result(mutant, _verdict(code, said), time.monotonic() - started, told)
 
 
-def _verdict(finished: "subprocess.CompletedProcess[str]") -> Verdict:
-    if finished.returncode == _PASSED:
+def _verdict(code: int, said: str) -> Verdict:
+    if code == _PASSED:
         return Verdict.SURVIVED
-    if _TIMED_OUT in finished.stdout:
+    if _TIMED_OUT in said:
         return Verdict.TIMED_OUT
-    return Verdict.CAUGHT if finished.returncode == _FAILED else Verdict.UNKNOWN
+    return Verdict.CAUGHT if code == _FAILED else Verdict.UNKNOWN
 
 
-def _pytest(arguments: Sequence[str], variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run pytest; what took too long is killed, and says so."""
-    command = [*_PYTEST, f"--timeout={_TEST_WITHIN}", *arguments]
-    env = environment() | variables
-    with subprocess.Popen(
-        command, cwd=root(), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            said, _ = process.communicate(timeout=_RUN_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said = f"{process.communicate()[0]}\nkilled after {_RUN_WITHIN} s, as {_TIMED_OUT} is not heard there"
-    return subprocess.CompletedProcess(command, process.returncode, said)
+@contextmanager
+def _pytest(jobs: int) -> Iterator[_Pytest]:
+    """Return what runs pytest, in so many processes; what took too long is killed, and says so."""
+    with ExitStack() as stack:
+        free: SimpleQueue[Warm] = SimpleQueue()
+        for _ in range(jobs):
+            free.put(stack.enter_context(Warm(root(), environment())))
+
+        def run(arguments: Sequence[str], variables: dict[str, str]) -> tuple[int, str]:
+            warm = free.get()
+            try:
+                options = [*_PYTEST, f"--timeout={_TEST_WITHIN}", *arguments]
+                code, said = warm.run(options, variables, within=_RUN_WITHIN)
+            finally:
+                free.put(warm)
+            if code < 0:  # by a signal, mostly ours
+                said += f"\nkilled after {_RUN_WITHIN} s, as {_TIMED_OUT} is not heard there"
+            return code, said
+
+        yield run
