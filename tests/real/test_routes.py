@@ -21,7 +21,7 @@ from tests.support import eventually
 pytestmark = pytest.mark.timeout(120)
 
 _BACK_WITHIN = 5.0  # seconds; the client itself asks for routes every 30 s, and the stack's proxy keeps them for 2 s
-_SEEN_WITHIN = 70.0  # seconds: a client sends by the route it knows, and the broker takes it; it asks 40 s after it began, then every 30 s
+_SEEN_WITHIN = 70.0  # seconds: a client sends by the route it knows, and first asks for another 40 s after it began
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from sandbox import app as sandbox
 from stock import app as stock
 
 SECRET: Final = "s" * 40
-AUTH: Final = {"Authorization": f"Bearer {issue(SECRET, 'alice', ['orders', 'admin', 'service'], 600)}"}
+AUTH: Final = {"Authorization": f"Bearer {issue(SECRET, 'alice', ['orders', 'admin', 'service'], 86_400)}"}
 APPS: Final = {"order": order, "stock": stock, "goods": goods, "coupon": coupon, "pay": pay, "sandbox": sandbox}
 MAX_BODY: Final = 100_000
 OF_A_BODY: Final = {400, 408, 413, 415, 422}
