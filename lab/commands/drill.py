@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from halfmessage.clock import now_ms
-from lab.drill import catalogue, page
+from lab.drill import catalogue, faults, page
 from lab.drill.backing import Embedded
 from lab.drill.drill import Drill, Ground
+from lab.drill.event_log import written_to
 from lab.drill.real import Real
 from lab.drill.result import Report, Result
-from lab.drill.runner import play_all, system
+from lab.drill.runner import Tell, play_all, system
 from lab.drill.screen import Screen
 from lab.drill.slot import Slot, claim_directory
 from lab.report import files
@@ -64,6 +65,18 @@ class _Drills(click.Command):
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Report for people, to one HTML file."
 )
+@click.option(
+    "--events",
+    "events_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What happens, as it happens, to a file: one JSON object a line.",
+)
+@click.option(
+    "--faults",
+    "faults_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Play nothing: write what can be broken at which step, as console/faults.json has it.",
+)
 @click.option("--brief", is_flag=True, help="One line a drill.")
 @click.option(
     "--lanes", type=click.IntRange(1, 8), default=_LANES, show_default=True, help="Deployments played on side by side."
@@ -89,6 +102,8 @@ def command(
     rocketmq: str | None,
     json_file: Path | None,
     html_file: Path | None,
+    events_file: Path | None,
+    faults_file: Path | None,
     brief: bool,
     lanes: int,
     stretch: float,
@@ -108,6 +123,9 @@ def command(
     """
     ground = Ground.REAL if real else Ground.EMBEDDED
     out = terminal.console()
+    if faults_file is not None:
+        files.write(out, faults.document(), str, json_file=faults_file, html_file=None)
+        return
     if listed:
         _list(out, catalogue.on(ground) if real else list(catalogue.DRILLS))
         return
@@ -116,7 +134,9 @@ def command(
     drills = catalogue.on(ground) if everything else catalogue.named(names, ground)
     slots = _slots(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
     again = _again(ground, rocketmq)
-    report = _play(out, drills, ground, slots, again, brief=brief, stretch=stretch)
+    screen = Screen(out, len(drills), brief=brief, prefixed=len(slots.lanes) > 1)
+    tell = screen.event if events_file is None else written_to(events_file, screen.event)
+    report = _play(screen, drills, ground, slots, again, tell, stretch=stretch)
     files.write(out, report.as_json(), lambda: page.render(report), json_file=json_file, html_file=html_file)
     ctx.exit(1 if report.failed else 0)
 
@@ -155,16 +175,15 @@ def _slots(data_dir: Path | None, ground: Ground, lanes: int, rocketmq: str | No
 
 
 def _play(
-    out: Console, drills: Sequence[Drill], ground: Ground, slots: _Slots, again: str, *, brief: bool, stretch: float
+    screen: Screen, drills: Sequence[Drill], ground: Ground, slots: _Slots, again: str, tell: Tell, *, stretch: float
 ) -> Report:
     forget_settings()
     log_to(slots.run / "drill.log")
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
-    screen = Screen(out, len(drills), brief=brief, prefixed=len(slots.lanes) > 1)
-    out.print(f"Playing {len(drills)} drills in {slots.run}", markup=False, soft_wrap=True)
+    screen.begin(f"Playing {len(drills)} drills in {slots.run}")
     began, began_at, results = time.monotonic(), now_ms(), list[Result]()
-    played = play_all(drills, slots.lanes, screen.event, repeat=lambda drill: again.format(drill.name), stretch=stretch)
+    played = play_all(drills, slots.lanes, tell, repeat=lambda drill: again.format(drill.name), stretch=stretch)
     try:
         with screen.progress():
             for result in played:

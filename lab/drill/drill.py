@@ -34,7 +34,7 @@ SECONDS_MORE = 5.0
 class Drill:
     """One drill. `breaks`, `where` and `holds` are one line each, for a reader who knows the words of the README.
 
-    `profile` is the deployment it plays on, `real_profile` the one on real servers, if that is another.
+    `profile` is the deployment it plays on. `point`: the failpoint at which it strikes, if it strikes at one.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Drill:
     ground: Ground = Ground.BOTH
     profile: Profile = QUICK
     limit: Limit = Limit.CHECK
+    point: str | None = None
 
     def plays_on(self, ground: Ground) -> bool:
         """Whether it has a meaning on embedded, or on real, servers."""

@@ -31,6 +31,7 @@ __all__ = ["Broken", "DrillRun", "in_words"]
 
 T = TypeVar("T")
 PIECES = 2  # that `DrillRun.place` orders
+_TOLD = 5  # looks at what is still on its way, in one wait; the others are not told
 
 
 class DrillRun(EventLog):
@@ -234,7 +235,16 @@ class DrillRun(EventLog):
         What is told with a word of `but`, such as an order's id, may be as it is. Raise `Broken`.
         """
         limit = self.limit if limit is None else limit
-        left = self._rest(4 * limit, but=but)
+        told = list[str]()
+
+        def tell(left: Sequence[str]) -> None:
+            """Tell what is seen to heal, as long as it is not much."""
+            words = f"not settled yet: {left[0]}" + (f", and {len(left) - 1} more" if len(left) > 1 else "")
+            if words not in told and len(told) < _TOLD:
+                told.append(words)
+                self.say(words)
+
+        left = self._rest(4 * limit, but=but, tell=tell)
         if left:
             raise Broken(f"Not settled {4 * limit:g} s after the last fault: {'; '.join(left[:5])}.")
         recovery = self.since_last_fault
@@ -251,12 +261,16 @@ class DrillRun(EventLog):
         """
         return self._rest(self.limit)
 
-    def _rest(self, within: float, *, but: Sequence[str] = ()) -> list[str]:
-        """Wait until nothing is on its way; return what still was when last looked at, in words."""
+    def _rest(
+        self, within: float, *, but: Sequence[str] = (), tell: Callable[[Sequence[str]], None] = lambda _: None
+    ) -> list[str]:
+        """Wait until nothing is on its way, each look told; return what still was at the last one, in words."""
         left: list[str] = []
 
         def look() -> bool:
             left[:] = self.open_ends(but=but)
+            if left:
+                tell(left)
             return not left
 
         with suppress(NotInTime):

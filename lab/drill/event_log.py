@@ -1,9 +1,11 @@
 """What a drill writes down as it goes: steps, faults and claims, with their times."""
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from halfmessage.clock import now_ms
+from halfmessage.clock import now_ms, rfc3339
 from lab.drill.result import Event, Kind
 from ops.client import Answer
 from ops.errors import CommandFailed
@@ -52,6 +54,18 @@ class EventLog:
         """Hold that something is as it must be; both are told. Raise `Broken`."""
         instead = "" if found == expected else f", not {_plain(expected)}"
         self.claim(f"{what}: {_plain(found)}{instead}", found == expected)
+
+
+def written_to(file: Path, tell: Callable[[str, Event], None]) -> Callable[[str, Event], None]:
+    """Return what tells `tell` of each event, and appends it to a file: one JSON object a line."""
+
+    def both(name: str, event: Event) -> None:
+        tell(name, event)
+        line = {"drill": name, "at": rfc3339(event.at), "kind": event.kind.value, "text": event.text}
+        with file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + "\n")
+
+    return both
 
 
 def in_words(answer: Answer | None) -> str:

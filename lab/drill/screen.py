@@ -34,6 +34,10 @@ class Screen:
         self._task = self._bar.add_task("", total=drills)
         self._now: dict[str, str] = {}
 
+    def begin(self, words: str) -> None:
+        """Say what is to come."""
+        self._out.print(words, markup=False, soft_wrap=True)
+
     @contextmanager
     def progress(self) -> Iterator[None]:
         """Show a bar while drills are played."""

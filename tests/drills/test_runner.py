@@ -67,6 +67,8 @@ def test_drills_that_fail_keep_their_evidence_and_others_go_on(tmp_path: Path) -
     assert found["wrong"].reason == "ZeroDivisionError"
     assert "Traceback" in (Path(str(found["wrong"].evidence)) / "traceback.txt").read_text()
     assert "does not exist, but its stock is reserved" in str(found["orphan"].reason)
+    healing = [event.text for event in found["orphan"].events if event.text.startswith("not settled yet: ")]
+    assert 1 <= len(healing) <= 5
     assert [i.name for i in found["orphan"].invariants if not i.holds] == _BROKEN_BY_AN_ORPHAN
     evidence = {str(r.evidence) for r in found.values()}
     assert len(evidence) == 3

@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from lab.commands.drill import command
 from lab.drill import catalogue, page
 from lab.drill.catalogue import kills
 from lab.drill.drill import Ground
+from lab.drill.event_log import written_to
 from lab.drill.result import SCHEMA, Event, Invariant, Kind, Report, Result
 from lab.drill.screen import Screen
 from ops.errors import CommandFailed
@@ -152,6 +154,17 @@ def test_the_json_document_states_its_schema() -> None:
     assert first["invariants"] == [
         {"name": "agree", "holds": True, "figures": {"orders": 3, "closed": 1}, "broken": []}
     ]
+
+
+def test_events_are_written_as_they_happen(tmp_path: Path) -> None:
+    """One JSON object a line, beside what is told otherwise."""
+    told: list[str] = []
+    both = written_to(tmp_path / "events.jsonl", lambda name, event: told.append(f"{name}: {event.text}"))
+    for event in result().events:
+        both("a-drill", event)
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert told == ["a-drill: begins", f"a-drill: {NASTY}", "a-drill: ends"]
+    assert lines[1] == {"drill": "a-drill", "at": "2026-05-28T20:26:40.500Z", "kind": "fault", "text": NASTY}
 
 
 def test_the_terminal_tells_the_same() -> None:

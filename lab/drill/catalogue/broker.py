@@ -167,6 +167,7 @@ DRILLS = (
             f"when order comes to {point}",
             "the order stands with its stock, or never was and its stock is back",
             partial(_gone_while_placing, point=point),
+            point=point,
         )
         for point in _PLACING
     ),
@@ -177,6 +178,7 @@ DRILLS = (
             f"when order comes to {point}",
             "the order is closed and its stock comes back",
             partial(_gone_while_closing, point=point),
+            point=point,
         )
         for point in _CLOSING
     ),

@@ -123,6 +123,7 @@ DRILLS = tuple(
         f"at {way.point}: {kills.WORDS[way.point]}",
         way.holds,
         partial(_play, way=way),
+        point=way.point,
     )
     for way in _WAYS
 )

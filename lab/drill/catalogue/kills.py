@@ -93,6 +93,7 @@ def _drills(point: str, situation: Situation) -> tuple[Drill, Drill]:
         f"at {point}: {WORDS[point]}",
         situation.holds,
         partial(_kill_itself, point=point, situation=situation),
+        point=point,
     )
     across = Drill(
         f"kill-{other}-at-{point}",
@@ -100,6 +101,7 @@ def _drills(point: str, situation: Situation) -> tuple[Drill, Drill]:
         f"at {point}: {WORDS[point]}",
         situation.holds,
         partial(_kill_the_other, point=point, situation=situation),
+        point=point,
     )
     return own, across
 
