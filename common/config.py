@@ -134,6 +134,10 @@ class Settings(Addresses):
         default=None,
         description="the deployment's data directory, where the console compares all books; none: it can't",
     )
+    console_drills: bool = Field(
+        default=False,
+        description="administrators may break deployments of drills' own through the console; never in production",
+    )
     console_actions_kept: float = Field(
         default=90 * 24 * 3600.0, gt=0, description="for so long the console keeps who did what through it, and why"
     )

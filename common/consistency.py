@@ -159,6 +159,8 @@ def _production(settings: "Settings") -> Faults:
         yield "ORDERS_STOCK_STRATEGY=naive oversells, and ORDERS_ENVIRONMENT=production: choose another"
     if settings.failpoints:
         yield "ORDERS_FAILPOINTS is set, and ORDERS_ENVIRONMENT=production: unset it"
+    if settings.console_drills:
+        yield "ORDERS_CONSOLE_DRILLS is set, and ORDERS_ENVIRONMENT=production: unset it, drills break things"
     secret = settings.jwt_secret.get_secret_value()
     if len(set(secret)) < 8 or any(word in secret.lower() for word in _KNOWN_SECRETS):  # noqa: PLR2004
         yield "ORDERS_JWT_SECRET can be guessed, and ORDERS_ENVIRONMENT=production: take 32 random bytes or more"
@@ -182,6 +184,8 @@ def faults_of(service: str, settings: "Settings") -> list[str]:
         for name in _CALLS.get(service, ())
         if (settings.host, settings.port) in _addresses(settings, name)
     ]
+    if service == "console" and settings.console_drills and settings.console_data_dir is None:
+        found.append("ORDERS_CONSOLE_DRILLS needs ORDERS_CONSOLE_DATA_DIR, where their reports are kept")
     if service == "order" and settings.max_body < _LONGEST_ORDER:
         (given,) = _named(settings, "max_body")
         found.append(f"{given} is less than {_LONGEST_ORDER}: an order that may be placed has up to so many bytes")

@@ -1,5 +1,6 @@
 """Wires the console together; nothing else does."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -16,13 +17,27 @@ from common.web import Api
 from console.clients.broker import Messages
 from console.clients.instances import Instance
 from console.clients.services import Services
-from console.pages import coupons, errors, find, guard, letters, login, orders, overview, payments, reconcile, stock
+from console.pages import (
+    coupons,
+    drills,
+    errors,
+    find,
+    guard,
+    letters,
+    login,
+    orders,
+    overview,
+    payments,
+    reconcile,
+    stock,
+)
 from console.pages import messages as message_pages
 from console.pages.assets import Assets
 from console.pages.rendering import Templates
 from console.pages.site import Site
 from console.pages.viewer import Sessions
 from console.service.actions import Actions
+from console.service.drills import Drills
 from console.service.finding import Finding
 from console.service.letters import Letters
 from console.service.orders import Orders
@@ -80,13 +95,14 @@ def build(settings: Settings) -> Service:
     coupons.install(site, services, actions)
     payments.install(site, services, actions)
     reconcile.install(site, reconciling, actions, settings.participant_names)
+    playing = _install_drills(site, settings, actions)
     kept = int(settings.console_actions_kept * 1000)
     purge = Periodic("purge", _PURGED_EVERY, lambda: actions.purge(now_ms() - kept))
     return Service(
         api,
         start=[partial(schema_version.require, "console", database), ids.start, looks.start, purge.start],
         stop=[
-            *(reconciling.close, purge.close, looks.close, looking_on.close, stocks.close, services.close),
+            *(*playing, reconciling.close, purge.close, looks.close, looking_on.close, stocks.close, services.close),
             *(messages.close, ids.close, database.close),
         ],
     )
@@ -104,6 +120,15 @@ def _install_what_is_done(site: Site, settings: Settings, messages: Messages, ac
     is_embedded = settings.broker_url.startswith("embedded")
     message_pages.install(site, search, actions, sending_on, tells_all=is_embedded)
     letters.install(site, search, actions, sending_on)
+
+
+def _install_drills(site: Site, settings: Settings, actions: Actions) -> list[Callable[[], None]]:
+    """Add the pages that break something, where that is allowed; return what is to be stopped."""
+    if not settings.console_drills or settings.console_data_dir is None:
+        return []
+    playing = Drills(settings.console_data_dir / "drills")
+    drills.install(site, playing, actions)
+    return [playing.close]
 
 
 def _instances(settings: Settings) -> list[Instance]:

@@ -1,5 +1,6 @@
 """One deployment: instances of our services on this machine, in one data directory."""
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from ops import catalogue, runstate, tokens
 from ops.child import Patience, python_module
 from ops.client import Client, probe
 from ops.errors import CommandFailed, NoDeployment
-from ops.places import DataDir
+from ops.places import PACKAGES, DataDir
 from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
 from ops.real import servers_here
 from ops.runstate import RunState
@@ -230,9 +231,15 @@ class Deployment:
         }
 
     def _own_place(self, name: str) -> dict[str, str]:
-        """Return where the console finds what it compares."""
-        is_console = self.plan.processes[name] == registry.CONSOLE.name
-        return {"ORDERS_CONSOLE_DATA_DIR": str(self.place.root)} if is_console else {}
+        """Return where the console finds what it compares, and whether drills may be started through it.
+
+        They may in a clone, which has them, unless it is in production, or ORDERS_CONSOLE_DRILLS says otherwise.
+        """
+        if self.plan.processes[name] != registry.CONSOLE.name:
+            return {}
+        may_drill = (PACKAGES / "lab").is_dir() and os.environ.get("ORDERS_ENVIRONMENT") != "production"
+        drills = os.environ.get("ORDERS_CONSOLE_DRILLS", str(may_drill).lower())
+        return {"ORDERS_CONSOLE_DATA_DIR": str(self.place.root), "ORDERS_CONSOLE_DRILLS": drills}
 
     def _core(self, name: str) -> dict[str, str]:
         """Return the core of a process: that of order, which has most to do, is none of the others'."""

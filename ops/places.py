@@ -15,7 +15,7 @@ from ops.runstate import RunLock, RunState, load
 
 PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
 _MARK = "run/state.json"
-_OURS = frozenset({"run", "log", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)})
+_OURS = frozenset({"run", "log", "drills", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)})
 _STACK = "stack"  # the default place of `orders stack`, which looks after it itself
 _LONGEST = 400  # bytes of a data directory's path: SQLite opens files of 511 (MAX_PATHNAME of its os_unix.c)
 _SECRET_LENGTH = 32  # characters, at least: as `common.config` wants it

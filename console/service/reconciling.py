@@ -4,7 +4,6 @@ It is the command that a person would type: there is one comparison, and it tell
 """
 
 import json
-import os
 import subprocess  # nosec B404 - our own command, with arguments that nobody sends
 import sys
 import threading
@@ -16,13 +15,13 @@ from typing import Any, Final
 
 import structlog
 
+from console.service.commands import environment, last_words
 from halfmessage.clock import now_ms
 from halfmessage.errors import Conflict, ConsoleUnavailable, HalfMessageError
 
 LONGEST: Final = 300.0  # seconds of one run, a repair included
 LARGEST: Final = 4 << 20  # bytes of its answer: it tells of at most 1,000 findings
 _FOUND_SOMETHING: Final = 1  # its exit code
-_TOLD: Final = 500  # characters of what it complains of
 
 log = structlog.get_logger()
 
@@ -156,7 +155,7 @@ class Reconciling:
                     if self._closed:
                         return None, "The console ended."
                     self._process = process = subprocess.Popen(  # noqa: S603 # nosec B603 - see the import
-                        command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=_environment()
+                        command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=environment()
                     )
                 code = process.wait(self._longest)
             except subprocess.TimeoutExpired:
@@ -177,11 +176,6 @@ def command_of(data_dir: Path) -> list[str]:
     return [sys.executable, "-m", "ops", "reconcile", "--json", "--data-dir", str(data_dir)]
 
 
-def _environment() -> dict[str, str]:
-    """Return ours without settings: those of the console are not those of the deployment's other services."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ORDERS_", "PROMETHEUS_"))}
-
-
 def _read(answer: bytes, complaints: bytes) -> tuple[Report | None, str]:
     if len(answer) > LARGEST:
         return None, f"Its answer is longer than {LARGEST} bytes."
@@ -196,9 +190,7 @@ def _read(answer: bytes, complaints: bytes) -> tuple[Report | None, str]:
 
 
 def _last_words(complaints: bytes, code: int) -> str:
-    """Return what it complained of, without colours; what it said last is why it ended."""
-    text = " ".join(complaints.decode(errors="replace").split())
-    return text[-_TOLD:] or f"It ended with exit code {code} and said nothing."
+    return last_words(complaints) or f"It ended with exit code {code} and said nothing."
 
 
 def _standing(name: str, report: Report, at: int | None, *, is_known: bool) -> Standing:

@@ -160,7 +160,7 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
 
 PAGES = (
     *("/", "/orders", "/orders/{order}", "/orders?user=nobody", "/find?q={order}", "/find", "/nowhere"),
-    *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile"),
+    *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile", "/drills"),
 )
 
 
@@ -181,8 +181,33 @@ def test_everybody_can_read_every_page(
         _check(seen, "/login")
 
 
-def _check(seen: Visit, path: str) -> None:
-    seen.page.wait_for_load_state("networkidle" if path != "/" else "load")
+@pytest.mark.timeout(300)
+def test_something_is_broken_and_heals_while_one_looks_on(browser: Browser, base: str, admin: str) -> None:
+    """A step and a fault are chosen by keyboard; the page tells what happens, then the verdict; the report opens."""
+    with visit(browser, base, admin, width=360, dark=True) as seen:
+        seen.go("/drills")
+        seen.page.get_by_label("At which step, and what").select_option("kill-order.deducted")
+        button = seen.page.get_by_role("button", name="Break it")
+        button.focus()
+        seen.page.keyboard.press("Enter")
+        expect(seen.page.get_by_role("heading", level=1)).to_have_text("kill-order.deducted")
+        _check(seen, "a drill that runs", idle=False)
+        expect(seen.page.locator("#live")).to_contain_text("was killed by SIGKILL at order.deducted", timeout=90_000)
+        verdict = seen.page.locator("section[aria-labelledby=verdict]")
+        expect(verdict).to_contain_text("passed", timeout=60_000)
+        expect(verdict).to_contain_text("total = available + live reservations")
+        _check(seen, "a drill that ended")
+        report = seen.page.get_by_role("link", name="The whole report").get_attribute("href")
+        seen.go("/drills")
+        expect(seen.page.get_by_role("row", name="kill-order.deducted")).to_contain_text("passed")
+        opened = seen.page.goto(f"{base}{report}")  # it runs nothing, which is what playwright would look with
+        assert opened is not None
+        assert opened.ok
+        assert "<h1>Crash-recovery drills</h1>" in opened.text()
+
+
+def _check(seen: Visit, path: str, *, idle: bool = True) -> None:
+    seen.page.wait_for_load_state("networkidle" if idle and path != "/" else "load")
     assert seen.faults() == [], path
     assert not seen.is_too_wide(), path
     assert seen.outside() == [], path

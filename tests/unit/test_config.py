@@ -112,6 +112,7 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         ({"stock_strategy": "redis-lock"}, "ORDERS_STOCK_STRATEGY=redis-lock needs ORDERS_REDIS_URL"),
         (PRODUCTION | {"stock_strategy": "naive"}, "ORDERS_STOCK_STRATEGY=naive oversells"),
         (PRODUCTION | {"failpoints": "a=raise"}, "ORDERS_FAILPOINTS is set"),
+        (PRODUCTION | {"console_drills": True, "console_data_dir": "/d"}, "ORDERS_CONSOLE_DRILLS is set"),
         (PRODUCTION | {"jwt_secret": "s" * 32}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"jwt_secret": "change-me-0123456789-abcdefghijkl"}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"peer_timeout": 6.0}, "ORDERS_PEER_TIMEOUT=6.0 is more than ORDERS_TRANSACTION_DEADLINE=5.0"),
@@ -162,6 +163,15 @@ def test_what_contradicts_itself_for_one_service_alone(changed: dict[str, Any], 
     assert [line[: len(told)] for line in faults_of("order", settings)] == [told]
     assert faults_of("stock", settings) == faults_of("goods", settings) == []
     assert faults_of("order", Settings.model_validate(GOOD)) == []
+
+
+def test_reports_of_drills_need_a_place_at_the_console_alone() -> None:
+    """Somebody may allow drills in a shell from which all services are started."""
+    settings = Settings.model_validate(GOOD | {"console_drills": True})
+    assert faults_of("console", settings) == [
+        "ORDERS_CONSOLE_DRILLS needs ORDERS_CONSOLE_DATA_DIR, where their reports are kept"
+    ]
+    assert faults_of("order", settings) == []
 
 
 def test_the_longest_order_is_taken_by_the_smallest_body_limit() -> None:

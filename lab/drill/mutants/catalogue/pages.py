@@ -5,6 +5,7 @@ from lab.drill.mutants.mutant import edited
 _LOGIN = "tests/unit/test_console_login.py::"
 _ORDERS = "tests/unit/test_console_orders.py::"
 _OVERVIEW = "tests/unit/test_console_overview.py::"
+_DRILLS = "tests/unit/test_console_drills.py::"
 
 MUTANTS = (
     edited(
@@ -64,5 +65,29 @@ MUTANTS = (
         "an action whose answer was lost is said to have changed nothing",
         _ORDERS + "test_an_action_without_an_answer_is_not_said_to_have_failed",
         ("console.pages.orders:_install_actions", "unknown = isinstance(error, PeerUnavailable)", "unknown = False"),
+    ),
+    edited(
+        "drills-in-production",
+        "an administrator breaks things through the console of a system in production",
+        "tests/unit/test_config.py::test_what_contradicts_itself_is_told_in_one_line",
+        ("common.consistency:_production", "if settings.console_drills:", "if False:"),
+    ),
+    edited(
+        "any-word-is-a-drill",
+        "what a form sends is an argument of a command",
+        _DRILLS + "test_what_is_no_drill_is_refused",
+        ("console.service.breaking:named", "if found is None:", "if False:"),
+    ),
+    edited(
+        "two-drills-at-once",
+        "two consoles each break something, and both are slower than their limits",
+        _DRILLS + "test_one_drill_at_a_time_whichever_console_started_it",
+        ("console.service.drills:Drills._begin", "pass_fds=(lock,)", "pass_fds=()"),
+    ),
+    edited(
+        "report-with-our-rights",
+        "a page that was made elsewhere runs as one of ours",
+        _DRILLS + "test_a_fault_is_chosen_watched_and_judged",
+        ("console.pages.drills:install", "HTML, _LOCKED_UP", "HTML"),
     ),
 )
