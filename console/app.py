@@ -30,6 +30,7 @@ from console.pages import (
     payments,
     reconcile,
     stock,
+    transactions,
 )
 from console.pages import messages as message_pages
 from console.pages.assets import Assets
@@ -45,6 +46,7 @@ from console.service.overview import EVERY, Overview
 from console.service.reconciling import Reconciling, command_of
 from console.service.searching import Search
 from console.service.stocks import Stocks
+from console.service.transactions import Transactions
 from halfmessage.clock import now_ms
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
@@ -90,7 +92,7 @@ def build(settings: Settings) -> Service:
     overview.install(site, looking_on, lambda: reconciling.standings(settings.participant_names))
     _install_orders(site, services, messages)
     actions, stocks = Actions(database, ids), Stocks(services)
-    _install_what_is_done(site, settings, messages, actions)
+    _install_what_is_done(site, settings, services, messages, actions)
     stock.install(site, services, stocks, actions)
     coupons.install(site, services, actions)
     payments.install(site, services, actions)
@@ -114,12 +116,15 @@ def _install_orders(site: Site, services: Services, messages: Messages) -> None:
     find.install(site, Finding(reading, services, messages))
 
 
-def _install_what_is_done(site: Site, settings: Settings, messages: Messages, actions: Actions) -> None:
-    """Add the pages of messages, and of those that lie still."""
+def _install_what_is_done(
+    site: Site, settings: Settings, services: Services, messages: Messages, actions: Actions
+) -> None:
+    """Add the pages of transactions, of messages, and of those that lie still."""
     search, sending_on = Search(messages), Letters(messages, actions)
     is_embedded = settings.broker_url.startswith("embedded")
     message_pages.install(site, search, actions, sending_on, tells_all=is_embedded)
     letters.install(site, search, actions, sending_on)
+    transactions.install(site, Transactions(search, services), actions, tells_all=is_embedded)
 
 
 def _install_drills(site: Site, settings: Settings, actions: Actions) -> list[Callable[[], None]]:

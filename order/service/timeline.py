@@ -55,6 +55,12 @@ class Timeline:
             raise NotFound("There is no such order, and nothing is left of one.")
         return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
 
+    def decided(self, tx_ids: Iterable[int]) -> dict[int, tuple[Outcome, int]]:
+        """Return the outcome of those transactions that have a record, and when (ms since the epoch)."""
+        with self._database.read() as connection:
+            found = {tx_id: self._records.decided_at(connection, tx_id) for tx_id in tx_ids}
+        return {tx_id: record for tx_id, record in found.items() if record is not None}
+
     def _messages(self, order_id: int) -> list[MessageView] | Entry:
         if self._console is None:
             reason = (

@@ -161,6 +161,7 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
 PAGES = (
     *("/", "/orders", "/orders/{order}", "/orders?user=nobody", "/find?q={order}", "/find", "/nowhere"),
     *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile", "/drills"),
+    "/transactions",
 )
 
 

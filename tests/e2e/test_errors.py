@@ -44,6 +44,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("order", "GET", "/internal/orders", frozenset({"admin"}), None),
     ("order", "GET", "/internal/find?q=1", frozenset({"admin"}), None),
+    ("order", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
     ("order", "GET", "/metrics", frozenset(), None),
     ("stock", "GET", "/stock/1", frozenset(), None),
     ("stock", "PUT", "/stock/1", frozenset({"admin"}), {"total": 0}),

@@ -29,10 +29,10 @@ PAGES = (
     "/stock/1",
     "/coupons",
 )
-MORE_PAGES = ("/coupons/1", "/payments", "/payments/1", "/reconcile")
+MORE_PAGES = ("/coupons/1", "/payments", "/payments/1", "/reconcile", "/transactions")
 FORMS = (
     *("/dead/plan", "/dead/send", "/stock/1/restock", "/stock/1/total", "/coupons/1/withdraw"),
-    *("/payments/1/refund", "/reconcile/run"),
+    *("/payments/1/refund", "/reconcile/run", "/transactions/sweep"),
 )
 
 

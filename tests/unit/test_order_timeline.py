@@ -18,8 +18,10 @@ from common.web import Api
 from halfmessage.clock import now_ms, rfc3339
 from halfmessage.errors import BrokerError, NotFound
 from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Resolution, State, Verdict
+from halfmessage.tx.record import Outcome
 from order.api import UseCases, install
 from order.model import CloseReason
+from order.schema import RecordsOut, RecordsQuery
 from order.service.timeline import Entry, Timeline
 from tests.fakes import Shop
 
@@ -176,6 +178,28 @@ def test_a_broker_without_a_console(shop: Shop) -> None:
     assert _entry(given_up, "local transaction aborted").evidence["transaction"] == "placing"
     with pytest.raises(NotFound):
         timeline.of(79, owner=None)
+
+
+def test_records_are_told_of_what_is_decided(shop: Shop) -> None:
+    """Of an order that was placed, and of one that was given up; an open transaction has none."""
+    order = shop.order({1: 1})
+    given_up, still_open = shop.ids.next(), shop.ids.next()
+    shop.records.fence(shop.database, given_up)
+    found = shop.timeline.decided([order.tx_id, given_up, still_open])
+    assert {tx_id: outcome for tx_id, (outcome, _) in found.items()} == {
+        order.tx_id: Outcome.COMMITTED,
+        given_up: Outcome.ABORTED,
+    }
+    told = RecordsOut.of(found).model_dump(mode="json")["records"]
+    assert [(one["tx_id"], one["outcome"]) for one in told] == [
+        (str(order.tx_id), "committed"),
+        (str(given_up), "aborted"),
+    ]
+
+
+def test_no_id_of_a_transaction_is_too_large_to_be_looked_up() -> None:
+    """What can't be one has no record."""
+    assert RecordsQuery(tx_ids="7,9999999999999999999,08").ids == [7]
 
 
 def test_messages_gone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,4 +90,14 @@ MUTANTS = (
         _DRILLS + "test_a_fault_is_chosen_watched_and_judged",
         ("console.pages.drills:install", "HTML, _LOCKED_UP", "HTML"),
     ),
+    edited(
+        "silent-record-is-none",
+        "an order service that is down makes every transaction look undecided",
+        "tests/unit/test_console_transactions.py::test_what_does_not_answer_is_not_known",
+        (
+            "console.service.transactions:Transactions._told",
+            "records if isinstance(records, Silent)",
+            "None if isinstance(records, Silent)",
+        ),
+    ),
 )

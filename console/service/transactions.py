@@ -1,0 +1,91 @@
+"""Order's transactions: each half message with its tries, beside the record that decides what becomes of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from common.registry import ROLLBACK_TOPIC
+from console.clients.services import Services
+from console.service.looking import Silent
+from console.service.searching import Page, Search
+from console.service.trying import tried
+from halfmessage.mq.port import MessageView, State
+from halfmessage.tx.coordinator import DELIVER_IF, TX_ID
+from halfmessage.tx.record import Outcome
+
+_UNDECIDED: Final = (State.HALF, State.PARKED)
+_MOST_RECORDS: Final = 50  # that order tells at once
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction: its half message, and its record as order tells it.
+
+    `record` None: it is not decided yet, or the record was purged; `Silent`: order did not answer.
+    """
+
+    tx_id: str
+    view: MessageView
+    record: Mapping[str, Any] | Silent | None
+
+    @property
+    def purpose(self) -> str:
+        """What it is for: an aborted placement has its rollback delivered, a committed closing has."""
+        return "placing" if self.view.message.properties.get(DELIVER_IF) == Outcome.ABORTED.value else "closing"
+
+    @property
+    def order_ids(self) -> Sequence[str]:
+        """Its orders: a batch has many."""
+        return self.view.message.keys
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionPage:
+    """Transactions, newest first; `next_cursor` goes on after them, None at the end."""
+
+    items: Sequence[Transaction]
+    next_cursor: str | None
+
+
+class Transactions:
+    """Asks the broker for half messages, and order for what was decided."""
+
+    def __init__(self, search: Search, services: Services) -> None:
+        """Take who is asked."""
+        self._search, self._services = search, services
+
+    def undecided(self, token: str) -> TransactionPage:
+        """Return those whose message is not resolved yet: of each state the newest. Raise `BrokerError`."""
+        pages = [self._search.page({"topic": ROLLBACK_TOPIC, "state": state.value}) for state in _UNDECIDED]
+        views = [view for page in pages for view in page.items]
+        more = next((page.next_cursor for page in pages if page.next_cursor), None)
+        return self._told(token, Page(tuple(views), more))
+
+    def recent(self, token: str, cursor: str | None) -> TransactionPage:
+        """Return a page of all that the broker still has. Raise `BrokerError`, `Malformed`."""
+        asked = {"topic": ROLLBACK_TOPIC} | ({} if cursor is None else {"cursor": cursor})
+        return self._told(token, self._search.page(asked))
+
+    def sweep(self, token: str) -> None:
+        """Have order finish now what no message will finish any more. Raise as `Services.post` does."""
+        self._services.post("order", "/sweep", token)
+
+    def _told(self, token: str, page: Page) -> TransactionPage:
+        """Return the transactions of messages; a plain rollback, which is sent without one, is none."""
+        views = [view for view in page.items if TX_ID in view.message.properties]
+        tx_ids = [view.message.properties[TX_ID] for view in views]
+        records = tried(lambda: self._records(token, tx_ids))
+        items = [
+            Transaction(tx_id, view, records if isinstance(records, Silent) else records.get(tx_id))
+            for tx_id, view in zip(tx_ids, views, strict=True)
+        ]
+        return TransactionPage(items, page.next_cursor)
+
+    def _records(self, token: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
+        known = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id.isascii() and tx_id.isdecimal()]
+        for first in range(0, len(known), _MOST_RECORDS):
+            some = ",".join(known[first : first + _MOST_RECORDS])
+            told = self._services.get("order", "/internal/records", token, tx_ids=some)["records"]
+            found |= {record["tx_id"]: record for record in told}
+        return found

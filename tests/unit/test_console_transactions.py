@@ -1,0 +1,141 @@
+"""Transactions as the console shows them: half messages with their tries, beside the records that decide."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import PeerUnavailable
+from console.clients.services import Services
+from halfmessage.mq.port import HalfMessage, Message, Resolution, State, Verdict
+from tests.support import eventually
+from tests.unit.console_letters import TOPIC, Lying
+from tests.unit.console_site import Browser, running, token
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Order:
+    """The order service, played: its records by transaction, and what it was told to do."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.swept = 0
+        self.is_up = True
+
+    def get(self, service: str, path: str, _token: str, *, tx_ids: str) -> Mapping[str, Any]:
+        assert (service, path) == ("order", "/internal/records")
+        if not self.is_up:
+            raise PeerUnavailable("The order service did not answer.")
+        self.asked.append(tx_ids)
+        known = [one for one in tx_ids.split(",") if one in self.records]
+        at = "2026-11-28T10:00:00.000Z"
+        return {"records": [{"tx_id": one, "outcome": self.records[one], "decided_at": at} for one in known]}
+
+    def post(self, service: str, path: str, _token: str) -> Mapping[str, Any]:
+        assert (service, path) == ("order", "/sweep")
+        self.swept += 1
+        return {}
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> Order:
+    played = Order()
+    for method in ("get", "post"):
+        monkeypatch.setattr(Services, method, lambda _, *args, to=method, **asked: getattr(played, to)(*args, **asked))
+    return played
+
+
+@pytest.fixture
+def lying(tmp_path: Path) -> Iterator[Lying]:
+    made = Lying(tmp_path)
+    made.answer = Verdict.ACK
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(tmp_path: Path, lying: Lying, order: Order) -> Iterator[Browser]:
+    assert lying.broker
+    assert order
+    with running(tmp_path) as service:
+        service.start[1]()  # ids
+        yield Browser(service, token())
+
+
+def begun(lying: Lying, tx_id: str, deliver_if: str = "aborted", key: str = "7") -> HalfMessage:
+    return lying.producer.begin(
+        Message(TOPIC, b"{}", keys=(key,), properties={"tx_id": tx_id, "deliver_if": deliver_if})
+    )
+
+
+def part(html: str, name: str) -> str:
+    """Return one section of the page."""
+    return html.partition(f'<section aria-labelledby="{name}">')[2].partition("</section>")[0]
+
+
+def test_an_open_one_tells_its_tries_and_what_comes_next(browser: Browser, lying: Lying) -> None:
+    """Each check-back with its answer; parked, it goes on by nobody but an operator."""
+    half = begun(lying, "41")
+    open_ones = part(browser.get("/transactions").text, "open")
+    assert "<code>41</code>" in open_ones
+    assert '<a href="/orders/7">7</a>' in open_ones
+    assert "placing" in open_ones
+    assert '<span class="state warn">none</span>' in open_ones
+    lying.until(half.message_id, State.PARKED)
+    open_ones = part(browser.get("/transactions").text, "open")
+    assert "1 check-back<" in open_ones
+    assert ": unknown</li>" in open_ones
+    assert 'nothing by itself: <a href="/dead">resume it</a>' in open_ones
+
+
+def test_one_that_ended_tells_its_record_and_its_deliveries(browser: Browser, lying: Lying, order: Order) -> None:
+    """Beside how the message was resolved; a rollback that was sent plainly is no transaction."""
+    order.records["42"] = "committed"
+    half = begun(lying, "42", "committed")
+    lying.producer.resolve(half, Resolution.COMMIT)
+    lying.producer.send(Message(TOPIC, b"{}", keys=("9",)))
+    eventually(lambda: len(lying.got) == 2, within=20)
+    lying.until(half.message_id, State.DONE)
+    html = browser.get("/transactions").text
+    assert "No half message waits" in part(html, "open")
+    recent = part(html, "recent")
+    assert "closing" in recent
+    assert '<span class="state good">committed</span>' in recent
+    assert "resolved: commit" in recent
+    assert "stock: done after 1 try" in recent
+    assert "/orders/9" not in recent
+
+
+def test_records_are_asked_for_together(browser: Browser, lying: Lying, order: Order) -> None:
+    """Fifty at once; what can be no id is not asked for, and stays text."""
+    for number in range(60):
+        begun(lying, str(100 + number))
+    begun(lying, HOSTILE, key=HOSTILE)
+    html = browser.get("/transactions").text
+    assert all(asked.count(",") < 50 for asked in order.asked)
+    assert HOSTILE not in html
+    assert "Older ones" in html
+
+
+def test_what_does_not_answer_is_not_known(browser: Browser, lying: Lying, order: Order) -> None:
+    """No record that could be asked for is not the same as none."""
+    begun(lying, "43")
+    order.is_up = False
+    open_ones = part(browser.get("/transactions").text, "open")
+    assert "not known: The order service did not answer." in open_ones
+    assert ">none<" not in open_ones
+
+
+def test_swept_now_once_for_each_form(browser: Browser, order: Order) -> None:
+    """By whom stays on the page; a poll gets the part that lives alone."""
+    form = browser.get("/transactions").text.partition('action="/transactions/sweep"')[2].partition("</form>")[0]
+    csrf, form_id = (piece.partition('"')[0] for piece in form.split('value="')[1:3])
+    for _ in range(2):
+        answer = browser.post("/transactions/sweep", {"csrf": csrf, "form_id": form_id})
+        assert answer.headers["Location"] == "/transactions"
+    assert order.swept == 1
+    assert "<td>sweep</td>" in browser.get("/transactions").text
+    assert browser.get("/transactions", HX_Request="true").text.lstrip().startswith("<div id=")
