@@ -12,9 +12,8 @@ from console.pages.site import Form, Result, See, Shown, Site, one
 from console.pages.viewer import Viewer
 from console.service.actions import Actions, SentBefore
 from console.service.letters import LIES, MOST, Letters, Way
-from console.service.looking import Silent
 from console.service.searching import Search
-from console.service.trying import tried
+from console.service.trying import told_as, tried
 from halfmessage.errors import NotFound
 
 _CURSORS: Final = {Way.RESEND: "dead", Way.RESUME: "parked"}
@@ -28,8 +27,7 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters) -> N
         lists = {}
         for way, name in _CURSORS.items():
             asked = {"state": LIES[way].value} | ({"cursor": query[name]} if name in query else {})
-            found = tried(partial(search.page, asked))
-            lists[way.value] = {"silent": found.why} if isinstance(found, Silent) else {"page": found}
+            lists[way.value] = told_as("page", tried(partial(search.page, asked)))
         return Shown("dead.html", {"lists": lists, "done": letters.told(actions.recent(set(Way))), "most": MOST})
 
     @site.form("/dead/plan")
