@@ -3,7 +3,7 @@
 from common.idempotency import key_of
 from common.web import Api, Reply, current_identity, replayed
 from stock.model import BelowReserved
-from stock.schema import LevelOut, Restock, SetTotal
+from stock.schema import LevelOut, Restock, SetTotal, Withdraw
 from stock.service.levels import Levels
 
 
@@ -27,3 +27,18 @@ def install(api: Api, levels: Levels) -> None:
         key = key_of(current_identity().user_id, idempotency_key, call, body)
         added = levels.restock(goods_id, body.quantity, key)
         return Reply(LevelOut.of_attributes(added.answer), headers=replayed(added.replayed))
+
+    @api.post(
+        "/stock/{goods_id}/withdraw",
+        scopes=("admin",),
+        body=Withdraw,
+        returns={200: LevelOut},
+        errors=[BelowReserved],
+        idempotent=True,
+    )
+    def withdraw(goods_id: int, body: Withdraw, idempotency_key: str | None) -> Reply:
+        """Take pieces out that no order holds."""
+        call = f"POST /stock/{goods_id}/withdraw"
+        key = key_of(current_identity().user_id, idempotency_key, call, body)
+        taken = levels.withdraw(goods_id, body.quantity, key)
+        return Reply(LevelOut.of_attributes(taken.answer), headers=replayed(taken.replayed))

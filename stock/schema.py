@@ -29,6 +29,12 @@ class Restock(Schema):
     quantity: Annotated[int, Field(ge=1, le=MOST)]
 
 
+class Withdraw(Schema):
+    """The number of pieces that are gone: broken, lost, or sold elsewhere."""
+
+    quantity: Annotated[int, Field(ge=1, le=MOST)]
+
+
 class ItemIn(Schema):
     """A quantity of one goods."""
 

@@ -31,18 +31,26 @@ def install(site: Site, services: Services, stocks: Stocks, actions: Actions) ->
             "goods_id": goods_id,
             **told_as("line", found),
             "done": actions.of(_thing(goods_id)),
-            "form_ids": (actions.form_id(), actions.form_id()),
+            "form_ids": (actions.form_id(), actions.form_id(), actions.form_id()),
         }
         return Shown("goods.html", context)
 
-    @site.form("/stock/<id:goods_id>/restock")
-    def restock(viewer: Viewer, goods_id: int, form: Form) -> Result:
+    def moved(viewer: Viewer, goods_id: int, form: Form, action: str, *, needs_why: bool) -> Result:
+        """Have pieces come in, or go."""
         body = {"quantity": _pieces(form, "quantity")}
         doing.once(
-            asked_of(viewer, form, f"restock {body['quantity']}", _thing(goods_id), needs_why=False),
-            lambda key: services.post("stock", f"/stock/{goods_id}/restock", viewer.token, body, key=key),
+            asked_of(viewer, form, f"{action} {body['quantity']}", _thing(goods_id), needs_why=needs_why),
+            lambda key: services.post("stock", f"/stock/{goods_id}/{action}", viewer.token, body, key=key),
         )
         return See(f"/stock/{goods_id}")
+
+    @site.form("/stock/<id:goods_id>/restock")
+    def restock(viewer: Viewer, goods_id: int, form: Form) -> Result:
+        return moved(viewer, goods_id, form, "restock", needs_why=False)
+
+    @site.form("/stock/<id:goods_id>/withdraw")
+    def withdraw(viewer: Viewer, goods_id: int, form: Form) -> Result:
+        return moved(viewer, goods_id, form, "withdraw", needs_why=True)
 
     @site.form("/stock/<id:goods_id>/total")
     def set_total(viewer: Viewer, goods_id: int, form: Form) -> Result:

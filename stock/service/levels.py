@@ -28,7 +28,7 @@ class Levels:
     def __init__(self, database: Database) -> None:
         """Take the stock service's database."""
         self._database = database
-        self._restocked = Keys(database, idempotency_keys, lambda answer: Level(**answer))
+        self._answered = Keys(database, idempotency_keys, lambda answer: Level(**answer))
 
     def get(self, goods_id: int) -> Level:
         """Return the level of one goods; of goods that never had stock: nothing of it."""
@@ -73,7 +73,29 @@ class Levels:
             _change_or_insert(connection, change, goods_id, quantity, otherwise=Invalid(errors=too_many))
             return _read(connection, goods_id)
 
-        return self._restocked.once(key, work)
+        return self._answered.once(key, work)
+
+    def withdraw(self, goods_id: int, quantity: int, key: IdempotencyKey | None = None) -> Answered[Level]:
+        """Take out pieces that no live reservation holds, once for each key.
+
+        Raise `BelowReserved` where there are fewer, `IdempotencyMismatch`, `Unavailable` or `OutcomeUnknown`.
+        """
+        change = (
+            update(stock)
+            .where((stock.c.goods_id == goods_id) & (stock.c.available >= quantity))
+            .values(
+                available=stock.c.available - quantity,
+                total=stock.c.total - quantity,
+                version=stock.c.version + 1,
+            )
+        )
+
+        def work(connection: Connection) -> Level:
+            if connection.execute(change).rowcount == 0:
+                raise BelowReserved
+            return _read(connection, goods_id)
+
+        return self._answered.once(key, work)
 
 
 def _change_or_insert(

@@ -134,9 +134,15 @@ def test_restocked_once_for_each_form(shop: Shop, root: Visitor) -> None:
     page = root.get(f"/stock/{tea}")
     assert "15 in all = 12 available + 3 reserved" in page.text
     assert page.text.count("restock 5") == 1
-    refused = root.send(page, f"/stock/{tea}/total", total="2", why=HOSTILE)
+    gone = f"/stock/{tea}/withdraw"
+    at_once([lambda: root.send(page, gone, quantity="2", why="broken")] * 2)
+    assert root.send(page, gone, quantity="2", why="").status == 400
+    page = root.get(f"/stock/{tea}")
+    assert "13 in all = 10 available + 3 reserved" in page.text
+    assert "refused" in root.send(page, gone, quantity="11", why="all of it").text
+    refused = root.send(root.get(f"/stock/{tea}"), f"/stock/{tea}/total", total="2", why=HOSTILE)
     assert "refused" in refused.text
-    assert "15 in all" in refused.text
+    assert "13 in all" in refused.text
     assert "<script>alert" not in refused.html
     assert "20 in all = 17 available" in root.send(root.get(f"/stock/{tea}"), f"/stock/{tea}/total", total="20").text
     assert root.get("/stock/1").status == 404

@@ -49,6 +49,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("stock", "GET", "/stock/1", frozenset(), None),
     ("stock", "PUT", "/stock/1", frozenset({"admin"}), {"total": 0}),
     ("stock", "POST", "/stock/1/restock", frozenset({"admin"}), {"quantity": 1}),
+    ("stock", "POST", "/stock/1/withdraw", frozenset({"admin"}), {"quantity": 1}),
     (
         "stock",
         "POST",
@@ -450,6 +451,7 @@ _PROMISED = {
     ("stock", "get", "/stock/{goods_id}"): {200, 404},
     ("stock", "put", "/stock/{goods_id}"): {200, 400, 403, 404, 409, 413, 415, 422},
     ("stock", "post", "/stock/{goods_id}/restock"): {200, 400, 403, 404, 413, 415, 422},
+    ("stock", "post", "/stock/{goods_id}/withdraw"): {200, 400, 403, 404, 409, 413, 415, 422},
     ("stock", "post", "/reservations"): {200, 400, 403, 413, 415, 422},
     ("stock", "get", "/reservations/{order_id}"): {200, 403, 404},
     ("goods", "get", "/goods"): {200, 422},

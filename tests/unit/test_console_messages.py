@@ -31,7 +31,7 @@ PAGES = (
 )
 MORE_PAGES = ("/coupons/1", "/payments", "/payments/1", "/reconcile", "/transactions")
 FORMS = (
-    *("/dead/plan", "/dead/send", "/stock/1/restock", "/stock/1/total", "/coupons/1/withdraw"),
+    *("/dead/plan", "/dead/send", "/stock/1/restock", "/stock/1/withdraw", "/stock/1/total", "/coupons/1/withdraw"),
     *("/payments/1/refund", "/reconcile/run", "/transactions/sweep"),
 )
 

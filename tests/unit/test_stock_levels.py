@@ -72,6 +72,40 @@ def test_reserved_stay_reserved(database: Database, levels: Levels) -> None:
     assert levels.restock(1, 2).answer == levels.get(1) == Level(1, 6, 2)
 
 
+def test_withdrawn_are_pieces_that_nobody_holds(database: Database, levels: Levels) -> None:
+    """They leave the total too; as many as are available, and none of goods that never had any."""
+    levels.set_total(1, 10)
+    stock_reservations(database).deduct(1, {7: {1: 4}})
+    assert levels.withdraw(1, 2).answer == levels.get(1) == Level(1, 8, 4)
+    with pytest.raises(BelowReserved):
+        levels.withdraw(1, 5)
+    assert levels.withdraw(1, 4).answer == Level(1, 4, 0)
+    with pytest.raises(BelowReserved):
+        levels.withdraw(2, 1)
+    assert levels.get(2) == Level(2, 0, 0)
+
+
+def test_withdrawing_is_seen_by_every_way_of_taking_stock(database: Database, levels: Levels) -> None:
+    """Whoever read what there was before it finds another version."""
+    levels.set_total(1, 10)
+    with database.read() as connection:
+        before = connection.scalar(select(model.stock.c.version))
+    levels.withdraw(1, 1)
+    with database.read() as connection:
+        assert connection.scalar(select(model.stock.c.version)) > before
+
+
+def test_withdrawn_once_for_each_key(levels: Levels) -> None:
+    """A retry gets the first answer; a refusal leaves no key."""
+    levels.set_total(1, 3)
+    with pytest.raises(BelowReserved):
+        levels.withdraw(1, 5, KEY)
+    levels.set_total(1, 10)
+    assert levels.withdraw(1, 5, KEY) == Answered(Level(1, 5, 5))
+    assert levels.withdraw(1, 5, KEY) == Answered(Level(1, 5, 5), replayed=True)
+    assert levels.get(1) == Level(1, 5, 5)
+
+
 def test_most(levels: Levels) -> None:
     """There is a most of everything; what would exceed it is refused and changes nothing."""
     levels.set_total(1, MOST - 1)

@@ -92,4 +92,16 @@ MUTANTS = (
         _TESTS + "test_settle",
         ("halfmessage.participant.reservations:Reservations.settle", 'if fate == "void"}', "if False}"),
     ),
+    edited(
+        "reserved-pieces-withdrawn",
+        "pieces that an order holds are withdrawn, and it has none",
+        "tests/unit/test_stock_levels.py::test_withdrawn_are_pieces_that_nobody_holds",
+        ("stock.service.levels:Levels.withdraw", "stock.c.available >= quantity", "stock.c.total >= quantity"),
+    ),
+    edited(
+        "withdrawn-unseen",
+        "an order that read the stock before takes pieces that are withdrawn",
+        "tests/unit/test_stock_levels.py::test_withdrawing_is_seen_by_every_way_of_taking_stock",
+        ("stock.service.levels:Levels.withdraw", "stock.c.version + 1", "stock.c.version"),
+    ),
 )
