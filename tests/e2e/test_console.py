@@ -165,6 +165,7 @@ PAGES = (
 )
 
 
+@pytest.mark.timeout(300)  # axe takes seconds a page on a machine that does something else
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
 def test_everybody_can_read_every_page(
     browser: Browser, base: str, admin: str, placed: str, width: int, *, dark: bool
