@@ -13,7 +13,10 @@ from tests.model.world import World
 pytestmark = [pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
 
 _ELSEWHERE = {"stock.released", "stock.settled", "payment.handled"}  # the model's deliveries and `sweep.settled`
-_OF_MONEY = ("attempt.", "event.", "success.", "refund.")  # explored by tests/model/payments.py
+_EXPLORED_ELSEWHERE = (  # by tests/model/payments.py and requests.py
+    *("attempt.", "event.", "success.", "refund."),
+    "request.",
+)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -45,7 +48,7 @@ def test_steps_are_named_as_in_the_code() -> None:
     names: set[str] = set()
     for scenario in SCENARIOS[:7]:
         names |= MODEL.explore(scenario).names
-    points = {_as_stock(point) for point in POINTS if not point.startswith(_OF_MONEY)}
+    points = {_as_stock(point) for point in POINTS if not point.startswith(_EXPLORED_ELSEWHERE)}
     unmodelled = {  # before a step, or after an answer: nothing changes there
         point for point in points if "before" in point or point.endswith("received") or point in _ELSEWHERE
     }
