@@ -87,6 +87,8 @@ class TooManyRequests(OrdersError):
     """Too many requests; wait as long as Retry-After says."""
 
     status, slug, title = 429, "too-many-requests", "Too many requests"
+    retry_after: int = 1
+    """Seconds."""
 
 
 class PeerUnavailable(Unavailable):

@@ -79,5 +79,6 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         threads=settings.threads + service.waiting,
         max_connections=settings.max_connections,
         share_port=settings.share_port or settings.workers > 1,
+        ending=service.api.ending.set,
         on_stop=[workers.close, bodies.close, *service.stop],
     )

@@ -1,5 +1,6 @@
 """Declares routes: guards, parses, calls the view, answers."""
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partialmethod
@@ -26,6 +27,7 @@ from common.web.requests import (
     NoQuery,
     current_globals,
     current_request,
+    prefers_async,
     read_body,
     read_idempotency_key,
     read_optional_body,
@@ -36,6 +38,7 @@ from common.web.requests import (
     unheard,
 )
 from common.web.routes import IdConverter, Reply, Route, View, WordConverter
+from common.web.streams import Stream
 from halfmessage.errors import HalfMessageError, Unavailable
 
 
@@ -62,10 +65,11 @@ class Api:
 
         Those named in `optional` are told, and keep the service ready: most calls do without.
         A body has up to `max_body` bytes and arrives within `body_timeout` seconds; `slow_bodies` of them may take that
-        long at once (see `Bodies`).
+        long at once (see `Bodies`). What may last for long ends once `ending` is set.
         """
         self.service, self.title, self.description, self.version = service, title, description, version
         self.routes: list[Route] = []
+        self.ending = threading.Event()
         self.bodies = Bodies(largest=max_body, within=body_timeout, slow=slow_bodies)
         self._verifier = verifier
         self._limiter = limiter or ProcessLimiter()
@@ -100,6 +104,7 @@ class Api:
         errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
         most_at_once: int = 0,
         most_of_one_user: int = 0,
+        streams: bool = False,
     ) -> Callable[[View], View]:
         """Declare a GET (see `Route`); HEAD is answered alike."""
         return self._declare(
@@ -111,6 +116,7 @@ class Api:
             errors=errors,
             most_at_once=most_at_once,
             most_of_one_user=most_of_one_user,
+            streams=streams,
         )
 
     def post(
@@ -127,6 +133,7 @@ class Api:
         most_at_once: int = 0,
         most_of_one_user: int = 0,
         body_at_least: int = 0,
+        respond_async: bool = False,
     ) -> Callable[[View], View]:
         """Declare a POST (see `Route`)."""
         return self._declare(
@@ -142,6 +149,7 @@ class Api:
             most_at_once=most_at_once,
             most_of_one_user=most_of_one_user,
             body_at_least=body_at_least,
+            respond_async=respond_async,
         )
 
     def put(
@@ -200,6 +208,8 @@ class Api:
             refuse(asked, refused)
             if route.idempotent:
                 arguments["idempotency_key"] = read_idempotency_key(asked)
+            if route.respond_async:
+                arguments["respond_async"] = prefers_async(asked)
             with enter(identity.user_id):
                 if not route.writes:
                     refuse_unread_body(asked)
@@ -260,7 +270,7 @@ def _respond(reply: Reply) -> Response:
     return Answer(_json(reply.body), reply.status, reply.headers, content_type=reply.media_type)
 
 
-def _json(body: BaseModel | Mapping[str, Any] | bytes) -> bytes:
+def _json(body: BaseModel | Mapping[str, Any] | bytes | Stream) -> bytes | Stream:
     if isinstance(body, BaseModel):
         return body.model_dump_json().encode()
-    return body if isinstance(body, bytes) else orjson.dumps(body)
+    return body if isinstance(body, bytes | Stream) else orjson.dumps(body)

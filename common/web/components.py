@@ -14,6 +14,7 @@ RESPONSE_HEADERS: dict[str, Json] = {
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
     "Allow": {"description": "the methods that there are", "required": True, "schema": {"type": "string"}},
     "Location": {"description": "where the new thing is", "required": True, "schema": {"type": "string"}},
+    "Preference-Applied": {"required": True, "schema": {"type": "string", "const": "respond-async"}},
     "Idempotency-Replayed": {
         "description": "true: this is the answer that the first request with the same key got",
         "schema": {"type": "string", "const": "true"},
@@ -32,6 +33,13 @@ IDEMPOTENCY_KEY: Json = {
     "description": "makes sending the same request again harmless: the first answer comes again; the same "
     "several times with commas between is a header that came twice, and refused",
     "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
+}
+PREFER: Json = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "respond-async (RFC 7240): take it in now, do it soon, and answer 202 with where its state is told; "
+    "other preferences are ignored",
+    "schema": {"type": "string", "examples": ["respond-async"]},
 }
 PROBLEM: Json = {
     "type": "object",

@@ -22,8 +22,9 @@ from common.errors import (
     UnsupportedMediaType,
 )
 from common.schema import ID_SCHEMA, WORD_PATTERN, Checks, Health, Readiness
-from common.web.components import HEADERS_BY_STATUS, IDEMPOTENCY_KEY, PROBLEM, RESPONSE_HEADERS, Json
+from common.web.components import HEADERS_BY_STATUS, IDEMPOTENCY_KEY, PREFER, PROBLEM, RESPONSE_HEADERS, Json
 from common.web.problems import CONTENT_TYPE, ProblemWith, kind_of
+from common.web.requests import EVENTS
 from common.web.routes import Route, is_id
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown, Unavailable
 
@@ -127,7 +128,8 @@ def _parameters(route: Route, schemas: _Schemas) -> list[Json]:
             {"name": name, "in": "query", "required": name in required, "schema": _not_null(schema)}
             for name, schema in model["properties"].items()
         ]
-    return [*found, IDEMPOTENCY_KEY] if route.idempotent else found
+    headers = [*([IDEMPOTENCY_KEY] if route.idempotent else []), *([PREFER] if route.respond_async else [])]
+    return [*found, *headers]
 
 
 def _not_null(schema: Json) -> Json:
@@ -156,8 +158,13 @@ def _errors(route: Route) -> list[type[HalfMessageError] | ProblemWith]:
 
 
 def _success(route: Route, status: int, model: type[BaseModel], schemas: _Schemas) -> Json:
-    replayed = ["Idempotency-Replayed"] if route.idempotent else []
-    return _response(status, "application/json", schemas.answer(model), replayed)
+    headers = ["Idempotency-Replayed"] if route.idempotent else []
+    if route.respond_async and status == HTTPStatus.ACCEPTED:
+        headers += ["Location", "Preference-Applied"]
+    answer = _response(status, "application/json", schemas.answer(model), headers)
+    if route.streams:
+        answer["content"][EVENTS] = {"schema": {"type": "string"}}
+    return answer
 
 
 def _responses(

@@ -94,7 +94,7 @@ def answer(error: HalfMessageError) -> Response:
     if kind.status >= 500 and error.__cause__ is not None:  # noqa: PLR2004 - a status class
         structlog.get_logger().warning(kind.slug, cause=repr(error.__cause__))
     response = _response(kind, error.detail, error.members)
-    retry_after = error.retry_after if isinstance(error, OverLimit) else kind.retry_after
+    retry_after = error.retry_after if isinstance(error, TooManyRequests) else kind.retry_after
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     if kind.status == HTTPStatus.UNAUTHORIZED:
@@ -116,16 +116,27 @@ def _answer_unexpected(error: Exception) -> Response:
     return _response(kind_of(OrdersError), OrdersError().detail, {})
 
 
-def _response(kind: Kind, detail: str, members: dict[str, Any]) -> Response:
+def document(error: HalfMessageError, instance: str, request_id: str) -> dict[str, Any]:
+    """Return the problem with which a request for a path, `instance`, is or would be answered."""
+    return _document(kind_of(type(error)), error.detail, error.members, instance, request_id)
+
+
+def _document(kind: Kind, detail: str, members: dict[str, Any], instance: str, request_id: str) -> dict[str, Any]:
     problem = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
-        "instance": quote(request.path, safe="/:@!$&'()*+,;=", errors="replace"),
-        "request_id": g.get("request_id", ""),
+        "instance": instance,
+        "request_id": request_id,
     }
-    return Answer(orjson.dumps(problem | members), kind.status, content_type=CONTENT_TYPE)
+    return problem | members
+
+
+def _response(kind: Kind, detail: str, members: dict[str, Any]) -> Response:
+    instance = quote(request.path, safe="/:@!$&'()*+,;=", errors="replace")
+    problem = _document(kind, detail, members, instance, g.get("request_id", ""))
+    return Answer(orjson.dumps(problem), kind.status, content_type=CONTENT_TYPE)
 
 
 def invalid(error: ValidationError) -> Invalid:

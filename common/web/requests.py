@@ -19,7 +19,9 @@ from common.web.problems import invalid, pointer
 M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
+EVENTS = "text/event-stream"
 _JSON = "application/json"
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _ONCE = (
     ("HTTP_AUTHORIZATION", "Authorization"),
@@ -252,6 +254,18 @@ def read_idempotency_key(request: Request) -> str | None:
         message = "Header should have 1 to 255 visible ASCII characters"
         raise Invalid(errors=[{"pointer": "/Idempotency-Key", "message": message}])
     return key
+
+
+def prefers_async(request: Request) -> bool:
+    """Return whether the header Prefer says `respond-async` (RFC 7240); what else it says may be ignored."""
+    said = _QUOTED.sub("", request.environ.get("HTTP_PREFER", ""))
+    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in said.split(","))
+
+
+def wants_events(request: Request) -> bool:
+    """Return whether the answer is to be a stream of events rather than JSON, by the header Accept."""
+    is_read = request.method == "GET"  # HEAD asks for nothing that could be streamed
+    return is_read and request.accept_mimetypes.best_match([_JSON, EVENTS], default=_JSON) == EVENTS
 
 
 def unheard(*, keyed: bool, writes: bool) -> Sequence[_Header]:

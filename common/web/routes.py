@@ -12,6 +12,7 @@ from common.auth import Identity
 from common.schema import ID_PATTERN, WORD_PATTERN
 from common.web.problems import ProblemWith
 from common.web.requests import current_globals
+from common.web.streams import Stream
 from halfmessage.errors import HalfMessageError
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
@@ -21,10 +22,10 @@ _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 class Reply:
     """An answer: a model, or plain values or bytes of JSON that look like one; the status, and further headers.
 
-    Bytes may be of another media type, to those who are no callers of ours.
+    Bytes may be of another media type, to those who are no callers of ours; a stream is one of events.
     """
 
-    body: BaseModel | Mapping[str, Any] | bytes
+    body: BaseModel | Mapping[str, Any] | bytes | Stream
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
@@ -66,6 +67,8 @@ class Route:
     `headers`, by lower-case names, and the `raw` body, to find out whose they are.
     `body_at_least`: bytes of a body that are taken whatever is set, for calls of our own services, which ask for as
     much as the route's model allows.
+    `respond_async`: the view is told whether the header Prefer says so, and then answers 202 with a Location.
+    `streams`: answers a stream of events to those who accept that (`common.web.streams`).
     """
 
     method: str
@@ -82,6 +85,8 @@ class Route:
     most_at_once: int = 0
     most_of_one_user: int = 0
     body_at_least: int = 0
+    respond_async: bool = False
+    streams: bool = False
     foreign: bool = False
 
     @property

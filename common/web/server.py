@@ -30,6 +30,7 @@ class _OneProcess(MTServer):
     """Granian's threaded server; it is meant for Python without a GIL, and works with one as well."""
 
     share_port = False
+    ending: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -54,6 +55,7 @@ class _OneProcess(MTServer):
 
     def _stop_workers(self) -> None:
         """Wait for requests in flight, but not forever: a thread can't be killed, as the original tries to."""
+        self.ending()
         for worker in self.wrks:
             worker.terminate()  # type: ignore[no-untyped-call]
             worker.join(_GRACE)  # type: ignore[no-untyped-call]
@@ -67,9 +69,12 @@ def serve(
     threads: int,
     max_connections: int,
     share_port: bool = False,
+    ending: Callable[[], object] = lambda: None,
     on_stop: Sequence[Callable[[], None]] = (),
 ) -> None:
     """Serve `app` until told to stop; then finish the requests in flight and call each of `on_stop` in order.
+
+    `ending` is called first, and has those requests end that would last for long.
 
     `threads` requests are worked on at once, further ones wait. Of connections, idle ones included, there are at most
     `max_connections`; a further client is not answered until one is closed. With `share_port`, other
@@ -90,7 +95,7 @@ def serve(
         log_enabled=False,
     )
 
-    server.share_port = share_port
+    server.share_port, server.ending = share_port, ending
 
     def started() -> None:
         # Granian would take SIGHUP for "reload the code"; here the terminal is gone.
