@@ -66,6 +66,23 @@ class Settings(Addresses):
         default=0, ge=0, description="of them one user's; more of that user get 429; 0: a quarter of the queue"
     )
 
+    request_threads: int = Field(default=64, ge=1, le=256, description="order requests placed at once")
+    request_queue: int = Field(
+        default=100_000, ge=1, le=1_000_000, description="order requests taken in and not decided; more get 503"
+    )
+    request_queue_per_user: int = Field(
+        default=1000, ge=1, description="of them one user's; more of that user get 429, so that others need not wait"
+    )
+    request_expires: float = Field(
+        default=600.0, gt=0, description="an order request that is not placed by then is refused"
+    )
+    request_streams: int = Field(
+        default=0, ge=0, description="order requests told as they change (SSE) at once; 0: a quarter of the threads"
+    )
+    request_stream_lasts: float = Field(
+        default=30.0, gt=0, le=300, description="of such a stream, which holds a thread; a client then asks again"
+    )
+
     providers: str = Field(
         default="sandbox",
         description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class",
@@ -158,9 +175,22 @@ class Settings(Addresses):
             raise ValueError(f"idempotency_retention must be longer than pay_timeout and the deadline: {longest:g} s")
         return self
 
+    @model_validator(mode="after")
+    def _requests_agree(self) -> Self:
+        """Refuse bounds of order requests that contradict each other, or the rest."""
+        found = list(consistency.faults_of_requests(self))
+        if found:
+            raise ValueError("\n".join(found))
+        return self
+
     def url(self, service: str) -> str:
         """Return where the instances of a service are, with commas between."""
         return str(getattr(self, f"{service}_url"))
+
+    @property
+    def streams(self) -> int:
+        """How many order requests are told as they change at once."""
+        return self.request_streams or max(1, self.threads // 4)
 
     @property
     def released_retention(self) -> float:

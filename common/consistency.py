@@ -177,6 +177,27 @@ def faults(settings: "Settings") -> list[str]:
     return [fault for rule in _RULES for fault in rule(settings)]
 
 
+def faults_of_requests(settings: "Settings") -> Faults:
+    """Yield what is wrong with the bounds of orders that are submitted now and placed soon, where all else is right."""
+    yield from _ordered(
+        settings, "request_queue_per_user", "request_queue", "a user's share is a part of the whole queue"
+    )
+    expires, streams = _named(settings, "request_expires", "request_streams")
+    for name in (
+        "idempotency_retention",
+        *(["message_retention"] if settings.broker_url.startswith("embedded") else ()),
+    ):
+        if getattr(settings, name) <= settings.request_expires:
+            (given,) = _named(settings, name)
+            yield f"{given} must be more than {expires}: what belongs to a request is kept for as long as it may wait"
+    if settings.request_expires <= settings.transaction_deadline:
+        (given,) = _named(settings, "transaction_deadline")
+        yield f"{expires} must be more than {given}: requests would expire before it is known that they were taken in"
+    if settings.request_streams >= settings.threads and settings.request_streams:
+        (given,) = _named(settings, "threads")
+        yield f"{streams} must be less than {given}: each stream holds a thread, and the rest needs some"
+
+
 def faults_of(service: str, settings: "Settings") -> list[str]:
     """Return what is wrong with settings that are right for other services: one line for each fault."""
     found = [

@@ -16,6 +16,14 @@ POINTS: Final = frozenset[str]().union(*map(failpoints.of_participant, PARTICIPA
         "order.committed",
         "order.before_resolve",
         "order.resolved",
+        # taking in an order that is to be placed soon, and placing it
+        "request.half_sent",
+        "request.before_commit",
+        "request.committed",
+        "request.before_resolve",
+        "request.resolved",
+        "request.received",
+        "request.handled",
         # closing one (timeout or cancel)
         "close.half_sent",
         "close.before_commit",

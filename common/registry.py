@@ -46,8 +46,14 @@ class Service:
 ROLLBACK_TOPIC = "order_rollback"
 TIMEOUT_TOPIC = "order_timeout"
 PAYMENT_TOPIC = "payment_succeeded"
+REQUEST_TOPIC = "order_request"
 TOPICS: Mapping[str, str] = MappingProxyType(
-    {ROLLBACK_TOPIC: "TRANSACTION", TIMEOUT_TOPIC: "DELAY", PAYMENT_TOPIC: "TRANSACTION"}
+    {
+        ROLLBACK_TOPIC: "TRANSACTION",
+        TIMEOUT_TOPIC: "DELAY",
+        PAYMENT_TOPIC: "TRANSACTION",
+        REQUEST_TOPIC: "TRANSACTION",
+    }
 )
 """The topics, and what each carries in RocketMQ's words (`message.type`)."""
 
@@ -55,7 +61,7 @@ SANDBOX = "sandbox"
 """The provider of payments that is a service of ours, for where nobody takes money."""
 
 SERVICES = (  # in the order of stopping: those that ask before those that are asked
-    Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC)),
+    Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC, REQUEST_TOPIC)),
     Service("stock", 8002, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("goods", 8003),
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),

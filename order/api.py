@@ -9,8 +9,10 @@ import structlog
 from common.errors import TooManyRequests
 from common.idempotency import key_of
 from common.schema import encode_cursor
-from common.web import Api, ProblemWith, Reply, current_identity, replayed
+from common.web import Api, ProblemWith, Reply, current_identity, current_request_id, replayed
 from common.web.problems import kind_of
+from common.web.requests import EVENTS, current_request, wants_events
+from common.web.streams import Streams
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown
 from order.model import (
     CouponNotUsable,
@@ -19,6 +21,7 @@ from order.model import (
     OrderPaid,
     PaymentRefused,
     Receiver,
+    RequestState,
     UnknownCoupon,
     UnknownGoods,
     UnknownProvider,
@@ -29,6 +32,7 @@ from order.schema import (
     FindOut,
     FindQuery,
     OrderOut,
+    OrderRequestOut,
     OrdersOut,
     OrdersQuery,
     Pay,
@@ -45,12 +49,15 @@ from order.schema import (
     found_document,
     order_document,
     page_document,
+    request_document,
 )
 from order.service.closing import Closing
-from order.service.ordering import Ordering, Request
+from order.service.ordering import Ordering, Placed, Request
 from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
 from order.service.reading import OrderReader, place_of
+from order.service.requests import RequestReader
+from order.service.submitting import Submission, Submitted
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 
@@ -63,6 +70,8 @@ class UseCases:
     """What the routes call."""
 
     ordering: Ordering
+    submit: Callable[[Submission], Submitted]
+    requests: RequestReader
     reader: OrderReader
     payments: Payments
     paying: Paying
@@ -79,16 +88,19 @@ def install(
     most_at_once: int,
     most_of_one_user: int,
     timelines: int,
+    streams: Streams,
     count: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Declare the routes; `count` is told the outcome of every order that somebody tried to place.
 
     Placing is limited to `rate_limit` per user, and to `most_at_once` of all users, of which `most_of_one_user`.
     At most so many `timelines` are told at once, and a quarter of them to one user: they ask the broker and the
-    participants, and while those are slow there must be threads to read, pay and cancel.
+    participants, and while those are slow there must be threads to read, pay and cancel. `streams` has the bounds of
+    those that tell order requests as they change.
     """
     limits = {"most_at_once": most_at_once, "most_of_one_user": most_of_one_user}
     _install_placing(api, use_cases, rate_limit, limits, count)
+    _install_requests(api, use_cases.requests, streams)
     _install_reading(api, use_cases)
     _install_timeline(api, use_cases.timeline, timelines)
     _install_changing(api, use_cases)
@@ -119,11 +131,26 @@ def _install_placing(
 ) -> None:
     ordering, payments = use_cases.ordering, use_cases.payments
 
+    def answer(placed: Placed) -> Reply:
+        count("replayed" if placed.replayed else "created")
+        headers = {"Location": f"/orders/{placed.order.order_id}"}
+        document = order_document(placed.order, payments.known([placed.order]))
+        return Reply(document, 201, headers | replayed(placed.replayed))
+
+    def submit(request: Request) -> Reply:
+        first = None if request.idempotency is None else ordering.first_answer(request.idempotency)
+        if first is not None:
+            return answer(Placed(first, replayed=True))
+        submitted = use_cases.submit(Submission(request, current_request_id()))
+        count("replayed" if submitted.replayed else "submitted")
+        headers = {"Location": f"/order-requests/{submitted.request.request_id}", "Preference-Applied": "respond-async"}
+        return Reply(request_document(submitted.request), 202, headers | replayed(submitted.replayed))
+
     @api.post(
         "/orders",
         scopes=("orders",),
         body=PlaceOrder,
-        returns={201: OrderOut},
+        returns={201: OrderOut, 202: OrderRequestOut},
         errors=[
             ProblemWith(InsufficientStock, ShortMembers),
             ProblemWith(CouponNotUsable, ReasonMembers),
@@ -134,19 +161,17 @@ def _install_placing(
         ],
         rate_limit=rate_limit,
         idempotent=True,
+        respond_async=True,
         **limits,
     )
-    def place(body: PlaceOrder, idempotency_key: str | None) -> Reply:
-        """Place an order."""
+    def place(body: PlaceOrder, idempotency_key: str | None, respond_async: bool) -> Reply:
+        """Place an order, or with `Prefer: respond-async` take it in to be placed soon."""
+        request = _request(body, idempotency_key)
         try:
-            placed = ordering.order(_request(body, idempotency_key))
+            return submit(request) if respond_async else answer(ordering.order(request))
         except HalfMessageError as error:
             count(kind_of(type(error)).slug)
             raise
-        count("replayed" if placed.replayed else "created")
-        headers = {"Location": f"/orders/{placed.order.order_id}"}
-        document = order_document(placed.order, payments.known([placed.order]))
-        return Reply(document, 201, headers | replayed(placed.replayed))
 
 
 def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
@@ -156,6 +181,29 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     key = key_of(user_id, idempotency_key, "POST /orders", body, body.older_hashes)
     quantities = {item.goods_id: item.quantity for item in body.items}
     return Request(user_id, quantities, receiver, key, body.coupon_id)
+
+
+def _install_requests(api: Api, requests: RequestReader, streams: Streams) -> None:
+    @api.get(
+        "/order-requests/{request_id}",
+        scopes=_OWNER,
+        returns={200: OrderRequestOut},
+        errors=[NotFound, TooManyRequests],
+        streams=True,
+    )
+    def show_request(request_id: int) -> Reply:
+        """Tell what became of an order that was to be placed soon; to those who accept events, as it changes."""
+        identity = current_identity()
+        owner = None if "admin" in identity.scopes else identity.user_id
+        found = requests.get(request_id, owner=owner)
+        if not wants_events(current_request()):
+            return Reply(request_document(found))
+
+        def look() -> tuple[dict[str, Any], bool]:
+            now = requests.get(request_id, owner=owner)
+            return request_document(now), now.state is not RequestState.QUEUED
+
+        return Reply(streams.open(identity.user_id, look), headers={"Cache-Control": "no-store"}, media_type=EVENTS)
 
 
 def _install_reading(api: Api, use_cases: UseCases) -> None:

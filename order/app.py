@@ -16,10 +16,11 @@ from common.payments import PaymentEvent
 from common.periodic import Periodic
 from common.process import Service
 from common.redis_client import RedisClient
-from common.registry import BY_NAME, PAYMENT_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
+from common.registry import BY_NAME, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
+from common.web.streams import Streams
 from halfmessage.errors import ConsoleUnavailable
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
@@ -42,12 +43,14 @@ from order.service.payments import Payments
 from order.service.placing import Draft, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
+from order.service.requests import forget_requests
 from order.service.settling import Settlements
 from order.service.successes import Successes
 from order.service.sweeping import Sweep, sweep_once
 from order.service.telling import Telling
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
+from order.soon import Soon
 
 _GROUP = "order"
 _LONGEST_WAIT = 5.0  # seconds until an order's batch begins; two batches that wait in vain for stock take as long
@@ -74,9 +77,9 @@ def build(settings: Settings) -> Service:
     console = _console(broker)
 
     def sendable() -> None:
-        broker.ping(ROLLBACK_TOPIC, TIMEOUT_TOPIC)
+        broker.ping(ROLLBACK_TOPIC, TIMEOUT_TOPIC, REQUEST_TOPIC)
 
-    producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC])
+    producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC, REQUEST_TOPIC])
     coordinator = Coordinator(producer, database, records, ids, instruments.step)
 
     # For each lane what goes beside it (the timeout, participants but one), and its last step; as many again, should a
@@ -102,10 +105,16 @@ def build(settings: Settings) -> Service:
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
         forget_keys(database, settings.idempotency_retention)
+        forget_requests(database, settings.idempotency_retention)
 
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
+    ordering = Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout)
+    probes = (heartbeat.beat, ids.ask, sendable)
+    soon = Soon(settings, database, coordinator, ordering.order, instruments.metrics, [*probes, *others.needed])
     use_cases = rest.UseCases(
-        ordering=Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout),
+        ordering=ordering,
+        submit=soon.submit,
+        requests=soon.reader,
         reader=reader,
         payments=Payments(others.payments),
         paying=paying,
@@ -134,11 +143,12 @@ def build(settings: Settings) -> Service:
         most_at_once=settings.placing_queue,
         most_of_one_user=settings.queue_share,
         timelines=max(1, settings.threads // 4),
+        streams=Streams(settings.streams, lasts=settings.request_stream_lasts, ending=api.ending),
         count=instruments.placed,
     )
     if console is not None:
         instruments.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
-    standby = Standby(heartbeat.beat, ids.ask, sendable)
+    standby = Standby(*probes)
     consumers: dict[str, EventConsumer[Any]] = {
         TIMEOUT_TOPIC: EventConsumer(
             "timeout", OrderEvent, Timeouts(database, checker, overdue).handle, instruments.timeouts, standby.suspect
@@ -155,9 +165,13 @@ def build(settings: Settings) -> Service:
 
     return Service(
         api,
-        start=[partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start],
+        start=[
+            *(partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start),
+            partial(soon.start, broker),
+        ],
         stop=[
-            *(sweeping.close, aside.close, telling_aside.close, looking_ahead.close, broker.close, ids.close),
+            *(sweeping.close, soon.close, aside.close, telling_aside.close, looking_ahead.close),
+            *(broker.close, ids.close),
             *(peer.close for peer in others.peers.values()),
             *(database.close, *([redis.close] if redis else [])),
         ],
@@ -170,7 +184,7 @@ def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments
         placing.place,
         lanes=settings.placing_lanes,
         heaviest=settings.placing_batch,
-        longest_queue=settings.placing_queue,
+        longest_queue=settings.placing_queue + settings.request_threads,
         longest_wait=_LONGEST_WAIT,
         weigh=lambda draft: draft.weight,
         observe=instruments.batch,

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final, Literal, get_args
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
@@ -35,6 +36,15 @@ class Status(StrEnum):
     CREATED = "created"
     PAID = "paid"
     CLOSED = "closed"
+
+
+class RequestState(StrEnum):
+    """Legal moves: queued → each of the others, which is one compare-and-set; the first wins."""
+
+    QUEUED = "queued"
+    CREATED = "created"
+    REFUSED = "refused"
+    FAILED = "failed"
 
 
 class CloseReason(StrEnum):
@@ -90,6 +100,12 @@ class PaymentRefused(OrdersError):
     """The provider did not take the money; reason has its words. The order can still be paid."""
 
     status, slug, title = 402, "payment-refused", "Payment refused"
+
+
+class RequestExpired(Conflict):
+    """The order could not be placed in the time that a request may wait; nothing was created."""
+
+    slug, title = "expired", "Order request expired"
 
 
 Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum", "other-currency"]
@@ -222,6 +238,27 @@ idempotency_keys = Table(
     Column("order_id", BigInteger, nullable=False, index=True),
     Index("keys_of_anybody", "idempotency_key"),
 )
+
+order_requests = Table(
+    "order_requests",
+    metadata,
+    Column("request_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("tx_id", BigInteger, nullable=False),
+    Column("user_id", String(64), nullable=False),
+    Column("idempotency_key", String(255), nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("wanted", JSON(none_as_null=True)),
+    Column("order_id", BigInteger, index=True),
+    Column("problem", JSON(none_as_null=True)),
+    Column("submitted_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
+    Index("requests_of_key", "user_id", "idempotency_key", unique=True),
+    Index("requests_by_state", "state", "request_id"),
+    Index("requests_of_user", "user_id", "state"),
+)
+"""Orders submitted now and placed soon (docs/decisions/0034). `wanted`: what was asked for, until that is decided; it
+names a receiver, so it is not kept for longer."""
 
 PARTICIPANT = String(32)
 """The name of a participant."""

@@ -1,6 +1,6 @@
 """What the order service calls: the services of its deployment, and what it looks up and reserves there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,6 +41,11 @@ class Outside:
     def optional(self) -> tuple[str, ...]:
         """The participants that are down without harm to an order that does not need them."""
         return tuple(one.name for one in self.participants if one.seldom_needed)
+
+    @property
+    def needed(self) -> list[Callable[[], object]]:
+        """What raises `PeerUnavailable` while a service is down that every order needs."""
+        return [peer.ready for name, peer in self.peers.items() if name not in self.optional]
 
 
 def outside(settings: Settings, redis: RedisClient | None, watch: Watch, aside: Aside) -> Outside:

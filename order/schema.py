@@ -27,9 +27,10 @@ from common.schema import (
 from halfmessage.clock import rfc3339
 from halfmessage.tx.record import Outcome
 from order.clients.pay import Payment, PaymentStatus
-from order.model import CloseReason, Order, Reason, Status
+from order.model import CloseReason, Order, Reason, RequestState, Status
 from order.service.entries import Entry
 from order.service.paying import Elsewhere
+from order.service.requests import OrderRequest
 from order.service.sweeping import Findings
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -178,6 +179,34 @@ class OrdersOut(Schema):
 def page_document(shown: Sequence[Order], payments: Mapping[int, Payment], next_cursor: str | None) -> dict[str, Any]:
     """Return what `OrdersOut` declares."""
     return {"items": [order_document(order, payments) for order in shown], "next_cursor": next_cursor}
+
+
+class OrderRequestOut(Schema):
+    """An order that was submitted to be placed soon; `ahead`: requests before it, null if not known.
+
+    `problem`: what placing it at once would have been answered with, which is why there is no order.
+    """
+
+    request_id: Id
+    state: RequestState
+    order_id: Id | None
+    ahead: Annotated[int, Field(ge=0)] | None
+    problem: dict[str, Any] | None
+    submitted_at: Time
+    decided_at: Time | None
+
+
+def request_document(request: OrderRequest) -> dict[str, Any]:
+    """Return what `OrderRequestOut` declares."""
+    return {
+        "request_id": str(request.request_id),
+        "state": request.state,
+        "order_id": None if request.order_id is None else str(request.order_id),
+        "ahead": request.ahead,
+        "problem": request.problem,
+        "submitted_at": rfc3339(request.submitted_at),
+        "decided_at": _time(request.decided_at),
+    }
 
 
 class AnybodysQuery(Query):
@@ -336,9 +365,9 @@ class RefusedMembers(Schema):
 
 
 class UnknownMembers(Schema):
-    """What `outcome-unknown` tells beside its detail: the order to ask for later."""
+    """What `outcome-unknown` tells beside its detail: the order to ask for later, null where none was placed yet."""
 
-    order_id: Id
+    order_id: Id | None
 
 
 class SweepOut(Schema):

@@ -15,6 +15,7 @@ from common.errors import PeerUnavailable
 from common.registry import ROLLBACK_TOPIC
 from common.reservations.client import LiveReservation
 from common.reservations.schema import Settle, StatesQuery, deduct_body
+from common.web.problems import document
 from halfmessage.clock import now_ms, rfc3339
 from halfmessage.errors import BrokerError, HalfMessageError, NotFound
 from halfmessage.ids import EPOCH
@@ -41,7 +42,7 @@ from order.clients.stock import StockClient
 from order.model import Order, settlements, transaction_records
 from order.service.auditing import Audit
 from order.service.closing import Closing
-from order.service.ordering import Ordering, Request
+from order.service.ordering import Ordering, Placed, Request
 from order.service.overdue import Overdue
 from order.service.participants import Participant
 from order.service.paying import Elsewhere, Paying
@@ -49,12 +50,15 @@ from order.service.payments import Payments
 from order.service.placing import Draft, IdempotencyKey, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
+from order.service.requests import RequestReader
 from order.service.settling import Settlements
+from order.service.submitting import Bounds, Submitting
 from order.service.successes import Successes
 from order.service.sweeping import Sweep
 from order.service.telling import Telling
 from order.service.timeline import Timeline
 from order.service.timeouts import Timeouts
+from order.service.working_off import WorkingOff
 from stock import model as stock_model
 from stock.schema import OrderIn
 from stock.service.levels import Levels
@@ -148,6 +152,10 @@ class FaultyProducer:
 
 
 _DEDUCT = deduct_body(OrderIn)
+
+
+def _problem(error: HalfMessageError, asked_as: str) -> dict[str, Any]:
+    return document(error, "/orders", asked_as)
 
 
 class InProcessStock(StockClient):
@@ -291,6 +299,10 @@ class Shop:
             self.audits,
             count=lambda what, number: self.counted.update({what: self.counted.get(what, 0) + number}),
         )
+        self.decided: list[str] = []
+        self.requests = RequestReader(self.database)
+        self.submitting = Submitting(self.coordinator, self.database, AtOnce(), Bounds(8, 4))
+        self.working_off = self.working_off_with(self.ordering.order)
         self.timeline = Timeline(self.database, self.records, self.console, self.participants, self.payments)
 
     def close(self) -> None:
@@ -300,6 +312,11 @@ class Shop:
 
     def placing_with(self, aside: Aside) -> Placing:
         return Placing(self.coordinator, self.producer, self.participants, self.settlements, aside, self.tell)
+
+    def working_off_with(self, order: Callable[[Request], Placed], *, expires: float = 600.0) -> WorkingOff:
+        """Work requests off through `order`, two at a time, each over before the next one begins."""
+        count = self.decided.append
+        return WorkingOff(self.database, order, AtOnce(), _problem, at_once=2, expires=expires, count=count)
 
     def pay(self, order_id: int, *, owner: str | None = None) -> Order:
         """Pay an order at once through the use case."""

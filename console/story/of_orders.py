@@ -40,6 +40,15 @@ def _requested(entry: Entry) -> Drawn:
     return Drawn(CLIENT, ORDER, "order requested", "" if expires is None else f"to be paid by {clock(expires)}")
 
 
+def _submitted(entry: Entry) -> Drawn:
+    return Drawn(CLIENT, ORDER, "order submitted, to be placed soon", f"order request {plain(entry.get('request_id'))}")
+
+
+def _decided(entry: Entry) -> Drawn:
+    about = f"order request {plain(entry.get('request_id'))}"
+    return Drawn(ORDER, DATABASE, f"order request {plain(entry.get('state'))}", about, Tone.GOOD)
+
+
 def _paid(entry: Entry) -> Drawn:
     through = entry.get("paid_through")
     return Drawn(ORDER, DATABASE, "order paid", "" if through is None else f"through {plain(through)}", Tone.GOOD)
@@ -76,6 +85,8 @@ _EXACT: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
     {
         **of_messages.EXACT,
         **of_money.EXACT,
+        "order submitted": _submitted,
+        "order request decided": _decided,
         "order requested": _requested,
         "order paid": _paid,
         "order closed": _closed,

@@ -174,6 +174,12 @@ class DrillRun(EventLog):
         self.answered("POST /orders", answer)
         return answer
 
+    def submit(self) -> Answer | None:
+        """Submit an order of two pieces, to be placed soon; None if the connection was cut."""
+        answer = self.sut.submit(self.user, self.goods_id)
+        self.answered("POST /orders, Prefer: respond-async", answer)
+        return answer
+
     def needing(self, participant: str) -> None:
         """From now on, place orders that need this participant; those that not every order needs come with coupons."""
         if client_of(participant).needed is not EVERY_ORDER:

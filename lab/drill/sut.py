@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -86,11 +87,13 @@ class SystemUnderTest:
         """Return the name of a user that nobody else has."""
         return next(self._users)
 
-    def call(self, user: str, path: str, body: Any = None, *, at: str = "order") -> Answer | None:
+    def call(
+        self, user: str, path: str, body: Any = None, *, at: str = "order", headers: Mapping[str, str] | None = None
+    ) -> Answer | None:
         """POST to an instance of the order service; None if the connection was cut."""
         with self.deployment.client(user, ["orders"]) as client:
             try:
-                return client.ask(at, "POST", path, json_body=body)
+                return client.ask(at, "POST", path, json_body=body, headers=headers or {})
             except Unreachable:
                 return None
 
@@ -98,6 +101,11 @@ class SystemUnderTest:
         """Order two pieces, with a coupon or without; None if the connection was cut."""
         coupon = {} if coupon_id is None else {"coupon_id": coupon_id}
         return self.call(user, "/orders", {"items": [{"goods_id": goods_id, "quantity": 2}], **coupon}, at=at)
+
+    def submit(self, user: str, goods_id: str) -> Answer | None:
+        """Submit an order of two pieces, to be placed soon; None if the connection was cut."""
+        body = {"items": [{"goods_id": goods_id, "quantity": 2}]}
+        return self.call(user, "/orders", body, headers={"Prefer": "respond-async"})
 
     def orders(self, user: str, *, at: str = "order") -> list[dict[str, Any]]:
         """Return the orders of a user, the newest first."""

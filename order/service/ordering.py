@@ -29,6 +29,8 @@ class Request:
     receiver: Receiver | None
     idempotency: IdempotencyKey | None
     coupon_id: int | None = None
+    request_id: int | None = None
+    """The order request that it is, where it was submitted to be placed soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,14 @@ class Ordering:
             return Placed(self._order(request), replayed=False)
         key = request.idempotency
         with self._turns.of((key.user_id, key.key)):  # the same key twice at once: the second waits for the first
-            first = self._first_answer(key)
+            first = self.first_answer(key)
             if first is not None:
                 return Placed(first, replayed=True)
             try:
                 return Placed(self._order(request), replayed=False)
             except (KeyTaken, Refused):
                 # Perhaps it was another process with the same key that took it.
-                first = self._first_answer(key)
+                first = self.first_answer(key)
                 if first is None:
                     raise
                 return Placed(first, replayed=True)
@@ -97,7 +99,8 @@ class Ordering:
         finally:  # not before: this thread may place the orders of others too
             structlog.contextvars.bind_contextvars(order_id=order_id)
 
-    def _first_answer(self, key: IdempotencyKey) -> Order | None:
+    def first_answer(self, key: IdempotencyKey) -> Order | None:
+        """Return the order that was made under a key, as it was told first, or None. Raise `IdempotencyMismatch`."""
         found = self._reader.first_answer(key.user_id, key.key)
         if found is None:
             return None
@@ -127,7 +130,7 @@ class Ordering:
             discount_amount=price.discount_amount,
             coupon_version=price.coupon_version,
         )
-        return Draft(order, request.idempotency)
+        return Draft(order, request.idempotency, request.request_id)
 
 
 class _Turns:

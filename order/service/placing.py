@@ -3,9 +3,9 @@
     begin      half message `order_rollback`, to be delivered if the transaction aborts
     schedule   delayed message `order_timeout`, beside the half message
     deduct     all participants that orders of the batch need, at once; each order whole or not at all
-    commit     ONE local transaction: record + orders + lines + idempotency keys; an order that a participant refused
-               or that can't be written drops out, and what is held for it is released by a message of its own before
-               the others are committed
+    commit     ONE local transaction: record + orders + lines + idempotency keys, and the order requests that they are
+               for, decided; an order that a participant refused or that can't be written drops out, and what is held
+               for it is released by a message of its own before the others are committed
     resolve    roll the half message back: the orders stand; nobody waits for it
 
 One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone. The message is dropped
@@ -33,6 +33,7 @@ from halfmessage.tx.coordinator import Coordinator, Transaction
 from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.model import Order, Status, idempotency_keys, order_lines, orders
 from order.service.participants import Participant, Reserved, reserve
+from order.service.requests import note_created
 from order.service.rows import key_row, line_rows, order_row
 from order.service.settling import Settlements
 
@@ -50,6 +51,8 @@ class Draft:
 
     order: Order
     idempotency: IdempotencyKey | None = None
+    request_id: int | None = None
+    """The order request that it is for, where it was submitted to be placed soon: decided with it, or it drops out."""
 
     @property
     def weight(self) -> int:
@@ -63,7 +66,7 @@ class Draft:
 
 
 class KeyTaken(OrdersError):
-    """Another request with this Idempotency-Key has made its order meanwhile."""
+    """Another request with this Idempotency-Key has made its order meanwhile, or the order request was decided."""
 
 
 class _NoneLeft(Exception):
@@ -214,6 +217,9 @@ def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> None:
     keys = [key_row(draft.idempotency, draft.order.order_id) for draft in in_order if draft.idempotency]
     if keys:
         connection.execute(_NEW_KEYS, keys)
+    requested = {draft.request_id: draft.order.order_id for draft in drafts if draft.request_id is not None}
+    if requested:
+        note_created(connection, requested)
 
 
 def _write_one_by_one(connection: Connection, drafts: Sequence[Draft], dropped: dict[int, Answer]) -> dict[int, Answer]:

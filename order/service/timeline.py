@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from common.db import Database
-from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from halfmessage.clock import from_rfc3339, now_ms, rfc3339
 from halfmessage.errors import HalfMessageError, NotFound
 from halfmessage.mq.port import Console, GroupView, MessageView, State
@@ -15,6 +15,7 @@ from order.model import Order, Status
 from order.service.entries import Entry, of_payment
 from order.service.participants import Participant
 from order.service.reading import find_orders
+from order.service.requests import OrderRequest, find_by_order
 
 
 class Timeline:
@@ -42,6 +43,7 @@ class Timeline:
         """
         with self._database.read() as connection:
             order = find_orders(connection, [order_id]).get(order_id)
+            request = find_by_order(connection, order_id)
         if owner is not None and (order is None or order.user_id != owner):
             raise NotFound("There is no such order.")
         messages = self._messages(order_id)
@@ -49,6 +51,7 @@ class Timeline:
         reservations = [entry for one in asked for entry in _reservation(one, order_id)]
         tx_ids = _tx_ids(order, messages, reservations)
         entries = [*_of_messages(messages), *reservations, *self._of_records(tx_ids, order), *_of_order(order)]
+        entries += _of_request(request)
         if self._payments is not None:  # also of an order that never was: money may have come for it
             entries += of_payment(self._payments, order_id)
         if order is None and not any(entry.known for entry in entries):
@@ -183,6 +186,15 @@ def _of_reservation(name: str, found: dict[str, Any]) -> Iterator[Entry]:
 
 
 _ABOUT_RESERVATIONS = frozenset({"order_id", "verified", "created_at", "released_at"})
+
+
+def _of_request(request: OrderRequest | None) -> Iterator[Entry]:
+    """Tell of an order that was submitted to be placed soon when that was, and when it was placed."""
+    if request is None:
+        return
+    about = {"request_id": str(request.request_id), "topic": REQUEST_TOPIC}
+    yield Entry(request.submitted_at, "order submitted", "order", about | {"tx_id": str(request.tx_id)})
+    yield Entry(request.decided_at, "order request decided", "order", about | {"state": request.state.value})
 
 
 def _of_order(order: Order | None) -> Iterable[Entry]:

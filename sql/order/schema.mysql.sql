@@ -29,6 +29,25 @@ CREATE TABLE order_lines (
     CONSTRAINT order_lines_quantity_positive CHECK (quantity > 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE order_requests (
+    request_id bigint NOT NULL,
+    tx_id bigint NOT NULL,
+    user_id varchar(64) NOT NULL,
+    idempotency_key varchar(255) NOT NULL,
+    request_hash varchar(64) NOT NULL,
+    state varchar(8) NOT NULL,
+    wanted longtext DEFAULT NULL CHECK (json_valid(wanted)),
+    order_id bigint DEFAULT NULL,
+    problem longtext DEFAULT NULL CHECK (json_valid(problem)),
+    submitted_at bigint NOT NULL,
+    decided_at bigint DEFAULT NULL,
+    PRIMARY KEY (request_id),
+    UNIQUE KEY requests_of_key (user_id,idempotency_key),
+    KEY ix_order_requests_order_id (order_id),
+    KEY requests_by_state (state,request_id),
+    KEY requests_of_user (user_id,state)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE orders (
     order_id bigint NOT NULL,
     tx_id bigint NOT NULL,

@@ -31,6 +31,29 @@ CREATE TABLE order_lines (
     FOREIGN KEY(order_id) REFERENCES orders (order_id)
 );
 
+CREATE TABLE order_requests (
+    request_id INTEGER NOT NULL,
+    tx_id BIGINT NOT NULL,
+    user_id VARCHAR(64) NOT NULL,
+    idempotency_key VARCHAR(255) NOT NULL,
+    request_hash VARCHAR(64) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    wanted JSON,
+    order_id BIGINT,
+    problem JSON,
+    submitted_at BIGINT NOT NULL,
+    decided_at BIGINT,
+    PRIMARY KEY (request_id)
+);
+
+CREATE INDEX ix_order_requests_order_id ON order_requests (order_id);
+
+CREATE INDEX requests_by_state ON order_requests (state, request_id);
+
+CREATE UNIQUE INDEX requests_of_key ON order_requests (user_id, idempotency_key);
+
+CREATE INDEX requests_of_user ON order_requests (user_id, state);
+
 CREATE TABLE orders (
     order_id INTEGER NOT NULL,
     tx_id BIGINT NOT NULL,

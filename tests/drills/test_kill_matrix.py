@@ -38,6 +38,7 @@ def test_killed_at(point: str, drill: Play) -> None:
     [
         ("stock", "order.half_sent"),
         ("stock", "order.deducted"),
+        ("stock", "request.received"),
         ("stock", "close.committed"),
         ("order", "stock.before_commit"),
         ("order", "stock.rollback_received"),

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 
 METHODS = ("get", "put", "post", "patch", "delete")
 OF_EVERYBODY = {  # routes with an id of what belongs to no user
+    ("order", "/order-requests/{request_id}"),  # one's own: see test_order_requests.py
     ("stock", "/stock/{goods_id}"),
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/reservations/{order_id}"),  # for services and admins alone

@@ -118,6 +118,17 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         (PRODUCTION | {"peer_timeout": 6.0}, "ORDERS_PEER_TIMEOUT=6.0 is more than ORDERS_TRANSACTION_DEADLINE=5.0"),
         (PRODUCTION | {"last_question": 6.0}, "ORDERS_LAST_QUESTION=6.0 is more than ORDERS_INVISIBLE_FOR=5.0"),
         (PRODUCTION | {"transaction_deadline": 40.0}, "ORDERS_TRANSACTION_DEADLINE=40.0 is more than ORDERS_SWEEP_GRA"),
+        ({"request_queue": 8, "request_queue_per_user": 9}, "ORDERS_REQUEST_QUEUE_PER_USER=9 is more than ORDERS_REQ"),
+        (
+            {"request_expires": 3600.0, "idempotency_retention": 3600.0},
+            "ORDERS_IDEMPOTENCY_RETENTION=3600.0 must be more than ORDERS_REQUEST_EXPIRES=3600.0",
+        ),
+        (
+            EMBEDDED | {"message_retention": 600.0},
+            "ORDERS_MESSAGE_RETENTION=600.0 must be more than ORDERS_REQUEST_EXPIRES=600.0",
+        ),
+        ({"request_expires": 5.0}, "ORDERS_REQUEST_EXPIRES=5.0 must be more than ORDERS_TRANSACTION_DEADLINE=5.0"),
+        ({"threads": 8, "request_streams": 8}, "ORDERS_REQUEST_STREAMS=8 must be less than ORDERS_THREADS=8"),
         ({"placing_queue": 1001}, "ORDERS_PLACING_QUEUE=1001: Input should be less than or equal to 1000"),
         ({"port": "x"}, "ORDERS_PORT=x: Input should be a valid integer"),
     ],

@@ -15,6 +15,7 @@ from common.auth import Verifier, issue
 from common.errors import IdempotencyMismatch, Invalid, PeerUnavailable
 from common.telemetry import Metrics
 from common.web import Api
+from common.web.streams import Streams
 from halfmessage.errors import CommitOutcomeUnknown, OutcomeUnknown, Unavailable
 from order.api import UseCases, install
 from order.model import CloseReason, InsufficientStock, Order, Receiver, Status, UnknownGoods, orders
@@ -76,12 +77,13 @@ def test_no_receiver(shop: Shop) -> None:
 
 def _order_over_http(shop: Shop, body: dict[str, Any]) -> TestResponse:
     """Send `body` under the key "k", as ann, through the routes of the service."""
-    others: Any = dict.fromkeys(("paying", "closing", "timeline", "sweep"))
-    cases = UseCases(shop.ordering, shop.reader, shop.shown, **others)
+    others: Any = dict.fromkeys(("submit", "requests", "paying", "closing", "timeline", "sweep"))
+    cases = UseCases(ordering=shop.ordering, reader=shop.reader, payments=shop.shown, **others)
     secret = "s" * 32
     told = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
     api = Api("order", verifier=Verifier(secret), **cast("Any", told))
-    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9, timelines=9)
+    streams = Streams(9, lasts=9, ending=api.ending)
+    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9, timelines=9, streams=streams)
     headers = {"Authorization": f"Bearer {issue(secret, 'ann', ['orders'], 60)}", "Idempotency-Key": "k"}
     return api.app.test_client().post("/orders", json=body, headers=headers)
 

@@ -15,6 +15,7 @@ from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
 from common.telemetry import Metrics
 from common.web import Api
+from common.web.streams import Streams
 from halfmessage.clock import now_ms, rfc3339
 from halfmessage.errors import BrokerError, NotFound
 from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Resolution, State, Verdict
@@ -384,7 +385,9 @@ def test_timelines_of_a_slow_broker_leave_threads_to_others(shop: Shop) -> None:
     nothing = cast("Any", None)
     cases = UseCases(
         nothing,
-        shop.reader,
+        submit=nothing,
+        requests=nothing,
+        reader=shop.reader,
         payments=nothing,
         paying=nothing,
         closing=nothing,
@@ -394,7 +397,8 @@ def test_timelines_of_a_slow_broker_leave_threads_to_others(shop: Shop) -> None:
     secret = "s" * 32
     told: Any = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
     api = Api("order", verifier=Verifier(secret), **told)
-    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9, timelines=8)
+    streams = Streams(1, lasts=1, ending=api.ending)
+    install(api, cases, rate_limit="9/second", most_at_once=9, most_of_one_user=9, timelines=8, streams=streams)
 
     def ask(user: str) -> int:
         headers = {"Authorization": f"Bearer {issue(secret, user, ['orders'], 60)}"}

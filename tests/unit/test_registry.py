@@ -10,7 +10,7 @@ import yaml
 
 from common import registry
 from common.config import Settings
-from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from halfmessage.mq.rocketmq_console.defaults import Kind
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +67,11 @@ def test_ports_of_instances_never_meet() -> None:
 def test_topics_and_who_consumes_them() -> None:
     """Each topic that the code names is listed with its kind, and is consumed; participants hear of rollbacks."""
     assert registry.TOPICS == {
-        ROLLBACK_TOPIC: Kind.TRANSACTION, TIMEOUT_TOPIC: Kind.DELAY, PAYMENT_TOPIC: Kind.TRANSACTION
-    }  # fmt: skip
+        ROLLBACK_TOPIC: Kind.TRANSACTION,
+        TIMEOUT_TOPIC: Kind.DELAY,
+        PAYMENT_TOPIC: Kind.TRANSACTION,
+        REQUEST_TOPIC: Kind.TRANSACTION,
+    }
     assert {topic for topic, _ in registry.SUBSCRIPTIONS} == registry.TOPICS.keys()
     assert {name for topic, name in registry.SUBSCRIPTIONS if topic == ROLLBACK_TOPIC} == set(registry.PARTICIPANTS)
 
@@ -79,6 +82,7 @@ def test_all_consumers_of_a_group_consume_the_same() -> None:
     assert len(set(groups)) == len(groups)
     assert {one for name in registry.NAMES for one in registry.subscriptions_of([name])} == set(registry.SUBSCRIPTIONS)
     assert registry.subscriptions_of(["order"]) == (
+        (REQUEST_TOPIC, "order_order_request"),
         (TIMEOUT_TOPIC, "order"),
         (PAYMENT_TOPIC, "order_payment_succeeded"),
     )

@@ -9,6 +9,9 @@ import pytest
 from common.errors import PeerUnavailable
 from console.story import Agree, Mood, StoryError, draw, tell
 from halfmessage.errors import BrokerError
+from halfmessage.participant.event import OrderEvent
+from order.service.ordering import Request
+from order.service.submitting import Submission, Submitted
 from tests.fakes import Shop
 from tests.stories import AT, ID, agreed, entry, half, order_row, story_of, told
 
@@ -40,6 +43,22 @@ def test_an_order_that_stands(shop: Shop) -> None:
         ("local transaction committed", "order", "database"),
     } <= ways
     assert [step.number for step in story.steps] == list(range(1, len(story.steps) + 1))
+
+
+def test_an_order_that_was_submitted(shop: Shop) -> None:
+    """Its story begins when its client asked for it to be placed soon, and tells when it was."""
+    (taken,) = shop.submitting.take_in([Submission(Request("ann", {1: 1}, None, None), "")])
+    assert isinstance(taken, Submitted)
+    found = taken.request
+    shop.working_off.handle([OrderEvent(tx_id=found.tx_id, order_ids=(found.request_id,))])
+    order_id = shop.requests.get(found.request_id, owner="ann").order_id
+    assert order_id is not None
+    story = story_of(shop, order_id)
+    assert story.status == "created"
+    told = {step.event: (step.begins, step.ends, step.label, step.detail) for step in story.steps}
+    about = f"order request {found.request_id}"
+    assert told["order submitted"] == ("client", "order", "order submitted, to be placed soon", about)
+    assert told["order request decided"] == ("order", "database", "order request created", about)
 
 
 def test_a_cancelled_order(shop: Shop) -> None:

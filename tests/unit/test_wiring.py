@@ -20,7 +20,7 @@ from common.config import Settings
 from common.errors import OrdersError
 from common.payments import PaymentEvent
 from common.process import Service
-from common.registry import NAMES, PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import NAMES, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.reservations import service as participants
 from coupon import app as coupon_app
 from coupon import model as coupon_model
@@ -193,7 +193,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
     assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [2, 24, 1]
-    assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45)
+    assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45 + settings.request_threads)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
     assert order.of("GoodsClient", "max_age", "shared") == (0.75, None)
@@ -205,6 +205,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("install", "most_of_one_user") == (settings.queue_share,)
     assert order.of("install", "timelines") == (max(1, settings.threads // 4),)
     assert order.service.waiting == 45
+    assert order.of("Streams", "most", "lasts") == (settings.streams, settings.request_stream_lasts)
 
 
 def test_order_asks_each_peer_at_its_own_address(order: Wiring) -> None:
@@ -258,7 +259,7 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     coordinator, ids, reader, closing = (order.the(p) for p in ("Coordinator", "LeasedIds", "OrderReader", "Closing"))
     assert order.of("Checker", "database", "records") == (database, records)
     assert order.of("LeasedIds", "database", "owner") == (database, "order")
-    assert order.of("producer", "group", "checker", "topics") == ("order", checker, [ROLLBACK_TOPIC])
+    assert order.of("producer", "group", "checker", "topics") == ("order", checker, [ROLLBACK_TOPIC, REQUEST_TOPIC])
     parts = (order.the("producer"), database, records, ids)
     assert order.of("Coordinator", "producer", "database", "records", "ids") == parts
     settlements, telling = order.the("Settlements"), order.the("Telling")
@@ -291,7 +292,11 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     assert order.of("Timeline", "database", "records", "participants") == (database, records, participants)
     assert order.of("Timeline", "payments") == (payments,)
     assert order.of("Timeline", "console")[0] is not None
+    soon = order.the("Soon")
+    parts = (database, order.the("Coordinator"), order.the("Ordering").order)
+    assert order.of("Soon", "database", "coordinator", "order") == parts
     use_cases = order.of("install", "use_cases")[0]
+    assert (use_cases.submit, use_cases.requests) == (soon.submit, soon.reader)
     assert (use_cases.reader, use_cases.closing, use_cases.paying) == (reader, closing, paying)
     assert use_cases.payments == order.the("Payments")
     assert (use_cases.ordering, use_cases.timeline) == (order.the("Ordering"), order.the("Timeline"))
@@ -303,7 +308,7 @@ def test_order_consumes_messages_while_it_can_handle_them(order: Wiring) -> None
         start()
     standby = order.the("Standby")
     timeouts, successes = order.noting.made["EventConsumer"]
-    subscribed = order.noting.passed["consumer"]
+    *subscribed, of_requests = order.noting.passed["consumer"]
     assert [(one["group"], one["topic"], one["handler"]) for one in subscribed] == [
         ("order", TIMEOUT_TOPIC, timeouts),
         ("order_payment_succeeded", PAYMENT_TOPIC, successes),
@@ -314,6 +319,9 @@ def test_order_consumes_messages_while_it_can_handle_them(order: Wiring) -> None
         ("timeout", OrderEvent, order.the("Timeouts").handle, standby.suspect),
         ("payment", PaymentEvent, order.the("Successes").handle, standby.suspect),
     ]
+    soon = order.the("Soon")
+    asked = (of_requests["group"], of_requests["topic"], of_requests["handler"], of_requests["ready"])
+    assert asked == ("order_order_request", REQUEST_TOPIC, soon._consumer, soon._standby.ready)
     assert order.of("Heartbeat", "database") == (order.the("Database"),)
     probes = order.of("Standby", "probes")[0]
     assert probes[:2] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)

@@ -68,6 +68,19 @@ def _place(run: DrillRun, _: object) -> Answer | None:
     return run.place()
 
 
+def _submit(run: DrillRun, _: object) -> Answer | None:
+    return run.submit()
+
+
+def _taken_in(answer: Answer | None) -> Statuses:
+    """Return what an answer to an order that is to be placed soon promises."""
+    if answer is None or answer.status == _UNAVAILABLE:
+        return ()
+    if answer.status == _ACCEPTED:
+        return ("created",)
+    raise Broken(f"An order was neither taken in nor refused as unavailable: {answer.status}.")
+
+
 def _placed(run: DrillRun) -> str:
     return run.placed()
 
@@ -166,6 +179,28 @@ _PLACING = Situation(
     _place,
     _truthful,
     after_the_answer={"order.before_resolve": _CREATED, "order.resolved": _CREATED},
+)
+_SUBMITTING = Situation(
+    "order",
+    "what was taken in becomes one order, and nothing else does",
+    {
+        "request.half_sent": (),
+        "request.before_commit": (),
+        "request.committed": ("created",),
+        "request.before_resolve": ("created",),
+        "request.resolved": ("created",),
+    },
+    _submit,
+    _taken_in,
+    after_the_answer={"request.before_resolve": _ACCEPTED, "request.resolved": _ACCEPTED},
+)
+_WORKING_OFF = Situation(
+    "order",
+    "the request comes again, and is one order",
+    dict.fromkeys(("request.received", "request.handled"), ("created",)),
+    _submit,
+    _taken_in,
+    after_the_answer=dict.fromkeys(("request.received", "request.handled"), _ACCEPTED),
 )
 _CANCELLING = Situation(
     "order",
@@ -290,6 +325,8 @@ def _swept(participant: str) -> Situation:
 SITUATIONS = (
     _PLACING,
     *map(_deducting, PARTICIPANTS),
+    _SUBMITTING,
+    _WORKING_OFF,
     _CANCELLING,
     _PAYING,
     _HEARING_OF_PAYMENT,

@@ -4,7 +4,7 @@ from lab.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_order_ordering.py::"
 _ORDER = "order.service.ordering:Ordering.order"
-_FIRST = "order.service.ordering:Ordering._first_answer"
+_FIRST = "order.service.ordering:Ordering.first_answer"
 
 MUTANTS = (
     edited(

@@ -1,0 +1,96 @@
+"""Wires what takes in orders now and places them soon (docs/decisions/0034)."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from common.aside import ThreadedAside
+from common.config import Settings
+from common.db import Database
+from common.periodic import Periodic
+from common.registry import BY_NAME, REQUEST_TOPIC
+from common.standby import Standby
+from common.telemetry import Metrics
+from common.web.problems import document
+from halfmessage.errors import HalfMessageError
+from halfmessage.mq.port import Broker
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.batch import Batcher
+from halfmessage.tx.coordinator import Coordinator
+from order.consumer import EventConsumer
+from order.service.ordering import Placed, Request
+from order.service.requests import RequestReader, backlog
+from order.service.submitting import Bounds, Submission, Submitted, Submitting
+from order.service.working_off import WorkingOff, rescue_once
+
+_LANES = 1  # batches of submissions at once
+_TOGETHER = 256  # submissions in one batch
+_LONGEST_WAIT = 5.0  # seconds until a submission's batch begins
+_MESSAGES = 32  # handled together: each may name as many requests as a batch has
+
+
+def _problem(error: HalfMessageError, asked_as: str) -> dict[str, Any]:
+    return document(error, "/orders", asked_as)
+
+
+class Soon:
+    """Takes in and works off; `submit` and `reader` are for the routes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        coordinator: Coordinator,
+        order: Callable[[Request], Placed],
+        metrics: Metrics,
+        needed: Sequence[Callable[[], object]],
+    ) -> None:
+        """Take what places one order, and probes of what placing needs, which raise `OrdersError` while it is down."""
+        handled = metrics.counter("request_messages", "Messages of order requests by what became of them", "result")
+        decided = metrics.counter("requests_decided", "Order requests by what they came to", "outcome")
+        metrics.observe_all("Order requests that wait", partial(backlog, database, settings.request_queue))
+        self._resolving = ThreadedAside("submitting", 2 * _LANES)
+        self._placing = ThreadedAside("working off", settings.request_threads)
+        bounds = Bounds(settings.request_queue, settings.request_queue_per_user)
+        submitting = Submitting(coordinator, database, self._resolving, bounds)
+        batches: Batcher[Submission, Submitted] = Batcher(
+            submitting.take_in,
+            lanes=_LANES,
+            heaviest=_TOGETHER,
+            longest_queue=settings.placing_queue,
+            longest_wait=_LONGEST_WAIT,
+        )
+        self.submit = batches.submit
+        self.reader = RequestReader(database)
+        working_off = WorkingOff(
+            database,
+            order,
+            self._placing,
+            _problem,
+            at_once=settings.request_threads,
+            expires=settings.request_expires,
+            count=lambda outcome: decided.labels(outcome).inc(),
+        )
+        self._standby = Standby(*needed)
+        self._consumer = EventConsumer(
+            "request",
+            OrderEvent,
+            working_off.handle,
+            lambda result, number: handled.labels(result).inc(number),
+            self._standby.suspect,
+        )
+        grace = min(settings.sweep_grace, settings.request_expires / 2)  # there must be time to place what is found
+        rescue = partial(rescue_once, working_off, grace)
+        self._rescuing = Periodic("rescue of requests", settings.sweep_interval, rescue)
+
+    def start(self, broker: Broker) -> None:
+        """Consume requests, and look for those that no message names any more. Raise `BrokerError`."""
+        group = BY_NAME["order"].group(REQUEST_TOPIC)
+        broker.consumer(group, REQUEST_TOPIC, self._consumer, batch=_MESSAGES, ready=self._standby.ready)
+        self._rescuing.start()
+
+    def close(self) -> None:
+        """Stop, after the work in hand."""
+        self._rescuing.close()
+        self._resolving.close()
+        self._placing.close()
