@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from common.db import Database
@@ -28,6 +29,8 @@ _READY_WITHIN = 60.0
 _TOLD = 5  # lines of each kind of wrong
 _PAY_TIMEOUT = 6 * 3600.0  # no order falls due while others are placed
 _SETTINGS: Mapping[str, str | float] = {"rate_limit": "1000000/second"}
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Say = Callable[[str], None]
 
@@ -149,13 +152,19 @@ class SystemUnderTest:
             return [str(client.post("coupon", "/coupons", each)["coupon_id"]) for each in of_users]
 
     def orders(
-        self, goods: Sequence[str], *, keys: str = "", users: int = USERS, coupons: Sequence[str] = ()
+        self,
+        goods: Sequence[str],
+        *,
+        keys: str = "",
+        users: int = USERS,
+        coupons: Sequence[str] = (),
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Requests:
         """Return requests that each place an order for one goods of these, in the names of so many users.
 
         `coupons`: none, or one for each user, which each order of theirs has.
         """
-        return orders_of(self.tokens[:users], goods, keys=keys, coupons=coupons)
+        return orders_of(self.tokens[:users], goods, keys=keys, coupons=coupons, headers=headers)
 
     def new_database(self) -> str:
         """Make one more database, of the kind that the services have; return its URL."""
@@ -190,14 +199,22 @@ class SystemUnderTest:
         return services | self.servers
 
 
-def orders_of(tokens: Sequence[str], goods: Sequence[str], *, keys: str = "", coupons: Sequence[str] = ()) -> Requests:
+def orders_of(
+    tokens: Sequence[str],
+    goods: Sequence[str],
+    *,
+    keys: str = "",
+    coupons: Sequence[str] = (),
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> Requests:
     """Return requests that each place an order for one or two pieces of one goods; always the same ones."""
     chance = random.Random(_SEED)  # noqa: S311 - a load, not a secret
     messages = []
     for number in range(_REQUESTS):
         items = [{"goods_id": chance.choice(goods), "quantity": chance.randint(1, 2)}]
         coupon = {"coupon_id": coupons[number % len(tokens)]} if coupons else {}
-        messages.append(make_request("POST", "/orders", tokens[number % len(tokens)], {"items": items} | coupon))
+        token = tokens[number % len(tokens)]
+        messages.append(make_request("POST", "/orders", token, {"items": items} | coupon, headers))
     return Requests(messages, keys=keys)
 
 

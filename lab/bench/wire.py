@@ -5,9 +5,10 @@ What is left out, our services never send: chunked bodies, answers without a len
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 _HEAD_END = b"\r\n\r\n"
@@ -52,10 +53,13 @@ def read_answer(data: bytes) -> Answer | None:
     return Answer(int(data[9:12]), data[begin:end]) if len(data) >= end else None
 
 
-def make_request(method: str, path: str, token: str, body: Any = None) -> bytes:
-    """Return a request, ready to be sent."""
+def make_request(
+    method: str, path: str, token: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
+    """Return a request, ready to be sent, with these headers and what it needs anyway."""
     data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if data:
         head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
     return head.encode() + b"\r\n" + data

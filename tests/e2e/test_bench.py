@@ -53,6 +53,14 @@ def test_orders(tmp_path: Path) -> None:
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
+def test_burst(tmp_path: Path) -> None:
+    """Each answer of 202 came to one order, and it is told how fast they were worked off."""
+    found = figures(tmp_path, "burst", "--clients", "4")
+    assert min(answered(found)) > 0
+    (worked_off,) = found["facts"]["worked_off_per_second"]
+    assert worked_off > 0
+
+
 def test_orders_with_coupons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without in turns: each order of the second load, and no other, holds a coupon."""
     close, held = SystemUnderTest.close, []
