@@ -56,12 +56,21 @@ def settle(deployment: Deployment, broker: Broker, *, within: float = 60.0) -> N
 
 
 def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
-    """Return what is still on its way: messages not at rest, unpaid orders that are overdue, and money.
+    """Return what is still on its way: messages not at rest, order requests, unpaid orders that are overdue, and money.
 
     Messages twice: what moves between the looks, from a message to money or the other way, is seen at one of them.
     """
-    found = [*messages(deployment, broker), *overdue(deployment), *money(deployment)]
+    found = [*messages(deployment, broker), *requests(deployment), *overdue(deployment), *money(deployment)]
     return found or messages(deployment, broker)
+
+
+def requests(deployment: Deployment) -> list[str]:
+    """Return the order requests that wait: their rows tell, also while RocketMQ hides their message."""
+    (found,) = read(deployment.database_url("order"), _QUEUED)
+    return [f"order request {request_id} waits to be placed" for (request_id,) in found]
+
+
+_QUEUED = f"SELECT request_id FROM order_requests WHERE state = 'queued' LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
 
 
 def overdue(deployment: Deployment) -> list[str]:

@@ -1,9 +1,11 @@
 """When a deployment is judged: once nothing is on its way, also nothing that came while it was looked at."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from lab.drill import pending
 from lab.judge.judge import Judge
@@ -38,3 +40,15 @@ def test_what_moves_for_ever_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """And is not judged."""
     with pytest.raises(pending.NotInTime, match="an event"):
         _settle(monkeypatch, [["an event"]], [["a piece is missing"]], real=False)
+
+
+def test_an_order_request_that_waits_is_on_its_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Though no message is to be seen, as RocketMQ hides one that a killed process took."""
+    url = f"sqlite:///{tmp_path}/order.db"
+    with create_engine(url).begin() as connection:
+        connection.execute(text("CREATE TABLE order_requests (request_id INTEGER, state TEXT)"))
+        connection.execute(text("INSERT INTO order_requests VALUES (7, 'queued'), (8, 'created')"))
+    for seen in ("messages", "overdue", "money"):
+        monkeypatch.setattr(pending, seen, lambda *_: [])
+    deployment: Any = SimpleNamespace(database_url=lambda _: url)
+    assert pending.unsettled(deployment, SimpleNamespace()) == ["order request 7 waits to be placed"]  # type: ignore[arg-type]
