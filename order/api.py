@@ -183,7 +183,7 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     return Request(user_id, quantities, receiver, key, body.coupon_id)
 
 
-def _install_requests(api: Api, requests: RequestReader, streams: Streams) -> None:
+def _install_requests(api: Api, reader: RequestReader, streams: Streams) -> None:
     @api.get(
         "/order-requests/{request_id}",
         scopes=_OWNER,
@@ -195,12 +195,12 @@ def _install_requests(api: Api, requests: RequestReader, streams: Streams) -> No
         """Tell what became of an order that was to be placed soon; to those who accept events, as it changes."""
         identity = current_identity()
         owner = None if "admin" in identity.scopes else identity.user_id
-        found = requests.get(request_id, owner=owner)
+        found = reader.get(request_id, owner=owner)
         if not wants_events(current_request()):
             return Reply(request_document(found))
 
         def look() -> tuple[dict[str, Any], bool]:
-            now = requests.get(request_id, owner=owner)
+            now = reader.get(request_id, owner=owner)
             return request_document(now), now.state is not RequestState.QUEUED
 
         return Reply(streams.open(identity.user_id, look), headers={"Cache-Control": "no-store"}, media_type=EVENTS)
