@@ -145,12 +145,18 @@ def test_toy(slow):
     assert 1
 """
 _ENDS_PYTEST = "import os\n\ndef test_toy():\n    os._exit(3)\n"
+_KILLS_PYTEST = "import os\n\ndef test_toy():\n    os.kill(os.getpid(), 9)\n"
 
 
 @pytest.mark.parametrize(
     ("test", "verdict"),
-    [(_HANGS, Verdict.TIMED_OUT), (_HANGS_BEHIND, Verdict.TIMED_OUT), (_ENDS_PYTEST, Verdict.UNKNOWN)],
-    ids=["the test hangs", "what tidies up hangs", "pytest ends with it"],
+    [
+        (_HANGS, Verdict.TIMED_OUT),
+        (_HANGS_BEHIND, Verdict.TIMED_OUT),
+        (_ENDS_PYTEST, Verdict.UNKNOWN),
+        (_KILLS_PYTEST, Verdict.UNKNOWN),
+    ],
+    ids=["the test hangs", "what tidies up hangs", "pytest ends with it", "pytest is killed"],
 )
 def test_what_neither_passes_nor_fails_is_told_by_its_name(
     toy: Path, monkeypatch: pytest.MonkeyPatch, test: str, verdict: Verdict

@@ -1,6 +1,7 @@
 """Runs the test of each mutant with it planted, which must fail, and all of them without, which must not."""
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +18,7 @@ from lab.drill.mutants.warm import Warm
 
 _CLONE = Path(lab.__file__).parents[1]
 _PASSED, _FAILED = 0, 1  # exit codes of pytest; with others, no test has come to its end
+_KILLED = -9
 _TEST_WITHIN = 60  # seconds
 _TIMED_OUT = "from pytest-timeout"  # what it says, wherever it ends a test: in the middle of pytest it is no failure
 _RUN_WITHIN = 600.0  # seconds; for what even that can't end
@@ -115,11 +117,10 @@ def _pytest(jobs: int) -> Iterator[_Pytest]:
             warm = free.get()
             try:
                 options = [*_PYTEST, f"--timeout={_TEST_WITHIN}", *arguments]
-                code, said = warm.run(options, variables, within=_RUN_WITHIN)
+                return warm.run(options, variables, within=_RUN_WITHIN)
+            except subprocess.TimeoutExpired as late:
+                return _KILLED, f"{late.output}\nkilled after {_RUN_WITHIN} s, as {_TIMED_OUT} is not heard there"
             finally:
                 free.put(warm)
-            if code < 0:  # by a signal, mostly ours
-                said += f"\nkilled after {_RUN_WITHIN} s, as {_TIMED_OUT} is not heard there"
-            return code, said
 
         yield run

@@ -41,6 +41,8 @@ _IMPORTED = (
 )
 """What costs most; any other package is imported by each child that wants it."""
 
+_OVER = "over"  # is answered where the time was over, and not the exit code
+
 
 class Warm:
     """Runs pytest, one run at a time. Not to be shared by threads."""
@@ -68,8 +70,8 @@ class Warm:
     def run(self, arguments: Sequence[str], variables: Mapping[str, str], *, within: float) -> tuple[int, str]:
         """Run pytest with `arguments` and `variables` more; return its exit code and what it said.
 
-        What takes more than `within` seconds is killed, and its exit code is that of a signal. Raise `OSError` when the
-        process is gone.
+        Raise `subprocess.TimeoutExpired`, with what it said, when it takes more than `within` seconds: it is killed then;
+        `OSError` when the process is gone.
         """
         with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace", suffix=".log") as output:
             asked = {
@@ -83,7 +85,10 @@ class Warm:
             line = self._answers.readline()
             if not line:
                 raise OSError(f"the process that forks tests ended, with status {self._process.wait()}")
-            return int(line), output.read()
+            said = output.read()
+            if line.strip() == _OVER:
+                raise subprocess.TimeoutExpired("pytest", within, output=said)
+            return int(line), said
 
 
 def _serve() -> None:
@@ -101,18 +106,18 @@ def _serve() -> None:
         print(_ended(pid, asked["within"]), file=answers, flush=True)
 
 
-def _ended(pid: int, within: float) -> int:
-    """Wait for a child, kill it and its own children when its time is over, and return its exit code."""
+def _ended(pid: int, within: float) -> int | str:
+    """Wait for a child; return its exit code, or `_OVER` when it took too long: it is killed, with its own children."""
     child = os.pidfd_open(pid)
     try:
-        select.select([child], [], [], within)
+        in_time, _, _ = select.select([child], [], [], within)
     finally:
         os.close(child)
-    with suppress(ProcessLookupError):
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    if not in_time:
+        with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(status) if in_time else _OVER
 
 
 def _run(asked: Mapping[str, object]) -> NoReturn:
