@@ -70,7 +70,7 @@ class Warm:
     def run(self, arguments: Sequence[str], variables: Mapping[str, str], *, within: float) -> tuple[int, str]:
         """Run pytest with `arguments` and `variables` more; return its exit code and what it said.
 
-        Raise `subprocess.TimeoutExpired`, with what it said, when it takes more than `within` seconds: it is killed then;
+        Raise `subprocess.TimeoutExpired`, with what it said, for a run of more than `within` seconds, which is killed;
         `OSError` when the process is gone.
         """
         with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace", suffix=".log") as output:
