@@ -56,6 +56,8 @@ TOPICS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The topics, and what each carries in RocketMQ's words (`message.type`)."""
+NEVER_DELAYED = tuple(topic for topic, kind in TOPICS.items() if kind == "TRANSACTION")
+"""Topics whose messages are never sent to wait: one that is delayed failed before, and is to be tried again."""
 
 SANDBOX = "sandbox"
 """The provider of payments that is a service of ours, for where nobody takes money."""

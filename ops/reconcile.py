@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
-from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC
+from common.registry import NEVER_DELAYED
 from halfmessage.clock import now_ms
 from halfmessage.mq.port import Console, MessageView, State
 from ops.findings import KEPT, WAIT, Finding, Gravity, Limits, Report, age_of, by_age, of_participant
@@ -117,11 +117,7 @@ class Comparison:
         found = []
         for state in (State.HALF, State.PARKED, State.DEAD, State.READY, State.IN_FLIGHT):
             found += [self._judge_message(view) for view in self._console.find(state=state, limit=_MESSAGES)]
-        for topic in (
-            ROLLBACK_TOPIC,
-            PAYMENT_TOPIC,
-            REQUEST_TOPIC,
-        ):  # never sent to wait: one that does is to be tried again
+        for topic in NEVER_DELAYED:
             retried = self._console.find(topic=topic, state=State.DELAYED, limit=_MESSAGES)
             found += [self._judge_message(view) for view in retried]
         return found[:KEPT]

@@ -2,7 +2,7 @@
 
 import time
 
-from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, SANDBOX
+from common.registry import NEVER_DELAYED, SANDBOX
 from halfmessage.mq.port import Broker, Console, State
 from lab.judge.databases import UNTOLD, read
 from lab.judge.judge import Judge
@@ -119,12 +119,12 @@ def messages(deployment: Deployment, broker: Broker) -> list[str]:
 
     Raise `BrokerError`; `ConsoleUnavailable` where nobody can tell.
 
-    A message that waits for its time is at rest; rollbacks, payments and requests are never sent to wait, so one that
-    does failed before. RocketMQ lists neither what is being handled nor what waits: see `settle`.
+    A message that waits for its time is at rest, but not on a topic of `NEVER_DELAYED`. RocketMQ lists neither what is
+    being handled nor what waits: see `settle`.
     """
     look = console(deployment, broker)
     moving = [view for state in State if state not in _AT_REST for view in look.find(state=state, limit=_TOLD)]
-    for topic in (ROLLBACK_TOPIC, PAYMENT_TOPIC, REQUEST_TOPIC):
+    for topic in NEVER_DELAYED:
         moving += look.find(topic=topic, state=State.DELAYED, limit=_TOLD)
     return [f"{v.message.topic} {v.message_id} of {','.join(v.message.keys)} is {v.state}" for v in moving]
 
