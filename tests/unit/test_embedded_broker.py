@@ -25,6 +25,7 @@ from halfmessage.mq.embedded import EmbeddedBroker, deliveries, housekeeping
 from halfmessage.mq.embedded.checkback import count_missed
 from halfmessage.mq.embedded.file import BrokerFile
 from halfmessage.mq.embedded.housekeeping import claim_purge
+from halfmessage.mq.embedded.writer import Writer
 from halfmessage.mq.port import (
     STANDBY_PAUSE,
     BrokerOptions,
@@ -786,9 +787,8 @@ def test_young_messages_stay(broker: EmbeddedBroker) -> None:
 def test_one_process_makes_the_pass(broker: EmbeddedBroker, path: Path) -> None:
     """Of the processes that share a file, one makes each retention pass."""
     eventually(lambda: not broker._store.writer.do(claim_purge))  # the broker's own first pass took this minute's
-    second = BrokerFile(path, 30.0)  # that pass may still be writing, on a slow disk
-    assert not claim_purge(second.first_connection)
-    second.first_connection.execute("UPDATE housekeeping SET purge_at = 0")
-    assert claim_purge(second.first_connection)
-    assert not claim_purge(second.first_connection)
-    second.first_connection.close()
+    with closing(Writer(BrokerFile(path, 30.0), 30.0)) as second:  # which waits while that pass still writes
+        assert not second.do(claim_purge)
+        second.do(lambda connection: connection.execute("UPDATE housekeeping SET purge_at = 0"))
+        assert second.do(claim_purge)
+        assert not second.do(claim_purge)
