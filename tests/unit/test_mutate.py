@@ -230,9 +230,26 @@ def test_what_was_found_out_before_the_end_is_kept(toy: Path, monkeypatch: pytes
     monkeypatch.setattr(campaign, "_FILES_AT_ONCE", 1)
     bad = toy / "tests" / "unit" / "test_worse.py"
     bad.write_text("import os\n\ndef test_bad():\n    os._exit(3)\n")
-    with pytest.raises(CommandFailed, match="without any change"):
+    with pytest.raises(CommandFailed, match="pytest ended with 3 without any change"):
         campaign.record(toy, ["toy.py"], fresh=False)
     assert TestsOf.load(toy / recorded.FILE).outdated(toy, ["toy.py"]) == ["tests/unit/test_worse.py"]
+
+
+def test_a_test_that_fails_by_itself_is_told_and_notices_nothing(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One test that a busy machine broke does not end a campaign; the others still notice."""
+    bad = toy / "tests" / "unit" / "test_worse.py"
+    bad.write_text("from toy import is_small\n\n\ndef test_bad():\n    is_small(1)\n    assert False\n")
+    campaign.record(toy, ["toy.py"], fresh=False)
+    assert "FAILED tests/unit/test_worse.py::test_bad" in capsys.readouterr().err
+    held = TestsOf.load(toy / recorded.FILE)
+    assert held.outdated(toy, ["toy.py"]) == []
+    assert not [
+        test
+        for reached in held.functions.values()
+        for tests in reached.tests.values()
+        for test in tests
+        if "bad" in test
+    ]
 
 
 def test_a_justification_has_a_reason(toy: Path) -> None:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import click
+
 from halfmessage.chunks import chunks
 from lab.drill.mutants import runner
 from lab.drill.mutants.generic.core import core
@@ -28,7 +30,7 @@ _AT_LEAST = 20.0  # seconds, before a change is taken for one that hangs
 _RECORDED_WITHIN = 1200.0  # seconds, of so many files of tests
 _FILES_AT_ONCE = 8  # what is known of them is kept, even if somebody stops the rest
 
-_PASSED, _NONE_RUN = 0, 5  # exit codes of pytest
+_PASSED, _FAILED, _NONE_RUN = 0, 1, 5  # exit codes of pytest
 
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "pytest_timeout")
 
@@ -97,8 +99,17 @@ def record(root: Path, files: Sequence[str], *, fresh: bool) -> None:
         done = subprocess.run(
             command, cwd=root, env=_environment(), capture_output=True, text=True, timeout=_RECORDED_WITHIN, check=False
         )
-        if done.returncode not in {_PASSED, _NONE_RUN}:
-            raise CommandFailed("Tests fail without any change, so nothing can be said:\n" + done.stdout[-4000:])
+        if done.returncode == _FAILED:  # what failed is recorded as running nothing
+            click.echo(
+                "These fail without any change, so they notice none:\n" + "\n".join(_failed(done.stdout)), err=True
+            )
+        elif done.returncode not in {_PASSED, _NONE_RUN}:
+            what = f"pytest ended with {done.returncode} without any change, so nothing can be said:\n"
+            raise CommandFailed(what + (done.stdout + done.stderr)[-4000:])
+
+
+def _failed(said: str) -> list[str]:
+    return [line for line in said.splitlines() if line.startswith("FAILED ")]
 
 
 @dataclass(frozen=True)
