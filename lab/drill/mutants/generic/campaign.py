@@ -109,7 +109,7 @@ def record(root: Path, files: Sequence[str], *, fresh: bool) -> None:
 
 
 def _failed(said: str) -> list[str]:
-    return [line for line in said.splitlines() if line.startswith("FAILED ")]
+    return [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
 
 
 @dataclass(frozen=True)
