@@ -8,12 +8,16 @@ puts. Without Redis each instance fetches, as if there were no cache.
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import redis
 import structlog
 
-from common.redis_client import RedisClient, RedisUnavailable
+from common.errors import RedisUnavailable
+
+if TYPE_CHECKING:
+    import redis
+
+    from common.redis_client import RedisClient
 
 Fetch = Callable[[Collection[str]], Mapping[str, bytes]]
 Usable = Callable[[str, bytes], bool]
@@ -29,7 +33,7 @@ class SharedCache:
 
     def __init__(
         self,
-        client: RedisClient,
+        client: "RedisClient",
         name: str,
         *,
         max_age: float,
@@ -75,7 +79,7 @@ class SharedCache:
         return {key: (value, asked_at) for key, value in values.items()}
 
     def _read(self, keys: Collection[str], oldest: float) -> dict[str, tuple[bytes, float]]:
-        def read(client: redis.Redis) -> list[tuple[object, int]]:
+        def read(client: "redis.Redis") -> list[tuple[object, int]]:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
                 pipeline.get(self._value(key))
@@ -93,7 +97,7 @@ class SharedCache:
         }
 
     def _claim(self, keys: Collection[str]) -> list[str]:
-        def claim(client: redis.Redis) -> list[object]:
+        def claim(client: "redis.Redis") -> list[object]:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
                 pipeline.set(self._claimed(key), b"1", nx=True, px=int(self._claim_for * 1000))
@@ -121,8 +125,8 @@ class SharedCache:
     def _unclaim(self, keys: Collection[str]) -> None:
         self._do(lambda pipeline: pipeline.delete(*map(self._claimed, keys)))
 
-    def _do(self, fill: Callable[[redis.client.Pipeline], object]) -> None:
-        def run(client: redis.Redis) -> None:
+    def _do(self, fill: "Callable[[redis.client.Pipeline], object]") -> None:
+        def run(client: "redis.Redis") -> None:
             pipeline = client.pipeline(transaction=False)
             fill(pipeline)
             pipeline.execute()

@@ -71,6 +71,6 @@ def _read(url: str) -> URL:
         read = make_url(url)
     except (sa.ArgumentError, ValueError):
         raise OrdersError(_UNREADABLE) from None
-    if read.get_backend_name() != "sqlite" and not mysql.OPTIONS.issuperset(read.query):
+    if read.get_backend_name() != "sqlite" and not mysql.known_options().issuperset(read.query):
         raise OrdersError(_UNREADABLE)
     return read

@@ -12,6 +12,7 @@ __all__ = [
     "MethodNotAllowed",
     "OrdersError",
     "PeerUnavailable",
+    "RedisUnavailable",
     "SchemaMismatch",
     "TooLarge",
     "TooManyRequests",
@@ -93,6 +94,10 @@ class TooManyRequests(OrdersError):
 
 class PeerUnavailable(Unavailable):
     """A service that this call needs did not answer in time; nothing was changed, try again."""
+
+
+class RedisUnavailable(Unavailable):
+    """Redis does not answer; nothing was changed, try again."""
 
 
 class SchemaMismatch(OrdersError):

@@ -5,13 +5,17 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from limits import RateLimitItem, parse
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from common.redis_client import TIMEOUT, RedisClient, RedisUnavailable
+from common.errors import RedisUnavailable
+from common.optional_redis import TIMEOUT
+
+if TYPE_CHECKING:
+    from common.redis_client import RedisClient
 
 _PATIENCE: Final = TIMEOUT  # seconds that a hit waits for another one of its user that is being counted in Redis
 _SHARES = 20  # of a limit: a share is at most this part of it; one used up in this part of a window was too small
@@ -65,7 +69,7 @@ class ProcessLimiter:
 class SharedLimiter:
     """Counts in Redis; while that is down, each process counts alone."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: "RedisClient") -> None:
         """Take Redis."""
         storage = RedisStorage(client.url, connection_pool=client.pool, key_prefix="orders:limit")
         self._shared = _Counter(FixedWindowRateLimiter(storage), lambda count: client.call(lambda _: count()))

@@ -2,20 +2,27 @@
 
 import inspect
 import re
+from functools import cache
 from typing import Any, Final
 
-import pymysql
 from sqlalchemy import Engine, ExceptionContext, event, exc
 
 from halfmessage.mysql import USELESS, code_of, is_dead
 
-OPTIONS: Final = frozenset(inspect.signature(pymysql.connections.Connection.__init__).parameters)
 LOCK_WAIT: Final = 2  # seconds a statement waits for a row lock; whole ones, and less than a caller waits for us
 CONNECT_WITHIN: Final = 2  # seconds
 
 # What these quote is a name: of a host, a user, a database, a table, a column; others may quote a value.
 _NAMES_ONLY: Final = frozenset({1044, 1045, 1048, 1049, 1146, 1264, 1290, 1364, 1406, 1451, 1452, 2003, 2005})
 _QUOTED: Final = re.compile(r"'.*'", re.DOTALL)
+
+
+@cache
+def known_options() -> frozenset[str]:
+    """Return the options that a URL may have: those of PyMySQL's connections, which is loaded only to be used."""
+    from pymysql.connections import Connection  # noqa: PLC0415 - not needed where the database is a file
+
+    return frozenset(inspect.signature(Connection.__init__).parameters)
 
 
 def engine_options(statement_timeout: float) -> dict[str, Any]:

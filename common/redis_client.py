@@ -10,22 +10,17 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from common.errors import OrdersError
-from halfmessage.errors import Unavailable
+from common.errors import OrdersError, RedisUnavailable
+from common.optional_redis import TIMEOUT
 
 T = TypeVar("T")
 
-TIMEOUT: Final = 0.25  # seconds, for a free connection, for connecting and for each answer
 CONNECTIONS: Final = 64  # at once; an answer takes some 0.1 ms: who finds none free within TIMEOUT meets a slow Redis
 BACK_OFF: Final = 1.0  # seconds without a try after a failure
 _ABOUT_ONE_KEY: Final = ("WRONGTYPE", "value is not an integer")
 """What Redis says of a key that something else wrote: it answers, and the other keys are as they should be."""
 
 log = structlog.get_logger()
-
-
-class RedisUnavailable(Unavailable):
-    """Redis does not answer; nothing was changed, try again."""
 
 
 def _refuse_unreadable(url: str) -> None:

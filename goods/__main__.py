@@ -1,5 +1,4 @@
-from common.process import run
-from goods.app import build
+from common.start import start
 
 if __name__ == "__main__":
-    run("goods", build)
+    start("goods")

@@ -12,10 +12,10 @@ from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
 from common.limits import SharedLimiter
+from common.optional_redis import open_redis
 from common.payments import PaymentEvent
 from common.periodic import Periodic
 from common.process import Service
-from common.redis_client import RedisClient
 from common.registry import BY_NAME, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
@@ -65,7 +65,7 @@ def build(settings: Settings) -> Service:
     instruments = _Instruments(Metrics("order"))
     database = Database(settings.database_url, pool_size=settings.pool_size)
     heartbeat = Heartbeat(database)
-    redis = RedisClient(settings.redis_url) if settings.redis_url else None
+    redis = open_redis(settings.redis_url)
     looking_ahead = ThreadedAside("looking ahead", 2)  # for prices, and for rules of coupons
     others = outside(settings, redis, instruments.left_alone, looking_ahead)
     participants = others.participants

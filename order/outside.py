@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.aside import Aside
 from common.auth import ServiceToken
 from common.cache import SharedCache
 from common.config import Settings
 from common.peer import Peer, Watch
-from common.redis_client import RedisClient
 from order.clients.coupon import CouponClient, CouponRules
 from order.clients.goods import GoodsClient
 from order.clients.lookups import LookUps
 from order.clients.participant import ParticipantClient, client_of
 from order.clients.pay import PayClient
+
+if TYPE_CHECKING:
+    from common.redis_client import RedisClient
 
 L = TypeVar("L", bound=LookUps[Any])
 
@@ -48,7 +50,7 @@ class Outside:
         return [peer.ready for name, peer in self.peers.items() if name not in self.optional]
 
 
-def outside(settings: Settings, redis: RedisClient | None, watch: Watch, aside: Aside) -> Outside:
+def outside(settings: Settings, redis: "RedisClient | None", watch: Watch, aside: Aside) -> Outside:
     """Return the services that the settings name; prices and rules are shared through `redis` where there is one.
 
     `aside` starts what is looked up ahead: prices and rules, one of each at a time.

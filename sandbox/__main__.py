@@ -1,5 +1,4 @@
-from common.process import run
-from sandbox.app import build
+from common.start import start
 
 if __name__ == "__main__":
-    run("sandbox", build)
+    start("sandbox")

@@ -4,8 +4,8 @@ from functools import partial
 
 from common.config import Settings
 from common.db import Database
+from common.optional_redis import open_redis
 from common.process import Service
-from common.redis_client import RedisClient
 from common.reservations.service import participant_service
 from stock import api as rest
 from stock.model import idempotency_keys
@@ -17,7 +17,7 @@ from stock.service.strategies.factory import make_strategy
 
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
-    redis = RedisClient(settings.redis_url) if settings.redis_url else None
+    redis = open_redis(settings.redis_url)
     strategy = make_strategy(settings.stock_strategy, redis, production=settings.environment == "production")
     database = Database(settings.database_url, pool_size=settings.pool_size)
     return participant_service(

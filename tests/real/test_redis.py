@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from common.cache import SharedCache
+from common.errors import RedisUnavailable
 from common.limits import SharedLimiter
-from common.redis_client import RedisClient, RedisUnavailable
+from common.redis_client import RedisClient
 from lab.drill.proxy import Proxy
 from order.clients.goods import GoodsClient
 from tests.support import eventually

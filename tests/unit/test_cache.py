@@ -9,8 +9,9 @@ import structlog
 
 from common import redis_client
 from common.cache import SharedCache
+from common.errors import RedisUnavailable
 from common.limits import ProcessLimiter, SharedLimiter
-from common.redis_client import RedisClient, RedisUnavailable
+from common.redis_client import RedisClient
 
 NOBODY = "redis://127.0.0.1:1"  # the port of a service that nobody runs
 

@@ -9,8 +9,8 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from common import limits as limits_module
+from common.errors import RedisUnavailable
 from common.limits import ProcessLimiter
-from common.redis_client import RedisUnavailable
 
 
 class Counting:
