@@ -64,7 +64,7 @@ def rotate(path: Path, *, largest: int = LARGEST, kept: int = KEPT) -> bool:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the file's, so that nobody rotates its successor
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the file's, so that no other rotates its successor
         found = path.stat()
         if _identity(found) != _identity(os.fstat(descriptor)):
             return True

@@ -33,7 +33,7 @@ class Service:
 
 
 def _next_cores(settings: Settings) -> list[int]:
-    """Return the cores for this service's further processes, in turn; none where nobody is kept to one."""
+    """Return the cores for this service's further processes, in turn; none where processes are not kept to cores."""
     cores = at_hand()
     if settings.core not in cores:
         return []

@@ -2,7 +2,7 @@
 
 Anybody may ask, as often as they like, and some checks write. So there is one run at a time, whose results are shared.
 A check that hangs fails alone, holds one thread however often it is asked for, and keeps few requests waiting.
-What else is looked at for whoever asks is looked at in the same way: the gauges of `/metrics`.
+What else is looked at for callers is looked at in the same way: the gauges of `/metrics`.
 """
 
 import itertools

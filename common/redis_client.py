@@ -1,4 +1,4 @@
-"""Redis as something that may be gone: short timeouts, and after a failure nobody tries for a while."""
+"""Redis as something that may be gone: short timeouts, and after a failure no call is tried for a while."""
 
 import threading
 import time

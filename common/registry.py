@@ -60,7 +60,7 @@ NEVER_DELAYED = tuple(topic for topic, kind in TOPICS.items() if kind == "TRANSA
 """Topics whose messages are never sent to wait: one that is delayed failed before, and is to be tried again."""
 
 SANDBOX = "sandbox"
-"""The provider of payments that is a service of ours, for where nobody takes money."""
+"""The provider of payments that is a service of ours, for a deployment without a real one."""
 
 SERVICES = (  # in the order of stopping: those that ask before those that are asked
     Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC, REQUEST_TOPIC)),

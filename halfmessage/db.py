@@ -107,7 +107,7 @@ class EngineTransactor:
                 if attempt == _ATTEMPTS or time.monotonic() > last_start:
                     raise
                 longest = min(_PAUSE * 2**attempt, _LONGEST_PAUSE)
-                time.sleep(random.uniform(0, longest))  # noqa: S311 # nosec B311 - nobody gains by guessing it
+                time.sleep(random.uniform(0, longest))  # noqa: S311 # nosec B311 - guessing it gains nothing
         raise AssertionError("unreachable")
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:

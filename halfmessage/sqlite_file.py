@@ -1,7 +1,7 @@
 """SQLite files in use: whether the path still names the file that is open.
 
 SQLite goes on writing into a file that was unlinked, moved or replaced, and never says so: without a look, what is
-acknowledged would be in a file that nobody ever reads (https://sqlite.org/howtocorrupt.html#unlink, section 2.4).
+acknowledged would be in a file that is never read (https://sqlite.org/howtocorrupt.html#unlink, section 2.4).
 A file that is overwritten in place keeps its identity, and so is not noticed: see docs/operations.md.
 """
 

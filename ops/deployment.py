@@ -49,7 +49,7 @@ class Deployment:
         self.plan = plan or Plan()
         self._say, self._patience = say, patience
         self._supervisor: Supervisor | None = None
-        self._found = False  # on disk: another process runs it, or nobody
+        self._found = False  # on disk: another process runs it, or none does
 
     @classmethod
     def find(cls, data_dir: Path) -> "Deployment":

@@ -109,7 +109,7 @@ class RunLock:
             self._descriptor = None
 
     def holder(self) -> int | None:
-        """Return the pid of the process that holds the lock, None if nobody does.
+        """Return the pid of the process that holds the lock, None if none does.
 
         Raise `AlreadyRunning` where it is held and its holder can't be told.
         """

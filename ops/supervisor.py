@@ -142,6 +142,6 @@ def is_alive(pid: int) -> bool:
         return True
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # gone meanwhile, or a system without /proc: then nobody knows of zombies
+    except OSError:  # gone meanwhile, or a system without /proc: then zombies can't be told
         return not Path("/proc/self").exists()
     return status.rpartition(")")[2].split()[0] != "Z"

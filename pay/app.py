@@ -129,6 +129,6 @@ def _in_batches(handling: Handling, settings: Settings) -> Callable[[EventKey], 
 
 
 def purge_records(database: Database, records: Records) -> None:
-    """Delete the transaction records that nobody may ask for any more, so many at a time."""
+    """Delete the transaction records that can't be asked for any more, so many at a time."""
     while database.transact(lambda connection: records.purge(connection, VALUES)):
         pass

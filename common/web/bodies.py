@@ -111,7 +111,7 @@ class Bodies:
 
 
 def has_unread_body(request: Request) -> bool:
-    """Whether there may be something of a body that nobody has read."""
+    """Whether there may be something of a body that was not read."""
     if _WAS_READ in request.environ:
         return False
     return bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ

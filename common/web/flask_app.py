@@ -22,13 +22,13 @@ class Answer(Response):
     """
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Send it. Werkzeug's own makes Location absolute and corrects what nobody got wrong."""
+        """Send it. Werkzeug's own makes Location absolute and corrects paths that are right."""
         start_response(self.status, self.headers.to_wsgi_list())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
 
 
 class _NoSessions(SessionInterface):
-    """Nobody has one: each request says by its token who makes it."""
+    """There are none: each request tells its user by its token."""
 
     _none = NullSession()
 

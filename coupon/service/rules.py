@@ -18,7 +18,7 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow
 from halfmessage.ids import IdSource
 
-_CODE: Final = 12  # characters of a code that is made up: 60 bits, so that trying some finds nobody's
+_CODE: Final = 12  # characters of a code that is made up: 60 bits, so that guesses find none
 _LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: none looks like another
 
 

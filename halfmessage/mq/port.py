@@ -57,7 +57,7 @@ class Message:
 
 
 def nothing_to_keep() -> None:
-    """Be the `Delivery.keep` of what nobody else is given meanwhile."""
+    """Be the `Delivery.keep` of what no other consumer is given meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Delivery:
     """A message as a consumer gets it; `attempt` counts from 1.
 
     A handler calls `keep` between the steps of long work: it moves the invisible time on of everything that the
-    handler got with it, so that nobody else is given it meanwhile. Costs nothing if called often; raises nothing.
+    handler got with it, so that no other consumer is given it meanwhile. Costs nothing if called often; raises nothing.
     """
 
     message_id: str
@@ -135,7 +135,7 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check-back that took place (`answer` None: nobody was there to answer)."""
+    """One check-back that took place (`answer` None: no process was there to answer)."""
 
     at: int
     answer: CheckAnswer | None

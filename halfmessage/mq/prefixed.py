@@ -1,4 +1,4 @@
-"""A broker that several deployments share: each has topics and groups of its own, by a prefix nobody above sees.
+"""A broker that several deployments share: each has topics and groups of its own, by a prefix unseen by the code above.
 
 RocketMQ's own namespaces do not do it: the proxy of 5.2.0 takes a resource's name and passes its namespace by.
 """

@@ -75,7 +75,7 @@ class Batcher(Generic[J, A]):
         return ticket.answer()
 
     def _take_lane_or_queue(self, ticket: "_Ticket[J, A]") -> bool:
-        """Tell whether a lane was free, which is the ticket's then. While one is free, nobody is in the queue."""
+        """Tell whether a lane was free, which is the ticket's then. While one is free, the queue is empty."""
         with self._guard:
             if self._busy < self._lanes:
                 self._busy += 1

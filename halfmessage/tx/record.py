@@ -92,7 +92,7 @@ class Records:
         return outcome
 
     def purge(self, connection: Connection, limit: int) -> int:
-        """Delete up to `limit` records that nobody may ask for any more; return how many.
+        """Delete up to `limit` records that can't be asked for any more; return how many.
 
         They are kept twice as long as they may be asked for: clocks may differ, and decisions be late, by as much.
         """

@@ -152,7 +152,7 @@ def _signal(known: Identity, signum: int) -> None:
 
 
 def _spawn(program: Program, log: Path, mark: Path) -> int:
-    """Start without a Popen object: nobody is to wait for it, and it is to live on when we end.
+    """Start without a Popen object: no one waits for it, and it is to live on when we end.
 
     It holds `mark` open, as its descriptor 3.
     """

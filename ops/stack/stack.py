@@ -193,7 +193,7 @@ class Stack:
         """Return what RocketMQ says of messages that it dropped, of topics with this prefix.
 
         What was popped and not acknowledged comes again, but for a message that was stored in the millisecond after the
-        pop began (PopReviveService of 5.2.0): if its consumer dies, nobody ever gets it. Only a sweep can help.
+        pop began (PopReviveService of 5.2.0): if its consumer dies, it is never delivered. Only a sweep can help.
         """
         said = self.layout.home / "logs" / "rocketmqlogs" / "pop.log"
         if not said.exists():

@@ -1,8 +1,8 @@
 """WeChat Pay's client: `wechatpayv3`, kept to what it can be trusted with. Imports it, which only who uses it needs.
 
 The library checks the signature of what it is answered and told, and decrypts. Around it: an age for notifications,
-which it does not look at; keys that are known already, as for any other one it would ask WeChat Pay for certificates,
-whoever sent the notification; and one error for all that it raises, which is `Exception`, requests' errors and others.
+which it does not look at; keys that are known already, as for any other key it would ask WeChat Pay for certificates,
+even for a forged notification; and one error for all that it raises, which is `Exception`, requests' errors and others.
 """
 
 import re

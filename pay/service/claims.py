@@ -1,4 +1,4 @@
-"""Work that is due, shared by all processes: whoever claims a row has it for a while, and is due again if it dies."""
+"""Work that is due, shared by all processes: one claims a row for a while, and the row is due again if it dies."""
 
 import random
 import time
@@ -29,7 +29,7 @@ def distance(first: float, longest: float, tries: int) -> int:
     Off by chance: what failed at one moment, for one reason, must not come again at one moment.
     """
     seconds = min(longest, first * 2 ** min(tries, _LONGEST_POWER))
-    return int(1000 * seconds * random.uniform(0.75, 1))  # noqa: S311 # nosec B311 - nobody gains by guessing it
+    return int(1000 * seconds * random.uniform(0.75, 1))  # noqa: S311 # nosec B311 - guessing it gains nothing
 
 
 AT_A_TIME: Final = 4.0

@@ -1,4 +1,4 @@
-"""Calls of providers, several at once: one that is slow holds up few others, and one that fails nobody."""
+"""Calls of providers, several at once: one that is slow holds up few others, and one that fails holds up none."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ class Crew:
     """Threads for calls of providers."""
 
     def __init__(self, name: str, threads: int) -> None:
-        """Name them; so many calls run at once, whoever asks for them."""
+        """Name them; so many calls run at once, for all callers together."""
         self._aside = ThreadedAside(name, threads)
         self._threads = threads
 

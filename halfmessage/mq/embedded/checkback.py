@@ -69,10 +69,10 @@ def give_back(connection: sqlite3.Connection, unasked: Sequence[Asked]) -> None:
 
 
 def count_missed(connection: sqlite3.Connection, options: BrokerOptions) -> None:
-    """Count a check for each half message that nobody of its group asked about for a whole interval.
+    """Count a check for each half message that no process of its group asked about for a whole interval.
 
     As RocketMQ does, or a group that never comes back would leave its half messages open for ever. One check a
-    pass, however long nobody looked: a machine that was off for an hour must not park everything as it starts.
+    pass, however long ago the last one was: a machine that was off for an hour must not park everything as it starts.
     """
     now = now_ms()
     for number, checks in connection.execute(_MISSED, (now - in_ms(options.check_interval),)).fetchall():

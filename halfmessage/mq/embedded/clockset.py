@@ -34,7 +34,7 @@ AND EXISTS (SELECT 1 FROM messages WHERE id = message_id AND deliver_at IS NULL)
 
 
 class Watch:
-    """Sees a clock go back: while this process runs by a clock that nobody sets, before by what is in the file."""
+    """Sees a clock go back: while this process runs by a clock that can't be set, before by what is in the file."""
 
     def __init__(self, reader: Reader) -> None:
         """Take what reads the file."""

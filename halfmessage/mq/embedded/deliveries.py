@@ -1,7 +1,7 @@
 """The ledger of deliveries in SQL: one row for each message and group.
 
 A row is `pending` until its group is through with it. Claiming it moves `visible_at` on by the invisible time and
-leaves a lease token: only its holder may answer, and if nobody does, the row is simply due again.
+leaves a lease token: only its holder may answer, and without an answer the row is simply due again.
 """
 
 import json

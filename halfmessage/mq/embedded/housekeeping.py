@@ -75,7 +75,7 @@ class Housekeeper:
         self._thread.start()
 
     def purge(self) -> None:
-        """Delete what is older than the retention and needs nobody's attention, and shrink the file."""
+        """Delete what is older than the retention and needs no attention, and shrink the file."""
         before = now_ms() - in_ms(self._store.options.retention)
         position: int | None = 0
         while position is not None and not self._closed.is_set():

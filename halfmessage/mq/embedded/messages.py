@@ -105,7 +105,7 @@ def insert(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[tupl
     for part in chunks(drafts, _INSERTED_TOGETHER):
         values = [value for draft in part for value in draft.row(now)]
         last = connection.execute(_INSERT + ", ".join([_ROW] * len(part)), values).lastrowid or 0
-    first = last - len(drafts) + 1  # AUTOINCREMENT counts on, and nobody else can write now
+    first = last - len(drafts) + 1  # AUTOINCREMENT counts on, and no other process can write now
     return [(number, now) for number in range(first, last + 1)]
 
 

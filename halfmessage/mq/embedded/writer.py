@@ -1,7 +1,7 @@
 """The one thread of a process that writes: group commit.
 
 Whatever was submitted while one transaction was on its way to the disk forms the next one: no timer, so a lone
-caller waits for nobody, and many callers share one sync.
+caller waits for no other, and many callers share one sync.
 """
 
 import sqlite3

@@ -138,7 +138,7 @@ class RocketMQConsole:
         )
 
     def resume(self, message_id: str) -> None:
-        """Store a parked half message as one that nobody was asked about yet. Raise `MessageNotFound`.
+        """Store a parked half message as one without a check-back so far. Raise `MessageNotFound`.
 
         Whatever becomes of it is what any check-back answers: from the record alone.
         """

@@ -1,4 +1,4 @@
-"""What topics and groups of RocketMQ are made with, and what a broker is called that nobody called otherwise."""
+"""What topics and groups of RocketMQ are made with, and the name of a broker without one of its own."""
 
 from enum import StrEnum
 

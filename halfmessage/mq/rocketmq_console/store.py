@@ -134,7 +134,7 @@ class Store:
             raise
 
     def _viewed(self, topic: str, queue: int, offsets: range, tags: Collection[str]) -> Iterator[StoredMessage]:
-        """Yield messages of a topic that a broker keeps and lets nobody pull, as 5.2.0 its timers: one a request."""
+        """Yield messages of a topic that a broker keeps and lets no client pull, as 5.2.0 its timers: one a request."""
         wanted = {_java_hash(tag) for tag in tags}
         for begin in range(offsets.start, offsets.stop, _PLACES_AT_ONCE):
             count = min(_PLACES_AT_ONCE, offsets.stop - begin)

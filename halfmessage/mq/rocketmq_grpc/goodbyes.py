@@ -4,7 +4,7 @@ RocketMQ 5 takes a client for alive until 120 s after its last word (SimpleChann
 in turn. A producer that was killed thus takes its share of check-backs to the grave, and these count: measured on
 5.2.0, after ten kills within two minutes a half message was asked about 15 times before somebody alive got to hear of
 it, and after 15 RocketMQ asks no more. So each client that answers check-backs has a file of its name, which it
-locks. A file that nobody locks is a dead process's: the others of its machine say goodbye for it.
+locks. A file without a lock is a dead process's: the others of its machine say goodbye for it.
 """
 
 import contextlib

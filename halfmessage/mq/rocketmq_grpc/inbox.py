@@ -65,7 +65,7 @@ class Inbox:
     def ask(self, client: Any, queue: Any) -> "Future[Batch]":
         """Ask one broker for messages, which takes up to `Place.poll` seconds while there are none.
 
-        It is never cancelled: a message that comes meanwhile would be handed to nobody until its invisible time is
+        It is never cancelled: a message that comes meanwhile would be handed to no consumer until its invisible time is
         over (seen on 5.2.0). And RocketMQ ends it for a new message only, not for one that comes again, so it is as
         short as the proxy allows.
         """
@@ -186,5 +186,5 @@ class Inbox:
 
     @property
     def invisible_for(self) -> float:
-        """Seconds in which nobody else is given what was received."""
+        """Seconds in which no other consumer is given what was received."""
         return max(self._options.invisible_for, self._place.min_invisible)

@@ -40,7 +40,7 @@ class Routes:
             writable = _writable(find(client, topic, self._timeout).message_queues)
         if not writable:
             raise BrokerError(_closed(topic))
-        return random.choice(writable)  # noqa: S311 # nosec B311 - nobody gains by guessing it
+        return random.choice(writable)  # noqa: S311 # nosec B311 - guessing it gains nothing
 
     def forget(self, client: Any, topic: str) -> bool:
         """Have RocketMQ asked anew, unless it was within the last second; tell whether it will be."""

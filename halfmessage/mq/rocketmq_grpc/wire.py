@@ -75,7 +75,7 @@ def send_request(
 
 
 def read(sent: Any) -> Received:
-    """Read a message. Raise `ValueError` if it is encoded in a way that nobody knows."""
+    """Read a message. Raise `ValueError` if it is encoded in an unknown way."""
     system, properties = sent.system_properties, dict(sent.user_properties)
     own = {name: properties.pop(name) for name in OWN | _FOREIGN if name in properties}
     body = b"" if EMPTY in own else gzip.decompress(sent.body) if system.body_encoding == Encoding.GZIP else sent.body

@@ -1,4 +1,4 @@
-"""Calls into C on threads of their own, so that one that hangs holds up nobody for longer than was set.
+"""Calls into C on threads of their own, so that one that hangs holds up its caller no longer than was set.
 
 The C interface tries a send five times, each with a time limit of its own, and looks for a route before that:
 a broker that is away would hold a request for half a minute.

@@ -2,7 +2,7 @@
 
 The C client tells only brokers that it has met about its producers (sendHeartbeatToAllBroker in MQClientFactory.cpp,
 "sendheartbeat brokeradd is empty"), and it meets those of a topic as it first sends there. A process started after a
-crash may send nothing for long, and nobody would answer for what its predecessor left open. So it begins a half
+crash may send nothing for long, and what its predecessor left open would have no answer. So it begins a half
 message on each topic and rolls it back.
 """
 
