@@ -45,7 +45,7 @@ class Deployment:
         patience: Patience | None = None,
     ) -> None:
         """Name the data directory and the plan; nothing is made or started yet. `patience` is the supervisor's."""
-        self.place = DataDir(data_dir.absolute())
+        self.directory = DataDir(data_dir.absolute())
         self.plan = plan or Plan()
         self._say, self._patience = say, patience
         self._supervisor: Supervisor | None = None
@@ -57,10 +57,10 @@ class Deployment:
 
         Raise `NoDeployment`, or `CopiedDeployment` where the data is on servers, as another directory's.
         """
-        place = DataDir(data_dir.absolute())
-        state = place.state()
+        directory = DataDir(data_dir.absolute())
+        state = directory.state()
         plan = Plan.from_settings(state.settings)
-        found = cls(data_dir, replace(plan, servers=plan.servers and servers_here(place.root, state, plan.servers)))
+        found = cls(data_dir, replace(plan, servers=plan.servers and servers_here(directory.root, state, plan.servers)))
         found._found = True
         return found
 
@@ -69,7 +69,7 @@ class Deployment:
         """The supervisor of its processes. Raise `NoDeployment` before `prepare` was called for the first time."""
         if self._supervisor is None:
             self._supervisor = Supervisor(
-                self.place.root,
+                self.directory.root,
                 [
                     python_module(name, service, self._environment(name), self.plan.ports[name])
                     for name, service in self.plan.processes.items()
@@ -86,17 +86,17 @@ class Deployment:
 
         Raise `AlreadyRunning`, or `CommandFailed` where a port is in use.
         """
-        self.place.make()
+        self.directory.make()
         self.supervisor.lock()
         self._wait_for_stragglers()
         self._refuse_used_ports()
         self.migrate()
         if self.plan.servers is None:
-            open_broker(self.place.broker_url, BrokerOptions()).close()  # made here, or it is one that we can't use
+            open_broker(self.directory.broker_url, BrokerOptions()).close()  # made here, or it is one that we can't use
 
     def migrate(self) -> None:
         """Bring the databases of all services up to date. Raise `OrdersError`."""
-        self.place.make()
+        self.directory.make()
         self._check_settings()
         self._require_servers()
         for name in self.plan.services:
@@ -135,7 +135,7 @@ class Deployment:
 
     def token(self, user: str, scopes: Iterable[str] = ("orders",), *, lifetime: float = 86400.0) -> str:
         """Return a bearer token, valid for `lifetime` seconds. Raise `NoDeployment`, `CommandFailed`."""
-        return tokens.issue(self.place, user, scopes, lifetime)
+        return tokens.issue(self.directory, user, scopes, lifetime)
 
     def client(self, user: str, scopes: Iterable[str] = ("orders",)) -> Client:
         """Return a REST client in the name of `user`; it knows every instance by its name, `order` being the first.
@@ -153,17 +153,19 @@ class Deployment:
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database. Raise `NoDeployment` where there is none yet, or does not run."""
         self._require_servers()
-        if self.plan.servers is None and not (self.place.root / f"{service}.db").exists():
+        if self.plan.servers is None and not (self.directory.root / f"{service}.db").exists():
             raise NoDeployment(
-                f"{self.place.root} has no {service} database yet: start it with: {self.place.hint('up')}"
+                f"{self.directory.root} has no {service} database yet: start it with: {self.directory.hint('up')}"
             )
         return self._database_url(service)
 
     def open_broker(self) -> Broker:
         """Open the deployment's broker. Raise `BrokerError`, or `NoDeployment` where there is none, or does not run."""
         self._require_servers()
-        if self.plan.servers is None and not (self.place.root / "broker.db").exists():
-            raise NoDeployment(f"{self.place.root} has no broker file yet: start it with: {self.place.hint('up')}")
+        if self.plan.servers is None and not (self.directory.root / "broker.db").exists():
+            raise NoDeployment(
+                f"{self.directory.root} has no broker file yet: start it with: {self.directory.hint('up')}"
+            )
         settings = self.settings("order")
         return open_broker(settings.broker_url, settings.broker_options, subscriptions=self.plan.subscriptions)
 
@@ -186,8 +188,8 @@ class Deployment:
 
     def require_running(self) -> None:
         """Raise `NoDeployment` where another process should run the services, and none does."""
-        if self._found and self.place.lock.holder() is None:
-            raise NoDeployment(f"Nothing runs in {self.place.root}: start it with: {self.place.hint('up')}")
+        if self._found and self.directory.lock.holder() is None:
+            raise NoDeployment(f"Nothing runs in {self.directory.root}: start it with: {self.directory.hint('up')}")
 
     def _require_servers(self) -> None:
         """Let no command reach servers of another stack, which took the ports of one that is stopped."""
@@ -199,15 +201,15 @@ class Deployment:
             and not Stack(Path(servers.stack)).runs(all_of_it=True)
         ):
             raise NoDeployment(
-                f"The servers in {servers.stack} do not run: start them with: {self.place.hint('up --real')}"
+                f"The servers in {servers.stack} do not run: start them with: {self.directory.hint('up --real')}"
             )
 
     def _database_url(self, service: str) -> str:
         servers = self.plan.servers
         if servers is None:
-            return self.place.database_url(service)
+            return self.directory.database_url(service)
         if service not in servers.database_urls:  # it was started by a release that had no such service
-            raise NoDeployment(f"It has no {service} database yet: start it with: {self.place.hint('up --real')}")
+            raise NoDeployment(f"It has no {service} database yet: start it with: {self.directory.hint('up --real')}")
         return servers.database_urls[service]
 
     def _environment(self, name: str) -> dict[str, str]:
@@ -217,20 +219,20 @@ class Deployment:
         return {
             "ORDERS_HOST": HOST,
             "ORDERS_PORT": str(self.plan.ports[name]),
-            "ORDERS_LOG_FILE": str(self.place.log(name)),
-            "ORDERS_JWT_SECRET": self.place.secret(),
+            "ORDERS_LOG_FILE": str(self.directory.log(name)),
+            "ORDERS_JWT_SECRET": self.directory.secret(),
             "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
-            "ORDERS_BROKER_URL": servers.broker_url if servers else self.place.broker_url,
+            "ORDERS_BROKER_URL": servers.broker_url if servers else self.directory.broker_url,
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
             **self._shared_metrics(name),
             **self._core(name),
-            **self._own_place(name),
+            **self._own_directory(name),
             **urls,
             **extra,
         }
 
-    def _own_place(self, name: str) -> dict[str, str]:
+    def _own_directory(self, name: str) -> dict[str, str]:
         """Return where the console finds what it compares, and whether drills may be started through it.
 
         They may in a clone, which has them, unless it is in production, or ORDERS_CONSOLE_DRILLS says otherwise.
@@ -239,7 +241,7 @@ class Deployment:
             return {}
         may_drill = (PACKAGES / "lab").is_dir() and os.environ.get("ORDERS_ENVIRONMENT") != "production"
         drills = os.environ.get("ORDERS_CONSOLE_DRILLS", str(may_drill).lower())
-        return {"ORDERS_CONSOLE_DATA_DIR": str(self.place.root), "ORDERS_CONSOLE_DRILLS": drills}
+        return {"ORDERS_CONSOLE_DATA_DIR": str(self.directory.root), "ORDERS_CONSOLE_DRILLS": drills}
 
     def _core(self, name: str) -> dict[str, str]:
         """Return the core of a process: that of order, which has most to do, is none of the others'."""
@@ -254,17 +256,17 @@ class Deployment:
         """Return where the workers of a process share what they count; those of one alone need not."""
         if int(self.plan.extra.get("workers", 1)) == 1:
             return {}
-        return {METRICS_DIR: str(self.place.root / "run" / "metrics" / name)}
+        return {METRICS_DIR: str(self.directory.root / "run" / "metrics" / name)}
 
     def _wait_for_stragglers(self) -> None:
         """Wait for processes of a supervisor that was killed: they end by themselves."""
-        before = runstate.load(self.place.state_file) or RunState()
-        pids = [p.pid for p in before.processes if p.pid is not None and self.place.has_process(p.pid)]
+        before = runstate.load(self.directory.state_file) or RunState()
+        pids = [p.pid for p in before.processes if p.pid is not None and self.directory.has_process(p.pid)]
         if pids:
             self._say("The last supervisor was killed; waiting for its processes to end.")
             wait_for(
                 f"processes {', '.join(map(str, pids))} to end",
-                lambda: not any(map(self.place.has_process, pids)),
+                lambda: not any(map(self.directory.has_process, pids)),
                 within=_STRAGGLERS,
             )
 

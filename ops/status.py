@@ -50,17 +50,17 @@ class Status:
 
 def look(deployment: Deployment) -> Status:
     """Look at every process of a deployment. Raise `CommandFailed` if its state file can't be understood."""
-    supervisor = deployment.place.lock.holder()
-    state = runstate.load(deployment.place.state_file)
+    supervisor = deployment.directory.lock.holder()
+    state = runstate.load(deployment.directory.state_file)
     known = {process.name: process for process in (state.processes if state else ())}
     services = []
     for name, port in deployment.plan.ports.items():
         process = known.get(name) or ProcessState(name, port)
-        word, reason = _judge(deployment.place, process, running=supervisor is not None)
+        word, reason = _judge(deployment.directory, process, running=supervisor is not None)
         pid = process.pid if word not in {"dead", "stopped"} else None
         url = f"http://{HOST}:{port}"
         services.append(ServiceStatus(name, url, pid, port, word, reason, process.restarts, process.since))
-    return Status(str(deployment.place.root), supervisor, tuple(services), _servers(deployment))
+    return Status(str(deployment.directory.root), supervisor, tuple(services), _servers(deployment))
 
 
 def _servers(deployment: Deployment) -> StackStatus | None:

@@ -50,7 +50,7 @@ class Naive:
     @contextmanager
     def run(self) -> Iterator[None]:
         """Have it run as long as the block does. Raise `NotInTime`."""
-        place = self._sut.deployment.place.root / "naive"
+        place = self._sut.deployment.directory.root / "naive"
         specs = [
             python_module(name, "lab.bench.naive", self._environment(port), port) for name, port in self._ports.items()
         ]
@@ -89,7 +89,7 @@ class Naive:
             return int(connection.scalar(text(_THERE)) or 0)
 
     def _environment(self, port: int) -> dict[str, str]:
-        place = self._sut.deployment.place
+        place = self._sut.deployment.directory
         extra = self._sut.deployment.plan.extra
         return {
             **{f"ORDERS_{name.upper()}": str(value) for name, value in extra.items()},

@@ -105,7 +105,7 @@ class CallbacksBench:
         return series
 
     def _requests(self, series: Series, number: int) -> Requests:
-        key = sandbox.callback_key(SecretStr(self._bench.sut.deployment.place.secret()))
+        key = sandbox.callback_key(SecretStr(self._bench.sut.deployment.directory.secret()))
         return Requests([_callback(key, series.order_id(one)) for one in range(number)])
 
 

@@ -168,7 +168,7 @@ class SystemUnderTest:
 
     def new_database(self) -> str:
         """Make one more database, of the kind that the services have; return its URL."""
-        return self._servers.new_database() if self._servers else self.deployment.place.database_url(NAIVE)
+        return self._servers.new_database() if self._servers else self.deployment.directory.database_url(NAIVE)
 
     @cached_property
     def servers(self) -> dict[str, int]:

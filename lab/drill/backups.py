@@ -17,7 +17,7 @@ Restore = Callable[[], None]
 def take(deployment: Deployment, name: str) -> Restore:
     """Back up the database of a service, or the embedded broker's (`broker`); return what restores it."""
     if deployment.plan.servers is None:
-        return _of_file(deployment.place.root / f"{name}.db")
+        return _of_file(deployment.directory.root / f"{name}.db")
     return _of_rows(create_engine(deployment.database_url(name)))
 
 

@@ -11,7 +11,7 @@ from ops.places import PACKAGES
 
 def settle_by_hand(run: DrillRun, action: str, message_id: str) -> None:
     """Run `orders messages resend` (a dead letter) or `resume` (a parked half message). Raise `Broken`."""
-    root = str(run.sut.deployment.place.root)
+    root = str(run.sut.deployment.directory.root)
     words = ["messages", "--data-dir", root, action, message_id]
     done = subprocess.run(
         [sys.executable, "-m", "ops", *words], check=False, capture_output=True, text=True, cwd=PACKAGES

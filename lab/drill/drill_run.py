@@ -102,7 +102,7 @@ class DrillRun(EventLog):
 
     def reached(self, process: str, point: str) -> None:
         """Wait until an armed process is held up at a failpoint: it logs that. Raise `NotInTime`."""
-        log = self.sut.deployment.place.root / "log" / f"{process}.log"
+        log = self.sut.deployment.directory.root / "log" / f"{process}.log"
         mark = f'"failpoint":"{point}","pid":{self._armed[process]}'.encode()
         self.wait(f"{process} to reach {point}", lambda: mark in log.read_bytes())
         self.say(f"{process} is at {point}")
@@ -110,7 +110,7 @@ class DrillRun(EventLog):
     @contextmanager
     def outage(self, server: str) -> Iterator[None]:
         """Have the `broker` or the `database` gone while the body runs; recovery is counted from its end."""
-        with self.backing.outage(server, self.sut.deployment.place.root) as words:
+        with self.backing.outage(server, self.sut.deployment.directory.root) as words:
             self.fault(words)
             yield
         self.mended(f"the {server} is there again")

@@ -27,7 +27,7 @@ def frozen(deployment: Deployment, process: str) -> Iterator[int]:
     pid = deployment.supervisor.pid(process)
     if pid is None:
         raise NotInTime(f"{process} does not run.")
-    freeze(pid, deployment.place.root.glob("*.db") if deployment.plan.servers is None else ())
+    freeze(pid, deployment.directory.root.glob("*.db") if deployment.plan.servers is None else ())
     try:
         yield pid
     finally:

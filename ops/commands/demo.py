@@ -101,7 +101,7 @@ def _plan(port_base: int | None, instances: Mapping[str, int], lent: Servers | N
 
 
 def _tell(out: Console, deployment: Deployment, began: float) -> None:
-    out.print(f"Data in {deployment.place.root}", markup=False, soft_wrap=True)
+    out.print(f"Data in {deployment.directory.root}", markup=False, soft_wrap=True)
     try:
         with out.status("migrating the databases, then starting the services ..."):
             deployment.prepare()

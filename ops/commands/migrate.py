@@ -25,4 +25,4 @@ def command(data_dir: Path) -> None:
     except NoDeployment:
         deployment = Deployment(data_dir)
     deployment.migrate()
-    click.echo(f"The databases in {deployment.place.root} are up to date.")
+    click.echo(f"The databases in {deployment.directory.root} are up to date.")

@@ -84,7 +84,7 @@ def command(
     say = _sayer()
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next
-        Deployment(data_dir, plan).place.reset()
+        Deployment(data_dir, plan).directory.reset()
         if real:
             servers.reset(data_dir, name)
     if real:
@@ -115,10 +115,10 @@ def _run(out: Console, deployment: Deployment) -> None:
         signal.signal(signum, signal.default_int_handler)  # raises KeyboardInterrupt, wherever the start or wait is
     try:
         _prepare(deployment)
-        out.print(f"Starting in {deployment.place.root} ...", markup=False, soft_wrap=True)
+        out.print(f"Starting in {deployment.directory.root} ...", markup=False, soft_wrap=True)
         deployment.start()
         show_ready(out, deployment, deployment.fill_catalogue())
-        out.print(f"{_LAST_LINE}{deployment.place.hint('down')}", markup=False, soft_wrap=True)
+        out.print(f"{_LAST_LINE}{deployment.directory.hint('down')}", markup=False, soft_wrap=True)
         Wake().wait()
     except KeyboardInterrupt:
         out.print("Stopping ... (once more: at once)")
@@ -141,10 +141,10 @@ def _prepare(deployment: Deployment) -> None:
     try:
         deployment.prepare()
     except AlreadyRunning as error:
-        status = look(Deployment.find(deployment.place.root))
+        status = look(Deployment.find(deployment.directory.root))
         ports = ", ".join(f"{service.name} {service.port}" for service in status.services)
         raise AlreadyRunning(
-            f"{error.detail} Its ports: {ports}. Stop it with: {deployment.place.hint('down')}"
+            f"{error.detail} Its ports: {ports}. Stop it with: {deployment.directory.hint('down')}"
         ) from error
 
 
@@ -152,7 +152,7 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
     """Say that it is ready: where to look on, a table of its processes, and calls that work when pasted."""
     for line in looking_on(deployment):
         out.print(line, markup=False, soft_wrap=True)
-    table = Table(title=f"Ready, in {escape(str(deployment.place.root))}", title_justify="left")
+    table = Table(title=f"Ready, in {escape(str(deployment.directory.root))}", title_justify="left")
     for heading in ("service", "address", "pid"):
         table.add_column(heading)
     for service in look(deployment).services:
@@ -169,7 +169,7 @@ def looking_on(deployment: Deployment) -> list[str]:
     url = deployment.plan.urls.get(CONSOLE.name)
     if url is None:
         return []
-    admin = deployment.place.hint('token root --scope "orders admin"')
+    admin = deployment.directory.hint('token root --scope "orders admin"')
     return [f"Look on: {url}", f"  with a token of: {admin}"]
 
 
@@ -185,9 +185,9 @@ def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
     body = f"""-H 'Content-Type: application/json' -d '{{"items":[{{"goods_id":"{goods_id}","quantity":1}}]}}'"""
     pick = """| python3 -c 'import json, sys; print(json.load(sys.stdin)["order_id"])'"""
     return [
-        f"Logs: {deployment.place.root / 'log'}",
+        f"Logs: {deployment.directory.root / 'log'}",
         "Try it:",
-        f"  export TOKEN=$({deployment.place.hint('token alice')})",
+        f"  export TOKEN=$({deployment.directory.hint('token alice')})",
         f"  ORDER=$(curl -s {auth} {body} {urls['order']}/orders {pick})",
         f"  curl -s {auth} {urls['order']}/orders/$ORDER",
         f"  curl -s {auth} -X POST {urls['order']}/orders/$ORDER/pay",
@@ -199,16 +199,16 @@ def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
 
 def start_detached(deployment: Deployment) -> None:
     """Run `orders up` in a session of its own, and return once it is ready."""
-    deployment.place.make()
-    if deployment.place.lock.holder() is not None:
+    deployment.directory.make()
+    if deployment.directory.lock.holder() is not None:
         _prepare(deployment)  # tells who runs it
-    log = deployment.place.log("supervisor")
+    log = deployment.directory.log("supervisor")
     plan = deployment.plan
     log.unlink(missing_ok=True)
     with log.open("ab") as file:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.place.root)),
+                *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.directory.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
                 *(["--real"] if plan.servers is not None else []),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
@@ -220,7 +220,7 @@ def start_detached(deployment: Deployment) -> None:
             start_new_session=True,
             env={**os.environ, _LOG: str(log)},
         )
-    click.echo(f"Starting in {deployment.place.root} ...")
+    click.echo(f"Starting in {deployment.directory.root} ...")
     try:
         wait_for(
             "the deployment to get ready",

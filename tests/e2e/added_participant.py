@@ -37,7 +37,7 @@ def _reconciled(deployment: Deployment) -> dict[str, Any]:
 
 
 def _set(deployment: Deployment, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(deployment.place.root / "giftwrap.db", timeout=10)) as database, database:
+    with closing(sqlite3.connect(deployment.directory.root / "giftwrap.db", timeout=10)) as database, database:
         database.execute(statement, values)
 
 

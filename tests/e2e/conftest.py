@@ -40,7 +40,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 @pytest.fixture
 def data_dir(deployment: Deployment) -> Path:
     """Where the shared deployment keeps its data."""
-    return deployment.place.root
+    return deployment.directory.root
 
 
 @pytest.fixture

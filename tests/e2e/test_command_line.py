@@ -127,7 +127,7 @@ def test_a_story_without_a_deployment(tmp_path: Path) -> None:
 def test_a_token_is_for_the_user_and_scope_asked_for(deployment: Deployment, data_dir: Path) -> None:
     """`orders token` prints nothing but a token that the deployment's secret verifies."""
     done = orders("token", "carol", "--scope", "orders admin", "--lifetime", "60", data_dir=data_dir)
-    claims = jwt.decode(done.stdout.strip(), deployment.place.secret(), algorithms=["HS256"], audience="orders")
+    claims = jwt.decode(done.stdout.strip(), deployment.directory.secret(), algorithms=["HS256"], audience="orders")
     assert claims["sub"] == "carol"
     assert set(claims["scope"].split()) == {"orders", "admin"}
     assert 59 <= claims["exp"] - claims["iat"] <= 61

@@ -146,7 +146,7 @@ def named(calls: Any) -> Any:
 
 def tokens(shop: Shop) -> Mapping[str, str | None]:
     """Return Authorization headers that prove nothing."""
-    secret = shop.deployment.place.secret()
+    secret = shop.deployment.directory.secret()
     claims = {"sub": "eve", "scope": "orders admin service", "aud": "orders", "exp": int(time.time()) + 60}
 
     def signed(key: str | None = secret, algorithm: str = "HS256", **changed: Any) -> str:

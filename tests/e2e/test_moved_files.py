@@ -53,7 +53,7 @@ def test_nothing_is_acknowledged_into_a_file_that_is_not_there(
     """Every order is refused and says so, `/readyz` too; put back, the service goes on, and what it said was true."""
     user, tea = shop.user(), shop.goods(stock=100)
     before = [placed(user, {tea: 1}, key=f"{tmp_path}-{i}")["order_id"] for i in range(3)]
-    with _taken(shop.deployment.place.root / f"{service}.db", shop.deployment.place.root / "aside", how):
+    with _taken(shop.deployment.directory.root / f"{service}.db", shop.deployment.directory.root / "aside", how):
         answers = [place(user, {tea: 1}, key=f"{tmp_path}-away-{i}") for i in range(10)]
         assert {answer.status for answer in answers} == {503}
         assert {slug(answer) for answer in answers} <= {"unavailable", "outcome-unknown"}

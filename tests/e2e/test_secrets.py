@@ -22,14 +22,14 @@ def logs(shop: Shop) -> dict[Path, str]:
     """Return every log of the deployment."""
     return {
         file: file.read_text(encoding="utf-8", errors="replace")
-        for file in shop.deployment.place.root.rglob("*.log*")
+        for file in shop.deployment.directory.root.rglob("*.log*")
         if file.is_file()
     }
 
 
 def story(shop: Shop) -> list[str]:
     """Place, repeat, pay, cancel, break rules and authentication; return what only the parties may know."""
-    secret = shop.deployment.place.secret()
+    secret = shop.deployment.directory.secret()
     name = shop.name()
     token = shop.deployment.token(name, ["orders"])
     user, tea = shop.user(name), shop.goods(stock=5)
@@ -113,7 +113,7 @@ def kept_secrets(shop: Shop) -> list[str]:
     settings = [shop.deployment.settings(name) for name in NAMES]
     urls = [url for each in settings for url in (each.database_url, each.broker_url, each.redis_url) if url]
     passwords = {password for url in urls if (password := urlsplit(url).password)}
-    return [shop.deployment.place.secret(), *sorted(passwords)]
+    return [shop.deployment.directory.secret(), *sorted(passwords)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

@@ -68,7 +68,7 @@ def goods_id(alice: Client) -> str:
 
 
 def orders(deployment: Deployment, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ops", words[0], "--data-dir", str(deployment.place.root), *words[1:]]
+    command = [sys.executable, "-m", "ops", words[0], "--data-dir", str(deployment.directory.root), *words[1:]]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
 
 

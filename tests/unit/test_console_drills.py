@@ -193,11 +193,11 @@ def test_a_deployment_of_a_clone_may_have_its_drills(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     deployment = Deployment(tmp_path / "var", Plan(console=True))
-    deployment.place.make()
+    deployment.directory.make()
     given = {name: deployment._environment(name).get("ORDERS_CONSOLE_DRILLS") for name in deployment.plan.processes}
     assert given == {**dict.fromkeys(given), "console": may}
     (tmp_path / "var" / "drills").mkdir()
-    deployment.place.reset()
+    deployment.directory.reset()
     assert not any((tmp_path / "var").iterdir())
 
 

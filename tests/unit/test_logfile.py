@@ -151,7 +151,7 @@ def test_settings_name_the_log_and_its_bounds(tmp_path: Path) -> None:
 def test_every_process_of_a_deployment_has_a_log_of_its_own(tmp_path: Path) -> None:
     """In `log/`, by its name: instances don't share one."""
     deployment = Deployment(tmp_path, Plan(instances={"order": 2}))
-    deployment.place.make()
+    deployment.directory.make()
     logs = {name: deployment._environment(name)["ORDERS_LOG_FILE"] for name in deployment.plan.processes}
     assert logs["order-2"] == str(tmp_path / "log" / "order-2.log")
     assert len(set(logs.values())) == len(NAMES) + 1

@@ -144,7 +144,7 @@ def _lost(run: DrillRun) -> None:
     for process in run.sut.deployment.plan.processes:
         if process != "order":
             run.take_down(process)
-    for file in run.sut.deployment.place.root.glob("broker.db*"):
+    for file in run.sut.deployment.directory.root.glob("broker.db*"):
         file.unlink()
     run.fault("the broker's file is deleted, with every message in it")
     run.sut.broker.close()

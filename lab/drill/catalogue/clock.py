@@ -25,7 +25,7 @@ _OK, _CREATED, _REFUSED = 200, 201, 503
 @contextmanager
 def _with_clock(run: DrillRun, *processes: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Clock]:
     """Restart processes with a clock that can be shifted; it is right again afterwards."""
-    clock = Clock(run.sut.deployment.place.root / f"clock-{processes[0]}")
+    clock = Clock(run.sut.deployment.directory.root / f"clock-{processes[0]}")
     for process in processes:
         run.restart(process, {**clock.environment, **settings}, "a clock that can be set")
     yield clock

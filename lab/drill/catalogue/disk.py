@@ -16,7 +16,7 @@ _CREATED, _UNAVAILABLE = 201, 503
 def _full(run: DrillRun) -> None:
     run.stock(1000)
     kept = run.placed()
-    ballast = run.sut.deployment.place.root / "ballast"
+    ballast = run.sut.deployment.directory.root / "ballast"
     run.fault(f"the disk is full: {_fill(ballast)} MB of ballast on it")
     told = _place_until_refused(run)
     read = run.sut.orders(run.user)

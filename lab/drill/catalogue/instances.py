@@ -69,7 +69,7 @@ def _one_key(run: DrillRun) -> None:
 
 
 def _two_supervisors(run: DrillRun) -> None:
-    root = str(run.sut.deployment.place.root)
+    root = str(run.sut.deployment.directory.root)
     pids = [process.pid for process in run.supervisor.states()]
     run.placed()
     done = subprocess.run(
