@@ -19,7 +19,7 @@ from rich.table import Table
 from halfmessage.clock import now_ms
 from lab.drill import catalogue, faults, page
 from lab.drill.backing import Embedded
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.event_log import written_to
 from lab.drill.real import Real
 from lab.drill.result import Report, Result
@@ -121,30 +121,30 @@ def command(
       ./scripts/drill kill-order.deducted
       ./scripts/drill --all --html report.html
     """
-    ground = Ground.REAL if real else Ground.EMBEDDED
+    servers = ServerKind.REAL if real else ServerKind.EMBEDDED
     out = terminal.console()
     if faults_file is not None:
         files.write(out, faults.document(), str, json_file=faults_file, html_file=None)
         return
     if listed:
-        _list(out, catalogue.on(ground) if real else list(catalogue.DRILLS))
+        _list(out, catalogue.on(servers) if real else list(catalogue.DRILLS))
         return
     if bool(names) == everything:
         raise click.UsageError("Name the drills to play, or say --all; --list shows them.")
-    drills = catalogue.on(ground) if everything else catalogue.named(names, ground)
-    slots = _slots(data_dir, ground, 1 if real else min(lanes, len(drills)), rocketmq)
-    again = _again(ground, rocketmq)
+    drills = catalogue.on(servers) if everything else catalogue.named(names, servers)
+    slots = _slots(data_dir, servers, 1 if real else min(lanes, len(drills)), rocketmq)
+    again = _again(servers, rocketmq)
     screen = Screen(out, len(drills), brief=brief, prefixed=len(slots.lanes) > 1)
     tell = screen.event if events_file is None else written_to(events_file, screen.event)
-    report = _play(screen, drills, ground, slots, again, tell, stretch=stretch)
+    report = _play(screen, drills, servers, slots, again, tell, stretch=stretch)
     files.write(out, report.as_json(), lambda: page.render(report), json_file=json_file, html_file=html_file)
     ctx.exit(1 if report.failed else 0)
 
 
-def _again(ground: Ground, rocketmq: str | None) -> str:
+def _again(servers: ServerKind, rocketmq: str | None) -> str:
     """Return the command that plays one drill again, with a place for its name."""
     version = f" --rocketmq {rocketmq}" if rocketmq else ""
-    return "./scripts/drill {}" + (f" --real{version}" if ground is Ground.REAL else "")
+    return "./scripts/drill {}" + (f" --real{version}" if servers is ServerKind.REAL else "")
 
 
 def _list(out: Console, drills: Sequence[Drill]) -> None:
@@ -152,7 +152,7 @@ def _list(out: Console, drills: Sequence[Drill]) -> None:
     for heading in ("drill", "what breaks", "where", "what must hold", "servers"):
         table.add_column(heading, overflow="fold")
     for drill in drills:
-        table.add_row(drill.name, drill.breaks, drill.where, drill.holds, drill.ground.value)
+        table.add_row(drill.name, drill.breaks, drill.where, drill.holds, drill.servers.value)
     out.print(table)
 
 
@@ -165,17 +165,26 @@ class _Slots:
     lanes: list[Slot]
 
 
-def _slots(data_dir: Path | None, ground: Ground, lanes: int, rocketmq: str | None) -> _Slots:
+def _slots(data_dir: Path | None, servers: ServerKind, lanes: int, rocketmq: str | None) -> _Slots:
     """Return where drills are played, each lane in a directory of its own. Raise `CommandFailed`."""
     root = claim_directory(data_dir or Path(tempfile.mkdtemp(prefix="orders-drill-")))
     run = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=root))
     lane_dirs = [run / f"lane-{number}" for number in range(1, lanes + 1)]
-    slots = [Slot(d, backing=Real(d, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()) for d in lane_dirs]
+    slots = [
+        Slot(d, backing=Real(d, rocketmq=rocketmq) if servers is ServerKind.REAL else Embedded()) for d in lane_dirs
+    ]
     return _Slots(run, root if data_dir is None else run, slots)
 
 
 def _play(
-    screen: Screen, drills: Sequence[Drill], ground: Ground, slots: _Slots, again: str, tell: Tell, *, stretch: float
+    screen: Screen,
+    drills: Sequence[Drill],
+    servers: ServerKind,
+    slots: _Slots,
+    again: str,
+    tell: Tell,
+    *,
+    stretch: float,
 ) -> Report:
     forget_settings()
     log_to(slots.run / "drill.log")
@@ -195,7 +204,7 @@ def _play(
         raise SystemExit(_INTERRUPTED) from None
     order = {drill.name: number for number, drill in enumerate(drills)}
     results.sort(key=lambda result: order[result.name])
-    report = Report(began_at, time.monotonic() - began, ground.value, system(), results)
+    report = Report(began_at, time.monotonic() - began, servers.value, system(), results)
     screen.summary(report)
     if not report.failed:
         shutil.rmtree(slots.doomed, ignore_errors=True)

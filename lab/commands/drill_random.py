@@ -15,7 +15,7 @@ from rich.markup import escape
 from halfmessage.clock import now_ms
 from lab.commands.drill import forget_settings, log_to
 from lab.drill.backing import Embedded
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.nemesis import planner, report
 from lab.drill.nemesis.campaign import Campaign, Lane
 from lab.drill.nemesis.plan import Plan
@@ -84,8 +84,8 @@ def command(
       ./scripts/drill random --runs 200 --seed 1
       ./scripts/drill random --seed 17 --runs 1 --plan
     """
-    ground = Ground.REAL if real else Ground.EMBEDDED
-    plans = [_read(replay)] if replay else [planner.make(number, ground) for number in range(seed, seed + runs)]
+    servers = ServerKind.REAL if real else ServerKind.EMBEDDED
+    plans = [_read(replay)] if replay else [planner.make(number, servers) for number in range(seed, seed + runs)]
     if only_plan:
         for plan in plans:
             click.echo(json.dumps(plan.as_json()))
@@ -108,8 +108,8 @@ def command(
         out,
         campaign,
         plans,
-        ground,
-        [_lane(base / f"lane-{number}", ground, stretch, rocketmq) for number in range(count)],
+        servers,
+        [_lane(base / f"lane-{number}", servers, stretch, rocketmq) for number in range(count)],
     )
     _sum_up(out, found)
     files.write(out, found.as_json(), lambda: report.page(found), json_file=json_file, html_file=html_file)
@@ -127,12 +127,12 @@ def _read(file: Path) -> Plan:
         raise CommandFailed(f"{file} holds no plan: {error!r}.") from error
 
 
-def _lane(directory: Path, ground: Ground, stretch: float, rocketmq: str | None) -> Lane:
-    backing = Real(directory, rocketmq=rocketmq) if ground is Ground.REAL else Embedded()
+def _lane(directory: Path, servers: ServerKind, stretch: float, rocketmq: str | None) -> Lane:
+    backing = Real(directory, rocketmq=rocketmq) if servers is ServerKind.REAL else Embedded()
     return Lane(directory, backing, lambda _: None, stretch)
 
 
-def _play(out: Console, campaign: Campaign, plans: list[Plan], ground: Ground, lanes: list[Lane]) -> Report:
+def _play(out: Console, campaign: Campaign, plans: list[Plan], servers: ServerKind, lanes: list[Lane]) -> Report:
     forget_settings()
     log_to(campaign.directory / "drill.log")
     for signum in (signal.SIGTERM, signal.SIGHUP):
@@ -149,7 +149,7 @@ def _play(out: Console, campaign: Campaign, plans: list[Plan], ground: Ground, l
         played.close()
         raise SystemExit(_INTERRUPTED) from None
     runs.sort(key=lambda run: run.plan.seed)
-    return Report(began_at, time.monotonic() - began, ground.value, system(), runs)
+    return Report(began_at, time.monotonic() - began, servers.value, system(), runs)
 
 
 def _show(out: Console, run: Run, number: int, runs: int) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lab.drill.drill_run import DrillRun
 
 
-class Ground(StrEnum):
+class ServerKind(StrEnum):
     """Which servers a drill needs."""
 
     EMBEDDED = "embedded"
@@ -42,11 +42,11 @@ class Drill:
     where: str
     holds: str
     play: "Callable[[DrillRun], None]"
-    ground: Ground = Ground.BOTH
+    servers: ServerKind = ServerKind.BOTH
     profile: Profile = QUICK
     limit: Limit = Limit.CHECK
     point: str | None = None
 
-    def plays_on(self, ground: Ground) -> bool:
+    def plays_on(self, servers: ServerKind) -> bool:
         """Whether it has a meaning on embedded, or on real, servers."""
-        return self.ground in {Ground.BOTH, ground}
+        return self.servers in {ServerKind.BOTH, servers}

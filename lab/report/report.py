@@ -28,7 +28,7 @@ class Report(Generic[T]):
 
     began_at: int
     took: float
-    ground: str
+    servers: str
     system: str
     results: Sequence[T]
 
@@ -49,7 +49,7 @@ class Report(Generic[T]):
             "schema": schema,
             "began_at": rfc3339(self.began_at),
             "took": round(self.took, 3),
-            "ground": self.ground,
+            "servers": self.servers,
             "system": self.system,
             "verdict": "failed" if self.failed else "passed",
             "passed": len(self.results) - len(self.failed),

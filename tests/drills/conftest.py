@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.drill import catalogue
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.profiles import DEFAULTS, QUICK
 from lab.drill.real import Real
 from lab.drill.result import Event, Result
@@ -41,10 +41,10 @@ def drill(slot: Slot) -> Play:
     """Return what plays a drill of the catalogue, and fails unless it passed."""
 
     def run(name: str) -> Result:
-        ground = Ground.REAL if REAL else Ground.EMBEDDED
-        if not any(known.plays_on(ground) for known in catalogue.DRILLS if known.name == name):
-            pytest.skip(f"{name} is not played on {ground} servers")
-        (found,) = catalogue.named((name,), ground)
+        servers = ServerKind.REAL if REAL else ServerKind.EMBEDDED
+        if not any(known.plays_on(servers) for known in catalogue.DRILLS if known.name == name):
+            pytest.skip(f"{name} is not played on {servers} servers")
+        (found,) = catalogue.named((name,), servers)
         stretch = _STRETCH_OF_DEFAULTS if found.profile is DEFAULTS else _STRETCH
         result = play(found, slot, _tell, repeat=f"./scripts/drill {name}", stretch=stretch)
         assert result.passed, f"{result.reason}\nevidence: {result.evidence}\nagain: {result.repeat}"

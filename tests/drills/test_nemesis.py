@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.drill.backing import Embedded
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.nemesis.campaign import FINAL, Campaign, Lane
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.history import Final, load
@@ -29,9 +29,9 @@ def test_random_runs(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path / "runs", lambda seed: f"seed {seed}", str, shrink_for=0.0, keep_all=True)
     backing = Real(tmp_path, running=stack()) if REAL else Embedded()
     lane = Lane(tmp_path / "lane", backing, lambda _: None, _STRETCH)
-    plans = [make(seed, Ground.REAL if REAL else Ground.EMBEDDED) for seed in (_REAL_SEEDS if REAL else _SEEDS)]
-    trap = Fault(0.0, Kind.TRAP, "order", settings={"failpoints": "order.committed=kill@2"})
-    plans[0] = replace(plans[0], faults=[trap, *plans[0].faults])
+    plans = [make(seed, ServerKind.REAL if REAL else ServerKind.EMBEDDED) for seed in (_REAL_SEEDS if REAL else _SEEDS)]
+    at_failpoint = Fault(0.0, Kind.FAILPOINT, "order", settings={"failpoints": "order.committed=kill@2"})
+    plans[0] = replace(plans[0], faults=[at_failpoint, *plans[0].faults])
     for run in campaign.play(plans, [lane]):
         assert run.passed, f"{run.wrong}\nevidence: {run.evidence}\nagain: {run.again}"
         assert run.answers["201"]
@@ -45,7 +45,7 @@ def test_random_runs(tmp_path: Path) -> None:
 def test_a_run_that_fails_leaves_its_deployment(tmp_path: Path) -> None:
     """Its databases and logs lie beside its history, and what was wrong in words."""
     lane = Lane(tmp_path / "lane", Embedded(), lambda _: None, 0.001)
-    plan = replace(make(1, Ground.EMBEDDED), faults=[Fault(0.1, Kind.OUTAGE, "broker", 0.3)])
+    plan = replace(make(1, ServerKind.EMBEDDED), faults=[Fault(0.1, Kind.OUTAGE, "broker", 0.3)])
     run = lane.play(plan, tmp_path / "evidence")
     lane.close()
     assert [wrong.partition(":")[0] for wrong in run.wrong] == ["settled_in_time"]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from halfmessage.failpoints import of_participant
 from lab.drill import catalogue
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.profiles import QUICK
 from lab.drill.runner import play
 from lab.drill.slot import Slot
@@ -27,7 +27,7 @@ _STRETCH = 4.0  # of the drills' limits, as in tests/drills
 
 def _killed(slot: Slot, name: str) -> dict[str, str | None]:
     """Play the kill matrix of a participant; return for each drill why it failed."""
-    drills = catalogue.named([f"kill-{point}" for point in sorted(of_participant(name))], Ground.EMBEDDED)
+    drills = catalogue.named([f"kill-{point}" for point in sorted(of_participant(name))], ServerKind.EMBEDDED)
     return {drill.name: play(drill, slot, stretch=_STRETCH).reason for drill in drills}
 
 

@@ -13,7 +13,7 @@ from console.story import tell
 from lab.commands.drill import command
 from lab.drill import catalogue, page
 from lab.drill.catalogue import kills
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.event_log import written_to
 from lab.drill.result import SCHEMA, Event, Invariant, Kind, Report, Result
 from lab.drill.screen import Screen
@@ -83,19 +83,19 @@ def test_the_documentation_lists_every_drill() -> None:
     documented = (PACKAGES / "docs" / "drills.md").read_text()
     for drill in catalogue.DRILLS:
         if drill not in kills.DRILLS and not drill.name.startswith(("broker-gone-at-", "full-batch-")):
-            line = (f"`{drill.name}`", drill.breaks, drill.where, drill.holds, drill.ground.value)
+            line = (f"`{drill.name}`", drill.breaks, drill.where, drill.holds, drill.servers.value)
             assert f"| {' | '.join(line)} |" in documented
 
 
 def test_drills_are_found_by_name_where_they_have_a_meaning() -> None:
     """An unknown one is told, as is one that needs other servers; doubled names are played once."""
-    assert [d.name for d in catalogue.named(("resolve-lost", "resolve-lost"), Ground.REAL)] == ["resolve-lost"]
+    assert [d.name for d in catalogue.named(("resolve-lost", "resolve-lost"), ServerKind.REAL)] == ["resolve-lost"]
     with pytest.raises(CommandFailed, match="no drill 'resolve'"):
-        catalogue.named(("resolve",), Ground.EMBEDDED)
+        catalogue.named(("resolve",), ServerKind.EMBEDDED)
     with pytest.raises(CommandFailed, match="needs real servers: add --real"):
-        catalogue.named(("redis-down",), Ground.EMBEDDED)
+        catalogue.named(("redis-down",), ServerKind.EMBEDDED)
     with pytest.raises(CommandFailed, match="needs embedded servers: leave --real out"):
-        catalogue.named(("disk-full",), Ground.REAL)
+        catalogue.named(("disk-full",), ServerKind.REAL)
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:

@@ -18,7 +18,7 @@ from lab.drill.catalogue import (
     stock,
     upgrade,
 )
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from ops.errors import CommandFailed
 
 _THEMES = (
@@ -42,18 +42,18 @@ _THEMES = (
 DRILLS: tuple[Drill, ...] = tuple(drill for theme in _THEMES for drill in theme.DRILLS)
 
 
-def on(ground: Ground) -> list[Drill]:
+def on(servers: ServerKind) -> list[Drill]:
     """Return the drills that have a meaning on such servers."""
-    return [drill for drill in DRILLS if drill.plays_on(ground)]
+    return [drill for drill in DRILLS if drill.plays_on(servers)]
 
 
-def named(names: tuple[str, ...], ground: Ground) -> list[Drill]:
+def named(names: tuple[str, ...], servers: ServerKind) -> list[Drill]:
     """Return the drills with these names, in the order given. Raise `CommandFailed` for one that is not there."""
     known = {drill.name: drill for drill in DRILLS}
     for name in names:
         if name not in known:
             raise CommandFailed(f"There is no drill {name!r}: see `./scripts/drill --list`.")
-        if not known[name].plays_on(ground):
-            how = "add --real" if known[name].ground is Ground.REAL else "leave --real out"
-            raise CommandFailed(f"{name} needs {known[name].ground} servers: {how}.")
+        if not known[name].plays_on(servers):
+            how = "add --real" if known[name].servers is ServerKind.REAL else "leave --real out"
+            raise CommandFailed(f"{name} needs {known[name].servers} servers: {how}.")
     return [known[name] for name in dict.fromkeys(names)]

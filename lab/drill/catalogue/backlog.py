@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from common.registry import ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from halfmessage.clock import now_ms
 from halfmessage.participant.event import OrderEvent
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.parallel import spread
 from lab.drill.profiles import DEFAULTS
@@ -67,7 +67,7 @@ DRILLS = (
         "in the broker; they are worked off while orders are placed",
         "orders are accepted meanwhile, no message is delivered twice, none is dead",
         _backlog,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=DEFAULTS,
     ),
 )

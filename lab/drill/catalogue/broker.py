@@ -4,7 +4,7 @@ from functools import partial
 
 from common.registry import ROLLBACK_TOPIC
 from halfmessage.mq.port import MessageView, State
-from lab.drill.drill import Drill, Ground, Limit
+from lab.drill.drill import Drill, Limit, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import EVERY_STATE, IMPATIENT
 
@@ -195,7 +195,7 @@ DRILLS = (
         "with messages half, delayed, ready, in flight, parked and dead",
         "the sweep and the messages on disk settle all of it; what is parked or dead is sent on",
         _every_state,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=EVERY_STATE,
         limit=Limit.SWEEP,
     ),
@@ -205,7 +205,7 @@ DRILLS = (
         "with a half message, a rollback and a timeout in it",
         "the sweep releases what was held, and closes what is overdue",
         _lost,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=IMPATIENT,
         limit=Limit.SWEEP,
     ),

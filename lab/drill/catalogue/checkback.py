@@ -5,7 +5,7 @@ from functools import partial
 from halfmessage.mq.port import State
 from lab.drill import pending
 from lab.drill.dead_letters import settle_by_hand
-from lab.drill.drill import SECONDS_MORE, Drill, Ground, Limit
+from lab.drill.drill import SECONDS_MORE, Drill, Limit, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import DEFAULTS, IMPATIENT, PAIR
 
@@ -145,7 +145,7 @@ DRILLS = (
         "the first time at order.deducted: stock taken, no order written",
         "settled within one check interval of 5 s, and 5 s more, after the last time",
         _again_and_again,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=DEFAULTS,
     ),
     Drill(
@@ -154,7 +154,7 @@ DRILLS = (
         "at order.deducted: stock taken, no order written",
         "settled within one check interval of 5 s, and 5 s more",
         _at_default_times,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=DEFAULTS,
     ),
 )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import PIECES, DrillRun
 from lab.drill.freezing import frozen
 from lab.drill.parallel import spread
@@ -163,7 +163,7 @@ DRILLS = (
         "in every process, with unpaid orders",
         "orders are accepted at once, paid, cancelled and timed out by that clock; no id is issued twice",
         partial(_an_hour_off, shift=-_HOUR),
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
     ),
     Drill(
         "clock-forward-an-hour",
@@ -171,7 +171,7 @@ DRILLS = (
         "in every process, with unpaid orders",
         "orders are accepted at once, paid, cancelled and timed out by that clock; no id is issued twice",
         partial(_an_hour_off, shift=_HOUR),
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
     ),
     Drill(
         "clock-steps-forward",
@@ -179,7 +179,7 @@ DRILLS = (
         "in order and stock, while orders are placed",
         "orders are refused until order has a lease again; no id is issued twice",
         _steps_forward,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
     ),
     Drill(
         "worker-id-lease-lost",
@@ -195,7 +195,7 @@ DRILLS = (
         "two order processes; it takes over a worker id in use",
         "no id is issued twice; an order that it takes for old is refused, nothing created",
         _clock_ahead,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
         profile=PAIR,
     ),
 )

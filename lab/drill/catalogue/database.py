@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_OUTAGE
 from lab.drill.proxy import Proxy
@@ -132,7 +132,7 @@ DRILLS = (
         "0 to 4 ms after COMMIT began",
         "each order is written whole or not at all; a client who has its 201 has its order",
         _killed_in_commit,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
     ),
     *(
         Drill(
@@ -141,7 +141,7 @@ DRILLS = (
             where,
             holds,
             partial(_cut_in_commit, verdict=f"cut {word}"),
-            ground=Ground.REAL,
+            servers=ServerKind.REAL,
         )
         for word, where, holds in (
             ("before", "the server never got it", "the client hears outcome-unknown; check-back finds that it was not"),
@@ -154,6 +154,6 @@ DRILLS = (
         "while it has the COMMIT of an order in hand",
         "the client hears outcome-unknown; check-back finds out, order and stock agree",
         _server_killed_in_commit,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
     ),
 )

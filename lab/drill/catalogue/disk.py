@@ -5,7 +5,7 @@ import resource
 from collections import Counter
 from pathlib import Path
 
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import QUICK, SMALL_DISK, SMALL_SERVERS
 
@@ -89,7 +89,7 @@ DRILLS = (
         "under the databases, the broker and the logs",
         "503 and nothing created, reading goes on; with room again everything agrees",
         _full,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=SMALL_DISK,
     ),
     Drill(
@@ -98,7 +98,7 @@ DRILLS = (
         "under RocketMQ, MariaDB and the logs",
         "503 and nothing created, reading goes on; with room again everything agrees",
         _full,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
         profile=SMALL_SERVERS,
     ),
     Drill(
@@ -107,7 +107,7 @@ DRILLS = (
         "in order, stock and goods",
         "503 and nothing created; when files can be written again everything agrees",
         _failing,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=QUICK,
     ),
 )

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from functools import partial
 
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.freezing import frozen
 from lab.drill.parallel import at_once
@@ -128,7 +128,7 @@ DRILLS = (
         "on a data directory that is in use",
         "it refuses and says who runs it; nothing of the first is touched",
         _two_supervisors,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=QUICK,
     ),
 )

@@ -2,7 +2,7 @@
 
 from redis import Redis
 
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import PAIR
 
@@ -43,7 +43,7 @@ DRILLS = (
         "under prices and rate limits that two order processes share",
         "orders are placed and paid without it",
         _down,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
         profile=PAIR,
     ),
     Drill(
@@ -52,7 +52,7 @@ DRILLS = (
         "under prices and rate limits that two order processes share",
         "orders are placed as before",
         _flushed,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
         profile=PAIR,
     ),
 )

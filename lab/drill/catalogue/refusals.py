@@ -10,7 +10,7 @@ from halfmessage.mq.factory import split_prefix
 from halfmessage.mq.prefixed import prefixed
 from halfmessage.mq.rocketmq_console import remoting
 from halfmessage.mq.rocketmq_console.defaults import CLUSTER
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import LONG_OUTAGE
 from lab.drill.real import stack_of
@@ -124,7 +124,7 @@ DRILLS = (
         "for half a minute, with five rollbacks for stock",
         "503 and /readyz is red; no delivery is burnt: afterwards orders and rollbacks go on at once",
         _read_only,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
         profile=LONG_OUTAGE,
     ),
     Drill(
@@ -133,7 +133,7 @@ DRILLS = (
         "while orders are placed",
         "503 and /readyz is red; afterwards the route is asked for anew and orders are accepted",
         _write_permission,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
     ),
     Drill(
         "topics-made-anew",
@@ -141,6 +141,6 @@ DRILLS = (
         "with nothing on its way",
         "503 and /readyz is red; afterwards orders are accepted and rollbacks arrive",
         _topics_anew,
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
     ),
 )

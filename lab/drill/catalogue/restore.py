@@ -3,7 +3,7 @@
 from typing import Any
 
 from lab.drill import backups
-from lab.drill.drill import Drill, Ground, Limit
+from lab.drill.drill import Drill, Limit, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_STOP, RESTORED
 
@@ -156,7 +156,7 @@ DRILLS = (
             "after orders were placed, paid and cancelled",
             holds,
             play,
-            ground=Ground.EMBEDDED if name == "broker" else Ground.BOTH,
+            servers=ServerKind.EMBEDDED if name == "broker" else ServerKind.BOTH,
             profile=RESTORED,
         )
         for name, holds, play in (
@@ -180,7 +180,7 @@ DRILLS = (
         "after stock has deducted",
         "its pieces come back, its half message is dropped, its timeout is handled",
         _long_stop,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=LONG_STOP,
         limit=Limit.SWEEP,
     ),

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.freezing import frozen
 from lab.drill.parallel import spread
@@ -132,7 +132,7 @@ DRILLS = (
         "at stock.rollback_received: rollback delivered, nothing given back",
         "settled within one check interval of 5 s, and 5 s more",
         _redelivered_at_default_times,
-        ground=Ground.EMBEDDED,
+        servers=ServerKind.EMBEDDED,
         profile=DEFAULTS,
     ),
 )

@@ -3,7 +3,7 @@
 from functools import partial
 
 from lab.drill.dead_letters import dead_rollback, settle_by_hand
-from lab.drill.drill import Drill, Ground
+from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.profiles import OLDEST_ROCKETMQ
 from lab.drill.real import stack_of
@@ -93,7 +93,7 @@ DRILLS = tuple(
         "with messages half, delayed, ready, in flight and dead; services, MariaDB and Redis run on",
         "what is paid meanwhile is told afterwards; each message is settled by the newer RocketMQ, and in time",
         partial(_upgraded, version=version),
-        ground=Ground.REAL,
+        servers=ServerKind.REAL,
         profile=OLDEST_ROCKETMQ,
     )
     for version in versions.KNOWN[1:]

@@ -56,22 +56,22 @@ class FaultInjector:
             Kind.LOSE_ANSWERS: lambda fault: sut.board.answers_lost(fault.target),
         }
 
-    def lay_traps(self, faults: Sequence[Fault]) -> list[Injection]:
-        """Restart each process that has a trap, with its failpoint armed, and wait until it is ready."""
-        laid = []
+    def arm_failpoints(self, faults: Sequence[Fault]) -> list[Injection]:
+        """Restart each process that is to fail at a failpoint, with that armed, and wait until it is ready."""
+        armed = []
         for fault in faults:
-            if fault.kind is Kind.TRAP:
+            if fault.kind is Kind.FAILPOINT:
                 self._supervisor.restart(fault.target, extra_env=_environment(fault))
                 self._sut.wait_ready()
-                self._sut.laid[fault.target] = self._supervisor.pid(fault.target)
-                laid.append(Injection(fault, _NEVER, _NEVER))
-        return laid
+                self._sut.armed[fault.target] = self._supervisor.pid(fault.target)
+                armed.append(Injection(fault, _NEVER, _NEVER))
+        return armed
 
     def inject(self, faults: Sequence[Fault]) -> list[Injection]:
-        """Carry out all faults but traps, each at its time; return when the last of them is over."""
+        """Carry out all faults but those at failpoints, each at its time; return when the last of them is over."""
         queues: defaultdict[str, list[Fault]] = defaultdict(list)
         for fault in sorted(faults, key=lambda fault: fault.at):
-            if fault.kind is not Kind.TRAP:
+            if fault.kind is not Kind.FAILPOINT:
                 queues[fault.target].append(fault)
         with ThreadPoolExecutor(max(1, len(queues))) as pool:
             injections = [injection for found in pool.map(self._in_turn, queues.values()) for injection in found]

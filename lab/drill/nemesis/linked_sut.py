@@ -24,12 +24,12 @@ _CLIENT_PATIENCE = 10.0  # seconds that a client waits for its answer
 
 
 class LinkedSystem:
-    """One running deployment. `laid` are traps by process, with the pid that it had: they may not have sprung yet."""
+    """One running deployment. `armed`: by process with a failpoint that may not be reached yet, the pid that it had."""
 
     def __init__(self, directory: Path, backing: Backing, regime: Regime, say: Callable[[str], None]) -> None:
         """Start it in a new directory, every process ready. Raise `CommandFailed`."""
         self.directory, self.backing, self.regime = directory, backing, regime
-        self.laid: dict[str, int | None] = {}
+        self.armed: dict[str, int | None] = {}
         self.runs = 0
         directory.mkdir(parents=True)
         self.board = Switchboard()
@@ -65,11 +65,11 @@ class LinkedSystem:
         return Client(self._urls, self.deployment.token(user), timeout=_CLIENT_PATIENCE)
 
     def clean(self) -> None:
-        """Disarm traps that did not spring, and wait until every process is ready. Raise `NotInTime`."""
-        for process, pid in self.laid.items():
+        """Disarm failpoints that were not reached, and wait until every process is ready. Raise `NotInTime`."""
+        for process, pid in self.armed.items():
             if self.supervisor.pid(process) == pid:
                 self.supervisor.restart(process)
-        self.laid.clear()
+        self.armed.clear()
         self.wait_ready()
 
     def wait_ready(self) -> None:

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     RESTART = "restart"
-    TRAP = "trap"
+    FAILPOINT = "failpoint"
     OUTAGE = "outage"
     DISK = "disk"
     REPEAT = "repeat"
@@ -89,7 +89,7 @@ class Client:
 class Fault:
     """Something broken `at` seconds after the clients began, for so many `seconds` (0: a injection, not a state).
 
-    A trap is laid before they begin: the process waits for its failpoint.
+    A failpoint is armed before they begin, and acts when its process gets there.
     """
 
     at: float
@@ -102,7 +102,7 @@ class Fault:
         """Say it in a line."""
         more = "".join(f" {name}={value}" for name, value in self.settings.items())
         lasting = f" for {self.seconds:g} s" if self.seconds else ""
-        when = "before the clients begin" if self.kind is Kind.TRAP else f"at {self.at:.2f} s"
+        when = "before the clients begin" if self.kind is Kind.FAILPOINT else f"at {self.at:.2f} s"
         return f"{self.kind} {self.target}{more} {when}{lasting}"
 
 

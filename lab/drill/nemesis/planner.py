@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from common.registry import PARTICIPANTS
 from halfmessage.failpoints import of_participant
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.nemesis.history import Coupon
 from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
 from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES, caller_of
 from lab.drill.profiles import PAIR
 
-_TRAPS = (
+_FAILPOINTS = (
     *("order.half_sent", "order.timeout_scheduled", "order.deducted", "order.before_commit", "order.committed"),
     *("order.before_resolve", "order.resolved", "close.half_sent", "close.before_commit", "close.committed"),
     *("close.before_resolve", "paying.committed", "check.received", "check.fenced", "timeout.received"),
@@ -66,14 +66,14 @@ _OF_PROVIDER: Mapping[str, float] = {
 _WINDOW = 1.6  # seconds in which faults begin; clients are busy for about that long
 
 
-def make(seed: int, ground: Ground) -> Plan:
+def make(seed: int, servers: ServerKind) -> Plan:
     """Return the plan of one run on such servers."""
-    chance = random.Random(f"{seed} {ground}")
+    chance = random.Random(f"{seed} {servers}")
     scarce = chance.randint(3, 20)
     clients = [_Script(chance, f"c{number}").client() for number in range(chance.randint(3, 6))]
     regime = REGIMES[seed // BLOCK % len(REGIMES)].name
-    faults = _faults(chance, ground)
-    of_money = random.Random(f"{seed} {ground} money")
+    faults = _faults(chance, servers)
+    of_money = random.Random(f"{seed} {servers} money")
     clients = [_with_scenarios(of_money, client) for client in clients]
     scarce_coupon = Coupon(10, chance.randint(2, 6), chance.randint(1, 2))
     coupons = (Coupon(10, 1000, 1000), scarce_coupon, _ALL_OFF)
@@ -95,21 +95,21 @@ def _provider(chance: random.Random) -> dict[str, float]:
     return {name: round(chance.uniform(0.1, _OF_PROVIDER[name]), 2) for name in names}
 
 
-def _faults(chance: random.Random, ground: Ground) -> list[Fault]:
-    faults = [_fault(chance, ground) for _ in range(chance.randint(1, 5))]
+def _faults(chance: random.Random, servers: ServerKind) -> list[Fault]:
+    faults = [_fault(chance, servers) for _ in range(chance.randint(1, 5))]
     faults += [_twin(fault) for fault in faults if _has_twin(fault) and chance.random() < 0.3]  # noqa: PLR2004 - now and then
-    if chance.random() < 0.25:  # noqa: PLR2004 - a trap costs two starts of a process: not in every run
+    if chance.random() < 0.25:  # noqa: PLR2004 - a failpoint costs two starts of a process: not in every run
         faults.append(_trap(chance))
     return sorted(faults, key=lambda fault: fault.at)
 
 
-def _fault(chance: random.Random, ground: Ground) -> Fault:
+def _fault(chance: random.Random, servers: ServerKind) -> Fault:
     """Return a fault; processes are killed most often, as in life."""
     at = round(chance.uniform(0.05, _WINDOW), 3)
     kinds = [Kind.KILL] * 6 + [Kind.PAUSE] * 3 + [Kind.RESTART, Kind.OUTAGE, Kind.DISK] + [Kind.REPEAT] * 2
     kinds += [Kind.CUT] * 2 + [Kind.REFUSE, Kind.SLOW, Kind.HANG, Kind.LOSE_ANSWERS, Kind.LOSE_ANSWERS]
     kind = chance.choice(kinds)
-    real = ground is Ground.REAL
+    real = servers is ServerKind.REAL
     if kind is Kind.OUTAGE:
         target = chance.choice(_REAL_SERVERS if real else ("broker", "database"))
     elif kind is Kind.PAUSE:
@@ -148,13 +148,13 @@ def _settings(chance: random.Random, kind: Kind) -> dict[str, str]:
 
 
 def _trap(chance: random.Random) -> Fault:
-    point = chance.choice((*_TRAPS, *_MAY_FAIL * 2))
+    point = chance.choice((*_FAILPOINTS, *_MAY_FAIL * 2))
     begins = point.partition(".")[0]
     service = "pay" if begins in _OF_PAY else begins if begins in PARTICIPANTS else "order"
     target = chance.choice([name for name in PROCESSES if name.partition("-")[0] == service])
     actions = ["kill"] * 4 + [f"delay:{chance.uniform(0.1, 0.8):.2f}"] * 2 + ["raise"] * 3 * (point in _MAY_FAIL)
     action = chance.choice(actions)
-    return Fault(0.0, Kind.TRAP, target, 0.0, {"failpoints": f"{point}={action}@{chance.randint(1, 4)}"})
+    return Fault(0.0, Kind.FAILPOINT, target, 0.0, {"failpoints": f"{point}={action}@{chance.randint(1, 4)}"})
 
 
 @dataclass(slots=True)

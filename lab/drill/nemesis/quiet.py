@@ -59,11 +59,11 @@ class Watch:
         self.since = time.monotonic()
 
     def _note_what_happened(self) -> None:
-        """Count from a trap that springs only now, and from the end of an order's time."""
-        laid = self._sut.laid
-        for process, pid in list(laid.items()):
+        """Count from a failpoint that is reached only now, and from the end of an order's time."""
+        armed = self._sut.armed
+        for process, pid in list(armed.items()):
             if self._sut.supervisor.pid(process) != pid:
-                del laid[process]
+                del armed[process]
                 self.since = time.monotonic()
         try:
             expires_at = self._last_to_expire()

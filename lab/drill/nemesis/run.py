@@ -145,7 +145,7 @@ def _clients_and_faults(
 
     Return when the last fault ended or the last call began (`time.monotonic`).
     """
-    traps = FaultInjector(sut, lambda: 0.0).lay_traps(run.plan.faults)
+    at_failpoints = FaultInjector(sut, lambda: 0.0).arm_failpoints(run.plan.faults)
     _set_provider(sut, run.plan.seed, run.plan.provider)
     with ExitStack() as stack:
         began, now = time.monotonic(), clients.stopwatch()
@@ -162,7 +162,7 @@ def _clients_and_faults(
         finally:
             nemesis.join()
             _set_provider(sut, 0, {})
-            run.injections = [*traps, *run.injections]
+            run.injections = [*at_failpoints, *run.injections]
         for error in failed:
             raise error
     moments = [injection.ended for injection in run.injections] + [entry.invoked for entry in recorder.entries]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.failpoints import POINTS
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.nemesis.campaign import SHRUNK, Campaign, Lane
 from lab.drill.nemesis.plan import ALL, LINK_KINDS, Fault, Kind, Op, Plan
 from lab.drill.nemesis.planner import make
@@ -22,11 +22,11 @@ from ops.errors import CommandFailed
 _MANY = range(300)
 
 
-@pytest.mark.parametrize("ground", [Ground.EMBEDDED, Ground.REAL])
-def test_the_same_seed_is_the_same_plan(ground: Ground) -> None:
+@pytest.mark.parametrize("servers", [ServerKind.EMBEDDED, ServerKind.REAL])
+def test_the_same_seed_is_the_same_plan(servers: ServerKind) -> None:
     """Nothing but the seed and the kind of servers goes into a plan."""
-    assert make(7, ground).as_json() == make(7, ground).as_json()
-    assert make(7, ground).as_json() != make(8, ground).as_json()
+    assert make(7, servers).as_json() == make(7, servers).as_json()
+    assert make(7, servers).as_json() != make(8, servers).as_json()
 
 
 def test_the_same_seed_is_the_same_plan_in_another_process() -> None:
@@ -40,21 +40,21 @@ def test_the_same_seed_is_the_same_plan_in_another_process() -> None:
         ).stdout
         for seed in ("1", "2")
     ]
-    assert json.loads(told[0]) == json.loads(told[1]) == json.loads(json.dumps(make(7, Ground.EMBEDDED).as_json()))
+    assert json.loads(told[0]) == json.loads(told[1]) == json.loads(json.dumps(make(7, ServerKind.EMBEDDED).as_json()))
 
 
 def test_a_plan_survives_its_file() -> None:
     """What is replayed from a file is what was played."""
-    plan = make(7, Ground.REAL)
+    plan = make(7, ServerKind.REAL)
     document = json.loads(json.dumps(plan.as_json()))
     assert json.loads(json.dumps(Plan.from_json(document).as_json())) == document
     assert Plan.from_json(document).faults == tuple(plan.faults)
 
 
-@pytest.mark.parametrize("ground", [Ground.EMBEDDED, Ground.REAL])
-def test_plans_try_everything(ground: Ground) -> None:
+@pytest.mark.parametrize("servers", [ServerKind.EMBEDDED, ServerKind.REAL])
+def test_plans_try_everything(servers: ServerKind) -> None:
     """Every operation, every kind of fault and every regime comes up, at targets that exist."""
-    plans = [make(seed, ground) for seed in _MANY]
+    plans = [make(seed, servers) for seed in _MANY]
     faults = [fault for plan in plans for fault in plan.faults]
     calls = [call for plan in plans for client in plan.clients for step in client.steps for call in step.calls]
     assert {call.op for call in calls} == set(Op)
@@ -64,14 +64,14 @@ def test_plans_try_everything(ground: Ground) -> None:
     assert {fault.target for fault in faults if fault.kind is Kind.KILL} == set(PROCESSES)
     assert all(">" in fault.target for fault in faults if fault.kind in LINK_KINDS)
     assert {fault.target for fault in faults if fault.kind is Kind.DISK} == {*PROCESSES, ALL}
-    servers = {"broker", "namesrv", "mariadb", "redis"} if ground is Ground.REAL else {"broker", "database"}
-    assert {fault.target for fault in faults if fault.kind is Kind.OUTAGE} == servers
-    points = {f.settings["failpoints"].partition("=")[0] for f in faults if f.kind is Kind.TRAP}
+    stopped = {"broker", "namesrv", "mariadb", "redis"} if servers is ServerKind.REAL else {"broker", "database"}
+    assert {fault.target for fault in faults if fault.kind is Kind.OUTAGE} == stopped
+    points = {f.settings["failpoints"].partition("=")[0] for f in faults if f.kind is Kind.FAILPOINT}
     assert points <= POINTS
 
 
 def _plan(faults: int = 8, clients: int = 6) -> Plan:
-    plan = make(1, Ground.EMBEDDED)
+    plan = make(1, ServerKind.EMBEDDED)
     return replace(
         plan,
         faults=[Fault(number / 10, Kind.KILL, f"target-{number}") for number in range(faults)],

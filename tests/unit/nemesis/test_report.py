@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from lab.commands.drill_random import _sum_up
-from lab.drill.drill import Ground
+from lab.drill.drill import ServerKind
 from lab.drill.nemesis import report
 from lab.drill.nemesis.faults import Injection
 from lab.drill.nemesis.history import Final
@@ -19,7 +19,7 @@ NASTY = "<script>alert('x')</script> & so on"
 
 def run(seed: int, quiet_after: float | None, wrong: tuple[str, ...] = ()) -> Run:
     """Return a run with a limit of 2 s, of whose faults the first was left out."""
-    plan = make(seed, Ground.EMBEDDED)
+    plan = make(seed, ServerKind.EMBEDDED)
     faults = [
         Injection(fault, 0.1, 0.2, "" if number else "no such process") for number, fault in enumerate(plan.faults)
     ]
