@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.errors import Malformed
+from common.errors import Forbidden, Malformed
 from common.idempotency import key_of
 from common.web import Api, Reply, current_identity, replayed
 from halfmessage.errors import NotFound
@@ -19,6 +19,7 @@ from pay.schema import (
     PaymentOut,
     PaymentsOut,
     PaymentsQuery,
+    PaymentSummary,
     RefundIn,
     SentBackOut,
     StandingsOut,
@@ -71,12 +72,20 @@ def _declare_reading(api: Api, reader: PaymentReader) -> None:
 
     @api.get("/payments", scopes=_VIEWERS, query=PaymentsQuery, returns={200: PaymentsOut})
     def list_payments(query: PaymentsQuery) -> Reply:
-        """Find the payment of an order of one's own; an admin sees any."""
+        """Find the payment of an order of one's own; an admin sees any, and lists everybody's, newest first."""
+        if query.order_id is not None:
+            return Reply(PaymentsOut(items=_of_order(query.order_id), next_cursor=None))
+        if "admin" not in current_identity().scopes:
+            raise Forbidden("Payments are listed for admins; ask for the payment of an order with order_id.")
+        found = reader.page(query.status, below=query.before, limit=query.limit + 1)
+        shown, more = query.page(found, lambda one: one.payment_id)
+        return Reply(PaymentsOut(items=tuple(map(PaymentSummary.of_attributes, shown)), next_cursor=more))
+
+    def _of_order(order_id: int) -> tuple[PaymentOut, ...]:
         try:
-            found = (PaymentOut.of_attributes(reader.get(query.order_id, owner=_viewer())),)
+            return (PaymentOut.of_attributes(reader.get(order_id, owner=_viewer())),)
         except NotFound:
-            return Reply(PaymentsOut(items=()))
-        return Reply(PaymentsOut(items=found))
+            return ()
 
 
 def _declare_refund(api: Api, sending_back: SendingBack) -> None:

@@ -156,6 +156,7 @@ payments = Table(
     Column("closed_at", BigInteger),
     CheckConstraint("amount > 0", name="payments_amount_positive"),
     Index("payments_to_tell", "tell_at"),
+    Index("payments_by_state", "state", "order_id"),
 )
 
 attempts = Table(

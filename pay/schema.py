@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from common.reservations.schema import MAX_ORDERS, DecisionOut, ReservationOut, WantIn
-from common.schema import LAST_INSTANT, Currency, Id, Instant, Query, QueryInt, Schema, Word
+from common.schema import LAST_INSTANT, Currency, Id, Instant, PageQuery, QueryInt, Schema, Word
 from pay.model import AttemptState, ChargeState, EventEffect, PaymentState, Via
 from pay.providers.port import Kind
 from pay.service.attempts import AttemptRequest, Tried
@@ -173,8 +173,8 @@ class TryOut(Schema):
     created_at: Instant
 
 
-class PaymentOut(Schema):
-    """What an order owes, what providers said about it, and what became of the money."""
+class PaymentSummary(Schema):
+    """What an order owes, and where that stands."""
 
     payment_id: Id
     order_id: Id
@@ -184,22 +184,35 @@ class PaymentOut(Schema):
     status: PaymentState
     provider: str | None
     known: bool
-    events: tuple[EventOut, ...]
-    charges: tuple[ChargeOut, ...]
-    attempts: tuple[TryOut, ...]
     created_at: Instant
     expires_at: Instant
     succeeded_at: Instant | None
     closed_at: Instant | None
 
 
-class PaymentsQuery(Query):
-    """Of which order."""
+class PaymentOut(PaymentSummary):
+    """What an order owes, what providers said about it, and what became of the money."""
 
-    order_id: Annotated[QueryInt, Field(ge=1, lt=2**63)]
+    events: tuple[EventOut, ...]
+    charges: tuple[ChargeOut, ...]
+    attempts: tuple[TryOut, ...]
+
+
+class PaymentsQuery(PageQuery):
+    """Of which order; or, for admins, which of everybody's."""
+
+    order_id: Annotated[QueryInt, Field(ge=1, lt=2**63)] | None = None
+    status: PaymentState | None = None
+
+    @model_validator(mode="after")
+    def _of_an_order_there_is_one(self) -> Self:
+        if self.order_id is not None and self.model_fields_set != {"order_id"}:
+            raise ValueError("An order has one payment: order_id goes with no other parameter")
+        return self
 
 
 class PaymentsOut(Schema):
-    """The payments of an order: one, or none."""
+    """The payment of an order, whole, if there is one; or a page of everybody's, newest first, without its parts."""
 
-    items: tuple[PaymentOut, ...]
+    items: tuple[PaymentOut, ...] | tuple[PaymentSummary, ...]
+    next_cursor: str | None = Field(description="for the next page; null at the end")

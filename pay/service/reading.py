@@ -1,7 +1,7 @@
 """Reading payments: each with its tries, its events and its charges."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, bindparam, select
@@ -120,6 +120,19 @@ class PaymentReader:
         with self._database.read() as connection:
             return read(connection, order_id, owner=owner)
 
+    def page(self, status: PaymentState | None, *, below: int | None, limit: int) -> list[Payment]:
+        """Return everybody's payments, or those of a state, with ids below `below`, newest first.
+
+        Without events, charges and tries, which `get` tells.
+        """
+        query = select(payments).order_by(payments.c.order_id.desc()).limit(limit)
+        if status is not None:
+            query = query.where(payments.c.state == status.value)
+        if below is not None:
+            query = query.where(payments.c.order_id < below)
+        with self._database.read() as connection:
+            return [_payment(row) for row in connection.execute(query)]
+
     def lookup(self, order_ids: Collection[int]) -> list[Standing]:
         """Return where those stand that exist."""
         with self._database.read() as connection:
@@ -137,6 +150,15 @@ def read(connection: Connection, order_id: int, *, owner: str | None) -> Payment
     row = connection.execute(select(payments).where(payments.c.order_id == order_id)).first()
     if row is None or owner not in {None, row.user_id}:
         raise NotFound
+    return replace(
+        _payment(row),
+        events=tuple(_event(each) for each in _rows(connection, payment_events, order_id, "received_at")),
+        charges=tuple(_charge(each) for each in _rows(connection, charges, order_id, "taken_at")),
+        attempts=tuple(_try(each) for each in _rows(connection, attempts, order_id, "attempt_id")),
+    )
+
+
+def _payment(row: Any) -> Payment:
     return Payment(
         order_id=row.order_id,
         user_id=row.user_id,
@@ -149,9 +171,6 @@ def read(connection: Connection, order_id: int, *, owner: str | None) -> Payment
         expires_at=row.expires_at,
         succeeded_at=row.succeeded_at,
         closed_at=row.closed_at,
-        events=tuple(_event(each) for each in _rows(connection, payment_events, order_id, "received_at")),
-        charges=tuple(_charge(each) for each in _rows(connection, charges, order_id, "taken_at")),
-        attempts=tuple(_try(each) for each in _rows(connection, attempts, order_id, "attempt_id")),
     )
 
 

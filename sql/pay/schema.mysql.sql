@@ -100,6 +100,7 @@ CREATE TABLE payments (
     closed_at bigint DEFAULT NULL,
     PRIMARY KEY (order_id),
     KEY payments_to_tell (tell_at),
+    KEY payments_by_state (state,order_id),
     CONSTRAINT payments_ibfk_1 FOREIGN KEY (order_id) REFERENCES reservations (order_id),
     CONSTRAINT payments_amount_positive CHECK (amount > 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

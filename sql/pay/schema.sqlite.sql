@@ -113,6 +113,8 @@ CREATE TABLE payments (
     FOREIGN KEY(order_id) REFERENCES reservations (order_id)
 );
 
+CREATE INDEX payments_by_state ON payments (state, order_id);
+
 CREATE INDEX payments_to_tell ON payments (tell_at);
 
 CREATE TABLE reservations (

@@ -1,5 +1,6 @@
 """What is done through the console, over its pages alone: messages sent on, stock, coupons, money, books compared."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -177,6 +178,22 @@ def test_money_is_sent_back_once_with_a_reason(shop: Shop, root: Visitor) -> Non
     assert root.get(f"/payments/{order_id}").text.count("came broken") >= 1
     charges = shop.admin.get("pay", f"/payments/{order_id}")["charges"]
     assert [charge["status"] for charge in charges] == ["refunded"]
+
+
+def test_payments_are_listed_by_state(shop: Shop, root: Visitor) -> None:
+    """Newest first and page by page, each with links to itself and its order; of another state, none of them."""
+    user, tea = shop.user(), shop.goods(stock=100)
+    paid = [placed(user, {tea: 1})["order_id"] for _ in range(53)]
+    for order_id in paid:
+        assert pay(user, order_id).status == 200
+    first = root.get("/payments?status=succeeded")
+    (older,) = re.findall(r'name="cursor" value="([^"]+)"', first.html)
+    then = root.get(f"/payments?status=succeeded&cursor={older}")
+    shown = [re.findall(r'<th scope="row"><a href="/payments/(\d+)">', page.html) for page in (first, then)]
+    assert (shown[0] + shown[1])[:53] == paid[::-1]
+    assert len(shown[0]) == 50
+    assert f'<a href="/orders/{paid[-1]}">' in first.html
+    assert not {*paid} & {*re.findall(r"/payments/(\d+)", root.get("/payments?status=refunded").html)}
 
 
 def test_all_books_are_compared_and_repaired(shop: Shop, root: Visitor) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from common.registry import NAMES
 from ops.client import Answer, Client
-from tests.e2e.shop import Shop, place, placed, slug
+from tests.e2e.shop import Shop, pay, place, placed, slug
 
 pytestmark = pytest.mark.e2e
 
@@ -104,6 +104,18 @@ def test_a_service_is_no_user(shop: Shop) -> None:
                 continue
             assert refused(service.ask(of, method, filled(path, order["order_id"])))
     assert owner.get("order", f"/orders/{order['order_id']}")["status"] == "created"
+
+
+def test_everybodys_payments_are_for_admins(shop: Shop) -> None:
+    """`GET /payments` is one call of two sorts: a user's of an order of theirs, and the list, which tells of others."""
+    owner = shop.user()
+    order = placed(owner, {shop.goods(): 1})
+    assert pay(owner, order["order_id"]).status == 200
+    for path in ("/payments", "/payments?status=succeeded", "/payments?limit=1"):
+        assert refused(owner.ask("pay", "GET", path))
+        assert refused(shop.user(scopes=("orders", "service")).ask("pay", "GET", path))
+        assert refused(shop.user(scopes=("service",)).ask("pay", "GET", path))
+        assert order["order_id"] in {one["order_id"] for one in shop.admin.get("pay", path)["items"]}
 
 
 def owner_name(shop: Shop, order: dict[str, Any]) -> str:

@@ -28,6 +28,17 @@ class Collected:
         if statement.startswith(_DML) and LEASES not in statement and "CONNECTION_ID" not in statement:
             self._seen.setdefault(statement, parameters[0] if many else parameters)
 
+    def keys(self, words: str) -> set[str | None]:
+        """Return which indexes serve the statements with these words in them."""
+        found = {statement: parameters for statement, parameters in self._seen.items() if words in statement}
+        assert found
+        with self._database.engine.connect() as connection:
+            return {
+                row["key"]
+                for statement, parameters in found.items()
+                for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).mappings()
+            }
+
     def complaints(self) -> list[str]:
         """Explain each; return what is not served by an index."""
         seen, self._seen = self._seen, {}

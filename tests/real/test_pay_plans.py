@@ -10,6 +10,7 @@ from common.telemetry import Metrics
 from halfmessage.clock import now_ms
 from pay import model
 from pay.instruments import Instruments
+from pay.model import PaymentState
 from pay.providers.port import Kind, ProviderEvent
 from tests.payments import Till, success
 from tests.real.conftest import Migrated, OpenDatabase
@@ -50,6 +51,8 @@ def test_pay(tmp_path: Path, migrated: Migrated, open_database: OpenDatabase) ->
         till = Till(tmp_path, database=database)
         collected = Collected(database)
         _live(till, open_database(url))
+        # a walk along the primary key that leaves most rows out would end at its LIMIT, too, but late
+        assert collected.keys("WHERE payments.state = %(state_1)s") == {"payments_by_state"}
         assert not collected.complaints(), "\n".join(collected.last)
         till.close()
 
@@ -77,6 +80,9 @@ def _live(till: Till, aside: Database) -> None:
         till.telling.run()
     till.reader.get(paid, owner=None)
     till.reader.lookup(list(NEW))
+    for status in (None, PaymentState.REFUNDED, PaymentState.REFUNDING):
+        for below in (None, 2000):
+            till.reader.page(status, below=below, limit=20)
     Instruments(Metrics("pay"), till.database)._waiting()
     with till.database.read() as connection:
         effect = till.reservations._effect

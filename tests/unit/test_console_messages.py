@@ -333,7 +333,7 @@ def test_while_the_broker_is_down_the_pages_say_so(tmp_path: Path) -> None:
 
 def test_while_a_service_is_down_its_pages_say_so(browser: Browser) -> None:
     """None of them answers here."""
-    for path in ("/stock", "/stock/1", "/coupons", "/coupons/1", "/payments/1"):
+    for path in ("/stock", "/stock/1", "/coupons", "/coupons/1", "/payments", "/payments/1"):
         answer = browser.get(path)
         assert answer.status_code == 200, path
         assert "can't be shown now" in unescape(answer.text), path
@@ -352,11 +352,13 @@ def test_what_a_service_did_not_answer_to_is_told_as_not_known(browser: Browser)
         assert browser.post("/stock/1/restock", {**fields, "quantity": wrong}).status_code == 400
 
 
-def test_payments_are_found_by_order(browser: Browser) -> None:
-    """That is all that pay offers, and the page says so."""
+def test_payments_are_found_by_order_and_listed_by_state(browser: Browser) -> None:
+    """What is no id and no state is refused before pay is asked."""
     assert browser.get("/payments?order_id=12").headers["Location"] == "/payments/12"
-    assert browser.get("/payments?order_id=x").status_code == 400
-    assert "by order only" in browser.get("/payments").text
+    for wrong in ("order_id=x", "status=paid", "user=ann"):
+        assert browser.get(f"/payments?{wrong}").status_code == 400
+    html = browser.get("/payments?status=refunding").text
+    assert re.findall(r"<option selected>(\w+)</option>", html) == ["refunding"]
 
 
 def test_without_a_data_directory_nothing_is_compared(browser: Browser) -> None:

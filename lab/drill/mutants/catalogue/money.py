@@ -220,4 +220,10 @@ MUTANTS = (
         _PAYMENTS + "test_another_users_payment_is_not_there",
         ("pay.service.reading:read", "owner not in {None, row.user_id}", "False"),
     ),
+    edited(
+        "payments-listed-for-users",
+        "users list everybody's payments",
+        "tests/unit/test_pay_api.py::test_admins_list_payments",
+        ("pay.api:_declare_reading", 'if "admin" not in current_identity().scopes:', "if False:"),
+    ),
 )
