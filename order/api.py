@@ -141,7 +141,7 @@ def _install_placing(
         first = None if request.idempotency is None else ordering.first_answer(request.idempotency)
         if first is not None:
             return answer(Placed(first, replayed=True))
-        submitted = use_cases.submit(Submission(request, current_request_id()))
+        submitted = use_cases.submit(Submission(request))
         count("replayed" if submitted.replayed else "submitted")
         headers = {"Location": f"/order-requests/{submitted.request.request_id}", "Preference-Applied": "respond-async"}
         return Reply(request_document(submitted.request), 202, headers | replayed(submitted.replayed))
@@ -180,7 +180,7 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     receiver = Receiver(asked.name, asked.phone, asked.address) if asked is not None else None
     key = key_of(user_id, idempotency_key, "POST /orders", body, body.older_hashes)
     quantities = {item.goods_id: item.quantity for item in body.items}
-    return Request(user_id, quantities, receiver, key, body.coupon_id)
+    return Request(user_id, quantities, receiver, key, body.coupon_id, asked_as=current_request_id())
 
 
 def _install_requests(api: Api, reader: RequestReader, streams: Streams) -> None:
@@ -233,7 +233,7 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
 
     @api.get("/internal/find", scopes=("admin",), query=FindQuery, returns={200: FindOut})
     def find(query: FindQuery) -> Reply:
-        """Find orders by what somebody has of them: an id, a transaction's id, an Idempotency-Key or a user."""
+        """Find orders by an id, a transaction's id, an Idempotency-Key, the X-Request-Id of their call, or a user."""
         found = reader.found(query.q, limit=MOST_FOUND + 1)
         return Reply(found_document(found, payments.of([order for those in found.values() for order in those])))
 

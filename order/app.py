@@ -35,7 +35,7 @@ from order.model import Order, transaction_records
 from order.outside import outside
 from order.service.auditing import Audit
 from order.service.closing import Closing
-from order.service.forgetting import forget_keys
+from order.service.forgetting import forget_calls, forget_keys
 from order.service.ordering import Ordering
 from order.service.overdue import Overdue
 from order.service.paying import Paying
@@ -105,6 +105,7 @@ def build(settings: Settings) -> Service:
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
         forget_keys(database, settings.idempotency_retention)
+        forget_calls(database, settings.idempotency_retention)
         forget_requests(database, settings.idempotency_retention)
 
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)

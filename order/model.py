@@ -239,6 +239,21 @@ idempotency_keys = Table(
     Index("keys_of_anybody", "idempotency_key"),
 )
 
+REQUEST_ID = String(64)
+"""An X-Request-Id, as `common.web` takes it."""
+
+placing_calls = Table(
+    "placing_calls",
+    metadata,
+    Column("order_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("request_id", REQUEST_ID, nullable=False),
+    Index("placing_calls_by_request", "request_id", "order_id"),
+)
+"""The X-Request-Id of the call that placed an order, for those who have only a log line or an answer.
+
+Beside `orders`, whose rows are kept for ever: these are forgotten. Without a time, as the order's id tells it.
+"""
+
 order_requests = Table(
     "order_requests",
     metadata,

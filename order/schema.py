@@ -229,7 +229,7 @@ MOST_FOUND: Final = 20
 
 
 class FindQuery(Query):
-    """What to look for: an order's id, a transaction's id, an Idempotency-Key or a user."""
+    """What to look for: an order's id, a transaction's id, an Idempotency-Key, an X-Request-Id or a user."""
 
     q: Annotated[str, Field(pattern="^[!-~]{1,255}$")]
 
@@ -237,7 +237,7 @@ class FindQuery(Query):
 class FoundOut(Schema):
     """Orders that what was looked for may mean, newest first; `more`: there are others, which are not told."""
 
-    way: Literal["order", "transaction", "idempotency-key", "user"]
+    way: Literal["order", "transaction", "idempotency-key", "x-request-id", "user"]
     items: list[OrderOut]
     more: bool
 

@@ -351,11 +351,17 @@ class Shop:
         self.levels.set_total(goods_id, pieces)
 
     def order(
-        self, quantities: Mapping[int, int], *, user: str = "ann", key: str | None = None, coupon: int | None = None
+        self,
+        quantities: Mapping[int, int],
+        *,
+        user: str = "ann",
+        key: str | None = None,
+        coupon: int | None = None,
+        asked_as: str = "",
     ) -> Order:
         """Place an order through the use case."""
         idempotency = IdempotencyKey(user, key, repr(sorted(quantities.items()))) if key is not None else None
-        return self.ordering.order(Request(user, quantities, None, idempotency, coupon)).order
+        return self.ordering.order(Request(user, quantities, None, idempotency, coupon, asked_as=asked_as)).order
 
     def check_back(self) -> list[CheckAnswer]:
         """Answer every open half message, as the broker's check-back would have it done."""

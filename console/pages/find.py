@@ -11,6 +11,7 @@ _WAYS: Final[Mapping[str, str]] = {
     "order": "The order of this id",
     "transaction": "Orders placed by this transaction",
     "idempotency-key": "Orders placed with this Idempotency-Key",
+    "x-request-id": "Orders placed by the call with this X-Request-Id",
     "user": "Orders of this user",
 }
 

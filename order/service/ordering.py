@@ -31,6 +31,8 @@ class Request:
     coupon_id: int | None = None
     request_id: int | None = None
     """The order request that it is, where it was submitted to be placed soon."""
+    asked_as: str = ""
+    """The X-Request-Id of the call that asks for it; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Ordering:
             discount_amount=price.discount_amount,
             coupon_version=price.coupon_version,
         )
-        return Draft(order, request.idempotency, request.request_id)
+        return Draft(order, request.idempotency, request.request_id, request.asked_as)
 
 
 class _Turns:

@@ -3,9 +3,9 @@
     begin      half message `order_rollback`, to be delivered if the transaction aborts
     schedule   delayed message `order_timeout`, beside the half message
     deduct     all participants that orders of the batch need, at once; each order whole or not at all
-    commit     ONE local transaction: record + orders + lines + idempotency keys, and the order requests that they are
-               for, decided; an order that a participant refused or that can't be written drops out, and what is held
-               for it is released by a message of its own before the others are committed
+    commit     ONE local transaction: record + orders + lines + idempotency keys + ids of the calls, and the order
+               requests that they are for, decided; an order that a participant refused or that can't be written drops
+               out, and what is held for it is released by a message of its own before the others are committed
     resolve    roll the half message back: the orders stand; nobody waits for it
 
 One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone. The message is dropped
@@ -31,14 +31,15 @@ from halfmessage.mq.port import Producer
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.coordinator import Coordinator, Transaction
 from halfmessage.tx.record import AlreadyAborted, Outcome
-from order.model import Order, Status, idempotency_keys, order_lines, orders
+from order.model import Order, Status, idempotency_keys, order_lines, orders, placing_calls
 from order.service.participants import Participant, Reserved, reserve
 from order.service.requests import note_created
-from order.service.rows import key_row, line_rows, order_row
+from order.service.rows import call_row, key_row, line_rows, order_row
 from order.service.settling import Settlements
 
 # Made once, for they run for every batch: SQLAlchemy keeps what it compiled of them.
 _NEW_ORDERS, _NEW_LINES, _NEW_KEYS = insert(orders), insert(order_lines), insert(idempotency_keys)
+_NEW_CALLS = insert(placing_calls)
 
 _SCHEDULED_WITHIN: Final = 5.0  # seconds; a transaction that waited longer is given up by its check-back anyway
 
@@ -53,6 +54,8 @@ class Draft:
     idempotency: IdempotencyKey | None = None
     request_id: int | None = None
     """The order request that it is for, where it was submitted to be placed soon: decided with it, or it drops out."""
+    asked_as: str = ""
+    """The X-Request-Id of the call that asked for it; empty: there was none."""
 
     @property
     def weight(self) -> int:
@@ -217,6 +220,9 @@ def _write_orders(connection: Connection, drafts: Sequence[Draft]) -> None:
     keys = [key_row(draft.idempotency, draft.order.order_id) for draft in in_order if draft.idempotency]
     if keys:
         connection.execute(_NEW_KEYS, keys)
+    calls = [call_row(draft.asked_as, draft.order.order_id) for draft in drafts if draft.asked_as]
+    if calls:
+        connection.execute(_NEW_CALLS, calls)
     requested = {draft.request_id: draft.order.order_id for draft in drafts if draft.request_id is not None}
     if requested:
         note_created(connection, requested)

@@ -20,6 +20,7 @@ from order.model import (
     idempotency_keys,
     order_lines,
     orders,
+    placing_calls,
 )
 
 # Made once, for they run for every request; an order has at least one line, and none of its columns' names.
@@ -103,7 +104,8 @@ class OrderReader:
     def found(self, text: str, *, limit: int) -> dict[str, list[Order]]:
         """Return up to `limit` orders, the newest, of each way in which they may be meant: by what it is called.
 
-        By their id, the id of the transaction that placed them, an Idempotency-Key or their user. Each has an index.
+        By their id, the id of the transaction that placed them, an Idempotency-Key, the X-Request-Id of the call that
+        placed them, or their user. Each has an index.
         """
         number = parse_id(text)
         ways = {} if number is None else {"order": orders.c.order_id == number, "transaction": orders.c.tx_id == number}
@@ -112,6 +114,7 @@ class OrderReader:
         )
         ways["user"] = orders.c.user_id == text
         with self._database.read() as connection:
+            ways["x-request-id"] = orders.c.order_id.in_(_placed_by(connection, text, limit))
             return {
                 way: _assemble(connection, connection.execute(_newest_of(condition, limit)).all())
                 for way, condition in ways.items()
@@ -131,6 +134,13 @@ class OrderReader:
 def place_of(order: Order, status: Status | None) -> tuple[int, ...]:
     """Return where an order is in the list of everybody's, or of those of a status: see `OrderReader.newest`."""
     return (order.order_id,) if status is None else (order.expires_at, order.order_id)
+
+
+def _placed_by(connection: Connection, request_id: str, limit: int) -> Sequence[int]:
+    """Return the newest orders of calls with an X-Request-Id: a client may send the same one for ever."""
+    calls = placing_calls.c
+    query = select(calls.order_id).where(calls.request_id == request_id)
+    return connection.scalars(query.order_by(calls.order_id.desc()).limit(limit)).all()
 
 
 def _newest_of(condition: ColumnElement[bool], limit: int) -> Select[Any]:

@@ -51,3 +51,8 @@ def key_row(key: IdempotencyKey, order_id: int) -> dict[str, object]:
         "request_hash": key.request_hash,
         "order_id": order_id,
     }
+
+
+def call_row(request_id: str, order_id: int) -> dict[str, object]:
+    """Return the row of `placing_calls`."""
+    return {"order_id": order_id, "request_id": request_id}

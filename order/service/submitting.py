@@ -44,10 +44,9 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is to be placed soon, and the id of the HTTP request that asked for it."""
+    """What is to be placed soon."""
 
     request: Request
-    asked_as: str
 
     @property
     def key(self) -> Key | None:
@@ -202,7 +201,7 @@ def _wanted(submission: Submission) -> dict[str, Any]:
         "items": [[str(goods_id), quantity] for goods_id, quantity in request.quantities.items()],
         "receiver": request.receiver and asdict(request.receiver),
         "coupon_id": None if request.coupon_id is None else str(request.coupon_id),
-        "asked_as": submission.asked_as,
+        "asked_as": request.asked_as,
     }
 
 
@@ -217,5 +216,6 @@ def wanted_by(request: OrderRequest) -> Submission:
         request.idempotency,
         None if coupon_id is None else int(coupon_id),
         request.request_id,
+        wanted["asked_as"],
     )
-    return Submission(order, wanted["asked_as"])
+    return Submission(order)

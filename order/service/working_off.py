@@ -113,10 +113,10 @@ class WorkingOff:
         except (KeyTaken, OutcomeUnknown):
             return None  # another process has decided it, or the check-back will
         except HalfMessageError as error:
-            return self._refusal(request, self._describe(error, submission.asked_as))
+            return self._refusal(request, self._describe(error, submission.request.asked_as))
         except Exception:  # a message's edge: a request that nothing can place must not hold up the others
             log.exception("an order request failed", request_id=str(request.request_id))
-            return self._refusal(request, self._describe(OrdersError(), submission.asked_as))
+            return self._refusal(request, self._describe(OrdersError(), submission.request.asked_as))
         self._count("created")
         if placed.replayed:
             return Decision(request.request_id, RequestState.CREATED, placed.order.order_id)

@@ -81,6 +81,13 @@ CREATE TABLE orders_unheld (
     PRIMARY KEY (order_id,participant)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE placing_calls (
+    order_id bigint NOT NULL,
+    request_id varchar(64) NOT NULL,
+    PRIMARY KEY (order_id),
+    KEY placing_calls_by_request (request_id,order_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE settlements (
     order_id bigint NOT NULL,
     participant varchar(32) NOT NULL,

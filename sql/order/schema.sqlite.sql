@@ -91,6 +91,14 @@ CREATE TABLE orders_unheld (
     PRIMARY KEY (order_id, participant)
 );
 
+CREATE TABLE placing_calls (
+    order_id INTEGER NOT NULL,
+    request_id VARCHAR(64) NOT NULL,
+    PRIMARY KEY (order_id)
+);
+
+CREATE INDEX placing_calls_by_request ON placing_calls (request_id, order_id);
+
 CREATE TABLE settlements (
     order_id INTEGER NOT NULL,
     participant VARCHAR(32) NOT NULL,

@@ -97,6 +97,30 @@ def test_admins_find_orders_of_everybody(shop: Shop, placed: str) -> None:
         assert shop.raw("order", "GET", path, headers=shop.bearer()).status == 403
 
 
+def test_an_order_is_found_by_the_id_of_its_call(shop: Shop) -> None:
+    """The client's own where it sent a sane one, ours where not; a call that gets its answer again has placed none."""
+    tea = shop.goods(stock=10)
+
+    def ask(key: str, **headers: str) -> tuple[str, str]:
+        body = {"items": [{"goods_id": tea, "quantity": 1}]}
+        answer = shop.user("ann").ask(
+            "order", "POST", "/orders", json_body=body, headers={"Idempotency-Key": key} | headers
+        )
+        assert answer.status == 201
+        return answer.body["order_id"], answer.headers["x-request-id"]
+
+    def found(call: str) -> list[str]:
+        ways = {one["way"]: one["items"] for one in shop.admin.get("order", f"/internal/find?q={call}")["found"]}
+        return [order["order_id"] for order in ways.get("x-request-id", [])]
+
+    order, call = ask("call-1", **{"X-Request-Id": "cart.17-a_b"})
+    assert (call, found(call)) == ("cart.17-a_b", [order])
+    assert ask("call-1", **{"X-Request-Id": "again"}) == (order, "again")
+    assert found("again") == []
+    order, call = ask("call-2", **{"X-Request-Id": HOSTILE})
+    assert found(call) == [order]
+
+
 def test_pages_of_everybody_s_orders_follow_each_other(shop: Shop, placed: str) -> None:
     """By their cursors, of one status too."""
     for narrowed in ("", "&status=created"):

@@ -11,6 +11,7 @@ from common.db import Database
 from goods import model as goods_model
 from goods.service import Catalogue, NewGoods, Rooms
 from halfmessage.clock import now_ms
+from halfmessage.ids import EPOCH
 from halfmessage.tx.coordinator import Checker
 from halfmessage.tx.record import Outcome, Records
 from order import model as order_model
@@ -18,10 +19,11 @@ from order.model import CloseReason, Line, Order, Status
 from order.service import settling, sweeping
 from order.service.auditing import Audit
 from order.service.closing import Closing
+from order.service.forgetting import forget_calls
 from order.service.overdue import Overdue
 from order.service.paying import Paying
 from order.service.placing import Draft, IdempotencyKey, _write_orders
-from order.service.reading import OrderReader, expiries, find_by_keys, find_orders, statuses
+from order.service.reading import OrderReader, _placed_by, expiries, find_by_keys, find_orders, statuses
 from order.service.settling import Settlements
 from order.service.sweeping import Sweep
 from stock import model as stock_model
@@ -32,7 +34,8 @@ from tests.fakes import Ids
 from tests.real.conftest import Migrated, OpenDatabase
 from tests.real.explaining import MANY, ROWS, Collected, opened
 
-OLD = 100  # transaction records to purge
+OLD = 100  # transaction records, and ids of calls, to purge
+YOUNG = (now_ms() - EPOCH) << 22
 
 
 def _order(order_id: int, *, user: str = "ann", lines: int = 2) -> Order:
@@ -44,7 +47,7 @@ def _order(order_id: int, *, user: str = "ann", lines: int = 2) -> Order:
 def _fill_orders(database: Database) -> None:
     """Many users, most orders paid or closed and confirmed, as after some weeks; some of each kind that is open."""
     chance = random.Random(1)
-    rows, lines, keys, records, unconfirmed = [], [], [], [], []
+    rows, lines, keys, calls, records, unconfirmed = [], [], [], [], [], []
     for order_id in range(1, ROWS + 1):
         status = chance.choices(["paid", "closed", "created"], [70, 20, 10])[0]
         rows.append(
@@ -63,11 +66,14 @@ def _fill_orders(database: Database) -> None:
         keys.append({"user_id": f"user{order_id % 50}", "idempotency_key": f"{order_id}", "request_hash": "x"})
         keys[-1]["order_id"] = order_id
         decided_at = order_id if order_id <= OLD else now_ms()
+        placed = order_id if order_id <= OLD else YOUNG + order_id
+        calls.append({"order_id": placed, "request_id": f"call{order_id}"})
         records.append({"tx_id": order_id, "outcome": "committed", "decided_at": decided_at})
     of_tables = {
         order_model.orders: rows,
         order_model.order_lines: lines,
         order_model.idempotency_keys: keys,
+        order_model.placing_calls: calls,
         order_model.transaction_records: records,
         order_model.settlements: unconfirmed,
     }
@@ -121,7 +127,9 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
     with opened(open_database, migrated("order"), _fill_orders) as database:
         collected = Collected(database)
         records = Records(order_model.transaction_records, retention=600.0)
-        drafts = [Draft(_order(10**6 + i), IdempotencyKey("ann", f"key{i}", "x")) for i in range(3)]
+        drafts = [
+            Draft(_order(10**6 + i), IdempotencyKey("ann", f"key{i}", "x"), asked_as=f"call{i}") for i in range(3)
+        ]
         database.transact(lambda c: _write_orders(c, drafts))
         database.transact(lambda c: records.commit(c, Ids().next()))
         stock = NoStock()
@@ -136,10 +144,12 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
             find_by_keys(connection, [("user7", "7"), ("user8", "8"), ("user9", "none")])
             statuses(connection, [7, 8, 9])
             expiries(connection, [7, 8, 9])
+            _placed_by(connection, "call7", 21)
             records.decided_at(connection, 7)
         for status in (None, Status.PAID):
             for below in (None, 2000):
                 reader.page("user7", status=status, below=below, limit=20)
+        forget_calls(database, 3600.0)
         checker = Checker(database, records, deadline=5.0)
         checker.outcome(7)
         ids = Ids()

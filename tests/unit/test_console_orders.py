@@ -226,7 +226,7 @@ def test_what_can_not_be_asked_is_not_said_to_be_nothing(root: Browser, neighbou
 
 def test_the_find_page_says_what_is_not_found_there(root: Browser) -> None:
     """The id of a request is in no row and no message."""
-    assert "Not by the id of a request" in root.get("/find").text
+    assert "The id of a call that placed no order" in root.get("/find").text
     assert "without spaces" in root.get("/find?q=a+b").text
 
 

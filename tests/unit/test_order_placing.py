@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, event, insert, select
 from sqlalchemy.exc import OperationalError
 
 from common.aside import ThreadedAside
@@ -30,7 +30,7 @@ from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.coordinator import Coordinator
 from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.clients.participant import Deduction
-from order.model import InsufficientStock, Line, Order, Status, idempotency_keys
+from order.model import InsufficientStock, Line, Order, Status, idempotency_keys, placing_calls
 from order.service import placing
 from order.service.placing import Draft, IdempotencyKey, KeyTaken, Placing
 from order.service.reading import statuses
@@ -101,6 +101,22 @@ def test_batch(shop: Shop) -> None:
     assert timeout[0].deliver_at == max(draft.order.expires_at for draft in drafts)
     with shop.database.read() as connection:
         assert shop.records.find(connection, [placed[0].tx_id]) == {placed[0].tx_id: Outcome.COMMITTED}
+
+
+def test_a_batch_writes_the_ids_of_its_calls_in_one_statement(shop: Shop) -> None:
+    """For those that have one, in the transaction that writes the orders: what is refused leaves none."""
+    drafts = [replace(_draft(shop), asked_as=f"call-{n}") for n in range(2)] + [_draft(shop)]
+    sent: list[str] = []
+
+    def see(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(shop.database.engine, "before_cursor_execute", see)
+    shop.placing.place([*drafts, replace(_draft(shop, 999), asked_as="call-in-vain")])
+    assert sum("INSERT INTO placing_calls" in statement for statement in sent) == 1
+    with shop.database.read() as connection:
+        rows = connection.execute(select(placing_calls).order_by(placing_calls.c.order_id)).all()
+    assert [tuple(row) for row in rows] == [(draft.order.order_id, draft.asked_as) for draft in drafts[:2]]
 
 
 def test_a_batch_is_looked_at_when_the_last_of_it_expires(shop: Shop) -> None:

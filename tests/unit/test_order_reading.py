@@ -130,12 +130,13 @@ def test_everybody_s_orders(shop: Shop) -> None:
 
 
 def test_what_was_looked_for_is_found_by_each_of_its_names(shop: Shop) -> None:
-    """Its id, its transaction's, its Idempotency-Key, whose user need not be known, and its user."""
-    order = shop.order({1: 1}, key="first-try")
-    shop.order({1: 1}, user="bob", key="second-try")
+    """Its id, its transaction's, its Idempotency-Key, whose user need not be known, its call's id, and its user."""
+    order = shop.order({1: 1}, key="first-try", asked_as="call-1")
+    shop.order({1: 1}, user="bob", key="second-try", asked_as="call-2")
+    shop.order({1: 1}, user="cy")
     for text, way in (
         (str(order.order_id), "order"), (str(order.tx_id), "transaction"), ("first-try", "idempotency-key"),
-        ("ann", "user"),
+        ("call-1", "x-request-id"), ("ann", "user"),
     ):  # fmt: skip
         found = {name: those for name, those in shop.reader.found(text, limit=5).items() if those}
         assert found == {way: [order]}
@@ -145,4 +146,7 @@ def test_of_much_that_was_found_the_newest_is_told(shop: Shop) -> None:
     """As many as were asked for."""
     mine = [shop.order({1: 1}) for _ in range(4)]
     assert shop.reader.found("ann", limit=2)["user"] == mine[:1:-1]
+    again = [shop.order({1: 1}, asked_as="always-the-same") for _ in range(3)]
+    assert shop.reader.found("always-the-same", limit=2)["x-request-id"] == again[:0:-1]
+    assert shop.reader.found("", limit=2)["x-request-id"] == []
     assert not any(shop.reader.found("<script>", limit=2).values())

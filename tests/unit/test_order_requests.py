@@ -50,7 +50,7 @@ def _wanted(
     quantity: int = 1, *, goods_id: int = 1, user: str = "ann", key: str | None = None, coupon: int | None = None
 ) -> Submission:
     idempotency = IdempotencyKey(user, key, f"{goods_id} {quantity}") if key else None
-    return Submission(Request(user, {goods_id: quantity}, RECEIVER, idempotency, coupon), "asked-1")
+    return Submission(Request(user, {goods_id: quantity}, RECEIVER, idempotency, coupon, asked_as="asked-1"))
 
 
 def _submit(shop: Shop, *wanted: Submission) -> list[OrderRequest]:
@@ -106,10 +106,10 @@ def test_a_batch_is_one_message_and_one_transaction(shop: Shop) -> None:
 def test_what_was_wanted_comes_back_as_it_was(shop: Shop) -> None:
     """In the client's order of lines, under the key of the request itself, with the id of the HTTP request."""
     shop.sell(2, 10)
-    (request,) = _submit(shop, Submission(Request("ann", {2: 3, 1: 1}, RECEIVER, None, 77), "asked-2"))
+    (request,) = _submit(shop, Submission(Request("ann", {2: 3, 1: 1}, RECEIVER, None, 77, asked_as="asked-2")))
     wanted = wanted_by(_state(shop, request))
     assert list(wanted.request.quantities.items()) == [(2, 3), (1, 1)]
-    assert (wanted.request.receiver, wanted.request.coupon_id, wanted.asked_as) == (RECEIVER, 77, "asked-2")
+    assert (wanted.request.receiver, wanted.request.coupon_id, wanted.request.asked_as) == (RECEIVER, 77, "asked-2")
     assert wanted.request.idempotency == IdempotencyKey("ann", str(request.request_id), "")
     assert wanted.request.request_id == request.request_id
     assert "Street" not in repr((request, wanted))
@@ -254,6 +254,7 @@ def test_each_request_is_placed_once_however_often_it_comes(shop: Shop) -> None:
     assert _count(shop) == 2
     assert shop.available(1) == 7
     assert shop.decided == ["created"] * 2
+    assert order in shop.reader.found("asked-1", limit=5)["x-request-id"]  # the client's call, not the message
     assert shop.ordering.first_answer(IdempotencyKey("ann", str(first.request_id), "")) == order
 
 
