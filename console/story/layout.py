@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from console.story.model import Gap, Mood, Step, Story
+from console.story.model import Gap, Mood, Story
+from console.story.runs import Run, runs_of
 from console.story.words import clock, length
 
 TIME: Final = 100
@@ -29,9 +30,9 @@ _MOST_LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A step, and how its words are broken into lines."""
+    """A step, or several that are drawn as one, and how their words are broken into lines."""
 
-    step: Step
+    run: Run
     top: float
     height: float
     label: Sequence[str]
@@ -79,23 +80,22 @@ def _items(story: Story) -> Iterator[Row | Note]:
     top: float = HEAD
     gaps = {gap.before: gap for gap in story.gaps}
     before: int | None = None
-    timeless = [step for step in story.steps if step.at is None]
-    for step in story.steps:
-        if step.at is None:
-            continue
-        if step.number in gaps:
-            yield (note := _gap(gaps[step.number], top))
+    runs = list(runs_of(story.steps))
+    timeless = [run for run in runs if run.first.at is None]
+    for run in runs[: len(runs) - len(timeless)]:
+        if run.first.number in gaps:  # those within a run are told by its times
+            yield (note := _gap(gaps[run.first.number], top))
             top += note.height
-        yield (row := _row(step, top, before))
-        top, before = top + row.height, step.at
+        yield (row := _row(run, top, before))
+        top, before = top + row.height, run.last.at
     for note in _ends(story, before, top):
         yield note
         top += note.height
     if timeless:
         yield (note := _note(top, TIMELESS, "time not known"))
         top += note.height
-    for step in timeless:
-        yield (row := _row(step, top, None))
+    for run in timeless:
+        yield (row := _row(run, top, None))
         top += row.height
 
 
@@ -108,13 +108,14 @@ def _ends(story: Story, last: int | None, top: float) -> Iterator[Note]:
         yield _note(top + now.height, "ahead", f"expected at {clock(story.next_at)}: see above, what happens next")
 
 
-def _row(step: Step, top: float, before: int | None) -> Row:
-    label = _lines(f"{step.number}. {step.label}", _LABEL)
-    detail = _lines(step.detail, _DETAIL)
+def _row(run: Run, top: float, before: int | None) -> Row:
+    at = run.first.at
+    label = _lines(f"{run.number}. {run.label}", _LABEL)
+    detail = _lines(run.detail, _DETAIL)
     height = LINE * max(2, len(label) + len(detail)) + 2 * PAD
-    time = "not known" if step.at is None else clock(step.at)
-    since = "" if step.at is None or before is None else f"+{length(step.at - before)}"
-    return Row(step, top, height, label, detail, time, since)
+    time = "not known" if at is None else clock(at)
+    since = "" if at is None or before is None else f"+{length(at - before)}"
+    return Row(run, top, height, label, detail, time, since)
 
 
 def _gap(gap: Gap, top: float) -> Note:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from console.story.layout import HEAD, LINE, PAD, TIME, TIMELESS, Layout, Note, Row, lay_out
 from console.story.markup import Markup, join, tag
-from console.story.model import Lane, Step, Story
+from console.story.model import Lane, Story
+from console.story.runs import Run
 from halfmessage.clock import rfc3339
 
 _ARROW = 7  # pixels: length of an arrow's head
@@ -19,7 +20,7 @@ def draw(story: Story, *, title_id: str = "story", anchor: str = "step-") -> str
     """Return the picture of a story, an `<svg>` element.
 
     `title_id`: the id of its title, unique on its page; ids of the picture begin with it. Step 7 is a link to
-    `#<anchor>7`, which the page has.
+    `#<anchor>7`, which the page has; several that are drawn as one, to the first of them.
     """
     layout = lay_out(story)
     names = {lane.key: lane.name for lane in story.lanes}
@@ -81,9 +82,9 @@ def _note(note: Note, layout: Layout) -> Iterator[Markup]:
 
 
 def _row(row: Row, layout: Layout, names: dict[str, str], anchor: str) -> Markup:
-    step = row.step
+    step = row.run.first
     kind = f"step {step.tone.value}" + ("" if step.known and step.at is not None else " unknown")
-    name = _name(step, names)
+    name = _name(row.run, names)
     return tag(
         "a",
         tag("title", name),
@@ -96,12 +97,13 @@ def _row(row: Row, layout: Layout, names: dict[str, str], anchor: str) -> Markup
     )
 
 
-def _name(step: Step, names: dict[str, str]) -> str:
-    """Return what a screen reader says of a step."""
+def _name(run: Run, names: dict[str, str]) -> str:
+    """Return what a screen reader says of a step, or of several that are drawn as one."""
+    step, steps = run.first, "Step" if run.is_one else "Steps"
     at = "time not known" if step.at is None else rfc3339(step.at)
     begins, ends = names[step.begins], names[step.ends]
     where = f"at {begins}" if begins == ends else f"{begins} to {ends}"
-    return f"Step {step.number}, {at}, {where}: {step.label}" + (f" ({step.detail})" if step.detail else "")
+    return f"{steps} {run.number}, {at}, {where}: {run.label}" + (f" ({run.detail})" if run.detail else "")
 
 
 def _words(row: Row) -> Iterator[Markup]:
@@ -117,7 +119,7 @@ def _words(row: Row) -> Iterator[Markup]:
 
 def _mark(row: Row, layout: Layout) -> Iterator[Markup]:
     """Draw an arrow, or a dot for what happened within one lane: dashed where it, or its time, is not known."""
-    step, y = row.step, row.middle
+    step, y = row.run.first, row.middle
     begins, ends = layout.x[step.begins], layout.x[step.ends]
     dashed = {} if step.known and step.at is not None else {"stroke_dasharray": "4 3"}
     ink = {"class_": "mark", "stroke": "currentColor", "fill": "currentColor"}

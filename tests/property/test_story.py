@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from console.story import draw, tell, verify, write_file
+from console.story.runs import runs_of
 from halfmessage.clock import rfc3339
 from order.schema import EntryOut
 
@@ -113,7 +114,9 @@ def test_words_from_outside_stay_text(order: dict[str, Any] | None, entries: lis
         assert element.tag.removeprefix(_SVG) in _ELEMENTS
         assert set(element.attrib) <= _ATTRIBUTES
     links = [element.get("href") for element in root.iter(f"{_SVG}a")]
-    assert links == [f"#step-{number}" for number in range(1, len(entries) + 1)]
+    runs = list(runs_of(story.steps))
+    assert [step for run in runs for step in run.steps] == list(story.steps)
+    assert links == [f"#step-{run.first.number}" for run in runs]
     page = write_file(story)
     seen = _Tags(page)
     assert (seen.tags.count("script"), seen.bad) == (1, [])
@@ -136,7 +139,7 @@ def test_a_time_that_is_not_known_is_never_a_place_in_time(entries: list[dict[st
         assert gap.ms == after - before
     root = ET.fromstring(draw(story))  # noqa: S314 - ours
     drawn = list(root.iter(f"{_SVG}a"))
-    for step, link in zip(story.steps, drawn, strict=True):
+    for step, link in zip([run.first for run in runs_of(story.steps)], drawn, strict=True):
         dashed = any(element.get("stroke-dasharray") for element in link.iter())
         assert dashed is (step.at is None or not step.known)
         words = [element.text for element in link.iter(f"{_SVG}text")]

@@ -21,6 +21,12 @@ MUTANTS = (
         ("console.story.steps:steps_of", "(entry.at is None, entry.at or 0)", "entry.at or 0"),
     ),
     edited(
+        "other-answers-in-one-row",
+        "a check-back that was answered otherwise is drawn as one of those before it",
+        "tests/unit/test_story_runs.py::test_what_differs_or_has_something_between_is_drawn_apart",
+        ("console.story.runs:_same", "plain(message), said,", "plain(message),"),
+    ),
+    edited(
         "words-from-outside-are-markup",
         "a name with a script in it runs in the browser of who looks at the order",
         _ANY + "test_words_from_outside_stay_text",
