@@ -158,7 +158,7 @@ def _list(out: Console, drills: Sequence[Drill]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """Where one run plays; `doomed` is deleted after it, if nothing failed."""
+    """Where one run plays; `doomed` is deleted after it, interrupted or not, if nothing failed."""
 
     run: Path
     doomed: Path
@@ -201,6 +201,8 @@ def _play(
     except KeyboardInterrupt:
         click.echo("Interrupted; stopping what runs ...", err=True)
         played.close()
+        if all(result.passed for result in results):
+            shutil.rmtree(slots.doomed, ignore_errors=True)
         raise SystemExit(_INTERRUPTED) from None
     order = {drill.name: number for number, drill in enumerate(drills)}
     results.sort(key=lambda result: order[result.name])

@@ -104,19 +104,21 @@ def command(
         keep_all=keep,
     )
     count = 1 if real else min(lanes, len(plans))
+    doomed = None if keep else base if data_dir else root
     found = _play(
         out,
         campaign,
         plans,
         servers,
         [_lane(base / f"lane-{number}", servers, stretch, rocketmq) for number in range(count)],
+        doomed,
     )
     _sum_up(out, found)
     files.write(out, found.as_json(), lambda: report.page(found), json_file=json_file, html_file=html_file)
-    if keep:
+    if doomed is None:
         out.print(f"Plans, histories and final states: {base}", markup=False, soft_wrap=True)
     elif not found.failed:
-        shutil.rmtree(base if data_dir else root, ignore_errors=True)
+        shutil.rmtree(doomed, ignore_errors=True)
     ctx.exit(1 if found.failed else 0)
 
 
@@ -132,7 +134,10 @@ def _lane(directory: Path, servers: ServerKind, stretch: float, rocketmq: str | 
     return Lane(directory, backing, lambda _: None, stretch)
 
 
-def _play(out: Console, campaign: Campaign, plans: list[Plan], servers: ServerKind, lanes: list[Lane]) -> Report:
+def _play(
+    out: Console, campaign: Campaign, plans: list[Plan], servers: ServerKind, lanes: list[Lane], doomed: Path | None
+) -> Report:
+    """Play the plans. Interrupted, with nothing that failed, delete what is `doomed`."""
     forget_settings()
     log_to(campaign.directory / "drill.log")
     for signum in (signal.SIGTERM, signal.SIGHUP):
@@ -147,6 +152,8 @@ def _play(out: Console, campaign: Campaign, plans: list[Plan], servers: ServerKi
     except KeyboardInterrupt:
         click.echo("Interrupted; stopping what runs ...", err=True)
         played.close()
+        if doomed is not None and all(run.passed for run in runs):
+            shutil.rmtree(doomed, ignore_errors=True)
         raise SystemExit(_INTERRUPTED) from None
     runs.sort(key=lambda run: run.plan.seed)
     return Report(began_at, time.monotonic() - began, servers.value, system(), runs)
