@@ -178,7 +178,7 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
         seen.go(f"/orders/{order_id}")
         ended = seen.page.locator(".sentence.ended")
         expect(ended).to_contain_text("never came to be", timeout=40_000)
-        expect(seen.page.locator("#live")).not_to_have_attribute("hx-trigger", re.compile("every"))
+        expect(seen.page.locator("#live")).not_to_have_attribute("data-hx-trigger", re.compile("every"))
     eventually(lambda: shop.available(goods) == 5, within=10)
 
 

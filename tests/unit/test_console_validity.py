@@ -1,0 +1,106 @@
+"""Every page of the console is valid HTML, with data in it, with markup in the data, and without any."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import PeerUnavailable
+from common.process import Service
+from console.clients.services import Services
+from halfmessage.mq.port import Message
+from tests.stories import entry, half, order_row
+from tests.unit import vnu
+from tests.unit.console_letters import TOPIC, Lying
+from tests.unit.console_site import Browser, running, token
+
+HOSTILE = "<script>alert(1)</script>\"'&<b>"
+AT = "2026-11-28T10:00:00.000Z"
+ORDER: Mapping[str, Any] = {
+    **order_row(),
+    "order_id": "7", "user_id": HOSTILE, "currency": "EUR", "goods_amount": 250, "discount_amount": 0,
+    "receiver": {"name": HOSTILE, "phone": HOSTILE, "address": HOSTILE}, "coupon_id": None,
+    "items": [{"name": HOSTILE, "brief": HOSTILE, "quantity": 2, "unit_price": 125}],
+}  # fmt: skip
+PAYMENT: Mapping[str, Any] = {
+    "payment_id": "7", "order_id": "7", "user_id": HOSTILE, "amount": 250, "currency": "EUR", "status": "succeeded",
+    "provider": HOSTILE, "known": False, "created_at": AT, "expires_at": AT, "succeeded_at": AT, "closed_at": None,
+    "events": [], "attempts": [], "charges": [
+        {"charge_id": HOSTILE, "provider": HOSTILE, "amount": 250, "currency": "EUR", "status": "kept", "tries": 0,
+         "refusal": None, "taken_at": AT, "refunded_at": None, "reason": None, "note": HOSTILE}
+    ],
+}  # fmt: skip
+GOODS: Mapping[str, Any] = {
+    "goods_id": "7", "name": HOSTILE, "brief": HOSTILE, "unit_price": 125, "currency": "EUR", "on_sale": True
+}  # fmt: skip
+COUPON: Mapping[str, Any] = {
+    "coupon_id": "7", "code": HOSTILE, "kind": "percent", "value": 10, "currency": None, "minimum_amount": 0,
+    "user_id": None, "uses": 3, "uses_per_user": 1, "free": 3, "held": 0, "used": 0, "starts_at": None,
+    "ends_at": None, "withdrawn": False,
+}  # fmt: skip
+CHECKS = [
+    entry(f"check-back {n}: unknown", "broker", 3_000 * n, message_id="M1", check=n, answer="unknown") for n in (1, 2)
+]
+ANSWERS: Mapping[str, Mapping[str, Any]] = {
+    "/orders/7": ORDER,
+    "/orders/7/timeline": {"entries": [half(), *CHECKS, entry(HOSTILE, HOSTILE, None, a=HOSTILE)]},
+    "/internal/orders": {"items": [ORDER], "next_cursor": "c"},
+    "/internal/find": {"found": [{"way": "x-request-id", "items": [ORDER], "more": True}]},
+    "/internal/records": {"records": []},
+    "/payments": {"items": [PAYMENT], "next_cursor": "c"},
+    "/payments/7": PAYMENT,
+    "/goods": {"items": [GOODS], "next_cursor": "c"},
+    "/goods/7": GOODS,
+    "/stock/7": {"goods_id": "7", "total": 9, "available": 9},
+    "/coupons": {"items": [COUPON], "next_cursor": "c"},
+    "/coupons/7": COUPON,
+}
+
+
+def answer(_: Services, _service: str, path: str, _token: str, **_query: Any) -> Mapping[str, Any]:
+    """Answer for every service."""
+    return ANSWERS[path]
+
+
+def silence(*_: Any, **__: Any) -> Mapping[str, Any]:
+    """Be down."""
+    raise PeerUnavailable("It did not answer.")
+
+
+def keep_pages(service: Service, folder: Path, message_id: str) -> set[str]:
+    """Write each page that an address of the console leads to into a folder; return the addresses."""
+    browser, kept = Browser(service, token()), set()
+    for rule in service.api.app.url_map.iter_rules():
+        if "GET" not in (rule.methods or ()) or "<path:" in rule.rule:
+            continue
+        path = re.sub("<[^>]*message_id>", message_id, rule.rule)
+        path = re.sub("<[^>]*>", "7", path) + ("?q=7" if rule.rule == "/find" else "")
+        shown = browser.get(path)
+        if shown.mimetype == "text/html":
+            (folder / f"{len(kept)}{re.sub('[^a-z0-9]', '-', path.lower())}.html").write_bytes(shown.data)
+            kept.add(path)
+    (folder / "login.html").write_bytes(Browser(service).get("/login").data)
+    return kept
+
+
+@pytest.mark.timeout(300)  # the jar may have to be fetched
+def test_every_page_is_valid_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the console has an address for, found by its routes: while its neighbours answer, and not."""
+    folders = [tmp_path / name for name in ("pages/answered", "pages/silent")]
+    lying = Lying(tmp_path)
+    try:
+        sent = lying.producer.send(Message("other", HOSTILE.encode(), keys=(HOSTILE, "7")))
+        lying.producer.begin(Message(TOPIC, b"{}", keys=("7",), properties={"tx_id": "41", "deliver_if": "aborted"}))
+        with running(tmp_path, console_data_dir=tmp_path, console_drills=True) as service:
+            service.start[1]()  # ids
+            for folder, played in zip(folders, (answer, silence), strict=True):
+                monkeypatch.setattr(Services, "get", played)
+                folder.mkdir(parents=True)
+                kept = keep_pages(service, folder, sent)
+                assert {"/", "/orders/7", "/orders", "/find?q=7", "/payments", "/drills", f"/messages/{sent}"} <= kept
+                assert len(kept) >= 17
+    finally:
+        lying.close()
+    assert vnu.errors(tmp_path / "pages") == []
