@@ -21,15 +21,13 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    delete,
     insert,
     select,
-    tuple_,
 )
 
 from common.db import Database
 from common.errors import IdempotencyMismatch
-from halfmessage.chunks import VALUES
+from common.purging import purge
 from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow
 
@@ -82,28 +80,8 @@ def key_table(metadata: MetaData) -> Table:
 
 
 def purge_older(database: Database, table: Table, retention: float) -> int:
-    """Delete the keys that were used first longer ago than `retention` seconds; as `purge`."""
+    """Delete the keys that were used first longer ago than `retention` seconds; as `purging.purge`."""
     return purge(database, table.c.created_at, now_ms() - int(retention * 1000))
-
-
-def purge(database: Database, age: Column[int], before: int) -> int:
-    """Delete the keys whose `age`, a column of their table, is less than `before`; return how many.
-
-    So many in a transaction (`VALUES`). Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: the next run goes on.
-    """
-    table = age.table
-    key = (table.c.user_id, table.c.idempotency_key)
-
-    def some(connection: Connection) -> int:
-        old = connection.execute(select(*key).where(age < before).order_by(age).limit(VALUES)).all()
-        if old:
-            connection.execute(delete(table).where(tuple_(*key).in_([tuple(row) for row in old])))
-        return len(old)
-
-    purged = 0
-    while more := database.transact(some):
-        purged += more
-    return purged
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,11 @@ def issued_at(snowflake: int) -> int:
     return (snowflake >> 22) + EPOCH
 
 
+def first_of(at: int) -> int:
+    """Return what all ids are below that were issued before a time (ms since the epoch, 1970)."""
+    return max(0, at - EPOCH) << 22
+
+
 @dataclass(slots=True)
 class _Lease:
     """A stretch of time of one worker id, and how far ids have used it up. Times in ms since the epoch (1970)."""

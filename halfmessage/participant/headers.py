@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from halfmessage.chunks import VALUES, rows_in
 from halfmessage.clock import now_ms
 from halfmessage.db import Transactor
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from halfmessage.participant.model import ReservationState
 
 
@@ -111,7 +111,7 @@ class Headers:
         none is released before.
         """
         columns, after = self._table.c, 0
-        issued_before = max(0, before - EPOCH) << 22
+        issued_before = first_of(before)
         gone = (columns.state == ReservationState.RELEASED) & (columns.released_at < before)
         query = select(columns.order_id).where(gone & (columns.order_id < issued_before)).order_by(columns.order_id)
         while True:

@@ -9,14 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, null, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, case, func, null, select, tuple_, update
 
 from common.db import Database
 from common.idempotency import IdempotencyKey
-from halfmessage.chunks import VALUES, rows_in
+from common.purging import purge
+from halfmessage.chunks import rows_in
 from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow, NotFound
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from halfmessage.tx.batch import Batcher
 from order.model import RequestState, order_requests
 
@@ -181,21 +182,9 @@ def decide(connection: Connection, decisions: Sequence[Decision]) -> None:
 def forget_requests(database: Database, retention: float) -> int:
     """Delete the requests that were submitted longer ago than `retention` seconds and are decided; return how many.
 
-    So many in a transaction (`VALUES`). Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: the next run goes on.
+    Raise as `purge` does.
     """
-    issued_before = max(0, now_ms() - int(retention * 1000) - EPOCH) << 22
-    is_old = (_ROW.request_id < issued_before) & ~_IS_QUEUED
-
-    def some(connection: Connection) -> int:
-        old = connection.scalars(select(_ROW.request_id).where(is_old).order_by(_ROW.request_id).limit(VALUES)).all()
-        if old:
-            connection.execute(delete(order_requests).where(_ROW.request_id.in_(old)))
-        return len(old)
-
-    purged = 0
-    while more := database.transact(some):
-        purged += more
-    return purged
+    return purge(database, _ROW.request_id, first_of(now_ms() - int(retention * 1000)), ~_IS_QUEUED)
 
 
 def _request(row: Row[Any]) -> OrderRequest:

@@ -27,7 +27,7 @@ def _keys(shop: Shop) -> int:
 
 def test_old_keys_go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many in one transaction, until none is left that is old enough; then the key is a new one."""
-    monkeypatch.setattr("common.idempotency.VALUES", 2)
+    monkeypatch.setattr("common.purging.VALUES", 2)
     first = shop.order({1: 1}, key="k")
     for n in range(4):
         shop.order({1: 1}, key=f"k{n}")
@@ -41,7 +41,7 @@ def test_old_keys_go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_old_ids_of_calls_go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many in one transaction, until none is left that is old enough; the orders stay."""
-    monkeypatch.setattr("order.service.forgetting.VALUES", 2)
+    monkeypatch.setattr("common.purging.VALUES", 2)
     made = [shop.order({1: 1}, asked_as=f"call-{n}") for n in range(5)]
     assert forget_calls(shop.database, 60.0) == 0
     assert shop.reader.found("call-4", limit=5)["x-request-id"] == made[4:]

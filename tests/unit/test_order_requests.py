@@ -459,7 +459,7 @@ def test_backlog(shop: Shop) -> None:
 
 def test_old_requests_are_forgotten(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many in one transaction, once they are decided; what waits is never forgotten."""
-    monkeypatch.setattr(requests, "VALUES", 2)
+    monkeypatch.setattr("common.purging.VALUES", 2)
     shop.ids.age = 100.0
     old = _submit(shop, *(_wanted(user=f"u{n}") for n in range(4)))
     shop.ids.age = 0.0

@@ -232,7 +232,7 @@ def lost_after(commit: Any) -> Any:
 
 def test_keys_are_purged_by_age(database: Database, levels: Levels, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old ones, so many in a transaction, until none is left; younger ones go on answering."""
-    monkeypatch.setattr(idempotency, "VALUES", 2)
+    monkeypatch.setattr("common.purging.VALUES", 2)
     monkeypatch.setattr(idempotency, "now_ms", lambda: 1_000_000)
     for n in range(5):
         levels.restock(1, 10, IdempotencyKey("ann", f"old-{n}", "h"))

@@ -192,6 +192,6 @@ MUTANTS = (
         "keys-purged-while-young",
         "a key of restocking is forgotten before its time, so that a retry adds again",
         "tests/unit/test_stock_levels.py::test_keys_are_purged_by_age",
-        ("common.idempotency:purge", "where(age < before)", "where(age >= 0)"),
+        ("common.purging:purge", "where(age < before,", "where(age >= 0,"),
     ),
 )

@@ -79,7 +79,7 @@ MUTANTS = (
         "waiting-request-forgotten",
         "a request is purged before it is decided",
         _TESTS + "test_old_requests_are_forgotten",
-        ("order.service.requests:forget_requests", " & ~_IS_QUEUED", ""),
+        ("order.service.requests:forget_requests", ", ~_IS_QUEUED", ""),
     ),
     edited(
         "stream-keeps-its-place",
