@@ -57,7 +57,7 @@ from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
 from order.service.reading import OrderReader, place_of
 from order.service.requests import RequestReader
-from order.service.submitting import Submission, Submitted
+from order.service.submitting import Submitted
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 
@@ -70,7 +70,7 @@ class UseCases:
     """What the routes call."""
 
     ordering: Ordering
-    submit: Callable[[Submission], Submitted]
+    submit: Callable[[Request], Submitted]
     requests: RequestReader
     reader: OrderReader
     payments: Payments
@@ -141,7 +141,7 @@ def _install_placing(
         first = None if request.idempotency is None else ordering.first_answer(request.idempotency)
         if first is not None:
             return answer(Placed(first, replayed=True))
-        submitted = use_cases.submit(Submission(request))
+        submitted = use_cases.submit(request)
         count("replayed" if submitted.replayed else "submitted")
         headers = {"Location": f"/order-requests/{submitted.request.request_id}", "Preference-Applied": "respond-async"}
         return Reply(request_document(submitted.request), 202, headers | replayed(submitted.replayed))

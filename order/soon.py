@@ -20,7 +20,7 @@ from halfmessage.tx.coordinator import Coordinator
 from order.consumer import EventConsumer
 from order.service.ordering import Placed, Request
 from order.service.requests import RequestReader, backlog
-from order.service.submitting import Bounds, Submission, Submitted, Submitting
+from order.service.submitting import Bounds, Submitted, Submitting
 from order.service.working_off import WorkingOff, rescue_once
 
 _LANES = 1  # batches of submissions at once
@@ -53,7 +53,7 @@ class Soon:
         self._placing = ThreadedAside("working off", settings.request_threads)
         bounds = Bounds(settings.request_queue, settings.request_queue_per_user)
         submitting = Submitting(coordinator, database, self._resolving, bounds)
-        batches: Batcher[Submission, Submitted] = Batcher(
+        batches: Batcher[Request, Submitted] = Batcher(
             submitting.take_in,
             lanes=_LANES,
             heaviest=_TOGETHER,

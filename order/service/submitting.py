@@ -42,17 +42,10 @@ _TRIES = 3  # of a batch one of whose keys another process takes meanwhile: it i
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What is to be placed soon."""
-
-    request: Request
-
-    @property
-    def key(self) -> Key | None:
-        """Its user, and the client's Idempotency-Key."""
-        key = self.request.idempotency
-        return None if key is None else (key.user_id, key.key)
+def _key(submission: Request) -> Key | None:
+    """Return its user, and the client's Idempotency-Key."""
+    key = submission.idempotency
+    return None if key is None else (key.user_id, key.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class Submitting:
         self._aside = aside
         self._bounds = bounds
 
-    def take_in(self, submissions: Sequence[Submission]) -> list[Taken]:
+    def take_in(self, submissions: Sequence[Request]) -> list[Taken]:
         """Take in a batch; return for each what it got.
 
         Raise what the whole batch got: `Unavailable` (nothing was taken in) or `OutcomeUnknown`.
@@ -106,12 +99,12 @@ class Submitting:
             return sorting.answers
         raise Unavailable
 
-    def _sort(self, submissions: Sequence[Submission]) -> "_Sorting":
-        keys = {one.key for one in submissions if one.key is not None}
+    def _sort(self, submissions: Sequence[Request]) -> "_Sorting":
+        keys = {key for one in submissions if (key := _key(one)) is not None}
         with self._database.read() as connection:
             sorting = _Sorting(
                 find_by_keys(connection, keys) if keys else {},
-                Counter(queued_of(connection, {one.request.user_id for one in submissions})),
+                Counter(queued_of(connection, {one.user_id for one in submissions})),
                 queued_in_all(connection, self._bounds.most),
             )
         tx_id = self._coordinator.ids.next()
@@ -119,9 +112,9 @@ class Submitting:
             sorting.add(one, self._bounds, lambda one=one: self._new(one, tx_id))  # type: ignore[misc]
         return sorting
 
-    def _new(self, submission: Submission, tx_id: int) -> OrderRequest:
+    def _new(self, submission: Request, tx_id: int) -> OrderRequest:
         request_id = self._coordinator.ids.next()
-        key = submission.request.idempotency or IdempotencyKey(submission.request.user_id, str(request_id), "")
+        key = submission.idempotency or IdempotencyKey(submission.user_id, str(request_id), "")
         return OrderRequest(
             *(request_id, tx_id, key.user_id, RequestState.QUEUED, now_ms(), key.key, key.request_hash),
             wanted=_wanted(submission),
@@ -157,8 +150,8 @@ class _Sorting:
         self.answers: list[Taken] = []
         self.new: list[OrderRequest] = []
 
-    def add(self, submission: Submission, bounds: Bounds, make: Callable[[], OrderRequest]) -> None:
-        key, user = submission.key, submission.request.user_id
+    def add(self, submission: Request, bounds: Bounds, make: Callable[[], OrderRequest]) -> None:
+        key, user = _key(submission), submission.user_id
         if key is not None and key in self._known:
             self.answers.append(_again(submission, self._known[key]))
         elif self._of_users[user] >= bounds.most_of_one_user:
@@ -175,8 +168,8 @@ class _Sorting:
                 self._known[key] = request
 
 
-def _again(submission: Submission, first: OrderRequest) -> Taken:
-    key = submission.request.idempotency
+def _again(submission: Request, first: OrderRequest) -> Taken:
+    key = submission.idempotency
     if key is None or not key.is_of(first.request_hash):
         return IdempotencyMismatch()
     return Submitted(first, replayed=True)
@@ -195,8 +188,7 @@ def _row(request: OrderRequest) -> dict[str, Any]:
     }
 
 
-def _wanted(submission: Submission) -> dict[str, Any]:
-    request = submission.request
+def _wanted(request: Request) -> dict[str, Any]:
     return {
         "items": [[str(goods_id), quantity] for goods_id, quantity in request.quantities.items()],
         "receiver": request.receiver and asdict(request.receiver),
@@ -205,11 +197,11 @@ def _wanted(submission: Submission) -> dict[str, Any]:
     }
 
 
-def wanted_by(request: OrderRequest) -> Submission:
+def wanted_by(request: OrderRequest) -> Request:
     """Return what was submitted, from its row while it waits."""
     wanted = request.wanted or {}
     receiver, coupon_id = wanted["receiver"], wanted["coupon_id"]
-    order = Request(
+    return Request(
         request.user_id,
         {int(goods_id): quantity for goods_id, quantity in wanted["items"]},
         receiver and Receiver(**receiver),
@@ -218,4 +210,3 @@ def wanted_by(request: OrderRequest) -> Submission:
         request.request_id,
         wanted["asked_as"],
     )
-    return Submission(order)

@@ -104,19 +104,19 @@ class WorkingOff:
 
     def _decision(self, request: OrderRequest) -> Decision | Unavailable | bool | None:
         """Place one; return what is to be written, True where that was written with the order, else why it waits."""
-        submission = wanted_by(request)
+        wanted = wanted_by(request)
         try:
-            placed = self._placed(request, submission.request)
+            placed = self._placed(request, wanted)
         except Unavailable as error:
             log.info("an order request waits", request_id=str(request.request_id), reason=error.detail)
             return error
         except (KeyTaken, OutcomeUnknown):
             return None  # another process has decided it, or the check-back will
         except HalfMessageError as error:
-            return self._refusal(request, self._describe(error, submission.request.asked_as))
+            return self._refusal(request, self._describe(error, wanted.asked_as))
         except Exception:  # a message's edge: a request that nothing can place must not hold up the others
             log.exception("an order request failed", request_id=str(request.request_id))
-            return self._refusal(request, self._describe(OrdersError(), submission.request.asked_as))
+            return self._refusal(request, self._describe(OrdersError(), wanted.asked_as))
         self._count("created")
         if placed.replayed:
             return Decision(request.request_id, RequestState.CREATED, placed.order.order_id)

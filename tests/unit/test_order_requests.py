@@ -30,7 +30,7 @@ from order.service import requests, submitting, working_off
 from order.service.ordering import Ordering, Placed, Request
 from order.service.placing import IdempotencyKey, KeyTaken
 from order.service.requests import Decision, OrderRequest, backlog, forget_requests
-from order.service.submitting import Submission, Submitted, wanted_by
+from order.service.submitting import Submitted, wanted_by
 from order.service.working_off import WorkingOff, rescue_once
 from tests.fakes import BROKER_DOWN, Shop
 from tests.support import Transactions, eventually
@@ -48,12 +48,12 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def _wanted(
     quantity: int = 1, *, goods_id: int = 1, user: str = "ann", key: str | None = None, coupon: int | None = None
-) -> Submission:
+) -> Request:
     idempotency = IdempotencyKey(user, key, f"{goods_id} {quantity}") if key else None
-    return Submission(Request(user, {goods_id: quantity}, RECEIVER, idempotency, coupon, asked_as="asked-1"))
+    return Request(user, {goods_id: quantity}, RECEIVER, idempotency, coupon, asked_as="asked-1")
 
 
-def _submit(shop: Shop, *wanted: Submission) -> list[OrderRequest]:
+def _submit(shop: Shop, *wanted: Request) -> list[OrderRequest]:
     taken = shop.submitting.take_in(wanted or [_wanted()])
     assert all(isinstance(one, Submitted) for one in taken), taken
     return [one.request for one in taken if isinstance(one, Submitted)]
@@ -106,12 +106,12 @@ def test_a_batch_is_one_message_and_one_transaction(shop: Shop) -> None:
 def test_what_was_wanted_comes_back_as_it_was(shop: Shop) -> None:
     """In the client's order of lines, under the key of the request itself, with the id of the HTTP request."""
     shop.sell(2, 10)
-    (request,) = _submit(shop, Submission(Request("ann", {2: 3, 1: 1}, RECEIVER, None, 77, asked_as="asked-2")))
+    (request,) = _submit(shop, Request("ann", {2: 3, 1: 1}, RECEIVER, None, 77, asked_as="asked-2"))
     wanted = wanted_by(_state(shop, request))
-    assert list(wanted.request.quantities.items()) == [(2, 3), (1, 1)]
-    assert (wanted.request.receiver, wanted.request.coupon_id, wanted.request.asked_as) == (RECEIVER, 77, "asked-2")
-    assert wanted.request.idempotency == IdempotencyKey("ann", str(request.request_id), "")
-    assert wanted.request.request_id == request.request_id
+    assert list(wanted.quantities.items()) == [(2, 3), (1, 1)]
+    assert (wanted.receiver, wanted.coupon_id, wanted.asked_as) == (RECEIVER, 77, "asked-2")
+    assert wanted.idempotency == IdempotencyKey("ann", str(request.request_id), "")
+    assert wanted.request_id == request.request_id
     assert "Street" not in repr((request, wanted))
 
 
@@ -355,7 +355,7 @@ def _refuse(shop: Shop, *found: OrderRequest) -> None:
 def test_refused_while_it_is_placed(shop: Shop) -> None:
     """Delivered twice, the second found no stock, for the first had taken it: refused it is, and nothing stands."""
     request, other = _submit(shop, _wanted(5), _wanted(5))
-    drafts = [shop.ordering._draft(wanted_by(one).request, anew=False) for one in (request, other)]
+    drafts = [shop.ordering._draft(wanted_by(one), anew=False) for one in (request, other)]
     shop.faults.hooks["deduct"] = lambda: _refuse(shop, request)
     dropped, placed = shop.placing.place(drafts)
     assert isinstance(dropped, KeyTaken)
@@ -388,7 +388,7 @@ def test_created_by_another_process_meanwhile(shop: Shop) -> None:
 def test_an_order_that_the_client_placed_meanwhile(shop: Shop) -> None:
     """Under the same key, without waiting: the request has come to that order."""
     (request,) = _submit(shop, _wanted(key="k"))
-    placed = shop.ordering.order(_wanted(key="k").request)
+    placed = shop.ordering.order(_wanted(key="k"))
     assert shop.working_off.handle([_event(request)]) == [True]
     found = _state(shop, request)
     assert (found.state, found.order_id) == (RequestState.CREATED, placed.order.order_id)

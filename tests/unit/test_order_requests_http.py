@@ -18,7 +18,8 @@ from common.web.streams import Streams
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.batch import Batcher
 from order.api import UseCases, install
-from order.service.submitting import Submission, Submitted
+from order.service.ordering import Request
+from order.service.submitting import Submitted
 from tests.fakes import BROKER_DOWN, Shop
 
 _SECRET = "s" * 32
@@ -32,7 +33,7 @@ class _Site:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self.counted: list[str] = []
-        batches: Batcher[Submission, Submitted] = Batcher(
+        batches: Batcher[Request, Submitted] = Batcher(
             shop.submitting.take_in, lanes=1, heaviest=9, longest_queue=9, longest_wait=5.0
         )
         others: Any = dict.fromkeys(("paying", "closing", "timeline", "sweep"))

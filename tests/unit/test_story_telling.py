@@ -11,7 +11,7 @@ from console.story import Agree, Mood, StoryError, draw, tell
 from halfmessage.errors import BrokerError
 from halfmessage.participant.event import OrderEvent
 from order.service.ordering import Request
-from order.service.submitting import Submission, Submitted
+from order.service.submitting import Submitted
 from tests.fakes import Shop
 from tests.stories import AT, ID, agreed, entry, half, order_row, story_of, told
 
@@ -47,7 +47,7 @@ def test_an_order_that_stands(shop: Shop) -> None:
 
 def test_an_order_that_was_submitted(shop: Shop) -> None:
     """Its story begins when its client asked for it to be placed soon, and tells when it was."""
-    (taken,) = shop.submitting.take_in([Submission(Request("ann", {1: 1}, None, None))])
+    (taken,) = shop.submitting.take_in([Request("ann", {1: 1}, None, None)])
     assert isinstance(taken, Submitted)
     found = taken.request
     shop.working_off.handle([OrderEvent(tx_id=found.tx_id, order_ids=(found.request_id,))])
