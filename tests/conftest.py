@@ -64,6 +64,16 @@ def _sqlite_of_the_fewest_variables() -> Iterator[None]:
     event.remove(Engine, "connect", limit)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """Write an exception as Python does: structlog has Rich, where that is installed, draw each frame's variables.
+
+    That takes a busy machine seconds, in the thread that is to go on; services write JSON, without them.
+    """
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
+
+
 @pytest.fixture(autouse=True)
 def _no_context() -> None:
     """Begin each test without what requests of another one bound to its log lines."""

@@ -73,4 +73,4 @@ def _same(step: Step) -> tuple[object, ...]:
     if not step.label.startswith(_CHECK + check):  # no half message of this order's that we know: told in other words
         return (step.number,)
     said = step.label.removeprefix(_CHECK + check)
-    return (_CHECK, plain(message), said, step.begins, step.ends, step.tone, step.lost, step.known, step.at is None)
+    return (_CHECK, plain(message), said, step.known, step.at is None)  # lanes and tone follow from what is said

@@ -43,9 +43,12 @@ class Watch:
 
     def went_back(self) -> bool:
         """Tell whether it did since the last look; at the first whether the newest message is of the future."""
-        before, self._ahead = self._ahead, now_ms() - time.monotonic() * 1000
-        if before is not None:
-            return before - self._ahead > _NOTICED
+        before, ahead = self._ahead, now_ms() - time.monotonic() * 1000
+        went_back = self._newest_is_of_the_future() if before is None else before - ahead > _NOTICED
+        self._ahead = ahead
+        return went_back
+
+    def _newest_is_of_the_future(self) -> bool:
         newest = self._reader.query("SELECT born_at FROM messages ORDER BY id DESC LIMIT 1")
         return bool(newest) and int(newest[0][0]) > now_ms() + _NOTICED
 
