@@ -12,7 +12,7 @@ from rich.table import Table
 from lab.drill.mutants import runner
 from lab.drill.mutants.catalogue import MUTANTS, named
 from lab.drill.mutants.mutant import Mutant
-from lab.drill.mutants.runner import Result
+from lab.drill.mutants.runner import Result, Verdict
 from ops import terminal
 
 
@@ -31,7 +31,8 @@ def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int)
     """Plant bugs, one at a time, and see that a named test catches each. A survivor fails.
 
     They are planted in the memory of the process that runs the test; no file changes. Needs a clone with its tests.
-    Exit code 0 only if every test passes without its bug and fails, or hangs, with it.
+    Exit code 0 only if every test passes without its bug and fails, or hangs, with it. Up to three that did otherwise
+    are tried three times more by themselves; those that do as they should each time are named UNSTABLE.
 
     \b
     Examples:
@@ -44,16 +45,19 @@ def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int)
         _list(out, mutants)
         return
     began = time.monotonic()
-    said = runner.healthy(mutants, jobs=jobs)
-    if said is not None:
-        out.print(said, markup=False, soft_wrap=True)
+    health = runner.healthy(mutants, jobs=jobs)
+    if health.failed is not None:
+        out.print(health.failed, markup=False, soft_wrap=True)
         raise click.ClickException("A test fails without any bug planted; nothing can be said about mutants.")
-    results = _run(out, mutants, jobs)
+    results = runner.again(_run(out, mutants, jobs))
     survivors = [result for result in results if not result.caught]
     _show(out, results)
     for survivor in survivors:
         out.print(f"\n{survivor.mutant.name}: {survivor.mutant.test}", style="bold red", markup=False, soft_wrap=True)
         out.print(survivor.output, markup=False, soft_wrap=True)
+    missed = [result.mutant.test for result in results if result.verdict is Verdict.UNSTABLE]
+    for test in (*health.unstable, *missed):
+        out.print(f"UNSTABLE: {test}", style="bold yellow", markup=False, soft_wrap=True)
     seconds = time.monotonic() - began
     caught = len(results) - len(survivors)
     out.print(

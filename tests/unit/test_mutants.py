@@ -117,7 +117,7 @@ def _mutant(name: str) -> Mutant:
 def test_a_survivor_is_told(toy: Path) -> None:
     """A test that passes in spite of the bug has not caught it; one that fails has."""
     mutant = _mutant("fence-missing")
-    assert runner.healthy([mutant], jobs=1) is None
+    assert runner.healthy([mutant], jobs=1) == runner.Health(None, ())
     (survived,) = runner.run_all([mutant], jobs=1)
     assert survived.verdict == Verdict.SURVIVED
     assert not survived.caught
@@ -126,10 +126,49 @@ def test_a_survivor_is_told(toy: Path) -> None:
         "def test_toy():\n    assert 'fence' in Checker.outcome.__code__.co_names\n",
         encoding="utf-8",
     )
-    assert runner.healthy([mutant], jobs=1) is None
+    assert runner.healthy([mutant], jobs=1) == runner.Health(None, ())
     (caught,) = runner.run_all([mutant], jobs=1)
     assert caught.verdict == Verdict.CAUGHT
     assert caught.caught
+
+
+_NEITHER_NOR = """
+from pathlib import Path
+
+def test_toy():
+    seen = Path(__file__).with_suffix(".seen")
+    often = len(seen.read_text()) if seen.exists() else 0
+    seen.write_text("x" * (often + 1))
+    assert {condition}
+"""
+
+
+@pytest.mark.parametrize(("condition", "unstable"), [("often > 0", True), ("often not in (0, 2)", False)])
+def test_a_test_that_failed_beside_others_must_pass_three_times(toy: Path, condition: str, unstable: bool) -> None:
+    """It is told by its name then; one more failure and nothing can be said about mutants."""
+    toy.write_text(_NEITHER_NOR.format(condition=condition), encoding="utf-8")
+    health = runner.healthy([_mutant("fence-missing")], jobs=1)
+    assert (health.failed is None) == unstable
+    assert health.unstable == (["test_toy.py::test_toy"] if unstable else ())
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict"), [("often == 0", Verdict.UNSTABLE), ("often in (0, 2)", Verdict.SURVIVED)]
+)
+def test_a_bug_that_was_missed_must_be_caught_three_times(toy: Path, condition: str, verdict: Verdict) -> None:
+    """One more miss and it is a survivor."""
+    toy.write_text(_NEITHER_NOR.format(condition=condition), encoding="utf-8")
+    (result,) = runner.again(list(runner.run_all([_mutant("fence-missing")], jobs=1)))
+    assert result.verdict == verdict
+    assert result.caught == (verdict == Verdict.UNSTABLE)
+
+
+def test_many_that_were_missed_are_not_tried_again(toy: Path) -> None:
+    """Four are no accident: neither tests nor planted bugs."""
+    mutant = _mutant("fence-missing")
+    survivors = list(runner.run_all([mutant] * 4, jobs=1))
+    toy.write_text("def test_toy():\n    assert 0\n", encoding="utf-8")
+    assert runner.again(survivors) == survivors
 
 
 _HANGS = "import time\n\ndef test_toy():\n    time.sleep(60)\n"
@@ -197,7 +236,7 @@ def test_a_test_that_does_not_run_catches_nothing(toy: Path) -> None:
     (result,) = runner.run_all([_mutant("fence-missing")], jobs=1)
     assert result.verdict == Verdict.UNKNOWN
     assert not result.caught
-    assert "nothing_of_that_name" in (runner.healthy([_mutant("fence-missing")], jobs=1) or "")
+    assert "nothing_of_that_name" in (runner.healthy([_mutant("fence-missing")], jobs=1).failed or "")
 
 
 def test_the_command_lists_and_refuses() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +23,7 @@ _TEST_WITHIN = 60  # seconds
 _TIMED_OUT = "from pytest-timeout"  # what it says, wherever it ends a test: in the middle of pytest it is no failure
 _RUN_WITHIN = 600.0  # seconds; for what even that can't end
 _TOLD = 12  # lines of pytest's output
+_UNSTABLE = 3  # tests or planted bugs of one run, and how often each is tried by itself: see docs/decisions/0035
 
 _PYTEST = (
     *("-p", "lab.drill.mutants.plant", "-p", "pytest_timeout", "-p", "no:cacheprovider"),
@@ -38,6 +39,7 @@ class Verdict(StrEnum):
 
     CAUGHT = "caught"
     TIMED_OUT = "timed out"
+    UNSTABLE = "missed once, then caught 3 times: UNSTABLE"
     SURVIVED = "survived"
     UNKNOWN = "no test ran to its end"
 
@@ -55,7 +57,17 @@ class Result:
     @property
     def caught(self) -> bool:
         """Whether somebody who runs the tests would have seen it: a hang is seen, too."""
-        return self.verdict in {Verdict.CAUGHT, Verdict.TIMED_OUT}
+        return self.verdict in {Verdict.CAUGHT, Verdict.TIMED_OUT, Verdict.UNSTABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the tests do without any mutant."""
+
+    failed: str | None
+    """What pytest said of what failed; None: they pass."""
+    unstable: Sequence[str]
+    """Tests that failed once, beside others, and then passed by themselves."""
 
 
 def root() -> Path:
@@ -70,13 +82,22 @@ def environment() -> dict[str, str]:
     return own | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(_CLONE)}
 
 
-def healthy(mutants: Sequence[Mutant], *, jobs: int) -> str | None:
-    """Run the mutants' tests without any mutant, in `jobs` parts; return None if they pass, else what pytest said."""
+def healthy(mutants: Sequence[Mutant], *, jobs: int) -> Health:
+    """Run the mutants' tests without any mutant, in `jobs` parts; a few that fail are tried again by themselves."""
     tests = sorted({mutant.test for mutant in mutants})
     parts = [part for number in range(jobs) if (part := tests[number::jobs])]
-    with _pytest(jobs) as pytest, ThreadPoolExecutor(jobs) as pool:
-        finished = list(pool.map(lambda part: pytest(part, {}), parts))
-    return "\n".join(said for code, said in finished if code != _PASSED) or None
+    with _pytest(jobs) as pytest:
+        with ThreadPoolExecutor(jobs) as pool:
+            finished = list(pool.map(lambda part: pytest(part, {}), parts))
+        bad = [(code, said) for code, said in finished if code != _PASSED]
+        lines = [line for _, said in bad for line in said.splitlines()]
+        failed = [test for test in tests if any(line.startswith(f"FAILED {test}") for line in lines)]
+        told = "\n".join(said for _, said in bad) or None
+        if not failed or len(failed) > _UNSTABLE or any(code != _FAILED for code, _ in bad):
+            return Health(told, ())
+        if any(pytest(failed, {})[0] != _PASSED for _ in range(_UNSTABLE)):
+            return Health(told, ())
+    return Health(None, failed)
 
 
 def run_all(mutants: Sequence[Mutant], *, jobs: int) -> Iterator[Result]:
@@ -88,6 +109,19 @@ def run_all(mutants: Sequence[Mutant], *, jobs: int) -> Iterator[Result]:
                 yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def again(results: Sequence[Result]) -> list[Result]:
+    """Plant a few that survived again, by themselves; those whose test fails each time are unstable, not survivors."""
+    missed = [result.mutant for result in results if result.verdict is Verdict.SURVIVED]
+    if not missed or len(missed) > _UNSTABLE:
+        return list(results)
+    caught: set[str] = set()
+    with _pytest(1) as pytest:
+        for mutant in missed:
+            if all(_run(mutant, pytest).caught for _ in range(_UNSTABLE)):
+                caught.add(mutant.name)
+    return [replace(result, verdict=Verdict.UNSTABLE) if result.mutant.name in caught else result for result in results]
 
 
 def _run(mutant: Mutant, pytest: _Pytest) -> Result:
