@@ -39,8 +39,6 @@ from order.schema import (
     PayAtOut,
     PlaceOrder,
     ReasonMembers,
-    RecordsOut,
-    RecordsQuery,
     RefusedMembers,
     ShortMembers,
     SweepOut,
@@ -256,11 +254,6 @@ def _install_timeline(api: Api, timeline: Timeline, most_at_once: int) -> None:
     def show_timeline(order_id: int) -> Reply:
         """Show what happened to an order, and the evidence of it; to admins also of one that never came to be."""
         return Reply(TimelineOut.of(order_id, timeline.of(order_id, owner=_owner(order_id))))
-
-    @api.get("/internal/records", scopes=("admin",), query=RecordsQuery, returns={200: RecordsOut})
-    def show_records(query: RecordsQuery) -> Reply:
-        """Show how transactions ended, those that are decided."""
-        return Reply(RecordsOut.of(timeline.decided(query.ids)))
 
 
 def _install_changing(api: Api, use_cases: UseCases) -> None:

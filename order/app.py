@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from common import records as records_over_rest
 from common import schema_version
 from common.aside import ThreadedAside
 from common.auth import Verifier
@@ -104,9 +105,8 @@ def build(settings: Settings) -> Service:
 
     def sweep_and_forget() -> None:
         sweep_once(sweep, settings.sweep_grace)
-        forget_keys(database, settings.idempotency_retention)
-        forget_calls(database, settings.idempotency_retention)
-        forget_requests(database, settings.idempotency_retention)
+        for forget in (forget_keys, forget_calls, forget_requests):
+            forget(database, settings.idempotency_retention)
 
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
     ordering = Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout)
@@ -147,6 +147,7 @@ def build(settings: Settings) -> Service:
         streams=Streams(settings.streams, lasts=settings.request_stream_lasts, ending=api.ending),
         count=instruments.placed,
     )
+    records_over_rest.install(api, database, records)
     if console is not None:
         instruments.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
     standby = Standby(*probes)

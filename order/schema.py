@@ -22,10 +22,8 @@ from common.schema import (
     Word,
     decode_cursor,
     distinct_by,
-    parse_id,
 )
 from halfmessage.clock import rfc3339
-from halfmessage.tx.record import Outcome
 from order.clients.pay import Payment, PaymentStatus
 from order.model import CloseReason, Order, Reason, RequestState, Status
 from order.service.entries import Entry
@@ -301,42 +299,6 @@ class TimelineOut(Schema):
                 EntryOut(at=_time(e.at), event=e.event, source=e.source, known=e.known, evidence=e.evidence)
                 for e in entries
             ],
-        )
-
-
-class RecordsQuery(Query):
-    """Of which transactions to tell the records: up to 50 ids, with commas between."""
-
-    tx_ids: Annotated[str, Field(pattern="^[0-9]{1,19}(,[0-9]{1,19}){0,49}$")]
-
-    @property
-    def ids(self) -> list[int]:
-        """Those that may be ids."""
-        found = map(parse_id, self.tx_ids.split(","))
-        return [tx_id for tx_id in found if tx_id is not None]
-
-
-class RecordOut(Schema):
-    """How a transaction ended, and when that was decided."""
-
-    tx_id: Id
-    outcome: Outcome
-    decided_at: Time
-
-
-class RecordsOut(Schema):
-    """Those that are decided, and whose record is kept."""
-
-    records: list[RecordOut]
-
-    @classmethod
-    def of(cls, decided: Mapping[int, tuple[Outcome, int]]) -> "RecordsOut":
-        """Show records."""
-        return cls(
-            records=[
-                RecordOut(tx_id=tx_id, outcome=outcome, decided_at=rfc3339(at))
-                for tx_id, (outcome, at) in decided.items()
-            ]
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from common import records as records_over_rest
 from common.aside import ThreadedAside
 from common.config import Settings
 from common.db import Database
@@ -11,6 +12,7 @@ from common.process import Service
 from common.registry import PAYMENT_TOPIC, SUBSCRIPTIONS
 from common.reservations.service import participant_service
 from common.telemetry import Metrics
+from common.web import Api
 from halfmessage.chunks import ROWS, VALUES
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
@@ -79,6 +81,11 @@ def build(settings: Settings) -> Service:
         inbox=inbox,
         soon=Soon(handling.handle, soon_aside).handle,
     )
+
+    def routes(api: Api) -> None:
+        rest.install(api, use_cases, told.callback)
+        records_over_rest.install(api, database, records)
+
     workers = [
         Periodic("events", _LOOK_EVERY, partial(while_any, handling.handle_due)),
         Periodic("polling", _LOOK_EVERY, polling.run),
@@ -95,7 +102,7 @@ def build(settings: Settings) -> Service:
         want=OrderIn,
         decision=PaymentDecision,
         reservation=PaymentReservation,
-        routes=partial(rest.install, use_cases=use_cases, count=told.callback),
+        routes=routes,
         keys=idempotency_keys,
         broker=broker,
         metrics=metrics,

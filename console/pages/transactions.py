@@ -7,7 +7,7 @@ from console.pages.site import Form, Result, See, Shown, Site
 from console.pages.viewer import Viewer
 from console.service.actions import Actions
 from console.service.doing import Doing
-from console.service.transactions import Transactions
+from console.service.transactions import OF, Transactions
 from console.service.trying import told_as, tried
 
 _SWEPT = "transactions"
@@ -17,12 +17,14 @@ def install(site: Site, transactions: Transactions, actions: Actions, *, tells_a
     """Add the page; `tells_all`: the broker tells check-backs, and when the next one is."""
     doing = Doing(actions)
 
-    @site.page("/transactions", query=("cursor",), menu="Transactions")
+    @site.page("/transactions", query=("of", "cursor"), menu="Transactions")
     def show(viewer: Viewer, query: Mapping[str, str]) -> Result:
-        cursor = query.get("cursor")
+        of, cursor = query.get("of", "orders"), query.get("cursor")
         context = {
             "undecided": told_as("page", tried(lambda: transactions.undecided(viewer.token))),
-            "recent": told_as("page", tried(lambda: transactions.recent(viewer.token, cursor))),
+            "recent": told_as("page", tried(lambda: transactions.recent(viewer.token, of, cursor))),
+            "of": of,
+            "kinds": tuple(OF),
             "is_first": cursor is None,
             "tells_all": tells_all,
             "form_id": actions.form_id(),

@@ -1,10 +1,12 @@
-"""Order's transactions: each half message with its tries, beside the record that decides what becomes of it."""
+"""Transactions: each half message with its tries, beside the record that decides what becomes of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
-from common.registry import ROLLBACK_TOPIC
+from common.errors import Malformed
+from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
 from console.clients.services import Services
 from console.service.looking import Silent
 from console.service.searching import Page, Search
@@ -13,15 +15,18 @@ from halfmessage.mq.port import MessageView, State
 from halfmessage.tx.coordinator import DELIVER_IF, TX_ID
 from halfmessage.tx.record import Outcome
 
+OF: Final[Mapping[str, str]] = MappingProxyType({"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC})
+"""What transactions are of, and the topic of their messages."""
+_RECORDS_AT: Final = MappingProxyType({ROLLBACK_TOPIC: "order", PAYMENT_TOPIC: "pay"})
+_MOST_RECORDS: Final = 50  # that a service tells at once
 _UNDECIDED: Final = (State.HALF, State.PARKED)
-_MOST_RECORDS: Final = 50  # that order tells at once
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One transaction: its half message, and its record as order tells it.
+    """One transaction: its half message, and its record as the service tells it that sent the message.
 
-    `record` None: it is not decided yet, or the record was purged; `Silent`: order did not answer.
+    `record` None: it is not decided yet, or the record was purged; `Silent`: that service did not answer.
     """
 
     tx_id: str
@@ -31,6 +36,8 @@ class Transaction:
     @property
     def purpose(self) -> str:
         """What it is for: an aborted placement has its rollback delivered, a committed closing has."""
+        if self.view.message.topic == PAYMENT_TOPIC:
+            return "paying"
         return "placing" if self.view.message.properties.get(DELIVER_IF) == Outcome.ABORTED.value else "closing"
 
     @property
@@ -48,7 +55,7 @@ class TransactionPage:
 
 
 class Transactions:
-    """Asks the broker for half messages, and order for what was decided."""
+    """Asks the broker for half messages, and the services that sent them for what was decided."""
 
     def __init__(self, search: Search, services: Services) -> None:
         """Take who is asked."""
@@ -56,14 +63,18 @@ class Transactions:
 
     def undecided(self, token: str) -> TransactionPage:
         """Return those whose message is not resolved yet: of each state the newest. Raise `BrokerError`."""
-        pages = [self._search.page({"topic": ROLLBACK_TOPIC, "state": state.value}) for state in _UNDECIDED]
+        pages = [
+            self._search.page({"topic": topic, "state": state.value}) for state in _UNDECIDED for topic in OF.values()
+        ]
         views = [view for page in pages for view in page.items]
         more = next((page.next_cursor for page in pages if page.next_cursor), None)
         return self._told(token, Page(tuple(views), more))
 
-    def recent(self, token: str, cursor: str | None) -> TransactionPage:
-        """Return a page of all that the broker still has. Raise `BrokerError`, `Malformed`."""
-        asked = {"topic": ROLLBACK_TOPIC} | ({} if cursor is None else {"cursor": cursor})
+    def recent(self, token: str, of: str, cursor: str | None) -> TransactionPage:
+        """Return a page of all that the broker still has, `OF` one kind. Raise `BrokerError`, `Malformed`."""
+        if of not in OF:
+            raise Malformed(f"Transactions are of {' or '.join(OF)}.")
+        asked = {"topic": OF[of]} | ({} if cursor is None else {"cursor": cursor})
         return self._told(token, self._search.page(asked))
 
     def sweep(self, token: str) -> None:
@@ -73,19 +84,25 @@ class Transactions:
     def _told(self, token: str, page: Page) -> TransactionPage:
         """Return the transactions of messages; a plain rollback, which is sent without one, is none."""
         views = [view for view in page.items if TX_ID in view.message.properties]
-        tx_ids = [view.message.properties[TX_ID] for view in views]
-        records = tried(lambda: self._records(token, tx_ids))
-        items = [
-            Transaction(tx_id, view, records if isinstance(records, Silent) else records.get(tx_id))
-            for tx_id, view in zip(tx_ids, views, strict=True)
-        ]
-        return TransactionPage(items, page.next_cursor)
+        told = {topic: self._told_by(token, topic, views) for topic in {view.message.topic for view in views}}
+        return TransactionPage([_transaction(view, told[view.message.topic]) for view in views], page.next_cursor)
 
-    def _records(self, token: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    def _told_by(
+        self, token: str, topic: str, views: Sequence[MessageView]
+    ) -> Mapping[str, Mapping[str, Any]] | Silent:
+        tx_ids = [view.message.properties[TX_ID] for view in views if view.message.topic == topic]
+        return tried(lambda: self._records(token, _RECORDS_AT[topic], tx_ids))
+
+    def _records(self, token: str, service: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
         known = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id.isascii() and tx_id.isdecimal()]
         for first in range(0, len(known), _MOST_RECORDS):
             some = ",".join(known[first : first + _MOST_RECORDS])
-            told = self._services.get("order", "/internal/records", token, tx_ids=some)["records"]
+            told = self._services.get(service, "/internal/records", token, tx_ids=some)["records"]
             found |= {record["tx_id"]: record for record in told}
         return found
+
+
+def _transaction(view: MessageView, records: Mapping[str, Mapping[str, Any]] | Silent) -> Transaction:
+    tx_id = view.message.properties[TX_ID]
+    return Transaction(tx_id, view, records if isinstance(records, Silent) else records.get(tx_id))

@@ -68,13 +68,14 @@ class Records:
         query = select(columns.tx_id, columns.outcome).where(columns.tx_id.in_(bindparam("tx_ids", expanding=True)))
         return {tx_id: Outcome(outcome) for tx_id, outcome in rows_in(connection, query, "tx_ids", tx_ids)}
 
-    def decided_at(self, connection: Connection, tx_id: int) -> tuple[Outcome, int] | None:
-        """Return the outcome and when it was decided (ms since the epoch), or None."""
+    def decided(self, connection: Connection, tx_ids: Collection[int]) -> dict[int, tuple[Outcome, int]]:
+        """Return the outcomes that are decided, each with when that was (ms since the epoch)."""
         columns = self._table.c
-        row = connection.execute(
-            select(columns.outcome, columns.decided_at).where(columns.tx_id == tx_id)
-        ).one_or_none()
-        return None if row is None else (Outcome(row.outcome), int(row.decided_at))
+        query = select(columns.tx_id, columns.outcome, columns.decided_at).where(
+            columns.tx_id.in_(bindparam("tx_ids", expanding=True))
+        )
+        rows = rows_in(connection, query, "tx_ids", tx_ids)
+        return {tx_id: (Outcome(outcome), int(decided_at)) for tx_id, outcome, decided_at in rows}
 
     def fence(self, database: Transactor, tx_id: int) -> Outcome:
         """Decide an open transaction as `aborted`, and return what it is decided as: maybe it was, meanwhile.

@@ -58,12 +58,6 @@ class Timeline:
             raise NotFound("There is no such order, and nothing is left of one.")
         return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
 
-    def decided(self, tx_ids: Iterable[int]) -> dict[int, tuple[Outcome, int]]:
-        """Return the outcome of those transactions that have a record, and when (ms since the epoch)."""
-        with self._database.read() as connection:
-            found = {tx_id: self._records.decided_at(connection, tx_id) for tx_id in tx_ids}
-        return {tx_id: record for tx_id, record in found.items() if record is not None}
-
     def _messages(self, order_id: int) -> list[MessageView] | Entry:
         if self._console is None:
             reason = (
@@ -76,9 +70,10 @@ class Timeline:
             return Entry(None, "messages", "broker", {"reason": error.detail}, known=False)
 
     def _of_records(self, tx_ids: dict[int, str], order: Order | None) -> Iterator[Entry]:
+        with self._database.read() as connection:
+            all_decided = self._records.decided(connection, tx_ids.keys())
         for tx_id, purpose in tx_ids.items():
-            with self._database.read() as connection:
-                decided = self._records.decided_at(connection, tx_id)
+            decided = all_decided.get(tx_id)
             evidence: dict[str, Any] = {"tx_id": str(tx_id), "transaction": purpose}
             if decided is None:
                 reason = "no transaction record: not decided yet, dropped before it did anything, or purged"

@@ -47,6 +47,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "GET", "/internal/find?q=1", frozenset({"admin"}), None),
     ("order", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
     ("order", "GET", "/metrics", frozenset(), None),
+    ("pay", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
     ("stock", "GET", "/stock/1", frozenset(), None),
     ("stock", "PUT", "/stock/1", frozenset({"admin"}), {"total": 0}),
     ("stock", "POST", "/stock/1/restock", frozenset({"admin"}), {"quantity": 1}),

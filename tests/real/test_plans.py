@@ -145,7 +145,7 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
             statuses(connection, [7, 8, 9])
             expiries(connection, [7, 8, 9])
             _placed_by(connection, "call7", 21)
-            records.decided_at(connection, 7)
+            records.decided(connection, [7])
         for status in (None, Status.PAID):
             for below in (None, 2000):
                 reader.page("user7", status=status, below=below, limit=20)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import PeerUnavailable
+from common.registry import PAYMENT_TOPIC
 from console.clients.services import Services
 from halfmessage.mq.port import HalfMessage, Message, Resolution, State, Verdict
 from tests.support import eventually
@@ -17,22 +18,24 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 class Order:
-    """The order service, played: its records by transaction, and what it was told to do."""
+    """The order service, played, and pay: records by transaction, and what it was told to do."""
 
     def __init__(self) -> None:
         self.records: dict[str, str] = {}
+        self.of_pay: dict[str, str] = {}
         self.asked: list[str] = []
         self.swept = 0
         self.is_up = True
 
     def get(self, service: str, path: str, _token: str, *, tx_ids: str) -> Mapping[str, Any]:
-        assert (service, path) == ("order", "/internal/records")
-        if not self.is_up:
+        assert path == "/internal/records"
+        if service == "order" and not self.is_up:
             raise PeerUnavailable("The order service did not answer.")
         self.asked.append(tx_ids)
-        known = [one for one in tx_ids.split(",") if one in self.records]
+        records = {"order": self.records, "pay": self.of_pay}[service]
+        known = [one for one in tx_ids.split(",") if one in records]
         at = "2026-11-28T10:00:00.000Z"
-        return {"records": [{"tx_id": one, "outcome": self.records[one], "decided_at": at} for one in known]}
+        return {"records": [{"tx_id": one, "outcome": records[one], "decided_at": at} for one in known]}
 
     def post(self, service: str, path: str, _token: str) -> Mapping[str, Any]:
         assert (service, path) == ("order", "/sweep")
@@ -65,9 +68,9 @@ def browser(tmp_path: Path, lying: Lying, order: Order) -> Iterator[Browser]:
         yield Browser(service, token())
 
 
-def begun(lying: Lying, tx_id: str, deliver_if: str = "aborted", key: str = "7") -> HalfMessage:
+def begun(lying: Lying, tx_id: str, deliver_if: str = "aborted", key: str = "7", topic: str = TOPIC) -> HalfMessage:
     return lying.producer.begin(
-        Message(TOPIC, b"{}", keys=(key,), properties={"tx_id": tx_id, "deliver_if": deliver_if})
+        Message(topic, b"{}", keys=(key,), properties={"tx_id": tx_id, "deliver_if": deliver_if})
     )
 
 
@@ -107,6 +110,26 @@ def test_one_that_ended_tells_its_record_and_its_deliveries(browser: Browser, ly
     assert "resolved: commit" in recent
     assert "stock: done after 1 try" in recent
     assert "/orders/9" not in recent
+
+
+def test_those_of_payments_are_told_by_pay(browser: Browser, lying: Lying, order: Order) -> None:
+    """Open ones stand beside those of orders, each with its sender's record, also while order is down."""
+    order.of_pay["44"] = "committed"
+    order.records["44"] = "aborted"  # of order's own database: another transaction, if it happens to have that id
+    order.is_up = False
+    begun(lying, "43")
+    half = begun(lying, "44", "committed", key="9", topic=PAYMENT_TOPIC)
+    open_ones = part(browser.get("/transactions").text, "open")
+    assert "not known: The order service did not answer." in open_ones
+    assert 'paying <a href="/orders/9">9</a>' in open_ones
+    assert '<span class="state good">committed</span>' in open_ones
+    lying.producer.resolve(half, Resolution.COMMIT)
+    html = browser.get("/transactions?of=payments").text
+    assert "resolved: commit" in part(html, "recent")
+    assert "<code>43</code>" not in part(html, "recent")
+    assert 'data-hx-get="/transactions?of=payments"' in html
+    assert "<code>44</code>" not in part(browser.get("/transactions").text, "recent")
+    assert browser.get("/transactions?of=cheques").status_code == 400
 
 
 def test_records_are_asked_for_together(browser: Browser, lying: Lying, order: Order) -> None:

@@ -13,6 +13,7 @@ import pytest
 from common.auth import Verifier, issue
 from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
+from common.records import RecordsOut, RecordsQuery
 from common.telemetry import Metrics
 from common.web import Api
 from common.web.streams import Streams
@@ -22,7 +23,6 @@ from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Reso
 from halfmessage.tx.record import Outcome
 from order.api import UseCases, install
 from order.model import CloseReason
-from order.schema import RecordsOut, RecordsQuery
 from order.service.timeline import Entry, Timeline
 from tests.fakes import Shop
 
@@ -186,7 +186,8 @@ def test_records_are_told_of_what_is_decided(shop: Shop) -> None:
     order = shop.order({1: 1})
     given_up, still_open = shop.ids.next(), shop.ids.next()
     shop.records.fence(shop.database, given_up)
-    found = shop.timeline.decided([order.tx_id, given_up, still_open])
+    with shop.database.read() as connection:
+        found = shop.records.decided(connection, [order.tx_id, given_up, still_open])
     assert {tx_id: outcome for tx_id, (outcome, _) in found.items()} == {
         order.tx_id: Outcome.COMMITTED,
         given_up: Outcome.ABORTED,

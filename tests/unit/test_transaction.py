@@ -575,8 +575,9 @@ def test_decided_at(diary: Diary) -> None:
     tx_id = diary.ids.next()
     diary.records.fence(diary.database, tx_id)
     with diary.database.read() as connection:
-        outcome, at = diary.records.decided_at(connection, tx_id) or (None, 0)
-        assert diary.records.decided_at(connection, 8) is None
+        decided = diary.records.decided(connection, [tx_id, 8])
+    assert decided.keys() == {tx_id}
+    outcome, at = decided[tx_id]
     assert outcome is ABORTED
     assert before <= at <= now_ms()
 
