@@ -44,6 +44,17 @@ def message_line(entry: Entry) -> str:
     return f"message {plain(entry.get('message_id'))}"
 
 
+def joined(*told: str) -> str:
+    """Return what there is to tell, as one detail."""
+    return "; ".join(one for one in told if one)
+
+
+def process_line(entry: Entry, did: str) -> str:
+    """Name the process that did something, where the broker knows it."""
+    pid = entry.get("pid")
+    return "" if pid is None else f"{did} process {plain(pid)}"
+
+
 def money(entry: Entry) -> str:
     """Tell how much an entry is about, and why."""
     amount, reason = entry.get("amount"), entry.get("reason")

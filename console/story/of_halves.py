@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from console.story.drawn import BROKER, ORDER, PAY, Drawn, mapping, message_line
+from console.story.drawn import BROKER, ORDER, PAY, Drawn, mapping, message_line, process_line
 from console.story.entries import Entry
 from console.story.model import Tone
 from console.story.words import plain, times
@@ -46,14 +46,15 @@ def _sent(entry: Entry, purpose: str, sender: str) -> Drawn:
 
 def _check(entry: Entry, purpose: str, sender: str) -> Drawn:
     answer, asked = entry.get("answer"), f"check-back {plain(entry.get('check'))}"
+    by = process_line(entry, "answered by")
     if answer == "unknown":
-        return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Not decided yet, ask again", "", Tone.WAIT)
+        return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Not decided yet, ask again", by, Tone.WAIT)
     means = _MEANS.get((purpose, str(answer)))
     if means is None:
         return Drawn(
             BROKER, sender, f"{asked}: how did {purpose} end? Nobody was there to answer", "", Tone.BAD, lost=True
         )
-    return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Answer: {means}", "", _tone(means))
+    return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Answer: {means}", by, _tone(means))
 
 
 def _resolved(entry: Entry, purpose: str, sender: str) -> Drawn:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from console.story.drawn import BROKER, ORDER, Drawn, message_line, tx_line
+from console.story.drawn import BROKER, ORDER, Drawn, joined, message_line, process_line, tx_line
 from console.story.entries import Entry
 from console.story.model import Tone
 from console.story.words import clock, plain, times
@@ -21,22 +21,29 @@ def _scheduled(entry: Entry) -> Drawn:
 
 def _handled(entry: Entry) -> Drawn:
     what = plain(entry.event.removesuffix(" handled"))
-    detail = "" if entry.get("deliveries") == 1 else f"delivered {times(entry.get('deliveries'))}"
+    often = "" if entry.get("deliveries") == 1 else f"delivered {times(entry.get('deliveries'))}"
+    detail = joined(often, _by(entry))
     return Drawn(BROKER, _consumer(entry), f"{what} message delivered and handled", detail, Tone.GOOD)
 
 
 def _dead(entry: Entry) -> Drawn:
     what = plain(entry.event.removesuffix(" dead-lettered"))
     label = f"{what} message given up: a dead letter after {plain(entry.get('deliveries'))} deliveries"
-    return Drawn(BROKER, _consumer(entry), label, message_line(entry), Tone.BAD, lost=True)
+    detail = joined(message_line(entry), _by(entry))
+    return Drawn(BROKER, _consumer(entry), label, detail, Tone.BAD, lost=True)
 
 
 def _under_way(entry: Entry) -> Drawn:
     what = plain(entry.event.removesuffix(" delivered, not handled yet"))
     again = entry.time("next_delivery_at")
-    detail = "" if again is None else f"unless it is handled before, given again at {clock(again)}"
+    then = "" if again is None else f"unless it is handled before, given again at {clock(again)}"
+    detail = joined(_by(entry), then)
     label = f"{what} message delivered {times(entry.get('deliveries'))}, not handled yet"
     return Drawn(BROKER, _consumer(entry), label, detail, Tone.WAIT)
+
+
+def _by(entry: Entry) -> str:
+    return process_line(entry, "by" if entry.get("deliveries") == 1 else "last by")
 
 
 def _consumer(entry: Entry) -> str:

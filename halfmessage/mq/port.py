@@ -135,21 +135,29 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check-back that took place (`answer` None: no process was there to answer)."""
+    """One check-back that took place (`answer` None: no process was there to answer).
+
+    `pid`: the process that answered. RocketMQ does not tell it.
+    """
 
     at: int
     answer: CheckAnswer | None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """How far one consumer group is with a message."""
+    """How far one consumer group is with a message.
+
+    `pid`: the process that was given it last. RocketMQ does not tell it.
+    """
 
     group: str
     state: State
     attempts: int
     visible_at: int
     done_at: int | None
+    pid: int | None = None
 
 
 Cursor = tuple[int, str]

@@ -142,7 +142,7 @@ def as_document(view: MessageView) -> dict[str, Any]:
     document["body"] = _body(view.message.body)
     for name in ("born_at", "deliver_at", "resolved_at", "next_check_at"):
         document[name] = _time(document[name])
-    document["checks"] = [{"at": rfc3339(check.at), "answer": check.answer} for check in view.checks]
+    document["checks"] = [{"at": rfc3339(check.at), "answer": check.answer, "pid": check.pid} for check in view.checks]
     document["groups"] = [
         {**asdict(group), "visible_at": rfc3339(group.visible_at), "done_at": _time(group.done_at)}
         for group in view.groups

@@ -125,7 +125,8 @@ def _of_message(view: MessageView) -> Iterator[Entry]:
         yield Entry(view.born_at, "message sent", "broker", sent)
     for number, check in enumerate(view.checks, 1):
         answer = check.answer.value if check.answer else "nobody there to answer"
-        yield Entry(check.at, f"check-back {number}: {answer}", "broker", about | {"check": number, "answer": answer})
+        evidence = about | {"check": number, "answer": answer} | _by(check.pid)
+        yield Entry(check.at, f"check-back {number}: {answer}", "broker", evidence)
     if view.resolution is not None:
         evidence = about | {"resolution": view.resolution.value}
         yield Entry(view.resolved_at, f"half message resolved: {view.resolution.value}", "broker", evidence)
@@ -143,12 +144,18 @@ def _checking(view: MessageView) -> dict[str, Any]:
     return found if view.next_check_at is None else found | {"next_check_at": rfc3339(view.next_check_at)}
 
 
+def _by(pid: int | None) -> dict[str, Any]:
+    """Tell which process answered, or was given a message last, where the broker knows."""
+    return {} if pid is None else {"pid": pid}
+
+
 _HANDLED = {TIMEOUT_TOPIC: "timeout", ROLLBACK_TOPIC: "rollback", PAYMENT_TOPIC: "payment"}
 
 
 def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Iterator[Entry]:
     what = _HANDLED[view.message.topic]
     evidence = about | {"group": group.group, "deliveries": group.attempts, "state": group.state.value}
+    evidence |= _by(group.pid)
     if group.state is State.DONE:
         yield Entry(group.done_at, f"{what} handled", "broker", evidence)
     elif group.state is State.DEAD:

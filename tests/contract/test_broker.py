@@ -1,5 +1,6 @@
 """What every broker adapter promises, written once; `conftest.py` lists the adapters."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -304,7 +305,8 @@ def test_check_back_commits(broker_factory: BrokerFactory) -> None:
         return
     assert len(oracle.asked) == 1
     found = view(broker, half.message_id)
-    assert found.checks == (Check(found.checks[0].at, CheckAnswer.COMMIT),)
+    assert found.checks == (Check(found.checks[0].at, CheckAnswer.COMMIT, os.getpid()),)
+    assert [(group.group, group.pid) for group in found.groups] == [("stock", os.getpid())]
     assert found.check_count == 1
 
 

@@ -377,7 +377,41 @@ def test_file_of_another_version(path: Path) -> None:
     EmbeddedBroker(path, OPTIONS).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("PRAGMA user_version=99")
-    _assert_refused(path, BrokerError, "schema version 99, this build knows 1")
+    _assert_refused(path, BrokerError, "schema version 99, this build knows 2")
+
+
+def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
+    """What it holds goes on; a process of the older build that still has it open writes as before."""
+    EmbeddedBroker(path, OPTIONS).close()
+    with closing(sqlite3.connect(path)) as raw:
+        for table in ("checks", "deliveries"):
+            raw.execute(f"ALTER TABLE {table} DROP COLUMN pid")
+        raw.execute("PRAGMA user_version=1")
+        raw.execute("INSERT INTO subscriptions (topic, consumer_group) VALUES (?, 'stock')", (TOPIC,))
+        raw.execute(
+            "INSERT INTO messages (stage, born_at, producer_group, topic, tag, keys, properties, body)"
+            " VALUES ('visible', 1, 'order', ?, '', '[]', '{}', x'6f6c64')",
+            (TOPIC,),
+        )
+        raw.commit()
+        with closing(EmbeddedBroker(path, OPTIONS)) as broker:
+            raw.execute("INSERT INTO checks (message_id, number, at) VALUES (1, 1, 5)")  # as the older build does
+            raw.commit()
+            seen: list[bytes] = []
+
+            def handle(got: Sequence[Delivery]) -> list[Verdict]:
+                seen.extend(delivery.message.body for delivery in got)
+                return [Verdict.ACK] * len(got)
+
+            broker.consumer("stock", TOPIC, handle)
+            eventually(lambda: seen == [b"old"])
+            (view,) = eventually(lambda: broker.console().find(state=State.DONE))
+            assert view.checks == (Check(5, None, None),)
+            assert view.groups[0].pid == os.getpid()
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+        told = raw.execute("SELECT sql FROM sqlite_schema WHERE name = 'checks'").fetchone()[0]
+        assert "pid INTEGER" in told
 
 
 def test_missing_directory(path: Path) -> None:

@@ -235,9 +235,11 @@ def _altered(shop: Shop, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> lis
 
 def test_check_backs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each check-back is told with its answer; one that nobody was there to answer too."""
-    checks = (Check(5, CheckAnswer.UNKNOWN), Check(9, None))
+    checks = (Check(5, CheckAnswer.UNKNOWN, 4711), Check(9, None))
     entries = _altered(shop, monkeypatch, checks=checks, check_count=2)
-    assert _entry(entries, "check-back 1: unknown").at == 5
+    asked = _entry(entries, "check-back 1: unknown")
+    assert (asked.at, asked.evidence["pid"]) == (5, 4711)
+    assert "pid" not in _entry(entries, "check-back 2: nobody there to answer").evidence
     assert _entry(entries, "check-back 2: nobody there to answer").at == 9
 
 

@@ -161,3 +161,26 @@ def test_the_picture_has_every_step_in_order_each_with_a_name_and_a_link(shop: S
     places = [picture.index(f'href="#step-{step.number}" aria-label="Step {step.number}, ') for step in story.steps]
     assert places == sorted(places)
     assert picture.startswith("<svg ")
+
+
+def test_which_process_answered_and_was_given_a_message_is_told_where_the_broker_knows() -> None:
+    """RocketMQ does not: then nothing is said of it."""
+    about = {"message_id": "M1", "topic": "order_rollback"}
+    group = about | {"group": "stock", "deliveries": 2, "state": "done"}
+    known = told(
+        half(state="done"),
+        entry("check-back 1: commit", "broker", 10, check=1, answer="commit", pid=4711, **about),
+        entry("rollback handled", "broker", 20, pid=4712, **group),
+        entry("rollback handled", "broker", 21, **(group | {"group": "coupon", "deliveries": 1, "pid": 4713})),
+    )
+    assert [step.detail for step in known.steps[1:]] == [
+        "answered by process 4711",
+        "delivered 2 times; last by process 4712",
+        "by process 4713",
+    ]
+    unknown = told(
+        half(state="done"),
+        entry("check-back 1: commit", "broker", 10, check=1, answer="commit", **about),
+        entry("rollback handled", "broker", 20, **(group | {"deliveries": 1})),
+    )
+    assert [step.detail for step in unknown.steps[1:]] == ["", ""]

@@ -1,5 +1,6 @@
 """Check-back: asking the live producers of a group how a half message ended."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ SELECT ?1, 1 + coalesce(max(number), 0), ?2 FROM checks WHERE message_id = ?1 RE
 """
 _UNCOUNT = "UPDATE messages SET check_count = check_count - 1, next_check_at = ? WHERE id = ? AND stage = 'half'"
 _UNRECORD = "DELETE FROM checks WHERE message_id = ? AND number = ?"
-_ANSWER = "UPDATE checks SET answer = ? WHERE message_id = ? AND number = ?"
+_ANSWER = "UPDATE checks SET answer = ?, pid = ? WHERE message_id = ? AND number = ?"
 _PARK = "UPDATE messages SET stage = 'parked', next_check_at = NULL WHERE id = ? AND stage = 'half'"
 _MISSED = "SELECT id, check_count FROM messages WHERE stage = 'half' AND next_check_at <= ? LIMIT 500"
 
@@ -54,7 +55,7 @@ def answer(connection: sqlite3.Connection, asked: Asked, said: CheckAnswer) -> N
     """Write the answer down, and resolve the message if it says how."""
     half, check = asked
     number = messages.number_of(half.message_id)
-    connection.execute(_ANSWER, (said, number, check))
+    connection.execute(_ANSWER, (said, os.getpid(), number, check))
     if said in _RESOLUTIONS:
         messages.resolve(connection, [(number, _RESOLUTIONS[said])])
 

@@ -48,12 +48,12 @@ SELECT {COLUMNS}, {_RANK} AS rank,
 FROM messages AS m
 """  # noqa: S608  # nosec B608
 _GROUPS = f"""
-SELECT d.message_id, s.consumer_group, {_DELIVERY_RANK}, d.attempts, d.visible_at, d.done_at
+SELECT d.message_id, s.consumer_group, {_DELIVERY_RANK}, d.attempts, d.visible_at, d.done_at, d.pid
 FROM deliveries AS d JOIN subscriptions AS s ON s.id = d.subscription_id
 WHERE d.message_id IN (SELECT value FROM json_each(:ids)) ORDER BY s.consumer_group
 """  # noqa: S608  # nosec B608
 _CHECKS = """
-SELECT message_id, at, answer FROM checks
+SELECT message_id, at, answer, pid FROM checks
 WHERE message_id IN (SELECT value FROM json_each(:ids)) ORDER BY message_id, number
 """
 _UNSUBSCRIBED = "m.topic NOT IN (SELECT topic FROM subscriptions)"
@@ -218,11 +218,11 @@ def _first_since(connection: sqlite3.Connection, born_at: int) -> int:
 def _views(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], now: int) -> list[MessageView]:
     ids = {"ids": json.dumps([row[0] for row in rows]), "now": now}
     groups: dict[int, list[GroupView]] = {row[0]: [] for row in rows}
-    for number, group, rank, attempts, visible_at, done_at in connection.execute(_GROUPS, ids):
-        groups[number].append(GroupView(group, _ATTENTION[rank], attempts, visible_at, done_at))
+    for number, group, rank, attempts, visible_at, done_at, pid in connection.execute(_GROUPS, ids):
+        groups[number].append(GroupView(group, _ATTENTION[rank], attempts, visible_at, done_at, pid))
     checks: dict[int, list[Check]] = {row[0]: [] for row in rows}
-    for number, at, answer in connection.execute(_CHECKS, {"ids": ids["ids"]}):
-        checks[number].append(Check(at, None if answer is None else CheckAnswer(answer)))
+    for number, at, answer, pid in connection.execute(_CHECKS, {"ids": ids["ids"]}):
+        checks[number].append(Check(at, None if answer is None else CheckAnswer(answer), pid))
     return [_view(row, tuple(groups[row[0]]), tuple(checks[row[0]])) for row in rows]
 
 

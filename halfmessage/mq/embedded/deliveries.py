@@ -5,6 +5,7 @@ leaves a lease token: only its holder may answer, and without an answer the row 
 """
 
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ WHERE d.subscription_id = ? AND d.state = 'pending' AND d.visible_at <= ?
 ORDER BY d.visible_at, d.message_id LIMIT ?
 """
 _LEASE = """
-UPDATE deliveries SET attempts = attempts + 1, visible_at = ?, lease = ?
+UPDATE deliveries SET attempts = attempts + 1, visible_at = ?, lease = ?, pid = ?
 WHERE subscription_id = ? AND message_id IN (SELECT value FROM json_each(?))
 """
 _BURY = """
@@ -47,7 +48,7 @@ UPDATE deliveries SET visible_at = ?
 WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id IN (SELECT value FROM json_each(?))
 """
 _GIVE_BACK = """
-UPDATE deliveries SET attempts = attempts - 1, visible_at = ?, lease = NULL
+UPDATE deliveries SET attempts = attempts - 1, visible_at = ?, lease = NULL, pid = NULL
 WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id IN (SELECT value FROM json_each(?))
 """
 _SUBSCRIPTIONS = "SELECT id FROM subscriptions WHERE consumer_group = ? ORDER BY id"
@@ -108,7 +109,7 @@ def claim(connection: sqlite3.Connection, subscription: int, limit: int, options
         connection.execute(_BURY, (subscription, json.dumps(exhausted)))
     if taken.numbers:
         until = now + in_ms(options.invisible_for)
-        connection.execute(_LEASE, (until, taken.lease, subscription, json.dumps(taken.numbers)))
+        connection.execute(_LEASE, (until, taken.lease, os.getpid(), subscription, json.dumps(taken.numbers)))
     return taken
 
 

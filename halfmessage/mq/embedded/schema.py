@@ -10,7 +10,7 @@ from contextlib import suppress
 from halfmessage.errors import BrokerError
 
 APPLICATION_ID = 0x4F524251  # "ORBQ"; see the registry's rules in https://sqlite.org/pragma.html#pragma_application_id
-VERSION = 1
+VERSION = 2
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 
 _TABLES = """
@@ -54,6 +54,7 @@ CREATE TABLE deliveries (
     attempts INTEGER NOT NULL DEFAULT 0,
     lease INTEGER,             -- the holder of this token may answer; a new claim makes a new token
     done_at INTEGER,
+    pid INTEGER,               -- the process that claimed it last
     PRIMARY KEY (message_id, subscription_id)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_pending ON deliveries (subscription_id, visible_at) WHERE state = 'pending';
@@ -64,6 +65,7 @@ CREATE TABLE checks (
     number INTEGER NOT NULL,
     at INTEGER NOT NULL,
     answer TEXT,               -- NULL: nobody answered
+    pid INTEGER,               -- the process that asked its checker
     PRIMARY KEY (message_id, number)
 ) WITHOUT ROWID;
 
@@ -97,16 +99,20 @@ CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
 END;
 """
 
+_UPGRADES = {  # to each version from the one before; processes of the older build go on meanwhile, and write no pid
+    2: ("ALTER TABLE deliveries ADD COLUMN pid INTEGER", "ALTER TABLE checks ADD COLUMN pid INTEGER"),
+}
+
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Create the tables in an empty file, or check that they are ours. Raise `BrokerError`, `sqlite3.Error`."""
+    """Create the tables in an empty file, or bring ours to this version. Raise `BrokerError`, `sqlite3.Error`."""
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # has an effect only before the first page is written
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _is_empty(connection):
             _create(connection)
-        _check(connection)
+        _upgrade(connection)
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # SQLite did it by itself, after some errors
@@ -131,11 +137,16 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version={VERSION}")
 
 
-def _check(connection: sqlite3.Connection) -> None:
+def _upgrade(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
         raise BrokerError("The broker's file is another program's database; name a file of its own.")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != VERSION:
+    if 0 < version < VERSION:
+        for number in range(version + 1, VERSION + 1):
+            for statement in _UPGRADES[number]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={VERSION}")
+    elif version != VERSION:
         raise BrokerError(
             f"The broker's file has schema version {version}, this build knows {VERSION}; use the build that made it."
         )
