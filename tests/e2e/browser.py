@@ -1,6 +1,7 @@
 """A real Chromium, driven by playwright; what it saw, loaded and complained of."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, Page, Response, sync_playwright
 from console.pages.viewer import COOKIE
 
 CHROMIUM: Final = Path("/usr/bin/chromium")  # Debian's; playwright's own would be a download of 150 MB
+SCREENSHOTS: Final = "ORDERS_SCREENSHOTS"  # names a directory
 _AXE: Final = Axe()
 _RULES: Final[Mapping[str, Any]] = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -65,6 +67,16 @@ class Visit:
         return wide
 
 
+def _keep(page: Page) -> None:
+    """Save how a page looked in the end, named after the test, where a directory is named for that, as CI does."""
+    directory = os.environ.get(SCREENSHOTS)
+    if directory:
+        test = os.environ["PYTEST_CURRENT_TEST"].rpartition("::")[2].removesuffix(" (call)")
+        name = re.sub(r"[^A-Za-z0-9_]+", "-", test)
+        number = 1 + len(list(Path(directory).glob(f"{name}.*.png")))
+        page.screenshot(path=Path(directory, f"{name}.{number}.png"), full_page=True)
+
+
 @contextmanager
 def visit(browser: Browser, base: str, token: str | None, *, width: int = 1280, dark: bool = False) -> Iterator[Visit]:
     """Open a window, logged in with a token; in the end nothing may have complained."""
@@ -79,5 +91,6 @@ def visit(browser: Browser, base: str, token: str | None, *, width: int = 1280, 
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     page.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
     yield seen
+    _keep(page)
     context.close()
     assert seen.complaints == []

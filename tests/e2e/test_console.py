@@ -229,7 +229,26 @@ def test_something_is_broken_and_heals_while_one_looks_on(browser: Browser, base
         opened = seen.page.goto(f"{base}{report}")  # it runs nothing, which is what playwright would look with
         assert opened is not None
         assert opened.ok
-        assert "<h1>Crash-recovery drills</h1>" in opened.text()
+        html = opened.text()
+        assert "<h1>Crash-recovery drills</h1>" in html
+    _check_file(browser, base, html)
+
+
+@pytest.mark.timeout(300)
+def test_everybody_can_read_a_saved_story(browser: Browser, shop: Shop, base: str, admin: str, placed: str) -> None:
+    """Axe finds nothing in the file, all evidence open, on a small dark screen."""
+    cookie = {"Cookie": f"orders_console={admin}", "Accept": "text/html"}
+    saved = shop.raw("console", "GET", f"/orders/{placed}/story.html", headers=cookie)
+    _check_file(browser, base, saved.data.decode())
+
+
+def _check_file(browser: Browser, base: str, html: str) -> None:
+    """Check a page of ours as it is read from a file, which may not run anything itself."""
+    with visit(browser, base, None, width=360, dark=True) as seen:
+        seen.page.set_content(html)
+        seen.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert seen.faults() == []
+        assert not seen.is_too_wide()
 
 
 def _check(seen: Visit, path: str, *, idle: bool = True) -> None:
