@@ -4,6 +4,7 @@
   const box = document.getElementById("chart");
   const KEPT = 600_000; // ms, and at most so many points as the console keeps
   const EVERY = 2000; // ms
+  const MINUTES = [1, 2, 5].map((minutes) => minutes * 60_000); // ms, between two labels
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let data = [[], [], []];
   let chart = null;
@@ -23,7 +24,7 @@
       tzDate: (ms) => uPlot.tzDate(new Date(ms), "Etc/UTC"),
       cursor: { drag: { x: false, y: false } },
       scales: { x: { time: true, range: (_, __, last) => [last - KEPT, last] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: [{ ...axis, values: "{HH}:{mm}" }, { ...axis, size: 44 }],
+      axes: [{ ...axis, values: "{HH}:{mm}", incrs: MINUTES }, { ...axis, size: 44 }],
       series: [
         { label: "UTC", value: "{HH}:{mm}:{ss}" },
         line("placed", "--good", { fill: colour("--good-ground") }),
