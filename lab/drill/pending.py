@@ -89,19 +89,25 @@ def money(deployment: Deployment) -> list[str]:
     if SANDBOX not in deployment.plan.services:
         return []
     callbacks, plans, taken = read(deployment.database_url(SANDBOX), *_AT_SANDBOX)  # first: from there it goes to pay
-    *of_pay, heard, charges = read(deployment.database_url("pay"), *_AT_PAY, _HEARD, _KNOWN_CHARGES)
+    *of_pay, heard, charges, tried = read(deployment.database_url("pay"), *_AT_PAY, _HEARD, _KNOWN_CHARGES, _TRIED)
+    (begun,) = read(deployment.database_url(SANDBOX), "SELECT attempt_id FROM sessions")  # last: what came meanwhile
     (untold,) = read(deployment.database_url("order"), UNTOLD.format(participant="pay"))
     known = {charge_id for (charge_id,) in charges}
     of_pay[-1] = [row for row in of_pay[-1] if row not in untold]
     moving = [words.format(*row) for words, rows in zip(_AT_PAY.values(), of_pay, strict=True) for row in rows]
     heard_of = {event_id for (event_id,) in heard}  # of these a callback, sent again later and later, tells no news
     moving += [f"callback of event {one} waits to be sent" for (one,) in callbacks if str(one) not in heard_of]
+    moving += [f"attempt {one} is to be begun at the sandbox" for (one,) in set(tried) - set(begun)]
     moving += [f"plan {plan_id} of the sandbox is to be done" for (plan_id,) in plans]
     return moving + [f"charge {one} is taken, and pay has not heard of it" for (one,) in taken if str(one) not in known]
 
 
 _HEARD = "SELECT event_id FROM payment_events WHERE provider = 'sandbox'"
 _KNOWN_CHARGES = "SELECT charge_id FROM charges WHERE provider = 'sandbox'"
+_TRIED = """
+SELECT a.attempt_id FROM attempts AS a JOIN payments AS p ON p.order_id = a.order_id
+WHERE a.provider = 'sandbox' AND a.state = 'open' AND p.state = 'open'
+"""
 _AT_PAY = {  # the last one: what is not confirmed
     "SELECT event_id FROM payment_events WHERE handled_at IS NULL": "event {} is stored and not handled",
     "SELECT charge_id, state FROM charges WHERE state IN ('refunding', 'refused')": "charge {} is {}",

@@ -5,10 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
 from lab.drill import pending
 from lab.judge.judge import Judge
+from order.model import metadata as order_tables
+from pay.model import attempts, payments
+from pay.model import metadata as pay_tables
+from sandbox.model import metadata as sandbox_tables
+from sandbox.model import sessions
 
 
 def _settle(monkeypatch: pytest.MonkeyPatch, moving: list[list[str]], wrong: list[list[str]], *, real: bool) -> None:
@@ -52,3 +57,49 @@ def test_an_order_request_that_waits_is_on_its_way(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(pending, seen, lambda *_: [])
     deployment: Any = SimpleNamespace(database_url=lambda _: url)
     assert pending.unsettled(deployment, SimpleNamespace()) == ["order request 7 waits to be placed"]  # type: ignore[arg-type]
+
+
+def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: Path) -> None:
+    """The provider was down as it was asked for: pay asks again, and then money is taken."""
+    urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in ("order", "pay", "sandbox")}
+    for name, metadata in (("order", order_tables), ("pay", pay_tables), ("sandbox", sandbox_tables)):
+        metadata.create_all(create_engine(urls[name]))
+    attempt = {
+        "provider": "sandbox",
+        "scenario": None,
+        "to_close": False,
+        "polls": 0,
+        "next_poll_at": 1,
+        "created_at": 1,
+    }
+    rows = [(1, 11, "open"), (2, 12, "open"), (3, 13, "over"), (4, 14, "open")]
+    payment = {
+        "user_id": "ann",
+        "amount": 5,
+        "currency": "EUR",
+        "known": False,
+        "tellings": 0,
+        "expires_at": 9,
+        "created_at": 1,
+    }
+    session = {
+        "reference": "r",
+        "amount": 5,
+        "currency": "EUR",
+        "callback_url": "",
+        "scenario": "card",
+        "expires_at": 9,
+    }
+    with create_engine(urls["pay"]).begin() as connection:
+        for number, attempt_id, state in rows:
+            of = {"order_id": number, "attempt_id": attempt_id, "state": state, "reference": str(number)}
+            connection.execute(insert(attempts), attempt | of)
+            closed = {"order_id": number, "state": "closed" if number == 4 else "open"}
+            connection.execute(insert(payments), payment | closed)
+    with create_engine(urls["sandbox"]).begin() as connection:
+        begun = {"session_id": 1, "attempt_id": 12, "payment_id": 2, "state": "open", "created_at": 1}
+        connection.execute(insert(sessions), session | begun)
+    deployment: Any = SimpleNamespace(
+        database_url=urls.__getitem__, plan=SimpleNamespace(services=("order", "pay", "sandbox"))
+    )
+    assert pending.money(deployment) == ["attempt 11 is to be begun at the sandbox"]

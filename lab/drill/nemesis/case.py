@@ -12,6 +12,9 @@ CREATED, OK, ACCEPTED, NOT_FOUND, CONFLICT, UNPROCESSABLE = 201, 200, 202, 404, 
 PAYMENT_REQUIRED = 402
 TOO_MANY, UNAVAILABLE, SERVER_ERROR = 429, 503, 500
 
+PLACING = frozenset({"place", "submit"})
+"""Operations that make orders."""
+
 Label = tuple[str, str]
 """A user, and that user's name of an order."""
 
@@ -58,7 +61,7 @@ class Case:
         """The calls that tried to place an order, by its label, in the order in which they were made."""
         found: defaultdict[Label, list[Entry]] = defaultdict(list)
         for entry in sorted(self.history, key=lambda entry: entry.invoked):
-            if entry.op == "place":
+            if entry.op in PLACING:
                 found[entry.user, entry.label].append(entry)
         return found
 
@@ -78,6 +81,20 @@ class Case:
             elif entry.order_id is not None and (status := _status_told(entry)):
                 found[entry.order_id].append(Sighting(status, entry))
         return found
+
+    @cached_property
+    def taken_in(self) -> list[Entry]:
+        """The submissions that were answered with 202."""
+        return [entry for entry in self.history if entry.op == "submit" and entry.status == ACCEPTED]
+
+    def may_have_made(self, entry: Entry) -> bool:
+        """Whether this attempt may have made an order: it was acknowledged, or its answer left that open, or none came.
+
+        A request that was taken in may have made one until it was refused.
+        """
+        if entry.status == ACCEPTED:
+            return self.final.requests.get(request_of(entry), {}).get("state") not in {"refused", "failed"}
+        return may_have_been_taken(entry)
 
     def asked(self, order_id: str, op: str) -> bool:
         """Whether anybody asked for this to be done to an order, whatever came of it."""
@@ -118,9 +135,14 @@ def quantities(order: Shown) -> dict[str, int]:
     return {str(item["goods_id"]): int(item["quantity"]) for item in order["items"]}
 
 
-def may_have_made(entry: Entry) -> bool:
-    """Whether this attempt may have made an order: it was acknowledged, or its answer left that open, or none came."""
+def request_of(entry: Entry) -> str:
+    """Return the id of the request that a 202 told of."""
+    return str(entry.body["request_id"])
+
+
+def may_have_been_taken(entry: Entry) -> bool:
+    """Whether this attempt may be the first of its key: it made an order or a request, or its answer left that open."""
     unknown = entry.status == UNAVAILABLE and entry.slug == "outcome-unknown"
     failed = entry.status is not None and entry.status >= SERVER_ERROR and entry.status != UNAVAILABLE
-    first = entry.status == CREATED and not entry.replayed
+    first = entry.status in {CREATED, ACCEPTED} and not entry.replayed
     return first or unknown or failed or entry.status is None

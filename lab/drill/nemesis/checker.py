@@ -5,7 +5,14 @@ No code is shared with the services, nor with the other judges of drills (an imp
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lab.drill.nemesis import rules_changing, rules_coupons, rules_money, rules_placing, rules_stock
+from lab.drill.nemesis import (
+    rules_changing,
+    rules_coupons,
+    rules_money,
+    rules_placing,
+    rules_requests,
+    rules_stock,
+)
 from lab.drill.nemesis.case import Case
 from lab.drill.nemesis.history import Entry, Final
 
@@ -13,6 +20,7 @@ Rule = Callable[[Case], Iterator[str]]
 
 RULES: tuple[Rule, ...] = (
     *rules_placing.RULES,
+    *rules_requests.RULES,
     *rules_changing.RULES,
     *rules_stock.RULES,
     *rules_coupons.RULES,

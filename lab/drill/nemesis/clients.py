@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from lab.drill.nemesis.history import Entry, Recorder
-from lab.drill.nemesis.plan import Call, Client, Op, Plan
+from lab.drill.nemesis.plan import PLACING, Call, Client, Op, Plan
 from ops.client import Answer, Unreachable
 
 _MOST_AT_ONCE = 12
@@ -60,6 +60,7 @@ class Shopper:
         """Call in the name of `user`."""
         self._user, self._client, self._shop, self._recorder = user, client, shop, recorder
         self._ids: dict[str, str] = {}
+        self._requests: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def play(self, script: Client) -> None:
@@ -74,13 +75,14 @@ class Shopper:
     def _call(self, call: Call) -> bool:
         """Make one call; return whether it was answered."""
         with self._lock:
-            order_id = self._ids.get(call.order)
-        if order_id is None and call.op in {Op.PAY, Op.CANCEL, Op.LOOK}:
+            of = (self._requests if call.op is Op.ASK else self._ids).get(call.order)
+        if of is None and call.op in {Op.PAY, Op.CANCEL, Op.LOOK, Op.ASK}:
             return True
-        ask = self._ask(call, order_id or "")
-        known = None if call.op is Op.PLACE else order_id
-        entry = Entry(self._user, call.op, call.order, ask.service, self._shop.now(), order_id=known, sent=ask.body,
-                      keyed=call.op is Op.PLACE and call.keyed)  # fmt: skip
+        ask = self._ask(call, of or "")
+        of_order = None if call.op is Op.ASK or call.op in PLACING else of
+        of_request = of if call.op is Op.ASK else None
+        entry = Entry(self._user, call.op, call.order, ask.service, self._shop.now(), order_id=of_order, sent=ask.body,
+                      request_id=of_request, keyed=call.op in PLACING and call.keyed)  # fmt: skip
         try:
             answer = self._client.ask(
                 ask.service, ask.method, ask.path, json_body=ask.body, query=ask.query, headers=ask.headers
@@ -97,17 +99,25 @@ class Shopper:
                 replayed=answer.headers.get("idempotency-replayed") == "true",
             )
         )
-        if call.op is Op.PLACE and isinstance(answer.body, dict) and "order_id" in answer.body:
-            with self._lock:
-                self._ids[call.order] = str(answer.body["order_id"])
+        if (call.op is Op.ASK or call.op in PLACING) and isinstance(answer.body, dict):
+            self._learn(call, answer.body)
         return True
 
-    def _ask(self, call: Call, order_id: str) -> Ask:
+    def _learn(self, call: Call, body: Mapping[str, Any]) -> None:
+        """Keep the ids that an answer told."""
+        with self._lock:
+            if body.get("order_id") is not None:
+                self._ids[call.order] = str(body["order_id"])
+            if "request_id" in body:
+                self._requests[call.order] = str(body["request_id"])
+
+    def _ask(self, call: Call, of: str) -> Ask:
         instance = self._shop.instances[call.instance % len(self._shop.instances)]
-        if call.op is Op.PLACE:
+        if call.op in PLACING:
             items = [{"goods_id": self._shop.goods[one], "quantity": quantity} for one, quantity in call.lines]
             receiver = {"name": call.order, "phone": "0", "address": self._user}
             headers = {"Idempotency-Key": call.order} if call.keyed else {}
+            headers |= {"Prefer": "respond-async"} if call.op is Op.SUBMIT else {}
             coupon = {} if call.coupon is None else {"coupon_id": self._shop.coupons[call.coupon]}
             return Ask(instance, "POST", "/orders", {"items": items, "receiver": receiver} | coupon, headers=headers)
         if call.op is Op.COUPON:
@@ -116,10 +126,10 @@ class Shopper:
             return Ask(instance, "GET", "/orders", query={"limit": "100"})
         if call.op is Op.LEVEL:
             return Ask("stock", "GET", f"/stock/{self._shop.goods[call.lines[0][0]]}")
-        if call.op is Op.LOOK:
-            return Ask(instance, "GET", f"/orders/{order_id}")
+        if call.op in {Op.LOOK, Op.ASK}:
+            return Ask(instance, "GET", f"/{'orders' if call.op is Op.LOOK else 'order-requests'}/{of}")
         body = {"provider": "sandbox", "scenario": call.scenario} if call.scenario else None
-        return Ask(instance, "POST", f"/orders/{order_id}/{call.op}", body)
+        return Ask(instance, "POST", f"/orders/{of}/{call.op}", body)
 
 
 def play(plan: Plan, shoppers: Mapping[str, Shopper]) -> None:

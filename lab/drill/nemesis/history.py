@@ -16,7 +16,8 @@ class Entry:
     """One call. Times in seconds since the run began; `answered` and `status` None: no answer came, `why` says why.
 
     `label` is the client's own name of the order, which it put into the receiver's name when it placed it; `sent` is
-    the body of the request; `replayed` whether the answer said that it was a repeated one.
+    the body of the request; `request_id` the order request that was asked about; `replayed` whether the answer said
+    that it was a repeated one.
     """
 
     user: str
@@ -29,6 +30,7 @@ class Entry:
     body: Any = None
     order_id: str | None = None
     sent: Mapping[str, Any] | None = None
+    request_id: str | None = None
     keyed: bool = False
     replayed: bool = False
     why: str = ""
@@ -107,8 +109,9 @@ class Final:
     `goods` are the pieces that we had put there, `orders` what each user was shown of their own, `shown` and `levels`
     the stock by REST and by SQL, `reservations` those of these goods or orders by SQL. `coupons` are as they were made,
     `counted` by REST, `uses` those of these coupons by SQL, `untold` the paid orders of which the coupon service has
-    still to be told, as is written down. `left` is what was still on its way, `quiet_after` the seconds from the last
-    fault until nothing was, None if that never came; `limit` what is stated.
+    still to be told, as is written down. `requests` are the order requests that a 202 told of, by id, as their user was
+    shown them; one that was not found is left out. `left` is what was still on its way, `quiet_after` the seconds from
+    the last fault until nothing was, None if that never came; `limit` what is stated.
     """
 
     goods: Mapping[str, int]
@@ -124,6 +127,7 @@ class Final:
     uses: Sequence[Use] = field(default_factory=tuple)
     untold: Sequence[str] = field(default_factory=tuple)
     charges: Sequence[Charge] = field(default_factory=tuple)
+    requests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON knows it."""

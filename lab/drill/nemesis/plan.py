@@ -12,12 +12,14 @@ class Op(StrEnum):
     """What a client asks for."""
 
     PLACE = "place"
+    SUBMIT = "submit"
     PAY = "pay"
     CANCEL = "cancel"
     LOOK = "look"
     LIST = "list"
     LEVEL = "level"
     COUPON = "coupon"
+    ASK = "ask"
 
 
 class Kind(StrEnum):
@@ -40,19 +42,22 @@ class Kind(StrEnum):
     LOSE_ANSWERS = "lose-answers"
 
 
+PLACING = frozenset({Op.PLACE, Op.SUBMIT})
+"""Either makes an order of its call: at once, or as a request that is worked off soon."""
+
 LINK_KINDS = frozenset({Kind.CUT, Kind.REFUSE, Kind.SLOW, Kind.HANG, Kind.LOSE_ANSWERS})
 
 
 ALL = "every process"
 """A fault's target."""
 
-ROLLBACKS, TIMEOUTS = "order_rollback", "order_timeout"
+ROLLBACKS, TIMEOUTS, REQUESTS = "order_rollback", "order_timeout", "order_request"
 """Targets of `Kind.REPEAT`: topics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `order` is the plan's name of the order meant; an order's id is known only when it was answered.
+    """One call. `order` is the plan's name of the order meant; an order's id is known only when it was answered.
 
     `lines` are the goods (their position in `Plan.goods`) and quantities of an order that is placed, or the goods
     whose level is looked at; `coupon` the coupon that it is ordered with or that is looked at (its position in

@@ -8,7 +8,7 @@ from common.registry import PARTICIPANTS
 from halfmessage.failpoints import of_participant
 from lab.drill.drill import ServerKind
 from lab.drill.nemesis.history import Coupon
-from lab.drill.nemesis.plan import ALL, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
+from lab.drill.nemesis.plan import ALL, REQUESTS, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
 from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES, caller_of
 from lab.drill.profiles import PAIR
 
@@ -23,6 +23,7 @@ _FAILPOINTS = (
 _MAY_FAIL = ("order.committed", "close.committed", "order.before_resolve", "close.before_resolve")
 """Where a failure has a meaning: the answer to COMMIT is lost, the broker is not told."""
 
+_OF_REQUESTS = tuple(f"request.{step}" for step in ("half_sent", "before_commit", "committed", "resolved", "received"))
 _OF_PAY = ("attempt", "event", "success", "refund")
 _LINKS = tuple(f"{caller_of(name)}>{name}" for name in PROCESSES)
 _REAL_LINKS = (*(f"{name}>database" for name in ("order", *PARTICIPANTS)), "services>redis", "services>broker")
@@ -75,6 +76,9 @@ def make(seed: int, servers: ServerKind) -> Plan:
     faults = _faults(chance, servers)
     of_money = random.Random(f"{seed} {servers} money")
     clients = [_with_scenarios(of_money, client) for client in clients]
+    of_requests = random.Random(f"{seed} {servers} requests")
+    clients = [_with_requests(of_requests, client) for client in clients]
+    faults = [_of_requests(of_requests, fault) for fault in faults]
     scarce_coupon = Coupon(10, chance.randint(2, 6), chance.randint(1, 2))
     coupons = (Coupon(10, 1000, 1000), scarce_coupon, _ALL_OFF)
     return Plan(seed, regime, (1000, 1000, scarce), clients, faults, coupons, _provider(of_money))
@@ -87,6 +91,37 @@ def _with_scenarios(chance: random.Random, client: Client) -> Client:
         return replace(call, scenario=chance.choice(_SCENARIOS)) if call.op is Op.PAY else call
 
     return replace(client, steps=[replace(step, calls=list(map(with_scenario, step.calls))) for step in client.steps])
+
+
+def _with_requests(chance: random.Random, client: Client) -> Client:
+    """Have the client submit some of its orders to be placed soon, and ask what became of them."""
+    steps: list[Step] = []
+    for step in client.steps:
+        calls = [replace(one, op=Op.SUBMIT) if _is_submitted(chance, one) else one for one in step.calls]
+        steps.append(replace(step, calls=calls))
+        asked = [one.order for one in calls if one.op is Op.SUBMIT and chance.random() < 0.7]  # noqa: PLR2004 - most
+        if asked:
+            later = round(chance.uniform(0.0, 0.3), 3)
+            steps.append(Step(later, [Call(Op.ASK, one, instance=chance.randrange(ORDER_INSTANCES)) for one in asked]))
+    return replace(client, steps=steps)
+
+
+def _is_submitted(chance: random.Random, call: Call) -> bool:
+    return call.op is Op.PLACE and chance.random() < 0.3  # noqa: PLR2004 - now and then
+
+
+def _of_requests(chance: random.Random, fault: Fault) -> Fault:
+    """Have some faults meet requests: their messages are repeated, their steps are failpoints."""
+    if chance.random() > 0.3:  # noqa: PLR2004 - now and then
+        return fault
+    if fault.kind is Kind.REPEAT:
+        return replace(fault, target=REQUESTS)
+    if fault.kind is Kind.FAILPOINT:
+        _, _, how = fault.settings["failpoints"].partition("=")
+        point = chance.choice(_OF_REQUESTS)
+        target = fault.target if fault.target.partition("-")[0] == "order" else "order"
+        return replace(fault, target=target, settings={"failpoints": f"{point}={how.replace('raise', 'kill')}"})
+    return fault
 
 
 def _provider(chance: random.Random) -> dict[str, float]:

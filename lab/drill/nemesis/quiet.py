@@ -3,8 +3,9 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def read_final(
     goods: Mapping[str, int],
     coupons: Mapping[str, Coupon],
     users: Sequence[str],
+    requests: Collection[tuple[str, str]],
     left: Sequence[str],
     *,
     since: int,
@@ -124,7 +126,7 @@ def read_final(
 ) -> Final:
     """Read how everything stands: REST as each user and as admin, and SQL; of money, what was taken since an order id.
 
-    Raise `CommandFailed`.
+    `requests`: the order requests to look at, each after its user. Raise `CommandFailed`.
     """
     deployment = sut.deployment
     orders = {user: _orders_of(sut, user) for user in users}
@@ -153,6 +155,7 @@ def read_final(
         counted={one: Count(of["free"], of["held"], of["used"]) for one, of in counted.items()},
         uses=[Use(str(o), str(c), user, state) for o, c, user, state in uses if str(c) in coupons],
         untold=[str(order_id) for (order_id,) in untold],
+        requests=_requests(sut, requests),
         charges=[charge for charge in _charges(taken, refunds) if int(charge.order_id) >= since],
     )
 
@@ -191,6 +194,17 @@ def _reservations(
         for order_id, state in headers
         if str(order_id) in orders or not goods.keys().isdisjoint(by_order[str(order_id)])
     ]
+
+
+def _requests(sut: LinkedSystem, asked: Collection[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """Return what users are shown of their requests, of those that are found."""
+    found = {}
+    for user, request_id in sorted(asked):
+        with sut.deployment.client(user) as client:
+            answer = client.ask("order", "GET", f"/order-requests/{request_id}")
+        if answer.status == HTTPStatus.OK:
+            found[request_id] = answer.body
+    return found
 
 
 def _orders_of(sut: LinkedSystem, user: str) -> list[dict[str, Any]]:

@@ -28,6 +28,15 @@ _DOCUMENTED = {
         (UNAVAILABLE, "unavailable"),
         (UNAVAILABLE, "outcome-unknown"),
     },
+    "submit": {
+        (ACCEPTED, ""),
+        (CREATED, ""),
+        (UNPROCESSABLE, "idempotency-mismatch"),
+        (TOO_MANY, "too-many-requests"),
+        (UNAVAILABLE, "unavailable"),
+        (UNAVAILABLE, "outcome-unknown"),
+    },
+    "ask": {(OK, ""), (NOT_FOUND, "not-found"), (UNAVAILABLE, "unavailable")},
     "pay": {
         (OK, ""),
         (ACCEPTED, ""),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from lab.drill.nemesis.case import CONFLICT, OK, Case
+from lab.drill.nemesis.case import CONFLICT, OK, PLACING, Case
 from lab.drill.nemesis.history import Count, Entry, Use
 
 _USES_OF = {"created": {"held"}, "paid": {"used"}, "closed": set()}
@@ -70,7 +70,7 @@ def refused_truly(case: Case) -> Iterator[str]:
 
 def _may_hold(other: Entry, entry: Entry, coupon_id: str) -> bool:
     """Whether another attempt was made before this answer came, and wanted the same coupon."""
-    same = other.op == "place" and (other.sent or {}).get("coupon_id") == coupon_id
+    same = other.op in PLACING and (other.sent or {}).get("coupon_id") == coupon_id
     return same and other is not entry and other.invoked < (entry.answered or 0.0)
 
 

@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lab.drill.nemesis.case import (
+    ACCEPTED,
     CONFLICT,
     CREATED,
+    PLACING,
     Case,
     content,
     label_of,
-    may_have_made,
+    may_have_been_taken,
     quantities,
     wanted,
 )
@@ -49,7 +51,7 @@ def invented(case: Case) -> Iterator[str]:
     """Where every answer said that nothing was created, nothing was; and nothing exists that nobody asked for."""
     for (user, label), orders in case.made.items():
         attempts = case.attempts.get((user, label), [])
-        able = [entry for entry in attempts if may_have_made(entry)]
+        able = [entry for entry in attempts if case.may_have_made(entry)]
         if len(orders) > len(able):
             told = ", ".join(f"{entry.status} {entry.slug}".strip() for entry in attempts) or "no call at all"
             yield f"{user} has {len(orders)} orders {label}, though {len(able)} calls can have made one: {told}"
@@ -79,11 +81,12 @@ def one_key_one_order(case: Case) -> Iterator[str]:
 
 
 def replayed_truly(case: Case) -> Iterator[str]:
-    """`Idempotency-Replayed` stands on repeated answers, and on no others: one answer of a key at most is the first."""
+    """`Idempotency-Replayed` stands on repeated answers, and on no others: a key has one first answer a status."""
     for (user, label), attempts in case.attempts.items():
-        firsts = [entry for entry in attempts if entry.status == CREATED and not entry.replayed]
-        if attempts[0].keyed and len(firsts) > 1:
-            yield f"{len(firsts)} answers to the key {label} of {user} say that they were the first"
+        for status in (CREATED, ACCEPTED):
+            firsts = [entry for entry in attempts if entry.status == status and not entry.replayed]
+            if attempts[0].keyed and len(firsts) > 1:
+                yield f"{len(firsts)} answers {status} to the key {label} of {user} say that they were the first"
         for entry in attempts:
             if entry.replayed and not _was_there(entry, attempts):
                 yield f"an answer to {label} of {user} says that it repeats one, but nothing can have been made before"
@@ -92,7 +95,7 @@ def replayed_truly(case: Case) -> Iterator[str]:
 def _was_there(entry: Entry, attempts: list[Entry]) -> bool:
     ended = entry.answered or entry.invoked
     others = (other for other in attempts if other is not entry and other.invoked < ended)
-    return entry.keyed and any(may_have_made(other) for other in others)
+    return entry.keyed and any(may_have_been_taken(other) for other in others)
 
 
 def short_truly(case: Case) -> Iterator[str]:
@@ -102,7 +105,7 @@ def short_truly(case: Case) -> Iterator[str]:
             continue
         asked: defaultdict[str, int] = defaultdict(int)
         for other in case.history:
-            if other.op == "place" and other.invoked < (entry.answered or 0.0):
+            if other.op in PLACING and other.invoked < (entry.answered or 0.0):
                 for goods_id, quantity in wanted(other.sent or {"items": []}).items():
                     asked[goods_id] += quantity
         mine = wanted(entry.sent or {"items": []})

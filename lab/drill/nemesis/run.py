@@ -20,7 +20,7 @@ from lab.drill.nemesis.clients import Shop, Shopper
 from lab.drill.nemesis.faults import FaultInjector, Injection
 from lab.drill.nemesis.history import Coupon, Entry, Final, Recorder
 from lab.drill.nemesis.linked_sut import LinkedSystem
-from lab.drill.nemesis.plan import Plan
+from lab.drill.nemesis.plan import Op, Plan
 from ops.client import Unreachable
 from ops.waiting import wait_for
 
@@ -98,11 +98,25 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     run.last_open = watch.last_open
     sut.wait_ready()
     run.final = quiet.read_final(
-        sut, goods, coupons, users, watch.left, since=since, quiet_after=quiet_after, limit=run.limit
+        sut,
+        goods,
+        coupons,
+        users,
+        _requests(run.history),
+        watch.left,
+        since=since,
+        quiet_after=quiet_after,
+        limit=run.limit,
     )
     run.wrong += check(run.history, run.final)
     if sut.regime.sweeps:
         quiet.resume_parked(sut)
+
+
+def _requests(history: Sequence[Entry]) -> set[tuple[str, str]]:
+    """Return the order requests that were taken in, each after its user."""
+    taken = (entry for entry in history if entry.op == Op.SUBMIT and entry.status == HTTPStatus.ACCEPTED)
+    return {(entry.user, str(entry.body["request_id"])) for entry in taken}
 
 
 def _settled(run: Run, sut: LinkedSystem, watch: quiet.Watch, dropped_before: int) -> float | None:

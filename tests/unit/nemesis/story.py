@@ -49,6 +49,12 @@ def order(
     }
 
 
+def request(request_id: str, state: str = "queued", *, made: str | None = None, slug: str = "") -> dict[str, Any]:
+    """Return what an order request shows."""
+    told = problem(409, slug) if slug else None
+    return {"request_id": request_id, "state": state, "order_id": made, "problem": told}
+
+
 def charge(of: dict[str, Any], sent_back: int = 0) -> Charge:
     """Return the money of an order."""
     return Charge(of["order_id"], f"c{of['order_id']}", of["total_amount"], of["currency"], sent_back, sent_back)
@@ -64,6 +70,7 @@ class Story:
     uses: list[Use] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict)
     counted: Count | None = None
     left: list[str] = field(default_factory=list)
     quiet_after: float | None = 1.0
@@ -79,6 +86,15 @@ class Story:
     def place(self, label: str, status: int | None = 201, body: Any = None, **known: Any) -> None:
         """Add an attempt with a key to place an order of two pieces."""
         self.call("place", label, status=status, body=body, **{"sent": sent(label), "keyed": True, **known})
+
+    def submit(self, label: str, request_id: str, **known: Any) -> None:
+        """Add an attempt with a key that is answered with 202."""
+        more = {"status": 202, "body": request(request_id), "sent": sent(label), "keyed": True, **known}
+        self.call("submit", label, **more)
+
+    def ask(self, label: str, request_id: str, **known: Any) -> None:
+        """Add a look at a request."""
+        self.call("ask", label, **{"request_id": request_id, "status": 200, **known})
 
     def ends(self, shown: dict[str, Any], *, live: bool | None = None, held: int = 2) -> None:
         """Have an order in the end, with its reservation."""
@@ -101,6 +117,7 @@ class Story:
             {GOODS: PIECES}, {USER: self.orders}, {GOODS: shown}, {GOODS: level}, self.reservations, self.quiet_after,
             5.0, self.left, {COUPON: Coupon(PERCENT, USES, OF_USER)},
             {COUPON: self.counted or Count(USES - held - used, held, used)}, self.uses, self.untold, self.charges,
+            self.requests,
         )  # fmt: skip
 
     def change(self, number: int, **how: Any) -> None:
@@ -118,6 +135,7 @@ class Story:
 
 PAID, CANCELLED, REFUSED, UNKNOWN, TAKEN, CUT = "paid", "cancelled", "refused", "unknown", "taken", "cut"
 WITH, LATER, GONE, USED_UP, ELSEWHERE = "with", "later", "gone", "used-up", "elsewhere"
+SOON, TOO_MANY, NO_KEY = "soon", "too-many", "no-key"
 FIRST_OF_PAID, REPEAT_OF_PAID, PAY, LOOK, LIST, LEVEL = range(6)
 
 
@@ -166,4 +184,23 @@ def truth() -> Story:
     late["payment"] = {"status": "refunded"}
     story.ends(late)
     story.charges.append(charge(late, sent_back=1))
+    _with_requests(story)
     return copy.deepcopy(story)
+
+
+def _with_requests(story: Story) -> None:
+    story.submit(SOON, "90")
+    story.submit(SOON, "90", replayed=True)
+    story.ask(SOON, "90", body=request("90"))
+    story.ask(SOON, "90", body=request("90", "created", made="19"))
+    story.place(SOON, body=order("19", SOON), replayed=True)
+    story.ends(order("19", SOON))
+    story.submit(TOO_MANY, "91", sent=sent(TOO_MANY, PIECES))
+    story.ask(TOO_MANY, "91", body=request("91", "refused", slug="insufficient-stock"))
+    story.submit(NO_KEY, "92", keyed=False)
+    story.ends(order("10", NO_KEY))
+    story.requests |= {
+        "90": request("90", "created", made="19"),
+        "91": request("91", "refused", slug="insufficient-stock"),
+        "92": request("92", "created", made="10"),
+    }

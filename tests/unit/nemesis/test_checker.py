@@ -18,6 +18,7 @@ from tests.unit.nemesis.story import (
     LEVEL,
     LIST,
     LOOK,
+    NO_KEY,
     OF_USER,
     PAID,
     PAY,
@@ -25,12 +26,15 @@ from tests.unit.nemesis.story import (
     PRICE,
     REFUSED,
     REPEAT_OF_PAID,
+    SOON,
+    TOO_MANY,
     USED_UP,
     USER,
     USES,
     Story,
     order,
     problem,
+    request,
     sent,
     truth,
 )
@@ -100,7 +104,8 @@ def _repeat_of_nothing(story: Story) -> None:
 
 
 def _never_short(story: Story) -> None:
-    story.history[:] = [entry for entry in story.history if entry.status != 409 or entry.op != "place"]
+    others = [entry for entry in story.history if entry.status != 409 or entry.op != "place"]
+    story.history[:] = [entry for entry in others if entry.label != TOO_MANY]
     story.place("new", status=409, body=problem(409, "insufficient-stock"))
 
 
@@ -257,7 +262,10 @@ def _refused(reason: str) -> Lie:
 
 def _not_used_up(story: Story) -> None:
     entries = [entry for entry in story.history if entry.label == USED_UP]
-    story.history[:] = [*[replace(entry, invoked=-1.0, answered=-0.5) for entry in entries], *story.history[:-1]]
+    story.history[:] = [
+        *[replace(entry, invoked=-1.0, answered=-0.5) for entry in entries],
+        *(one for one in story.history if one not in entries),
+    ]
 
 
 def _charged(order_id: str, **how: Any) -> Lie:
@@ -278,12 +286,86 @@ def _payment_shown(order_id: str, status: str) -> Lie:
 
 
 def _sent_to(story: Story, **how: Any) -> None:
-    (number,) = (n for n, entry in enumerate(story.history) if entry.status == 202)
+    (number,) = (n for n, entry in enumerate(story.history) if entry.op == "pay" and entry.status == 202)
     story.change(number, body={**story.history[number].body, **how})
+
+
+def _request_ends(request_id: str, *gone: str, **how: Any) -> Lie:
+    """Have a request that got a 202 end otherwise; an order that is `gone` with it is nowhere."""
+
+    def lie(story: Story) -> None:
+        story.requests[request_id] = request(request_id, **how)
+        story.orders[:] = [one for one in story.orders if one["order_id"] not in gone]
+        story.reservations[:] = [one for one in story.reservations if one.order_id not in gone]
+
+    return lie
+
+
+def _request_lost(story: Story) -> None:
+    _request_ends("92", "10", state="queued")(story)
+    del story.requests["92"]
+
+
+def _refused_and_made(story: Story) -> None:
+    story.submit("new", "93", keyed=False, sent=sent("new", PIECES))
+    story.requests["93"] = request("93", "refused", slug="insufficient-stock")
+    story.ends(order("20", "new", quantity=1), held=1)
+
+
+def _twice_taken_in(story: Story) -> None:
+    story.submit(SOON, "93", replayed=True)
+    story.requests["93"] = request("93", "created", made="19")
+
+
+def _without_key_once(story: Story) -> None:
+    story.submit(NO_KEY, "92", keyed=False)
+
+
+def _both_taken_in_first(story: Story) -> None:
+    story.submit(SOON, "90")
+
+
+def _made_what_nobody_submitted(story: Story) -> None:
+    story.requests["92"] = request("92", "created", made="14")
+
+
+def _told_and_changed(story: Story) -> None:
+    story.ask(TOO_MANY, "91", body=request("91", "refused", slug="expired"))
+
+
+def _queued_again(story: Story) -> None:
+    story.ask(SOON, "90", body=request("90"))
+
+
+def _refused_without_need(slug: str, **known: Any) -> Lie:
+    def lie(story: Story) -> None:
+        for number, entry in enumerate(story.history):
+            if (entry.op, entry.status) == ("place", 409) or entry.label == TOO_MANY:
+                story.change(number, op="level", body={"goods_id": GOODS, "total": PIECES, "available": 0}, status=200)
+        del story.requests["91"]
+        story.submit("new", "93", **known)
+        story.requests["93"] = request("93", "refused", slug=slug)
+
+    return lie
 
 
 LIES: list[tuple[str, Lie]] = [
     ("lost", _acknowledged_and_gone),
+    ("decided", _request_ends("92", "10", state="queued")),
+    ("decided", _request_ends("92", "10", state="failed")),
+    ("decided", _request_lost),
+    ("made_as_asked", _request_ends("92", "10", state="created", made="10")),
+    ("made_as_asked", _made_what_nobody_submitted),
+    ("invented", _refused_and_made),
+    ("one_key_one_request", _twice_taken_in),
+    ("one_key_one_request", _without_key_once),
+    ("replayed_truly", _both_taken_in_first),
+    ("requests_forwards", _told_and_changed),
+    ("requests_forwards", _queued_again),
+    ("requests_forwards", lambda story: story.ask(SOON, "90", status=404, body=problem(404, "not-found"))),
+    ("requests_refused_truly", _refused_without_need("insufficient-stock")),
+    ("requests_refused_truly", _refused_without_need("coupon-not-usable")),
+    ("requests_refused_truly", _refused_without_need("expired")),
     ("altered", _changed_since),
     ("altered", _not_as_asked),
     ("altered", _wrong_sum),

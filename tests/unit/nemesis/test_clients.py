@@ -83,6 +83,26 @@ def test_a_client_writes_down_what_it_was_told(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "history.jsonl").read_text().splitlines()[0])["label"] == "c-0"
 
 
+def test_what_is_submitted_is_asked_about_until_its_order_is_told() -> None:
+    """By the id of the request; once that tells its order, the order is paid as any other."""
+    service = _Service(
+        Answer(202, {"request_id": "5", "state": "queued", "order_id": None}, {}),
+        Answer(200, {"request_id": "5", "state": "created", "order_id": "7"}, {}),
+        Answer(200, {"order_id": "7", "status": "paid"}, {}),
+    )
+    recorder = Recorder()
+    submitted = Call(Op.SUBMIT, "c-0", [(0, 1)])
+    asked = Call(Op.ASK, "c-0", instance=1)
+    _play(service, recorder, asked, submitted, Call(Op.PAY, "c-0"), asked, Call(Op.PAY, "c-0"))
+    assert service.asked == [
+        ("order", "POST", "/orders", {"Idempotency-Key": "c-0", "Prefer": "respond-async"}),
+        ("order-2", "GET", "/order-requests/5", None),
+        ("order", "POST", "/orders/7/pay", None),
+    ]
+    told = [(entry.op, entry.request_id, entry.order_id, entry.keyed) for entry in recorder.entries]
+    assert told == [("submit", None, None, True), ("ask", "5", None, False), ("pay", None, "7", False)]
+
+
 def test_what_was_never_told_is_not_asked_for() -> None:
     """No answer is written down as such; without an order's id there is nothing to pay."""
     service, recorder = _Service(None), Recorder()

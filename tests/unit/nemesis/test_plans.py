@@ -12,7 +12,7 @@ import pytest
 from common.failpoints import POINTS
 from lab.drill.drill import ServerKind
 from lab.drill.nemesis.campaign import SHRUNK, Campaign, Lane
-from lab.drill.nemesis.plan import ALL, LINK_KINDS, Fault, Kind, Op, Plan
+from lab.drill.nemesis.plan import ALL, LINK_KINDS, REQUESTS, ROLLBACKS, TIMEOUTS, Fault, Kind, Op, Plan
 from lab.drill.nemesis.planner import make
 from lab.drill.nemesis.regimes import BY_NAME, PROCESSES, REGIMES
 from lab.drill.nemesis.run import Run
@@ -66,8 +66,10 @@ def test_plans_try_everything(servers: ServerKind) -> None:
     assert {fault.target for fault in faults if fault.kind is Kind.DISK} == {*PROCESSES, ALL}
     stopped = {"broker", "namesrv", "mariadb", "redis"} if servers is ServerKind.REAL else {"broker", "database"}
     assert {fault.target for fault in faults if fault.kind is Kind.OUTAGE} == stopped
+    assert {fault.target for fault in faults if fault.kind is Kind.REPEAT} == {ROLLBACKS, TIMEOUTS, REQUESTS}
     points = {f.settings["failpoints"].partition("=")[0] for f in faults if f.kind is Kind.FAILPOINT}
     assert points <= POINTS
+    assert any(point.startswith("request.") for point in points)
 
 
 def _plan(faults: int = 8, clients: int = 6) -> Plan:
