@@ -102,6 +102,24 @@ def money(deployment: Deployment) -> list[str]:
     return moving + [f"charge {one} is taken, and pay has not heard of it" for (one,) in taken if str(one) not in known]
 
 
+def claimed_until(deployment: Deployment) -> int | None:
+    """Return when pay looks again (ms since the epoch) at money that it has not heard of, or has to send back.
+
+    None: at none. A process that was killed has claimed it until then.
+    """
+    if SANDBOX not in deployment.plan.services:
+        return None
+    (taken,) = read(deployment.database_url(SANDBOX), _TAKEN_BY)
+    known, polls, refunds = read(deployment.database_url("pay"), _KNOWN_CHARGES, _POLLS, _REFUNDS)
+    heard_of, next_poll = {str(one) for (one,) in known}, {int(one): int(at) for one, at in polls}
+    unheard = [int(attempt_id) for charge_id, attempt_id in taken if str(charge_id) not in heard_of]
+    times = [next_poll[one] for one in unheard if one in next_poll] + [int(at) for (at,) in refunds]
+    return max(times, default=None)
+
+
+_TAKEN_BY = "SELECT c.charge_id, s.attempt_id FROM charges AS c JOIN sessions AS s ON s.session_id = c.session_id"
+_POLLS = "SELECT attempt_id, next_poll_at FROM attempts WHERE provider = 'sandbox' AND next_poll_at IS NOT NULL"
+_REFUNDS = "SELECT next_try_at FROM charges WHERE state = 'refunding' AND next_try_at IS NOT NULL"
 _HEARD = "SELECT event_id FROM payment_events WHERE provider = 'sandbox'"
 _KNOWN_CHARGES = "SELECT charge_id FROM charges WHERE provider = 'sandbox'"
 _TRIED = """

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, insert, text
+from sqlalchemy import create_engine, insert, text, update
 
 from lab.drill import pending
 from lab.judge.judge import Judge
 from order.model import metadata as order_tables
 from pay.model import attempts, payments
 from pay.model import metadata as pay_tables
+from sandbox.model import charges as sandbox_charges
 from sandbox.model import metadata as sandbox_tables
 from sandbox.model import sessions
 
@@ -60,7 +61,7 @@ def test_an_order_request_that_waits_is_on_its_way(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: Path) -> None:
-    """The provider was down as it was asked for: pay asks again, and then money is taken."""
+    """The provider was down as it was asked for: pay asks again, and then money is taken, of which a poll hears."""
     urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in ("order", "pay", "sandbox")}
     for name, metadata in (("order", order_tables), ("pay", pay_tables), ("sandbox", sandbox_tables)):
         metadata.create_all(create_engine(urls[name]))
@@ -103,3 +104,12 @@ def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: P
         database_url=urls.__getitem__, plan=SimpleNamespace(services=("order", "pay", "sandbox"))
     )
     assert pending.money(deployment) == ["attempt 11 is to be begun at the sandbox"]
+    assert pending.claimed_until(deployment) is None
+    with create_engine(urls["sandbox"]).begin() as connection:
+        connection.execute(
+            insert(sandbox_charges),
+            {"charge_id": 77, "session_id": 1, "amount": 5, "currency": "EUR", "created_at": 1},
+        )
+    with create_engine(urls["pay"]).begin() as connection:
+        connection.execute(update(attempts).where(attempts.c.attempt_id == 12).values(next_poll_at=4_000))
+    assert pending.claimed_until(deployment) == 4_000

@@ -21,6 +21,7 @@ from lab.drill.pending import console
 from lab.judge.databases import UNTOLD, read
 from lab.judge.judge import Judge
 from ops.stack import Stack
+from pay.model import CLAIMED_FOR
 
 _LOOK_EVERY = 0.05  # seconds
 _PATIENCE, _PATIENT_FOR = 3.0, 10.0  # times the limit, and seconds, that are waited before it counts as never
@@ -60,18 +61,24 @@ class Watch:
         self.since = time.monotonic()
 
     def _note_what_happened(self) -> None:
-        """Count from a failpoint that is reached only now, and from the end of an order's time."""
+        """Count from a failpoint that is reached only now, from the end of an order's time, and of a claim of pay's."""
         armed = self._sut.armed
         for process, pid in list(armed.items()):
             if self._sut.supervisor.pid(process) != pid:
                 del armed[process]
                 self.since = time.monotonic()
         try:
-            expires_at = self._last_to_expire()
+            moments = (self._last_to_expire(), self._claimed_until())
         except HalfMessageError:
             return
-        if expires_at is not None:
-            self.since = max(self.since, time.monotonic() + (expires_at - now_ms()) / 1000)
+        for moment in moments:
+            if moment is not None:
+                self.since = max(self.since, time.monotonic() + (moment - now_ms()) / 1000)
+
+    def _claimed_until(self) -> int | None:
+        """Return when a claim of pay's ends that matters: it may be that of a process which was killed."""
+        until = pending.claimed_until(self._sut.deployment)
+        return until if until is not None and until < now_ms() + CLAIMED_FOR * 1000 else None
 
     def _last_to_expire(self) -> int | None:
         until = now_ms() + _SOON
