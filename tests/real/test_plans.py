@@ -15,8 +15,8 @@ from halfmessage.ids import EPOCH
 from halfmessage.tx.coordinator import Checker
 from halfmessage.tx.record import Outcome, Records
 from order import model as order_model
-from order.model import CloseReason, Line, Order, Status
-from order.service import settling, sweeping
+from order.model import CloseReason, Line, Order, RequestState, Status
+from order.service import requests, settling, sweeping
 from order.service.auditing import Audit
 from order.service.closing import Closing
 from order.service.forgetting import forget_calls
@@ -159,6 +159,43 @@ def test_order(migrated: Migrated, open_database: OpenDatabase, monkeypatch: pyt
         Sweep(database, records, checker, Overdue(closing, paying, None, last_question=1.0), settlements, [audit]).run(
             0.0
         )
+        assert not collected.complaints(), "\n".join(collected.last)
+
+
+def _fill_requests(database: Database) -> None:
+    """Most requests are decided, as after some days; some hundreds wait."""
+    rows = [
+        {
+            "request_id": placed, "tx_id": placed, "user_id": f"user{number % 50}", "submitted_at": now_ms(),
+            "state": "queued" if number % 20 == 0 else "created", "idempotency_key": f"{number}", "request_hash": "x",
+            "order_id": None if number % 20 == 0 else placed, "decided_at": None if number % 20 == 0 else now_ms(),
+            "wanted": None, "problem": None,
+        }
+        for number in range(1, ROWS + 1)
+        for placed in [number if number <= OLD else YOUNG + number]
+    ]  # fmt: skip
+    database.transact(lambda c: c.execute(insert(order_model.order_requests), rows))
+
+
+def test_order_requests(migrated: Migrated, open_database: OpenDatabase) -> None:
+    """Looking at requests, counting those that wait, deciding and forgetting them use indexes."""
+    with opened(open_database, migrated("order"), _fill_requests) as database:
+        collected = Collected(database)
+        reader = requests.RequestReader(database)
+        assert reader.get(YOUNG + ROWS // 2, owner=None)
+        waiting = [YOUNG + number for number in range(ROWS - 60, ROWS, 20)]
+        with database.read() as connection:
+            requests.find_by_keys(connection, [("user7", "7"), ("user8", "none")])
+            requests.queued_of(connection, ["user7", "user10"])
+            requests.find_queued(connection, waiting)
+            for after in (0, YOUNG + ROWS - 200):
+                requests.page_of_queued(connection, before=now_ms() + 1, after=after, limit=50)
+            requests.find_by_order(connection, YOUNG + 7)
+        requests.backlog(database, 1000)
+        database.transact(lambda c: requests.note_created(c, {waiting[0]: 5}))
+        decisions = [requests.Decision(one, RequestState.REFUSED, problem={}) for one in waiting[1:]]
+        database.transact(lambda c: requests.decide(c, decisions))
+        requests.forget_requests(database, 3600.0)
         assert not collected.complaints(), "\n".join(collected.last)
 
 
