@@ -23,6 +23,7 @@ Fetch = Callable[[Collection[str]], Mapping[str, bytes]]
 Usable = Callable[[str, bytes], bool]
 """Whether a value may stand under its key."""
 
+_DIGITS: Final = 12  # of a lifetime in ms: thirty years
 _POLL: Final = 0.01  # seconds between two looks for what another instance fetches
 
 log = structlog.get_logger()
@@ -148,6 +149,6 @@ def _aged(stored: object, left: int) -> tuple[bytes, float] | None:
     if not isinstance(stored, bytes):
         return None
     lifetime, separator, value = stored.partition(b":")
-    if left <= 0 or not separator or not lifetime.isdigit():
+    if left <= 0 or not separator or not lifetime.isdigit() or len(lifetime) > _DIGITS:
         return None
     return value, max(0, int(lifetime) - left) / 1000

@@ -18,6 +18,7 @@ _DATABASES: Final = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
 _BROKERS: Final = ("embedded", "rocketmq", "rocketmq4")
 _CACHES: Final = ("redis", "rediss", "unix")
 _PEERS: Final = tuple(f"{name}_url" for name in registry.NAMES)
+_OUTSIDE: Final = ("callback_base", "return_to", "stripe_api", "wechat_api")
 _CALLS: Final = {"order": tuple(peer for peer in _PEERS if peer != "order_url")}
 """By service: where those are that it calls."""
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
@@ -106,6 +107,15 @@ def _urls(settings: "Settings") -> Faults:
             yield f"ORDERS_{name.upper()} must begin with one of {', '.join(f'{known}://' for known in schemes)}"
 
 
+def _outside(settings: "Settings") -> Faults:
+    """Where providers and browsers are sent, and where providers are: what may be a password is told to nobody."""
+    for name in _OUTSIDE:
+        url = _split(given := getattr(settings, name))
+        bare = not url.query and not url.fragment
+        if given and not (_has_host(url) and "@" not in url.netloc and (bare or name == "return_to")):
+            yield f"ORDERS_{name.upper()} is no http:// or https:// URL of a host, without user and password"
+
+
 def _instances(settings: "Settings", name: str) -> list[SplitResult]:
     return [_split(url.strip()) for url in getattr(settings, name).split(",")]
 
@@ -119,12 +129,15 @@ def _split(url: str) -> SplitResult:
 
 def _is_instance(url: SplitResult) -> bool:
     """Whether all that it says is honoured: calls of ours have paths of their own, and tokens instead of passwords."""
+    bare = url.path in {"", "/"} and "@" not in url.netloc and not url.query and not url.fragment
+    return bare and _has_host(url)
+
+
+def _has_host(url: SplitResult) -> bool:
     try:
-        where = bool(url.hostname) and url.port != 0
+        return bool(url.hostname) and url.port != 0 and url.scheme in {"http", "https"}
     except ValueError:  # no number, or too large a one
         return False
-    bare = url.path in {"", "/"} and "@" not in url.netloc and not url.query and not url.fragment
-    return where and bare and url.scheme in {"http", "https"}
 
 
 def _addresses(settings: "Settings", name: str) -> set[tuple[str, int]]:
@@ -168,7 +181,7 @@ def _production(settings: "Settings") -> Faults:
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
     *(_times, _sizes, _rate_limit),
-    *(_processes, _urls, _parts, _production),
+    *(_processes, _urls, _outside, _parts, _production),
 )
 
 

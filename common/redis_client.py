@@ -77,9 +77,11 @@ class RedisClient:
             raise RedisUnavailable
         try:
             result = work(self._redis)
-        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, redis.InvalidResponse) as error:
             if not any(words in str(error) for words in _ABOUT_ONE_KEY):
                 self._failed(error)
+            raise RedisUnavailable from error
+        except ValueError as error:  # a number was to be there, and somebody else wrote something else
             raise RedisUnavailable from error
         if self._down:
             self._answers_again()

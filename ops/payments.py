@@ -14,7 +14,7 @@ from ops.findings import BY_HAND, WAIT, Finding, Gravity, by_age, wrong
 from ops.ledgers import pages
 from ops.provider_books import Books, Taken
 from order.model import Status, orders
-from pay.model import ChargeState, PaymentState, charges, payments
+from pay.model import ChargeState, PaymentState, attempts, charges, payments
 
 _ORDERS: Select[Any] = select(
     *(orders.c.order_id, orders.c.status, orders.c.total_amount, orders.c.currency, orders.c.paid_through),
@@ -28,6 +28,7 @@ _CHARGES: Select[Any] = select(
     *(charges.c.order_id, charges.c.provider, charges.c.charge_id, charges.c.state, charges.c.amount),
     *(charges.c.currency, charges.c.refusal, charges.c.taken_at, charges.c.refund_since),
 )
+_ASKED: Select[Any] = select(attempts.c.order_id).where(attempts.c.next_poll_at.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Payments:
             taken: defaultdict[int, list[_Charge]] = defaultdict(list)
             for row in connection.execute(_CHARGES.where(charges.c.order_id.in_(order_ids))):
                 taken[row.order_id].append(_charge(row))
+            asked = set(connection.scalars(_ASKED.where(attempts.c.order_id.in_(order_ids))))
         books = {} if self._books is None else self._books.taken(order_ids)
         return [
             finding
@@ -122,7 +124,7 @@ class Payments:
             for finding in (
                 *self._judge(str(order_id), known.get(order_id), paid.get(order_id)),
                 *self._judge_money(str(order_id), paid.get(order_id), taken[order_id]),
-                *(self._judge_books(str(order_id), taken[order_id], books.get(order_id, [])) if self._books else ()),
+                *self._judge_books(str(order_id), taken[order_id], books.get(order_id, []), order_id in asked),
             )
         ]
 
@@ -130,7 +132,7 @@ class Payments:
         """Compare an order with its payment."""
         if payment is None:
             if order is not None and order.paid_through is not None:
-                yield wrong("order", order_id, "the order is paid, but pay knows no payment of it", BY_HAND)
+                yield wrong("order", order_id, "the order is paid, but pay knows no payment of it")
             return
         if order is None or order.status is Status.CLOSED:
             yield from self._judge_over(order_id, order, payment)
@@ -146,7 +148,8 @@ class Payments:
         elif order.status is Status.CREATED and payment.state is not PaymentState.OPEN:
             yield wrong("order", order_id, f"the order is created, but its payment is {payment.state}")
         elif order.paid_through is not None and payment.state in {PaymentState.OPEN, PaymentState.CLOSED}:
-            yield wrong("order", order_id, f"the order is paid, but its payment is {payment.state}", BY_HAND)
+            remedy = _TELL_AGAIN if payment.state is PaymentState.OPEN else BY_HAND
+            yield wrong("order", order_id, f"the order is paid, but its payment is {payment.state}", remedy)
 
     def _judge_over(self, order_id: str, order: _Order | None, payment: _Payment) -> Iterator[Finding]:
         """Judge the payment of an order that is closed, or never was."""
@@ -180,15 +183,22 @@ class Payments:
         elif charge.state is ChargeState.REFUNDING:
             yield self._open(order_id, f"{_money(charge)} are to go back through {charge.provider}", since)
 
-    def _judge_books(self, order_id: str, taken: Sequence[_Charge], books: Sequence[Taken]) -> Iterator[Finding]:
-        """Compare what pay knows with the provider's own books."""
+    def _judge_books(
+        self, order_id: str, taken: Sequence[_Charge], books: Sequence[Taken], is_asked: bool
+    ) -> Iterator[Finding]:
+        """Compare what pay knows with the provider's own books, if there are any.
+
+        `is_asked`: pay asks the provider about a try of it, and so hears of what it took.
+        """
+        if self._books is None:
+            return
         known = {charge.charge_id: charge for charge in taken if charge.provider == SANDBOX}
         for book in books:
             charge = known.pop(book.charge_id, None)
             if charge is None:
-                yield self._open(
-                    order_id, f"the provider took {_money(book)}, of which pay has not heard", book.taken_at
-                )
+                what = f"the provider took {_money(book)}, of which pay has not heard"
+                unheard = self._open(order_id, what, book.taken_at)
+                yield unheard if is_asked else replace(unheard, remedy=_TELL_AGAIN)
                 continue
             if (charge.amount, charge.currency) != (book.amount, book.currency):
                 what = f"the provider took {_money(book)}, pay has {_money(charge)} of it"
@@ -211,6 +221,7 @@ class Payments:
         return replace(by_age(Gravity.UNRESOLVED, "payment", order_id, what, since, self._grace), remedy=WAIT)
 
 
+_TELL_AGAIN = "have the provider send its events of this payment again, see docs/backup.md: pay asks for none"
 _ASK_PROVIDER = "ask the provider why; pay goes on asking for it, slowly"
 
 

@@ -26,14 +26,18 @@ class EventConsumer(Generic[E]):
         handle: Callable[[Sequence[E]], list[bool]],
         count: Callable[[str, int], None] = lambda *_: None,
         failed: Callable[[], object] = lambda: None,
+        *,
+        together: int = 0,
     ) -> None:
         """Take the prefix of its failpoints, what a message says, and the use case.
 
         `handle` tells of each event whether it is done with; `count` is told results (``handled``, ``early`` or
-        ``retried``, how many messages), `failed` when handling failed, whatever the messages were.
+        ``retried``, how many messages), `failed` when handling failed, whatever the messages were. So many orders
+        (0: as many as `in_parts` says) are handled `together`; after each part the broker is told that the messages are
+        still worked on.
         """
         self._name, self._kind, self._use_case = name, kind, handle
-        self._count, self._failed = count, failed
+        self._count, self._failed, self._together = count, failed, together
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
         """Do what the messages say. Return a verdict for each."""
@@ -49,7 +53,7 @@ class EventConsumer(Generic[E]):
         """Return what became of each message: of one that came in parts, what became of its worst."""
         results = dict.fromkeys(events, "handled")
         failed = False
-        for part in in_parts(events):
+        for part in in_parts(events, self._together):
             of_part = ["retried"] * len(part) if failed else self._handle([event for _, event in part])
             failed = "retried" in of_part
             for (place, _), result in zip(part, of_part, strict=True):

@@ -78,6 +78,7 @@ class Soon:
             working_off.handle,
             lambda result, number: handled.labels(result).inc(number),
             self._standby.suspect,
+            together=settings.request_threads,  # each round takes as long as placing does; a part of 500 many of them
         )
         grace = min(settings.sweep_grace, settings.request_expires / 2)  # there must be time to place what is found
         rescue = partial(rescue_once, working_off, grace)

@@ -107,12 +107,13 @@ def _declare_refund(api: Api, sending_back: SendingBack) -> None:
 
 def _declare_callbacks(api: Api, use_cases: UseCases, count: Count) -> None:
     @api.callback("/callbacks/{provider}", errors=[BadSignature, NotFound])
-    def call_back(provider: str, headers: Mapping[str, str], raw: bytes) -> Reply:
+    def call_back(provider: str, headers: Mapping[str, str], read: Callable[[], bytes]) -> Reply:
         """Take what a provider says: its signature is checked, it is stored, and answered as the provider expects."""
         who = use_cases.providers.get(provider)
         if who is None:
             count("unknown", "unknown-provider")
             raise NotFound
+        raw = read()
         try:
             event = who.read(headers, raw)
             is_new = use_cases.inbox.store(provider, event, Via.CALLBACK)

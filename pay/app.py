@@ -29,7 +29,7 @@ from pay.service.attempts import Attempts
 from pay.service.claims import while_any
 from pay.service.crew import Crew
 from pay.service.events import Handling
-from pay.service.inbox import EventKey, Inbox
+from pay.service.inbox import EventKey, Inbox, forget_strangers
 from pay.service.payments import payment_reservations
 from pay.service.polling import Pace, Polling
 from pay.service.posting import Times
@@ -86,12 +86,16 @@ def build(settings: Settings) -> Service:
         rest.install(api, use_cases, told.callback)
         records_over_rest.install(api, database, records)
 
+    def forget() -> None:
+        purge_records(database, records)
+        forget_strangers(database, settings.idempotency_retention)
+
     workers = [
         Periodic("events", _LOOK_EVERY, partial(while_any, handling.handle_due)),
         Periodic("polling", _LOOK_EVERY, polling.run),
         Periodic("refunding", _LOOK_EVERY, partial(while_any, refunding.run)),
         Periodic("telling", _LOOK_EVERY, partial(while_any, telling.run)),
-        Periodic("purging", settings.sweep_interval, partial(purge_records, database, records)),
+        Periodic("purging", settings.sweep_interval, forget),
     ]
     return participant_service(
         settings,

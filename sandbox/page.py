@@ -83,7 +83,7 @@ def _time(ms: int) -> str:
 
 def _choice(request: Request, api: Api) -> str:
     """Return which button was pressed. Raise `UnsupportedMediaType`, `Malformed` or what reading a body raises."""
-    fields = dict(read_form(request, api.bodies, most_fields=_MOST_FIELDS))
+    fields = dict(read_form(request, api.bodies.read_of_stranger, most_fields=_MOST_FIELDS))
     return fields.get("choice", "")
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partialmethod
+from functools import partial, partialmethod
 from typing import Any, Literal
 
 import orjson
@@ -228,7 +228,8 @@ class Api:
             asked = current_request()
             read_query(asked, NoQuery)
             headers = {name.lower(): value for name, value in asked.headers.items()}
-            return _respond(route.view(headers=headers, raw=self.bodies.read(asked), **arguments))
+            read = partial(self.bodies.read_of_stranger, asked)
+            return _respond(route.view(headers=headers, read=read, **arguments))
 
         return handle
 

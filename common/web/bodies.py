@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 
 from common.errors import Malformed, TooLarge, TooSlow
+from halfmessage.errors import Overloaded
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks for bodies that take too long
 SLOW_AFTER: Final = 2.0  # seconds; a body that is sent with its head takes none
@@ -37,16 +39,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A body being read: whose, on which port of ours, since when by time.monotonic()."""
+    """A body being read: whose, on which port of ours, since when by time.monotonic(), for how many seconds at most."""
 
     client: str
     port: int
     began: float
+    within: float
 
     @classmethod
-    def of(cls, request: Request) -> "_Reading":
+    def of(cls, request: Request, within: float) -> "_Reading":
         environ = request.environ
-        return cls(environ.get("REMOTE_ADDR", ""), int(environ.get("SERVER_PORT", 0)), time.monotonic())
+        return cls(environ.get("REMOTE_ADDR", ""), int(environ.get("SERVER_PORT", 0)), time.monotonic(), within)
 
 
 class Bodies:
@@ -55,28 +58,45 @@ class Bodies:
     def __init__(self, *, largest: int, within: float, slow: int) -> None:
         """Read up to `largest` bytes, for up to `within` seconds; for `SLOW_AFTER` while more than `slow` take longer.
 
-        `slow` is how many threads such clients may hold for longer: less than there are.
+        `slow` is how many threads such clients may hold for longer: less than there are. Half as many bodies of
+        strangers are read at once, each for `SLOW_AFTER`.
         """
         self._largest = largest
         self._within = within
         self._slow = slow
+        self._strangers = threading.BoundedSemaphore(max(1, slow // 2))
         self._under_way: dict[int, _Reading] = {}  # by thread-safe operations of the interpreter alone
+
+    def read_of_stranger(self, request: Request) -> bytes:
+        """Return the body of somebody who has shown no token, and so may be anybody.
+
+        Raise as `read` does, or `Overloaded` at once, unread, where as many are read already as may be.
+        """
+        if not self._strangers.acquire(blocking=False):
+            raise Overloaded
+        try:
+            return self._read(request, self._largest, min(self._within, SLOW_AFTER))
+        finally:
+            self._strangers.release()
 
     def read(self, request: Request, *, at_least: int = 0) -> bytes:
         """Return the body, of up to `at_least` bytes whatever else is the largest.
 
         Raise `TooLarge`, `TooSlow` or `Malformed` (it ended early).
         """
-        length, largest = request.content_length or 0, max(self._largest, at_least)
+        return self._read(request, max(self._largest, at_least), self._within)
+
+    def _read(self, request: Request, largest: int, within: float) -> bytes:
+        length = request.content_length or 0
         if length > largest:
             raise TooLarge
-        reading = _Reading.of(request)
+        reading = _Reading.of(request, within)
         self._under_way[id(reading)] = reading
         try:
             raw = self._to_the_end(request, length, largest)
         finally:
             was_cut = self._under_way.pop(id(reading), None) is None
-        if was_cut or time.monotonic() - reading.began > self._within:
+        if was_cut or time.monotonic() - reading.began > within:
             raise TooSlow
         if len(raw) < length:  # granian ends the stream of a client that went away
             raise Malformed("The body ended early.")
@@ -102,7 +122,7 @@ class Bodies:
         under_way = list(self._under_way.values())
         slow = sum(now - reading.began > SLOW_AFTER for reading in under_way)
         patience = min(self._within, SLOW_AFTER) if slow > self._slow else self._within
-        overdue = [reading for reading in under_way if now - reading.began > patience]
+        overdue = [reading for reading in under_way if now - reading.began > min(patience, reading.within)]
         if overdue:
             log.warning("bodies take too long and are cut", bodies=len(overdue), seconds=patience)
             for reading in overdue:

@@ -1,19 +1,19 @@
 """Reading what a page's form sends, as a browser does."""
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
 from flask import Request
 
 from common.errors import Malformed, UnsupportedMediaType
-from common.web.bodies import Bodies
 from common.web.requests import refuse_repeated_headers
 
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
-def read_form(request: Request, bodies: Bodies, *, most_fields: int) -> list[tuple[str, str]]:
-    """Return the fields of a form, empty ones too, in their order.
+def read_form(request: Request, read: Callable[[Request], bytes], *, most_fields: int) -> list[tuple[str, str]]:
+    """Return the fields of a form, empty ones too, in their order; `read` returns its body, as `Bodies` do.
 
     Raise `UnsupportedMediaType`, `Malformed` (also for more than `most_fields`) or what reading a body raises.
     """
@@ -21,7 +21,7 @@ def read_form(request: Request, bodies: Bodies, *, most_fields: int) -> list[tup
     if request.mimetype != _FORM:
         raise UnsupportedMediaType("Send the form as a browser does.")
     try:
-        text = bodies.read(request).decode("ascii")
+        text = read(request).decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=most_fields)
     except ValueError:  # of which UnicodeDecodeError is one
         raise Malformed("The form can't be read.") from None

@@ -64,7 +64,7 @@ class Route:
     ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused,
     0 = none; of them `most_of_one_user`, 0 = all. `body_optional`: without a body, it is an empty object.
     `foreign`: callers are no users of ours: no token is looked at, the body is what it is, and the view is given the
-    `headers`, by lower-case names, and the `raw` body, to find out whose they are.
+    `headers`, by lower-case names, and what may `read` the raw body, to find out whose they are.
     `body_at_least`: bytes of a body that are taken whatever is set, for calls of our own services, which ask for as
     much as the route's model allows.
     `respond_async`: the view is told whether the header Prefer says so, and then answers 202 with a Location.

@@ -29,7 +29,7 @@ def install(api: Api, site: Site, sessions: Sessions, templates: Templates) -> N
     def login() -> Response:
         request = current_request()
         refuse_other_sites(request)
-        form = fields_of(request, api)
+        form = fields_of(request, api.bodies.read_of_stranger)
         back = _inside(one(form, "back"))
         try:
             cookie = sessions.login(request, one(form, "token").strip().removeprefix("Bearer ").strip())

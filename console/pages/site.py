@@ -102,7 +102,7 @@ class Site:
                 viewer = self._viewer(request, scopes)
                 if isinstance(viewer, Answer):
                     return viewer
-                form = fields_of(request, self._api)
+                form = fields_of(request, self._api.bodies.read)
                 if not self._sessions.is_ours(viewer, one(form, "csrf")):
                     raise Forbidden(
                         "This form is not from a page of yours, or from before you logged in: open it anew."
@@ -142,12 +142,12 @@ def one(form: Form, name: str) -> str:
     return form.get(name, ("",))[-1]
 
 
-def fields_of(request: Request, api: Api) -> Form:
+def fields_of(request: Request, read: Callable[[Request], bytes]) -> Form:
     """Return a form's fields, none of an empty request. Raise as `read_form` does."""
     found: dict[str, list[str]] = {}
     if not has_unread_body(request):
         return found
-    for name, value in read_form(request, api.bodies, most_fields=_MOST_FIELDS):
+    for name, value in read_form(request, read, most_fields=_MOST_FIELDS):
         found.setdefault(name, []).append(value)
     return found
 

@@ -41,14 +41,15 @@ class OrderEvent(BaseModel):
         return self.model_copy(update={"order_ids": self.order_ids[which]})
 
 
-def in_parts(events: Mapping[K, E]) -> Iterator[list[tuple[K, E]]]:
-    """Cut what messages say into parts that name at most `ROWS` orders, each with the key of its message.
+def in_parts(events: Mapping[K, E], most: int = 0) -> Iterator[list[tuple[K, E]]]:
+    """Cut what messages say into parts that name at most `most` orders (0: `ROWS`), each with the key of its message.
 
     A message that names more is in several parts: it is done with when the last of them is.
     """
+    largest = most or ROWS
     pieces = (
-        (key, event.part(slice(start, start + ROWS)))
+        (key, event.part(slice(start, start + largest)))
         for key, event in events.items()
-        for start in range(0, len(event.order_ids), ROWS)
+        for start in range(0, len(event.order_ids), largest)
     )
-    return by_weight(pieces, lambda piece: len(piece[1].order_ids), ROWS)
+    return by_weight(pieces, lambda piece: len(piece[1].order_ids), largest)

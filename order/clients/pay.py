@@ -10,7 +10,7 @@ from common.answers import by_id, readable
 from common.errors import Invalid, PeerUnavailable
 from common.peer import Peer
 from halfmessage.errors import HalfMessageError, NotFound
-from order.clients.participant import RELEASED, Deduction, ParticipantClient
+from order.clients.participant import Deduction, ParticipantClient
 from order.model import Order, Status, UnknownProvider, orders
 
 _LOOK_UP_WITHIN: Final = 1.0  # seconds that an order is shown later, at most, for the sake of its payment
@@ -78,9 +78,12 @@ class PayClient(ParticipantClient):
         return order.total_amount > 0 and (order.status is not Status.PAID or order.paid_through is not None)
 
     def deduct(self, tx_id: int, orders: Sequence[Order], *, revive: bool = False) -> dict[int, Deduction]:
-        """See `Participant`. Money that was taken can't be had anew: a paid order without it is left to a person."""
-        if revive:
-            return {order.order_id: Deduction(RELEASED, NotFound("Its payment is lost.")) for order in orders}
+        """See `Participant`. What was released is not revived: its money went back, or goes.
+
+        A payment that a restored database lacks is opened anew, of a paid order too: until it is there, pay would send
+        back what the provider tells of it once more.
+        """
+        del revive
         return super().deduct(tx_id, orders)
 
     def want(self, order: Order) -> dict[str, Any]:

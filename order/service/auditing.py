@@ -189,7 +189,10 @@ class Audit:
         for (tx_id, is_paid), batch in batches.items():
             # A paid order has a right to what it needs, whatever was released; an unpaid one may have been closed.
             verdicts = self.participant.deduct(tx_id, batch, revive=is_paid)
-            reserved += [order_id for order_id, deduction in verdicts.items() if deduction.is_held]
+            held = [order_id for order_id, deduction in verdicts.items() if deduction.is_held]
+            if is_paid and held and self.participant.hears_of_payment:
+                self.participant.settle([(order_id, tx_id, "paid") for order_id in held])
+            reserved += held
         lost = [o for o, order in found.items() if o not in reserved and order.status is Status.CREATED]
         log.warning("orders stood unheld", participant=self.participant.name, reserved=reserved, closed=lost)
         return reserved, lost

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert
 
 from common.db import Database
 from common.errors import Malformed
+from common.purging import purge
 from halfmessage import failpoints
 from halfmessage.chunks import ROWS
 from halfmessage.clock import now_ms
@@ -16,13 +17,14 @@ from halfmessage.db import translated
 from halfmessage.errors import DuplicateRow, RowRefused
 from halfmessage.tx.batch import Batcher
 from pay.model import Via, cut, payment_events
-from pay.providers.port import ProviderEvent
+from pay.providers.port import Kind, ProviderEvent
 
 MOMENT: Final = 2_000
 """Ms for which a stored event is left to the process that stored it; then any process handles it."""
 
 _MOST_WAITING: Final = 1000  # events; further ones get 503 at once
 _LONGEST_WAIT: Final = 5.0  # seconds until a batch of them begins
+_BYTES: Final = 1_000_000  # that one transaction stores, or one event alone: a provider's answer may have 4 MB
 _MOST: Final = 2**63 - 1
 _NAME = re.compile(r"[^\x00]{1,128}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -44,7 +46,12 @@ class Inbox:
         """Take the pay service's database."""
         self._database = database
         self._batches: Batcher[Row, bool] = Batcher(
-            self._store_all, lanes=1, heaviest=ROWS, longest_queue=_MOST_WAITING, longest_wait=_LONGEST_WAIT
+            self._store_all,
+            lanes=1,
+            heaviest=_BYTES,
+            longest_queue=_MOST_WAITING,
+            longest_wait=_LONGEST_WAIT,
+            weigh=lambda row: max(len(row["raw"]), _BYTES // ROWS),
         )
 
     def store(self, provider: str, event: ProviderEvent, via: Via) -> bool:
@@ -65,6 +72,17 @@ class Inbox:
         except (DuplicateRow, RowRefused):  # of one of them
             return self._database.transact(lambda connection: [_stored(connection, row) for row in rows])
         return [True] * len(rows)
+
+
+def forget_strangers(database: Database, retention: float) -> int:
+    """Delete events of a provider that name no payment and no money, longer than `retention` seconds after they came.
+
+    Return how many; as `purge`. Such are those of another shop of the same account. One that comes again is new.
+    """
+    columns = payment_events.c
+    means_nothing = columns.kind.in_([Kind.OTHER, Kind.FAILED, Kind.EXPIRED])
+    is_strangers = columns.order_id.is_(None) & means_nothing & columns.handled_at.is_not(None)
+    return purge(database, columns.received_at, now_ms() - int(retention * 1000), is_strangers)
 
 
 def _stored(connection: Connection, row: Row) -> bool | Exception:

@@ -21,9 +21,11 @@ JSON = {"Content-Type": "application/json"}
 ANNOUNCED = {"Content-Length": str(LENGTH)}
 
 
-def line(shop: Shop, stack: ExitStack, method: str, path: str, headers: Mapping[str, str]) -> socket.socket:
-    """Send the head of a request to goods, and nothing of its body."""
-    address = ("127.0.0.1", shop.deployment.plan.ports["goods"])
+def line(
+    shop: Shop, stack: ExitStack, method: str, path: str, headers: Mapping[str, str], *, at: str = "goods"
+) -> socket.socket:
+    """Send the head of a request, and nothing of its body."""
+    address = ("127.0.0.1", shop.deployment.plan.ports[at])
     connection = stack.enter_context(socket.create_connection(address, timeout=10))
     told = "".join(f"{name}: {value}\r\n" for name, value in ({"Host": "x"} | headers).items())
     connection.sendall(f"{method} {path} HTTP/1.1\r\n{told}\r\n".encode())
@@ -96,6 +98,22 @@ def test_dripping_without_a_token_holds_no_thread(shop: Shop) -> None:
             calls = [lambda: shop.raw("goods", "GET", "/goods", headers=shop.bearer()).status for _ in range(CLIENTS)]
             assert at_once(calls) == [200] * CLIENTS
         assert all(answer(connection).startswith("HTTP/1.1 401 ") for connection in slow)
+
+
+@pytest.mark.parametrize(
+    ("at", "path", "status"),
+    [("pay", "/callbacks/sandbox", 503), ("pay", "/callbacks/nobody", 404), ("sandbox", "/page/any", 503)],
+)
+def test_dripping_where_no_token_is_asked_for_holds_few_threads(shop: Shop, at: str, path: str, status: int) -> None:
+    """Callbacks and pages take bodies of anybody: a quarter of the threads at most, the others are told at once."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    with shop.settings(at, threads=THREADS, body_timeout=30), ExitStack() as stack:
+        slow = [line(shop, stack, "POST", path, ANNOUNCED | form, at=at) for _ in range(CLIENTS)]
+        with dripping(slow):
+            calls = [lambda: shop.raw(at, "GET", "/healthz").status for _ in range(CLIENTS)]
+            assert at_once(calls) == [200] * CLIENTS
+        told = [answer(connection)[:13] for connection in slow]
+        assert told.count(f"HTTP/1.1 {status} ") >= CLIENTS - THREADS // 4, told
 
 
 def _answers(shop: Shop, path: str) -> bool:

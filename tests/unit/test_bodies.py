@@ -12,6 +12,7 @@ from flask import Request
 from common.errors import Malformed, TooSlow
 from common.web import bodies as module
 from common.web.bodies import Bodies
+from halfmessage.errors import Overloaded
 from tests.support import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
@@ -130,3 +131,29 @@ def test_many_slow_bodies_have_less_time(
     third = pool.submit(bodies.read, lines[2].request(9))
     eventually(look)
     assert isinstance(third.exception(5), TooSlow)
+
+
+def test_strangers_hold_few_threads(
+    listener: socket.socket, lines: list[Line], pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half as many as may be slow are read at once, each for the shorter time; one more is told so at once."""
+    monkeypatch.setattr(module, "SLOW_AFTER", 0.05)
+    bodies = Bodies(largest=99, within=60, slow=4)
+    strangers = [pool.submit(bodies.read_of_stranger, line.request(9)) for line in lines[:2]]
+    eventually(lambda: len(bodies._under_way) == 2)
+    last = max(reading.began for reading in bodies._under_way.values())
+    assert isinstance(pool.submit(bodies.read_of_stranger, lines[2].request(9)).exception(5), Overloaded)
+    lines[3].client.sendall(b"body")
+    assert pool.submit(bodies.read, lines[3].request(4)).result(5) == b"body"
+
+    def look() -> bool:
+        bodies.cut_overdue()
+        return all(future.done() for future in strangers)
+
+    eventually(lambda: time.monotonic() > last + 0.05)  # both are cut at once: a connection that is cut cuts others
+    eventually(look)
+    assert [type(future.exception()) for future in strangers] == [TooSlow, TooSlow]
+    later = Line(listener)  # idle connections of the same client were cut as well
+    later.client.sendall(b"body")
+    assert pool.submit(bodies.read_of_stranger, later.request(4)).result(5) == b"body"  # their places are free again
+    later.close()

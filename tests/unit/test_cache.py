@@ -133,7 +133,7 @@ def test_a_value_that_is_older_than_the_reader_takes_is_a_miss() -> None:
     assert cache.get(["a"], lambda keys: dict.fromkeys(keys, b"2"), oldest=time.monotonic() - 0.2)["a"][0] == b"2"
 
 
-@pytest.mark.parametrize("stored", [b"", b"{}", b":x", b"-1:x", b"a:x"])
+@pytest.mark.parametrize("stored", [b"", b"{}", b":x", b"-1:x", b"a:x", b"9" * 400 + b":x", b"9" * 5000 + b":x"])
 def test_what_no_cache_of_ours_wrote_is_a_miss(stored: bytes) -> None:
     """It is fetched, and replaced."""
     store = Store()

@@ -94,6 +94,15 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         ({"stock_url": "http://a:99999"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
         ({"stock_url": "http://a:0"}, "ORDERS_STOCK_URL has an instance that is no http://host:port"),
         (
+            {"callback_base": "pay.example"},
+            "ORDERS_CALLBACK_BASE is no http:// or https:// URL of a host, without user",
+        ),
+        ({"callback_base": "https://u:hush@a"}, "ORDERS_CALLBACK_BASE is no http:// or https:// URL of a host"),
+        ({"callback_base": "https://a?x=1"}, "ORDERS_CALLBACK_BASE is no http:// or https:// URL of a host"),
+        ({"return_to": "javascript:alert(1)"}, "ORDERS_RETURN_TO is no http:// or https:// URL of a host"),
+        ({"stripe_api": "http://a:port"}, "ORDERS_STRIPE_API is no http:// or https:// URL of a host"),
+        ({"wechat_api": "https://"}, "ORDERS_WECHAT_API is no http:// or https:// URL of a host"),
+        (
             {"stock_url": "http://a:1,http://b:2", "goods_url": "http://c:3, http://b:2/"},
             "ORDERS_STOCK_URL and ORDERS_GOODS_URL both name b:2",
         ),
@@ -150,6 +159,7 @@ def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], to
         {"rate_limit": "10 per minute"},
         {"stock_url": "http://a:1, https://b:2/"},
         {"stock_url": "http://a", "goods_url": "https://a"},
+        {"callback_base": "https://pay.example/shop", "return_to": "https://shop.example/thanks?from=pay#top"},
         {"workers": 2, "database_url": "sqlite:///f"},
         {"broker_url": "rocketmq://h:1", "check_max": 1, "check_first_after": 1.0},
         EMBEDDED | {"check_first_after": 1.0, "check_interval": 2.0, "check_max": 3},

@@ -56,6 +56,19 @@ def test_by_https_the_cookie_is_only_for_https(console: Service) -> None:
     assert "; Secure" in cookie
 
 
+def test_strangers_at_the_login_hold_few_threads(console: Service) -> None:
+    """Where as many forms of strangers are read as may be, one more is refused; who is logged in goes on."""
+    places = console.api.bodies._strangers
+    taken = 0
+    while places.acquire(blocking=False):
+        taken += 1
+    try:
+        assert Browser(console).post("/login", {"token": token()}).status_code == 503
+    finally:
+        places.release(taken)
+    assert Browser(console).post("/login", {"token": token()}).status_code == 303
+
+
 @pytest.mark.parametrize("wrong", ["", "x", "a.b.c", token()[:-3] + "abc"])
 def test_a_wrong_token(console: Service, wrong: str) -> None:
     """It is refused with what to do, and no cookie."""

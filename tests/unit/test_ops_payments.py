@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 from common import migrations
 from common.db import Database
 from halfmessage.clock import now_ms
-from ops.findings import Finding, Gravity
+from ops.findings import REPAIR, WAIT, Finding, Gravity
 from ops.payments import Payments
 from order.model import orders
 from pay import model as pay
@@ -149,9 +149,19 @@ def test_states_that_disagree(site: Site, status: str | None, through: str | Non
 
 
 def test_a_paid_order_without_a_payment(site: Site) -> None:
-    """Its payment was lost."""
+    """Its payment was lost: the repair opens it anew, and then the provider has to tell of it again, once it has."""
     site.order(1, "paid", through="sandbox")
     assert _one(site.found(1)) == (Gravity.DISAGREEMENT, "the order is paid, but pay knows no payment of it")
+    assert [finding.remedy for finding in site.found(1)] == [REPAIR]
+    site.payment(1, "open")
+    site.taken(1, 1)
+    assert [(finding.what, "send its events" in finding.remedy) for finding in site.found(1)] == [
+        ("the order is paid, but its payment is open", True),
+        ("the provider took 250 EUR, of which pay has not heard", True),
+    ]
+    site.do("pay", insert(pay.attempts).values(attempt_id=1, provider="sandbox", order_id=1, state="open",
+                                               created_at=1, next_poll_at=1))  # fmt: skip
+    assert [finding.remedy for finding in site.found(1)][1] == WAIT  # pay asks by itself
 
 
 @pytest.mark.parametrize(("ago", "gravity"), [(0, Gravity.IN_PROGRESS), (AGES_AGO, Gravity.UNRESOLVED)])

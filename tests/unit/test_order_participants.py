@@ -337,6 +337,18 @@ def test_a_participant_restored_lacks_reservations(shop: Shop) -> None:
     assert shop.coupon.headers[order_id].used
 
 
+def test_what_a_repair_reserves_for_a_paid_order_is_used_up(shop: Shop) -> None:
+    """What a paid order gets anew is used up at once: no sweep need come to it."""
+    shop.ids.age = OLD
+    order_id = _placed(shop)
+    shop.pay(order_id)
+    shop.sweep.run(0.0)
+    shop.coupon.headers.clear()
+    shop.coupon.uses = 10
+    assert shop.sweep.run(0.0, full=True).reserved == 1
+    assert shop.coupon.headers[order_id].used
+
+
 def test_a_participant_restored_can_not_hold_it_again(shop: Shop) -> None:
     """The unpaid order is closed, which releases at the others; the paid one is told to a person."""
     shop.ids.age = OLD

@@ -60,9 +60,12 @@ def test_refused() -> None:
     assert isinstance(client.deduct(1, [ORDER])[7].refusal, Invalid)
 
 
-def test_a_lost_payment_is_not_made_anew() -> None:
-    """Nobody is asked: money that was taken does not come to be by asking for it."""
-    assert not _client().deduct(1, [ORDER], revive=True)[7].is_held
+def test_a_lost_payment_is_opened_anew() -> None:
+    """Of a paid order too, so that what the provider tells again is not sent back; what was released stays so."""
+    client = _client((200, {"orders": [{"order_id": "7", "verdict": "deducted"}]}))
+    assert client.deduct(1, [ORDER], revive=True)[7].is_held
+    (call,) = client._peer.calls  # type: ignore[attr-defined]
+    assert "revive" not in call[2]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Orders submitted now and placed soon: taken in exactly when that was told, decided once, whatever comes again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from halfmessage.errors import (
     Overloaded,
     Unavailable,
 )
-from halfmessage.mq.port import CheckAnswer, Resolution
+from halfmessage.mq.port import CheckAnswer, Delivery, Message, Resolution, Verdict
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.record import AlreadyAborted
 from order.consumer import EventConsumer
@@ -336,6 +336,22 @@ def test_what_all_need_is_down(shop: Shop) -> None:
     with pytest.raises(PeerUnavailable):
         handle([_event(*taken)])
     assert {_state(shop, one).state for one in taken} == {RequestState.QUEUED}
+
+
+def test_requests_are_worked_off_in_rounds(shop: Shop) -> None:
+    """After each round, as many as are placed at once, the broker is told that the message is still worked on."""
+    taken = _submit(shop, *(_wanted(user=f"user-{number}") for number in range(5)))
+    steps: list[int | str] = []
+
+    def handle(events: Sequence[OrderEvent]) -> list[bool]:
+        steps.append(sum(len(event.order_ids) for event in events))
+        return shop.working_off.handle(events)
+
+    message = Message(REQUEST_TOPIC, _event(*taken).to_body())
+    delivery = Delivery("one", message, 1, 0, lambda: steps.append("kept"))
+    assert EventConsumer("request", OrderEvent, handle, together=2)([delivery]) == [Verdict.ACK]
+    assert steps == [2, "kept", 2, "kept", 1, "kept"]
+    assert {_state(shop, one).state for one in taken} == {RequestState.CREATED}
 
 
 @pytest.mark.parametrize("error", [KeyTaken(), OutcomeUnknown(order_id="1")])

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 from werkzeug.test import TestResponse
 
 from common import migrations
 from common.auth import issue
 from common.config import Settings
+from common.db import Database
 from common.errors import OrdersError
 from common.payments import PaymentEvent
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
@@ -22,6 +24,7 @@ from halfmessage.mq.port import BrokerOptions, Delivery, Verdict
 from halfmessage.participant.event import OrderEvent
 from pay import providers
 from pay.app import build
+from pay.model import payment_events
 from pay.providers.port import RefundState
 from pay.service import soon
 from pay.service.inbox import Inbox
@@ -356,3 +359,28 @@ def test_soon_goes_on_after_a_mistake() -> None:
         beside.handle(("fake", "a"))
     beside.handle(("fake", "b"))
     assert done == [("fake", "a"), ("fake", "b")]
+
+
+def test_events_that_mean_nothing_are_purged_as_it_runs(tmp_path: Path) -> None:
+    """By the service itself, every sweep interval."""
+    settings = settings_of(tmp_path, sweep_interval=0.05)
+    migrations.upgrade("pay", settings.database_url)
+    database = Database(settings.database_url)
+    row = {"provider": "fake", "event_id": "e", "kind": "other", "via": "callback", "raw": b""}
+    row |= {"received_at": 1, "handled_at": 1}
+    database.transact(lambda connection: connection.execute(insert(payment_events).values(row)))
+
+    def number() -> int:
+        with database.read() as connection:
+            return len(connection.execute(select(payment_events.c.event_id)).all())
+
+    assert number() == 1
+    service = build(settings)
+    for start in service.start:
+        start()
+    try:
+        eventually(lambda: number() == 0)
+    finally:
+        for stop in service.stop:
+            stop()
+        database.close()

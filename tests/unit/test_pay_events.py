@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from common.errors import Malformed
 from halfmessage import failpoints
+from halfmessage.chunks import ROWS
 from halfmessage.errors import FailpointRaised, HalfMessageError, RowRefused, Unavailable
 from halfmessage.mq.port import CheckAnswer
 from pay.model import Via, charges, payment_events, payments
@@ -72,6 +73,47 @@ def test_what_comes_at_once_shares_a_transaction(till: Till) -> None:
     assert isinstance(refused, RowRefused)
     assert till.inbox._store_all([rows[3], inbox._row("other", events[3], Via.POLL)]) == [True, True]
     assert len(till.effects()) == 3
+
+
+def test_a_batch_is_full_by_its_bytes(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large events don't share one transaction, however many come at once; small ones do, up to so many rows."""
+    sizes: list[int] = []
+    stored = till.inbox._store_all
+
+    def store(rows: Any) -> Any:
+        sizes.append(sum(len(row["raw"]) for row in rows))
+        return stored(rows)
+
+    batches = till.inbox._batches
+    monkeypatch.setattr(batches, "_run", store)
+    large = [replace(success(f"c{number}", number), raw=b"x" * 400_000) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda event: till.inbox.store("fake", event, Via.CALLBACK), large))
+    assert max(sizes) <= 1_000_000
+    assert sum(sizes) == 8 * 400_000
+    small = inbox._row("fake", success("c9", 9), Via.CALLBACK)
+    assert batches._weigh(small) * ROWS == batches._heaviest
+
+
+def test_events_that_mean_nothing_are_forgotten(till: Till) -> None:
+    """Those that name neither a payment nor money, once they are old and handled; all others stay."""
+    other = ProviderEvent("e-other", Kind.OTHER, None, b"{}")
+    kept = [
+        replace(other, event_id="e-ours", payment_id=1),
+        replace(success("c1", 1), event_id="e-money", payment_id=None),
+        replace(other, event_id="e-back", kind=Kind.REFUNDED, charge_id="c7"),
+        replace(other, event_id="e-young"),
+        replace(other, event_id="e-waits"),
+    ]
+    for event in [other, *kept]:
+        till.inbox.store("fake", event, Via.CALLBACK)
+    till.handling.handle([("fake", event.event_id) for event in [other, *kept[:-1]]])
+    old = update(payment_events).where(payment_events.c.event_id != "e-young").values(received_at=1)
+    till.database.transact(lambda connection: connection.execute(old))
+    assert inbox.forget_strangers(till.database, 3600.0) == 1
+    with till.database.read() as connection:
+        left = set(connection.scalars(select(payment_events.c.event_id)))
+    assert left == {event.event_id for event in kept}
 
 
 def test_many_callbacks_at_once(till: Till) -> None:

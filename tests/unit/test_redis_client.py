@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import structlog
 
+from common.errors import RedisUnavailable
 from common.limits import SharedLimiter
 from common.redis_client import CONNECTIONS, RedisClient
 
@@ -25,6 +26,7 @@ class Stub(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Session)
         self.url = f"redis://127.0.0.1:{self.server_address[1]}"
         self.hangs = False
+        self.answers = {b"HELLO": _GREETING, b"PING": b"+PONG\r\n"}
         self.connections = 0
         self.over = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -42,7 +44,7 @@ class _Session(socketserver.StreamRequestHandler):
             words = [self._word() for _ in range(int(line[1:]))]
             if words[0] == b"PING":
                 self.server.over.wait(0.01)
-            self.wfile.write({b"HELLO": _GREETING, b"PING": b"+PONG\r\n"}.get(words[0], b"+OK\r\n"))
+            self.wfile.write(self.server.answers.get(words[0], b"+OK\r\n"))
 
     def _word(self) -> bytes:
         length = int(self.rfile.readline()[1:])
@@ -86,3 +88,22 @@ def test_a_count_that_hangs_is_not_repeated_by_all_who_wait(stub: Stub) -> None:
     client.close()
     assert waits.count(0) == 50
     assert took < 5  # one after the other it would be 15 s
+
+
+def test_a_count_that_somebody_else_wrote_fails_no_order(stub: Stub) -> None:
+    """It is no number: the process counts alone, and Redis is asked on about everything else."""
+    stub.answers[b"GET"] = b"$3\r\nabc\r\n"
+    client = RedisClient(stub.url)
+    assert SharedLimiter(client).hit("10000/second", "place", "ann") == 0
+    client.ping()
+    client.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"?\r\n", b"*x\r\n", b"$-7\r\n"])
+def test_what_is_no_redis_is_down(stub: Stub, answer: bytes) -> None:
+    """Another server behind the URL: what it says is no answer, and no error of its own kind gets out."""
+    stub.answers[b"PING"] = answer
+    client = RedisClient(stub.url)
+    with pytest.raises(RedisUnavailable):
+        client.ping()
+    client.close()

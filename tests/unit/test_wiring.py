@@ -302,7 +302,7 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     assert (use_cases.ordering, use_cases.timeline) == (order.the("Ordering"), order.the("Timeline"))
 
 
-def test_order_consumes_messages_while_it_can_handle_them(order: Wiring) -> None:
+def test_order_consumes_messages_while_it_can_handle_them(order: Wiring, settings: Settings) -> None:
     """A failure keeps it from taking more until it can write, has ids, and can send."""
     for start in order.service.start:
         start()
@@ -322,6 +322,7 @@ def test_order_consumes_messages_while_it_can_handle_them(order: Wiring) -> None
     soon = order.the("Soon")
     asked = (of_requests["group"], of_requests["topic"], of_requests["handler"], of_requests["ready"])
     assert asked == ("order_order_request", REQUEST_TOPIC, soon._consumer, soon._standby.ready)
+    assert soon._consumer._together == settings.request_threads
     assert order.of("Heartbeat", "database") == (order.the("Database"),)
     probes = order.of("Standby", "probes")[0]
     assert probes[:2] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)

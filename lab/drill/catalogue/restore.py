@@ -1,7 +1,13 @@
 """Databases restored from older backups, and stops that last: what can be repaired is, and what is lost is known."""
 
+import time
 from typing import Any
 
+import orjson
+import urllib3
+from pydantic import SecretStr
+
+from common import sandbox
 from lab.drill import backups
 from lab.drill.drill import Drill, Limit, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
@@ -135,6 +141,64 @@ def _goods(run: DrillRun) -> None:
     run.settle()
 
 
+def _coupon(run: DrillRun) -> None:
+    run.needing("coupon")
+    closed = run.placed()
+    _settled_once(run)
+    backup = _back_up(run, "coupon")
+    paid, unpaid = run.placed(), run.placed()
+    run.change(paid, "pay")
+    _released(run, closed)
+    _settled_once(run)
+    _restore(run, "coupon", backup)
+    refused = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
+    swept = _repair(run)
+    run.same("orders whose use of their coupon is reserved anew", swept["reserved"], 2)
+    run.settle()
+    run.stands("created", "paid", "closed")
+    answer = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment now", answer and answer.status, _OK)
+    run.settle()
+
+
+def _pay(run: DrillRun) -> None:
+    closed, paid = run.placed(), run.placed()
+    _settled_once(run)
+    backup = _back_up(run, "pay")
+    lost, unpaid = run.placed(), run.placed()
+    run.change(paid, "pay")
+    run.change(lost, "pay")
+    _released(run, closed)
+    _settled_once(run)
+    _restore(run, "pay", backup)
+    answer = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment", answer and answer.status, _OK)
+    swept = _repair(run)
+    run.same("paid orders whose payment is made anew", swept["reserved"], 1)
+    _tell_again(run)
+    run.settle()
+    run.stands("paid", "paid", "paid", "closed")
+    run.same("where the money of the paid orders is", {_standing(run, order_id) for order_id in (paid, lost)}, {"kept"})
+
+
+def _tell_again(run: DrillRun) -> None:
+    """Have the provider send all its callbacks once more, as a person would in its dashboard."""
+    secret = SecretStr(run.sut.deployment.directory.secret())
+    key, url = sandbox.callback_key(secret), f"{run.sut.deployment.plan.urls['pay']}/callbacks/sandbox"
+    for session in run.sut.admin.get("sandbox", "/ledger")["items"]:
+        for event in session["events"]:
+            raw = orjson.dumps({**event, "payment_id": session["payment_id"], "reference": session["reference"]})
+            signed = {sandbox.SIGNATURE_HEADER: sandbox.signature(key, raw, int(time.time()))}
+            answer = urllib3.request("POST", url, body=raw, headers=signed, timeout=10.0, retries=False)
+            run.same("HTTP status of a callback that comes again", answer.status, _OK)
+
+
+def _standing(run: DrillRun, order_id: str) -> str:
+    (charge,) = run.sut.admin.get("pay", f"/payments/{order_id}")["charges"]
+    return str(charge["status"])
+
+
 def _long_stop(run: DrillRun) -> None:
     pid = run.arm("order", "order.deducted=kill")
     run.supervisor.hold("order")
@@ -171,6 +235,16 @@ DRILLS = (
                 _order,
             ),
             ("broker", "messages that come again change nothing; those that are lost are made up for", _broker),
+            (
+                "coupon",
+                "what is not held can't be paid; the repair takes the uses anew, and frees those of what is closed",
+                _coupon,
+            ),
+            (
+                "pay",
+                "the repair opens payments anew; what the provider tells again of paid orders is kept, not sent back",
+                _pay,
+            ),
             ("goods", "orders and stock are as they were; goods newer than the backup can't be ordered", _goods),
         )
     ),

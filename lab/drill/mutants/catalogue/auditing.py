@@ -53,6 +53,12 @@ MUTANTS = (
         ("order.service.auditing:Audit._reserve", "revive=is_paid", "revive=True"),
     ),
     edited(
+        "paid-order-s-coupon-free-again",
+        "a coupon that a repair takes anew for a paid order is not used up",
+        "tests/unit/test_order_participants.py::test_what_a_repair_reserves_for_a_paid_order_is_used_up",
+        ("order.service.auditing:Audit._reserve", "if is_paid and held and", "if False and"),
+    ),
+    edited(
         "closed-order-taken-for-a-violation",
         "an order that is closed while stock is asked counts as one that stands without stock",
         _TESTS + "test_closed_between_the_looks",

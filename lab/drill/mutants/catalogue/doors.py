@@ -113,6 +113,13 @@ MUTANTS = (
         ("common.web.requests:refuse_unread_body", "if has_unread_body(request):", "if request.stream.read():"),
     ),
     edited(
+        "callbacks-hold-all-threads",
+        "anybody holds every thread of pay by dripping callbacks",
+        "tests/unit/test_bodies.py::test_strangers_hold_few_threads",
+        ("common.web.bodies:Bodies.read_of_stranger", "if not self._strangers.acquire(blocking=False):", "if False:"),
+        ("common.web.bodies:Bodies.read_of_stranger", "self._strangers.release()", "pass"),
+    ),
+    edited(
         "idempotency-key-ignored",
         "a call takes a key, and does the same again under it",
         _WEB + "test_a_header_that_a_write_would_ignore_is_422",

@@ -26,8 +26,8 @@ MUTANTS = (
         "transaction-of-a-whole-message",
         "one transaction takes all orders of a message, however many it names",
         "tests/unit/test_stock_consumer.py::test_transactions_are_bounded_by_what_they_write",
-        ("halfmessage.participant.event:in_parts", "len(event.order_ids), ROWS)", "1)"),
-        ("halfmessage.participant.event:in_parts", "slice(start, start + ROWS)", "slice(None)"),
+        ("halfmessage.participant.event:in_parts", "len(event.order_ids), largest)", "1)"),
+        ("halfmessage.participant.event:in_parts", "slice(start, start + largest)", "slice(None)"),
         (
             "halfmessage.participant.reservations:Reservations._parts",
             "chunks(sorted(orders), ROWS)",
@@ -38,8 +38,8 @@ MUTANTS = (
         "message-kept-at-its-end-only",
         "a rollback of many orders is given to another before it is done with",
         "tests/unit/test_stock_consumer.py::test_what_is_worked_on_is_kept",
-        ("halfmessage.participant.event:in_parts", "len(event.order_ids), ROWS)", "1)"),
-        ("halfmessage.participant.event:in_parts", "slice(start, start + ROWS)", "slice(None)"),
+        ("halfmessage.participant.event:in_parts", "len(event.order_ids), largest)", "1)"),
+        ("halfmessage.participant.event:in_parts", "slice(start, start + largest)", "slice(None)"),
     ),
     edited(
         "statement-of-all-keys",
