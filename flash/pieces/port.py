@@ -90,6 +90,11 @@ class Buyer:
     user_id: str
     quantity: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a quantity that no sale has: none is given back by taking less than nothing."""
+        if not 1 <= self.quantity <= MOST_PIECES:
+            raise ValueError(f"{self.quantity} pieces: from 1 to {MOST_PIECES}")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -138,8 +143,8 @@ class Totals:
 class Pieces(Protocol):
     """A store of pieces. Thread-safe; any number of processes share it.
 
-    All methods raise `Unavailable` where the store does not answer: nothing was changed, or what was may be repeated.
-    Only of `take` one must know which, see there. At most `MOST` of everything in a call: `ValueError` beyond.
+    All methods raise `Unavailable` or `OutcomeUnknown` where the store does not answer: call again, nothing is changed
+    twice. Only of `take` one must know which, see there. At most `MOST` of everything in a call, else `ValueError`.
     """
 
     def take(self, sale_id: int, tx_id: int, buyers: Sequence[Buyer]) -> list[Answer]:
