@@ -73,6 +73,7 @@ SERVICES = (  # in the order of stopping: those that ask before those that are a
     Service("goods", 8003),
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
+    Service("flash", 8007, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service(SANDBOX, 8010),
 )
 NAMES = tuple(service.name for service in SERVICES)

@@ -87,6 +87,7 @@ def test_its_failpoints(elsewhere: Elsewhere, point: str, error: type[Exception]
 
 class _Checker(RecordChecker):
     def outcome_of(self, tx_id: int, message: Message) -> Outcome | None:
+        assert tx_id == 7
         return Outcome(message.tag) if message.tag else None
 
 
