@@ -47,7 +47,7 @@ _DRAINED: Final = 60.0  # seconds beside those that a request may wait: for mess
 def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
     database = Database(settings.database_url, pool_size=settings.pool_size)
-    pieces = store_of(settings.pieces_url, database, tables)
+    pieces = store_of(settings.pieces_url, database, tables, take_within=2 * settings.transaction_deadline)
     ids = LeasedIds(database, "flash", workers=WORKERS["flash"])
     broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
     metrics = Metrics("flash")
@@ -60,7 +60,7 @@ def build(settings: Settings) -> Service:
     finishing = Finishing(database, pieces, stock, drained_after=settings.request_expires + _DRAINED)
     returning = Returning(database, pieces, orders)
     sweeping = Sweeping(database, pieces, orders, producer, returning, finishing, settings.sweep_grace, told.finding)
-    buying = Buying(producer, pieces, ids, told.step)
+    buying = Buying(producer, pieces, ids, told.step, answer_within=settings.transaction_deadline)
     looks: Batcher[tuple[int, str], Look | None] = _in_batches(settings, Looking(pieces).look, lanes=_LANES)
     takes: Batcher[Wanted, int] = _in_batches(settings, buying.buy, lanes=_LANES, observe=told.batch)
     use_cases = rest.UseCases(

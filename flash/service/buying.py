@@ -61,8 +61,20 @@ class Looking:
 class Buying:
     """Takes pieces for batches of buyers."""
 
-    def __init__(self, producer: Producer, pieces: Pieces, ids: IdSource, observe: Observe) -> None:
-        """Take what sends messages, the store of pieces, what issues ids, and what is told how long steps take."""
+    def __init__(
+        self,
+        producer: Producer,
+        pieces: Pieces,
+        ids: IdSource,
+        observe: Observe,
+        *,
+        answer_within: float = ANSWER_WITHIN,
+    ) -> None:
+        """Take what sends messages, the store of pieces, what issues ids, and what is told how long steps take.
+
+        `answer_within`: see `ANSWER_WITHIN`; half of what the store has for `TAKE_WITHIN`.
+        """
+        self._answer_within_ms = int(answer_within * 1000)
         self._producer = producer
         self._pieces = pieces
         self._ids = ids
@@ -96,7 +108,7 @@ class Buying:
         if all(answer.verdict is not Verdict.TAKEN for answer in answers):
             tx.drop()
             return [_refusal(answer) for answer in answers]
-        is_sure = tx.resolve(Outcome.COMMITTED) and now_ms() - issued_at(tx_id) < ANSWER_WITHIN * 1000
+        is_sure = tx.resolve(Outcome.COMMITTED) and now_ms() - issued_at(tx_id) < self._answer_within_ms
         return [_bought_by(one, answer, is_sure=is_sure) for one, answer in zip(buyers, answers, strict=True)]
 
 

@@ -72,13 +72,13 @@ class Sweeping:
     def often(self) -> None:
         """Do what somebody may be waiting for. Raises nothing of ours: the next round goes on."""
         self._guarded("store", self._rebuild)
+        self._guarded("void", self._void)
         self._guarded("ends", self._end)
         self._guarded("returned", self._returning.run)
         self._guarded("heard", self._finishing.run)
 
     def sweep(self) -> None:
         """Do what is rarely to be done. Raises nothing of ours: the next round goes on."""
-        self._guarded("void", self._void)
         self._guarded("purchases", self._look_at_purchases)
         self._guarded("purged", self._purge)
 
