@@ -83,6 +83,18 @@ class Settings(Addresses):
         default=30.0, gt=0, le=300, description="of such a stream, which holds a thread; a client then asks again"
     )
 
+    pieces_url: str = Field(
+        default="",
+        repr=False,
+        description="what counts the pieces of flash sales: redis://…; empty: the flash service's own database",
+    )
+    flash_rate_limit: str = Field(
+        default="20/second", description="tries of one user to buy in flash sales, in the words of Flask-Limiter"
+    )
+    buying_queue: int = Field(
+        default=1000, ge=1, le=4000, description="tries to buy at once or waiting for it; more get 503"
+    )
+
     providers: str = Field(
         default="sandbox",
         description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class",

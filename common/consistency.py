@@ -17,9 +17,13 @@ _KNOWN_SECRETS: Final = ("change", "secret", "example", "password", "development
 _DATABASES: Final = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
 _BROKERS: Final = ("embedded", "rocketmq", "rocketmq4")
 _CACHES: Final = ("redis", "rediss", "unix")
+_STORES: Final = ("redis", "rediss")
 _PEERS: Final = tuple(f"{name}_url" for name in registry.NAMES)
 _OUTSIDE: Final = ("callback_base", "return_to", "stripe_api", "wechat_api")
-_CALLS: Final = {"order": tuple(peer for peer in _PEERS if peer != "order_url")}
+_CALLS: Final = {
+    "order": tuple(peer for peer in _PEERS if peer != "order_url"),
+    "flash": ("order_url", "stock_url", "goods_url"),
+}
 """By service: where those are that it calls."""
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
@@ -73,12 +77,18 @@ def _sizes(settings: "Settings") -> Faults:
 
 
 def _rate_limit(settings: "Settings") -> Faults:
+    for name in ("rate_limit", "flash_rate_limit"):
+        yield from _one_limit(settings, name)
+
+
+def _one_limit(settings: "Settings", name: str) -> Faults:
+    limit = getattr(settings, name)
     try:
-        parsed = parse_many(settings.rate_limit)
+        parsed = parse_many(limit)
     except ValueError:
         parsed = []
-    if len(parsed) != 1 or parsed[0].amount < 1 or ";" in settings.rate_limit or "/0 " in settings.rate_limit:
-        (given,) = _named(settings, "rate_limit")
+    if len(parsed) != 1 or parsed[0].amount < 1 or ";" in limit or "/0 " in limit:
+        (given,) = _named(settings, name)
         yield f"{given} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
 
 
@@ -101,7 +111,12 @@ def _urls(settings: "Settings") -> Faults:
     for name, other in combinations(_PEERS, 2):
         for where in _addresses(settings, name) & _addresses(settings, other):
             yield f"ORDERS_{name.upper()} and ORDERS_{other.upper()} both name {where[0]}:{where[1]}"
-    for name, schemes in (("database_url", _DATABASES), ("broker_url", _BROKERS), ("redis_url", _CACHES)):
+    for name, schemes in (
+        ("database_url", _DATABASES),
+        ("broker_url", _BROKERS),
+        ("redis_url", _CACHES),
+        ("pieces_url", _STORES),
+    ):
         scheme, separator, _ = getattr(settings, name).partition("://")
         if getattr(settings, name) and (not separator or scheme not in schemes):
             yield f"ORDERS_{name.upper()} must begin with one of {', '.join(f'{known}://' for known in schemes)}"

@@ -24,6 +24,22 @@ POINTS: Final = frozenset[str]().union(*map(failpoints.of_participant, PARTICIPA
         "request.resolved",
         "request.received",
         "request.handled",
+        # buying in a flash sale, and placing what was bought
+        "purchase.half_sent",
+        "purchase.before_commit",
+        "purchase.committed",
+        "purchase.before_resolve",
+        "purchase.resolved",
+        "purchase_check.received",
+        "purchase_check.fenced",
+        "selling.received",
+        "selling.handled",
+        # opening a flash sale, ending it, and bringing its pieces back
+        "sale.allotted",
+        "sale.opened",
+        "sale.closed",
+        "sale.returned",
+        "sale.given_back",
         # closing one (timeout or cancel)
         "close.half_sent",
         "close.before_commit",

@@ -121,6 +121,16 @@ class Keys(Generic[T]):
         except DuplicateRow:  # the same key, or the same row of `work`'s, came in between: now it is found
             return self._database.transact(run)
 
+    def find(self, key: IdempotencyKey | None) -> Answered[T] | None:
+        """Return what a call got under this key, None where there was none, or no key.
+
+        Raise `IdempotencyMismatch` or `Unavailable`.
+        """
+        if key is None:
+            return None
+        with self._database.read() as connection:
+            return self._first(connection, key)
+
     def _first(self, connection: Connection, key: IdempotencyKey) -> Answered[T] | None:
         columns = self._table.c
         is_key = (columns.user_id == key.user_id) & (columns.idempotency_key == key.key)

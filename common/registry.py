@@ -47,27 +47,33 @@ ROLLBACK_TOPIC = "order_rollback"
 TIMEOUT_TOPIC = "order_timeout"
 PAYMENT_TOPIC = "payment_succeeded"
 REQUEST_TOPIC = "order_request"
+PURCHASE_TOPIC = "flash_purchase"
 TOPICS: Mapping[str, str] = MappingProxyType(
     {
         ROLLBACK_TOPIC: "TRANSACTION",
         TIMEOUT_TOPIC: "DELAY",
         PAYMENT_TOPIC: "TRANSACTION",
         REQUEST_TOPIC: "TRANSACTION",
+        PURCHASE_TOPIC: "TRANSACTION",
     }
 )
 """The topics, and what each carries in RocketMQ's words (`message.type`)."""
 NEVER_DELAYED = tuple(topic for topic, kind in TOPICS.items() if kind == "TRANSACTION")
 """Topics whose messages are never sent to wait: one that is delayed failed before, and is to be tried again."""
 
+WORKERS: Mapping[str, range] = MappingProxyType({"order": range(512), "flash": range(512, 1024)})
+"""The worker ids of services whose ids meet: a purchase is an order request under its own id (`halfmessage.ids`)."""
+
 SANDBOX = "sandbox"
 """The provider of payments that is a service of ours, for a deployment without a real one."""
 
 SERVICES = (  # in the order of stopping: those that ask before those that are asked
-    Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC, REQUEST_TOPIC)),
+    Service("order", 8001, consumes=(TIMEOUT_TOPIC, PAYMENT_TOPIC, REQUEST_TOPIC, PURCHASE_TOPIC)),
     Service("stock", 8002, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("goods", 8003),
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
+    Service("flash", 8007, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service(SANDBOX, 8010),
 )
 NAMES = tuple(service.name for service in SERVICES)

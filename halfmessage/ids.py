@@ -42,6 +42,8 @@ class IdSource(Protocol):
         """Return an id no other process issues. Raise `LeaseLost` or `ClockWentBack`."""
 
 
+WORKERS = range(MAX_INSTANCE + 1)
+"""All worker ids."""
 LEASES = "worker_leases"
 """The table of leases, unless called otherwise."""
 
@@ -104,9 +106,22 @@ class _Lease:
 class LeasedIds:
     """Issues ids under a lease that a thread of its own renews."""
 
-    def __init__(self, database: Transactor, owner: str, *, lease_seconds: float = 15.0, table: str = LEASES) -> None:
-        """Prepare; `start` takes the lease in the table of that name. `owner` names the service there."""
+    def __init__(
+        self,
+        database: Transactor,
+        owner: str,
+        *,
+        lease_seconds: float = 15.0,
+        table: str = LEASES,
+        workers: range = WORKERS,
+    ) -> None:
+        """Prepare; `start` takes the lease in the table of that name. `owner` names the service there.
+
+        `workers`: the worker ids that it may have. Services with databases of their own whose ids must differ all the
+        same take different ones.
+        """
         self._database = database
+        self._workers = workers
         self._owner = f"{owner}-{uuid.uuid4().hex}"[:64]
         self._lease_ms = int(lease_seconds * 1000)
         self._leases = lease_table(MetaData(), table)
@@ -231,7 +246,7 @@ class LeasedIds:
         rows = connection.execute(select(leases.c.worker_id, leases.c.expires_at))
         known = {row.worker_id: row.expires_at for row in rows}
         for worker_id, until in sorted(known.items()):
-            if until + _HANDOVER < now:
+            if worker_id in self._workers and until + _HANDOVER < now:
                 taken = connection.execute(
                     update(leases)
                     .where((leases.c.worker_id == worker_id) & (leases.c.expires_at == until))
@@ -239,9 +254,10 @@ class LeasedIds:
                 )
                 if taken.rowcount == 1:
                     return int(worker_id)
-        free = next((i for i in range(MAX_INSTANCE + 1) if i not in known), None)
+        free = next((i for i in self._workers if i not in known), None)
         if free is None:
-            raise LeaseLost("All 1,024 worker ids are leased; ids are issued again when a lease runs out.")
+            many = f"{len(self._workers):,}"
+            raise LeaseLost(f"All {many} worker ids are leased; ids are issued again when a lease runs out.")
         connection.execute(insert(leases).values(worker_id=free, owner=self._owner, expires_at=expires_at))
         return free
 

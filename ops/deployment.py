@@ -224,6 +224,7 @@ class Deployment:
             "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
             "ORDERS_BROKER_URL": servers.broker_url if servers else self.directory.broker_url,
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",
+            "ORDERS_PIECES_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
             **self._shared_metrics(name),
             **self._core(name),

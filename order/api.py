@@ -8,6 +8,7 @@ import structlog
 
 from common.errors import TooManyRequests
 from common.idempotency import key_of
+from common.reservations.schema import LONGEST_BODY
 from common.schema import encode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, current_request_id, replayed
 from common.web.problems import kind_of
@@ -41,6 +42,8 @@ from order.schema import (
     ReasonMembers,
     RefusedMembers,
     ShortMembers,
+    StandingsOut,
+    StandingsQuery,
     SweepOut,
     TimelineOut,
     UnknownMembers,
@@ -53,6 +56,7 @@ from order.service.closing import Closing
 from order.service.ordering import Ordering, Placed, Request
 from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
+from order.service.purchases import PurchaseReader
 from order.service.reading import OrderReader, place_of
 from order.service.requests import RequestReader
 from order.service.submitting import Submitted
@@ -69,7 +73,7 @@ class UseCases:
 
     ordering: Ordering
     submit: Callable[[Request], Submitted]
-    requests: RequestReader
+    requests: RequestReader | PurchaseReader
     reader: OrderReader
     payments: Payments
     paying: Paying
@@ -181,7 +185,18 @@ def _request(body: PlaceOrder, idempotency_key: str | None) -> Request:
     return Request(user_id, quantities, receiver, key, body.coupon_id, asked_as=current_request_id())
 
 
-def _install_requests(api: Api, reader: RequestReader, streams: Streams) -> None:
+def _install_requests(api: Api, reader: RequestReader | PurchaseReader, streams: Streams) -> None:
+    @api.post(
+        "/internal/order-requests/states",
+        scopes=("service",),
+        body=StandingsQuery,
+        returns={200: StandingsOut},
+        body_at_least=LONGEST_BODY,
+    )
+    def show_standings(body: StandingsQuery) -> Reply:
+        """Tell what became of order requests, and how their orders stand; unknown ones are left out."""
+        return Reply(StandingsOut.of(reader.states(body.request_ids)))
+
     @api.get(
         "/order-requests/{request_id}",
         scopes=_OWNER,

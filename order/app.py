@@ -17,7 +17,7 @@ from common.optional_redis import open_redis
 from common.payments import PaymentEvent
 from common.periodic import Periodic
 from common.process import Service
-from common.registry import BY_NAME, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC
+from common.registry import BY_NAME, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC, WORKERS
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
@@ -73,7 +73,7 @@ def build(settings: Settings) -> Service:
 
     records = Records(transaction_records, retention=settings.record_retention)
     checker = Checker(database, records, deadline=settings.transaction_deadline, count=instruments.check_back)
-    ids = LeasedIds(database, "order")
+    ids = LeasedIds(database, "order", workers=WORKERS["order"])
     broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
     console = _console(broker)
 
@@ -111,7 +111,9 @@ def build(settings: Settings) -> Service:
     sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
     ordering = Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout)
     probes = (heartbeat.beat, ids.ask, sendable)
-    soon = Soon(settings, database, coordinator, ordering.order, instruments.metrics, [*probes, *others.needed])
+    soon = Soon(
+        settings, database, coordinator, ordering.order, instruments.metrics, [*probes, *others.needed], others.flash
+    )
     use_cases = rest.UseCases(
         ordering=ordering,
         submit=soon.submit,

@@ -66,6 +66,18 @@ class InsufficientStock(Refused):
     slug, title = "insufficient-stock", "Insufficient stock"
 
 
+class SoldOut(Refused):
+    """Nothing is left of what the sale sells."""
+
+    slug, title = "sold-out", "Sold out"
+
+
+class AlreadyBought(Refused):
+    """This user has bought as much as one may."""
+
+    slug, title = "already-bought", "Already bought"
+
+
 class OrderClosed(Conflict):
     """The order is closed and can't be paid."""
 
@@ -136,6 +148,23 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Sale:
+    """What a flash sale sells, as it told when it was bought there; prices in minor units.
+
+    `tx_id`: the transaction that took the pieces.
+    """
+
+    sale_id: int
+    tx_id: int
+    name: str
+    brief: str
+    image: str | None
+    unit_price: int
+    market_price: int | None
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Receiver:
     """Who gets it. Personal: shown to the owner and to admins, never logged."""
 
@@ -152,8 +181,10 @@ class Receiver:
 class Order:
     """An order; times in ms since the epoch, amounts in minor units.
 
-    `coupon_version`: of the rules that it was priced by, which is known only while it is placed. `paid_through`: who
-    took the money; None also where nothing had to be paid, and for what was paid before there was a pay service.
+    `sale_id`, `purchase_id`: where and by what it was bought in a flash sale. `coupon_version`, of the rules that it
+    was priced by, and `purchased_in`, the transaction that took its pieces, are known only while it is placed.
+    `paid_through`: who took the money; None also where nothing had to be paid, and for what was paid before there was
+    a pay service.
     """
 
     order_id: int
@@ -172,7 +203,10 @@ class Order:
     coupon_id: int | None = None
     discount_amount: int = 0
     paid_through: str | None = None
+    sale_id: int | None = None
+    purchase_id: int | None = None
     coupon_version: int | None = field(default=None, compare=False)
+    purchased_in: int | None = field(default=None, compare=False)
 
     @property
     def total_amount(self) -> int:
@@ -208,6 +242,8 @@ orders = Table(
     Column("goods_amount", BigInteger, nullable=False, server_default=text("0")),
     Column("discount_amount", BigInteger, nullable=False, server_default=text("0")),
     Column("paid_through", String(64)),
+    Column("sale_id", BigInteger),
+    Column("purchase_id", BigInteger),
     Index("orders_of_user", "user_id", "order_id"),
     Index("orders_of_user_by_status", "user_id", "status", "order_id"),
     Index("orders_overdue", "status", "expires_at"),

@@ -10,6 +10,7 @@ from common.cache import SharedCache
 from common.config import Settings
 from common.peer import Peer, Watch
 from order.clients.coupon import CouponClient, CouponRules
+from order.clients.flash import FlashClient
 from order.clients.goods import GoodsClient
 from order.clients.lookups import LookUps
 from order.clients.participant import ParticipantClient, client_of
@@ -38,6 +39,11 @@ class Outside:
     def payments(self) -> PayClient | None:
         """The pay service, where the deployment has it."""
         return next((one for one in self.participants if isinstance(one, PayClient)), None)
+
+    @property
+    def flash(self) -> FlashClient | None:
+        """The flash service, where the deployment has it."""
+        return next((one for one in self.participants if isinstance(one, FlashClient)), None)
 
     @property
     def optional(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from common.registry import SANDBOX
+from common.reservations.schema import MAX_ORDERS
 from common.schema import (
     Cursor,
     Id,
@@ -28,7 +29,7 @@ from order.clients.pay import Payment, PaymentStatus
 from order.model import CloseReason, Order, Reason, RequestState, Status
 from order.service.entries import Entry
 from order.service.paying import Elsewhere
-from order.service.requests import OrderRequest
+from order.service.requests import OrderRequest, Standing
 from order.service.sweeping import Findings
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -205,6 +206,37 @@ def request_document(request: OrderRequest) -> dict[str, Any]:
         "submitted_at": rfc3339(request.submitted_at),
         "decided_at": _time(request.decided_at),
     }
+
+
+class StandingsQuery(Schema):
+    """The order requests that are asked about."""
+
+    request_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_ORDERS)]
+
+
+class StandingOut(Schema):
+    """What became of an order request, and how its order stands; null where there is none."""
+
+    request_id: Id
+    state: RequestState
+    order_id: Id | None
+    status: Status | None
+
+
+class StandingsOut(Schema):
+    """Those of the order requests asked about that are known."""
+
+    requests: list[StandingOut]
+
+    @classmethod
+    def of(cls, found: Mapping[int, Standing]) -> "StandingsOut":
+        """Show them."""
+        return cls(
+            requests=[
+                StandingOut(request_id=one, state=its.state, order_id=its.order_id, status=its.status)
+                for one, its in sorted(found.items())
+            ]
+        )
 
 
 class AnybodysQuery(Query):

@@ -1,4 +1,4 @@
-"""Wires what takes in orders now and places them soon (docs/decisions/0034)."""
+"""Wires what takes in orders now and places them soon, bought in flash sales or not (docs/decisions/0034, 0036)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,7 +8,8 @@ from common.aside import ThreadedAside
 from common.config import Settings
 from common.db import Database
 from common.periodic import Periodic
-from common.registry import BY_NAME, REQUEST_TOPIC
+from common.purchases import PurchaseEvent
+from common.registry import BY_NAME, PURCHASE_TOPIC, REQUEST_TOPIC
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web.problems import document
@@ -17,9 +18,12 @@ from halfmessage.mq.port import Broker
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.batch import Batcher
 from halfmessage.tx.coordinator import Coordinator
+from order.clients.flash import FlashClient
 from order.consumer import EventConsumer
 from order.service.ordering import Placed, Request
+from order.service.purchases import PurchaseReader
 from order.service.requests import RequestReader, backlog
+from order.service.selling import Selling
 from order.service.submitting import Bounds, Submitted, Submitting
 from order.service.working_off import WorkingOff, rescue_once
 
@@ -44,8 +48,12 @@ class Soon:
         order: Callable[[Request], Placed],
         metrics: Metrics,
         needed: Sequence[Callable[[], object]],
+        flash: FlashClient | None,
     ) -> None:
-        """Take what places one order, and probes of what placing needs, which raise `OrdersError` while it is down."""
+        """Take what places one order, and probes of what placing needs, which raise `OrdersError` while it is down.
+
+        `flash`: where the deployment sells in flash sales.
+        """
         handled = metrics.counter("request_messages", "Messages of order requests by what became of them", "result")
         decided = metrics.counter("requests_decided", "Order requests by what they came to", "outcome")
         metrics.observe_all("Order requests that wait", partial(backlog, database, settings.request_queue))
@@ -61,7 +69,8 @@ class Soon:
             longest_wait=_LONGEST_WAIT,
         )
         self.submit = batches.submit
-        self.reader = RequestReader(database)
+        requests = RequestReader(database)
+        self.reader = requests if flash is None else PurchaseReader(requests, flash, within=settings.request_expires)
         working_off = WorkingOff(
             database,
             order,
@@ -72,7 +81,7 @@ class Soon:
             count=lambda outcome: decided.labels(outcome).inc(),
         )
         self._standby = Standby(*needed)
-        self._consumer = EventConsumer(
+        consumer = EventConsumer(
             "request",
             OrderEvent,
             working_off.handle,
@@ -80,14 +89,27 @@ class Soon:
             self._standby.suspect,
             together=settings.request_threads,  # each round takes as long as placing does; a part of 500 many of them
         )
+        bought = metrics.counter("purchase_messages", "Messages of purchases by what became of them", "result")
+        purchases = EventConsumer(
+            "selling",
+            PurchaseEvent,
+            Selling(database, working_off).handle,
+            lambda result, number: bought.labels(result).inc(number),
+            self._standby.suspect,
+            together=settings.request_threads,
+        )
+        self._consumers: dict[str, EventConsumer[Any]] = {REQUEST_TOPIC: consumer}
+        if flash is not None:
+            self._consumers[PURCHASE_TOPIC] = purchases
         grace = min(settings.sweep_grace, settings.request_expires / 2)  # there must be time to place what is found
         rescue = partial(rescue_once, working_off, grace)
         self._rescuing = Periodic("rescue of requests", settings.sweep_interval, rescue)
 
     def start(self, broker: Broker) -> None:
         """Consume requests, and look for those that no message names any more. Raise `BrokerError`."""
-        group = BY_NAME["order"].group(REQUEST_TOPIC)
-        broker.consumer(group, REQUEST_TOPIC, self._consumer, batch=_MESSAGES, ready=self._standby.ready)
+        for topic, consumer in self._consumers.items():
+            group = BY_NAME["order"].group(topic)
+            broker.consumer(group, topic, consumer, batch=_MESSAGES, ready=self._standby.ready)
         self._rescuing.start()
 
     def close(self) -> None:

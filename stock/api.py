@@ -2,13 +2,41 @@
 
 from common.idempotency import key_of
 from common.web import Api, Reply, current_identity, replayed
-from stock.model import BelowReserved
-from stock.schema import LevelOut, Restock, SetTotal, Withdraw
+from halfmessage.errors import NotFound
+from stock.model import BelowReserved, InsufficientStock
+from stock.schema import AllotmentIn, AllotmentOut, LevelOut, Restock, SetTotal, Withdraw
+from stock.service.allotments import Allotment, Allotments
 from stock.service.levels import Levels
 
 
-def install(api: Api, levels: Levels) -> None:
+def install(api: Api, levels: Levels, allotments: Allotments) -> None:
     """Declare the routes beside those of every participant."""
+    _install_levels(api, levels)
+
+    @api.get(
+        "/internal/allotments/{sale_id}",
+        scopes=("service", "admin"),
+        returns={200: AllotmentOut},
+        errors=[NotFound],
+    )
+    def show_allotment(sale_id: int) -> Reply:
+        """Show how many pieces a flash sale owns."""
+        return Reply(AllotmentOut.of_attributes(allotments.get(sale_id)))
+
+    @api.put(
+        "/internal/allotments/{sale_id}",
+        scopes=("service",),
+        body=AllotmentIn,
+        returns={200: AllotmentOut},
+        errors=[InsufficientStock],
+    )
+    def put_allotment(sale_id: int, body: AllotmentIn) -> Reply:
+        """Have a flash sale own so many pieces; a word that comes late, or again, changes nothing."""
+        wanted = Allotment(sale_id, body.goods_id, body.quantity, body.version)
+        return Reply(AllotmentOut.of_attributes(allotments.put(wanted)))
+
+
+def _install_levels(api: Api, levels: Levels) -> None:
 
     @api.get("/stock/{goods_id}", returns={200: LevelOut})
     def show_level(goods_id: int) -> Reply:

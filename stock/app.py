@@ -10,6 +10,7 @@ from common.reservations.service import participant_service
 from stock import api as rest
 from stock.model import idempotency_keys
 from stock.schema import OrderIn, PiecesDecision, PiecesReservation
+from stock.service.allotments import Allotments
 from stock.service.levels import Levels
 from stock.service.pieces import stock_reservations
 from stock.service.strategies.factory import make_strategy
@@ -29,7 +30,7 @@ def build(settings: Settings) -> Service:
         want=OrderIn,
         decision=PiecesDecision,
         reservation=PiecesReservation,
-        routes=partial(rest.install, levels=Levels(database)),
+        routes=partial(rest.install, levels=Levels(database), allotments=Allotments(database)),
         keys=idempotency_keys,
         checks={"redis": redis.ping} if redis and settings.stock_strategy == "redis-lock" else {},
         stop=[redis.close] if redis else [],

@@ -17,6 +17,12 @@ class BelowReserved(Conflict):
     slug, title = "below-reserved", "Total below what is reserved"
 
 
+class InsufficientStock(Conflict):
+    """Fewer pieces are available than a sale is to own."""
+
+    slug, title = "insufficient-stock", "Insufficient stock"
+
+
 stock = Table(
     "stock",
     metadata,
@@ -38,6 +44,17 @@ reservation_lines = Table(
     Column("quantity", Integer, nullable=False),
     CheckConstraint("quantity > 0", name="reservation_lines_quantity_positive"),
 )
+
+allotments = Table(
+    "allotments",
+    metadata,
+    Column("sale_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("goods_id", BigInteger, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("quantity >= 0", name="allotments_quantity_not_negative"),
+)
+"""Pieces that a flash sale owns: neither available nor held by an order, whoever the sale has sold them to."""
 
 heartbeat = heartbeat_table(metadata)
 

@@ -35,6 +35,20 @@ class Withdraw(Schema):
     quantity: Annotated[int, Field(ge=1, le=MOST)]
 
 
+class AllotmentIn(Schema):
+    """The pieces that a sale is to own from now on; `version`: the number of this word, the latest counts."""
+
+    goods_id: Id
+    quantity: Annotated[int, Field(ge=0, le=MOST)]
+    version: Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class AllotmentOut(AllotmentIn):
+    """The pieces that a sale owns."""
+
+    sale_id: Id
+
+
 class ItemIn(Schema):
     """A quantity of one goods."""
 

@@ -51,6 +51,7 @@ from order.service.placing import Draft, IdempotencyKey, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 from order.service.requests import RequestReader
+from order.service.selling import Selling
 from order.service.settling import Settlements
 from order.service.submitting import Bounds, Submitting
 from order.service.successes import Successes
@@ -67,6 +68,7 @@ from stock.service.strategies.port import Lines
 from tests.coupons import InMemoryCoupon, InMemoryRules
 from tests.databases import database_url
 from tests.faults import Faults
+from tests.in_memory_flash import InMemoryFlash
 from tests.in_memory_pay import InMemoryPay
 from tests.support import eventually, lines_of
 
@@ -245,6 +247,7 @@ class Shop:
         pay_timeout: float = 900.0,
         coupons: bool = False,
         pay: bool = False,
+        flash: bool = False,
         urls: tuple[str, str] | None = None,
     ) -> None:
         """Make the databases of order and stock, unless they are there, at these URLs."""
@@ -262,16 +265,17 @@ class Shop:
         self.payments = InMemoryPay(self.faults)
         self.participants: list[Participant] = [self.stock, *([self.coupon] if coupons else [])]
         self.participants += [self.payments] if pay else []
+        self.flash = InMemoryFlash(self.faults)
+        self.participants += [self.flash] if flash else []
 
         self.broker = open_broker(f"embedded:///{directory}/broker.db", BrokerOptions(retry_first_after=0.02))
         self.console = self.broker.console()
         self._plain_producer = self.broker.producer("order")
         self.producer = FaultyProducer(self._plain_producer, self.faults)
         self.broker.consumer("stock", ROLLBACK_TOPIC, RollbackConsumer(self.reservations))
-        if coupons:
-            self.broker.consumer("coupon", ROLLBACK_TOPIC, self.coupon.consume)
-        if pay:
-            self.broker.consumer("pay", ROLLBACK_TOPIC, self.payments.consume)
+        for participant in (self.coupon, self.payments, self.flash):
+            if participant in self.participants:
+                self.broker.consumer(participant.name, ROLLBACK_TOPIC, participant.consume)
 
         self.records = Records(transaction_records, retention=RETENTION)
         self.checker = Checker(self.database, self.records, deadline=DEADLINE)
@@ -303,6 +307,7 @@ class Shop:
         self.requests = RequestReader(self.database)
         self.submitting = Submitting(self.coordinator, self.database, AtOnce(), Bounds(8, 4))
         self.working_off = self.working_off_with(self.ordering.order)
+        self.selling = Selling(self.database, self.working_off)
         self.timeline = Timeline(self.database, self.records, self.console, self.participants, self.payments)
 
     def close(self) -> None:

@@ -16,9 +16,10 @@ A service uses it for any message::
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
@@ -27,36 +28,25 @@ from sqlalchemy import Connection
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.db import Transactor
-from halfmessage.errors import CommitOutcomeUnknown, FailpointRaised, HalfMessageError
+from halfmessage.errors import CommitOutcomeUnknown, FailpointRaised
 from halfmessage.ids import IdSource, issued_at
-from halfmessage.mq.port import CheckAnswer, HalfMessage, Message, Producer, Resolution
+from halfmessage.mq.port import CheckAnswer, HalfMessage, Message, Producer
+from halfmessage.tx.opened import DELIVER_IF, TX_ID, Observe, OpenMessage, begin, observed, unobserved
 from halfmessage.tx.record import Outcome, Records
 
-T = TypeVar("T")
-Observe = Callable[[str, float], None]
-"""Told how long a step took: its name, seconds."""
+__all__ = ["DELIVER_IF", "TX_ID", "Checker", "Coordinator", "Observe", "RecordChecker", "Transaction"]
 
-TX_ID, DELIVER_IF = "tx_id", "deliver_if"
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 
-def _unobserved(_step: str, _seconds: float) -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True)
-class Transaction:
-    """One open transactional message. Left alone, its check-back decides it."""
+class Transaction(OpenMessage):
+    """One open transactional message, whose local transaction is in the database."""
 
-    tx_id: int
-    name: str
-    deliver_if: Outcome
-    _half: HalfMessage
-    _producer: Producer
     _database: Transactor
     _records: Records
-    _observe: Observe
 
     def commit(self, work: Callable[[Connection], T]) -> T:
         """Run the local transaction: the record and what `work` writes, in ONE database transaction.
@@ -81,24 +71,6 @@ class Transaction:
             raise CommitOutcomeUnknown from error
         return result
 
-    def resolve(self, outcome: Outcome) -> None:
-        """Tell the broker how it ended: delivered iff `deliver_if` is that outcome. Where that fails: check-back."""
-        self._resolve(Resolution.COMMIT if outcome == self.deliver_if else Resolution.ROLLBACK)
-
-    def drop(self) -> None:
-        """Drop the message of a transaction that is given up before it did anything, so nothing needs undoing."""
-        self._resolve(Resolution.ROLLBACK)
-
-    def _resolve(self, resolution: Resolution) -> None:
-        started = time.perf_counter()
-        try:
-            failpoints.hit(f"{self.name}.before_resolve")
-            self._producer.resolve(self._half, resolution)
-            failpoints.hit(f"{self.name}.resolved")
-        except HalfMessageError as error:
-            log.warning("half message left to its check-back", tx_id=self.tx_id, reason=error.detail)
-        self._observe(f"{self.name}.resolve", time.perf_counter() - started)
-
 
 @dataclass(frozen=True, slots=True)
 class Coordinator:
@@ -108,7 +80,7 @@ class Coordinator:
     database: Transactor
     records: Records
     ids: IdSource
-    observe: Observe = field(default=_unobserved)
+    observe: Observe = field(default=unobserved)
 
     def begin(self, tx_id: int, message: Message, deliver_if: Outcome, *, name: str) -> Transaction:
         """Send the half message of a transaction, to be delivered iff the transaction ends as said.
@@ -116,36 +88,24 @@ class Coordinator:
         `tx_id` is a new one of `ids`, whose time its deadline counts from; `name` is the prefix of its failpoints and
         steps. Raise `BrokerError`: nothing happened.
         """
-        properties = {**message.properties, TX_ID: str(tx_id), DELIVER_IF: deliver_if.value}
-        with self.observed(f"{name}.half"):
-            half = self.producer.begin(replace(message, properties=properties))
-        failpoints.hit(f"{name}.half_sent")
-        return Transaction(tx_id, name, deliver_if, half, self.producer, self.database, self.records, self.observe)
+        opened = begin(self.producer, self.observe, tx_id, message, deliver_if, name)
+        return Transaction(
+            opened.tx_id, name, deliver_if, opened.half, self.producer, self.observe, self.database, self.records
+        )
 
-    @contextmanager
-    def observed(self, step: str) -> Iterator[None]:
+    def observed(self, step: str) -> AbstractContextManager[None]:
         """Tell how long a step took, if it succeeds."""
-        started = time.perf_counter()
-        yield
-        self.observe(step, time.perf_counter() - started)
+        return observed(self.observe, step)
 
 
-class Checker:
-    """Answers check-backs from what the message carries and the record, never from a process's memory."""
+class RecordChecker(ABC):
+    """Answers check-backs from what the message carries and the record, never from a process's memory.
 
-    def __init__(
-        self,
-        database: Transactor,
-        records: Records,
-        *,
-        deadline: float,
-        count: Callable[[CheckAnswer], None] = lambda _: None,
-        name: str = "check",
-    ) -> None:
-        """Take how long a local transaction may take (seconds), and the prefix of the failpoints (`name`)."""
-        self._database = database
-        self._records = records
-        self._deadline_ms = int(deadline * 1000)
+    Where records are, its subclass knows.
+    """
+
+    def __init__(self, *, count: Callable[[CheckAnswer], None] = lambda _: None, name: str = "check") -> None:
+        """Take what counts answers, and the prefix of the failpoints (`name`)."""
         self._count = count
         self._name = name
 
@@ -163,12 +123,39 @@ class Checker:
         except (KeyError, ValueError):
             log.exception("half message without a transaction of ours", message_id=half.message_id)
             return CheckAnswer.UNKNOWN
-        outcome = self.outcome(tx_id)
+        outcome = self.outcome_of(tx_id, half.message)
         if outcome is None:
             return CheckAnswer.UNKNOWN
         if outcome is Outcome.EXPIRED:  # the rows tell how it ended: the sweep reads them
             return CheckAnswer.ROLLBACK
         return CheckAnswer.COMMIT if outcome == deliver_if else CheckAnswer.ROLLBACK
+
+    @abstractmethod
+    def outcome_of(self, tx_id: int, message: Message) -> Outcome | None:
+        """Return how the transaction of a message ended, fencing it if it is past its deadline; None: ask again."""
+
+
+class Checker(RecordChecker):
+    """Answers from the records in the database."""
+
+    def __init__(
+        self,
+        database: Transactor,
+        records: Records,
+        *,
+        deadline: float,
+        count: Callable[[CheckAnswer], None] = lambda _: None,
+        name: str = "check",
+    ) -> None:
+        """Take how long a local transaction may take (seconds), and the prefix of the failpoints (`name`)."""
+        super().__init__(count=count, name=name)
+        self._database = database
+        self._records = records
+        self._deadline_ms = int(deadline * 1000)
+
+    def outcome_of(self, tx_id: int, message: Message) -> Outcome | None:  # noqa: ARG002 - its id says it all
+        """See `RecordChecker`."""
+        return self.outcome(tx_id)
 
     def outcome(self, tx_id: int) -> Outcome | None:
         """Return how a transaction ended, fencing it if it is past its deadline; None: it may still be running.

@@ -19,13 +19,15 @@ from lab.drill import pending
 from lab.drill.backing import Backing
 from lab.drill.event_log import Broken, EventLog, in_words
 from lab.drill.result import Event, Kind
-from lab.drill.sut import STOCK, SystemUnderTest
+from lab.drill.sut import STOCK, SystemUnderTest, sale_terms
 from lab.judge.judge import Judge
 from ops import stories
-from ops.client import Answer
+from ops.client import Answer, Unreachable
 from ops.errors import NotInTime
 from ops.waiting import wait_for
+from order.clients.flash import FlashClient
 from order.clients.participant import EVERY_ORDER, client_of
+from order.clients.stock import StockClient
 
 __all__ = ["Broken", "DrillRun", "in_words"]
 
@@ -45,6 +47,7 @@ class DrillRun(EventLog):
         self.supervisor = sut.supervisor
         self.order_id: str | None = None
         self.coupon_id: str | None = None  # that orders are placed with from now on
+        self.sale_id: str | None = None  # in which orders are bought from now on
         self.recovery: float | None = None
         self._armed: dict[str, int] = {}
         self._left_over: list[str] = []
@@ -180,17 +183,63 @@ class DrillRun(EventLog):
         self.answered("POST /orders, Prefer: respond-async", answer)
         return answer
 
+    def buy(self) -> Answer | None:
+        """Buy two pieces in the drill's sale; None if the connection was cut."""
+        answer = self.sut.buy(self.user, self.sale_id or "")
+        self.answered("POST /flash-sales/{id}/orders", answer)
+        return answer
+
+    def open_sale(self) -> Answer | None:
+        """Try to open a sale of all pieces there are; None if the connection was cut."""
+        body = sale_terms(self.goods_id, STOCK)
+        try:
+            answer = self.sut.admin.ask("flash", "POST", "/flash-sales", json_body=body)
+        except Unreachable:
+            answer = None
+        self.answered("POST /flash-sales", answer)
+        return answer
+
+    def close_sales(self) -> Answer | None:
+        """Close the sales of the drill's goods; return the last answer, None if the connection was cut."""
+        answer = None
+        for sale in self.sut.sales(self.goods_id):
+            try:
+                answer = self.sut.admin.ask("flash", "POST", f"/flash-sales/{sale['sale_id']}/close")
+            except Unreachable:
+                answer = None
+            self.answered("POST /flash-sales/{id}/close", answer)
+        return answer
+
     def needing(self, participant: str) -> None:
-        """From now on, place orders that need this participant; those that not every order needs come with coupons."""
-        if client_of(participant).needed is not EVERY_ORDER:
+        """From now on, place orders that need this participant: with a coupon, or bought in a sale of all pieces."""
+        client = client_of(participant)
+        if client is FlashClient:
+            self.sale_id = self.sut.new_sale(self.goods_id)
+        elif client.needed is not EVERY_ORDER and client is not StockClient:
             self.coupon_id = self.sut.new_coupon()
 
     def placed(self, *, at: str = "order", user: str | None = None) -> str:
-        """Place an order that must be accepted; return its id."""
+        """Place an order that must be accepted, or buy one in the drill's sale; return its id."""
+        if self.sale_id is not None:
+            return self._bought()
         answer = self.place(at=at, user=user)
         if answer is None or answer.status != 201:  # noqa: PLR2004 - Created
             raise Broken("An order was to be accepted before anything was broken.")
         return str(answer.body["order_id"])
+
+    def _bought(self) -> str:
+        answer = self.buy()
+        if answer is None or answer.status != 202:  # noqa: PLR2004 - Accepted
+            raise Broken("A purchase was to be taken in before anything was broken.")
+        where = answer.headers["location"]
+
+        def placed() -> str | None:
+            with self.sut.deployment.client(self.user, ["orders"]) as client:
+                found = client.get("order", where)["order_id"]
+            return None if found is None else str(found)
+
+        self.order_id = self.wait("the purchase to be an order", placed)
+        return self.order_id
 
     def accepted(self) -> str:
         """Wait until an order is accepted again, for as long as the drill allows; return its id. Raise `NotInTime`."""
@@ -230,8 +279,9 @@ class DrillRun(EventLog):
                 query["cursor"] = page["next_cursor"]
 
     def available(self) -> int:
-        """Return how many pieces are left."""
-        return self.sut.available(self.goods_id)
+        """Return how many pieces are left: at stock, and in sales of these goods."""
+        in_sales = sum(int(sale["left"] or 0) for sale in self.sut.sales(self.goods_id)) if self.sale_id else 0
+        return self.sut.available(self.goods_id) + in_sales
 
     # How it ends
 

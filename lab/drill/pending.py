@@ -61,6 +61,7 @@ def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
     Messages twice: what moves between the looks, from a message to money or the other way, is seen at one of them.
     """
     found = [*messages(deployment, broker), *requests(deployment), *overdue(deployment), *money(deployment)]
+    found += sales(deployment)
     return found or messages(deployment, broker)
 
 
@@ -71,6 +72,23 @@ def requests(deployment: Deployment) -> list[str]:
 
 
 _QUEUED = f"SELECT request_id FROM order_requests WHERE state = 'queued' LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
+
+
+def sales(deployment: Deployment) -> list[str]:
+    """Return what moves between flash sales, their orders and stock."""
+    if "flash" not in deployment.plan.services:
+        return []
+    found = read(deployment.database_url("flash"), *_AT_FLASH)
+    return [words.format(*row) for words, rows in zip(_AT_FLASH.values(), found, strict=True) for row in rows]
+
+
+_AT_FLASH = {
+    "SELECT sale_id FROM sales WHERE state = 'opening'": "sale {} is being opened",
+    "SELECT sale_id FROM sales WHERE state = 'closed'": "sale {} is closed and not done",
+    "SELECT sale_id FROM sales WHERE heard < word AND state <> 'opening'": "stock has not heard what sale {} owns",
+    "SELECT purchase_id FROM purchases WHERE fate = 'free'": "purchase {} is held by no order, and not returned",
+    "SELECT purchase_id FROM purchases WHERE fate = 'returned' AND NOT told": "purchase {} comes back to its sale",
+}
 
 
 def overdue(deployment: Deployment) -> list[str]:

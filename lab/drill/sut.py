@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from common.peer import Peer
 from common.registry import ROLLBACK_TOPIC
-from halfmessage.clock import now_ms
+from halfmessage.clock import now_ms, rfc3339
 from halfmessage.ids import EPOCH
 from lab.drill.pending import console, settle
 from ops.client import Answer, Unreachable
@@ -22,6 +22,13 @@ from order.model import Line, Order, Status
 
 STOCK = 100
 _CALLS: Final[dict[str, Any]] = {"timeout": 10.0, "connections": 1}
+
+
+def sale_terms(goods_id: str, pieces: int) -> dict[str, Any]:
+    """Return what opens a sale that goes on for longer than any drill."""
+    now = now_ms()
+    times = {"starts_at": rfc3339(now - 60_000), "ends_at": rfc3339(now + 24 * 3_600_000)}
+    return {"goods_id": goods_id, "quantity": pieces, "unit_price": 499, "per_user": pieces, **times}
 
 
 class SystemUnderTest:
@@ -56,6 +63,15 @@ class SystemUnderTest:
         """Make a coupon of 1.00 off with `STOCK` uses, all of which one user may have."""
         body = {"kind": "amount", "value": 100, "currency": "EUR", "uses": STOCK, "uses_per_user": STOCK}
         return str(self.admin.post("coupon", "/coupons", body)["coupon_id"])
+
+    def new_sale(self, goods_id: str, pieces: int = STOCK) -> str:
+        """Open a flash sale of so many pieces, all of which one user may have."""
+        return str(self.admin.post("flash", "/flash-sales", sale_terms(goods_id, pieces))["sale_id"])
+
+    def sales(self, goods_id: str) -> list[dict[str, Any]]:
+        """Return the sales of these goods, among the newest."""
+        found = self.admin.get("flash", "/flash-sales", limit="100")["items"]
+        return [sale for sale in found if sale["goods_id"] == goods_id]
 
     def available(self, goods_id: str) -> int:
         """Return how many pieces are left."""
@@ -107,13 +123,20 @@ class SystemUnderTest:
         body = {"items": [{"goods_id": goods_id, "quantity": 2}]}
         return self.call(user, "/orders", body, headers={"Prefer": "respond-async"})
 
+    def buy(self, user: str, sale_id: str) -> Answer | None:
+        """Buy two pieces in a flash sale; None if the connection was cut."""
+        return self.call(user, f"/flash-sales/{sale_id}/orders", {"quantity": 2}, at="flash")
+
     def orders(self, user: str, *, at: str = "order") -> list[dict[str, Any]]:
         """Return the orders of a user, the newest first."""
         with self.deployment.client(user, ["orders"]) as client:
             return list(client.get(at, "/orders")["items"])
 
-    def orphan(self, participant: str, goods_id: str) -> str:
-        """Deduct for an order whose coordinator will never be heard of again; return the order's id."""
+    def orphan(self, participant: str, goods_id: str, sale_id: str | None = None) -> str:
+        """Deduct for an order whose coordinator will never be heard of again; return the order's id.
+
+        `sale_id`: where it was bought.
+        """
         order_id = (now_ms() - 60_000 - EPOCH << 22) + next(self._orphans)
         line = Line(int(goods_id), "a lamp", "", None, 2, 995, None)
         now = now_ms()
@@ -121,7 +144,9 @@ class SystemUnderTest:
         token = partial(self.deployment.token, "drill", ["service"])
         with closing(Peer(participant, self.deployment.plan.addresses(participant), token, **_CALLS)) as peer:
             client = client_of(participant).connect(peer, participant, lambda kind, at: kind(at, max_age=0, timeout=5))
-            if not client.needs(order):
+            if sale_id is not None:
+                order = replace(order, sale_id=int(sale_id), purchase_id=order_id)
+            elif not client.needs(order):
                 order = replace(order, coupon_id=int(self.new_coupon()), coupon_version=1)
             deduction = client.deduct(order_id, [order])[order_id]
         if not deduction.is_held:

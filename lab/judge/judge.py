@@ -9,6 +9,7 @@ from common.registry import PARTICIPANTS, SANDBOX
 from lab.judge.agreement import agreement, held
 from lab.judge.coupons import coupons
 from lab.judge.databases import read, snapshot
+from lab.judge.flash import sales
 from lab.judge.invariant import Invariant
 from lab.judge.money import money
 from lab.judge.orders import orders_alone
@@ -34,6 +35,7 @@ class Judge:
     coupon: str | None = None
     pay: str | None = None
     sandbox: str | None = None
+    flash: str | None = None
     patience: float = 10.0
     most: int | None = None
     others: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class Judge:
         """Return the judge of a deployment."""
         services = deployment.plan.services
         urls = {name: deployment.database_url(name) for name in (*PARTICIPANTS, SANDBOX) if name in services}
-        own = {name: urls.pop(name, None) for name in ("coupon", "pay", SANDBOX)}
+        own = {name: urls.pop(name, None) for name in ("coupon", "pay", SANDBOX, "flash")}
         return cls(
             deployment.database_url("order"), urls.pop("stock"), **own, patience=patience, most=most, others=urls
         )
@@ -71,6 +73,9 @@ class Judge:
                     stack.enter_context(snapshot(url, patience=self.patience)) for url in (self.pay, self.sandbox)
                 )
                 found.append(money(orders, pay, sandbox, since, self.most))
+            if self.flash is not None:
+                flash = stack.enter_context(snapshot(self.flash, patience=self.patience))
+                found.append(sales(orders, stock, flash, self.most))
             for name, url in self.others.items():
                 other = stack.enter_context(snapshot(url, patience=self.patience))
                 found.append(held(name, orders, other, since, self.most))

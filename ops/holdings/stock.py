@@ -12,17 +12,18 @@ from ops.findings import BY_HAND, REPAIR, Finding, wrong
 from ops.holdings.holdings import Holdings
 from ops.ledgers import OrderRow
 from order.model import Status
-from stock.model import reservation_lines, reservations, stock
+from stock.model import allotments, reservation_lines, reservations, stock
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The stock of one goods, with the sum of its live reservations, from one snapshot."""
+    """The stock of one goods, with the sums of its live reservations and of what sales own, from one snapshot."""
 
     goods_id: int
     total: int
     available: int
     reserved: int
+    allotted: int = 0
 
 
 class StockHoldings(Holdings):
@@ -32,7 +33,7 @@ class StockHoldings(Holdings):
     _available: Mapping[int, int] = {}
 
     def numbers(self) -> tuple[dict[str, int], list[Finding]]:
-        """Look at each goods: its total is what is available and what is reserved."""
+        """Look at each goods: its total is what is available, what is reserved, and what sales own."""
         levels = self._levels()
         self._available = {level.goods_id: level.available for level in levels}
         return {"goods": len(levels)}, [finding for level in levels if (finding := _judge_level(level))]
@@ -68,18 +69,23 @@ class StockHoldings(Holdings):
             .where(live)
             .group_by(reservation_lines.c.goods_id)
         )
+        owned = select(allotments.c.goods_id, func.sum(allotments.c.quantity)).group_by(allotments.c.goods_id)
         with self.database.read(snapshot=True) as connection:
+            allotted = {goods_id: int(quantity) for goods_id, quantity in connection.execute(owned)}
             reserved = {row.goods_id: int(row.reserved) for row in connection.execute(sums)}
             rows = {row.goods_id: (row.total, row.available) for row in connection.execute(select(stock))}
-        return [Level(g, *rows.get(g, (0, 0)), reserved.get(g, 0)) for g in sorted(rows.keys() | reserved.keys())]
+        known = sorted(rows.keys() | reserved.keys() | allotted.keys())
+        return [Level(g, *rows.get(g, (0, 0)), reserved.get(g, 0), allotted.get(g, 0)) for g in known]
 
 
 def _judge_level(level: Level) -> Finding | None:
-    if level.available >= 0 and level.total == level.available + level.reserved:
+    if level.available >= 0 and level.total == level.available + level.reserved + level.allotted:
         return None
     numbers = f"total {level.total}, available {level.available}, reserved {level.reserved}"
-    total = max(level.total, level.reserved)
-    mended = f"total = {total}, available = {total - level.reserved}"
+    numbers += f", owned by sales {level.allotted}" if level.allotted else ""
+    taken = level.reserved + level.allotted
+    total = max(level.total, taken)
+    mended = f"total = {total}, available = {total - taken}"
     sql = f"UPDATE stock SET {mended} WHERE goods_id = {level.goods_id}"  # noqa: S608 # nosec B608 - shown, never executed
     remedy = f"stop stock and count the pieces; {sql}"
     return wrong("goods", str(level.goods_id), f"the stock does not add up: {numbers}", remedy)

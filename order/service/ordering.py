@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -12,9 +12,9 @@ from common.idempotency import IdempotencyKey
 from halfmessage.clock import now_ms
 from halfmessage.errors import CommitOutcomeUnknown, OutcomeUnknown, Unavailable
 from halfmessage.ids import IdSource
-from order.model import CouponChanged, Order, Receiver, Refused, Status
+from order.model import CouponChanged, Order, Receiver, Refused, Sale, Status
 from order.service.placing import Draft, KeyTaken
-from order.service.pricing import Pricing
+from order.service.pricing import Pricing, price_of
 from order.service.reading import OrderReader
 
 _LONGEST_TURN = 5.0  # seconds that a request waits for another one with its Idempotency-Key
@@ -33,6 +33,8 @@ class Request:
     """The order request that it is, where it was submitted to be placed soon."""
     asked_as: str = ""
     """The X-Request-Id of the call that asks for it; empty: there is none."""
+    sale: Sale | None = None
+    """The flash sale that it was bought in: the request is the purchase then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,10 @@ class Ordering:
         return order.as_created()
 
     def _draft(self, request: Request, *, anew: bool) -> Draft:
-        price = self._pricing.price(request.user_id, request.quantities, request.coupon_id, anew=anew)
+        if request.sale is None:
+            price = self._pricing.price(request.user_id, request.quantities, request.coupon_id, anew=anew)
+        else:
+            price = price_of(request.sale, request.quantities)
         now = now_ms()
         is_free = price.goods_amount == price.discount_amount
         order = Order(
@@ -132,6 +137,9 @@ class Ordering:
             discount_amount=price.discount_amount,
             coupon_version=price.coupon_version,
         )
+        if request.sale is not None:
+            sale = request.sale
+            order = replace(order, sale_id=sale.sale_id, purchase_id=request.request_id, purchased_in=sale.tx_id)
         return Draft(order, request.idempotency, request.request_id, request.asked_as)
 
 

@@ -7,7 +7,7 @@ from common.errors import Invalid
 from halfmessage.clock import now_ms
 from order.clients.coupon import Coupon, CouponRules
 from order.clients.goods import Goods, GoodsClient
-from order.model import CouponNotUsable, Line, Reason, UnknownCoupon, UnknownGoods
+from order.model import CouponNotUsable, Line, Reason, Sale, UnknownCoupon, UnknownGoods
 
 _WHOLE = 100  # per cent
 
@@ -54,6 +54,15 @@ class Pricing:
         if coupon is None or coupon.user_id not in {None, user_id}:
             raise UnknownCoupon(errors=[{"pointer": "/coupon_id", "message": "unknown"}])
         return coupon
+
+
+def price_of(sale: Sale, quantities: Mapping[int, int]) -> Price:
+    """Return what goods cost that were bought in a flash sale: what it told then, with no coupon."""
+    lines = tuple(
+        Line(goods_id, sale.name, sale.brief, sale.image, quantity, sale.unit_price, sale.market_price)
+        for goods_id, quantity in quantities.items()
+    )
+    return Price(lines, sale.currency, sum(line.unit_price * line.quantity for line in lines))
 
 
 def discount(coupon: Coupon, goods_amount: int) -> int:

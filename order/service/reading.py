@@ -222,6 +222,8 @@ def _order(row: Row[Any], lines: Iterable[Line]) -> Order:
         row.coupon_id,
         row.discount_amount,
         row.paid_through,
+        row.sale_id,
+        row.purchase_id,
     )
 
 

@@ -19,7 +19,7 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow, NotFound
 from halfmessage.ids import first_of
 from halfmessage.tx.batch import Batcher
-from order.model import RequestState, order_requests
+from order.model import RequestState, Status, order_requests, orders
 
 COUNTED: Final = 10_000
 """Requests that are counted before one, at most; who has more before them is not told how many."""
@@ -30,6 +30,12 @@ _LONGEST_WAIT = 5.0  # seconds until its query begins
 _ROW = order_requests.c
 _IS_QUEUED = _ROW.state == RequestState.QUEUED.value
 _BY_ID = select(order_requests).where(_ROW.request_id.in_(bindparam("request_ids", expanding=True)))
+_KNOWN = select(_ROW.request_id).where(_ROW.request_id.in_(bindparam("request_ids", expanding=True)))
+_STANDING = (
+    select(_ROW.request_id, _ROW.state, _ROW.order_id, orders.c.status)
+    .join_from(order_requests, orders, orders.c.order_id == _ROW.order_id, isouter=True)
+    .where(_ROW.request_id.in_(bindparam("request_ids", expanding=True)))
+)
 _QUEUED_BY_ID = _BY_ID.where(_IS_QUEUED)
 _OF_USERS = (
     select(_ROW.user_id, func.count())
@@ -71,6 +77,15 @@ class OrderRequest:
         return IdempotencyKey(self.user_id, self.key, self.request_hash)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What became of a request, and how its order stands; None where there is none."""
+
+    state: RequestState
+    order_id: int | None = None
+    status: Status | None = None
+
+
 class RequestReader:
     """Reads requests. Those that are asked for while a query is under way share the next one."""
 
@@ -87,6 +102,15 @@ class RequestReader:
         if found is None or owner not in {None, found.user_id}:
             raise NotFound("There is no such order request.")
         return found
+
+    def states(self, request_ids: Collection[int]) -> dict[int, Standing]:
+        """Return what became of those of the requests that are known."""
+        with self._database.read() as connection:
+            rows = rows_in(connection, _STANDING, "request_ids", request_ids)
+        return {
+            row.request_id: Standing(RequestState(row.state), row.order_id, row.status and Status(row.status))
+            for row in rows
+        }
 
     def _find(self, request_ids: Sequence[int]) -> list[OrderRequest | None]:
         with self._database.read() as connection:
@@ -120,6 +144,25 @@ def queued_in_all(connection: Connection, most: int) -> int:
     """Return how many requests wait, counted up to `most`."""
     some = select(_ROW.request_id).where(_IS_QUEUED).limit(most).subquery()
     return connection.scalar(select(func.count()).select_from(some)) or 0
+
+
+def known_requests(connection: Connection, request_ids: Collection[int]) -> set[int]:
+    """Return those of the ids that are of requests."""
+    return {row.request_id for row in rows_in(connection, _KNOWN, "request_ids", request_ids)}
+
+
+def request_row(request: OrderRequest) -> dict[str, Any]:
+    """Return the row of a request that is not decided."""
+    return {
+        "request_id": request.request_id,
+        "tx_id": request.tx_id,
+        "user_id": request.user_id,
+        "idempotency_key": request.key,
+        "request_hash": request.request_hash,
+        "state": request.state.value,
+        "wanted": request.wanted,
+        "submitted_at": request.submitted_at,
+    }
 
 
 def find_queued(connection: Connection, request_ids: Collection[int]) -> list[OrderRequest]:

@@ -22,6 +22,8 @@ def order_row(order: Order) -> dict[str, object]:
         "created_at": order.created_at,
         "expires_at": order.expires_at,
         "paid_at": order.paid_at,
+        "sale_id": order.sale_id,
+        "purchase_id": order.purchase_id,
     }
 
 

@@ -32,9 +32,9 @@ from halfmessage.errors import (
 from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.coordinator import Coordinator
 from halfmessage.tx.record import AlreadyAborted, Outcome
-from order.model import Receiver, RequestState, order_requests
+from order.model import Receiver, RequestState, Sale, order_requests
 from order.service.ordering import Request
-from order.service.requests import OrderRequest, find_by_keys, queued_in_all, queued_of
+from order.service.requests import OrderRequest, find_by_keys, queued_in_all, queued_of, request_row
 
 _NEW = insert(order_requests)
 _TRIES = 3  # of a batch one of whose keys another process takes meanwhile: it is found then
@@ -117,13 +117,13 @@ class Submitting:
         key = submission.idempotency or IdempotencyKey(submission.user_id, str(request_id), "")
         return OrderRequest(
             *(request_id, tx_id, key.user_id, RequestState.QUEUED, now_ms(), key.key, key.request_hash),
-            wanted=_wanted(submission),
+            wanted=wanted_of(submission),
         )
 
     def _store(self, new: Sequence[OrderRequest]) -> None:
         event = OrderEvent(tx_id=new[0].tx_id, order_ids=tuple(one.request_id for one in new))
         tx = self._coordinator.begin(event.tx_id, event.to_message(REQUEST_TOPIC), Outcome.COMMITTED, name="request")
-        rows = [_row(one) for one in sorted(new, key=lambda one: (one.user_id, one.key))]  # one order of locking
+        rows = [request_row(one) for one in sorted(new, key=lambda one: (one.user_id, one.key))]  # one order of locking
 
         def write(connection: Connection) -> None:
             connection.execute(_NEW, rows)
@@ -175,32 +175,28 @@ def _again(submission: Request, first: OrderRequest) -> Taken:
     return Submitted(first, replayed=True)
 
 
-def _row(request: OrderRequest) -> dict[str, Any]:
-    return {
-        "request_id": request.request_id,
-        "tx_id": request.tx_id,
-        "user_id": request.user_id,
-        "idempotency_key": request.key,
-        "request_hash": request.request_hash,
-        "state": request.state.value,
-        "wanted": request.wanted,
-        "submitted_at": request.submitted_at,
-    }
-
-
-def _wanted(request: Request) -> dict[str, Any]:
+def wanted_of(request: Request) -> dict[str, Any]:
+    """Return what is asked for, as a request's row keeps it."""
     return {
         "items": [[str(goods_id), quantity] for goods_id, quantity in request.quantities.items()],
         "receiver": request.receiver and asdict(request.receiver),
         "coupon_id": None if request.coupon_id is None else str(request.coupon_id),
         "asked_as": request.asked_as,
-    }
+    } | ({} if request.sale is None else {"sale": _sale_row(request.sale)})
+
+
+def _sale_row(sale: Sale) -> dict[str, Any]:
+    return asdict(sale) | {"sale_id": str(sale.sale_id), "tx_id": str(sale.tx_id)}
+
+
+def _sale(row: Mapping[str, Any]) -> Sale:
+    return Sale(**{**row, "sale_id": int(row["sale_id"]), "tx_id": int(row["tx_id"])})
 
 
 def wanted_by(request: OrderRequest) -> Request:
     """Return what was submitted, from its row while it waits."""
     wanted = request.wanted or {}
-    receiver, coupon_id = wanted["receiver"], wanted["coupon_id"]
+    receiver, coupon_id, sale = wanted["receiver"], wanted["coupon_id"], wanted.get("sale")
     return Request(
         request.user_id,
         {int(goods_id): quantity for goods_id, quantity in wanted["items"]},
@@ -209,4 +205,5 @@ def wanted_by(request: OrderRequest) -> Request:
         None if coupon_id is None else int(coupon_id),
         request.request_id,
         wanted["asked_as"],
+        sale and _sale(sale),
     )

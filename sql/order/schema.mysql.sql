@@ -67,6 +67,8 @@ CREATE TABLE orders (
     goods_amount bigint NOT NULL DEFAULT 0,
     discount_amount bigint NOT NULL DEFAULT 0,
     paid_through varchar(64) DEFAULT NULL,
+    sale_id bigint DEFAULT NULL,
+    purchase_id bigint DEFAULT NULL,
     PRIMARY KEY (order_id),
     KEY orders_of_user (user_id,order_id),
     KEY orders_of_user_by_status (user_id,status,order_id),

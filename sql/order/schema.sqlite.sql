@@ -73,6 +73,8 @@ CREATE TABLE orders (
     goods_amount BIGINT DEFAULT 0 NOT NULL,
     discount_amount BIGINT DEFAULT 0 NOT NULL,
     paid_through VARCHAR(64),
+    sale_id BIGINT,
+    purchase_id BIGINT,
     PRIMARY KEY (order_id)
 );
 

@@ -1,3 +1,12 @@
+CREATE TABLE allotments (
+    sale_id bigint NOT NULL,
+    goods_id bigint NOT NULL,
+    quantity bigint NOT NULL,
+    version bigint NOT NULL,
+    PRIMARY KEY (sale_id),
+    CONSTRAINT allotments_quantity_not_negative CHECK (quantity >= 0)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE heartbeat (
     id int NOT NULL,
     beats bigint NOT NULL,

@@ -1,3 +1,12 @@
+CREATE TABLE allotments (
+    sale_id INTEGER NOT NULL,
+    goods_id BIGINT NOT NULL,
+    quantity BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    PRIMARY KEY (sale_id),
+    CONSTRAINT allotments_quantity_not_negative CHECK (quantity >= 0)
+);
+
 CREATE TABLE heartbeat (
     id INTEGER NOT NULL,
     beats BIGINT NOT NULL,

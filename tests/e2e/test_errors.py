@@ -24,6 +24,11 @@ _ITEMS = [{"goods_id": "1", "quantity": 1}]
 _COUPON_WANTED = {
     "order_id": "1", "coupon_id": "2", "user_id": "ann", "goods_amount": 1, "currency": "EUR", "version": 1
 }  # fmt: skip
+_SALE = {
+    "goods_id": "1", "quantity": 1, "unit_price": 1, "starts_at": "2026-01-01T00:00:00Z",
+    "ends_at": "9998-01-01T00:00:00Z",
+}  # fmt: skip
+_BOUGHT = {"order_id": "1", "sale_id": "2", "purchase_id": "1", "user_id": "ann", "quantity": 1}
 _SETTLED = {"orders": [{"order_id": "2", "tx_id": "1", "fate": "stands"}]}
 _OWED = {"user_id": "ann", "amount": 1, "currency": "EUR", "expires_at": 1}
 _ASKED_FOR = {
@@ -40,6 +45,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "POST", "/orders/1/pay", frozenset({"orders", "admin"}), None),
     ("order", "POST", "/orders/1/cancel", frozenset({"orders", "admin"}), None),
     ("order", "GET", "/order-requests/1", frozenset({"orders", "admin"}), None),
+    ("order", "POST", "/internal/order-requests/states", frozenset({"service"}), {"request_ids": ["1"]}),
     ("order", "POST", "/sweep", frozenset({"admin"}), None),
     ("order", "POST", "/sweep/full", frozenset({"admin"}), None),
     ("order", "GET", "/internal/readyz", frozenset({"service"}), None),
@@ -58,6 +64,14 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
         "/reservations",
         frozenset({"service"}),
         {"tx_id": "1", "orders": [{"order_id": "1", "items": [{"goods_id": "2", "quantity": 1}]}]},
+    ),
+    ("stock", "GET", "/internal/allotments/1", frozenset({"service", "admin"}), None),
+    (
+        "stock",
+        "PUT",
+        "/internal/allotments/1",
+        frozenset({"service"}),
+        {"goods_id": "1", "quantity": 0, "version": 1},
     ),
     ("stock", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("stock", "GET", "/metrics", frozenset(), None),
@@ -96,6 +110,13 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
         frozenset({"service"}),
         {"tx_id": "1", "orders": [{"order_id": "1", **_OWED}]},
     ),
+    ("flash", "GET", "/flash-sales", frozenset(), None),
+    ("flash", "GET", "/flash-sales/1", frozenset(), None),
+    ("flash", "POST", "/flash-sales", frozenset({"admin"}), _SALE),
+    ("flash", "POST", "/flash-sales/1/close", frozenset({"admin"}), None),
+    ("flash", "POST", "/flash-sales/1/orders", frozenset({"orders"}), None),
+    ("flash", "GET", "/internal/purchases/1", frozenset({"service"}), None),
+    ("flash", "POST", "/reservations", frozenset({"service"}), {"tx_id": "1", "orders": [_BOUGHT]}),
     ("sandbox", "POST", "/sessions", _MERCHANT, _ASKED_FOR),
     ("sandbox", "GET", "/sessions/1", _MERCHANT, None),
     ("sandbox", "POST", "/sessions/1/close", _MERCHANT, None),
@@ -105,7 +126,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("sandbox", "PUT", "/faults", frozenset({"admin"}), {}),
     *(
         call
-        for name in ("pay", "sandbox")
+        for name in ("pay", "flash", "sandbox")
         for call in (
             (name, "GET", "/internal/readyz", frozenset({"service"}), None),
             (name, "GET", "/metrics", frozenset[str](), None),
@@ -125,7 +146,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ),
 )
 BODIES = tuple(call for call in CALLS if call[4] is not None)
-LARGEST = {
+LARGEST = {("order", "POST", "/internal/order-requests/states"): 512 * 1024} | {
     (name, "POST", path): 512 * 1024
     for name in PARTICIPANTS
     for path in ("/reservations", "/reservations/settle", "/reservations/states")

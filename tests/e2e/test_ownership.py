@@ -19,6 +19,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("stock", "/stock/{goods_id}"),
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/stock/{goods_id}/withdraw"),  # for admins alone
+    ("stock", "/internal/allotments/{sale_id}"),  # for services and admins alone
     ("stock", "/reservations/{order_id}"),  # for services and admins alone
     ("goods", "/goods/{goods_id}"),
     ("goods", "/rooms/{room_id}/goods"),
@@ -30,6 +31,11 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("pay", "/payments/{payment_id}/attempts"),  # for services alone
     ("pay", "/payments/{payment_id}/refund"),  # for admins alone
     ("pay", "/callbacks/{provider}"),  # for who can sign
+    ("flash", "/flash-sales/{sale_id}"),
+    ("flash", "/flash-sales/{sale_id}/close"),  # for admins alone
+    ("flash", "/flash-sales/{sale_id}/orders"),  # what is bought there is an order request: see test_flash_sales.py
+    ("flash", "/internal/purchases/{purchase_id}"),  # for services alone
+    ("flash", "/reservations/{order_id}"),  # for services and admins alone
     ("sandbox", "/sessions/{reference}"),  # the provider's, which knows no users
     ("sandbox", "/sessions/{reference}/close"),
     ("sandbox", "/charges/{charge_id}/refunds"),

@@ -14,7 +14,8 @@ from sqlalchemy import delete, func, select
 from common.db import Database
 from halfmessage.participant.model import ReservationState
 from stock import model
-from stock.model import BelowReserved
+from stock.model import BelowReserved, InsufficientStock
+from stock.service.allotments import Allotment, Allotments
 from stock.service.levels import Levels
 from stock.service.pieces import INSUFFICIENT, stock_reservations
 from tests.databases import database_url
@@ -26,6 +27,7 @@ pytestmark = [
     pytest.mark.P3,
 ]
 GOODS = (1, 2, 3)
+SALES = {91: 1, 92: 1, 93: 2}  # their goods
 TX = 100
 
 order_ids = st.integers(1, 6)
@@ -34,22 +36,31 @@ batches = st.dictionaries(order_ids, quantities, min_size=1, max_size=4)
 
 
 class Stock(RuleBasedStateMachine):
-    """The stock service beside what it should be: `totals` by goods, `headers` by order (state, verified, lines)."""
+    """The stock service beside what it should be.
+
+    `totals` by goods, `headers` by order (state, verified, lines), `allotted` by sale (pieces, version).
+    """
 
     requests = Bundle("requests")
 
     def __init__(self, database: Database) -> None:
         super().__init__()
         self.database = database
-        tables = (model.reservation_lines, model.reservations, model.stock)
+        tables = (model.reservation_lines, model.reservations, model.allotments, model.stock)
         self.database.transact(lambda c: [c.execute(delete(table)) for table in tables])
         self.levels, self.reservations = Levels(self.database), stock_reservations(self.database)
+        self.allotments = Allotments(self.database)
         self.totals: dict[int, int] = {}
         self.headers: dict[int, tuple[ReservationState, bool, Mapping[int, int]]] = {}
+        self.allotted: dict[int, tuple[int, int]] = {}
 
     def _available(self, goods_id: int) -> int:
         live = [lines for state, _, lines in self.headers.values() if state is ReservationState.DEDUCTED]
-        return self.totals.get(goods_id, 0) - sum(lines.get(goods_id, 0) for lines in live)
+        held = sum(lines.get(goods_id, 0) for lines in live)
+        return self.totals.get(goods_id, 0) - held - self._owned(goods_id)
+
+    def _owned(self, goods_id: int) -> int:
+        return sum(pieces for sale_id, (pieces, _) in self.allotted.items() if SALES[sale_id] == goods_id)
 
     @rule(goods_id=st.sampled_from(GOODS), quantity=st.integers(1, 5))
     def restock(self, goods_id: int, quantity: int) -> None:
@@ -64,6 +75,18 @@ class Stock(RuleBasedStateMachine):
         else:
             self.levels.set_total(goods_id, total)
             self.totals[goods_id] = total
+
+    @rule(sale_id=st.sampled_from(sorted(SALES)), pieces=st.integers(0, 5), version=st.integers(1, 6))
+    def allot(self, sale_id: int, pieces: int, version: int) -> None:
+        wanted = Allotment(sale_id, SALES[sale_id], pieces, version)
+        owned, last = self.allotted.get(sale_id, (0, 0))
+        if version > last and pieces - owned > self._available(SALES[sale_id]):
+            with pytest.raises(InsufficientStock):
+                self.allotments.put(wanted)
+            return
+        if version > last:
+            self.allotted[sale_id] = owned, last = pieces, version
+        assert self.allotments.put(wanted) == Allotment(sale_id, SALES[sale_id], owned, last)
 
     @rule(target=requests, batch=batches)
     def deduct(self, batch: dict[int, dict[int, int]]) -> dict[int, dict[int, int]]:
@@ -116,7 +139,11 @@ class Stock(RuleBasedStateMachine):
             held = dict(connection.execute(query.group_by(lines.goods_id)).all())
         for goods_id in GOODS:
             level = self.levels.get(goods_id)
-            assert level.total == self.totals.get(goods_id, 0) == level.available + held.get(goods_id, 0)
+            assert (
+                level.total
+                == self.totals.get(goods_id, 0)
+                == level.available + held.get(goods_id, 0) + self._owned(goods_id)
+            )
             assert level.available == self._available(goods_id) >= 0
 
     @invariant()

@@ -63,6 +63,17 @@ def test_time_order_and_time(database: Database) -> None:
     assert before > EPOCH
 
 
+def test_services_whose_ids_meet_have_other_workers(database: Database) -> None:
+    """A service takes worker ids of its own range only, also those that are free again, and none beyond it."""
+    leased = [_unkept(database, workers=range(3, 5)).worker_id for _ in range(2)]
+    assert leased == [3, 4]
+    with pytest.raises(LeaseLost, match="All 2 worker ids"):
+        _unkept(database, workers=range(3, 5))
+    database.transact(lambda connection: connection.execute(update(LEASES).values(expires_at=0)))
+    assert _unkept(database, workers=range(5, 9)).worker_id == 5
+    assert _unkept(database, workers=range(4, 9)).worker_id == 4
+
+
 def test_unique_across_threads_and_processes(database: Database) -> None:
     """Two processes on one database have different worker ids; none of their threads ever gets the same id."""
     both = [_unkept(database), _unkept(database)]

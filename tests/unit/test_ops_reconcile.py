@@ -19,7 +19,7 @@ from ops.holdings import holdings_of
 from ops.ledgers import Orders
 from ops.reconcile import Comparison
 from order.model import order_lines, orders, settlements
-from stock.model import reservation_lines, reservations, stock
+from stock.model import allotments, reservation_lines, reservations, stock
 
 GOODS = 7
 LONG_AGO = 3_600_000  # ms
@@ -214,6 +214,20 @@ def test_stock_that_does_not_add_up_is_found(site: Site) -> None:
     site.take(1)
     finding = only(site.compare())
     assert (finding.gravity, finding.id) == (Gravity.DISAGREEMENT, str(GOODS))
+
+
+def test_what_sales_own_is_part_of_the_total(site: Site) -> None:
+    """Neither available nor reserved: without the allotment's row it would be missing."""
+    site.take(30)
+    assert "total 100, available 70, reserved 0" in only(site.compare()).what
+    site.stock.transact(
+        lambda c: c.execute(insert(allotments).values(sale_id=9, goods_id=GOODS, quantity=30, version=1))
+    )
+    assert site.compare().findings == []
+    site.take(1)
+    finding = only(site.compare())
+    assert finding.what.endswith("reserved 0, owned by sales 30")
+    assert "SET total = 100, available = 70 WHERE" in finding.remedy
 
 
 def test_a_reservation_of_goods_without_stock_is_found(site: Site) -> None:

@@ -139,7 +139,7 @@ def test_database_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*_: object) -> None:
         raise DatabaseUnavailable
 
-    monkeypatch.setattr(submitting, "_row", down)
+    monkeypatch.setattr(submitting, "request_row", down)
     with pytest.raises(DatabaseUnavailable):
         shop.submitting.take_in([_wanted()])
     monkeypatch.undo()

@@ -38,18 +38,18 @@ def test_a_port_depends_on_the_name_alone() -> None:
 
 def test_a_deployment_without_a_participant() -> None:
     """What the setting `participants` leaves out neither runs nor consumes, and the others keep their ports."""
-    plan, whole = Plan(extra={"participants": "stock,pay"}), Plan()
+    plan, whole = Plan(extra={"participants": "stock,pay,flash"}), Plan()
     assert set(whole.services) - set(plan.services) == {"coupon"}
     assert plan.ports.items() == whole.ports.items() - {("coupon", 8004)}
     assert set(whole.subscriptions) - set(plan.subscriptions) == {("order_rollback", "coupon")}
     assert plan.addresses("coupon") == whole.addresses("coupon")
-    assert Plan(extra={"participants": "stock, coupon, pay"}).services == whole.services
+    assert Plan(extra={"participants": "stock, coupon, pay, flash"}).services == whole.services
 
 
 @pytest.mark.parametrize(
     ("extra", "left_out"),
     [
-        ({"participants": "stock,coupon"}, {"pay", "sandbox"}),
+        ({"participants": "stock,coupon,flash"}, {"pay", "sandbox"}),
         ({"providers": "stripe, wechat"}, {"sandbox"}),
         ({"providers": "stripe, sandbox"}, set()),
     ],

@@ -10,7 +10,7 @@ import yaml
 
 from common import registry
 from common.config import Settings
-from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from halfmessage.mq.rocketmq_console.defaults import Kind
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_the_setting_with_its_address(service: registry.Service) -> None:
     """Its default is the first instance's address; there is one for each service, and none for what is no service."""
     assert Settings.model_fields[f"{service.name}_url"].default == service.url
     assert {name.removesuffix("_url") for name in Settings.model_fields if name.endswith("_url")} - {
-        "database", "broker", "redis"
+        "database", "broker", "redis", "pieces"
     } == NAMES  # fmt: skip
 
 
@@ -71,6 +71,7 @@ def test_topics_and_who_consumes_them() -> None:
         TIMEOUT_TOPIC: Kind.DELAY,
         PAYMENT_TOPIC: Kind.TRANSACTION,
         REQUEST_TOPIC: Kind.TRANSACTION,
+        PURCHASE_TOPIC: Kind.TRANSACTION,
     }
     assert {topic for topic, _ in registry.SUBSCRIPTIONS} == registry.TOPICS.keys()
     assert {name for topic, name in registry.SUBSCRIPTIONS if topic == ROLLBACK_TOPIC} == set(registry.PARTICIPANTS)
@@ -82,6 +83,7 @@ def test_all_consumers_of_a_group_consume_the_same() -> None:
     assert len(set(groups)) == len(groups)
     assert {one for name in registry.NAMES for one in registry.subscriptions_of([name])} == set(registry.SUBSCRIPTIONS)
     assert registry.subscriptions_of(["order"]) == (
+        (PURCHASE_TOPIC, "order_flash_purchase"),
         (REQUEST_TOPIC, "order_order_request"),
         (TIMEOUT_TOPIC, "order"),
         (PAYMENT_TOPIC, "order_payment_succeeded"),

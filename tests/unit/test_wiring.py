@@ -85,6 +85,7 @@ _NOT_PARTS = {
     "client_of",
     "LookUps",
     "CouponClient",
+    "FlashClient",
     "OrderEvent",
     "ParticipantClient",
     "PayClient",
@@ -321,8 +322,8 @@ def test_order_consumes_messages_while_it_can_handle_them(order: Wiring, setting
     ]
     soon = order.the("Soon")
     asked = (of_requests["group"], of_requests["topic"], of_requests["handler"], of_requests["ready"])
-    assert asked == ("order_order_request", REQUEST_TOPIC, soon._consumer, soon._standby.ready)
-    assert soon._consumer._together == settings.request_threads
+    assert asked == ("order_order_request", REQUEST_TOPIC, soon._consumers[REQUEST_TOPIC], soon._standby.ready)
+    assert {consumer._together for consumer in soon._consumers.values()} == {settings.request_threads}
     assert order.of("Heartbeat", "database") == (order.the("Database"),)
     probes = order.of("Standby", "probes")[0]
     assert probes[:2] == (order.the("Heartbeat").beat, order.the("LeasedIds").ask)

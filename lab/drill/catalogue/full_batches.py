@@ -100,7 +100,8 @@ def _way(service: str, point: str) -> _Way:
 
 
 _PAYING = ("paying.", "payment.", "attempt.", "event.", "success.", "refund.")
-_ALONE = (*_PAYING, "check.", "sweep.")  # nothing there is of a whole batch, nor where a participant settles
+_SALES = ("purchase.", "purchase_check.", "selling.", "sale.", "flash.")
+_ALONE = (*_PAYING, *_SALES, "check.", "sweep.")  # nothing there is of a whole batch, nor where a participant settles
 # Timeouts first: a process that dies of the others may leave one that comes again, which RocketMQ shows nobody; it must
 # not come to a process that is to die of a timeout.
 _WAYS = tuple(

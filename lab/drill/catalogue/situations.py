@@ -5,12 +5,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from common.config import Settings
 from common.registry import PARTICIPANTS
 from lab.drill.drill_run import Broken, DrillRun
 from ops.client import Answer, Unreachable
 from pay.model import CLAIMED_FOR
 
 Statuses = tuple[str, ...]
+_FLASH = "flash"
+_GIVEN_UP_AFTER = Settings.model_fields["sweep_grace"].default  # seconds, of a sale that is being opened
 _CREATED, _ACCEPTED, _UNAVAILABLE, _OK = 201, 202, 503, 200
 
 
@@ -89,6 +92,22 @@ def _cancel(run: DrillRun, order_id: str) -> Answer | None:
     return run.change(order_id, "cancel")
 
 
+def _buy(run: DrillRun, _: object) -> Answer | None:
+    return run.buy()
+
+
+def _open_sale(run: DrillRun, _: object) -> Answer | None:
+    return run.open_sale()
+
+
+def _close_sale(run: DrillRun, _: object) -> Answer | None:
+    return run.close_sales()
+
+
+def _close_what_was_opened(run: DrillRun, _: object) -> None:
+    run.close_sales()
+
+
 def _pay(run: DrillRun, order_id: str) -> Answer | None:
     return run.change(order_id, "pay")
 
@@ -135,7 +154,9 @@ class _Orphan:
     @classmethod
     def at(cls, participant: str) -> Callable[[DrillRun], "_Orphan"]:
         def make(run: DrillRun) -> _Orphan:
-            order_id = run.order_id = run.sut.orphan(participant, run.goods_id)
+            if participant == _FLASH:
+                run.needing(participant)
+            order_id = run.order_id = run.sut.orphan(participant, run.goods_id, run.sale_id)
             run.say(f"{participant} is taken for order {order_id}, whose coordinator is gone for good")
             return cls(participant, order_id)
 
@@ -293,6 +314,69 @@ _SWEEPING = Situation(
 )
 
 
+_NEEDING_FLASH = partial(DrillRun.needing, participant=_FLASH)
+_BUYING = Situation(
+    _FLASH,
+    "what was taken in becomes one order out of the sale's pieces, and nothing else does",
+    {
+        "purchase.half_sent": (),
+        "purchase.before_commit": (),
+        "purchase.committed": ("created",),
+        "purchase.before_resolve": ("created",),
+        "purchase.resolved": ("created",),
+    },
+    _buy,
+    _taken_in,
+    prepare=_NEEDING_FLASH,
+)
+_CHECKING_PURCHASES = Situation(
+    _FLASH,
+    "the check-back is asked again and answered the same, nothing was bought",
+    dict.fromkeys(("purchase_check.received", "purchase_check.fenced"), ()),
+    _buy,
+    _taken_in,
+    told=_UNAVAILABLE,
+    prepare=_NEEDING_FLASH,
+    also="purchase.half_sent=raise;",
+)
+_SELLING = Situation(
+    "order",
+    "the purchase comes again, and is one order",
+    dict.fromkeys(("selling.received", "selling.handled"), ("created",)),
+    _buy,
+    _taken_in,
+    told=_ACCEPTED,
+    prepare=_NEEDING_FLASH,
+)
+_OPENING_A_SALE = Situation(
+    _FLASH,
+    "the sale stands with its pieces, or stock has them all",
+    dict.fromkeys(("sale.allotted", "sale.opened"), ()),
+    _open_sale,
+    lambda _: (),
+    finish=_close_what_was_opened,
+    lease=_GIVEN_UP_AFTER,
+)
+_CLOSING_A_SALE = Situation(
+    _FLASH,
+    "the sale is over, and its pieces are back at stock once",
+    {"sale.closed": ()},
+    _close_sale,
+    lambda _: (),
+    prepare=_NEEDING_FLASH,
+    finish=_close_what_was_opened,
+)
+_RETURNING = Situation(
+    _FLASH,
+    "the pieces of a closed order come back to the sale once",
+    dict.fromkeys(("sale.returned", "sale.given_back"), ("closed",)),
+    _cancel,
+    _changed("closed"),
+    told=_OK,
+    prepare=partial(_placed_needing, participant=_FLASH),
+)
+
+
 def _deducting(participant: str) -> Situation:
     return Situation(
         participant,
@@ -303,6 +387,17 @@ def _deducting(participant: str) -> Situation:
         told=_UNAVAILABLE,
         prepare=partial(DrillRun.needing, participant=participant),
     )
+
+
+_DEDUCTING_A_PURCHASE = Situation(
+    _FLASH,
+    "the order is tried again, and is one: its pieces are held once",
+    dict.fromkeys((f"{_FLASH}.{step}" for step in ("deduct_received", "before_commit", "deducted")), ("created",)),
+    _buy,
+    _taken_in,
+    told=_ACCEPTED,
+    prepare=_NEEDING_FLASH,
+)
 
 
 def _rolling_back(participant: str) -> Situation:
@@ -324,7 +419,8 @@ def _swept(participant: str) -> Situation:
 
 SITUATIONS = (
     _PLACING,
-    *map(_deducting, PARTICIPANTS),
+    *(_deducting(participant) for participant in PARTICIPANTS if participant != _FLASH),
+    _DEDUCTING_A_PURCHASE,
     _SUBMITTING,
     _WORKING_OFF,
     _CANCELLING,
@@ -337,4 +433,10 @@ SITUATIONS = (
     *map(_rolling_back, PARTICIPANTS),
     _SWEEPING,
     *map(_swept, PARTICIPANTS),
+    _BUYING,
+    _CHECKING_PURCHASES,
+    _SELLING,
+    _OPENING_A_SALE,
+    _CLOSING_A_SALE,
+    _RETURNING,
 )

@@ -4,7 +4,7 @@ from lab.drill.mutants.mutant import edited
 
 _TESTS = "tests/unit/test_transaction.py::"
 _COMMIT = "halfmessage.tx.coordinator:Transaction.commit"
-_ANSWER = "halfmessage.tx.coordinator:Checker._answer"
+_ANSWER = "halfmessage.tx.coordinator:RecordChecker._answer"
 _OUTCOME = "halfmessage.tx.coordinator:Checker.outcome"
 
 MUTANTS = (
@@ -102,7 +102,7 @@ MUTANTS = (
         "a broker that does not answer `resolve` fails what is committed already",
         _TESTS + "test_resolve_fails",
         (
-            "halfmessage.tx.coordinator:Transaction._resolve",
+            "halfmessage.tx.opened:OpenMessage._resolve",
             "except HalfMessageError as error:",
             "except MemoryError as error:",
         ),

@@ -1,0 +1,138 @@
+"""The flash service over REST."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from common.errors import Invalid, TooManyRequests
+from common.idempotency import key_of
+from common.web import Api, ProblemWith, Reply, current_identity, replayed
+from common.web.problems import kind_of
+from flash.clients.goods import UnknownGoods
+from flash.model import AlreadyBought, Ended, InsufficientStock, NotStarted, Sale, SoldOut
+from flash.schema import (
+    Buy,
+    LocationMembers,
+    NewSaleIn,
+    PurchaseOut,
+    RequestOut,
+    SaleOut,
+    SalesPage,
+    SalesQuery,
+    request_document,
+)
+from flash.service.buying import location_of
+from flash.service.purchasing import Purchasing
+from flash.service.reading import SaleReader
+from flash.service.selling import Selling
+from flash.service.showing import Showing
+from halfmessage.clock import now_ms
+from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown
+from halfmessage.ids import issued_at
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What the routes call."""
+
+    reader: SaleReader
+    selling: Selling
+    purchasing: Purchasing
+    showing: Showing
+
+
+def install(
+    api: Api,
+    use_cases: UseCases,
+    *,
+    rate_limit: str,
+    most_at_once: int,
+    most_of_one_user: int,
+    count: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Declare the routes beside those of every participant; `count` is told the outcome of each try to buy.
+
+    Buying is limited to `rate_limit` per user, and to `most_at_once` of all users, of which `most_of_one_user`.
+    """
+    _install_selling(api, use_cases)
+    _install_reading(api, use_cases)
+
+    @api.post(
+        "/flash-sales/{sale_id}/orders",
+        scopes=("orders",),
+        body=Buy,
+        body_optional=True,
+        returns={202: RequestOut},
+        errors=[
+            NotFound,
+            NotStarted,
+            Ended,
+            SoldOut,
+            ProblemWith(AlreadyBought, LocationMembers),
+            Invalid,
+            TooManyRequests,
+            OutcomeUnknown,
+        ],
+        rate_limit=rate_limit,
+        most_at_once=most_at_once,
+        most_of_one_user=most_of_one_user,
+    )
+    def buy(sale_id: int, body: Buy) -> Reply:
+        """Buy in a sale: once it is taken in, it becomes an order soon, or is refused with the reason."""
+        try:
+            purchase_id = use_cases.purchasing.buy(sale_id, current_identity().user_id, body.quantity)
+        except HalfMessageError as error:
+            count(kind_of(type(error)).slug)
+            raise
+        count("taken")
+        document = request_document(purchase_id, issued_at(purchase_id))
+        return Reply(document, 202, {"Location": location_of(purchase_id)})
+
+    @api.get("/internal/purchases/{purchase_id}", scopes=("service",), returns={200: PurchaseOut}, errors=[NotFound])
+    def show_purchase(purchase_id: int) -> Reply:
+        """Show a purchase of a sale that goes on, or did a while ago, for the order service."""
+        sale_id, found = use_cases.purchasing.find(purchase_id)
+        return Reply(
+            PurchaseOut(purchase_id=found.purchase_id, sale_id=sale_id, user_id=found.user_id, quantity=found.quantity)
+        )
+
+
+def _install_selling(api: Api, use_cases: UseCases) -> None:
+    @api.post(
+        "/flash-sales",
+        scopes=("admin",),
+        body=NewSaleIn,
+        returns={201: SaleOut},
+        errors=[InsufficientStock, UnknownGoods, OutcomeUnknown],
+        idempotent=True,
+    )
+    def open_sale(body: NewSaleIn, idempotency_key: str | None) -> Reply:
+        """Open a sale: its pieces leave what other orders can have."""
+        key = key_of(current_identity().user_id, idempotency_key, "POST /flash-sales", body)
+        if body.ends_at <= now_ms() and not use_cases.selling.is_known(key):
+            raise Invalid(errors=[{"pointer": "/ends_at", "message": "Input should be later than now"}])
+        opened = use_cases.selling.open(body.parsed(), key)
+        where = {"Location": f"/flash-sales/{opened.answer.sale_id}"}
+        return Reply(_shown(use_cases, [opened.answer])[0], 201, where | replayed(opened.replayed))
+
+    @api.post("/flash-sales/{sale_id}/close", scopes=("admin",), returns={200: SaleOut}, errors=[NotFound])
+    def close_sale(sale_id: int) -> Reply:
+        """End a sale: pieces that nobody bought go back to stock; again: the same."""
+        return Reply(_shown(use_cases, [use_cases.selling.close(sale_id)])[0])
+
+
+def _install_reading(api: Api, use_cases: UseCases) -> None:
+    @api.get("/flash-sales", query=SalesQuery, returns={200: SalesPage}, errors=[Invalid])
+    def list_sales(query: SalesQuery) -> Reply:
+        """List sales, newest first."""
+        found = use_cases.reader.newest(query.limit + 1, query.before, is_open=query.is_open)
+        shown, more = query.page(found, lambda sale: sale.sale_id)
+        return Reply(SalesPage(items=tuple(_shown(use_cases, shown)), next_cursor=more))
+
+    @api.get("/flash-sales/{sale_id}", returns={200: SaleOut}, errors=[NotFound])
+    def show_sale(sale_id: int) -> Reply:
+        """Show a sale, and what is left."""
+        return Reply(_shown(use_cases, [use_cases.reader.get(sale_id)])[0])
+
+
+def _shown(use_cases: UseCases, sales: Sequence[Sale]) -> list[SaleOut]:
+    return [SaleOut.of(sale, *use_cases.showing.glance(sale)) for sale in sales]

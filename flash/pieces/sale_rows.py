@@ -1,0 +1,90 @@
+"""The rows of sales and of transactions' records, and the database's clock."""
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from flash.pieces.port import Terms
+from flash.pieces.tables import PiecesTables
+from halfmessage.tx.record import Outcome
+
+_CLOCKS: Final = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
+}
+
+
+class SaleRows:
+    """Reads and writes them."""
+
+    def __init__(self, tables: PiecesTables, dialect: str, *, keep_ms: int) -> None:
+        """Take the tables, SQLAlchemy's name of the database's dialect, and how long a sale is kept."""
+        self._sales, self._records = tables.sales, tables.records
+        self._clock = text(_CLOCKS["mysql" if dialect == "mariadb" else dialect])
+        self._keep_ms = keep_ms
+
+    def now(self, connection: Connection) -> int:
+        """Return the database's time (ms since the epoch): ask after a lock was waited for, not before."""
+        return int(connection.scalars(self._clock).one())
+
+    def find(self, connection: Connection, sale_id: int, *, locked: bool = False) -> Any:
+        """Return the row of a sale whose terms are known, else None."""
+        sale = self._row(connection, sale_id, locked=locked)
+        return sale if sale is not None and sale.version else None
+
+    def lock(self, connection: Connection, sale_id: int) -> Any:
+        """Return the row of a sale, locked; one that says nothing yet where there was none."""
+        if (sale := self._row(connection, sale_id, locked=True)) is None:
+            kept_until = self.now(connection) + self._keep_ms
+            connection.execute(insert(self._sales), {"sale_id": sale_id, "kept_until": kept_until})
+            sale = self._row(connection, sale_id, locked=True)
+        return sale
+
+    def change(self, connection: Connection, sale_id: int, **values: Any) -> None:
+        """Change columns of a sale."""
+        connection.execute(update(self._sales).where(self._sales.c.sale_id == sale_id).values(values))
+
+    def put(self, connection: Connection, terms: Terms) -> None:
+        """Write the terms of a sale, unless they are as new already; its end in any case."""
+        sale = self.lock(connection, terms.sale_id)
+        if terms.is_ended:
+            self.change(connection, terms.sale_id, is_ended=True)
+        if terms.version > sale.version:
+            names = ("version", "quantity", "starts_at", "ends_at", "per_user")
+            kept_until = max(terms.ends_at, self.now(connection)) + self._keep_ms
+            values = {name: getattr(terms, name) for name in names}
+            self.change(connection, terms.sale_id, kept_until=kept_until, **values)
+
+    def count_aborted(self, connection: Connection, sale_id: int) -> None:
+        """Count one more transaction that the checker decided."""
+        self.change(connection, sale_id, aborted=self._sales.c.aborted + 1)
+
+    def kept_until_before(self, connection: Connection, now: int) -> list[int]:
+        """Return the sales that may be forgotten."""
+        columns = self._sales.c
+        return list(connection.scalars(select(columns.sale_id).where(columns.kept_until < now)))
+
+    def forget(self, connection: Connection, sale_id: int) -> None:
+        """Delete the row of a sale."""
+        connection.execute(delete(self._sales).where(self._sales.c.sale_id == sale_id))
+
+    def record(self, connection: Connection, tx_id: int) -> Outcome | None:
+        """Return how a transaction was decided, None where it was not."""
+        columns = self._records.c
+        outcome = connection.scalars(select(columns.outcome).where(columns.tx_id == tx_id)).one_or_none()
+        return None if outcome is None else Outcome(outcome)
+
+    def add_record(self, connection: Connection, tx_id: int, outcome: Outcome) -> None:
+        """Decide a transaction."""
+        row = {"tx_id": tx_id, "outcome": outcome.value, "decided_at": self.now(connection)}
+        connection.execute(insert(self._records), row)
+
+    def _row(self, connection: Connection, sale_id: int, *, locked: bool) -> Any:
+        query = select(self._sales).where(self._sales.c.sale_id == sale_id)
+        return connection.execute(query.with_for_update() if locked else query).one_or_none()
+
+
+def terms_of(sale: Any) -> Terms:
+    """Return the terms that a row has."""
+    names = ("sale_id", "version", "quantity", "starts_at", "ends_at", "per_user")
+    return Terms(**{name: getattr(sale, name) for name in names}, is_ended=bool(sale.is_ended))

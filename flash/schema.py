@@ -1,0 +1,161 @@
+"""What comes in and goes out over REST."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+
+from common.purchases import MOST_OF_ONE
+from common.reservations.schema import DecisionOut, ReservationOut, WantIn
+from common.schema import Currency, Id, Instant, Money, PageQuery, Schema
+from flash.model import NewSale, Sale
+from flash.pieces.port import MOST_PIECES, Phase
+from flash.service.holding import Want
+from halfmessage.clock import rfc3339
+
+UserId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+Pieces = Annotated[int, Field(ge=1, le=MOST_PIECES)]
+OfOne = Annotated[int, Field(ge=1, le=MOST_OF_ONE)]
+State = Literal["open", "closed"]
+
+
+class NewSaleIn(Schema):
+    """A sale to open: `quantity` pieces of one goods, which it owns from then on, `per_user` of them for one user."""
+
+    goods_id: Id
+    quantity: Pieces
+    unit_price: Money
+    starts_at: Instant
+    ends_at: Annotated[Instant, Field(description="later than starts_at, and than now")]
+    per_user: OfOne = 1
+
+    @field_validator("ends_at")
+    @classmethod
+    def _after_its_start(cls, ends_at: int, info: ValidationInfo) -> int:
+        starts_at = info.data.get("starts_at")
+        if starts_at is not None and ends_at <= starts_at:
+            raise ValueError("Input should be later than starts_at")
+        return ends_at
+
+    def parsed(self) -> NewSale:
+        """Return it as the use case takes it."""
+        return NewSale(**dict(self))
+
+
+class SaleOut(Schema):
+    """A sale; `left`: pieces that can be bought, null while that is not known."""
+
+    sale_id: Id
+    goods_id: Id
+    name: str
+    quantity: int
+    unit_price: int
+    market_price: int | None
+    currency: Currency
+    per_user: int
+    starts_at: Instant
+    ends_at: Instant
+    state: State
+    phase: Phase = Field(description="by the clock of who counts the pieces")
+    left: int | None
+    created_at: Instant
+    closed_at: Instant | None
+
+    @classmethod
+    def of(cls, sale: Sale, phase: Phase, left: int | None) -> "SaleOut":
+        """Show a sale."""
+        return cls(
+            **{name: getattr(sale, name) for name in _AS_THEY_ARE},
+            state="open" if sale.state == "open" else "closed",
+            phase=phase,
+            left=left,
+        )
+
+
+_AS_THEY_ARE = tuple(name for name in SaleOut.model_fields if name not in {"state", "phase", "left"})
+
+
+class SalesQuery(PageQuery):
+    """Which sales to list; `open`: in which somebody can buy, or will be able to, or only others."""
+
+    open: Literal["true", "false"] | None = None
+
+    @property
+    def is_open(self) -> bool | None:
+        """Whether only open ones are listed, or only others; None: all."""
+        return None if self.open is None else self.open == "true"
+
+
+class SalesPage(Schema):
+    """Sales, newest first."""
+
+    items: tuple[SaleOut, ...]
+    next_cursor: str | None = Field(description="for the next page; null at the end")
+
+
+class Buy(Schema):
+    """How many pieces to buy."""
+
+    quantity: OfOne = 1
+
+
+class RequestOut(Schema):
+    """A purchase that is taken in: the order request that it is. Where it points tells what becomes of it."""
+
+    model_config = ConfigDict(json_schema_extra={"description": "As `GET /order-requests/{id}` of the order service."})
+
+    request_id: Id
+    state: Literal["queued"]
+    order_id: None
+    ahead: None
+    problem: None
+    submitted_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    decided_at: None
+
+
+def request_document(purchase_id: int, at: int) -> dict[str, Any]:
+    """Return what `RequestOut` declares; `at` in ms since the epoch."""
+    nothing = dict.fromkeys(("order_id", "ahead", "problem", "decided_at"))
+    return {"request_id": str(purchase_id), "state": "queued", "submitted_at": rfc3339(at), **nothing}
+
+
+class LocationMembers(Schema):
+    """What `already-bought` tells beside its detail: the address of the first purchase, null where there is none."""
+
+    location: str | None
+
+
+class PurchaseOut(Schema):
+    """A purchase that got its pieces."""
+
+    purchase_id: Id
+    sale_id: Id
+    user_id: UserId
+    quantity: int
+
+
+class OrderIn(WantIn):
+    """The purchase that one order is for; `purchased_in`: the transaction that took its pieces."""
+
+    sale_id: Id
+    purchase_id: Id
+    user_id: UserId
+    quantity: OfOne
+    purchased_in: Id | None = None
+
+    def want(self) -> Want:
+        """Return it as the effect takes it."""
+        return Want(self.sale_id, self.purchase_id, self.user_id, self.quantity, self.purchased_in)
+
+
+class PurchaseDecision(DecisionOut):
+    """What one order got."""
+
+    verdict: Literal["deducted", "sold-out", "already-bought", "released"]
+
+
+class PurchaseReservation(ReservationOut):
+    """A reservation; without a purchase it is a tombstone."""
+
+    sale_id: Id | None = None
+    purchase_id: Id | None = None
+    quantity: int | None = None

@@ -1,0 +1,119 @@
+"""Purchases whose orders are over come back: to their sale while it lasts, else to stock. Each once.
+
+An order that lets a purchase go may be a try that is made again. So the order service is asked what became of the
+purchase, and only then it is returned for good, which is a row; the store of pieces is told after that, until it knows.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, false, insert, select, update
+
+from common.db import Database
+from flash.clients.orders import Fate, OrdersClient
+from flash.model import PurchaseFate, SaleState, purchases, sales
+from flash.pieces.port import MOST, Buyer, Pieces, Purchase, PurchaseState
+from halfmessage import failpoints
+from halfmessage.chunks import VALUES, chunks, rows_in
+from halfmessage.errors import DuplicateRow
+
+_TRIES: Final = 3  # of returning what another process enters meanwhile: it is found then
+
+_ROW = purchases.c
+_OF_IDS = _ROW.purchase_id.in_(bindparam("purchase_ids", expanding=True))
+_BY_IDS = select(purchases).where(_OF_IDS)
+_FREE = _ROW.fate == PurchaseFate.FREE.value
+_UNTOLD = (_ROW.fate == PurchaseFate.RETURNED.value) & (_ROW.told == false())
+
+
+class Returning:
+    """Brings purchases back."""
+
+    def __init__(self, database: Database, pieces: Pieces, orders: OrdersClient) -> None:
+        """Take the flash service's database, the store of pieces, and the order service."""
+        self._database = database
+        self._pieces = pieces
+        self._orders = orders
+
+    def run(self) -> int:
+        """Return what is over, and tell the store what was returned; return how many purchases that were.
+
+        At most `VALUES` of each. Raise `Unavailable` or `OutcomeUnknown`: the next run goes on.
+        """
+        free = self._page(_FREE)
+        fates = self._orders.fates([row.purchase_id for row in free]) if free else {}
+        # One that has a row has come to the order service: where that knows it no more, it was decided long ago
+        over = [row for row in free if fates[row.purchase_id] in {Fate.OVER, Fate.UNKNOWN}]
+        if over:
+            self._database.transact(partial(_return, purchase_ids=[row.purchase_id for row in over]))
+            failpoints.hit("sale.returned")
+        return len(over) + self._tell()
+
+    def refuse(self, sale_id: int, refused: Sequence[Purchase]) -> None:
+        """Return purchases that no order ever held, nor will: their requests were refused. Raises as `run` does."""
+        for _ in range(_TRIES):
+            try:
+                self._database.transact(partial(_refuse, sale_id=sale_id, refused=refused))
+                break
+            except DuplicateRow:
+                continue
+        self._tell()
+
+    def _tell(self) -> int:
+        rows = sorted(self._page(_UNTOLD), key=lambda row: (row.sale_id, row.purchase_id))
+        for sale_id, of_sale in groupby(rows, lambda row: row.sale_id):
+            for part in chunks(of_sale, MOST):
+                self._pieces.give_back(sale_id, [Buyer(row.purchase_id, row.user_id, row.quantity) for row in part])
+                failpoints.hit("sale.given_back")
+                told = update(purchases).where(_ROW.purchase_id.in_([row.purchase_id for row in part]))
+                self._database.transact(partial(Connection.execute, statement=told.values(told=True)))
+        return len(rows)
+
+    def _page(self, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
+        with self._database.read() as connection:
+            return connection.execute(select(purchases).where(which).order_by(_ROW.purchase_id).limit(VALUES)).all()
+
+
+def _return(connection: Connection, purchase_ids: Collection[int]) -> None:
+    """Have free purchases be returned for good, those of a sale that is over and done with to stock."""
+    is_free = _OF_IDS & _FREE
+    rows = connection.execute(select(purchases).where(is_free).with_for_update(), {"purchase_ids": purchase_ids}).all()
+    for row in rows:
+        one = update(purchases).where((_ROW.purchase_id == row.purchase_id) & _FREE)
+        if connection.execute(one.values(fate=PurchaseFate.RETURNED.value)).rowcount == 1:
+            lower_done(connection, row.sale_id, row.quantity)
+
+
+def lower_done(connection: Connection, sale_id: int, pieces: int) -> None:
+    """Have a sale that is done with own so many pieces less; of any other that is reckoned otherwise."""
+    is_done = (sales.c.sale_id == sale_id) & (sales.c.state == SaleState.DONE.value)
+    less = {"allotted": sales.c.allotted - pieces, "word": sales.c.word + 1}
+    connection.execute(update(sales).where(is_done).values(less))
+
+
+def _refuse(connection: Connection, sale_id: int, refused: Sequence[Purchase]) -> None:
+    known = {
+        row.purchase_id for row in rows_in(connection, _BY_IDS, "purchase_ids", [one.purchase_id for one in refused])
+    }
+    rows = [
+        {
+            "purchase_id": one.purchase_id,
+            "sale_id": sale_id,
+            "user_id": one.user_id,
+            "quantity": one.quantity,
+            "holders": 0,
+            "fate": PurchaseFate.RETURNED.value,
+        }
+        for one in refused
+        if one.purchase_id not in known
+    ]
+    if rows:
+        connection.execute(insert(purchases), rows)
+
+
+def told_of(row: Row[Any]) -> Purchase:
+    """Return what a row says of a purchase, as the store of pieces is told it."""
+    state = PurchaseState.RETURNED if row.fate == PurchaseFate.RETURNED else PurchaseState.HELD
+    return Purchase(row.purchase_id, row.user_id, row.quantity, state)

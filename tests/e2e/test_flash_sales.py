@@ -1,0 +1,268 @@
+"""Flash sales over the wire: exactly what there is is sold, once to each, and comes back where nobody pays for it."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from halfmessage.clock import now_ms, rfc3339
+from ops.client import Answer, Client
+from tests.e2e.shop import Shop, at_once, pay, slug
+from tests.support import eventually
+
+pytestmark = pytest.mark.e2e
+
+HOUR = 3_600_000  # ms
+
+
+def terms(goods_id: str, quantity: int, **fields: Any) -> dict[str, Any]:
+    """Return the body of a call that opens a sale that goes on."""
+    now = now_ms()
+    times = {"starts_at": rfc3339(now - HOUR), "ends_at": rfc3339(now + HOUR)}
+    return {"goods_id": goods_id, "quantity": quantity, "unit_price": 99, **times, **fields}
+
+
+def opened(shop: Shop, quantity: int, *, stock: int = 20, **fields: Any) -> tuple[str, str]:
+    """Open a sale of new goods; return its id and theirs."""
+    goods_id = shop.goods(stock=stock, market_price=300)
+    sale = shop.admin.post("flash", "/flash-sales", terms(goods_id, quantity, **fields))
+    return sale["sale_id"], goods_id
+
+
+def buy(user: Client, sale_id: str, quantity: int | None = None) -> Answer:
+    """Try to buy."""
+    body = None if quantity is None else {"quantity": quantity}
+    return user.ask("flash", "POST", f"/flash-sales/{sale_id}/orders", json_body=body)
+
+
+def bought(user: Client, sale_id: str, quantity: int | None = None) -> str:
+    """Buy, which must be taken in; return where its state is told."""
+    answer = buy(user, sale_id, quantity)
+    assert answer.status == 202, answer
+    assert answer.headers["location"] == f"/order-requests/{answer.body['request_id']}"
+    assert answer.body["state"] == "queued"
+    return answer.headers["location"]
+
+
+def decided(user: Client, where: str) -> Any:
+    """Wait until a purchase is decided; return how it is told then. It is known from the first moment."""
+    found: list[Any] = []
+    eventually(lambda: found.append(user.get("order", where)) or found[-1]["state"] != "queued", within=120.0)
+    return found[-1]
+
+
+def sale_of(shop: Shop, sale_id: str) -> Any:
+    return shop.admin.get("flash", f"/flash-sales/{sale_id}")
+
+
+def owned(shop: Shop, sale_id: str) -> int:
+    """Return how many pieces a sale owns at stock."""
+    quantity: int = shop.service.get("stock", f"/internal/allotments/{sale_id}")["quantity"]
+    return quantity
+
+
+@contextmanager
+def stopped(shop: Shop, service: str) -> Iterator[None]:
+    """Have a service be down."""
+    supervisor = shop.deployment.supervisor
+    pid = supervisor.pid(service)
+    assert pid is not None
+    supervisor.hold(service)
+    supervisor.kill(service, signal.SIGKILL)
+    supervisor.wait_gone(pid)
+    try:
+        yield
+    finally:
+        supervisor.release(service)
+        supervisor.wait_ready()
+
+
+def test_a_sale_from_its_opening_to_its_end(shop: Shop) -> None:
+    """It owns its pieces, sells them at its price, and gives back what it did not sell."""
+    sale_id, tea = opened(shop, 5, per_user=2)
+    assert (shop.available(tea), owned(shop, sale_id)) == (15, 5)
+    assert {"left": 5, "phase": "on", "state": "open", "quantity": 5, "name": "Tea"}.items() <= sale_of(
+        shop, sale_id
+    ).items()
+    user = shop.user()
+    told = decided(user, bought(user, sale_id, 2))
+    assert told["state"] == "created", told
+    order = user.get("order", f"/orders/{told['order_id']}")
+    assert (order["status"], order["total_amount"], order["currency"]) == ("created", 198, "EUR")
+    assert [(item["goods_id"], item["quantity"], item["unit_price"]) for item in order["items"]] == [(tea, 2, 99)]
+    assert sale_of(shop, sale_id)["left"] == 3
+    assert pay(user, told["order_id"]).body["status"] == "paid"
+
+    closed = shop.admin.post("flash", f"/flash-sales/{sale_id}/close")
+    assert (closed["state"], closed["phase"], closed["left"]) == ("closed", "ended", 0)
+    eventually(lambda: (owned(shop, sale_id), shop.available(tea)) == (2, 18))
+    assert shop.admin.post("flash", f"/flash-sales/{sale_id}/close") == closed
+    assert slug(buy(shop.user(), sale_id)) == "ended"
+    shop.assert_sound()
+
+
+def test_it_sells_exactly_what_there_is(shop: Shop) -> None:
+    """To sixteen at the same moment: as many as there are pieces get one each, the others are told that it is over."""
+    sale_id, _ = opened(shop, 10)
+    users = [shop.user() for _ in range(16)]
+    answers = at_once([lambda user=user: buy(user, sale_id) for user in users])
+    assert Counter(answer.status for answer in answers) == {202: 10, 409: 6}
+    assert {slug(answer) for answer in answers if answer.status == 409} == {"sold-out"}
+    for user, answer in zip(users, answers, strict=True):
+        if answer.status == 202:
+            assert decided(user, answer.headers["location"])["state"] == "created"
+        else:
+            assert user.get("order", "/orders")["items"] == []
+    assert sale_of(shop, sale_id)["left"] == 0
+    assert slug(buy(shop.user(), sale_id)) == "sold-out"
+    shop.assert_sound()
+
+
+def test_one_user_buys_once(shop: Shop) -> None:
+    """Again, they are told where their first purchase is, also once the sale is sold out."""
+    sale_id, _ = opened(shop, 1)
+    user = shop.user()
+    answers = at_once([lambda: buy(user, sale_id)] * 4)
+    assert sorted(answer.status for answer in answers) == [202, 409, 409, 409]
+    (where,) = [answer.headers["location"] for answer in answers if answer.status == 202]
+    again = buy(user, sale_id)
+    assert (slug(again), again.body["location"]) == ("already-bought", where)
+    assert decided(user, where)["state"] == "created"
+    assert len(user.get("order", "/orders")["items"]) == 1
+    assert slug(buy(user, sale_id, 2)) == "invalid"
+
+
+def test_before_and_after_its_time(shop: Shop) -> None:
+    """Nobody buys; once its time is over, its pieces go back by themselves."""
+    early, _ = opened(shop, 3, starts_at=rfc3339(now_ms() + HOUR), ends_at=rfc3339(now_ms() + 2 * HOUR))
+    assert slug(buy(shop.user(), early)) == "not-started"
+    assert sale_of(shop, early)["phase"] == "not-started"
+    short, tea = opened(shop, 3, ends_at=rfc3339(now_ms() + 1500))
+    eventually(lambda: sale_of(shop, short)["state"] == "closed")
+    assert slug(buy(shop.user(), short)) == "ended"
+    eventually(lambda: shop.available(tea) == 20 - owned(shop, short))
+    over = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 1, ends_at=rfc3339(now_ms() - 1)))
+    assert (over.status, over.body["errors"][0]["pointer"]) == (422, "/ends_at")
+
+
+def test_what_can_t_be_opened(shop: Shop) -> None:
+    """More than there is in stock, or goods that nobody knows: nothing is owned by anybody."""
+    tea = shop.goods(stock=5)
+    short = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 6))
+    assert (short.status, slug(short)) == (409, "insufficient-stock")
+    unknown = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms("1", 1))
+    assert (unknown.status, slug(unknown)) == (422, "unknown-goods")
+    assert shop.available(tea) == 5
+    with stopped(shop, "stock"):
+        down = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 2))
+        assert (down.status, slug(down)) == (503, "unavailable")
+    assert shop.available(tea) == 5
+    assert sale_of(shop, shop.admin.post("flash", "/flash-sales", terms(tea, 5))["sale_id"])["left"] == 5
+    assert shop.available(tea) == 0
+
+
+def test_the_same_key_opens_one_sale(shop: Shop) -> None:
+    """At once and later: the same sale, and its pieces once."""
+    tea = shop.goods(stock=20)
+    body = terms(tea, 4)
+    headers = {"Idempotency-Key": f"sale-{tea}"}
+
+    def ask(**changed: Any) -> Answer:
+        return shop.admin.ask("flash", "POST", "/flash-sales", json_body=body | changed, headers=headers)
+
+    answers = [*at_once([ask] * 3), ask()]
+    assert [answer.status for answer in answers] == [201] * 4
+    assert len({answer.body["sale_id"] for answer in answers}) == 1
+    assert answers[-1].headers["idempotency-replayed"] == "true"
+    assert slug(ask(quantity=5)) == "idempotency-mismatch"
+    eventually(lambda: shop.available(tea) == 16)
+
+
+def test_a_cancelled_order_s_pieces_come_back_to_the_sale(shop: Shop) -> None:
+    """Once, and can be bought again, by somebody else and by the same user."""
+    sale_id, tea = opened(shop, 1)
+    first, second = shop.user(), shop.user()
+    told = decided(first, bought(first, sale_id))
+    assert slug(buy(second, sale_id)) == "sold-out"
+    first.post("order", f"/orders/{told['order_id']}/cancel")
+    eventually(lambda: sale_of(shop, sale_id)["left"] == 1)
+    assert owned(shop, sale_id) == 1
+    told = decided(second, bought(second, sale_id))
+    second.post("order", f"/orders/{told['order_id']}/cancel")
+    eventually(lambda: sale_of(shop, sale_id)["left"] == 1)
+    assert decided(first, bought(first, sale_id))["state"] == "created"
+    assert shop.available(tea) == 19
+    shop.assert_sound()
+
+
+def test_after_the_sale_they_go_back_to_stock(shop: Shop) -> None:
+    """Once it is closed, a cancelled order's pieces are what any order can have."""
+    sale_id, tea = opened(shop, 4)
+    user, other = shop.user(), shop.user()
+    told = decided(user, bought(user, sale_id))
+    decided(other, bought(other, sale_id))
+    shop.admin.post("flash", f"/flash-sales/{sale_id}/close")
+    eventually(lambda: (owned(shop, sale_id), shop.available(tea)) == (2, 18))
+    user.post("order", f"/orders/{told['order_id']}/cancel")
+    eventually(lambda: (owned(shop, sale_id), shop.available(tea)) == (1, 19))
+    shop.assert_sound()
+
+
+def test_whose_a_purchase_is(shop: Shop) -> None:
+    """Another user's is a 404 from its first moment on, before its order is placed too."""
+    sale_id, _ = opened(shop, 2)
+    user = shop.user()
+    with stopped(shop, "order"):
+        where = bought(user, sale_id)
+    assert slug(shop.user().ask("order", "GET", where)) == "not-found"
+    assert decided(user, where)["state"] == "created"
+    assert shop.admin.get("order", where)["state"] == "created"
+
+
+def test_bought_while_orders_can_t_be_placed(shop: Shop) -> None:
+    """What is taken in is an order once order and stock are back; other buyers see what is left all the time."""
+    sale_id, _ = opened(shop, 3)
+    users = [shop.user() for _ in range(3)]
+    with stopped(shop, "order"):
+        places = [bought(user, sale_id) for user in users]
+        assert sale_of(shop, sale_id)["left"] == 0
+    for user, where in zip(users, places, strict=True):
+        assert decided(user, where)["state"] == "created"
+    shop.assert_sound()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        *(f"purchase.{step}" for step in ("half_sent", "before_commit", "committed", "before_resolve", "resolved")),
+        *("flash.before_commit", "flash.deducted"),
+    ],
+)
+def test_killed_while_it_sells(shop: Shop, point: str) -> None:
+    """Before the pieces are taken nothing was bought; after, it becomes an order. What is left is right in the end."""
+    sale_id, _ = opened(shop, 2)
+    user = shop.user()
+    with shop.settings("flash", failpoints=f"{point}=kill"):
+        pid = shop.deployment.supervisor.pid("flash")
+        answer = _tried(user, sale_id)
+        eventually(lambda: shop.deployment.supervisor.pid("flash") not in {None, pid}, within=120.0)
+    if answer is not None:
+        assert decided(user, answer.headers["location"])["state"] == "created"
+    shop.assert_sound()
+    orders = user.get("order", "/orders")["items"]
+    assert len(orders) == (0 if point in {"purchase.half_sent", "purchase.before_commit"} else 1)
+    assert sale_of(shop, sale_id)["left"] == 2 - len(orders)
+    rest = [shop.user() for _ in range(3)]
+    assert Counter(buy(one, sale_id).status for one in rest)[202] == 2 - len(orders)
+
+
+def _tried(user: Client, sale_id: str) -> Answer | None:
+    """Try to buy; None where no answer came."""
+    try:
+        answer = buy(user, sale_id)
+    except Exception:  # noqa: BLE001 - whatever a client makes of a connection that was cut
+        return None
+    return answer if answer.status == 202 else None
