@@ -20,6 +20,7 @@ _CACHES: Final = ("redis", "rediss", "unix")
 _PEERS: Final = tuple(f"{name}_url" for name in registry.NAMES)
 _CALLS: Final = {"order": tuple(peer for peer in _PEERS if peer != "order_url")}
 """By service: where those are that it calls."""
+_RATES: Final = ("rate_limit", "registration_rate", "log_in_rate", "log_in_rate_of_name")
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
 Faults = Iterator[str]
@@ -72,13 +73,15 @@ def _sizes(settings: "Settings") -> Faults:
 
 
 def _rate_limit(settings: "Settings") -> Faults:
-    try:
-        parsed = parse_many(settings.rate_limit)
-    except ValueError:
-        parsed = []
-    if len(parsed) != 1 or parsed[0].amount < 1 or ";" in settings.rate_limit or "/0 " in settings.rate_limit:
-        (given,) = _named(settings, "rate_limit")
-        yield f"{given} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
+    for name in _RATES:
+        given = getattr(settings, name)
+        try:
+            parsed = parse_many(given)
+        except ValueError:
+            parsed = []
+        if len(parsed) != 1 or parsed[0].amount < 1 or ";" in given or "/0 " in given:
+            (told,) = _named(settings, name)
+            yield f"{told} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
 
 
 def _processes(settings: "Settings") -> Faults:

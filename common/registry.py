@@ -69,6 +69,7 @@ SERVICES = (  # in the order of stopping: those that ask before those that are a
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service(SANDBOX, 8010),
+    Service("user", 8006),
 )
 NAMES = tuple(service.name for service in SERVICES)
 

@@ -8,7 +8,7 @@ import structlog
 from common import records as records_over_rest
 from common import schema_version
 from common.aside import ThreadedAside
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -130,7 +130,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        verifier=verifier_of(settings),
         metrics=instruments.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in others.peers.items()},

@@ -199,7 +199,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("GoodsClient", "max_age", "shared") == (0.75, None)
     assert order.of("CouponRules", "max_age", "timeout", "shared") == (0.75, 1.25, None)
     assert order.of("Api", "service", "max_body", "limiter") == ("order", 20_001, None)
-    assert order.of("Verifier", "secret") == (SECRET,)
+    assert order.of("verifier_of", "settings") == (settings,)
     assert order.of("Api", "optional") == (("coupon",),)
     assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
     assert order.of("install", "most_of_one_user") == (settings.queue_share,)
@@ -396,7 +396,7 @@ def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
     assert stock.of("consumer", "group", "topic", "handler") == ("stock", ROLLBACK_TOPIC, stock.the("RollbackConsumer"))
     assert stock.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert stock.of("Api", "service", "max_body") == ("stock", 20_001)
-    assert stock.of("Verifier", "secret") == (SECRET,)
+    assert stock.of("verifier_of", "settings") == (settings,)
     assert stock.of("install", "levels") == (stock.the("Levels"),)
     assert stock.of("install_reservations", "reservations") == (stock.the("stock_reservations"),)
     stock.of("RollbackConsumer", "count")[0]("released", 3)
@@ -415,7 +415,7 @@ def test_goods_is_wired(goods: Wiring, settings: Settings) -> None:
     assert goods.of("Periodic", "interval") == (71.0,)
     forgets(goods, goods_model.idempotency_keys, settings)
     assert goods.of("Api", "service", "max_body") == ("goods", 20_001)
-    assert goods.of("Verifier", "secret") == (SECRET,)
+    assert goods.of("verifier_of", "settings") == (settings,)
     assert goods.of("install", "catalogue", "rooms") == (goods.the("Catalogue"), goods.the("Rooms"))
 
 
@@ -440,7 +440,7 @@ def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: 
     )  # fmt: skip
     assert coupon.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert coupon.of("Api", "service", "max_body") == ("coupon", 20_001)
-    assert coupon.of("Verifier", "secret") == (SECRET,)
+    assert coupon.of("verifier_of", "settings") == (settings,)
     assert coupon.of("install", "coupons") == (coupon.the("Coupons"),)
     assert coupon.of("install_reservations", "reservations") == (reservations,)
     coupon.of("RollbackConsumer", "count")[0]("released", 3)
