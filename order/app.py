@@ -36,6 +36,7 @@ from order.model import Order, transaction_records
 from order.outside import outside
 from order.service.auditing import Audit
 from order.service.closing import Closing
+from order.service.erasing import erase_receivers
 from order.service.forgetting import forget_calls, forget_keys
 from order.service.ordering import Ordering
 from order.service.overdue import Overdue
@@ -122,6 +123,7 @@ def build(settings: Settings) -> Service:
         closing=closing,
         timeline=Timeline(database, records, console, participants, others.payments),
         sweep=lambda full: sweep.run(settings.transaction_deadline, full=full),
+        erase=partial(erase_receivers, database),
     )
     api = Api(
         "order",
