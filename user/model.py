@@ -115,7 +115,7 @@ class BreachedPassword(OrdersError):
 class LogInDelayed(TooManyRequests):
     """After several wrong passwords the next one may be tried when Retry-After says so."""
 
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, seconds: int = 1) -> None:
         """Take the seconds to wait."""
         super().__init__()
         self.retry_after = seconds
