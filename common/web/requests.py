@@ -264,7 +264,7 @@ def client_address(request: Request, proxies: int) -> str:
     their entries there is the caller's own, and says nothing.
     """
     told = request.remote_addr or ""
-    hops = [hop.strip() for hop in request.environ.get("HTTP_X_FORWARDED_FOR", "").split(",")] if proxies else []
+    hops = [hop.strip() for hop in request.environ.get("HTTP_X_FORWARDED_FOR", told).split(",")]
     try:
         address = ip_address(hops[-proxies] if len(hops) >= proxies > 0 else told)
     except ValueError:  # a Unix socket has none
