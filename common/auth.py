@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import jwt
-import structlog
 
 from common import ed25519
 from common.errors import Unauthenticated
 from common.registry import ALL_NAMES
-from common.user_keys import UserKeys
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from common.config import Settings
 
 AUDIENCE = "orders"
@@ -37,8 +37,6 @@ _USER = re.compile(r"[!-~]{1,64}")
 _LONGEST_HEADER = 4096  # characters
 _CACHED = 4096  # verified tokens
 _SERVICES: Final = frozenset(ALL_NAMES)
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,9 @@ class Verifier:
             return Identity(MONITOR, frozenset())
         if not self._warned:
             self._warned = True
-            log.warning("a token was taken that any service can make", user=identity.user_id, see="ORDERS_HS256_TOKENS")
+            _log().warning(
+                "a token was taken that any service can make", user=identity.user_id, see="ORDERS_HS256_TOKENS"
+            )
         return identity
 
     def _remember(self, header: str, identity: Identity, expires: int) -> None:
@@ -176,6 +176,13 @@ class Verifier:
             if len(self._verified) >= _CACHED:
                 self._verified.clear()  # verifying anew costs 30 microseconds a token; order of use isn't worth a lock
             self._verified[header] = (identity, expires)
+
+
+def _log() -> "FilteringBoundLogger":
+    import structlog  # noqa: PLC0415 - as below
+
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
 
 
 def _of_user(token: str, users: PublicKeys, kid: object) -> Mapping[str, Any]:
@@ -194,6 +201,8 @@ def _identity(claims: Mapping[str, Any], allowed: frozenset[str], session: objec
 
 def verifier_of(settings: "Settings") -> Verifier:
     """Return what checks tokens in a service other than user, which has the keys itself."""
+    from common.user_keys import UserKeys  # noqa: PLC0415 - the command line makes tokens, and needs none of it
+
     return Verifier(
         settings.jwt_secret.get_secret_value(),
         UserKeys(settings.url("user")),
