@@ -7,6 +7,7 @@ from sqlalchemy import Table, func, select
 
 from common.db import Database
 from halfmessage.clock import now_ms
+from tests.databases import database_url
 from tests.fakes import Ids
 from user.model import metadata
 from user.service.accounts import Accounts, Parts
@@ -42,8 +43,7 @@ class Users:
     """The parts, wired as `user.app` does."""
 
     def __init__(self, folder: Path, *, hashing: Hashing | None = None, breached: Path | None = None) -> None:
-        url = f"sqlite:///{folder}/user.db"
-        self.database = Database(url)
+        self.database = Database(database_url(folder, "user"))
         self.database.transact(metadata.create_all)
         self._now = now_ms()
         ids = Ids()
