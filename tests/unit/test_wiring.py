@@ -39,6 +39,7 @@ from order.clients.pay import PayClient
 from order.clients.stock import StockClient
 from stock import app as stock_app
 from stock import model as stock_model
+from user import app as user_app
 
 SECRET = "s" * 40
 
@@ -445,6 +446,37 @@ def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: 
     assert coupon.of("install_reservations", "reservations") == (reservations,)
     coupon.of("RollbackConsumer", "count")[0]("released", 3)
     assert 'orders_rollbacks_total{result="released"} 3.0' in coupon.counted().splitlines()
+
+
+def test_user_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Settings) -> None:
+    """Each setting and part; what is kept no longer is purged, and tokens are verified with the keys that sign them."""
+    changed = {
+        "access_token_lifetime": 61.0, "refresh_token_lifetime": 3601.0, "log_ins_kept": 17.0, "proxies": 2,
+        "hashes_at_once": 3, "hashes_waiting": 4, "registration_rate": "5/day", "log_in_rate": "6/day",
+        "log_in_rate_of_name": "7/day", "hs256_tokens": False,
+    }
+    for name, value in changed.items():
+        object.__setattr__(settings, name, value)
+    user = wired(user_app)
+    for start in user.service.start:
+        start()
+    database, keys = user.the("Database"), user.the("SigningKeys")
+    assert user.of("Database", "url", "pool_size") == (settings.database_url, 13)
+    assert user.of("LeasedIds", "database", "owner") == (database, "user")
+    assert user.of("SigningKeys", "database", "lifetime") == (database, 61.0)
+    assert user.of("Lifetimes", "access", "refresh") == (61.0, 3601.0)
+    assert user.of("Hashing", "at_once", "waiting") == (3, 4)
+    assert user.of("Breached", "path") == (None,)
+    assert user.of("Audit", "kept") == (17.0,)
+    assert user.of("Verifier", "secret", "users", "shared_secret") == (SECRET, keys, False)
+    rates = user.of("install", "doors")[0]._rates
+    assert (rates.registration, rates.log_in, rates.log_in_of_name, rates.proxies) == ("5/day", "6/day", "7/day", 2)
+    parts = (user.the("Accounts"), user.the("Sessions"), keys)
+    assert user.of("install", "accounts", "sessions", "keys") == parts
+    assert user.of("Api", "service", "max_body") == ("user", 20_001)
+    assert set(user.of("Api", "checks")[0]) == {"database", "ids", "keys"}
+    assert user.of("Periodic", "interval") == (3600.0,)
+    user.of("Periodic", "work")[0]()
 
 
 @pytest.mark.parametrize("app", [order_app, stock_app, goods_app, coupon_app])
