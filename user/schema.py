@@ -82,7 +82,7 @@ class TokensOut(Schema):
     """What a log-in gives; `expires_in`: seconds that the access token is good."""
 
     access_token: Token
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # nosec B105 - RFC 6750's
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - RFC 6750's
     expires_in: int
     refresh_token: Token
 

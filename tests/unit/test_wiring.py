@@ -451,9 +451,16 @@ def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: 
 def test_user_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Settings) -> None:
     """Each setting and part; what is kept no longer is purged, and tokens are verified with the keys that sign them."""
     changed = {
-        "access_token_lifetime": 61.0, "refresh_token_lifetime": 3601.0, "log_ins_kept": 17.0, "proxies": 2,
-        "hashes_at_once": 3, "hashes_waiting": 4, "registration_rate": "5/day", "log_in_rate": "6/day",
-        "log_in_rate_of_name": "7/day", "hs256_tokens": False,
+        "access_token_lifetime": 61.0,
+        "refresh_token_lifetime": 3601.0,
+        "log_ins_kept": 17.0,
+        "proxies": 2,
+        "hashes_at_once": 3,
+        "hashes_waiting": 4,
+        "registration_rate": "5/day",
+        "log_in_rate": "6/day",
+        "log_in_rate_of_name": "7/day",
+        "hs256_tokens": False,
     }
     for name, value in changed.items():
         object.__setattr__(settings, name, value)
