@@ -1,18 +1,34 @@
-"""Bearer tokens: HS256 JWTs (RFC 7519) whose `sub` is the user and whose `scope` lists what they may do."""
+"""Bearer tokens: JWTs (RFC 7519) whose `sub` is the user and whose `scope` lists what they may do.
+
+Those of users are the user service's (EdDSA), which alone can make them. Those of services are signed with the secret
+that all of them share (HS256), as are users' tokens of deployments from before, for as long as these are taken.
+"""
 
 import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import jwt
 
+from common import ed25519
 from common.errors import Unauthenticated
+from common.registry import ALL_NAMES
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from common.config import Settings
 
 AUDIENCE = "orders"
+ISSUER: Final = "orders/user"
 SCOPES = frozenset({"orders", "admin", "service"})
+USER_SCOPES: Final = frozenset({"orders", "admin"})
+"""What a token of the user service may allow: it makes none for services."""
+MONITOR: Final = "prometheus"
+"""Who reads metrics, which takes no scope."""
 
 SERVICE_TOKEN_LIFETIME = 600.0  # seconds
 
@@ -20,14 +36,23 @@ _ALGORITHM = "HS256"
 _USER = re.compile(r"[!-~]{1,64}")
 _LONGEST_HEADER = 4096  # characters
 _CACHED = 4096  # verified tokens
+_SERVICES: Final = frozenset(ALL_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls, and what they may do."""
+    """Who calls, and what they may do; `session_id`: the log-in that a token of the user service belongs to."""
 
     user_id: str
     scopes: frozenset[str]
+    session_id: str | None = None
+
+
+class PublicKeys(Protocol):
+    """The keys that verify the user service's tokens."""
+
+    def find(self, kid: str) -> bytes | None:
+        """Return a key, None where there is none of this name. Raise `Unavailable` where that can't be told."""
 
 
 def issue(secret: str, user: str, scopes: Iterable[str], lifetime: float) -> str:
@@ -72,14 +97,21 @@ class ServiceToken:
 class Verifier:
     """Checks Authorization headers; remembers those it verified until their tokens expire. Thread-safe."""
 
-    def __init__(self, secret: str) -> None:
-        """Verify with `secret`, at least 32 bytes."""
-        self._secret = secret
+    def __init__(self, secret: str, users: PublicKeys | None = None, *, shared_secret: bool = True) -> None:
+        """Verify with `secret`, at least 32 bytes, and tokens of the user service with the keys of `users`.
+
+        Without `shared_secret`, the secret is good for services' own tokens alone.
+        """
+        self._secret, self._users, self._shared_secret = secret, users, shared_secret
+        self._warned = False
         self._verified: dict[str, tuple[Identity, int]] = {}
         self._lock = threading.Lock()
 
     def verify(self, header: str | None) -> Identity:
-        """Return whom an Authorization header names; raise `Unauthenticated`."""
+        """Return whom an Authorization header names.
+
+        Raise `Unauthenticated`, or `Unavailable` where the user service does not tell the key of its token.
+        """
         if header is None or len(header) > _LONGEST_HEADER:
             raise Unauthenticated
         known = self._verified.get(header)
@@ -88,9 +120,8 @@ class Verifier:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated
-        claims = self._decode(token.strip(" "))
-        identity = _identity(claims)
-        self._remember(header, identity, int(claims["exp"]))
+        identity, expires = self._read(token.strip(" "))
+        self._remember(header, identity, expires)
         return identity
 
     def expires(self, header: str) -> int:
@@ -99,21 +130,46 @@ class Verifier:
         Raise `Unauthenticated` where `verify` would.
         """
         self.verify(header)
-        return int(self._decode(header.partition(" ")[2].strip(" "))["exp"])
+        return self._read(header.partition(" ")[2].strip(" "))[1]
 
-    def _decode(self, token: str) -> Mapping[str, Any]:
+    def _read(self, token: str) -> tuple[Identity, int]:
+        """Return whom a token names and when it expires. A key is never used in a way that a token chooses."""
         try:
-            return jwt.decode(
-                token,
-                self._secret,
-                algorithms=[_ALGORITHM],
-                audience=AUDIENCE,
-                # RFC 7519, 4.1.6: iat tells a token's age and refuses nothing. A service whose clock is a second
-                # ahead would be refused by all others, each time it renews its token, until they had caught up.
-                options={"require": ["exp", "sub", "aud"], "verify_iat": False},
-            )
+            if self._users is not None and (head := jwt.get_unverified_header(token)).get("alg") == ed25519.NAME:
+                claims = _of_user(token, self._users, head.get("kid"))
+                identity = _identity(claims, USER_SCOPES, claims.get("sid"))
+            else:
+                claims = self._decode(token)
+                identity = self._of_secret(_identity(claims, SCOPES))
+            return identity, int(claims["exp"])
         except (jwt.PyJWTError, ValueError, OverflowError) as error:
             raise Unauthenticated from error
+
+    def _decode(self, token: str) -> Mapping[str, Any]:
+        return jwt.decode(
+            token,
+            self._secret,
+            algorithms=[_ALGORITHM],
+            audience=AUDIENCE,
+            # RFC 7519, 4.1.6: iat tells a token's age and refuses nothing. A service whose clock is a second
+            # ahead would be refused by all others, each time it renews its token, until they had caught up.
+            options={"require": ["exp", "sub", "aud"], "verify_iat": False},
+        )
+
+    def _of_secret(self, identity: Identity) -> Identity:
+        """Return whom a token of the shared secret names, if such a one may: any service can make one for anybody."""
+        if self._users is None or (identity.scopes == {"service"} and identity.user_id in _SERVICES):
+            return identity
+        if not self._shared_secret:
+            if identity.user_id != MONITOR:
+                raise Unauthenticated
+            return Identity(MONITOR, frozenset())
+        if not self._warned:
+            self._warned = True
+            _log().warning(
+                "a token was taken that any service can make", user=identity.user_id, see="ORDERS_HS256_TOKENS"
+            )
+        return identity
 
     def _remember(self, header: str, identity: Identity, expires: int) -> None:
         with self._lock:
@@ -122,8 +178,33 @@ class Verifier:
             self._verified[header] = (identity, expires)
 
 
-def _identity(claims: Mapping[str, Any]) -> Identity:
+def _log() -> "FilteringBoundLogger":
+    import structlog  # noqa: PLC0415 - as below
+
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def _of_user(token: str, users: PublicKeys, kid: object) -> Mapping[str, Any]:
+    key = users.find(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise Unauthenticated
+    return ed25519.verify(token, key, audience=AUDIENCE, issuer=ISSUER)
+
+
+def _identity(claims: Mapping[str, Any], allowed: frozenset[str], session: object = None) -> Identity:
     user, scope = claims["sub"], claims.get("scope", "")
     if not isinstance(user, str) or _USER.fullmatch(user) is None or not isinstance(scope, str):
         raise Unauthenticated
-    return Identity(user, frozenset(scope.split(" ")) & SCOPES)
+    return Identity(user, frozenset(scope.split(" ")) & allowed, session if isinstance(session, str) else None)
+
+
+def verifier_of(settings: "Settings") -> Verifier:
+    """Return what checks tokens in a service other than user, which has the keys itself."""
+    from common.user_keys import UserKeys  # noqa: PLC0415 - the command line makes tokens, and needs none of it
+
+    return Verifier(
+        settings.jwt_secret.get_secret_value(),
+        UserKeys(settings.url("user")),
+        shared_secret=settings.hs256_tokens,
+    )

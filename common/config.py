@@ -45,6 +45,10 @@ class Settings(Addresses):
     log_kept: int = Field(default=KEPT, ge=1, le=1000, description="old files beside log_file")
 
     jwt_secret: SecretStr = Field(min_length=32)
+    hs256_tokens: bool = Field(
+        default=True,
+        description="users' tokens of jwt_secret are taken, as `orders token` makes them; false: only those of user",
+    )
     database_url: str = Field(repr=False)
     broker_url: str = Field(default="", repr=False)
     redis_url: str = Field(
@@ -133,6 +137,27 @@ class Settings(Addresses):
         default=None, description="a folder for WeChat Pay's platform certificates, where there is no public key"
     )
     wechat_api: str = Field(default="", description="where WeChat Pay's API is, in tests; empty: at WeChat Pay")
+
+    access_token_lifetime: float = Field(
+        default=900.0, ge=60, le=3600, description="of a user's token: nothing ends it before"
+    )
+    refresh_token_lifetime: float = Field(
+        default=30 * 24 * 3600.0, ge=3600, description="of a log-in, however often it is refreshed"
+    )
+    registration_rate: str = Field(default="20/hour", description="new users by one address")
+    log_in_rate: str = Field(default="100/minute", description="log-ins and refreshes by one address")
+    log_in_rate_of_name: str = Field(default="30/minute", description="log-ins under one name")
+    proxies: int = Field(
+        default=0, ge=0, le=8, description="of ours in front, each of which adds whom it answers to X-Forwarded-For"
+    )
+    hashes_at_once: int = Field(
+        default=2, ge=1, le=64, description="passwords hashed at once, each with 19 MiB and a core"
+    )
+    hashes_waiting: int = Field(default=32, ge=0, le=1000, description="passwords that wait for that; more get 503")
+    breached_passwords: Path | None = Field(
+        default=None, description="SHA-1 hashes of known passwords, sorted, one a line, as Pwned Passwords has them"
+    )
+    log_ins_kept: float = Field(default=90 * 24 * 3600.0, gt=0, description="for so long it is kept who logged in")
 
     stock_strategy: Literal["conditional", "pessimistic", "optimistic", "redis-lock", "naive"] = Field(
         default="conditional",

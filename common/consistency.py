@@ -25,6 +25,7 @@ _CALLS: Final = {
     "flash": ("order_url", "stock_url", "goods_url"),
 }
 """By service: where those are that it calls."""
+_RATES: Final = ("rate_limit", "flash_rate_limit", "registration_rate", "log_in_rate", "log_in_rate_of_name")
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
 Faults = Iterator[str]
@@ -77,19 +78,15 @@ def _sizes(settings: "Settings") -> Faults:
 
 
 def _rate_limit(settings: "Settings") -> Faults:
-    for name in ("rate_limit", "flash_rate_limit"):
-        yield from _one_limit(settings, name)
-
-
-def _one_limit(settings: "Settings", name: str) -> Faults:
-    limit = getattr(settings, name)
-    try:
-        parsed = parse_many(limit)
-    except ValueError:
-        parsed = []
-    if len(parsed) != 1 or parsed[0].amount < 1 or ";" in limit or "/0 " in limit:
-        (given,) = _named(settings, name)
-        yield f"{given} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
+    for name in _RATES:
+        given = getattr(settings, name)
+        try:
+            parsed = parse_many(given)
+        except ValueError:
+            parsed = []
+        if len(parsed) != 1 or parsed[0].amount < 1 or ";" in given or "/0 " in given:
+            (told,) = _named(settings, name)
+            yield f"{told} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
 
 
 def _processes(settings: "Settings") -> Faults:

@@ -75,6 +75,7 @@ SERVICES = (  # in the order of stopping: those that ask before those that are a
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("flash", 8007, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service(SANDBOX, 8010),
+    Service("user", 8006),
 )
 NAMES = tuple(service.name for service in SERVICES)
 

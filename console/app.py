@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from common import schema_version
-from common.auth import ServiceToken, Verifier
+from common.auth import ServiceToken, verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -62,7 +62,7 @@ def build(settings: Settings) -> Service:
     secret = settings.jwt_secret.get_secret_value()
     database = Database(settings.database_url, pool_size=settings.pool_size)
     ids = LeasedIds(database, "console")
-    verifier = Verifier(secret)
+    verifier = verifier_of(settings)
     api = Api(
         "console",
         title="Console",

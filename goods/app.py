@@ -3,7 +3,7 @@
 from functools import partial
 
 from common import idempotency, schema_version
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -28,7 +28,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        verifier=verifier_of(settings),
         metrics=Metrics("goods"),
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )

@@ -10,6 +10,8 @@ _COMMANDS = {
     "down": "Stop order, stock and goods gracefully.",
     "status": "Show every process: name, pid, port, state, restarts, since when.",
     "token": "Print a bearer token for USER.",  # nosec B105 - help
+    "users": "Look at users, make admins, rotate the keys that sign tokens.",
+    "forget": "Erase the receivers of USER's orders.",
     "messages": "Look at the messages of the broker; resend and resume them.",
     "story": "Tell what happened to an order and what happens next; keep it as a file.",
     "reconcile": "Compare orders, reservations, stock and messages; repair what is safe.",

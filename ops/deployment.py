@@ -99,6 +99,8 @@ class Deployment:
         self.directory.make()
         self._check_settings()
         self._require_servers()
+        if self.plan.servers is None:
+            self.directory.make_private("user.db")  # it holds the keys that sign users' tokens
         for name in self.plan.services:
             migrations.upgrade(name, self._database_url(name))
 

@@ -105,6 +105,15 @@ class DataDir:
                 f"{error.filename or self.root}: {error.strerror}; choose another place with --data-dir."
             ) from error
 
+    def make_private(self, name: str) -> None:
+        """Create a file that only its owner may read, or make it one. Raise `OSError`.
+
+        SQLite gives the files beside a database the same mode (https://www.sqlite.org/wal.html).
+        """
+        path = self.root / name
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+
     def secret(self) -> str:
         """Return the key that signs tokens. Raise `NoDeployment`, or `CommandFailed` where it is damaged."""
         path = self.root / "secret"

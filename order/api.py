@@ -32,6 +32,8 @@ from order.schema import (
     AnybodysQuery,
     FindOut,
     FindQuery,
+    Forget,
+    ForgottenOut,
     OrderOut,
     OrderRequestOut,
     OrdersOut,
@@ -53,6 +55,7 @@ from order.schema import (
     request_document,
 )
 from order.service.closing import Closing
+from order.service.erasing import Erased
 from order.service.ordering import Ordering, Placed, Request
 from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
@@ -80,6 +83,7 @@ class UseCases:
     closing: Closing
     timeline: Timeline
     sweep: Callable[[bool], Findings]
+    erase: Callable[[str], Erased]
 
 
 def install(
@@ -111,6 +115,11 @@ def install(
     def sweep() -> Reply:
         """Sweep now: finish what no message will finish any more."""
         return Reply(SweepOut.of(use_cases.sweep(False)))
+
+    @api.post("/internal/forget", scopes=("admin",), body=Forget, returns={200: ForgottenOut})
+    def forget(body: Forget) -> Reply:
+        """Erase the receivers of one user's orders; the orders stay, and tell none. Again: nothing is left to erase."""
+        return Reply(ForgottenOut.of_attributes(use_cases.erase(body.user_id)))
 
     @api.post("/sweep/full", scopes=("admin",), returns={200: SweepOut})
     def sweep_all() -> Reply:

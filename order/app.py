@@ -8,7 +8,7 @@ import structlog
 from common import records as records_over_rest
 from common import schema_version
 from common.aside import ThreadedAside
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -36,6 +36,7 @@ from order.model import Order, transaction_records
 from order.outside import outside
 from order.service.auditing import Audit
 from order.service.closing import Closing
+from order.service.erasing import erase_receivers
 from order.service.forgetting import forget_calls, forget_keys
 from order.service.ordering import Ordering
 from order.service.overdue import Overdue
@@ -124,6 +125,7 @@ def build(settings: Settings) -> Service:
         closing=closing,
         timeline=Timeline(database, records, console, participants, others.payments),
         sweep=lambda full: sweep.run(settings.transaction_deadline, full=full),
+        erase=partial(erase_receivers, database),
     )
     api = Api(
         "order",
@@ -132,7 +134,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        verifier=verifier_of(settings),
         metrics=instruments.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in others.peers.items()},

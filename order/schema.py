@@ -61,6 +61,19 @@ class Pay(Schema):
     scenario: Annotated[Line, Field(min_length=1, max_length=64)] | None = None
 
 
+class Forget(Schema):
+    """Whose orders' receivers are to be erased."""
+
+    user_id: Annotated[Line, Field(min_length=1, max_length=64)]
+
+
+class ForgottenOut(Schema):
+    """How many orders, and order requests that wait, had a receiver and have none now."""
+
+    orders: Annotated[int, Field(ge=0)]
+    order_requests: Annotated[int, Field(ge=0)]
+
+
 class PlaceOrder(Schema):
     """What is wanted. Who wants it and what it costs is known to the server."""
 

@@ -13,6 +13,7 @@ from common.heartbeat import Heartbeat
 from common.process import Service
 from common.registry import SANDBOX
 from common.telemetry import Metrics
+from common.user_keys import UserKeys
 from common.web import Api
 from halfmessage.ids import LeasedIds
 from sandbox import api as rest
@@ -35,7 +36,8 @@ class ApiKey(Verifier):
 
     def __init__(self, settings: Settings) -> None:
         """Derive the key from the settings' secret."""
-        super().__init__(settings.jwt_secret.get_secret_value())
+        users = UserKeys(settings.url("user"))
+        super().__init__(settings.jwt_secret.get_secret_value(), users, shared_secret=settings.hs256_tokens)
         self._header = f"Bearer {agreed.api_key(settings.jwt_secret)}".encode()
 
     def verify(self, header: str | None) -> Identity:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Table
 
 from common import idempotency, schema_version
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -80,7 +80,7 @@ def participant_service(
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        verifier=verifier_of(settings),
         metrics=metrics,
         checks={"database": heartbeat.ask, "broker": link.ping, **checks},
     )

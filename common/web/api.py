@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial, partialmethod
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 from flask import Response
@@ -40,6 +40,8 @@ from common.web.requests import (
 from common.web.routes import IdConverter, Reply, Route, View, WordConverter
 from common.web.streams import Stream
 from halfmessage.errors import HalfMessageError, Unavailable
+
+_ANYBODY: Final = Identity("", frozenset())
 
 
 class Api:
@@ -105,6 +107,7 @@ class Api:
         most_at_once: int = 0,
         most_of_one_user: int = 0,
         streams: bool = False,
+        open_to_all: bool = False,
     ) -> Callable[[View], View]:
         """Declare a GET (see `Route`); HEAD is answered alike."""
         return self._declare(
@@ -117,6 +120,7 @@ class Api:
             most_at_once=most_at_once,
             most_of_one_user=most_of_one_user,
             streams=streams,
+            open_to_all=open_to_all,
         )
 
     def post(
@@ -134,6 +138,7 @@ class Api:
         most_of_one_user: int = 0,
         body_at_least: int = 0,
         respond_async: bool = False,
+        open_to_all: bool = False,
     ) -> Callable[[View], View]:
         """Declare a POST (see `Route`)."""
         return self._declare(
@@ -150,7 +155,18 @@ class Api:
             most_of_one_user=most_of_one_user,
             body_at_least=body_at_least,
             respond_async=respond_async,
+            open_to_all=open_to_all,
         )
+
+    def delete(
+        self,
+        path: str,
+        *,
+        returns: Mapping[int, type[BaseModel]],
+        errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
+    ) -> Callable[[View], View]:
+        """Declare a DELETE of something that the caller's own token names (see `Route`)."""
+        return self._declare("DELETE", path, scopes=(), returns=returns, errors=errors)
 
     def put(
         self,
@@ -199,7 +215,7 @@ class Api:
         enter: Callable[[str], AbstractContextManager[None]] = gate.of if route.most_at_once else _open
 
         def handle(**arguments: Any) -> Response:
-            identity = self._authorise(route.scopes)
+            identity = _ANYBODY if route.open_to_all else self._authorise(route.scopes)
             limit(identity)
             asked = current_request()
             parameters = read_query(asked, query)

@@ -102,7 +102,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "summary": summary,
         "parameters": _parameters(route, schemas),
         "responses": _responses(answers, _errors(route), schemas),
-        "security": [] if route.foreign else [{"token": [scope]} for scope in route.scopes] or [{"token": []}],
+        "security": [{"token": [scope]} for scope in route.scopes] or [{"token": []}] if route.guarded else [],
     }
     if description.strip():
         operation["description"] = description.strip()
@@ -142,7 +142,8 @@ def _errors(route: Route) -> list[type[HalfMessageError] | ProblemWith]:
     """Return what the view may raise, and what the wrapper does before it is called."""
     found: list[type[HalfMessageError] | ProblemWith] = [
         *(Malformed, MethodNotAllowed, Invalid, TooSlow, TooLarge, OrdersError, Unavailable),
-        *(() if route.foreign else (Unauthenticated, UnsupportedMediaType)),
+        *((Unauthenticated,) if route.guarded else ()),
+        *(() if route.foreign else (UnsupportedMediaType,)),
     ]
     if route.scopes:
         found.append(Forbidden)

@@ -22,7 +22,7 @@ from tests.support import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real asks the command line about a stack")]
 
-COMMANDS = ("demo", "up", "down", "status", "token", "messages", "story", "reconcile", "migrate")
+COMMANDS = ("demo", "up", "down", "status", "token", "users", "forget", "messages", "story", "reconcile", "migrate")
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
 
@@ -68,6 +68,7 @@ def place(client: MakeClient) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "command",
     [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume"), ("messages", "forget"),
+     *(("users", name) for name in ("list", "log-ins", "add-admin", "remove-admin", "rotate-keys")),
      ("story", "show"), ("story", "save"), ("story", "verify")],
 )  # fmt: skip
 def test_everything_has_help(command: tuple[str, ...]) -> None:
@@ -87,6 +88,8 @@ def test_everything_has_help(command: tuple[str, ...]) -> None:
         ("up", "--port-base", "70000"),
         ("token",),
         ("messages", "--state", "x"),
+        ("users", "add-admin", "No Name"),
+        ("forget",),
         ("messages", "--admin-tool"),
         ("story", "show", "x"),
         ("story", "verify"),
@@ -102,8 +105,9 @@ def test_wrong_usage_exits_with_2(command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("token", "alice"), ("messages",), ("reconcile",), ("reconcile", "--repair"), ("messages", "resume", "1")],
-)
+    [("token", "alice"), ("messages",), ("reconcile",), ("reconcile", "--repair"), ("messages", "resume", "1"),
+     ("forget", "1")],
+)  # fmt: skip
 def test_without_a_deployment_one_line_says_what_to_do(command: tuple[str, ...], tmp_path: Path) -> None:
     """Commands that need a deployment's data name the command that starts one; no traceback, no file made."""
     where = tmp_path / "var"
@@ -142,8 +146,10 @@ def test_a_scope_that_does_not_exist_is_refused(data_dir: Path) -> None:
 
 
 def test_the_secret_is_its_owners_alone(data_dir: Path) -> None:
-    """The file that signs tokens has mode 0600."""
-    assert (data_dir / "secret").stat().st_mode & 0o777 == 0o600
+    """The files that sign tokens have mode 0600: the secret, and user's database with what SQLite keeps beside it."""
+    files = [data_dir / "secret", *data_dir.glob("user.db*")]
+    assert len(files) > 1
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 def test_status_tells_every_process(deployment: Deployment, data_dir: Path) -> None:

@@ -51,6 +51,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("order", "GET", "/internal/orders", frozenset({"admin"}), None),
     ("order", "GET", "/internal/find?q=1", frozenset({"admin"}), None),
+    ("order", "POST", "/internal/forget", frozenset({"admin"}), {"user_id": "nobody"}),
     ("order", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
     ("order", "GET", "/metrics", frozenset(), None),
     ("pay", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
@@ -126,12 +127,16 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("sandbox", "PUT", "/faults", frozenset({"admin"}), {}),
     *(
         call
-        for name in ("pay", "flash", "sandbox")
+        for name in ("pay", "flash", "sandbox", "user")
         for call in (
             (name, "GET", "/internal/readyz", frozenset({"service"}), None),
             (name, "GET", "/metrics", frozenset[str](), None),
         )
     ),
+    ("user", "GET", "/users/me", frozenset(), None),
+    ("user", "POST", "/users/me/password", frozenset(), {"password": "x", "new_password": "y" * 10}),
+    ("user", "POST", "/users/me/delete", frozenset(), {"password": "x"}),
+    ("user", "DELETE", "/tokens/current", frozenset(), None),
     ("coupon", "GET", "/internal/readyz", frozenset({"service"}), None),
     ("coupon", "GET", "/metrics", frozenset(), None),
     *(
@@ -145,7 +150,13 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
         )
     ),
 )
-BODIES = tuple(call for call in CALLS if call[4] is not None)
+OPEN_CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
+    ("user", "POST", "/users", frozenset(), {"name": "nobody", "password": "y" * 10}),
+    ("user", "POST", "/tokens", frozenset(), {"name": "nobody", "password": "y" * 10}),
+    ("user", "POST", "/tokens/refresh", frozenset(), {"refresh_token": "x"}),
+)
+"""Calls that need no token."""
+BODIES = tuple(call for call in (*CALLS, *OPEN_CALLS) if call[4] is not None)
 LARGEST = {("order", "POST", "/internal/order-requests/states"): 512 * 1024} | {
     (name, "POST", path): 512 * 1024
     for name in PARTICIPANTS
@@ -264,7 +275,7 @@ def test_wrong_methods_are_problems_that_name_the_right_ones(
     shop: Shop, service: str, method: str, path: str, _scopes: frozenset[str], _body: Any
 ) -> None:
     """405 with Allow, for every path."""
-    for wrong in ("DELETE", "OPTIONS", "TRACE", "PROPFIND"):
+    for wrong in {"DELETE", "OPTIONS", "TRACE", "PROPFIND"} - {method}:
         answer = shop.raw(service, wrong, path)
         assert (answer.status, slug(answer)) == (405, "method-not-allowed")
         assert method in answer.headers["allow"].split(", ")
@@ -494,6 +505,13 @@ _PROMISED = {
     ("pay", "post", "/payments/{payment_id}/refund"): {202, 400, 403, 404, 409, 413, 415, 422},
     ("pay", "post", "/reservations"): {200, 400, 403, 413, 415, 422},
     ("pay", "get", "/reservations/{order_id}"): {200, 403, 404},
+    ("user", "post", "/users"): {201, 400, 409, 413, 415, 422, 429},
+    ("user", "post", "/tokens"): {200, 400, 401, 413, 415, 422, 429},
+    ("user", "post", "/tokens/refresh"): {200, 400, 401, 413, 415, 422, 429},
+    ("user", "delete", "/tokens/current"): {200, 404},
+    ("user", "get", "/users/me"): {200, 404},
+    ("user", "post", "/users/me/password"): {200, 400, 403, 404, 413, 415, 422, 429},
+    ("user", "post", "/users/me/delete"): {200, 400, 403, 404, 413, 415, 422, 429},
     ("coupon", "post", "/reservations"): {200, 400, 403, 413, 415, 422},
     ("coupon", "get", "/reservations/{order_id}"): {200, 403, 404},
 }
@@ -518,6 +536,8 @@ _SLUGS = {
     ("order", "post", "/orders/{order_id}/cancel"): {"order-paid", "not-found"},
     ("stock", "put", "/stock/{goods_id}"): {"below-reserved"},
     ("goods", "put", "/rooms/{room_id}/goods"): {"unknown-goods"},
+    ("user", "post", "/users"): {"name-taken", "breached-password", "too-many-requests"},
+    ("user", "post", "/users/me/password"): {"wrong-password", "breached-password"},
     ("coupon", "post", "/coupons"): {"code-taken", "idempotency-mismatch"},
 }
 
@@ -539,7 +559,8 @@ def test_the_openapi_document_is_valid_and_complete(shop: Shop, service: str) ->
     for (of, method, path), statuses in _PROMISED.items():
         if of == service:
             responses = document["paths"][path][method]["responses"]
-            assert statuses | {401, 405, 503} <= set(map(int, responses)), (method, path)
+            needs_token = set() if (of, method) == ("user", "post") and path == "/users" else {401}
+            assert statuses | needs_token | {405, 503} <= set(map(int, responses)), (method, path)
     for (of, method, path), slugs in _SLUGS.items():
         if of == service:
             told = json.dumps(document["paths"][path][method]["responses"])
@@ -592,6 +613,7 @@ _METRICS = {
         "orders_refund_oldest_seconds",
     },
     "sandbox": set(),
+    "user": set(),
 }
 
 
@@ -617,5 +639,6 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
         "coupon": {"database", "ids", "broker"},
         "pay": {"database", "ids", "broker"},
         "sandbox": {"database", "ids"},
+        "user": {"database", "ids", "keys"},
     }
     assert checks == dict.fromkeys(expected[service], "ok")

@@ -41,6 +41,7 @@ def test_up_status_reconcile_down(tmp_path: Path) -> None:
             "coupon": 3,
             "pay": 4,
             "sandbox": 9,
+            "user": 5,
         }
         deployment = Deployment.find(tmp_path)
         with deployment.client("alice") as alice:

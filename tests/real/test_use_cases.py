@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("tests", ["stock", "coupon", "pay", "sandbox", "order", "property"])
+@pytest.mark.parametrize("tests", ["stock", "coupon", "pay", "sandbox", "user", "order", "property"])
 def test_use_cases(tests: str) -> None:
     """Stock, order and transactions keep their promises on MySQL as on SQLite, test by test."""
     files = {
         "stock": sorted(ROOT.glob("tests/unit/test_stock_*.py")),
         "pay": [*sorted(ROOT.glob("tests/unit/test_pay_*.py")), ROOT / "tests/property/test_payments.py"],
         "sandbox": [ROOT / "tests/unit/test_sandbox.py"],
+        "user": sorted(ROOT.glob("tests/unit/test_user_*.py")),
         "coupon": sorted(ROOT.glob("tests/unit/test_coupon_*.py")),
         "order": [*sorted(ROOT.glob("tests/unit/test_order_*.py")), ROOT / "tests/unit/test_transaction.py"],
         "property": [ROOT / "tests/property/test_reservations.py"],

@@ -45,7 +45,7 @@ def test_each_process_of_a_deployment_has_one(tmp_path: Path, monkeypatch: pytes
     plan = Plan(20_000, instances={"order": 2, "stock": 2})
     deployment = Deployment(tmp_path, plan, say=lambda _: None)
     given = {name: deployment._core(name)["ORDERS_CORE"] for name in plan.processes}
-    first = dict.fromkeys(("stock", "goods", "coupon", "pay", "flash", "sandbox"), "5")
+    first = dict.fromkeys(("stock", "goods", "coupon", "pay", "flash", "sandbox", "user"), "5")
     assert given == first | {"order": "2", "order-2": "5", "stock-2": "7"}
 
 

@@ -77,7 +77,7 @@ def test_no_receiver(shop: Shop) -> None:
 
 def _order_over_http(shop: Shop, body: dict[str, Any]) -> TestResponse:
     """Send `body` under the key "k", as ann, through the routes of the service."""
-    others: Any = dict.fromkeys(("submit", "requests", "paying", "closing", "timeline", "sweep"))
+    others: Any = dict.fromkeys(("submit", "requests", "paying", "closing", "timeline", "sweep", "erase"))
     cases = UseCases(ordering=shop.ordering, reader=shop.reader, payments=shop.shown, **others)
     secret = "s" * 32
     told = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}

@@ -36,7 +36,7 @@ class _Site:
         batches: Batcher[Request, Submitted] = Batcher(
             shop.submitting.take_in, lanes=1, heaviest=9, longest_queue=9, longest_wait=5.0
         )
-        others: Any = dict.fromkeys(("paying", "closing", "timeline", "sweep"))
+        others: Any = dict.fromkeys(("paying", "closing", "timeline", "sweep", "erase"))
         cases = UseCases(shop.ordering, batches.submit, shop.requests, shop.reader, shop.shown, **others)
         told = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}
         self.api = Api("order", verifier=Verifier(_SECRET), **cast("Any", told))

@@ -396,6 +396,7 @@ def test_timelines_of_a_slow_broker_leave_threads_to_others(shop: Shop) -> None:
         closing=nothing,
         timeline=cast("Any", Slow()),
         sweep=nothing,
+        erase=nothing,
     )
     secret = "s" * 32
     told: Any = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("order"), "checks": {}}

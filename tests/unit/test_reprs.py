@@ -10,6 +10,10 @@ from ops.stack.daemons import Program
 from ops.stack.plan import Ports, StackPlan
 from ops.stack.status import StackStatus
 from order.model import Receiver
+from user.schema import NewUser
+from user.service.accounts import User
+from user.service.keys import SigningKey
+from user.service.sessions import Tokens
 
 _HUSH = "pass-word-of-nobody"
 
@@ -28,6 +32,10 @@ _HUSH = "pass-word-of-nobody"
         RunState(settings={"servers": {"redis_url": f"redis://:{_HUSH}@h:1"}}),
         Program("/bin/true", ("true",), {"MYSQL_PWD": _HUSH}),
         Receiver(_HUSH, _HUSH, _HUSH),
+        NewUser(name="alice", password=_HUSH),
+        Tokens(_HUSH, _HUSH, 900),
+        SigningKey(1, "k", _HUSH.encode(), b"", 0),
+        User(1, "alice", _HUSH, False, 0, 0),
     ],
     ids=lambda holder: type(holder).__name__,
 )

@@ -17,10 +17,19 @@ from order import app as order
 from pay import app as pay
 from sandbox import app as sandbox
 from stock import app as stock
+from user import app as user
 
 SECRET: Final = "s" * 40
 AUTH: Final = {"Authorization": f"Bearer {issue(SECRET, 'alice', ['orders', 'admin', 'service'], 86_400)}"}
-APPS: Final = {"order": order, "stock": stock, "goods": goods, "coupon": coupon, "pay": pay, "sandbox": sandbox}
+APPS: Final = {
+    "order": order,
+    "stock": stock,
+    "goods": goods,
+    "coupon": coupon,
+    "pay": pay,
+    "sandbox": sandbox,
+    "user": user,
+}
 MAX_BODY: Final = 100_000
 OF_A_BODY: Final = {400, 408, 413, 415, 422}
 """What is answered to a body that is not taken."""
@@ -44,6 +53,7 @@ def _settings(place: Path) -> Settings:
         coupon_url="http://127.0.0.1:3",
         pay_url="http://127.0.0.1:4",
         sandbox_url="http://127.0.0.1:5",
+        user_url="http://127.0.0.1:6",
     )
 
 

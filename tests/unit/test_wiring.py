@@ -39,6 +39,7 @@ from order.clients.pay import PayClient
 from order.clients.stock import StockClient
 from stock import app as stock_app
 from stock import model as stock_model
+from user import app as user_app
 
 SECRET = "s" * 40
 
@@ -200,7 +201,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("GoodsClient", "max_age", "shared") == (0.75, None)
     assert order.of("CouponRules", "max_age", "timeout", "shared") == (0.75, 1.25, None)
     assert order.of("Api", "service", "max_body", "limiter") == ("order", 20_001, None)
-    assert order.of("Verifier", "secret") == (SECRET,)
+    assert order.of("verifier_of", "settings") == (settings,)
     assert order.of("Api", "optional") == (("coupon",),)
     assert order.of("install", "rate_limit", "most_at_once") == ("77/minute", 45)
     assert order.of("install", "most_of_one_user") == (settings.queue_share,)
@@ -398,7 +399,7 @@ def test_stock_is_wired(stock: Wiring, settings: Settings) -> None:
     assert stock.of("consumer", "group", "topic", "handler") == ("stock", ROLLBACK_TOPIC, stock.the("RollbackConsumer"))
     assert stock.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert stock.of("Api", "service", "max_body") == ("stock", 20_001)
-    assert stock.of("Verifier", "secret") == (SECRET,)
+    assert stock.of("verifier_of", "settings") == (settings,)
     assert stock.of("install", "levels") == (stock.the("Levels"),)
     assert stock.of("install_reservations", "reservations") == (stock.the("stock_reservations"),)
     stock.of("RollbackConsumer", "count")[0]("released", 3)
@@ -417,7 +418,7 @@ def test_goods_is_wired(goods: Wiring, settings: Settings) -> None:
     assert goods.of("Periodic", "interval") == (71.0,)
     forgets(goods, goods_model.idempotency_keys, settings)
     assert goods.of("Api", "service", "max_body") == ("goods", 20_001)
-    assert goods.of("Verifier", "secret") == (SECRET,)
+    assert goods.of("verifier_of", "settings") == (settings,)
     assert goods.of("install", "catalogue", "rooms") == (goods.the("Catalogue"), goods.the("Rooms"))
 
 
@@ -442,11 +443,49 @@ def test_coupon_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: 
     )  # fmt: skip
     assert coupon.of("consumer", "batch", "threads", "ready") == (256, 4, standby.ready)
     assert coupon.of("Api", "service", "max_body") == ("coupon", 20_001)
-    assert coupon.of("Verifier", "secret") == (SECRET,)
+    assert coupon.of("verifier_of", "settings") == (settings,)
     assert coupon.of("install", "coupons") == (coupon.the("Coupons"),)
     assert coupon.of("install_reservations", "reservations") == (reservations,)
     coupon.of("RollbackConsumer", "count")[0]("released", 3)
     assert 'orders_rollbacks_total{result="released"} 3.0' in coupon.counted().splitlines()
+
+
+def test_user_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Settings) -> None:
+    """Each setting and part; what is kept no longer is purged, and tokens are verified with the keys that sign them."""
+    changed = {
+        "access_token_lifetime": 61.0,
+        "refresh_token_lifetime": 3601.0,
+        "log_ins_kept": 17.0,
+        "proxies": 2,
+        "hashes_at_once": 3,
+        "hashes_waiting": 4,
+        "registration_rate": "5/day",
+        "log_in_rate": "6/day",
+        "log_in_rate_of_name": "7/day",
+        "hs256_tokens": False,
+    }
+    for name, value in changed.items():
+        object.__setattr__(settings, name, value)
+    user = wired(user_app)
+    for start in user.service.start:
+        start()
+    database, keys = user.the("Database"), user.the("SigningKeys")
+    assert user.of("Database", "url", "pool_size") == (settings.database_url, 13)
+    assert user.of("LeasedIds", "database", "owner") == (database, "user")
+    assert user.of("SigningKeys", "database", "lifetime") == (database, 61.0)
+    assert user.of("Lifetimes", "access", "refresh") == (61.0, 3601.0)
+    assert user.of("Hashing", "at_once", "waiting") == (3, 4)
+    assert user.of("Breached", "path") == (None,)
+    assert user.of("Audit", "kept") == (17.0,)
+    assert user.of("Verifier", "secret", "users", "shared_secret") == (SECRET, keys, False)
+    rates = user.of("install", "doors")[0]._rates
+    assert (rates.registration, rates.log_in, rates.log_in_of_name, rates.proxies) == ("5/day", "6/day", "7/day", 2)
+    parts = (user.the("Accounts"), user.the("Sessions"), keys)
+    assert user.of("install", "accounts", "sessions", "keys") == parts
+    assert user.of("Api", "service", "max_body") == ("user", 20_001)
+    assert set(user.of("Api", "checks")[0]) == {"database", "ids", "keys"}
+    assert user.of("Periodic", "interval") == (3600.0,)
+    user.of("Periodic", "work")[0]()
 
 
 @pytest.mark.parametrize("app", [order_app, stock_app, goods_app, coupon_app])

@@ -26,6 +26,7 @@ from lab.drill.mutants.catalogue import (
     stories,
     sweeping,
     transactions,
+    users,
     waits,
 )
 from lab.drill.mutants.mutant import Mutant
@@ -33,6 +34,7 @@ from ops.errors import CommandFailed
 
 MUTANTS: tuple[Mutant, ...] = (
     *transactions.MUTANTS,
+    *users.MUTANTS,
     *participants.MUTANTS,
     *placing.MUTANTS,
     *requesting.MUTANTS,

@@ -95,7 +95,7 @@ MUTANTS = (
         "an order service that is down makes every transaction look undecided",
         "tests/unit/test_console_transactions.py::test_what_does_not_answer_is_not_known",
         (
-            "console.service.transactions:Transactions._told",
+            "console.service.transactions:_transaction",
             "records if isinstance(records, Silent)",
             "None if isinstance(records, Silent)",
         ),

@@ -1,0 +1,137 @@
+"""The public keys of the user service (JWKS, RFC 7517), with which all others verify its tokens.
+
+They are fetched when a token names one that is not known, at most once in `REFETCH` seconds, and again after `FRESH`.
+While user does not answer, those that are known go on being taken, each until its own end (`exp`).
+"""
+
+import threading
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from common.ed25519 import KEY_LENGTH
+from common.errors import PeerUnavailable
+
+PATH: Final = "/.well-known/jwks.json"
+REFETCH: Final = 60.0  # seconds between two questions for keys that are not known
+FRESH: Final = 300.0  # seconds; then they are asked for again, so that a key that was withdrawn goes
+_AGAIN_AFTER: Final = 1.0  # seconds after a question that was not answered
+_TIMEOUT: Final = 1.0  # seconds for one instance's answer
+_MOST_KEYS: Final = 32
+_LARGEST: Final = 64 * 1024  # bytes of an answer
+
+log = structlog.get_logger()
+
+Fetch = Callable[[], Any]
+"""Returns the JWKS document; raises `PeerUnavailable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key, and when its last token ends (seconds since the epoch; None while it signs)."""
+
+    raw: bytes
+    ends_at: float | None
+
+
+class UserKeys:
+    """Remembers the keys. Thread-safe: one thread asks, others wait for its answer while user answers at all."""
+
+    def __init__(self, urls: str, *, fetch: Fetch | None = None) -> None:
+        """Take the base URLs of user's instances, with commas between; nothing is asked before the first token."""
+        self._fetch = fetch or (lambda: _fetch([url.strip().rstrip("/") for url in urls.split(",")]))
+        self._keys: Mapping[str, PublicKey] = {}
+        self._asking = threading.Lock()
+        self._next = self._stale = float("-inf")  # of time.monotonic(): when it may, and when it should be asked again
+        self._failed = False
+
+    def find(self, kid: str) -> bytes | None:
+        """Return a key; None where user has none of this name, or had none less than `REFETCH` seconds ago.
+
+        Raise `PeerUnavailable` where it is not known and user does not answer.
+        """
+        found = self._known(kid)
+        if found is None or time.monotonic() >= self._stale:
+            self._ask(wait=found is None)
+            found = self._known(kid)
+        if found is None and self._failed:
+            raise PeerUnavailable("The user service does not tell its keys; try again.")
+        return found
+
+    def _known(self, kid: str) -> bytes | None:
+        key = self._keys.get(kid)
+        return key.raw if key is not None and (key.ends_at is None or time.time() < key.ends_at) else None
+
+    def _ask(self, *, wait: bool) -> None:
+        """Ask, unless it was done too lately. A thread that could `wait` does so only for a user that answered last."""
+        asked_at = time.monotonic()
+        if not self._asking.acquire(blocking=wait and not self._failed, timeout=-1):
+            return
+        try:
+            if asked_at >= self._next and time.monotonic() >= self._next:
+                self._refresh()
+        finally:
+            self._asking.release()
+
+    def _refresh(self) -> None:
+        try:
+            self._keys = _read(self._fetch())
+        except PeerUnavailable as error:
+            self._failed, self._next = True, time.monotonic() + _AGAIN_AFTER
+            self._stale = self._next
+            log.warning("user does not tell its keys", known=len(self._keys), reason=error.detail)
+            return
+        now = time.monotonic()
+        self._failed, self._next, self._stale = False, now + REFETCH, now + FRESH
+
+
+def _read(document: Any) -> dict[str, PublicKey]:
+    """Return the keys of a document by name, without those that are of another kind. Raise `PeerUnavailable`."""
+    listed = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise PeerUnavailable("The user service's keys can't be read.")
+    return dict(key for one in listed[:_MOST_KEYS] if (key := _key(one)) is not None)
+
+
+def _key(one: Any) -> tuple[str, PublicKey] | None:
+    if not isinstance(one, dict) or (one.get("kty"), one.get("crv"), one.get("use", "sig")) != (
+        "OKP",
+        "Ed25519",
+        "sig",
+    ):
+        return None
+    kid, x, ends_at = one.get("kid"), one.get("x"), one.get("exp")
+    if not isinstance(kid, str) or not isinstance(x, str) or not isinstance(ends_at, int | float | None):
+        return None
+    try:
+        raw = urlsafe_b64decode(x + "=" * (-len(x) % 4))
+    except ValueError:
+        return None
+    return (kid, PublicKey(raw, ends_at)) if len(raw) == KEY_LENGTH else None
+
+
+def _fetch(urls: list[str]) -> Any:
+    """Return the document of the first instance that answers. Raise `PeerUnavailable`.
+
+    No connection is kept: it is asked once in minutes.
+    """
+    import urllib3  # noqa: PLC0415 - takes a tenth of the work of a start, and no token of user's may ever come
+
+    reason = ""
+    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=_TIMEOUT)) as pool:
+        for url in urls:
+            try:
+                answer = pool.request("GET", url + PATH, redirect=False, preload_content=False)
+                data = answer.read(_LARGEST + 1)
+                answer.close()
+                if answer.status == 200 and len(data) <= _LARGEST:  # noqa: PLR2004 - OK
+                    return orjson.loads(data)
+                reason = f"status {answer.status}, {len(data)} bytes"
+            except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as error:
+                reason = repr(error)
+    raise PeerUnavailable(f"No instance of the user service told its keys: {reason}")

@@ -1,0 +1,81 @@
+"""Bugs in users, their passwords and their tokens."""
+
+from lab.drill.mutants.mutant import edited
+
+_TOKENS = "tests/unit/test_user_tokens.py::"
+_KEYS = "tests/unit/test_user_keys.py::"
+_SIGNING = "tests/unit/test_user_signing_keys.py::"
+_ACCOUNTS = "tests/unit/test_user_accounts.py::"
+
+MUTANTS = (
+    edited(
+        "service-makes-users-tokens",
+        "a service makes an admin's token though the setting forbids it",
+        _TOKENS + "test_a_service_can_not_make_a_users_token",
+        ("common.auth:Verifier._of_secret", "if not self._shared_secret:", "if False:"),
+    ),
+    edited(
+        "user-token-is-a-services",
+        "a token of the user service calls what is for services",
+        _TOKENS + "test_no_token_of_the_user_service_is_a_services",
+        ("common.auth:Verifier._read", "_identity(claims, USER_SCOPES", "_identity(claims, SCOPES"),
+    ),
+    edited(
+        "unknown-keys-always-asked-for",
+        "each forged token has a service ask user",
+        _KEYS + "test_an_unknown_name_is_asked_for_once_a_minute",
+        ("common.user_keys:UserKeys._refresh", "now + REFETCH", "now"),
+    ),
+    edited(
+        "ended-keys-taken",
+        "a key that user can't take back is good for ever",
+        _KEYS + "test_a_key_is_not_taken_after_its_end_though_user_is_down",
+        ("common.user_keys:UserKeys._known", "time.time() < key.ends_at", "True"),
+    ),
+    edited(
+        "key-signs-at-once",
+        "tokens of a new key are refused by who asked for keys just before",
+        _SIGNING + "test_no_verifier_refuses_a_token_during_a_rotation",
+        ("user.service.keys:SigningKeys.rotate", "int(LEAD * 1000)", "0"),
+    ),
+    edited(
+        "old-key-goes-at-once",
+        "a rotation ends tokens that are good",
+        _SIGNING + "test_a_new_key_is_published_before_it_signs_and_an_old_one_until_its_last_token_has_ended",
+        ("user.service.keys:SigningKeys._all", "after.signs_from + self._stays", "after.signs_from"),
+    ),
+    edited(
+        "refresh-token-good-twice",
+        "a stolen refresh token is as good as its owner's",
+        _ACCOUNTS + "test_a_refresh_token_is_good_once",
+        ("user.service.sessions:Sessions.refresh", "self._end_family(connection, family, address)", "pass"),
+    ),
+    edited(
+        "refresh-not-compared",
+        "threads with the same refresh token all win",
+        _ACCOUNTS + "test_of_threads_with_the_same_refresh_token_at_most_one_wins",
+        ("user.service.sessions:Sessions.refresh", "_C.token_hash == _hash(own), ", ""),
+    ),
+    edited(
+        "tries-counted-afterwards",
+        "who tries at once tries as often as they like",
+        _ACCOUNTS + "test_wrong_passwords_make_the_next_wait",
+        ("user.service.attempts:Attempts._claim", "if now < row.next_at:", "if False:"),
+    ),
+    edited(
+        "unknown-names-answered-faster",
+        "names are told apart by the work that is done for them",
+        _ACCOUNTS + "test_a_wrong_password_and_an_unknown_name_cost_the_same",
+        (
+            "user.service.accounts:Accounts.log_in",
+            "claim = self._check(user, name, password, address)",
+            "claim = None if user is None else self._check(user, name, password, address)",
+        ),
+    ),
+    edited(
+        "password-not-asked-again",
+        "a stolen access token deletes an account",
+        _ACCOUNTS + "test_a_stolen_token_is_not_enough",
+        ("user.service.accounts:Accounts._checked", "raise NotTheirPassword", "return Claim(user.name, '', 0)"),
+    ),
+)

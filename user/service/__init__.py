@@ -1,0 +1,1 @@
+"""The use cases of the user service; none of them knows HTTP."""

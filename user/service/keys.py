@@ -1,0 +1,152 @@
+"""The keys that sign users' tokens: made here, published before they sign and until their last token has ended.
+
+They are rows, so that all instances have the same ones, and a rotation needs no restart: each reads them again after
+`_READ_AFTER`. What is written there is read by whoever may read user's database, and by no other service.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import orjson
+from sqlalchemy import Connection, delete, insert, select
+
+from common import ed25519
+from common.db import Database
+from common.user_keys import REFETCH
+from halfmessage.clock import now_ms
+from halfmessage.errors import DuplicateRow, NotFound
+from user.model import signing_keys
+
+LEAD: Final = (
+    2 * REFETCH
+)  # seconds that a key is published before it signs: by then all verifiers may have asked for it
+MARGIN: Final = 60.0  # seconds that it stays after its last token has ended: clocks differ
+_READ_AFTER: Final = 5.0  # seconds
+_C = signing_keys.c
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key; times in ms since the epoch. `ends_at`: when its last token has ended; None while no other follows it."""
+
+    number: int
+    kid: str
+    private: bytes = field(repr=False)
+    public: bytes
+    signs_from: int
+    ends_at: int | None = None
+
+
+class SigningKeys:
+    """The keys, as this process has read them lately. Thread-safe."""
+
+    def __init__(self, database: Database, lifetime: float, *, clock: Callable[[], int] = now_ms) -> None:
+        """Keep them in `database`; tokens are good for `lifetime` seconds; `clock` in ms since the epoch."""
+        self._database, self._clock = database, clock
+        self._stays = int((lifetime + MARGIN) * 1000)
+        self._keys: Sequence[SigningKey] = ()
+        self._read_at = float("-inf")  # time.monotonic()
+        self._guard = threading.Lock()
+
+    def ensure(self) -> None:
+        """Make the first key where there is none; it signs at once. Raise as `transact` does."""
+        if not self._read():
+            self._add(lambda last: self._clock() if last is None else None)
+        self.signer()
+
+    def rotate(self) -> SigningKey:
+        """Make a key that signs after `LEAD` seconds, in place of the one before. Raise as `transact` does."""
+        return self._add(lambda last: max(self._clock(), last or 0) + int(LEAD * 1000))
+
+    def signer(self) -> SigningKey:
+        """Return the key that signs now. Raise `Unavailable`, or `NotFound` where there is none."""
+        now = self._clock()
+        for key in reversed(self._read()):
+            if key.signs_from <= now:
+                return key
+        raise NotFound("There is no signing key.")
+
+    def published(self) -> list[SigningKey]:
+        """Return the keys whose tokens are good, or will be."""
+        now = self._clock()
+        return [key for key in self._read() if key.ends_at is None or now < key.ends_at]
+
+    def find(self, kid: str) -> bytes | None:
+        """Return the public key of this name, as other services find it. Raise `Unavailable`."""
+        return next((key.public for key in self.published() if key.kid == kid), None)
+
+    def purge(self) -> int:
+        """Delete the keys whose last token has ended; return how many."""
+        now = self._clock()
+        over = [key.number for key in self._read(anew=True) if key.ends_at is not None and key.ends_at <= now]
+        if over:
+            self._database.transact(
+                lambda connection: connection.execute(delete(signing_keys).where(_C.number.in_(over)))
+            )
+            self._read(anew=True)
+        return len(over)
+
+    def _read(self, *, anew: bool = False) -> Sequence[SigningKey]:
+        with self._guard:
+            if anew or not self._keys or time.monotonic() >= self._read_at + _READ_AFTER:
+                with self._database.read() as connection:
+                    self._keys = self._all(connection)
+                self._read_at = time.monotonic()
+            return self._keys
+
+    def _all(self, connection: Connection) -> Sequence[SigningKey]:
+        rows = connection.execute(select(signing_keys).order_by(_C.number)).all()
+        keys = [
+            SigningKey(row.number, row.kid, _bytes(row.private_key), _bytes(row.public_key), row.signs_from)
+            for row in rows
+        ]
+        ended = [
+            SigningKey(key.number, key.kid, key.private, key.public, key.signs_from, after.signs_from + self._stays)
+            for key, after in pairwise(keys)
+        ]
+        return [*ended, *keys[-1:]]
+
+    def _add(self, signs_from: Callable[[int | None], int | None]) -> SigningKey:
+        """Make a key after the last one; `signs_from` is given when that signs, and returns None to make none.
+
+        Return the last one there is then.
+        """
+        private = os.urandom(ed25519.KEY_LENGTH)
+        public = ed25519.public_of(private)
+
+        def work(connection: Connection) -> None:
+            last = connection.execute(select(_C.number, _C.signs_from).order_by(_C.number.desc()).limit(1)).first()
+            begins = signs_from(None if last is None else last.signs_from)
+            if begins is not None:
+                row = {"number": 1 if last is None else last.number + 1, "kid": thumbprint(public)}
+                row |= {"created_at": self._clock(), "signs_from": begins}
+                connection.execute(
+                    insert(signing_keys).values(**row, private_key=text_of(private), public_key=text_of(public))
+                )
+
+        with suppress(DuplicateRow):  # another instance made one just now: it will do
+            self._database.transact(work)
+        return self._read(anew=True)[-1]
+
+
+def thumbprint(public: bytes) -> str:
+    """Return the name of a key: its thumbprint (RFC 7638)."""
+    members = {"crv": "Ed25519", "kty": "OKP", "x": text_of(public)}
+    return text_of(hashlib.sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest())
+
+
+def text_of(raw: bytes) -> str:
+    """Write bytes in base64url, as JSON Web Keys have them."""
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
