@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, insert, text, update
 
+from common import migrations
 from lab.drill import pending
 from lab.judge.judge import Judge
 from order.model import metadata as order_tables
@@ -54,7 +55,7 @@ def test_an_order_request_that_waits_is_on_its_way(monkeypatch: pytest.MonkeyPat
     with create_engine(url).begin() as connection:
         connection.execute(text("CREATE TABLE order_requests (request_id INTEGER, state TEXT)"))
         connection.execute(text("INSERT INTO order_requests VALUES (7, 'queued'), (8, 'created')"))
-    for seen in ("messages", "overdue", "money"):
+    for seen in ("messages", "overdue", "money", "sales"):
         monkeypatch.setattr(pending, seen, lambda *_: [])
     deployment: Any = SimpleNamespace(database_url=lambda _: url)
     assert pending.unsettled(deployment, SimpleNamespace()) == ["order request 7 waits to be placed"]  # type: ignore[arg-type]
@@ -113,3 +114,23 @@ def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: P
     with create_engine(urls["pay"]).begin() as connection:
         connection.execute(update(attempts).where(attempts.c.attempt_id == 12).values(next_poll_at=4_000))
     assert pending.claimed_until(deployment) == 4_000
+
+
+def test_what_moves_between_a_sale_and_its_orders_is_on_its_way(tmp_path: Path) -> None:
+    """Sales opened or closed, words that stock has not heard, purchases that come back; where there is flash."""
+    url = f"sqlite:///{tmp_path}/flash.db"
+    migrations.upgrade("flash", url)
+    sale = "(1, 'closed', 1, '', '', NULL, NULL, 1, 'EUR', 5, 1, 0, 1, 0, 1, 0, 5, 2, 1)"
+    bought = "(7, 1, 'ann', 1, 0, 'free', 0), (8, 1, 'ann', 1, 0, 'returned', 0), (9, 1, 'ann', 1, 1, 'held', 0)"
+    with create_engine(url).begin() as connection:
+        connection.execute(text("INSERT INTO sales VALUES " + sale))  # noqa: S608 - constants
+        connection.execute(text("INSERT INTO purchases VALUES " + bought))  # noqa: S608 - constants
+    deployment: Any = SimpleNamespace(database_url=lambda _: url, plan=SimpleNamespace(services=("order", "flash")))
+    assert pending.sales(deployment) == [
+        "sale 1 is closed and not done",
+        "stock has not heard what sale 1 owns",
+        "purchase 7 is held by no order, and not returned",
+        "purchase 8 comes back to its sale",
+    ]
+    deployment.plan.services = ("order",)
+    assert pending.sales(deployment) == []

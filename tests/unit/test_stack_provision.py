@@ -111,7 +111,7 @@ def test_what_is_there_stays_as_it_is(cluster: Cluster) -> None:
     cluster.groups["stock"] = 3
     cluster.topics |= {"order_rollback": "MIXED", "%RETRY%stock": ""}
     orders_provision()
-    ours = {"order_timeout", "payment_succeeded", "order_request"}
+    ours = {"order_timeout", "payment_succeeded", "order_request", "flash_purchase"}
     assert set(cluster.made) == {*ours, *CONSUMERS, *BESIDE} - {"stock", "%RETRY%stock"}
     assert cluster.groups["stock"] == 3
 
