@@ -12,6 +12,7 @@ from common.registry import NAMES
 from common.web import Api
 from common.web.routes import Route, is_id
 from coupon import app as coupon
+from flash import app as flash
 from goods import app as goods
 from order import app as order
 from pay import app as pay
@@ -20,7 +21,15 @@ from stock import app as stock
 
 SECRET: Final = "s" * 40
 AUTH: Final = {"Authorization": f"Bearer {issue(SECRET, 'alice', ['orders', 'admin', 'service'], 86_400)}"}
-APPS: Final = {"order": order, "stock": stock, "goods": goods, "coupon": coupon, "pay": pay, "sandbox": sandbox}
+APPS: Final = {
+    "order": order,
+    "stock": stock,
+    "goods": goods,
+    "coupon": coupon,
+    "pay": pay,
+    "flash": flash,
+    "sandbox": sandbox,
+}
 MAX_BODY: Final = 100_000
 OF_A_BODY: Final = {400, 408, 413, 415, 422}
 """What is answered to a body that is not taken."""
@@ -43,7 +52,8 @@ def _settings(place: Path) -> Settings:
         goods_url="http://127.0.0.1:2",
         coupon_url="http://127.0.0.1:3",
         pay_url="http://127.0.0.1:4",
-        sandbox_url="http://127.0.0.1:5",
+        flash_url="http://127.0.0.1:5",
+        sandbox_url="http://127.0.0.1:6",
     )
 
 
