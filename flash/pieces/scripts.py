@@ -28,9 +28,13 @@ class Script:
             return client.eval(self.source, len(keys), *keys, *arguments)
 
 
+def text_of(part: str) -> str:
+    """Return what is in `lua/<part>.lua`."""
+    return (resources.files("flash.pieces") / "lua" / f"{part}.lua").read_text(encoding="utf-8")
+
+
 @cache
 def script(name: str) -> Script:
-    """Return the script in `lua/<name>.lua`, with what all of them share before it."""
-    folder = resources.files("flash.pieces") / "lua"
-    source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+    """Return the script of that name, with what all of them share before it."""
+    source = "\n".join(map(text_of, ("common", name)))
     return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())

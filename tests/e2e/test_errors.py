@@ -596,6 +596,7 @@ _METRICS = {
         "orders_timeouts_total",
         "orders_payments_total",
         "orders_request_messages_total",
+        "orders_purchase_messages_total",
         "orders_requests_decided_total",
         "orders_requests_queued",
         "orders_request_oldest_seconds",
@@ -604,6 +605,14 @@ _METRICS = {
     "stock": {"orders_rollbacks_total"},
     "goods": set(),
     "coupon": {"orders_rollbacks_total"},
+    "flash": {
+        "orders_rollbacks_total",
+        "orders_purchases_total",
+        "orders_batch_buyers_bucket",
+        "orders_step_seconds",
+        "orders_check_backs_total",
+        "orders_sale_findings_total",
+    },
     "pay": {
         "orders_rollbacks_total",
         "orders_money_taken_total",
@@ -638,6 +647,7 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
         "goods": {"database", "ids"},
         "coupon": {"database", "ids", "broker"},
         "pay": {"database", "ids", "broker"},
+        "flash": {"database", "ids", "broker", "pieces"},
         "sandbox": {"database", "ids"},
         "user": {"database", "ids", "keys"},
     }

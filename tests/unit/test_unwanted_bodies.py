@@ -12,6 +12,7 @@ from common.registry import NAMES
 from common.web import Api
 from common.web.routes import Route, is_id
 from coupon import app as coupon
+from flash import app as flash
 from goods import app as goods
 from order import app as order
 from pay import app as pay
@@ -27,6 +28,7 @@ APPS: Final = {
     "goods": goods,
     "coupon": coupon,
     "pay": pay,
+    "flash": flash,
     "sandbox": sandbox,
     "user": user,
 }
@@ -52,8 +54,9 @@ def _settings(place: Path) -> Settings:
         goods_url="http://127.0.0.1:2",
         coupon_url="http://127.0.0.1:3",
         pay_url="http://127.0.0.1:4",
-        sandbox_url="http://127.0.0.1:5",
-        user_url="http://127.0.0.1:6",
+        flash_url="http://127.0.0.1:5",
+        sandbox_url="http://127.0.0.1:6",
+        user_url="http://127.0.0.1:7",
     )
 
 
