@@ -144,7 +144,7 @@ class Settings(Addresses):
     refresh_token_lifetime: float = Field(
         default=30 * 24 * 3600.0, ge=3600, description="of a log-in, however often it is refreshed"
     )
-    registration_rate: str = Field(default="20/hour", description="new users by one address")
+    registration_rate: str = Field(default="60/minute", description="new users by one address")
     log_in_rate: str = Field(default="100/minute", description="log-ins and refreshes by one address")
     log_in_rate_of_name: str = Field(default="30/minute", description="log-ins under one name")
     proxies: int = Field(
