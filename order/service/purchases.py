@@ -7,7 +7,7 @@ from halfmessage.errors import NotFound
 from halfmessage.ids import issued_at
 from order.clients.flash import FlashClient
 from order.model import RequestState
-from order.service.requests import OrderRequest, RequestReader, Standing
+from order.service.requests import NONE, OrderRequest, RequestReader, Standing
 
 
 class PurchaseReader:
@@ -26,9 +26,12 @@ class PurchaseReader:
         except NotFound:
             if not 0 <= now_ms() - issued_at(request_id) < self._within_ms:
                 raise
-        purchase = self._flash.purchase(request_id)
+        try:
+            purchase = self._flash.purchase(request_id)
+        except NotFound as error:
+            raise NotFound(NONE) from error  # as for another user's, so that no one learns which it is
         if owner not in {None, purchase.user_id}:
-            raise NotFound("There is no such order request.")
+            raise NotFound(NONE)
         return OrderRequest(request_id, 0, purchase.user_id, RequestState.QUEUED, issued_at(request_id))
 
     def states(self, request_ids: Collection[int]) -> dict[int, Standing]:

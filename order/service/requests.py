@@ -22,6 +22,7 @@ from halfmessage.tx.batch import Batcher
 from order.model import RequestState, Status, order_requests, orders
 
 COUNTED: Final = 10_000
+NONE: Final = "There is no such order request."
 """Requests that are counted before one, at most; who has more before them is not told how many."""
 _TOGETHER = 256  # requests in one query
 _LONGEST_QUEUE = 1 << 16  # more than there may be threads: none is refused
@@ -100,7 +101,7 @@ class RequestReader:
         """Return a request of `owner` (None: of anybody's). Raise `NotFound`, also when it is another's."""
         found = self._by_id.submit(request_id)
         if found is None or owner not in {None, found.user_id}:
-            raise NotFound("There is no such order request.")
+            raise NotFound(NONE)
         return found
 
     def states(self, request_ids: Collection[int]) -> dict[int, Standing]:

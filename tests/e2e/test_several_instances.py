@@ -40,6 +40,7 @@ def test_up_status_reconcile_down(tmp_path: Path) -> None:
             "goods": 2,
             "coupon": 3,
             "pay": 4,
+            "flash": 6,
             "sandbox": 9,
             "user": 5,
         }

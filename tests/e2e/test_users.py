@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,7 +95,9 @@ def test_every_service_takes_a_users_token_and_no_internal_route_does(shop: Shop
         paths = shop.raw(service, "GET", "/openapi.json").json["paths"]
         calls = [(path, method) for path in paths if path.startswith("/internal") for method in paths[path]]
         for path, method in calls:
-            answer = ask(shop, method.upper(), path, {} if method != "get" else None, token, service)
+            answer = ask(
+                shop, method.upper(), re.sub(r"\{\w+\}", "1", path), {} if method != "get" else None, token, service
+            )
             assert (answer.status, slug(answer)) == (403, "forbidden"), (service, path)
             internal += 1
     assert internal > len(NAMES)

@@ -167,7 +167,7 @@ def test_the_page_says_what_is_not_known(console: Service) -> None:
     """With no service and no broker there is not one number on it."""
     page = Browser(console, token()).get("/").text
     assert page.count("not known</dd>") == 5
-    assert page.count("unreachable") == 7
+    assert page.count("unreachable") == 8
     assert "The broker does not tell" in page
     assert "<dd>0</dd>" not in page
     assert "Not known yet" in page

@@ -86,6 +86,18 @@ def test_more_than_there_is_is_refused(database: Database) -> None:
         own(database, 1, 1, sale_id=SALE + 1, goods_id=GOODS + 1)  # goods that never had stock
 
 
+def test_a_move_that_another_one_overtakes_is_reckoned_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From what the other one left, not from what was read before it."""
+    own(database, 4, 1)
+    find, read_before = module._find, [Allotments(database).get(SALE)]
+    own(database, 6, 2)
+    monkeypatch.setattr(module, "_find", lambda *asked: read_before.pop() if read_before else find(*asked))
+    assert own(database, 3, 3) == Allotment(SALE, GOODS, 3, 3)
+    assert level(database) == Level(GOODS, 10, 7)
+
+
 def test_a_sale_is_of_one_goods(database: Database) -> None:
     """Another one under the same id is a mistake."""
     Levels(database).set_total(2, 5)

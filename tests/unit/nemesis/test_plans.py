@@ -19,7 +19,7 @@ from lab.drill.nemesis.run import Run
 from lab.drill.nemesis.shrink import shrink
 from ops.errors import CommandFailed
 
-_MANY = range(300)
+_MANY = range(600)
 
 
 @pytest.mark.parametrize("servers", [ServerKind.EMBEDDED, ServerKind.REAL])
