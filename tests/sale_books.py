@@ -18,7 +18,7 @@ from ops.holdings import holdings_of
 from ops.ledgers import Orders
 from ops.sales import Sales
 from order.model import order_lines, order_requests, orders
-from stock.model import allotments
+from stock.model import allotments, stock
 
 SALE, GOODS = 7, 5
 PIECES = 10
@@ -75,6 +75,13 @@ class Books:
         self.do(insert(sales).values(row))
         kept = {"sale_id": sale_id, "goods_id": GOODS, "quantity": PIECES, "version": 1}
         self.stock.transact(lambda connection: connection.execute(insert(allotments).values(kept)))
+        owned = {"total": stock.c.total + PIECES}
+        self.stock.transact(
+            lambda c: (
+                c.execute(update(stock).values(owned)).rowcount
+                or c.execute(insert(stock).values(goods_id=GOODS, total=PIECES, available=0))
+            )
+        )
         with self.flash.read() as connection:
             sale = sale_of(connection.execute(select(sales).where(sales.c.sale_id == sale_id)).mappings().one())
         self.store.put(sale.terms)

@@ -15,6 +15,7 @@ from ops import options, terminal
 from ops.client import Client, Refused
 from ops.deployment import Deployment
 from ops.flash_sales import Rebuilt, SaleLine, opened
+from ops.quiet import quiet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +34,7 @@ def command() -> None:
       orders flash close 385393506230730752
       orders flash rebuild --all
     """
+    quiet()
 
 
 @command.command("list")

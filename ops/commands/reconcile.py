@@ -19,6 +19,7 @@ from ops.flash_sales import opened
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
 from ops.payments import Payments
+from ops.quiet import quiet
 from ops.reconcile import Comparison
 from ops.sales import Sales
 
@@ -54,6 +55,7 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
       orders reconcile
       orders reconcile --repair --json
     """
+    quiet()
     deployment = Deployment.find(data_dir)
     out = terminal.console()
     swept: dict[str, Any] | None = None
