@@ -1,7 +1,8 @@
 """A small REST client of our services, for the command line, the demo and the tests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -85,6 +86,14 @@ class Client:
         """POST; return the body. Header names are given with underscores."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.call(service, "POST", path, json_body=json_body, headers=names)
+
+    def post_to_any(self, instances: Sequence[str], path: str) -> Any:
+        """POST to the first instance that answers; return the body. Raise `Unreachable` where none does, `Refused`."""
+        *others, last = instances
+        for instance in others:
+            with suppress(Unreachable):
+                return self.post(instance, path)
+        return self.post(last, path)
 
     def put(self, service: str, path: str, json_body: Any) -> Any:
         """PUT; return the body."""

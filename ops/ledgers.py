@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, Select, select, true
 
 from common import schema_version
 from common.db import Database
-from order.model import Status, order_lines, orders, settlements
+from order.model import RequestState, Status, order_lines, order_requests, orders, settlements
 
 _PAGE = 500
 
@@ -25,6 +25,8 @@ class OrderRow:
     unconfirmed: Mapping[str, int]
     """Since when which participant has something to confirm."""
     lines: Mapping[int, int]
+    sale_id: int | None = None
+    purchase_id: int | None = None
 
 
 class Orders:
@@ -73,9 +75,30 @@ class Orders:
                 row.coupon_id,
                 unconfirmed[row.order_id],
                 lines[row.order_id],
+                row.sale_id,
+                row.purchase_id,
             )
             for row in rows
         }
+
+    def requests(self, request_ids: Collection[int]) -> dict[int, int | None]:
+        """Return those of the ids that are order requests', with when each was over; None: it waits, or stands.
+
+        Over is one that was refused, or whose order is closed; in ms since the epoch.
+        """
+        query = (
+            select(order_requests.c.request_id, order_requests.c.state, order_requests.c.decided_at)
+            .add_columns(orders.c.status, orders.c.closed_at)
+            .join_from(order_requests, orders, orders.c.order_id == order_requests.c.order_id, isouter=True)
+            .where(order_requests.c.request_id.in_(request_ids))
+        )
+        found: dict[int, int | None] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                is_refused = row.state in {RequestState.REFUSED, RequestState.FAILED}
+                closed_at = row.closed_at if row.status == Status.CLOSED else None
+                found[row.request_id] = row.decided_at if is_refused else closed_at
+        return found
 
 
 def pages(database: Database, query: Select[int], key: Column[int]) -> Iterator[Sequence[int]]:

@@ -8,6 +8,7 @@ look.
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from common.registry import NEVER_DELAYED
 from halfmessage.clock import now_ms
@@ -16,12 +17,14 @@ from ops.findings import KEPT, WAIT, Finding, Gravity, Limits, Report, age_of, b
 from ops.holdings import Holdings
 from ops.ledgers import OrderRow, Orders
 from ops.payments import Payments
+from ops.sales import STORE_DOWN, Sales
 from order.model import Status
 
 _LOOKS = 4  # at what looks wrong, before it is called wrong
 _BETWEEN_LOOKS = 0.4  # seconds
 _MESSAGES = 1000  # of one state
 _PAY = "pay"  # the participant whose payments are compared
+_FLASH = "flash"  # the one whose sales are
 
 
 class Comparison:
@@ -34,17 +37,18 @@ class Comparison:
         console: Console,
         limits: Limits,
         payments: Payments | None = None,
+        sales: Sales | None = None,
         *,
         progress: Callable[[str], None] = lambda _: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what to read: orders, what each participant holds, messages, `payments` where there are some.
+        """Take what to read: orders, what each participant holds, messages; `payments`, `sales` where there are some.
 
         `progress` is told what is looked at.
         """
         self._orders, self._holdings, self._console, self._limits = orders, holdings, console, limits
         self._progress, self._pause = progress, pause
-        self._payments = payments
+        self._payments, self._sales = payments, sales
 
     def run(self) -> Report:
         """Compare everything. Raise `DatabaseUnavailable` or `BrokerError` where it can't be read."""
@@ -67,6 +71,8 @@ class Comparison:
                 report.add(self._again(one.judge, self._orders.unknown(page)))
         if self._payments is not None:
             self._compare_payments(self._payments, report)
+        if self._sales is not None:
+            self._compare_sales(self._sales, report)
         self._progress("messages")
         report.add(self._again(lambda _: self._judge_messages()))
         return report
@@ -79,6 +85,24 @@ class Comparison:
         for ids in (self._orders.ids(), map(self._orders.unknown, payments.ids())):
             for page in ids:
                 report.add(of_participant(_PAY, self._again(payments.judge, page)))
+
+    def _compare_sales(self, sales: Sales, report: Report) -> None:
+        """Compare sales with stock, and those that the store of pieces counts with that, to the piece."""
+        self._progress("flash sales")
+        for ids in (sales.ids(), sales.unknown()):
+            for page in ids:
+                report.add(of_participant(_FLASH, self._again(sales.judge, page)))
+        report.checked["purchases"] = 0
+        if not sales.answers():
+            report.add(of_participant(_FLASH, [STORE_DOWN]))
+            return
+        for page in sales.counted():
+            for sale_id in page:
+                for some in sales.purchases.pages(sale_id):
+                    report.checked["purchases"] += len(some)
+                    found = self._again(partial(sales.purchases.judge, sale_id), some)
+                    report.add(of_participant(_FLASH, found))
+            report.add(of_participant(_FLASH, self._again(sales.judge_count, page)))
 
     def _again(
         self, judge: Callable[[Collection[int]], list[Finding]], order_ids: Collection[int] | None = None

@@ -3,7 +3,7 @@
 Every process of the service does it, as often as it likes and beside the others: each step may be repeated.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,11 +15,11 @@ from common.purging import purge
 from flash.clients.orders import Fate, OrdersClient
 from flash.model import PurchaseFate, Sale, SaleState, purchases, sales
 from flash.pieces.port import KEEP, MOST, Buyer, Pieces, Purchase
-from flash.pieces.rebuilding import rebuild
 from flash.service.buying import message_of
 from flash.service.finishing import Finishing
 from flash.service.reading import sale_of
-from flash.service.returning import Returning, told_of
+from flash.service.rebuilding import rebuild_sale
+from flash.service.returning import Returning
 from flash.service.selling import mark_closed, void
 from halfmessage import failpoints
 from halfmessage.chunks import rows_in
@@ -28,7 +28,6 @@ from halfmessage.errors import HalfMessageError
 from halfmessage.ids import first_of
 from halfmessage.mq.port import Producer
 
-_PAGE: Final = 500  # purchases read together
 _MOST_SALES: Final = 1000  # that one sweep looks at, the newest
 _BY_IDS = select(purchases).where(purchases.c.purchase_id.in_(bindparam("purchase_ids", expanding=True)))
 _LIVE: Final = (SaleState.OPEN.value, SaleState.CLOSED.value)
@@ -119,16 +118,12 @@ class Sweeping:
         try:
             found = self._sales(which)
             for sale in found:
-                rebuild(self._pieces, sale.terms, map(told_of, self._purchases(sale.sale_id)))
+                rebuild_sale(self._database, self._pieces, sale)
         except HalfMessageError:
             self._forgotten |= forgotten
             raise
         self._known_as = now_known_as
         return len(found)
-
-    def rebuild(self, sale: Sale) -> int:
-        """Tell the store one sale anew; return how many purchases it had wrong. Raise `Unavailable`."""
-        return rebuild(self._pieces, sale.terms, map(told_of, self._purchases(sale.sale_id)))
 
     def _look_at_purchases(self) -> int:
         """Look at what the store says is bought and is no row, and at what became of it."""
@@ -176,16 +171,3 @@ class Sweeping:
         with self._database.read() as connection:
             rows = rows_in(connection, _BY_IDS, "purchase_ids", sorted(purchase_ids))
         return {row.purchase_id: row for row in rows}
-
-    def _purchases(self, sale_id: int) -> Iterator[Row[Any]]:
-        """Yield all rows of a sale's purchases, page by page."""
-        after = 0
-        while True:
-            later = (purchases.c.sale_id == sale_id) & (purchases.c.purchase_id > after)
-            query = select(purchases).where(later).order_by(purchases.c.purchase_id).limit(_PAGE)
-            with self._database.read() as connection:
-                page = connection.execute(query).all()
-            if not page:
-                return
-            yield from page
-            after = page[-1].purchase_id

@@ -1,7 +1,7 @@
 """`orders reconcile`."""
 
 import json
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from rich.table import Table
 
 from common.registry import PARTICIPANTS, SANDBOX
 from ops import options, terminal
-from ops.client import Client, Unreachable
+from ops.client import Client
 from ops.deployment import Deployment
 from ops.findings import REPAIR, WAIT, Gravity, Limits, Report
+from ops.flash_sales import opened
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
 from ops.payments import Payments
+from ops.quiet import quiet
 from ops.reconcile import Comparison
+from ops.sales import Sales
 
 _COLOURS = {Gravity.DISAGREEMENT: "red", Gravity.UNRESOLVED: "yellow", Gravity.IN_PROGRESS: "cyan"}
 _SWEEP_TIMEOUT = 600.0  # seconds
@@ -26,7 +29,11 @@ _MISSED_SWEEPS = 3  # before a release that no sweep confirmed is told
 
 
 @click.command("reconcile")
-@click.option("--repair", is_flag=True, help="Sweep now, all of it and by the order service's own code, then compare.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Sweep now, all of it and by the order service's own code; tell the store of pieces anew; compare.",
+)
 @click.option(
     "--grace",
     type=float,
@@ -39,7 +46,7 @@ _MISSED_SWEEPS = 3  # before a release that no sweep confirmed is told
 @options.as_json
 @click.pass_context
 def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_json: bool) -> None:
-    """Compare orders, reservations, stock, coupons, payments and messages; print what disagrees or is unresolved.
+    """Compare orders, reservations, stock, coupons, payments, sales and messages; print what is wrong or open.
 
     Exit code 0 if there is nothing, 1 if there is anything, also what is only in progress.
 
@@ -48,11 +55,12 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
       orders reconcile
       orders reconcile --repair --json
     """
+    quiet()
     deployment = Deployment.find(data_dir)
     out = terminal.console()
     swept: dict[str, Any] | None = None
     if repair:
-        swept = sweep(deployment)
+        swept = sweep(deployment) | rebuild(deployment)
     report = compare(deployment, grace=grace, out=Console(stderr=True))
     if as_json:
         click.echo(json.dumps({**report.as_json(), "swept": swept}, indent=2))
@@ -68,11 +76,15 @@ def sweep(deployment: Deployment) -> dict[str, Any]:
     deployment.require_running()  # its ports may be another's by now
     plan = deployment.plan
     with Client(plan.urls, deployment.token("reconcile", ["admin"]), timeout=_SWEEP_TIMEOUT) as client:
-        *others, last = plan.instances_of("order")
-        for instance in others:
-            with suppress(Unreachable):
-                return dict(client.post(instance, "/sweep/full"))
-        return dict(client.post(last, "/sweep/full"))
+        return dict(client.post_to_any(plan.instances_of("order"), "/sweep/full"))
+
+
+def rebuild(deployment: Deployment) -> dict[str, Any]:
+    """Have the store of pieces told anew what rows say of flash sales; return what it had wrong."""
+    if "flash" not in deployment.plan.services:
+        return {}
+    with opened(deployment) as sales:
+        return {"purchases_told_anew": sum(told.wrong for told in sales.rebuild_all())}
 
 
 def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
@@ -91,9 +103,12 @@ def compare(deployment: Deployment, *, grace: float, out: Console) -> Report:
         payments = _payments(deployment, limits)
         if payments is not None:
             open_things.callback(payments.close)
+        sales = _sales(deployment, orders, limits)
+        if sales is not None:
+            open_things.callback(sales.close)
         with out.status("Comparing ...") as status:
             comparison = Comparison(
-                *(orders, holdings, console, limits, payments),
+                *(orders, holdings, console, limits, payments, sales),
                 progress=lambda what: status.update(f"Comparing {what} ..."),
             )
             return comparison.run()
@@ -107,6 +122,14 @@ def _payments(deployment: Deployment, limits: Limits) -> Payments | None:
     sandbox = deployment.database_url(SANDBOX) if SANDBOX in services else None
     urls = (deployment.database_url("order"), deployment.database_url("pay"), sandbox)
     return Payments(*urls, grace=limits.grace)
+
+
+def _sales(deployment: Deployment, orders: Orders, limits: Limits) -> Sales | None:
+    """Return the flash sales of a deployment that has some."""
+    if "flash" not in deployment.plan.services:
+        return None
+    urls = (deployment.database_url("flash"), deployment.database_url("stock"))
+    return Sales(*urls, deployment.settings("flash").pieces_url, orders, limits)
 
 
 def show(out: Console, report: Report, *, repaired: bool = False) -> None:

@@ -1,7 +1,6 @@
 """`orders users`: the users of a deployment, its admins, and the keys that sign their tokens."""
 
 import json
-import logging
 import re
 import sys
 from dataclasses import asdict
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 
 from halfmessage.clock import rfc3339
 from ops import options
 from ops.deployment import Deployment
+from ops.quiet import quiet
 from ops.users import opened
 from user.model import LONGEST_PASSWORD, NAME_PATTERN, SHORTEST_PASSWORD
 
@@ -32,8 +31,7 @@ def command() -> None:
       orders users add-admin root
       orders users rotate-keys
     """
-    quiet = structlog.make_filtering_bound_logger(logging.WARNING)  # what a command prints is its answer
-    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    quiet()
 
 
 @command.command("list")

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from ops.findings import Limits
 from ops.holdings.coupon import CouponHoldings
+from ops.holdings.flash import FlashHoldings
 from ops.holdings.holdings import Holdings
 from ops.holdings.stock import StockHoldings
 from ops.ledgers import Orders
@@ -12,7 +13,9 @@ from order.clients.participant import client_of
 
 __all__ = ["Holdings", "holdings_of"]
 
-_THAT_COUNT: Mapping[str, type[Holdings]] = MappingProxyType({"stock": StockHoldings, "coupon": CouponHoldings})
+_THAT_COUNT: Mapping[str, type[Holdings]] = MappingProxyType(
+    {"stock": StockHoldings, "coupon": CouponHoldings, "flash": FlashHoldings}
+)
 """The participants with numbers of their own that must add up; of the others, what is held is all there is."""
 
 

@@ -35,6 +35,8 @@ class Holdings:
 
     held: ClassVar[str] = "held"
     """The word for what it does with what an order needs."""
+    thing: ClassVar[str] = ""
+    """The word for what an order needs of it, where that is not its name."""
 
     def __init__(self, name: str, url: str, orders: Orders, limits: Limits, client: type[ParticipantClient]) -> None:
         """Open it for reading; its `client` says which rows of `orders` need it.
@@ -91,6 +93,10 @@ class Holdings:
         """Return what gets an order what it lacks."""
         return REPAIR
 
+    @property
+    def _thing(self) -> str:
+        return self.thing or self.name
+
     def _headers(self, order_ids: Collection[int]) -> dict[int, Header]:
         query = select(_HEADERS).where(_HEADERS.c.order_id.in_(order_ids))
         with self.database.read() as connection:
@@ -105,21 +111,21 @@ class Holdings:
         live = header if header is not None and header.live else None
         if order is None:
             if live is not None:
-                what = f"{self.name} is {self.held} for an order that does not exist"
+                what = f"{self._thing} is {self.held} for an order that does not exist"
                 yield self._by_age(order_id, what, live.created_at)
         elif order.status is Status.CLOSED:
             if live is not None:
-                what = f"the order is closed, but its {self.name} is still {self.held}"
+                what = f"the order is closed, but its {self._thing} is still {self.held}"
                 yield self._by_age(order_id, what, order.closed_at or 0)
         elif is_needed and header is None and order.status is Status.CREATED and self._made_when_paid:
             pass  # an order of the release before there was this participant
         elif is_needed and live is None:
-            what = f"the order is {order.status}, but its {self.name} is not {self.held}"
+            what = f"the order is {order.status}, but its {self._thing} is not {self.held}"
             yield wrong("order", order_id, what, self.remedy(order))
         elif is_needed:
             yield from self.differences(order_id, order, detail)
         elif live is not None:
-            what = f"the order is {order.status} and needs no {self.name}, but it is {self.held}"
+            what = f"the order is {order.status} and needs no {self._thing}, but it is {self.held}"
             yield wrong("order", order_id, what, BY_HAND)
 
     def _by_age(self, order_id: str, what: str, since: int) -> Finding:
