@@ -20,6 +20,7 @@ _WITHIN: Final = 60.0  # seconds; far longer than anything here takes, but for t
 _EACH: Final = 0.03  # seconds more: so slow only on a machine that has much else to do
 _LOOK: Final = 0.25  # seconds between two looks at how far they are
 _PAGE: Final = 100
+_OK: Final = 200  # or 503: one that is not known yet, while the flash service is asked about it and busy
 _ENDS: Final = frozenset({"created", f"refused: {SOLD_OUT}", "refused: already-bought"})
 """What may become of a purchase: where what was killed had forgotten it, its piece may have gone to another buyer."""
 
@@ -101,9 +102,9 @@ class FlashDemo:
 
         def all_are() -> bool:
             for where, buyer in list(undecided.items()):
-                told = self._admin.call("order", "GET", where, headers=buyer.headers)
-                if told["state"] != "queued":
-                    became[words_of(told)] += 1
+                answer = self._admin.ask("order", "GET", where, headers=buyer.headers)
+                if answer.status == _OK and answer.body["state"] != "queued":
+                    became[words_of(answer.body)] += 1
                     del undecided[where]
             return not undecided
 
@@ -122,6 +123,7 @@ class FlashDemo:
         """Show that the sale and stock tell the same."""
         tell = self._teller
         tell.chapter("What do the sale and stock say?")
+        tell.wait("the sale to know what is left", lambda: self._sale()["left"] == 0, within=_WITHIN)
         tell.expect(self._sale()["left"] == 0, "nothing is left in the sale")
         owned = self._service.get("stock", f"/internal/allotments/{self._sale_id}")["quantity"]
         tell.expect(owned == self._pieces, f"at stock it owns the {self._pieces:,} pieces that it sold")
