@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +23,9 @@ data_dir: Callable[[F], F] = click.option(
 )
 
 
-def instances(command: F) -> F:
-    """Add `--order N` and so on, an option for each service; `chosen` makes of them what a `Plan` takes."""
-    for service in reversed(NAMES):
+def instances(command: F, services: Sequence[str] = NAMES) -> F:
+    """Add `--order N` and so on, an option for each of the services; `chosen` makes of them what a `Plan` takes."""
+    for service in reversed(services):
         command = click.option(
             f"--{service}",
             type=click.IntRange(1, MOST_INSTANCES),
@@ -39,7 +39,7 @@ def instances(command: F) -> F:
 
 def chosen(given: dict[str, Any]) -> dict[str, int]:
     """Take the instances asked for out of a command's arguments, without services that run once as they always do."""
-    return {service: number for service in NAMES if (number := given.pop(service)) > 1}
+    return {service: number for service in NAMES if (number := given.pop(service, 1)) > 1}
 
 
 real: Callable[[F], F] = click.option(

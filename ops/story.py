@@ -1,6 +1,7 @@
 """How the demo shows itself: what it does, what it waits for, what held, the timeline and the ledger."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -48,6 +49,12 @@ class Teller:
         """Show what is waited for until `look` finds it. Raise `NotInTime`."""
         with self._out.status(f"waiting for {what} ..."):
             return wait_for(what, look, within=within)
+
+    @contextmanager
+    def progress(self, begins: str) -> Iterator[Callable[[str], None]]:
+        """Yield what shows how far something is, each line in the place of the one before. On a terminal only."""
+        with self._out.status(begins) as status:
+            yield status.update
 
     def timeline(self, timeline: Mapping[str, Any]) -> None:
         """Show the timeline of an order, times from its first entry on."""

@@ -21,13 +21,17 @@ _RESTED_AFTER = frozenset({429, 503})
 _PATIENCE = 30.0  # seconds for the answers that are missing once nothing more is sent
 _CONNECT_WITHIN = 5.0
 _NEVER = float("inf")
+_LOST, _NO_ANSWER = "connection lost", "no answer"
+UNKNOWN = (_LOST, _NO_ANSWER)
+"""Errors that do not tell whether the request was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A load: `requests` by `clients` connections, spread over `addresses`; `rate` makes it an open loop.
 
-    What happens in the first `warm_up` seconds is not counted. An answer with another status than `expect` is an error.
+    What happens in the first `warm_up` seconds is not counted. An answer with another status than `expect` is an error,
+    unless it is of a kind (`Answer.kind`) that is in `also`.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -37,13 +41,14 @@ class Job:
     seconds: float
     rate: float | None = None
     expect: int = 201
+    also: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class Sample:
     """What came of a load; `times` are those of single successes, in seconds.
 
-    `requests` and `order_ids` (those of successes) count the warm-up too: the ledger must know of them.
+    `requests`, `order_ids` and `request_ids` (those of successes) count the warm-up too: the ledger must know of them.
     """
 
     seconds: float
@@ -51,6 +56,7 @@ class Sample:
     times: "array[float]" = field(default_factory=lambda: array("d"))
     errors: Counter[str] = field(default_factory=Counter)
     order_ids: "array[int]" = field(default_factory=lambda: array("q"))
+    request_ids: "array[int]" = field(default_factory=lambda: array("q"))
     requests: int = 0
     cpu: float = 0.0  # seconds of processor time that the load itself took
 
@@ -61,6 +67,7 @@ class Sample:
         self.times.extend(later.times)
         self.errors += later.errors
         self.order_ids.extend(later.order_ids)
+        self.request_ids.extend(later.request_ids)
         self.requests += later.requests
         self.cpu += later.cpu
 
@@ -132,7 +139,7 @@ class _Loop:
             for descriptor, _ in self._epoll.poll(0):
                 self._read(self._clients[descriptor], now := clock())
             now = clock()
-        self._sample.errors["no answer"] += self._busy
+        self._sample.errors[_NO_ANSWER] += self._busy
         self._sample.errors["never sent"] += self._unsent(pace)
         self._sample.errors = +self._sample.errors
         return self._sample
@@ -175,9 +182,11 @@ class _Loop:
 
     def _count(self, client: _Client, answer: Answer, now: float) -> None:
         sample = self._sample
-        if answer.status == self._job.expect:
+        if answer.status == self._job.expect or (self._job.also and answer.kind in self._job.also):
             if (order_id := answer.order_id) is not None:
                 sample.order_ids.append(order_id)
+            elif (request_id := answer.request_id) is not None:
+                sample.request_ids.append(request_id)
             if client.began >= self._warm:
                 sample.times.append(now - client.began)
             if self._warm <= now <= self._stop:
@@ -193,7 +202,7 @@ class _Loop:
         """Give up a connection that is gone (no error if it was idle); open it again after a rest."""
         if client.busy:
             self._busy -= 1
-            self._sample.errors["connection lost"] += 1
+            self._sample.errors[_LOST] += 1
         elif client in self._free:
             self._free.remove(client)
         client.busy = False

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _SLUG = re.compile(rb'"type":\s*"[^"]*/([a-z-]+)"')
+_REQUEST_ID = re.compile(rb'"request_id":\s*"(\d+)"')
 _ORDER_ID = re.compile(rb'"order_id":\s*"(\d+)"')
 
 
@@ -37,6 +38,12 @@ class Answer(NamedTuple):
     def order_id(self) -> int | None:
         """The order it tells of, if any."""
         found = _ORDER_ID.search(self.body)
+        return int(found[1]) if found else None
+
+    @property
+    def request_id(self) -> int | None:
+        """The order request it tells of, if any: not the number of a call, which a problem has under this name."""
+        found = None if b'"type"' in self.body else _REQUEST_ID.search(self.body)
         return int(found[1]) if found else None
 
 

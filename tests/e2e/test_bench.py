@@ -61,6 +61,28 @@ def test_burst(tmp_path: Path) -> None:
     assert worked_off > 0
 
 
+def test_flash(tmp_path: Path) -> None:
+    """Pieces are taken, then refused as sold out, then few of them by many at once: each 202 came to one order."""
+    found = figures(tmp_path, "flash", "--clients", "4", "--buyers", "40", "--few", "5")
+    taken, refused, rush = answered(found)
+    assert min(taken, refused) > 0
+    assert rush >= 0, "on a slow machine they are answered after their second is over"
+    assert [load["name"] for load in found["measured"]] == [
+        "4 clients, a piece taken", "4 clients, sold out", "40 within 1 s, 5 pieces",
+    ]  # fmt: skip
+    assert all(load["errors"] == {} for load in (run for each in found["measured"] for run in each["runs"]))
+    assert found["facts"]["worked_off_per_second"][0] > 0
+    assert found["facts"]["rush_answered_within"] > 0
+
+
+def test_a_sale_that_is_sold_out_too_soon_fails(tmp_path: Path) -> None:
+    """It would measure refusals as if they were purchases."""
+    words = ("flash", "--clients", "2", "--pieces", "1", "--buyers", "0")
+    result = bench(*words, *QUICK, "--place", str(tmp_path))
+    assert result.exit_code == 1, result.output
+    assert "1 pieces were sold out before the time was over" in result.output
+
+
 def test_orders_with_coupons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without in turns: each order of the second load, and no other, holds a coupon."""
     close, held = SystemUnderTest.close, []

@@ -17,6 +17,7 @@ QUICK = ("--runs", "1", "--seconds", "1", "--warm-up", "0.5")
     [
         "orders --clients 8 --kinds 5 --loop closed",
         "baseline --clients 8",
+        "flash --clients 8 --buyers 200 --few 10",
         "rollback --orders 3000 --group 4",
         "timeouts --orders 100 --clients 4",
         "growth --from 100 --to 20000 --clients 4",

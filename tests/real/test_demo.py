@@ -52,6 +52,17 @@ def test_the_demo_brings_its_own_stack_and_takes_it_away(tmp_path: Path) -> None
     assert set(Path(tempfile.gettempdir()).glob("orders-demo-*")) <= before
 
 
+def test_the_flash_demo_kills_a_redis_of_its_own(shared: Stack) -> None:
+    """It is killed in the middle of the sale, and exactly what there is is sold; a stack that runs is left alone."""
+    before = [server.pid for server in shared.status().servers]
+    words = ("--flash", "--real", "--buyers", "400", "--pieces", "40")
+    done = orders("demo", *words, "--port-base", str(free_port_base()), stack=str(shared.layout.root))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    for told in ("Redis was killed when 20 buyers had their 202", "exactly 40 are sold", "every invariant holds"):
+        assert told in done.stdout
+    assert [server.pid for server in shared.status().servers] == before
+
+
 def test_up_real_until_down_all(tmp_path: Path) -> None:
     """Servers start with the services, are shown, outlive them, and stop with `down --all`; `--reset` empties them."""
     where = ("--data-dir", str(tmp_path / "var"))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,32 @@ def test_answers() -> None:
     assert (busy.kind, busy.order_id) == ("503 unavailable", None)
     with pytest.raises(Malformed):
         read_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+def test_a_purchase_that_is_taken_in_tells_its_request() -> None:
+    """The number of a call, which problems and orders tell too, is none."""
+    body = b'{"request_id":"12","state":"queued","order_id":null}'
+    assert (Answer(202, body).request_id, Answer(202, body).order_id) == (12, None)
+    assert Answer(409, b'{"type":"/problems/sold-out","request_id":"34"}').request_id is None
+
+
+def test_other_answers_that_are_no_errors() -> None:
+    """Those of a kind that the load expects beside its status count as successes; others of that status do not."""
+    kinds = (b"sold-out", b"ended")
+    bodies = itertools.cycle([b'{"request_id": "5"}', *(b'{"type": "/problems/%b"}' % kind for kind in kinds)])
+    statuses = itertools.cycle([b"202 Accepted", b"409 Conflict", b"409 Conflict"])
+
+    def answer(_: int) -> bytes:
+        body = next(bodies)
+        return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (next(statuses), len(body), body)
+
+    with server(answer) as address:
+        sample = run(replace(job(address), expect=202, also=frozenset({"409 sold-out"})))
+    assert sample.errors.keys() == {"409 ended"}
+    assert set(sample.request_ids) == {5}
+    refused = len(sample.times) - len(sample.request_ids)
+    assert 0 <= len(sample.request_ids) - refused <= 1
+    assert refused > 0
 
 
 def test_open_loop_is_never_late_for_good() -> None:

@@ -7,6 +7,7 @@ from ops.commands.subcommands import LazyGroup
 _BENCHES = {
     "orders": "Place orders: how many a second, and how long each takes.",
     "burst": "Submit orders to be placed soon: how many are taken in, and how many worked off.",
+    "flash": "Buy in flash sales: with enough pieces, sold out, and all at once for few.",
     "baseline": "Compare with the same call as one naive local transaction.",
     "reads": "Read: the same request again, one order, a page of orders.",
     "rollback": "Have many cancelled orders released after an outage of stock.",
