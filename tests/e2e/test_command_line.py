@@ -22,7 +22,20 @@ from tests.support import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("tests/real asks the command line about a stack")]
 
-COMMANDS = ("demo", "up", "down", "status", "token", "users", "forget", "messages", "story", "reconcile", "migrate")
+COMMANDS = (
+    "demo",
+    "up",
+    "down",
+    "status",
+    "token",
+    "users",
+    "forget",
+    "messages",
+    "story",
+    "flash",
+    "reconcile",
+    "migrate",
+)
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
 
@@ -69,6 +82,7 @@ def place(client: MakeClient) -> dict[str, Any]:
     "command",
     [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume"), ("messages", "forget"),
      *(("users", name) for name in ("list", "log-ins", "add-admin", "remove-admin", "rotate-keys")),
+     *(("flash", name) for name in ("list", "show", "close", "rebuild")),
      ("story", "show"), ("story", "save"), ("story", "verify")],
 )  # fmt: skip
 def test_everything_has_help(command: tuple[str, ...]) -> None:
@@ -92,6 +106,8 @@ def test_everything_has_help(command: tuple[str, ...]) -> None:
         ("forget",),
         ("messages", "--admin-tool"),
         ("story", "show", "x"),
+        ("flash", "show", "x"),
+        ("flash", "rebuild"),
         ("story", "verify"),
         ("story", "verify", "there-is-no-such-file.html"),
     ],
@@ -106,13 +122,13 @@ def test_wrong_usage_exits_with_2(command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "command",
     [("token", "alice"), ("messages",), ("reconcile",), ("reconcile", "--repair"), ("messages", "resume", "1"),
-     ("forget", "1")],
+     ("forget", "1"), ("flash", "list"), ("flash", "close", "1"), ("flash", "rebuild", "--all")],
 )  # fmt: skip
 def test_without_a_deployment_one_line_says_what_to_do(command: tuple[str, ...], tmp_path: Path) -> None:
     """Commands that need a deployment's data name the command that starts one; no traceback, no file made."""
     where = tmp_path / "var"
     first, *rest = command
-    done = orders(first, "--data-dir", where, *rest)
+    done = orders(*command, data_dir=where) if first == "flash" else orders(first, "--data-dir", where, *rest)
     assert done.returncode == 1
     assert done.stderr == f"Error: There is no deployment in {where}: start one with: ./scripts/up --data-dir {where}\n"
     assert not where.exists()

@@ -1,15 +1,24 @@
 """Flash sales over the wire: exactly what there is is sold, once to each, and comes back where nobody pays for it."""
 
+import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from rich.console import Console
+from sqlalchemy import delete, update
 
+from common.db import Database
+from flash.model import pieces, sales
 from halfmessage.clock import now_ms, rfc3339
+from ops.cli import main
 from ops.client import Answer, Client
+from ops.commands.reconcile import compare
+from ops.findings import REPAIR
 from tests.e2e.shop import Shop, at_once, pay, slug
 from tests.support import eventually
 
@@ -266,3 +275,77 @@ def _tried(user: Client, sale_id: str) -> Answer | None:
     except Exception:  # noqa: BLE001 - whatever a client makes of a connection that was cut
         return None
     return answer if answer.status == 202 else None
+
+
+def findings(shop: Shop, sale_id: str, *purchase_ids: str) -> list[tuple[str, str]]:
+    """Return what the comparison finds of one sale and its purchases: what, and the remedy."""
+    found = compare(shop.deployment, grace=30.0, out=Console(quiet=True)).findings
+    return [(one.what, one.remedy) for one in found if one.id in {sale_id, *purchase_ids}]
+
+
+def command(shop: Shop, *words: str, code: int = 0) -> str:
+    """Run `orders flash`, in this process; return what it said."""
+    done = CliRunner().invoke(main, ["flash", *words, "--data-dir", str(shop.deployment.directory.root)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.mark.timeout(180)  # several looks at everything: on a busy machine they take minutes
+def test_reconcile_compares_sales(shop: Shop) -> None:
+    """One with orders paid, open and cancelled agrees; a row that was changed by hand is named, with its remedy."""
+    sale_id, _ = opened(shop, 5)
+    users = [shop.user() for _ in range(3)]
+    places = [bought(user, sale_id) for user in users]
+    told = [decided(user, where) for user, where in zip(users, places, strict=True)]
+    pay(users[0], told[0]["order_id"])
+    users[1].post("order", f"/orders/{told[1]['order_id']}/cancel")
+    shop.assert_sound()
+    purchase_ids = [where.rpartition("/")[2] for where in places]
+    assert findings(shop, sale_id, *purchase_ids) == []
+    with closing(Database(shop.deployment.database_url("flash"))) as flash:
+        of_sale = update(sales).where(sales.c.sale_id == int(sale_id))
+
+        def change(by: int) -> None:
+            flash.transact(lambda connection: connection.execute(of_sale.values(held=sales.c.held + by)))
+
+        change(1)
+        try:
+            ((what, remedy),) = findings(shop, sale_id, *purchase_ids)
+        finally:
+            change(-1)
+    assert what == "the sale does not add up: 5 pieces, 5 owned, 3 counted as held; 2 are"
+    assert f"SET held = 2 WHERE sale_id = {sale_id}" in remedy
+    assert findings(shop, sale_id, *purchase_ids) == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.embedded("tests/unit/test_flash_commands.py has Redis forget a sale")
+def test_a_store_that_forgot_a_sale_is_told_it_anew(shop: Shop) -> None:
+    """By the command line, beside the services: what was bought is not sold again, and the rest is."""
+    sale_id, _ = opened(shop, 2)
+    user = shop.user()
+    where = bought(user, sale_id)
+    assert decided(user, where)["state"] == "created"
+    shop.assert_sound()
+    with closing(Database(shop.deployment.database_url("flash"))) as flash:
+        for table in (pieces.sales, pieces.purchases, pieces.buyers):
+            forget = delete(table).where(table.c.sale_id == int(sale_id))
+            flash.transact(lambda connection, one=forget: connection.execute(one))  # type: ignore[misc]
+    assert {remedy for _, remedy in findings(shop, sale_id, where.rpartition("/")[2])} == {REPAIR}
+    assert command(shop, "rebuild", sale_id).endswith("it had 1 purchases wrong.\n")
+    assert findings(shop, sale_id, where.rpartition("/")[2]) == []
+    assert sale_of(shop, sale_id)["left"] == 1
+    assert slug(buy(user, sale_id)) == "already-bought"
+    assert decided(other := shop.user(), bought(other, sale_id))["state"] == "created"
+    shop.assert_sound()
+
+
+@pytest.mark.timeout(180)  # several looks at everything: on a busy machine they take minutes
+def test_a_sale_is_closed_by_the_command_line(shop: Shop) -> None:
+    """As by the interface; one that there is not is told so, with what lists them."""
+    sale_id, tea = opened(shop, 4)
+    assert json.loads(command(shop, "list", "--limit", "1", "--json"))[0]["sale_id"] == sale_id
+    assert f"Sale {sale_id} is closed." in command(shop, "close", sale_id)
+    eventually(lambda: (owned(shop, sale_id), shop.available(tea)) == (0, 20))
+    assert "state: done" in command(shop, "show", sale_id)
+    assert "flash list" in command(shop, "close", "1", code=1)

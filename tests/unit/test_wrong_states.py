@@ -30,6 +30,7 @@ COMMANDS = (
     ("messages", "resend", "1"),
     ("reconcile",),
     ("reconcile", "--repair"),
+    ("flash", "list"),
     ("migrate",),
     ("down",),
     ("status",),
@@ -79,13 +80,16 @@ STATES = {
     ),
     "foreign order database": State(lambda root: _foreign(root / "order.db"), "'diary'", ("reconcile", "migrate")),
     "damaged order database": State(lambda root: _garbage(root / "order.db"), "", ("reconcile", "migrate")),
+    "damaged flash database": State(lambda root: _garbage(root / "flash.db"), "", ("reconcile", "flash", "migrate")),
     "newer broker": State(
         lambda root: _sql(root / "broker.db", "PRAGMA user_version=99"), "version 99", ("messages", "reconcile")
     ),
     "foreign broker": State(lambda root: _foreign(root / "broker.db"), "another program", ("messages", "reconcile")),
     "damaged broker": State(lambda root: _garbage(root / "broker.db"), "damaged", ("messages", "reconcile")),
     "damaged state": State(
-        lambda root: (root / "run" / "state.json").write_text("{"), "can't be read", ("token", "messages", "reconcile")
+        lambda root: (root / "run" / "state.json").write_text("{"),
+        "can't be read",
+        ("token", "messages", "reconcile", "flash"),
     ),
     "empty secret": State(lambda root: (root / "secret").write_text(""), "secret", ("token",)),
     "secret of other bytes": State(lambda root: (root / "secret").write_bytes(b"\xff" * 64), "secret", ("token",)),
@@ -93,7 +97,7 @@ STATES = {
         lambda root: ((root / "order.db").unlink(), (root / "order.db").mkdir()), "", ("reconcile", "migrate")
     ),
     "no run directory": State(
-        lambda root: (root / "run").rename(root.with_name("away")), "no deployment", ("messages", "reconcile")
+        lambda root: (root / "run").rename(root.with_name("away")), "no deployment", ("messages", "reconcile", "flash")
     ),
 }
 
