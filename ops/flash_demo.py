@@ -37,6 +37,7 @@ class FlashDemo:
         self._buyers = [Buyer(f"buyer-{n}", deployment.token(f"buyer-{n}")) for n in range(1, buyers + 1)]
         self._goods: dict[str, Any] = {}
         self._sale_id = ""
+        self._became: dict[str, str] = {}  # how each purchase ended
         self._killed_at = 0  # with so many purchases taken in
         servers = deployment.plan.servers
         self._stack = Stack(Path(servers.stack), say=teller.say) if servers else None
@@ -97,21 +98,13 @@ class FlashDemo:
         """Show that each 202 came to an order or to a refusal with the reason, and that every piece is sold."""
         tell, tally = self._teller, crowd.tally
         tell.chapter("What became of each 202?")
-        became: Counter[str] = Counter()
-        undecided = dict(tally.taken_in)
-
-        def all_are() -> bool:
-            for where, buyer in list(undecided.items()):
-                answer = self._admin.ask("order", "GET", where, headers=buyer.headers)
-                if answer.status == _OK and answer.body["state"] != "queued":
-                    became[words_of(answer.body)] += 1
-                    del undecided[where]
-            return not undecided
-
-        tell.wait("every purchase to be decided", all_are, within=_WITHIN + _EACH * len(undecided))
+        self._follow(crowd)
+        if came_again := self._sell_the_rest(crowd):
+            tell.say(f"{came_again:,} of the refused came again, for pieces that came back")
+            self._follow(crowd)
+        became = Counter(self._became.values())
         words = ", ".join(f"{times:,} {what}" for what, times in sorted(became.items()))
         tell.expect(set(became) <= _ENDS, f"each of {len(tally.taken_in):,} purchases ended: {words}")
-        self._sell_the_rest(crowd)
         orders = list(self._orders())
         tell.expect(len(orders) == self._pieces, f"exactly {self._pieces:,} are sold: so many orders stand")
         users = {order["user_id"] for order in orders}
@@ -158,23 +151,38 @@ class FlashDemo:
                 if time.monotonic() >= give_up_at:
                     raise NotInTime(f"{number - tally.answered:,} buyers still had no answer.")
 
-    def _sell_the_rest(self, crowd: Crowd) -> None:
-        """Let some who were told that it is sold out come again, as long as pieces come back to the sale."""
+    def _follow(self, crowd: Crowd) -> None:
+        """Wait until every purchase that was taken in is decided, and note how. Raise `NotInTime`."""
+        undecided = {where: buyer for where, buyer in crowd.tally.taken_in.items() if where not in self._became}
+
+        def all_are() -> bool:
+            for where, buyer in list(undecided.items()):
+                answer = self._admin.ask("order", "GET", where, headers=buyer.headers)
+                if answer.status == _OK and answer.body["state"] != "queued":
+                    self._became[where] = words_of(answer.body)
+                    del undecided[where]
+            return not undecided
+
+        within = _WITHIN + _EACH * len(undecided)
+        self._teller.wait("every purchase to be decided", all_are, within=within)
+
+    def _sell_the_rest(self, crowd: Crowd) -> int:
+        """Let some who were told that it is sold out come again, as long as pieces come back; return how many did."""
         came_again = 0
+        refused = crowd.tally.refused
 
         def all_sold() -> bool:
             nonlocal came_again
             left = self._sale()["left"] or 0
-            if left:
-                late, crowd.tally.refused[:] = crowd.tally.refused[:left], crowd.tally.refused[left:]
-                came_again += len(late)
+            late, refused[:] = refused[:left], refused[left:]
+            came_again += len(late)
+            if late:
                 with crowd.buying(late) as all_answered:
                     all_answered(_WITHIN)
-            return sum(1 for _ in self._orders()) == self._pieces
+            return sum(1 for _ in self._orders()) >= self._pieces
 
         self._teller.wait("every piece to be sold", all_sold, within=_WITHIN)
-        if came_again:
-            self._teller.say(f"{came_again} of the refused came again, for pieces that came back")
+        return came_again
 
     def _orders(self) -> Iterator[dict[str, Any]]:
         """Yield the orders that are not closed. There are none but those of the sale."""
