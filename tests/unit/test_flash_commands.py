@@ -19,6 +19,7 @@ from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import BrokerOptions
 from ops import runstate
 from ops.cli import main
+from ops.client import Client, Refused, Unreachable
 from ops.commands.reconcile import rebuild
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.findings import REPAIR
@@ -154,6 +155,31 @@ def test_what_can_t_be_told_anew(root: Path, books: Books) -> None:
 def test_a_sale_is_closed_by_the_service_alone(root: Path) -> None:
     """Where it does not run, that is told."""
     assert "start it with: " in refused(root, "flash", "close", SALE)
+
+
+def test_a_sale_is_closed_by_any_instance(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that answers; a sale that it does not know is told with what lists them, other refusals as they are."""
+    plan = Plan(free_port_base(), instances={"flash": 2})
+    runstate.save(DataDir(root).state_file, runstate.RunState(None, plan.as_settings()))
+    monkeypatch.setattr(Deployment, "require_running", lambda _: None)
+    calls: list[tuple[str, str]] = []
+    answers: list[Any] = [Unreachable("down"), {"state": "closed"}]
+
+    def post(_: Client, instance: str, path: str) -> Any:
+        calls.append((instance, path))
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Client, "post", post)
+    assert run(root, "flash", "close", SALE).output.startswith(f"Sale {SALE} is closed.")
+    assert calls == [(name, f"/flash-sales/{SALE}/close") for name in ("flash", "flash-2")]
+    answers += [Unreachable("down"), Unreachable("down, too")]
+    assert refused(root, "flash", "close", SALE) == "Error: down, too"
+    for status, said in ((404, "There is no sale 7: see which there are with: "), (403, "no")):
+        answers.append(Refused("no", status, {}))
+        assert said in refused(root, "flash", "close", SALE)
 
 
 def test_the_repair_tells_the_store_anew(root: Path, books: Books) -> None:
