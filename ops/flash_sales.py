@@ -23,6 +23,7 @@ from ops.errors import CommandFailed
 from ops.sales import LIVE
 
 _PAGE: Final = 100  # sales read together
+_EVERY: Final = 2**63 - 1  # above every id
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,20 @@ class FlashSales:
                 return
             yield from (self._rebuild(sale_of(row)) for row in page)
             before = page[-1]["sale_id"]
+
+    def under_way(self) -> list[int]:
+        """Return purchases of sales that count, which took pieces and are no row yet: the oldest of each sale.
+
+        Raise `Unavailable` where the store does not answer.
+        """
+        with self._database.read() as connection:
+            counting = connection.scalars(select(sales.c.sale_id).where(sales.c.state.in_(LIVE)).limit(_PAGE)).all()
+            taken = [
+                bought.purchase_id for one in counting for bought in self._store.open_purchases(one, before=_EVERY)
+            ]
+            rows = select(purchases.c.purchase_id).where(purchases.c.purchase_id.in_(taken))
+            known = set(connection.scalars(rows)) if taken else set()
+        return [one for one in taken if one not in known]
 
     def unknown(self, sale_id: int) -> CommandFailed:
         """Return the error for a sale that there is not."""

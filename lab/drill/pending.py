@@ -3,9 +3,11 @@
 import time
 
 from common.registry import NEVER_DELAYED, SANDBOX
+from halfmessage.errors import Unavailable
 from halfmessage.mq.port import Broker, Console, State
 from lab.judge.databases import UNTOLD, read
 from lab.judge.judge import Judge
+from ops import flash_sales
 from ops.deployment import Deployment
 from ops.errors import CommandFailed, NotInTime
 from ops.stack import tenant
@@ -79,7 +81,17 @@ def sales(deployment: Deployment) -> list[str]:
     if "flash" not in deployment.plan.services:
         return []
     found = read(deployment.database_url("flash"), *_AT_FLASH)
-    return [words.format(*row) for words, rows in zip(_AT_FLASH.values(), found, strict=True) for row in rows]
+    moving = [words.format(*row) for words, rows in zip(_AT_FLASH.values(), found, strict=True) for row in rows]
+    return moving + purchases(deployment)
+
+
+def purchases(deployment: Deployment) -> list[str]:
+    """Return the purchases that took pieces and are no order yet: their store tells, RocketMQ may hide the message."""
+    try:
+        with flash_sales.opened(deployment) as opened:
+            return [f"purchase {one} took its pieces, and is no order yet" for one in opened.under_way()[:_TOLD]]
+    except Unavailable:
+        return ["the store of pieces does not answer"]
 
 
 _AT_FLASH = {

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from lab.commands.bench import command
 
-QUICK = ("--runs", "1", "--seconds", "1", "--warm-up", "0.5")
+QUICK = ("--runs", "1", "--seconds", "2", "--warm-up", "0.5")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """When a deployment is judged: once nothing is on its way, also nothing that came while it was looked at."""
 
+import socket
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +10,11 @@ import pytest
 from sqlalchemy import create_engine, insert, text, update
 
 from common import migrations
+from common.db import Database
+from flash.model import pieces
+from flash.pieces.factory import store_of
+from flash.pieces.port import Buyer, Terms, Verdict
+from halfmessage.clock import now_ms
 from lab.drill import pending
 from lab.judge.judge import Judge
 from order.model import metadata as order_tables
@@ -16,6 +23,7 @@ from pay.model import metadata as pay_tables
 from sandbox.model import charges as sandbox_charges
 from sandbox.model import metadata as sandbox_tables
 from sandbox.model import sessions
+from tests.contract.pieces.shop import new_id
 
 
 def _settle(monkeypatch: pytest.MonkeyPatch, moving: list[list[str]], wrong: list[list[str]], *, real: bool) -> None:
@@ -125,7 +133,7 @@ def test_what_moves_between_a_sale_and_its_orders_is_on_its_way(tmp_path: Path) 
     with create_engine(url).begin() as connection:
         connection.execute(text(sale))
         connection.execute(text(bought))
-    deployment: Any = SimpleNamespace(database_url=lambda _: url, plan=SimpleNamespace(services=("order", "flash")))
+    deployment = _with_flash(url)
     assert pending.sales(deployment) == [
         "sale 1 is closed and not done",
         "stock has not heard what sale 1 owns",
@@ -134,3 +142,48 @@ def test_what_moves_between_a_sale_and_its_orders_is_on_its_way(tmp_path: Path) 
     ]
     deployment.plan.services = ("order",)
     assert pending.sales(deployment) == []
+
+
+def test_a_purchase_that_is_no_order_yet_is_on_its_way(tmp_path: Path) -> None:
+    """Though no message is to be seen, as RocketMQ hides one that a killed process took: until it is a row."""
+    url = f"sqlite:///{tmp_path}/flash.db"
+    migrations.upgrade("flash", url)
+    sale = "INSERT INTO sales VALUES (1, 'open', 1, '', '', NULL, NULL, 1, 'EUR', 5, 1, 0, :end, 0, 1, 0, 5, 1, 1)"
+    end = now_ms() + 60_000
+    with create_engine(url).begin() as connection:
+        connection.execute(text(sale), {"end": end})
+    deployment, bought = _with_flash(url), [Buyer(new_id(), "ann"), Buyer(new_id(), "bob")]
+    with closing(Database(url)) as database, closing(store_of("", database, pieces)) as store:
+        store.put(Terms(1, 1, 5, 0, end, 1))
+        store.set_ready(1)
+        assert [one.verdict for one in store.take(1, new_id(), bought)] == [Verdict.TAKEN] * 2
+    assert pending.sales(deployment) == [
+        f"purchase {one.purchase_id} took its pieces, and is no order yet" for one in bought
+    ]
+    row = "INSERT INTO purchases VALUES (:it, 1, 'ann', 1, 1, 'held', 0)"
+    with create_engine(url).begin() as connection:
+        connection.execute(text(row), {"it": bought[0].purchase_id})
+    assert len(pending.sales(deployment)) == 1
+
+
+def test_a_store_of_pieces_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    """Nothing is at rest while what was bought can't be seen."""
+    url = f"sqlite:///{tmp_path}/flash.db"
+    migrations.upgrade("flash", url)
+    with create_engine(url).begin() as connection:
+        connection.execute(
+            text("INSERT INTO sales VALUES (1, 'open', 1, '', '', NULL, NULL, 1, 'EUR', 5, 1, 0, 9, 0, 1, 0, 5, 1, 1)")
+        )
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        deployment = _with_flash(url, f"redis://127.0.0.1:{nobody.getsockname()[1]}")
+        assert pending.sales(deployment) == ["the store of pieces does not answer"]
+
+
+def _with_flash(url: str, pieces_url: str = "") -> Any:
+    return SimpleNamespace(
+        database_url=lambda _: url,
+        plan=SimpleNamespace(services=("order", "flash")),
+        settings=lambda _: SimpleNamespace(pieces_url=pieces_url),
+        directory=SimpleNamespace(hint=str),
+    )
