@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from common import schema_version
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -69,7 +69,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value(), keys, shared_secret=settings.hs256_tokens),
+        verifier=verifier_of(settings, "user", keys),
         metrics=Metrics("user"),
         checks={"database": Heartbeat(database).ask, "ids": ids.ask, "keys": keys.signer},
     )

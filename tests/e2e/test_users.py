@@ -184,12 +184,12 @@ def test_an_admin_is_made_by_command_line(shop: Shop) -> None:
     name = f"admin-{os.getpid()}"
     assert "an admin" in orders(shop, "users", "add-admin", name, "--password-stdin", password=f"{PASSWORD}\n")
     token = logged_in(shop, name)["access_token"]
-    assert ask(shop, "GET", "/internal/orders", token=token, service="order").status == 200
+    assert ask(shop, "GET", "/admin/orders", token=token, service="order").status == 200
     listed = {one["name"]: one["is_admin"] for one in json.loads(orders(shop, "users", "list", "--json"))}
     assert listed[name]
     orders(shop, "users", "remove-admin", name)
     token = logged_in(shop, name)["access_token"]
-    assert ask(shop, "GET", "/internal/orders", token=token, service="order").status == 403
+    assert ask(shop, "GET", "/admin/orders", token=token, service="order").status == 403
     seen = json.loads(orders(shop, "users", "log-ins", "--json"))
     assert [(one["name"], one["outcome"]) for one in seen[:2]] == [(name, "ok")] * 2
 
