@@ -243,6 +243,34 @@ def test_internal_calls_take_no_users_token_and_open_ones_no_services(shop: Shop
         assert (answer.status, slug(answer)) == (403, "forbidden"), service
 
 
+def test_what_tokens_of_the_command_line_may_is_a_setting(shop: Shop) -> None:
+    """All in development; what admins ask, as in production; nothing."""
+    user, admin = shop.bearer(), shop.bearer("root", ("admin",))
+
+    def answers(path: str) -> list[int]:
+        return [shop.raw("order", "GET", path, headers=headers).status for headers in (user, admin)]
+
+    assert (answers("/orders"), answers("/admin/orders")) == ([200, 200], [403, 200])
+    with shop.settings("order", operator_tokens="admin"):
+        assert (answers("/orders"), answers("/admin/orders")) == ([403, 200], [403, 200])
+    with shop.settings("order", operator_tokens="none"):
+        assert (answers("/orders"), answers("/admin/orders")) == ([401, 401], [401, 401])
+
+
+def test_a_service_s_key_is_rotated_and_no_order_fails(shop: Shop) -> None:
+    """Nothing is restarted; the old key goes by itself, at once where it was stolen."""
+    client, goods_id = shop.user(), shop.goods(stock=100)
+    for words in (("rotate", "order"), ("rotate", "order", "--withdraw"), ("rotate", "operator")):
+        before = {line["kid"] for line in json.loads(orders(shop, "keys", "list", "--json"))}
+        kid = orders(shop, "keys", *words).split()[-1].rstrip(".")
+        for _ in range(5):
+            placed(client, {goods_id: 1})
+        listed = json.loads(orders(shop, "keys", "list", "--json"))
+        assert kid not in before
+        assert [line["kid"] for line in listed if line["owner"] == words[1] and line["ends_at"] is None] == [kid]
+    placed(shop.user(), {goods_id: 1})
+
+
 def test_receivers_are_forgotten_by_command_line(shop: Shop) -> None:
     """`orders forget USER`: the orders stay, without name, phone and address; again: nothing is left."""
     name = shop.name()
