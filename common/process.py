@@ -62,8 +62,6 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     try:
         if not settings.share_port:
             clear_metrics()
-        if settings.takes_hs256:
-            structlog.get_logger().warning("tokens are taken that any service can make", see="ORDERS_HS256_TOKENS")
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
         bodies = Periodic("bodies", LOOK_EVERY, service.api.bodies.cut_overdue)
@@ -73,6 +71,8 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     except HalfMessageError as error:
         structlog.get_logger().error("can't start", reason=error.detail, cause=repr(error.__cause__))
         sys.exit(1)
+    if settings.takes_hs256:
+        structlog.get_logger().warning("tokens are taken that any service can make", see="ORDERS_HS256_TOKENS")
     gc.freeze()  # what is here by now stays: to look at it all again takes 80 ms, every few seconds under load
     serve(
         service.api.app,
