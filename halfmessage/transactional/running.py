@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import structlog
+from sqlalchemy import inspect
 
 from halfmessage.db import Transactor
 from halfmessage.errors import HalfMessageError, Misconfigured
@@ -89,6 +90,7 @@ class Running:
         self._closed = threading.Event()
         self._house: threading.Thread | None = None
         self._outbox: Outbox | None = None
+        _find_tables(database)
         self.ids = LeasedIds(database, name, table=tables.LEASES.name)
         self.ids.start()
         try:
@@ -154,6 +156,14 @@ class Running:
             self._house.join()
         self._deliverer.close()
         self.ids.close()
+
+
+def _find_tables(database: Transactor) -> None:
+    """Raise `Misconfigured` where a table is missing: it is made by a migration, never by itself."""
+    with database.read() as connection:
+        found = set(inspect(connection).get_table_names())
+    if missing := sorted(tables.METADATA.tables.keys() - found):
+        raise Misconfigured(f"Migrate the database (`flask tx migrate`, or your Alembic): no {', '.join(missing)}.")
 
 
 def _all_of(purge: Callable[[], int]) -> int:

@@ -58,7 +58,7 @@ class TransactionalMessages:
         """
         self.name = checked_name("service's name", name)
         self.options = options or Options()
-        self._engine = engine
+        self.engine = engine
         self._database = EngineTransactor(_prepared(engine))
         self._url = broker
         self._sends = tuple(checked_name("topic", topic) for topic in sends)
