@@ -44,6 +44,18 @@ class Settings(Addresses):
     log_max_bytes: int = Field(default=LARGEST, ge=64 * 1024, description="of log_file, which is then rotated")
     log_kept: int = Field(default=KEPT, ge=1, le=1000, description="old files beside log_file")
 
+    trace: str = Field(
+        default="",
+        pattern=r"^((zipkin\+)?https?://[^/\s]+\S*)?$",
+        repr=False,
+        description="where traces go: http://… of an OTLP collector, or zipkin+http://…; empty: nothing is traced",
+    )
+    trace_sample: float = Field(default=1.0, ge=0, le=1, description="the share of traces that are sent")
+    trace_queue: int = Field(
+        default=4096, ge=1, le=100_000, description="spans that wait to be sent; then the oldest are lost"
+    )
+    trace_wait: float = Field(default=2.0, gt=0, le=30, description="for one call that sends spans")
+
     jwt_secret: SecretStr = Field(min_length=32)
     hs256_tokens: bool | None = Field(
         default=None,

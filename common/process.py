@@ -10,7 +10,7 @@ from typing import NoReturn
 import structlog
 from pydantic import ValidationError
 
-from common import consistency, failpoints, lifeline
+from common import consistency, failpoints, lifeline, tracing
 from common.config import Settings, explain
 from common.cores import at_hand, keep_to
 from common.periodic import Periodic
@@ -53,6 +53,10 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         _refuse(name, explain(error))
     if contradictions := consistency.faults_of(name, settings):
         _refuse(name, contradictions)
+    try:
+        tracing.start(name, settings)
+    except HalfMessageError as error:
+        _refuse(name, [error.detail])
     configure_logging(name, settings.log_level, settings.log)
     cores = _next_cores(settings)
     if settings.core is not None:
@@ -82,5 +86,5 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         max_connections=settings.max_connections,
         share_port=settings.share_port or settings.workers > 1,
         ending=service.api.ending.set,
-        on_stop=[workers.close, bodies.close, *service.stop],
+        on_stop=[workers.close, bodies.close, *service.stop, tracing.stop],
     )

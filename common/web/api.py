@@ -10,6 +10,7 @@ import orjson
 from flask import Response
 from pydantic import BaseModel
 
+from common import tracing
 from common.auth import Identity, Verifier
 from common.errors import Forbidden
 from common.limits import Limiter, ProcessLimiter
@@ -79,6 +80,7 @@ class Api:
         self._limiter = limiter or ProcessLimiter()
         self.app = App(service)
         self.app.url_map.converters |= {"id": IdConverter, "word": WordConverter}
+        tracing.app(self.app)
         observe.install(self.app, metrics)
         self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)
