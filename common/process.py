@@ -66,6 +66,8 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     try:
         if not settings.share_port:
             clear_metrics()
+        if settings.takes_hs256:
+            structlog.get_logger().warning("tokens are taken that any service can make", see="ORDERS_HS256_TOKENS")
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
         bodies = Periodic("bodies", LOOK_EVERY, service.api.bodies.cut_overdue)

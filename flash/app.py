@@ -5,9 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from common import tracing
-from common.auth import ServiceToken
 from common.config import Settings
 from common.db import Database
+from common.our_tokens import tokens_of
 from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
@@ -110,8 +110,8 @@ def build(settings: Settings) -> Service:
 
 
 def _peer(settings: Settings, name: str) -> Peer:
-    token = ServiceToken(settings.jwt_secret.get_secret_value(), "flash")
-    return Peer(name, settings.url(name), token, timeout=settings.peer_timeout, connections=settings.threads)
+    token = tokens_of(settings, "flash")
+    return Peer(name, settings.url(name), token(name), timeout=settings.peer_timeout, connections=settings.threads)
 
 
 def _bounds(settings: Settings) -> dict[str, Any]:

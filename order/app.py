@@ -134,7 +134,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=verifier_of(settings),
+        verifier=verifier_of(settings, "order"),
         metrics=instruments.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in others.peers.items()},

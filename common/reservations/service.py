@@ -80,7 +80,7 @@ def participant_service(
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=verifier_of(settings),
+        verifier=verifier_of(settings, name),
         metrics=metrics,
         checks={"database": heartbeat.ask, "broker": link.ping, **checks},
     )

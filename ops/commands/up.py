@@ -20,6 +20,7 @@ from common.registry import CONSOLE
 from common.wake import Wake
 from ops import options, terminal
 from ops import real as servers
+from ops.commands.status import HS256_WARNING
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
 from ops.places import PACKAGES
@@ -124,6 +125,8 @@ def _run(out: Console, deployment: Deployment) -> None:
         signal.signal(signum, signal.default_int_handler)  # raises KeyboardInterrupt, wherever the start or wait is
     try:
         _prepare(deployment)
+        if deployment.takes_hs256:
+            out.print(HS256_WARNING, markup=False, soft_wrap=True)
         out.print(f"Starting in {deployment.directory.root} ...", markup=False, soft_wrap=True)
         deployment.start()
         show_ready(out, deployment, deployment.fill_catalogue())
