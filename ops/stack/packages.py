@@ -41,12 +41,12 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=path)
 
 
-def find_java() -> str | None:
-    """Return a Java that is new enough: that of JAVA_HOME, else that of the PATH."""
+def find_java(oldest: int = _OLDEST_JAVA) -> str | None:
+    """Return a Java that is new enough, of at least the version `oldest`: that of JAVA_HOME, else that of the PATH."""
     home = os.environ.get("JAVA_HOME")
     candidates = [str(Path(home) / "bin" / "java")] if home else []
     candidates += [java] if (java := find("java")) else []
-    return next((java for java in candidates if java_version(java) >= _OLDEST_JAVA), None)
+    return next((java for java in candidates if java_version(java) >= oldest), None)
 
 
 def java_version(java: str) -> int:
@@ -69,10 +69,10 @@ def missing(*, with_maven: bool) -> list[str]:
     return wanted + missing_java(with_maven=with_maven)
 
 
-def missing_java(*, with_maven: bool) -> list[str]:
+def missing_java(*, with_maven: bool, oldest: int = _OLDEST_JAVA) -> list[str]:
     """Return what has to be installed for Java alone; `with_maven`: something has to be downloaded too."""
     wanted: list[str] = []
-    if find_java() is None:
+    if find_java(oldest) is None:
         wanted.append(next((name for name in _JAVA if _is_offered(name)), _JAVA[0]))
     if with_maven and find("mvn") is None:
         wanted.append(_MAVEN)
@@ -85,12 +85,15 @@ def ensure(*, with_maven: bool, say: Callable[[str], None]) -> Programs:
     return programs()
 
 
-def ensure_java(*, with_maven: bool, say: Callable[[str], None]) -> str:
-    """Install Java, and Maven, where they are missing; return where Java is. Raise `CommandFailed`."""
-    _install(lambda: missing_java(with_maven=with_maven), say)
-    java = find_java()
+def ensure_java(oldest: int, *, with_maven: bool, say: Callable[[str], None]) -> str:
+    """Install Java, and Maven, where they are missing; return where Java is. Raise `CommandFailed`.
+
+    `oldest`: the version that it must have, or a newer one.
+    """
+    _install(lambda: missing_java(with_maven=with_maven, oldest=oldest), say)
+    java = find_java(oldest)
     if java is None:
-        raise CommandFailed("Java is missing after the installation.")
+        raise CommandFailed(f"Java {oldest} or newer is missing after the installation.")
     return java
 
 

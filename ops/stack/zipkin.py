@@ -31,6 +31,7 @@ USUAL_PORT: Final = 9411
 
 _ARTIFACT = f"io.zipkin:zipkin-server:{VERSION}:jar:exec"
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_OLDEST_JAVA = 17  # that its classes are made for
 _LONGEST = 1200.0  # seconds a download may take
 _JVM = ("-Xms64m", "-Xmx256m", "-XX:MaxDirectMemorySize=64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _MOST_SPANS = "100000"  # kept; then the oldest traces go. Some 40 spans an order
@@ -68,7 +69,8 @@ class Zipkin:
         It listens on its usual port; where that is in use, on a free one, which it keeps.
         """
         if (url := self.url) is None:
-            java, jar = packages.ensure_java(with_maven=not _jar().is_file(), say=self._say), _ensure(self._say)
+            java = packages.ensure_java(_OLDEST_JAVA, with_maven=not _jar().is_file(), say=self._say)
+            jar = _ensure(self._say)
             port = self._free_port()
             write_private(self._port_file, str(port))
             self._say(f"Starting Zipkin {VERSION} ...")
