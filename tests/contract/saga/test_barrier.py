@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -132,10 +133,8 @@ def test_at_once(barrier: Barrier, counting: Counting, round_: int) -> None:
 
     def run(work: Callable[[], Any]) -> None:
         start.wait()
-        try:
+        with suppress(StepRefused):
             work()
-        except StepRefused:
-            pass
 
     do = [lambda: barrier.do(f"{key}/do", counting.do)] * 5
     undo = [lambda: barrier.undo(f"{key}/undo", counting.undo)] * 3
@@ -150,7 +149,7 @@ def test_at_once(barrier: Barrier, counting: Counting, round_: int) -> None:
 def test_refused_and_done_at_once(shop: Shop, barrier: Barrier, counting: Counting) -> None:
     """A call is refused while the same call, which came again, is done: both are told the same."""
 
-    def refuse(connection: Connection) -> None:
+    def refuse(_connection: Connection) -> None:
         raise StepRefused("sold out")
 
     def do_meanwhile(step_key: str, refused: StepRefused) -> Any:
@@ -165,7 +164,7 @@ def test_refused_and_done_at_once(shop: Shop, barrier: Barrier, counting: Counti
     assert counting.stands == [1]
 
 
-def test_undone_while_it_is_refused(shop: Shop, barrier: Barrier, counting: Counting) -> None:
+def test_undone_while_it_is_refused(barrier: Barrier, counting: Counting) -> None:
     """A compensation comes between a refusal and its being kept: the step stays undone."""
     refuse_first = barrier._refuse
 
