@@ -64,6 +64,16 @@ def test_repetition(barrier: Barrier, counting: Counting) -> None:
     assert counting.undone == [{"pieces": 2}], "it is told what the step returned"
 
 
+def test_repetition_of_what_returns_nothing(barrier: Barrier) -> None:
+    """Nothing is an answer like others."""
+    calls: list[int] = []
+    assert barrier.do(DO, lambda _: calls.append(1)) is None
+    assert barrier.do(DO, lambda _: calls.append(1)) is None
+    told: list[Any] = []
+    barrier.undo(UNDO, lambda _, result: told.append(result))
+    assert (calls, told) == ([1], [None])
+
+
 def test_null_compensation(barrier: Barrier, counting: Counting) -> None:
     """A compensation whose step never came undoes nothing."""
     barrier.undo(UNDO, counting.undo)
