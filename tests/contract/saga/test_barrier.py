@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -61,6 +62,16 @@ def test_repetition(barrier: Barrier, counting: Counting) -> None:
         barrier.undo(UNDO, counting.undo)
     assert counting.stands == [1, -1]
     assert counting.undone == [{"pieces": 2}], "it is told what the step returned"
+
+
+def test_repetition_of_what_returns_nothing(barrier: Barrier) -> None:
+    """Nothing is an answer like others."""
+    calls: list[int] = []
+    assert barrier.do(DO, lambda _: calls.append(1)) is None
+    assert barrier.do(DO, lambda _: calls.append(1)) is None
+    told: list[Any] = []
+    barrier.undo(UNDO, lambda _, result: told.append(result))
+    assert (calls, told) == ([1], [None])
 
 
 def test_null_compensation(barrier: Barrier, counting: Counting) -> None:
@@ -132,10 +143,8 @@ def test_at_once(barrier: Barrier, counting: Counting, round_: int) -> None:
 
     def run(work: Callable[[], Any]) -> None:
         start.wait()
-        try:
+        with suppress(StepRefused):
             work()
-        except StepRefused:
-            pass
 
     do = [lambda: barrier.do(f"{key}/do", counting.do)] * 5
     undo = [lambda: barrier.undo(f"{key}/undo", counting.undo)] * 3
@@ -150,7 +159,7 @@ def test_at_once(barrier: Barrier, counting: Counting, round_: int) -> None:
 def test_refused_and_done_at_once(shop: Shop, barrier: Barrier, counting: Counting) -> None:
     """A call is refused while the same call, which came again, is done: both are told the same."""
 
-    def refuse(connection: Connection) -> None:
+    def refuse(_connection: Connection) -> None:
         raise StepRefused("sold out")
 
     def do_meanwhile(step_key: str, refused: StepRefused) -> Any:
@@ -165,7 +174,7 @@ def test_refused_and_done_at_once(shop: Shop, barrier: Barrier, counting: Counti
     assert counting.stands == [1]
 
 
-def test_undone_while_it_is_refused(shop: Shop, barrier: Barrier, counting: Counting) -> None:
+def test_undone_while_it_is_refused(barrier: Barrier, counting: Counting) -> None:
     """A compensation comes between a refusal and its being kept: the step stays undone."""
     refuse_first = barrier._refuse
 

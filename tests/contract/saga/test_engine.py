@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, insert, select, update
 
 from halfmessage.clock import now_ms
-from halfmessage.errors import CommitOutcomeUnknown, Conflict, DatabaseUnavailable, Misconfigured
+from halfmessage.errors import CommitOutcomeUnknown, Conflict, DatabaseUnavailable, DuplicateRow, Misconfigured
 from halfmessage.saga.definition import Call, Direction, Local, Saga
 from halfmessage.saga.engine import Engine
 from halfmessage.saga.errors import StateTooLarge, StepRefused
@@ -218,6 +218,26 @@ def test_a_branch_that_is_under_way_is_undone_too(shop: Shop) -> None:
     ]
 
 
+def test_a_branch_that_fails_while_the_run_turns_back_is_undone(shop: Shop) -> None:
+    """What is heard of it then counts no more: it may have arrived."""
+    refused = threading.Event()
+
+    def arrive_and_fail(call: Call) -> None:
+        assert refused.wait(10)
+        shop.arrive(call)
+        _fail(call)
+
+    def refuse(call: Call) -> None:
+        refused.set()
+        _refuse(call)
+
+    steps = [shop.outside("reserve", arrive_and_fail, needs=(), within=10), shop.outside("charge", refuse, needs=())]
+    run = shop.make(Saga("sale", steps, deadline=60)).run("sale", "7")
+    assert run.state is RunState.UNDONE
+    assert run.steps["reserve"].tries == 0
+    assert shop.effects_of(run) == {"reserve": 0, "charge": 0}
+
+
 def test_a_local_step_is_one_transaction_with_the_log(shop: Shop) -> None:
     """Where it fails or is refused, nothing of it stands, and it is not undone: it never was."""
     tries: list[int] = []
@@ -391,6 +411,17 @@ def test_bounds(shop: Shop) -> None:
     assert "JSON only" in str(engine.run("local", "7").steps["charge"].error)
     with pytest.raises(Misconfigured, match=r"lease must be 1\.2 s"):
         shop.make(saga, lease=1.0)
+    with pytest.raises(Misconfigured, match="1 failure at least"):
+        shop.make(saga, alert_after=0)
+
+
+def test_an_id_that_was_issued_twice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no repetition of a key: that is told, and nothing is started."""
+    engine = shop.make(_sequence(shop))
+    run = engine.run("sale", "7")
+    monkeypatch.setattr(shop.ids, "next", lambda: run.run_id)
+    with pytest.raises(DuplicateRow):
+        engine.start("sale", "8")
 
 
 def test_long_words_are_cut(shop: Shop) -> None:

@@ -56,8 +56,9 @@ def test_list_and_show(shop: Shop) -> None:
 def test_retry(shop: Shop) -> None:
     """The next try is made now, whatever its delay was; the engine is told at once."""
     woken: list[int] = []
-    answers = iter([_fail, shop.arrive])
-    engine = shop.make(_sale(shop, lambda call: next(answers)(call)), wake=woken.append)
+    fails = iter([True, False])
+    sale = _sale(shop, lambda call: _fail(call) if next(fails) else shop.arrive(call))
+    engine = shop.make(sale, wake=woken.append)
     run = engine.run("sale", "7")
     assert engine.sweep() == 0
     Sagas(engine).retry(run.run_id)
