@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, ValidationError, create_model, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
+from common.discovery.port import LEAST_TTL, MOST_TTL
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
 
@@ -24,6 +25,20 @@ class Settings(Addresses):
 
     environment: Literal["development", "production"] = "development"
     failpoints: str = ""
+
+    discovery: str = Field(
+        default="",
+        repr=False,
+        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT or consul://HOST:PORT; "
+        "empty: the addresses below",
+    )
+    discovery_ttl: int = Field(
+        default=5, ge=LEAST_TTL, le=MOST_TTL, description="an instance that ended without a word is listed for so long"
+    )
+    discovery_file: Path | None = Field(
+        default=None, description="keeps the last known list for a start while discovery is down; none: nothing does"
+    )
+    advertise: str = Field(default="", description="the base URL at which others reach this process; empty: its own")
 
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)

@@ -25,6 +25,7 @@ _CALLS: Final = {
     "flash": ("order_url", "stock_url", "goods_url"),
 }
 """By service: where those are that it calls."""
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 # nosec B104 - it is compared
 _RATES: Final = ("rate_limit", "flash_rate_limit", "registration_rate", "log_in_rate", "log_in_rate_of_name")
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
@@ -158,6 +159,18 @@ def _addresses(settings: "Settings", name: str) -> set[tuple[str, int]]:
     return {(url.hostname or "", url.port or (443 if url.scheme == "https" else 80)) for url in found}
 
 
+def _discovery(settings: "Settings") -> Faults:
+    """Who is listed is called there by others."""
+    if settings.discovery in {"", "static"}:
+        return
+    if settings.advertise:
+        url = urlsplit(settings.advertise)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            yield f"{_named(settings, 'advertise')[0]} must be a base URL, such as http://10.0.0.7:8001"
+    elif settings.host in _ANYWHERE:
+        yield f"{_named(settings, 'host')[0]} is no address to be called at: set ORDERS_ADVERTISE to one"
+
+
 def _parts(settings: "Settings") -> Faults:
     names = settings.participant_names
     if "stock" not in names or len(set(names)) < len(names) or not set(names) <= set(registry.PARTICIPANTS):
@@ -193,7 +206,7 @@ def _production(settings: "Settings") -> Faults:
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
     *(_times, _sizes, _rate_limit),
-    *(_processes, _urls, _outside, _parts, _production),
+    *(_processes, _urls, _discovery, _outside, _parts, _production),
 )
 
 

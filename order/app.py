@@ -182,6 +182,7 @@ def build(settings: Settings) -> Service:
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
+        peers=list(others.peers.values()),
     )
 
 
