@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common import migrations, registry
+from ops import dashboard
 from ops.errors import CommandFailed
 from ops.stack import render, settings
 
@@ -44,6 +45,7 @@ def files() -> dict[str, str]:
         "mysql/databases.sql": f"-- {_NOTE}\n{_databases()}",
         "redis/redis.conf": f"# {_NOTE}\n{_redis()}",
         "prometheus/prometheus.yml": f"# {_PROMETHEUS_NOTE}\n{_prometheus()}",
+        "grafana/orders.json": dashboard.render(),
     }
 
 
