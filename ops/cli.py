@@ -16,6 +16,7 @@ _COMMANDS = {
     "story": "Tell what happened to an order and what happens next; keep it as a file.",
     "reconcile": "Compare orders, stock, sales, money and messages; repair what is safe.",
     "flash": "Look at flash sales; close them, and tell their store anew what was sold.",
+    "profile": "Show where a process spends its time, as a flame graph.",
     "migrate": "Bring the databases of all services up to date.",
     "provision": "Make the topics and consumer groups on a RocketMQ of your own.",
     "stack": "Run a real RocketMQ, MariaDB and Redis on this machine, without Docker.",
