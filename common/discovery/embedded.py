@@ -7,7 +7,7 @@ anew, so a time further away than any lease may be is over, too.
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -68,12 +68,14 @@ class EmbeddedDirectory:
     def close(self) -> None:
         """See `Directory`: nothing is open."""
 
-    def _files(self) -> Iterator[Path]:
+    def _files(self) -> list[Path]:
         try:
-            if self._folder.exists():
-                yield from sorted(self._folder.glob("*.json"))
+            names = os.listdir(self._folder)  # noqa: PTH208 - Path.iterdir of Python 3.11 tells some errors late
+        except FileNotFoundError:  # nobody was listed yet
+            return []
         except OSError as error:
             raise self._failed(error) from error
+        return [self._folder / name for name in sorted(names) if name.endswith(".json")]
 
     def _path(self, instance: Instance) -> Path:
         which = sha256(f"{instance.service} {instance.url}".encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +16,7 @@ from common.discovery.factory import NoSuchDiscovery, open_directory
 from common.discovery.following import Following
 from common.discovery.port import MOST_INSTANCES, DiscoveryUnavailable, Instance, Listing
 from common.discovery.registration import Registration, advertised, local
+from halfmessage.paths import EMBEDDED, file_url
 from tests.support import eventually
 
 ONE, TWO = "http://127.0.0.1:8002", "http://127.0.0.1:8102"
@@ -319,3 +321,32 @@ def test_an_address_to_be_called_at(given: dict[str, str], fault: str) -> None:
             Settings(**told, **given, discovery="embedded:///folder")  # type: ignore[arg-type]
     else:
         Settings(**told, **given, discovery="embedded:///folder")  # type: ignore[arg-type]
+
+
+def test_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
+    """It is as a server that is down: each call says so."""
+    (tmp_path / "list").touch()
+    listed = open_directory(file_url(EMBEDDED, tmp_path / "list"), str)
+    for call in (lambda: listed.read(["stock"]), lambda: listed.put(ME, 5), lambda: listed.withdraw(ME)):
+        with pytest.raises(DiscoveryUnavailable, match="The folder of instances"):
+            call()
+
+
+def test_files_of_a_folder_that_say_nothing(tmp_path: Path) -> None:
+    """Broken ones are passed over; those whose time was long ago, or is too far away (another boot), are removed."""
+    url = file_url(EMBEDDED, tmp_path / "a folder #1")
+    listed = open_directory(url, str)
+    listed.put(ME, 5)
+    folder = tmp_path / "a folder #1"
+    now = time.monotonic()
+    for name, text in {
+        "broken": "{",
+        "other": "[]",
+        "future": json.dumps({"service": "stock", "url": TWO, "until": now + 1e6}),
+        "past": json.dumps({"service": "stock", "url": TWO, "until": now - 1e6}),
+        "ended": json.dumps({"service": "stock", "url": TWO, "until": now - 1}),
+    }.items():
+        (folder / f"{name}.json").write_text(text)
+    assert open_directory(url, str).read(["stock"]) == {"stock": [ONE]}
+    assert {path.stem for path in folder.iterdir()} >= {"broken", "other", "ended"}
+    assert not {"future", "past"} & {path.stem for path in folder.iterdir()}
