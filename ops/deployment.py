@@ -47,6 +47,7 @@ class Deployment:
         """Name the data directory and the plan; nothing is made or started yet. `patience` is the supervisor's."""
         self.directory = DataDir(data_dir.absolute())
         self.plan = plan or Plan()
+        self._main = DataDir(Path(self.plan.joined)) if self.plan.joined else self.directory
         self._say, self._patience = say, patience
         self._supervisor: Supervisor | None = None
         self._found = False  # on disk: another process runs it, or none does
@@ -90,6 +91,9 @@ class Deployment:
         self.supervisor.lock()
         self._wait_for_stragglers()
         self._refuse_used_ports()
+        if self.plan.joined:
+            self._check_settings()
+            return
         self.migrate()
         if self.plan.servers is None:
             open_broker(self.directory.broker_url, BrokerOptions()).close()  # made here, or it is one that we can't use
@@ -209,13 +213,14 @@ class Deployment:
     def _database_url(self, service: str) -> str:
         servers = self.plan.servers
         if servers is None:
-            return self.directory.database_url(service)
+            return self._main.database_url(service)
         if service not in servers.database_urls:  # it was started by a release that had no such service
             raise NoDeployment(f"It has no {service} database yet: start it with: {self.directory.hint('up --real')}")
         return servers.database_urls[service]
 
     def _environment(self, name: str) -> dict[str, str]:
-        urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in registry.NAMES}
+        plan = Deployment.find(self._main.root).plan if self.plan.joined else self.plan
+        urls = {f"ORDERS_{service.upper()}_URL": plan.addresses(service) for service in registry.NAMES}
         servers = self.plan.servers
         extra = {f"ORDERS_{setting.upper()}": str(value) for setting, value in self.plan.extra.items()}
         return {
@@ -224,7 +229,9 @@ class Deployment:
             "ORDERS_LOG_FILE": str(self.directory.log(name)),
             "ORDERS_JWT_SECRET": self.directory.secret(),
             "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
-            "ORDERS_BROKER_URL": servers.broker_url if servers else self.directory.broker_url,
+            "ORDERS_BROKER_URL": servers.broker_url if servers else self._main.broker_url,
+            "ORDERS_DISCOVERY": self._main.discovery_url,
+            "ORDERS_DISCOVERY_FILE": str(self.directory.last_known(name)),
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",
             "ORDERS_PIECES_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),

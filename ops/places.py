@@ -79,6 +79,15 @@ class DataDir:
         """Return the URL of a service's database."""
         return file_url(SQLITE, self.root / f"{service}.db")
 
+    @property
+    def discovery_url(self) -> str:
+        """The list of instances on this machine."""
+        return file_url(EMBEDDED, self.root / "run" / "instances")
+
+    def last_known(self, name: str) -> Path:
+        """Return where a process keeps the list of instances that it knew last."""
+        return self.root / "run" / "discovery" / f"{name}.json"
+
     def hint(self, command: str) -> str:
         """Return how to run a command on this data directory, as it works when pasted where we are."""
         name, _, rest = command.partition(" ")
@@ -93,13 +102,13 @@ class DataDir:
             words += ["--data-dir", shlex.quote(str(self.root))]
         return " ".join(filter(None, words))
 
-    def make(self) -> None:
-        """Create the directory and the secret, if they are missing. Raise `CommandFailed`."""
+    def make(self, secret: str = "") -> None:
+        """Create the directory and the secret, if they are missing: `secret`, or a new one. Raise `CommandFailed`."""
         try:
             for folder in ("run", "log"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             if not (self.root / "secret").exists():
-                _write_secret(self.root / "secret")
+                _write_secret(self.root / "secret", secret or secrets.token_urlsafe(48))
         except OSError as error:
             raise CommandFailed(
                 f"{error.filename or self.root}: {error.strerror}; choose another place with --data-dir."
@@ -164,12 +173,12 @@ def _is_ours(name: str) -> bool:
     return name in _OURS or name.startswith("broker.db")
 
 
-def _write_secret(path: Path) -> None:
+def _write_secret(path: Path, secret: str) -> None:
     """Write it whole or not at all: another process may start at the same moment."""
     draft = path.with_name(f"secret.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(48) + "\n")
+        file.write(f"{secret}\n")
     try:
         os.link(draft, path)
     except FileExistsError:

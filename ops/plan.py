@@ -39,9 +39,11 @@ class Plan:
 
     `extra` holds further settings by their names in `common.config.Settings`, `instances` how many of a service run
     (one of each that isn't named), `servers` the real ones (None: embedded), `console` whether the web console runs
-    beside them. The first instance is called as its
-    service and has its usual port; instance number n is called `order-n` and listens 100 (n - 1) ports above the first:
-    a port depends on the name alone, and no new service moves it.
+    beside them. `joined`: the data directory of the deployment that it is part of; then it has only those services that
+    `instances` names, and all else is that one's.
+
+    The first instance is called as its service and has its usual port; instance number n is called `order-n` and
+    listens 100 (n - 1) ports above the first: a port depends on the name alone, and no new service moves it.
     """
 
     port_base: int = registry.FIRST_PORT
@@ -50,6 +52,7 @@ class Plan:
     instances: Mapping[str, int] = field(default_factory=dict)
     servers: Servers | None = None
     console: bool = False
+    joined: str = ""
 
     def __post_init__(self) -> None:
         """Raise `CommandFailed` for settings and services that don't exist, and for ports that can't be."""
@@ -69,6 +72,8 @@ class Plan:
     @property
     def services(self) -> tuple[str, ...]:
         """The services that it has: all but what the settings `participants` and `providers` leave out."""
+        if self.joined:
+            return tuple(name for name in ALL_NAMES if name in self.instances)
         left_out = set(PARTICIPANTS) - self._named("participants")
         if "pay" in left_out or SANDBOX not in self._named("providers"):
             left_out.add(SANDBOX)
@@ -128,6 +133,7 @@ class Plan:
             "instances": dict(self.instances),
             "servers": self.servers and asdict(self.servers),
             "console": self.console,
+            "joined": self.joined,
         }
 
     @classmethod

@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.logfile import LogFile
-from common.registry import CONSOLE
+from common.registry import CONSOLE, FIRST_PORT
 from common.wake import Wake
-from ops import options, terminal
+from ops import joining, options, terminal
 from ops import real as servers
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
-from ops.places import PACKAGES
+from ops.places import PACKAGES, DataDir
 from ops.plan import Servers
 from ops.status import look
 from ops.waiting import wait_for
@@ -31,6 +31,8 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DETACHED_WITHIN = 120.0  # seconds
 _LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
+_KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
+"""Settings that say what the deployment is: kept with it, so that all commands know them."""
 
 
 @click.command("up")
@@ -38,9 +40,7 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
 @click.option(
     "--port-base",
     type=click.IntRange(1, 65533),
-    default=8001,
-    show_default=True,
-    help="Port of order; the other services get the next ones.",
+    help="Port of order; the other services get the next ones.  [default: 8001; with --join: free ones]",
 )
 @options.instances
 @click.option(
@@ -53,14 +53,20 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
 )
 @options.real
 @options.rocketmq
+@click.option(
+    "--join",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Only further instances, of the deployment in this data directory: --order 1 unless others are named.",
+)
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
 def command(
     data_dir: Path,
-    port_base: int,
+    port_base: int | None,
     pay_timeout: float,
     real: bool,
     rocketmq: str | None,
+    join: Path | None,
     reset: bool,
     detach: bool,
     **instances: int,
@@ -77,11 +83,20 @@ def command(
       orders up --order 2 --stock 2
       orders up --real --detach
       orders up --reset --detach
+      orders up --join var --data-dir /tmp/more --order 1
     """
-    named = os.environ.get("ORDERS_PARTICIPANTS")  # it says which services there are: kept, so that all commands know
-    extra = {} if named is None else {"participants": named}
-    plan = Plan(port_base, pay_timeout, extra, options.chosen(instances), console=True)
     say = _sayer()
+    if join is not None:
+        if real or reset:
+            raise CommandFailed("--join takes the servers and the data of the deployment that it names.")
+        plan = joining.plan_of(join, options.named(instances) or {"order": 1}, port_base)
+        deployment = Deployment(data_dir, plan, say=say)
+        joining.take_secret(deployment.directory, DataDir(Path(plan.joined)))
+        _go(deployment, detach=detach)
+        return
+    joining.refuse_part(data_dir)
+    extra = {name: os.environ[variable] for name, variable in _KEPT.items() if variable in os.environ}
+    plan = Plan(port_base or FIRST_PORT, pay_timeout, extra, options.chosen(instances), console=True)
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next
         Deployment(data_dir, plan).directory.reset()
@@ -89,7 +104,10 @@ def command(
             servers.reset(data_dir, name)
     if real:
         plan = replace(plan, servers=servers.start(data_dir, say=say, rocketmq=rocketmq))
-    deployment = Deployment(data_dir, plan, say=say)
+    _go(Deployment(data_dir, plan, say=say), detach=detach)
+
+
+def _go(deployment: Deployment, *, detach: bool) -> None:
     if detach:
         start_detached(deployment)
     else:
@@ -117,7 +135,7 @@ def _run(out: Console, deployment: Deployment) -> None:
         _prepare(deployment)
         out.print(f"Starting in {deployment.directory.root} ...", markup=False, soft_wrap=True)
         deployment.start()
-        show_ready(out, deployment, deployment.fill_catalogue())
+        show_ready(out, deployment, [] if deployment.plan.joined else deployment.fill_catalogue())
         out.print(f"{_LAST_LINE}{deployment.directory.hint('down')}", markup=False, soft_wrap=True)
         Wake().wait()
     except KeyboardInterrupt:
@@ -132,7 +150,7 @@ def _run(out: Console, deployment: Deployment) -> None:
 
 def say_what_runs_on(out: Console, deployment: Deployment) -> None:
     """Tell of the real servers, which outlive the services."""
-    if deployment.plan.servers is not None and deployment.plan.servers.stack:
+    if deployment.plan.servers is not None and deployment.plan.servers.stack and not deployment.plan.joined:
         stop = servers.hint(deployment.plan.servers, "down")
         out.print(f"Its servers run on; stop them with: {stop}", markup=False, soft_wrap=True)
 
@@ -158,6 +176,9 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
     for service in look(deployment).services:
         table.add_row(service.name, service.url, str(service.pid))
     out.print(table)
+    if deployment.plan.joined:
+        out.print(f"Part of the deployment in {deployment.plan.joined}.", markup=False, soft_wrap=True)
+        return
     if deployment.plan.servers is not None:
         out.print(f"Servers: {_addresses(deployment.plan.servers)}", markup=False, soft_wrap=True)
     for line in _calls(deployment, goods):
@@ -210,7 +231,7 @@ def start_detached(deployment: Deployment) -> None:
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.directory.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
-                *(["--real"] if plan.servers is not None else []),
+                *(["--join", plan.joined] if plan.joined else ["--real"] if plan.servers is not None else []),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],
             stdin=subprocess.DEVNULL,
