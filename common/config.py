@@ -1,5 +1,6 @@
 """Settings of one service process: read once from the environment (prefix ORDERS_), validated, passed down."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -165,6 +166,11 @@ class Settings(Addresses):
     proxies: int = Field(
         default=0, ge=0, le=8, description="of ours in front, each of which adds whom it answers to X-Forwarded-For"
     )
+    proxy_networks: str = Field(
+        default="127.0.0.0/8,::1/128",
+        description="where those proxies are, with commas between; others are not believed",
+    )
+    public_base: str = Field(default="", description="where people reach the gateway; empty: there is none")
     hashes_at_once: int = Field(
         default=2, ge=1, le=64, description="passwords hashed at once, each with 19 MiB and a core"
     )
@@ -238,6 +244,11 @@ class Settings(Addresses):
     def url(self, service: str) -> str:
         """Return where the instances of a service are, with commas between."""
         return str(getattr(self, f"{service}_url"))
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks in `proxy_networks`. Raise `ValueError`."""
+        return tuple(ip_network(one.strip()) for one in self.proxy_networks.split(",") if one.strip())
 
     @property
     def streams(self) -> int:

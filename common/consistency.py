@@ -19,7 +19,7 @@ _BROKERS: Final = ("embedded", "rocketmq", "rocketmq4")
 _CACHES: Final = ("redis", "rediss", "unix")
 _STORES: Final = ("redis", "rediss")
 _PEERS: Final = tuple(f"{name}_url" for name in registry.NAMES)
-_OUTSIDE: Final = ("callback_base", "return_to", "stripe_api", "wechat_api")
+_OUTSIDE: Final = ("callback_base", "public_base", "return_to", "stripe_api", "wechat_api")
 _CALLS: Final = {
     "order": tuple(peer for peer in _PEERS if peer != "order_url"),
     "flash": ("order_url", "stock_url", "goods_url"),
@@ -88,6 +88,14 @@ def _rate_limit(settings: "Settings") -> Faults:
         if len(parsed) != 1 or parsed[0].amount < 1 or ";" in given or "/0 " in given:
             (told,) = _named(settings, name)
             yield f"{told} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
+
+
+def _networks(settings: "Settings") -> Faults:
+    try:
+        settings.trusted_networks  # noqa: B018 - read to find out
+    except ValueError:
+        (told,) = _named(settings, "proxy_networks")
+        yield f"{told} is not a list of networks such as 10.0.0.0/8, with commas between"
 
 
 def _processes(settings: "Settings") -> Faults:
@@ -205,7 +213,7 @@ def _production(settings: "Settings") -> Faults:
 
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
-    *(_times, _sizes, _rate_limit),
+    *(_times, _sizes, _rate_limit, _networks),
     *(_processes, _urls, _discovery, _outside, _parts, _production),
 )
 

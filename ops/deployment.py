@@ -16,7 +16,7 @@ from common.cores import at_hand
 from common.telemetry import METRICS_DIR
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, Console
-from ops import catalogue, runstate, tokens
+from ops import catalogue, gateway, runstate, tokens
 from ops.child import Patience, python_module
 from ops.client import Client, probe
 from ops.errors import CommandFailed, NoDeployment
@@ -72,15 +72,23 @@ class Deployment:
             self._supervisor = Supervisor(
                 self.directory.root,
                 [
-                    python_module(name, service, self._environment(name), self.plan.ports[name])
-                    for name, service in self.plan.processes.items()
+                    *([gateway.spec(self.plan, self.directory)] if self.plan.gateway is not None else []),
+                    *(
+                        python_module(name, service, self._environment(name), self.plan.ports[name])
+                        for name, service in self.plan.processes.items()
+                    ),
                 ],
-                is_ready=lambda spec: probe(self.plan.urls[spec.name]) is None,
+                is_ready=lambda spec: self.probe(spec.name) is None,
                 settings=self.plan.as_settings(),
                 say=self._say,
                 patience=self._patience,
             )
         return self._supervisor
+
+    def probe(self, name: str) -> str | None:
+        """Ask a process whether it is ready; return None if it is, else why not."""
+        url = self.plan.urls[name]
+        return probe(url, authority=self.directory.root_certificate if url.startswith("https:") else None)
 
     def prepare(self) -> None:
         """Take the data directory, create what is missing in it, and bring the databases up to date.
@@ -136,7 +144,7 @@ class Deployment:
     def kill(self) -> None:
         """End the services with SIGKILL, for who can't wait for a stop under way. Safe in a signal handler."""
         if self._supervisor is not None:
-            for name in self.plan.processes:
+            for name in self.plan.ports:
                 self._supervisor.kill(name, signal.SIGKILL)
 
     def token(self, user: str, scopes: Iterable[str] = ("orders",), *, lifetime: float = 86400.0) -> str:
@@ -238,6 +246,7 @@ class Deployment:
             **self._shared_metrics(name),
             **self._core(name),
             **self._own_directory(name),
+            **gateway.told_to_services(self.plan),
             **urls,
             **extra,
         }
@@ -281,7 +290,7 @@ class Deployment:
             )
 
     def _refuse_used_ports(self) -> None:
-        for name, port in sorted(self.plan.ports.items(), key=lambda of: of[1]):
+        for name, port in sorted(self.plan.listens.items(), key=lambda of: of[1]):
             if not port_is_free(port):
                 raise CommandFailed(
                     f"Port {port} of {HOST}, which {name} needs, is in use: "

@@ -31,6 +31,7 @@ def plan_of(main: Path, instances: Mapping[str, int], port_base: int | None) -> 
         port_base=port_base or free_port_base(instances),
         instances=dict(instances),
         console=False,
+        gateway=None,
         joined=str(joined.directory.root),
     )
 

@@ -15,7 +15,9 @@ from ops.runstate import RunLock, RunState, load
 
 PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
 _MARK = "run/state.json"
-_OURS = frozenset({"run", "log", "drills", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)})
+_OURS = frozenset(
+    {"run", "log", "drills", "gateway", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)}
+)
 _STACK = "stack"  # the default place of `orders stack`, which looks after it itself
 _LONGEST = 400  # bytes of a data directory's path: SQLite opens files of 511 (MAX_PATHNAME of its os_unix.c)
 _SECRET_LENGTH = 32  # characters, at least: as `common.config` wants it
@@ -69,6 +71,16 @@ class DataDir:
     def log(self, name: str) -> Path:
         """Return the log of a process, or of the `supervisor`."""
         return self.root / "log" / f"{name}.log"
+
+    @property
+    def gateway(self) -> Path:
+        """The gateway's configuration, and Caddy's own files."""
+        return self.root / "gateway"
+
+    @property
+    def root_certificate(self) -> Path:
+        """The certificate of the authority that signs the gateway's own, where it serves HTTPS."""
+        return self.gateway / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
     @property
     def broker_url(self) -> str:

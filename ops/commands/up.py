@@ -1,6 +1,7 @@
 """`orders up`."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,20 +17,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.logfile import LogFile
-from common.registry import CONSOLE, FIRST_PORT
+from common.registry import CONSOLE, FIRST_PORT, GATEWAY
 from common.wake import Wake
 from ops import joining, options, terminal
 from ops import real as servers
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
 from ops.places import PACKAGES, DataDir
-from ops.plan import Servers
+from ops.plan import Gateway, Servers
 from ops.status import look
 from ops.waiting import wait_for
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DETACHED_WITHIN = 120.0  # seconds
 _LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
+_ADMIN = "ORDERS_GATEWAY_ADMIN"
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
 _KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
 """Settings that say what the deployment is: kept with it, so that all commands know them."""
@@ -51,6 +53,14 @@ _KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
     callback=options.positive,
     help="Seconds until an unpaid order is closed.",
 )
+@click.option(
+    "--gateway/--no-gateway",
+    "with_gateway",
+    default=True,
+    show_default=True,
+    help="One address before all services, a port below order's.",
+)
+@click.option("--tls", is_flag=True, help="The gateway serves HTTPS, by certificates of an authority of its own.")
 @options.real
 @options.rocketmq
 @click.option(
@@ -64,6 +74,8 @@ def command(
     data_dir: Path,
     port_base: int | None,
     pay_timeout: float,
+    with_gateway: bool,
+    tls: bool,
     real: bool,
     rocketmq: str | None,
     join: Path | None,
@@ -85,6 +97,8 @@ def command(
       orders up --reset --detach
       orders up --join var --data-dir /tmp/more --order 1
     """
+    if tls and not with_gateway:
+        raise click.UsageError("--tls goes with the gateway, not with --no-gateway.")
     say = _sayer()
     if join is not None:
         if real or reset:
@@ -96,7 +110,8 @@ def command(
         return
     joining.refuse_part(data_dir)
     extra = {name: os.environ[variable] for name, variable in _KEPT.items() if variable in os.environ}
-    plan = Plan(port_base or FIRST_PORT, pay_timeout, extra, options.chosen(instances), console=True)
+    gateway = Gateway(tls=tls, separate=_is_separate()) if with_gateway else None
+    plan = Plan(port_base or FIRST_PORT, pay_timeout, extra, options.chosen(instances), console=True, gateway=gateway)
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next
         Deployment(data_dir, plan).directory.reset()
@@ -112,6 +127,14 @@ def _go(deployment: Deployment, *, detach: bool) -> None:
         start_detached(deployment)
     else:
         _run(terminal.console(), deployment)
+
+
+def _is_separate() -> bool:
+    """Whether administrators have a listener of their own. Raise `CommandFailed` for what can't be set."""
+    found = os.environ.get(_ADMIN, "together")
+    if found not in {"together", "separate"}:
+        raise CommandFailed(f"{_ADMIN} is together or separate, not {found!r}.")
+    return found == "separate"
 
 
 def _sayer() -> Callable[[str], None]:
@@ -168,7 +191,7 @@ def _prepare(deployment: Deployment) -> None:
 
 def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]) -> None:
     """Say that it is ready: where to look on, a table of its processes, and calls that work when pasted."""
-    for line in looking_on(deployment):
+    for line in (*address(deployment), *looking_on(deployment)):
         out.print(line, markup=False, soft_wrap=True)
     table = Table(title=f"Ready, in {escape(str(deployment.directory.root))}", title_justify="left")
     for heading in ("service", "address", "pid"):
@@ -185,11 +208,28 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
         out.print(line, markup=False, soft_wrap=True)
 
 
+def address(deployment: Deployment) -> list[str]:
+    """Return the one address, and how to trust it; nothing where there is no gateway."""
+    plan = deployment.plan
+    if plan.gateway is None:
+        return []
+    lines = [f"Everything is at: {plan.urls[GATEWAY.name]}  (its calls: {plan.urls[GATEWAY.name]}/docs)"]
+    if plan.gateway.separate:
+        lines.append(f"  for administrators: {plan.url(GATEWAY.name, plan.admin_port)}")
+    if plan.gateway.tls:
+        lines.append(f"  its authority: {deployment.directory.root_certificate}  (curl --cacert)")
+    return lines
+
+
 def looking_on(deployment: Deployment) -> list[str]:
     """Return where the console is, and how to get in; nothing where there is none."""
-    url = deployment.plan.urls.get(CONSOLE.name)
+    plan = deployment.plan
+    url = plan.urls.get(CONSOLE.name)
     if url is None:
         return []
+    if plan.gateway is not None:
+        port = plan.admin_port if plan.gateway.separate else plan.ports[GATEWAY.name]
+        url = f"{plan.url(GATEWAY.name, port)}/console/"
     admin = deployment.directory.hint('token root --scope "orders admin"')
     return [f"Look on: {url}", f"  with a token of: {admin}"]
 
@@ -201,7 +241,11 @@ def _addresses(real: Servers) -> str:
 
 
 def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
-    urls, goods_id = deployment.plan.urls, goods[-1]["goods_id"]
+    plan, goods_id = deployment.plan, goods[-1]["goods_id"]
+    urls = {name: plan.urls[name if plan.gateway is None else GATEWAY.name] for name in ("order", "stock", "goods")}
+    curl = "curl -s"
+    if plan.gateway is not None and plan.gateway.tls:
+        curl += f" --cacert {shlex.quote(str(deployment.directory.root_certificate))}"
     auth = '-H "Authorization: Bearer $TOKEN"'
     body = f"""-H 'Content-Type: application/json' -d '{{"items":[{{"goods_id":"{goods_id}","quantity":1}}]}}'"""
     pick = """| python3 -c 'import json, sys; print(json.load(sys.stdin)["order_id"])'"""
@@ -209,12 +253,12 @@ def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
         f"Logs: {deployment.directory.root / 'log'}",
         "Try it:",
         f"  export TOKEN=$({deployment.directory.hint('token alice')})",
-        f"  ORDER=$(curl -s {auth} {body} {urls['order']}/orders {pick})",
-        f"  curl -s {auth} {urls['order']}/orders/$ORDER",
-        f"  curl -s {auth} -X POST {urls['order']}/orders/$ORDER/pay",
-        f"  curl -s {auth} {urls['order']}/orders/$ORDER/timeline",
-        f"  curl -s {auth} {urls['stock']}/stock/{goods_id}",
-        f"  curl -s {auth} {urls['goods']}/goods",
+        f"  ORDER=$({curl} {auth} {body} {urls['order']}/orders {pick})",
+        f"  {curl} {auth} {urls['order']}/orders/$ORDER",
+        f"  {curl} {auth} -X POST {urls['order']}/orders/$ORDER/pay",
+        f"  {curl} {auth} {urls['order']}/orders/$ORDER/timeline",
+        f"  {curl} {auth} {urls['stock']}/stock/{goods_id}",
+        f"  {curl} {auth} {urls['goods']}/goods",
     ]
 
 
@@ -231,6 +275,7 @@ def start_detached(deployment: Deployment) -> None:
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.directory.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
+                *(["--no-gateway"] if plan.gateway is None else ["--tls"] if plan.gateway.tls else []),
                 *(["--join", plan.joined] if plan.joined else ["--real"] if plan.servers is not None else []),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from common.discovery.port import LOOK_EVERY
 from ops.deployment import Deployment, Plan, free_port_base
+from ops.plan import Gateway
 from tests.e2e.conftest import QUICK
 from tests.e2e.shop import Shop, placed, running
 from tests.e2e.test_command_line import answered, orders
@@ -194,3 +195,40 @@ def test_discovery_is_down(shop: Shop, etcd: EtcdServer) -> None:
     eventually(lambda: told("order") == told("stock") == (200, "ok"), within=10)
     eventually(lambda: up() == "orders_discovery_up 1.0", within=5)
     placed(user, {tea: 1})
+
+
+@pytest.mark.parametrize("etcd", ["embedded"], indirect=True)
+def test_the_gateway_follows(etcd: EtcdServer | None, tmp_path: Path) -> None:
+    """One more gets its part of what comes through the gateway; killed for good, nothing. No call fails meanwhile."""
+    assert etcd is None
+    extra: dict[str, str | float] = {**QUICK, "discovery_ttl": _TTL}
+    deployment = Deployment(tmp_path / "main", Plan(free_port_base(), extra=extra, gateway=Gateway()))
+    statuses: list[int] = []
+    with running(deployment):
+        shop = Shop(deployment)
+        token = shop.bearer()
+
+        def call() -> None:
+            statuses.append(shop.raw("gateway", "GET", "/goods", headers=token).status)
+
+        def calls_until(condition: Callable[[], bool], *, within: float) -> None:
+            eventually(lambda: (call(), condition())[1], within=within)
+
+        def is_asked(url: str) -> bool:
+            answer = shop._pool.request("GET", f"{url}/metrics", headers=token)
+            return b'orders_http_requests_total{method="GET",route="/goods",status="200"}' in answer.data
+
+        elsewhere = tmp_path / "elsewhere"
+        with joined(shop, elsewhere, "goods") as instances:
+            url, pid = instances["goods"]
+            calls_until(lambda: is_asked(url), within=20)
+            end_for_good(elsewhere, pid)
+            killed_at = time.monotonic()
+            config = deployment.directory.gateway / "caddy.json"
+            calls_until(lambda: url.removeprefix("http://") not in config.read_text(), within=20)
+            calls_until(lambda: time.monotonic() > killed_at + _TTL + 1, within=20)
+            with nobody_calls(url):
+                for _ in range(50):
+                    call()
+        shop.close()
+    assert set(statuses) == {200}
