@@ -10,7 +10,7 @@ from typing import NoReturn
 import structlog
 from pydantic import ValidationError
 
-from common import consistency, failpoints, lifeline
+from common import consistency, failpoints, lifeline, tracing
 from common.config import Settings, explain
 from common.cores import at_hand, keep_to
 from common.discovery.following import Follower
@@ -63,6 +63,10 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         _refuse(name, explain(error))
     if contradictions := consistency.faults_of(name, settings):
         _refuse(name, contradictions)
+    try:
+        tracing.start(name, settings)
+    except HalfMessageError as error:
+        _refuse(name, [error.detail])
     configure_logging(name, settings.log_level, settings.log)
     cores = _next_cores(settings)
     if settings.core is not None:
@@ -72,6 +76,8 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     try:
         if not settings.share_port:
             clear_metrics()
+        if settings.takes_hs256:
+            structlog.get_logger().warning("tokens are taken that any service can make", see="ORDERS_HS256_TOKENS")
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
         discovery = Discovery(name, settings, [*service.peers, *_keys_of(service.api)])
@@ -97,5 +103,5 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         max_connections=settings.max_connections,
         share_port=settings.share_port or settings.workers > 1,
         ending=ending,
-        on_stop=[workers.close, bodies.close, discovery.close, *service.stop],
+        on_stop=[workers.close, bodies.close, discovery.close, *service.stop, tracing.stop],
     )

@@ -36,13 +36,18 @@ def plan_of(main: Path, instances: Mapping[str, int], port_base: int | None) -> 
     )
 
 
-def take_secret(directory: DataDir, main: DataDir) -> None:
-    """Give a data directory the secret of the deployment that it is to be part of.
+def take_keys(directory: DataDir, main: DataDir) -> None:
+    """Give a data directory the secret and the keys of the deployment that it is to be part of; the latter as a link.
 
-    Raise `CommandFailed` where it has another one: it is a deployment of its own.
+    So they are rotated for both. Raise `CommandFailed` where it has others: it is a deployment of its own.
     """
-    if (directory.root / "secret").exists() and directory.secret() != main.secret():
+    keys = directory.root / "keys"
+    has_others = keys.exists() and not keys.samefile(main.root / "keys")
+    if has_others or ((directory.root / "secret").exists() and directory.secret() != main.secret()):
         raise CommandFailed(f"{directory.root} is a deployment of its own: choose another --data-dir.")
+    if not keys.exists():
+        directory.root.mkdir(parents=True, exist_ok=True)
+        keys.symlink_to((main.root / "keys").absolute(), target_is_directory=True)
     directory.make(main.secret())
 
 

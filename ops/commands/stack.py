@@ -76,12 +76,14 @@ def command() -> None:
     "--etcd", is_flag=True, help="Also etcd, where instances are listed; from then on it is part of the stack."
 )
 @options.rocketmq
+@click.option("--trace", is_flag=True, help="Also Zipkin, which shows traces.")
 def up(
     data_dir: Path,
     port_base: int | None,
     defaults: bool | None,
     etcd: bool,
     rocketmq: str | None,
+    trace: bool,
     **ports: int | None,
 ) -> None:
     """Install what is missing, start what does not run, and return once every server does its work.
@@ -96,11 +98,14 @@ def up(
       orders stack up --defaults --mariadb-port 13306
       orders stack up --rocketmq 5.2.0
       orders stack up --etcd
+      orders stack up --trace
     """
     out = terminal.console()
     given = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
     stack = Stack(data_dir, say=terminal.sayer(out))
     stack.up(port_base=port_base, ports=given, defaults=defaults, rocketmq=rocketmq, with_etcd=etcd)
+    if trace:
+        stack.trace()
     _show(out, stack.status())
 
 

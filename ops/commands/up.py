@@ -21,10 +21,13 @@ from common.registry import CONSOLE, FIRST_PORT, GATEWAY
 from common.wake import Wake
 from ops import joining, options, terminal
 from ops import real as servers
+from ops.commands.status import HS256_WARNING
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
 from ops.places import PACKAGES, DataDir
 from ops.plan import Gateway, Servers
+from ops.stack import Stack
+from ops.stack.zipkin import Zipkin
 from ops.status import look
 from ops.waiting import wait_for
 
@@ -32,6 +35,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DETACHED_WITHIN = 120.0  # seconds
 _LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
 _ADMIN = "ORDERS_GATEWAY_ADMIN"
+ZIPKIN = "zipkin+"  # before the URL of a Zipkin, see docs/tracing.md
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
 _KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
 """Settings that say what the deployment is: kept with it, so that all commands know them."""
@@ -68,6 +72,7 @@ _KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
     type=click.Path(file_okay=False, path_type=Path),
     help="Only further instances, of the deployment in this data directory: --order 1 unless others are named.",
 )
+@click.option("--trace", is_flag=True, help="Send traces to a Zipkin, which is started and runs on (docs/tracing.md).")
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
 def command(
@@ -79,6 +84,7 @@ def command(
     real: bool,
     rocketmq: str | None,
     join: Path | None,
+    trace: bool,
     reset: bool,
     detach: bool,
     **instances: int,
@@ -94,6 +100,7 @@ def command(
       orders up --port-base 9001 --pay-timeout 60 --data-dir /tmp/shop
       orders up --order 2 --stock 2
       orders up --real --detach
+      orders up --trace
       orders up --reset --detach
       orders up --join var --data-dir /tmp/more --order 1
     """
@@ -101,11 +108,11 @@ def command(
         raise click.UsageError("--tls goes with the gateway, not with --no-gateway.")
     say = _sayer()
     if join is not None:
-        if real or reset:
+        if real or reset or trace:
             raise CommandFailed("--join takes the servers and the data of the deployment that it names.")
         plan = joining.plan_of(join, options.named(instances) or {"order": 1}, port_base)
         deployment = Deployment(data_dir, plan, say=say)
-        joining.take_secret(deployment.directory, DataDir(Path(plan.joined)))
+        joining.take_keys(deployment.directory, DataDir(Path(plan.joined)))
         _go(deployment, detach=detach)
         return
     joining.refuse_part(data_dir)
@@ -119,6 +126,9 @@ def command(
             servers.reset(data_dir, name)
     if real:
         plan = replace(plan, servers=servers.start(data_dir, say=say, rocketmq=rocketmq))
+    if trace:
+        url = Stack(servers.stack_dir(data_dir), say=say).trace()
+        plan = replace(plan, extra={**plan.extra, "trace": f"{ZIPKIN}{url}"})
     _go(Deployment(data_dir, plan, say=say), detach=detach)
 
 
@@ -156,6 +166,8 @@ def _run(out: Console, deployment: Deployment) -> None:
         signal.signal(signum, signal.default_int_handler)  # raises KeyboardInterrupt, wherever the start or wait is
     try:
         _prepare(deployment)
+        if deployment.takes_hs256:
+            out.print(HS256_WARNING, markup=False, soft_wrap=True)
         out.print(f"Starting in {deployment.directory.root} ...", markup=False, soft_wrap=True)
         deployment.start()
         show_ready(out, deployment, [] if deployment.plan.joined else deployment.fill_catalogue())
@@ -172,9 +184,15 @@ def _run(out: Console, deployment: Deployment) -> None:
 
 
 def say_what_runs_on(out: Console, deployment: Deployment) -> None:
-    """Tell of the real servers, which outlive the services."""
-    if deployment.plan.servers is not None and deployment.plan.servers.stack and not deployment.plan.joined:
-        stop = servers.hint(deployment.plan.servers, "down")
+    """Tell of the real servers, and of Zipkin, which outlive the services."""
+    if deployment.plan.joined:
+        return
+    stack = servers.stack_dir(deployment.directory.root)
+    if (zipkin := Zipkin(stack).url) is not None:
+        stop = servers.hint(stack, "down")
+        out.print(f"Its traces are at {zipkin} while Zipkin runs; stop it with: {stop}", markup=False, soft_wrap=True)
+    if deployment.plan.servers is not None and deployment.plan.servers.stack:
+        stop = servers.hint(Path(deployment.plan.servers.stack), "down")
         out.print(f"Its servers run on; stop them with: {stop}", markup=False, soft_wrap=True)
 
 
@@ -204,6 +222,8 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
         return
     if deployment.plan.servers is not None:
         out.print(f"Servers: {_addresses(deployment.plan.servers)}", markup=False, soft_wrap=True)
+    if trace := str(deployment.plan.extra.get("trace", "")):
+        out.print(f"Traces: {trace.removeprefix(ZIPKIN)}", markup=False, soft_wrap=True)
     for line in _calls(deployment, goods):
         out.print(line, markup=False, soft_wrap=True)
 
@@ -275,8 +295,7 @@ def start_detached(deployment: Deployment) -> None:
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.directory.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
-                *(["--no-gateway"] if plan.gateway is None else ["--tls"] if plan.gateway.tls else []),
-                *(["--join", plan.joined] if plan.joined else ["--real"] if plan.servers is not None else []),
+                *_words_of(plan),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],
             stdin=subprocess.DEVNULL,
@@ -300,3 +319,14 @@ def start_detached(deployment: Deployment) -> None:
     if process.poll() is not None:
         raise CommandFailed(said.strip().rpartition("\n")[2].removeprefix("Error: "))
     click.echo(said.partition("\n")[2].replace(_LAST_LINE, "Stop it with: "), nl=False)
+
+
+def _words_of(plan: Plan) -> list[str]:
+    """Return the options that a plan was made of, but for ports, times and numbers of instances."""
+    if plan.joined:
+        return ["--join", plan.joined]
+    return [
+        *(["--no-gateway"] if plan.gateway is None else ["--tls"] if plan.gateway.tls else []),
+        *(["--real"] if plan.servers is not None else []),
+        *(["--trace"] if str(plan.extra.get("trace", "")).startswith(ZIPKIN) else []),
+    ]

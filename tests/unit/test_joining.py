@@ -45,7 +45,7 @@ def test_its_processes_are_those_of_the_other_deployment(root: Path, tmp_path: P
     plan = joining.plan_of(root, {"stock": 1, "order": 2}, None)
     assert list(plan.processes) == ["order", "order-2", "stock"]
     part = Deployment(tmp_path / "part", plan)
-    joining.take_secret(part.directory, main_one.directory)
+    joining.take_keys(part.directory, main_one.directory)
     ours, theirs = part._environment("order-2"), main_one._environment("order-2")
     own = {name for name in ours if ours[name] != theirs.get(name)}
     assert own - {"ORDERS_CORE"} == {"ORDERS_PORT", "ORDERS_LOG_FILE", "ORDERS_DISCOVERY_FILE"}
@@ -83,10 +83,10 @@ def test_a_directory_of_another_deployment(root: Path, tmp_path: Path) -> None:
     configured(root)
     DataDir(tmp_path / "other").make()
     with pytest.raises(CommandFailed, match="a deployment of its own"):
-        joining.take_secret(DataDir(tmp_path / "other"), DataDir(root))
+        joining.take_keys(DataDir(tmp_path / "other"), DataDir(root))
     part = DataDir(tmp_path / "part")
-    joining.take_secret(part, DataDir(root))
-    joining.take_secret(part, DataDir(root))
+    joining.take_keys(part, DataDir(root))
+    joining.take_keys(part, DataDir(root))
     runstate.save(part.state_file, runstate.RunState(None, joining.plan_of(root, {"order": 1}, None).as_settings()))
     done = CliRunner().invoke(main, ["up", "--data-dir", str(part.root)])
     assert done.exit_code == 1

@@ -27,6 +27,7 @@ from lab.drill.mutants.catalogue import (
     stocking,
     stories,
     sweeping,
+    tracing,
     transactions,
     users,
     waits,
@@ -62,6 +63,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *consoles.MUTANTS,
     *lying.MUTANTS,
     *stories.MUTANTS,
+    *tracing.MUTANTS,
 )
 
 
