@@ -19,11 +19,13 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import urllib3
+from click.testing import CliRunner
 
 from common import registry
 from gateway import logs
 from ops import gateway as of_deployment
 from ops.client import Client, probe
+from ops.commands.gateway import reload
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.documents import documents
 from ops.places import PACKAGES
@@ -418,7 +420,8 @@ def test_it_is_reloaded_without_a_pause(shop: Shop) -> None:
     document = deployment.directory.gateway / "files" / "openapi.json"
     document.unlink()
     assert shop.raw("gateway", "GET", "/openapi.json").status == 404
-    of_deployment.reload(deployment.plan, deployment.directory, pid)
+    done = CliRunner().invoke(reload, ["--data-dir", str(deployment.directory.root)])
+    assert (done.exit_code, done.output) == (0, "The gateway serves what the services have now.\n"), done
     eventually(lambda: shop.raw("gateway", "GET", "/openapi.json").status == 200)
     assert deployment.supervisor.pid("gateway") == pid
 
