@@ -39,7 +39,7 @@ pytestmark = pytest.mark.e2e
 
 INSTANCES = 3
 JSON = {"Content-Type": "application/json"}
-PASSWORD = "correct horse battery"  # nosec B105
+PASSWORD = "correct horse battery"
 NOWHERE = "42"
 
 
@@ -500,3 +500,16 @@ def test_it_ends_with_its_supervisor(deployment: Deployment, tmp_path: Path) -> 
     finally:
         process.kill()
         process.wait()
+
+
+def test_events_come_as_they_are_told(shop: Shop) -> None:
+    """An order request that is followed (SSE) is told through the gateway as a stream, not when it has ended."""
+    goods, bearer = shop.goods(), shop.bearer()
+    body = json.dumps({"items": [{"goods_id": goods, "quantity": 1}]}).encode()
+    taken = shop.raw("gateway", "POST", "/orders", body=body, headers=JSON | bearer | {"Prefer": "respond-async"})
+    assert (taken.status, taken.headers["preference-applied"]) == (202, "respond-async")
+    told = shop.raw(
+        "gateway", "GET", taken.headers["location"], headers=bearer | {"Accept": "text/event-stream, */*;q=0.1"}
+    )
+    assert told.headers["content-type"].startswith("text/event-stream")
+    assert b'"state":"created"' in told.data
