@@ -9,7 +9,8 @@ Json = dict[str, Any]
 
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
-_INTERNAL: Final = "/internal/"
+_INTERNAL: Final = ("/internal/", "/admin/")
+"""Calls between services, and those of the console and the command line, which ask one service at a time."""
 _SYSTEM: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
 """What each service answers about itself; the gateway answers for itself."""
 
@@ -33,7 +34,7 @@ class Operation:
 def public(documents: Mapping[str, Json]) -> list[Operation]:
     """Return the calls for people out of the services' documents, by the services' names.
 
-    Not those under `/internal`, those that a service answers about itself, and those between services: whose scopes
+    Not those under `/internal` and `/admin`, those that a service answers about itself, and those between services: whose scopes
     name `service` and not `orders`. Raise `ContradictingDocuments`.
     """
     found = [

@@ -60,8 +60,8 @@ class Plan:
     instances: Mapping[str, int] = field(default_factory=dict)
     servers: Servers | None = None
     console: bool = False
-    joined: str = ""
     gateway: Gateway | None = None
+    joined: str = ""
 
     def __post_init__(self) -> None:
         """Raise `CommandFailed` for settings and services that don't exist, and for ports that can't be."""

@@ -65,7 +65,7 @@ class TestOperations:
     def test_calls_between_services_are_not(self, told: dict[str, Json]) -> None:
         """Nothing under /internal, no reservations, no look-ups; and every scope of people leads somewhere."""
         shown = {(one.method, one.path) for one in public(told)}
-        assert not [path for _, path in shown if path.startswith(("/internal", "/reservations", "/metrics"))]
+        assert not [path for _, path in shown if path.startswith(("/internal", "/admin", "/reservations", "/metrics"))]
         assert not shown & {("POST", "/goods/lookup"), ("POST", "/payments/ask")}
         assert shown >= {("POST", "/orders"), ("POST", "/tokens"), ("GET", "/.well-known/jwks.json")}
         assert shown >= {("POST", "/callbacks/{provider}"), ("POST", "/flash-sales/{sale_id}/orders")}
@@ -77,7 +77,7 @@ class TestOperations:
             for path, item in document["paths"].items():
                 for method, operation in item.items():
                     scopes = {scope for way in operation["security"] for scope in way["token"]}
-                    system = operation.get("tags") == ["system"] or path.startswith("/internal/")
+                    system = operation.get("tags") == ["system"] or path.startswith(("/internal/", "/admin/"))
                     people = not system and ("orders" in scopes or "service" not in scopes)
                     assert ((service, method, path) in shown) == people, (service, method, path)
 
