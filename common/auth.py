@@ -97,6 +97,11 @@ class Verifier:
         self._version = 0
         self._lock = threading.Lock()
 
+    @property
+    def keys(self) -> PublicKeys | None:
+        """The keys of the user service, where it has such ones."""
+        return self._users
+
     def verify(self, header: str | None) -> Identity:
         """Return whom an Authorization header names.
 

@@ -1,5 +1,6 @@
 """Settings of one service process: read once from the environment (prefix ORDERS_), validated, passed down."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -7,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, create_model, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
+from common.discovery.port import LEAST_TTL, MOST_TTL
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
 
@@ -24,6 +26,20 @@ class Settings(Addresses):
 
     environment: Literal["development", "production"] = "development"
     failpoints: str = ""
+
+    discovery: str = Field(
+        default="",
+        repr=False,
+        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT or consul://HOST:PORT; "
+        "empty: the addresses below",
+    )
+    discovery_ttl: int = Field(
+        default=5, ge=LEAST_TTL, le=MOST_TTL, description="an instance that ended without a word is listed for so long"
+    )
+    discovery_file: Path | None = Field(
+        default=None, description="keeps the last known list for a start while discovery is down; none: nothing does"
+    )
+    advertise: str = Field(default="", description="the base URL at which others reach this process; empty: its own")
 
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
@@ -173,6 +189,11 @@ class Settings(Addresses):
     proxies: int = Field(
         default=0, ge=0, le=8, description="of ours in front, each of which adds whom it answers to X-Forwarded-For"
     )
+    proxy_networks: str = Field(
+        default="127.0.0.0/8,::1/128",
+        description="where those proxies are, with commas between; others are not believed",
+    )
+    public_base: str = Field(default="", description="where people reach the gateway; empty: there is none")
     hashes_at_once: int = Field(
         default=2, ge=1, le=64, description="passwords hashed at once, each with 19 MiB and a core"
     )
@@ -256,6 +277,11 @@ class Settings(Addresses):
     def url(self, service: str) -> str:
         """Return where the instances of a service are, with commas between."""
         return str(getattr(self, f"{service}_url"))
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks in `proxy_networks`. Raise `ValueError`."""
+        return tuple(ip_network(one.strip()) for one in self.proxy_networks.split(",") if one.strip())
 
     @property
     def streams(self) -> int:

@@ -19,12 +19,13 @@ _BROKERS: Final = ("embedded", "rocketmq", "rocketmq4")
 _CACHES: Final = ("redis", "rediss", "unix")
 _STORES: Final = ("redis", "rediss")
 _PEERS: Final = tuple(f"{name}_url" for name in registry.NAMES)
-_OUTSIDE: Final = ("callback_base", "return_to", "stripe_api", "wechat_api")
+_OUTSIDE: Final = ("callback_base", "public_base", "return_to", "stripe_api", "wechat_api")
 _CALLS: Final = {
     "order": tuple(peer for peer in _PEERS if peer != "order_url"),
     "flash": ("order_url", "stock_url", "goods_url"),
 }
 """By service: where those are that it calls."""
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 # nosec B104 - it is compared
 _RATES: Final = ("rate_limit", "flash_rate_limit", "registration_rate", "log_in_rate", "log_in_rate_of_name")
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
@@ -87,6 +88,14 @@ def _rate_limit(settings: "Settings") -> Faults:
         if len(parsed) != 1 or parsed[0].amount < 1 or ";" in given or "/0 " in given:
             (told,) = _named(settings, name)
             yield f"{told} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
+
+
+def _networks(settings: "Settings") -> Faults:
+    try:
+        settings.trusted_networks  # noqa: B018 - read to find out
+    except ValueError:
+        (told,) = _named(settings, "proxy_networks")
+        yield f"{told} is not a list of networks such as 10.0.0.0/8, with commas between"
 
 
 def _processes(settings: "Settings") -> Faults:
@@ -158,6 +167,18 @@ def _addresses(settings: "Settings", name: str) -> set[tuple[str, int]]:
     return {(url.hostname or "", url.port or (443 if url.scheme == "https" else 80)) for url in found}
 
 
+def _discovery(settings: "Settings") -> Faults:
+    """Who is listed is called there by others."""
+    if settings.discovery in {"", "static"}:
+        return
+    if settings.advertise:
+        url = urlsplit(settings.advertise)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            yield f"{_named(settings, 'advertise')[0]} must be a base URL, such as http://10.0.0.7:8001"
+    elif settings.host in _ANYWHERE:
+        yield f"{_named(settings, 'host')[0]} is no address to be called at: set ORDERS_ADVERTISE to one"
+
+
 def _parts(settings: "Settings") -> Faults:
     names = settings.participant_names
     if "stock" not in names or len(set(names)) < len(names) or not set(names) <= set(registry.PARTICIPANTS):
@@ -201,8 +222,8 @@ def _tokens(settings: "Settings") -> Faults:
 
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
-    *(_times, _sizes, _rate_limit),
-    *(_processes, _urls, _outside, _parts, _tokens, _production),
+    *(_times, _sizes, _rate_limit, _networks),
+    *(_processes, _urls, _discovery, _outside, _parts, _tokens, _production),
 )
 
 

@@ -1,8 +1,9 @@
 """Calls to another service: one deadline for all tries, one error for all that can go wrong."""
 
 import itertools
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -31,9 +32,10 @@ _READ = 64 * 1024  # bytes at once
 class Peer:
     """Another service, called over kept-alive connections in the name of this one.
 
-    It may run several times: then its instances are called in turn. An instance that can't be connected to is passed
-    over for the next, and one that did not answer is asked last for a while. A call is repeated once, on a fresh
-    connection and at another instance where there is one, when the kept one was cut: call only what may be repeated.
+    It may run several times: then its instances are called in turn; `use` replaces them while calls go on. An instance
+    that can't be connected to is passed over for the next, and one that did not answer is asked last for a while. A
+    call is repeated once, on a fresh connection and at another instance where there is one, when the kept one was cut:
+    call only what may be repeated.
 
     Each instance has a circuit breaker: one that failed several times in a row (no answer, or a 5xx) is passed over,
     but for one call at a time that tries it. While that is so for all of them, the answer is `PeerUnavailable` at once.
@@ -56,11 +58,34 @@ class Peer:
         self._name = name
         self._token = token
         self._timeout = timeout
-        self._url, self._connections, self._watch = url, connections, watch
+        self._connections, self._watch = connections, watch
         self._beside: list[Peer] = []
-        urls = [one.strip() for one in url.split(",")]
-        self._instances = [_Instance(one, connections, partial(self._changed, watch, one)) for one in urls]
+        self._replacing = threading.Lock()
+        self._instances: dict[str, _Instance] = {}
         self._turns = itertools.count()
+        self.use([one.strip() for one in url.split(",")])
+
+    @property
+    def service(self) -> str:
+        """The service that is called."""
+        return self._name
+
+    def use(self, urls: Sequence[str]) -> None:
+        """Call these instances from now on, one at least; what is known of those that stay is kept.
+
+        Calls on their way to one that is gone come to their end. Its connections are closed with the last of them: the
+        pool of urllib3 does that when nothing refers to it any more.
+        """
+        with self._replacing:
+            before = self._instances
+            self._instances = {url: before.get(url) or self._instance(url) for url in urls}
+            for url in before.keys() - self._instances.keys():
+                before[url].retire()
+            for link in self._beside:
+                link.use(urls)
+
+    def _instance(self, url: str) -> "_Instance":
+        return _Instance(url, self._connections, partial(self._changed, url))
 
     def call(
         self,
@@ -91,8 +116,10 @@ class Peer:
         def watch(name: str, url: str, is_left_alone: bool) -> None:
             self._watch(f"{name} ({what})", url, is_left_alone)
 
-        made = Peer(self._name, self._url, self._token, timeout=timeout, connections=self._connections, watch=watch)
-        self._beside.append(made)
+        with self._replacing:
+            urls = ",".join(self._instances)
+            made = Peer(self._name, urls, self._token, timeout=timeout, connections=self._connections, watch=watch)
+            self._beside.append(made)
         return made
 
     def ready(self) -> None:
@@ -101,7 +128,7 @@ class Peer:
 
     def close(self) -> None:
         """Close the kept connections."""
-        for instance in self._instances:
+        for instance in self._instances.values():
             instance.close()
         for link in self._beside:
             link.close()
@@ -164,15 +191,16 @@ class Peer:
 
     def _in_turn(self) -> list["_Instance"]:
         """Return the instances in the order of asking: in turn, those that did not answer lately last."""
-        if len(self._instances) == 1:
-            return self._instances.copy()
-        first, now = next(self._turns) % len(self._instances), time.monotonic()
-        turn = self._instances[first:] + self._instances[:first]
+        instances = list(self._instances.values())
+        if len(instances) == 1:
+            return instances
+        first, now = next(self._turns) % len(instances), time.monotonic()
+        turn = instances[first:] + instances[:first]
         return sorted(turn, key=lambda instance: instance.avoided_until > now)
 
-    def _changed(self, watch: Watch, url: str, left_alone: bool) -> None:
+    def _changed(self, url: str, left_alone: bool) -> None:
         log.warning("peer left alone" if left_alone else "peer works again", peer=self._name, instance=url)
-        watch(self._name, url, left_alone)
+        self._watch(self._name, url, left_alone)
 
 
 class _Failed(Exception):
@@ -198,7 +226,8 @@ class _Instance:
     def __init__(self, url: str, connections: int, changed: Callable[[bool], None]) -> None:
         parts = urlsplit(url)
         self.avoided_until = 0.0
-        self._breaker = Breaker(changed)
+        self._changed, self._retired = changed, False
+        self._breaker = Breaker(self._tell)
         self._pool = urllib3.connectionpool.connection_from_url(
             f"{parts.scheme}://{parts.netloc}", maxsize=connections, block=False, retries=False
         )
@@ -253,8 +282,18 @@ class _Instance:
         """Have this instance asked last for a while."""
         self.avoided_until = time.monotonic() + _AVOIDED_FOR
 
+    def retire(self) -> None:
+        """Be told of no more: this instance is gone, and not left alone either."""
+        if not self._breaker.is_closed:
+            self._changed(False)
+        self._retired = True
+
     def close(self) -> None:
         self._pool.close()
+
+    def _tell(self, left_alone: bool) -> None:
+        if not self._retired:
+            self._changed(left_alone)
 
 
 How = Callable[[_Instance, _Call, int], tuple[int, bytes]]

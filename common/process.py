@@ -13,8 +13,11 @@ from pydantic import ValidationError
 from common import consistency, failpoints, lifeline, tracing
 from common.config import Settings, explain
 from common.cores import at_hand, keep_to
+from common.discovery.following import Follower
+from common.discovery.process import Discovery
 from common.periodic import Periodic
 from common.telemetry import configure_logging
+from common.user_keys import UserKeys
 from common.web import Api, serve
 from common.web.bodies import LOOK_EVERY
 from common.workers import Workers, clear_metrics
@@ -30,6 +33,8 @@ class Service:
     stop: Sequence[Callable[[], None]]
     waiting: int = 0
     """Requests that may wait inside, beside those that are worked on: each has a thread of its own."""
+    peers: Sequence[Follower] = ()
+    """The services that it calls: each is told where its instances are."""
 
 
 def _next_cores(settings: Settings) -> list[int]:
@@ -39,6 +44,11 @@ def _next_cores(settings: Settings) -> list[int]:
         return []
     here = cores.index(settings.core) + 1
     return cores[here:] + cores[:here]
+
+
+def _keys_of(api: Api) -> list[Follower]:
+    """Return who asks the user service for keys, where that is another one."""
+    return [keys] if isinstance(keys := api.verifier.keys, UserKeys) else []
 
 
 def _refuse(name: str, faults: Sequence[str]) -> NoReturn:
@@ -68,8 +78,10 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
             clear_metrics()
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
+        discovery = Discovery(name, settings, [*service.peers, *_keys_of(service.api)])
+        discovery.show(service.api)
         bodies = Periodic("bodies", LOOK_EVERY, service.api.bodies.cut_overdue)
-        for start in (*service.start, bodies.start):
+        for start in (discovery.start, *service.start, bodies.start):
             start()
         workers.start()
     except HalfMessageError as error:
@@ -78,6 +90,11 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     if settings.takes_hs256:
         structlog.get_logger().warning("tokens are taken that any service can make", see="ORDERS_HS256_TOKENS")
     gc.freeze()  # what is here by now stays: to look at it all again takes 80 ms, every few seconds under load
+
+    def ending() -> None:
+        discovery.withdraw()
+        service.api.ending.set()
+
     serve(
         service.api.app,
         host=settings.host,
@@ -85,6 +102,6 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         threads=settings.threads + service.waiting,
         max_connections=settings.max_connections,
         share_port=settings.share_port or settings.workers > 1,
-        ending=service.api.ending.set,
-        on_stop=[workers.close, bodies.close, *service.stop, tracing.stop],
+        ending=ending,
+        on_stop=[workers.close, bodies.close, discovery.close, *service.stop, tracing.stop],
     )

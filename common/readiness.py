@@ -41,6 +41,10 @@ class Checks:
         self._run = _Run((), {})
         self._run.fresh_until = float("-inf")
 
+    def add(self, name: str, check: Check) -> None:
+        """Make one more; to be called before the first time that somebody asks."""
+        self._checks.append(_OneCheck(name, check, self._failing))
+
     def results(self) -> dict[str, Result]:
         """Return the result of each check, found at most `SHARED_FOR` seconds ago.
 

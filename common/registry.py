@@ -21,13 +21,15 @@ class Service:
 
     Its package, its database, its consumer groups and the setting with its address (`ORDERS_<NAME>_URL`) have its name.
     `port`: of its first instance, by default. `consumes`: the topics that it consumes. `participant`: it holds
-    something for orders, asked by order and given back by `order_rollback`.
+    something for orders, asked by order and given back by `order_rollback`. `pages`: where its pages for people are; of
+    one that has some, the gateway serves nothing else.
     """
 
     name: str
     port: int
     consumes: tuple[str, ...] = ()
     participant: bool = False
+    pages: tuple[str, ...] = ()
 
     def group(self, topic: str) -> str:
         """Return the group in which it consumes a topic: one of its name, and of further topics their own.
@@ -74,13 +76,18 @@ SERVICES = (  # in the order of stopping: those that ask before those that are a
     Service("coupon", 8004, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("pay", 8005, consumes=(ROLLBACK_TOPIC,), participant=True),
     Service("flash", 8007, consumes=(ROLLBACK_TOPIC,), participant=True),
-    Service(SANDBOX, 8010),
+    Service(SANDBOX, 8010, pages=("/page",)),
     Service("user", 8006),
 )
 NAMES = tuple(service.name for service in SERVICES)
 
 CONSOLE = Service("console", 8008)
 """The web console: it asks all services and none asks it, so it is part of a deployment only where that says so."""
+
+GATEWAY = Service("gateway", 8000)
+"""One address for all of them: Caddy, which has no database. It is the port below order's, whatever that is."""
+GATEWAY_ADMIN_PORT = 8009
+"""Where it serves what only administrators may, if that is set apart."""
 
 PROCESSES = (CONSOLE, *SERVICES)
 """Everything of ours that has a port and a database, in the order of stopping."""
@@ -106,6 +113,11 @@ def instance(service: str, number: int) -> str:
 def offset(service: str, number: int) -> int:
     """Return how far above order's first instance one listens: told by its name alone, whatever else there is."""
     return BY_NAME[service].port - FIRST_PORT + PORTS_BETWEEN * (number - 1)
+
+
+def gateway_offset(*, admin: bool = False) -> int:
+    """Return how far from order's first instance the gateway listens; `admin`: for administrators alone."""
+    return (GATEWAY_ADMIN_PORT if admin else GATEWAY.port) - FIRST_PORT
 
 
 def subscriptions_of(services: Collection[str]) -> tuple[tuple[str, str], ...]:

@@ -5,19 +5,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from common import tracing
 from common.logfile import LogFile
 from common.readiness import Checks
+from common.shared_metrics import Processes, Together
 from halfmessage.clock import now_ms, rfc3339
 
 _HIDDEN: Final = frozenset(
@@ -30,6 +30,7 @@ METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names where the processes of one service share what they count: see prometheus_client."""
 
 Event = MutableMapping[str, Any]
+HowTogether = Literal["livesum", "livemax"]
 
 
 def configure_logging(service: str, level: str, log: LogFile | None = None) -> None:
@@ -106,7 +107,10 @@ class Metrics:
         self.service = service
         self.registry = CollectorRegistry()  # what is counted
         self._looks = CollectorRegistry()  # what is looked up for scrapes
-        ProcessCollector(registry=self._looks)
+        if METRICS_DIR in os.environ:
+            self._looks.register(Processes(Path(os.environ[METRICS_DIR])))
+        else:
+            ProcessCollector(registry=self._looks)
         self.requests = self.counter("http_requests", "Requests answered", "method", "route", "status")
         self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered now")
         self.latency = self.histogram("http_request_seconds", "Time to answer a request", "route")
@@ -119,9 +123,9 @@ class Metrics:
         """Return a new histogram, of seconds unless `buckets` says otherwise."""
         return Histogram(f"orders_{name}", description, labels, registry=self.registry, buckets=buckets)
 
-    def gauge(self, name: str, description: str, *labels: str) -> Gauge:
-        """Return a new gauge that is set by hand."""
-        return Gauge(f"orders_{name}", description, labels, registry=self.registry, multiprocess_mode="livesum")
+    def gauge(self, name: str, description: str, *labels: str, together: HowTogether = "livesum") -> Gauge:
+        """Return a new gauge that is set by hand; of several processes that live, the values are taken `together`."""
+        return Gauge(f"orders_{name}", description, labels, registry=self.registry, multiprocess_mode=together)
 
     def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Have `read` called for scrapes; when it raises an `OrdersError`, the gauge is left out."""
@@ -148,22 +152,8 @@ class Metrics:
         if METRICS_DIR not in os.environ:
             return self.registry
         together = CollectorRegistry()
-        together.register(_Together(os.environ[METRICS_DIR]))
+        together.register(Together(Path(os.environ[METRICS_DIR])))
         return together
-
-
-class _Together(Collector):
-    """What processes count in one directory. The library's own collector takes its path for a pattern of names."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = Path(directory)
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())  # otherwise registering would collect
-
-    def collect(self) -> Iterator[Metric]:
-        files = [str(file) for file in sorted(self._directory.glob("*.db"))]
-        yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
 
 
 class _Observed(Collector):

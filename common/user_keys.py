@@ -6,7 +6,7 @@ While user does not answer, those that are known go on being taken, each until i
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -33,11 +33,21 @@ class UserKeys:
 
     def __init__(self, urls: str, *, fetch: Fetch | None = None) -> None:
         """Take the base URLs of user's instances, with commas between; nothing is asked before the first token."""
-        self._fetch = fetch or (lambda: _fetch([url.strip().rstrip("/") for url in urls.split(",")]))
+        self._urls = [url.strip().rstrip("/") for url in urls.split(",")]
+        self._fetch = fetch or (lambda: _fetch(self._urls))
         self._keys: Mapping[str, PublicKey] = {}
         self._asking = threading.Lock()
         self._next = self._stale = float("-inf")  # of time.monotonic(): when it may, and when it should be asked again
         self._failed = False
+
+    @property
+    def service(self) -> str:
+        """The service that has the keys."""
+        return "user"
+
+    def use(self, urls: Sequence[str]) -> None:
+        """Ask these instances from now on."""
+        self._urls = list(urls)
 
     def find(self, kid: str) -> bytes | None:
         """Return a key; None where user has none of this name, or had none less than `REFETCH` seconds ago.
@@ -87,7 +97,7 @@ def _read(document: Any) -> dict[str, PublicKey]:
         raise PeerUnavailable("The user service's keys can't be read.") from None
 
 
-def _fetch(urls: list[str]) -> Any:
+def _fetch(urls: Sequence[str]) -> Any:
     """Return the document of the first instance that answers. Raise `PeerUnavailable`.
 
     No connection is kept: it is asked once in minutes.

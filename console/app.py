@@ -108,6 +108,7 @@ def build(settings: Settings) -> Service:
             *(*playing, reconciling.close, purge.close, looks.close, looking_on.close, stocks.close, services.close),
             *(messages.close, ids.close, database.close),
         ],
+        peers=services.peers,
     )
 
 

@@ -106,7 +106,7 @@ def build(settings: Settings) -> Service:
             *(peer.close for peer in peers.values()),
         ],
     )
-    return replace(service, waiting=settings.buying_queue)
+    return replace(service, waiting=settings.buying_queue, peers=list(peers.values()))
 
 
 def _peer(settings: Settings, name: str) -> Peer:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -110,10 +111,14 @@ class Client:
         self.close()
 
 
-def probe(url: str, *, timeout: float = 3.0) -> str | None:
-    """Ask a service whether it is ready; return None if it is, else why not."""
+def probe(url: str, *, timeout: float = 3.0, authority: Path | None = None) -> str | None:
+    """Ask a service whether it is ready; return None if it is, else why not. `authority`: who signs its certificate."""
+    if authority is not None and not authority.is_file():
+        return f"there is no {authority} yet"
+    pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(timeout), ca_certs=authority and str(authority))
     try:
-        response = urllib3.request("GET", f"{url}/readyz", retries=False, timeout=urllib3.Timeout(timeout))
+        with pool:
+            response = pool.request("GET", f"{url}/readyz")
     except urllib3.exceptions.HTTPError as error:
         return f"no answer: {_why(error)}"
     if response.status == 200:  # noqa: PLR2004 - OK

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from common.registry import ROLLBACK_TOPIC
+from common.registry import GATEWAY, ROLLBACK_TOPIC
 from halfmessage.mq.port import Console, MessageView, Resolution
 from ops.client import Client, Refused, Unreachable
 from ops.deployment import Deployment
@@ -38,6 +38,9 @@ class Demo:
         self._alice: Client = deployment.client("alice", ["orders"])
         self._admin: Client = deployment.client("demo", ["admin"])
         self._messages = messages
+        has_gateway = deployment.plan.gateway is not None
+        self._front = GATEWAY.name if has_gateway else "order"
+        self._where = " at the gateway" if has_gateway else ""
 
     def close(self) -> None:
         """Close the connections."""
@@ -55,10 +58,10 @@ class Demo:
         tell.chapter("An order is placed and paid")
         goods = self._goods["Pour-over coffee maker"]
         before = self._available(goods)
-        order = self._place(goods, 2)
-        tell.say(f"POST /orders: order {order['order_id']}, {_money(order)}, {order['status']}")
+        order = self._place(goods, 2, at=self._front)
+        tell.say(f"POST /orders{self._where}: order {order['order_id']}, {_money(order)}, {order['status']}")
         tell.expect(self._available(goods) == before - 2, "its 2 pieces are reserved")
-        order = self._alice.post("order", f"/orders/{order['order_id']}/pay")
+        order = self._alice.post(self._front, f"/orders/{order['order_id']}/pay")
         tell.expect(order["status"] == "paid", "POST /orders/{id}/pay: the order is paid")
         tell.expect(self._available(goods) == before - 2, "its stock stays taken")
         self._show(order["order_id"], goods)
@@ -225,11 +228,13 @@ class Demo:
     def _is_ready(self, name: str) -> bool:
         return any(s.name == name and s.state is Phase.READY for s in self._deployment.supervisor.states())
 
-    def _place(self, goods: dict[str, Any], quantity: int, coupon: str | None = None) -> dict[str, Any]:
+    def _place(
+        self, goods: dict[str, Any], quantity: int, coupon: str | None = None, *, at: str = "order"
+    ) -> dict[str, Any]:
         body: dict[str, Any] = {"items": [{"goods_id": goods["goods_id"], "quantity": quantity}]}
         if coupon is not None:
             body["coupon_id"] = coupon
-        order: dict[str, Any] = self._alice.post("order", "/orders", body)
+        order: dict[str, Any] = self._alice.post(at, "/orders", body)
         return order
 
     def _place_in_vain(self, goods: dict[str, Any], quantity: int) -> bool:

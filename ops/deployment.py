@@ -16,7 +16,7 @@ from common.cores import at_hand
 from common.telemetry import METRICS_DIR
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, Console
-from ops import catalogue, runstate, tokens
+from ops import catalogue, gateway, runstate, tokens
 from ops.child import Patience, python_module
 from ops.client import Client, probe
 from ops.errors import CommandFailed, NoDeployment
@@ -48,6 +48,7 @@ class Deployment:
         """Name the data directory and the plan; nothing is made or started yet. `patience` is the supervisor's."""
         self.directory = DataDir(data_dir.absolute())
         self.plan = plan or Plan()
+        self._main = DataDir(Path(self.plan.joined)) if self.plan.joined else self.directory
         self._say, self._patience = say, patience
         self._supervisor: Supervisor | None = None
         self._found = False  # on disk: another process runs it, or none does
@@ -72,15 +73,23 @@ class Deployment:
             self._supervisor = Supervisor(
                 self.directory.root,
                 [
-                    python_module(name, service, self._environment(name), self.plan.ports[name])
-                    for name, service in self.plan.processes.items()
+                    *([gateway.spec(self.plan, self.directory)] if self.plan.gateway is not None else []),
+                    *(
+                        python_module(name, service, self._environment(name), self.plan.ports[name])
+                        for name, service in self.plan.processes.items()
+                    ),
                 ],
-                is_ready=lambda spec: probe(self.plan.urls[spec.name]) is None,
+                is_ready=lambda spec: self.probe(spec.name) is None,
                 settings=self.plan.as_settings(),
                 say=self._say,
                 patience=self._patience,
             )
         return self._supervisor
+
+    def probe(self, name: str) -> str | None:
+        """Ask a process whether it is ready; return None if it is, else why not."""
+        url = self.plan.urls[name]
+        return probe(url, authority=self.directory.root_certificate if url.startswith("https:") else None)
 
     def prepare(self) -> None:
         """Take the data directory, create what is missing in it, and bring the databases up to date.
@@ -91,6 +100,9 @@ class Deployment:
         self.supervisor.lock()
         self._wait_for_stragglers()
         self._refuse_used_ports()
+        if self.plan.joined:
+            self._check_settings()
+            return
         self.migrate()
         if self.plan.servers is None:
             open_broker(self.directory.broker_url, BrokerOptions()).close()  # made here, or it is one that we can't use
@@ -133,7 +145,7 @@ class Deployment:
     def kill(self) -> None:
         """End the services with SIGKILL, for who can't wait for a stop under way. Safe in a signal handler."""
         if self._supervisor is not None:
-            for name in self.plan.processes:
+            for name in self.plan.ports:
                 self._supervisor.kill(name, signal.SIGKILL)
 
     def token(self, user: str, scopes: Iterable[str] = ("orders",), *, lifetime: float = 86400.0) -> str:
@@ -216,31 +228,35 @@ class Deployment:
     def _database_url(self, service: str) -> str:
         servers = self.plan.servers
         if servers is None:
-            return self.directory.database_url(service)
+            return self._main.database_url(service)
         if service not in servers.database_urls:  # it was started by a release that had no such service
             raise NoDeployment(f"It has no {service} database yet: start it with: {self.directory.hint('up --real')}")
         return servers.database_urls[service]
 
     def _environment(self, name: str) -> dict[str, str]:
-        urls = {f"ORDERS_{service.upper()}_URL": self.plan.addresses(service) for service in registry.NAMES}
+        plan = Deployment.find(self._main.root).plan if self.plan.joined else self.plan
+        urls = {f"ORDERS_{service.upper()}_URL": plan.addresses(service) for service in registry.NAMES}
         servers = self.plan.servers
         extra = {f"ORDERS_{setting.upper()}": str(value) for setting, value in self.plan.extra.items()}
         return {
             "ORDERS_HOST": HOST,
             "ORDERS_PORT": str(self.plan.ports[name]),
             "ORDERS_LOG_FILE": str(self.directory.log(name)),
-            "ORDERS_JWT_SECRET": self.directory.secret(),
-            "ORDERS_KEY_FILE": str(self.directory.keys.private(self.plan.processes[name])),
-            "ORDERS_PUBLIC_KEYS": str(self.directory.keys.public),
+            "ORDERS_JWT_SECRET": self._main.secret(),
+            "ORDERS_KEY_FILE": str(self._main.keys.private(self.plan.processes[name])),
+            "ORDERS_PUBLIC_KEYS": str(self._main.keys.public),
             _HS256: str(self.takes_hs256).lower(),
             "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
-            "ORDERS_BROKER_URL": servers.broker_url if servers else self.directory.broker_url,
+            "ORDERS_BROKER_URL": servers.broker_url if servers else self._main.broker_url,
+            "ORDERS_DISCOVERY": self._main.discovery_url,
+            "ORDERS_DISCOVERY_FILE": str(self.directory.last_known(name)),
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",
             "ORDERS_PIECES_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),
             **self._shared_metrics(name),
             **self._core(name),
             **self._own_directory(name),
+            **gateway.told_to_services(self.plan),
             **urls,
             **extra,
         }
@@ -284,7 +300,7 @@ class Deployment:
             )
 
     def _refuse_used_ports(self) -> None:
-        for name, port in sorted(self.plan.ports.items(), key=lambda of: of[1]):
+        for name, port in sorted(self.plan.listens.items(), key=lambda of: of[1]):
             if not port_is_free(port):
                 raise CommandFailed(
                     f"Port {port} of {HOST}, which {name} needs, is in use: "

@@ -4,10 +4,18 @@ Only places differ: in a container every server has its usual port and listens o
 bring their own data directories, users and Java.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from common import migrations, registry
+from gateway import caddy, joint
+from gateway.operations import hidden, public
+from gateway.settings import Settings
+from gateway.starting import CONFIG, write_files
+from gateway.upstreams import Instances
+from ops import dashboard
+from ops.documents import documents
 from ops.errors import CommandFailed
 from ops.stack import render, settings
 
@@ -44,6 +52,7 @@ def files() -> dict[str, str]:
         "mysql/databases.sql": f"-- {_NOTE}\n{_databases()}",
         "redis/redis.conf": f"# {_NOTE}\n{_redis()}",
         "prometheus/prometheus.yml": f"# {_PROMETHEUS_NOTE}\n{_prometheus()}",
+        "grafana/orders.json": dashboard.render(),
     }
 
 
@@ -61,6 +70,41 @@ def write(folder: Path) -> list[Path]:
             raise CommandFailed(f"{error.filename}: {error.strerror}.") from error
         changed.append(path)
     return changed
+
+
+def write_gateway(folder: Path) -> Path:
+    """Write the gateway's configuration, and the files that it serves, for its container; return the former.
+
+    The services are found by their names, of which each instance has an address (`up --scale order=2`).
+    Raise `CommandFailed`.
+    """
+    told = documents()
+    shown = public(told)
+    site = caddy.Site(
+        shown,
+        hidden(told, shown),
+        {service.name: _instances(service) for service in registry.SERVICES},
+        folder / "files",
+        _instances(registry.CONSOLE),
+    )
+    shape = caddy.Shape(
+        listen=f"{_ANY_ADDRESS}:{registry.GATEWAY.port}",
+        storage=Path("/tmp/caddy"),  # noqa: S108  # nosec B108 - the container's own; nothing is kept without HTTPS
+        logs=None,
+        max_body=Settings.model_fields["max_body"].default,
+        body_within=Settings.model_fields["gateway_body_timeout"].default,
+    )
+    try:
+        write_files(folder / "files", joint.document(told, shown))
+        path = folder / CONFIG
+        path.write_text(json.dumps(caddy.config(site, shape), indent=1), encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{error.filename}: {error.strerror}.") from error
+    return path
+
+
+def _instances(service: registry.Service) -> Instances:
+    return Instances((), f"{service.name}:{service.port}")
 
 
 def java_options(memory: tuple[str, ...]) -> str:

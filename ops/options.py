@@ -42,6 +42,13 @@ def chosen(given: dict[str, Any]) -> dict[str, int]:
     return {service: number for service in NAMES if (number := given.pop(service, 1)) > 1}
 
 
+def named(given: dict[str, Any]) -> dict[str, int]:
+    """Take the instances that the command line names, once or oftener, out of a command's arguments."""
+    source = click.get_current_context().get_parameter_source
+    found = {service: given.pop(service) for service in NAMES if service in given}
+    return {service: number for service, number in found.items() if source(service) is ParameterSource.COMMANDLINE}
+
+
 real: Callable[[F], F] = click.option(
     "--real",
     is_flag=True,

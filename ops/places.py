@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
 _MARK = "run/state.json"
 _OURS = frozenset(
-    {"run", "log", "drills", "keys", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)}
+    {"run", "log", "drills", "gateway", "keys", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)}
 )
 _STACK = "stack"  # the default place of `orders stack`, which looks after it itself
 _LONGEST = 400  # bytes of a data directory's path: SQLite opens files of 511 (MAX_PATHNAME of its os_unix.c)
@@ -77,6 +77,16 @@ class DataDir:
         return self.root / "log" / f"{name}.log"
 
     @property
+    def gateway(self) -> Path:
+        """The gateway's configuration, and Caddy's own files."""
+        return self.root / "gateway"
+
+    @property
+    def root_certificate(self) -> Path:
+        """The certificate of the authority that signs the gateway's own, where it serves HTTPS."""
+        return self.gateway / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
+    @property
     def broker_url(self) -> str:
         """The embedded broker."""
         return file_url(EMBEDDED, self.root / "broker.db")
@@ -84,6 +94,15 @@ class DataDir:
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database."""
         return file_url(SQLITE, self.root / f"{service}.db")
+
+    @property
+    def discovery_url(self) -> str:
+        """The list of instances on this machine."""
+        return file_url(EMBEDDED, self.root / "run" / "instances")
+
+    def last_known(self, name: str) -> Path:
+        """Return where a process keeps the list of instances that it knew last."""
+        return self.root / "run" / "discovery" / f"{name}.json"
 
     def hint(self, command: str) -> str:
         """Return how to run a command on this data directory, as it works when pasted where we are."""
@@ -119,14 +138,17 @@ class DataDir:
     def _of_before(self) -> Path:
         return self.root / "keys" / "hs256"
 
-    def make(self) -> None:
-        """Create the directory, the keys and the secret, if they are missing. Raise `CommandFailed`."""
+    def make(self, secret: str = "") -> None:
+        """Create the directory, the keys and the secret (`secret`, or a new one), if they are missing.
+
+        Raise `CommandFailed`.
+        """
         try:
             for folder in ("run", "log"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             self._make_keys()
             if not (self.root / "secret").exists():  # last: with a secret and no keys, it would be one of before
-                _write_secret(self.root / "secret")
+                _write_secret(self.root / "secret", secret or secrets.token_urlsafe(48))
         except OSError as error:
             raise CommandFailed(
                 f"{error.filename or self.root}: {error.strerror}; choose another place with --data-dir."
@@ -198,12 +220,12 @@ def _is_ours(name: str) -> bool:
     return name in _OURS or name.startswith("broker.db")
 
 
-def _write_secret(path: Path) -> None:
+def _write_secret(path: Path, secret: str) -> None:
     """Write it whole or not at all: another process may start at the same moment."""
     draft = path.with_name(f"secret.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(48) + "\n")
+        file.write(f"{secret}\n")
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from common import registry
 from common.config import Settings
-from common.registry import ALL_NAMES, CONSOLE, MOST_INSTANCES, NAMES, PARTICIPANTS, SANDBOX
+from common.registry import ALL_NAMES, CONSOLE, GATEWAY, MOST_INSTANCES, NAMES, PARTICIPANTS, SANDBOX
 from ops.errors import CommandFailed
 
 HOST = "127.0.0.1"
@@ -34,14 +34,24 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True)
+class Gateway:
+    """How the gateway of a deployment is: `tls`, HTTPS; `separate`, a listener of its own for administrators."""
+
+    tls: bool = False
+    separate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How a deployment is to run.
 
     `extra` holds further settings by their names in `common.config.Settings`, `instances` how many of a service run
     (one of each that isn't named), `servers` the real ones (None: embedded), `console` whether the web console runs
-    beside them. The first instance is called as its
-    service and has its usual port; instance number n is called `order-n` and listens 100 (n - 1) ports above the first:
-    a port depends on the name alone, and no new service moves it.
+    beside them, `gateway` the one address before them (None: there is none). `joined`: the data directory of the
+    deployment that it is part of; then it has only those services that `instances` names, and all else is that one's.
+
+    The first instance is called as its service and has its usual port; instance number n is called `order-n` and
+    listens 100 (n - 1) ports above the first: a port depends on the name alone, and no new service moves it.
     """
 
     port_base: int = registry.FIRST_PORT
@@ -50,6 +60,8 @@ class Plan:
     instances: Mapping[str, int] = field(default_factory=dict)
     servers: Servers | None = None
     console: bool = False
+    gateway: Gateway | None = None
+    joined: str = ""
 
     def __post_init__(self) -> None:
         """Raise `CommandFailed` for settings and services that don't exist, and for ports that can't be."""
@@ -62,13 +74,16 @@ class Plan:
         for service, number in self.instances.items():
             if not 1 <= number <= MOST_INSTANCES:
                 raise CommandFailed(f"--{service} goes from 1 to {MOST_INSTANCES}.")
-        largest = _LAST_PORT - max(self._offsets.values())
-        if not 1 <= self.port_base <= largest:
-            raise CommandFailed(f"--port-base goes from 1 to {largest}.")
+        offsets = [port - self.port_base for port in self.listens.values()]
+        smallest, largest = 1 - min(0, *offsets), _LAST_PORT - max(offsets)
+        if not smallest <= self.port_base <= largest:
+            raise CommandFailed(f"--port-base goes from {smallest} to {largest}.")
 
     @property
     def services(self) -> tuple[str, ...]:
         """The services that it has: all but what the settings `participants` and `providers` leave out."""
+        if self.joined:
+            return tuple(name for name in ALL_NAMES if name in self.instances)
         left_out = set(PARTICIPANTS) - self._named("participants")
         if "pay" in left_out or SANDBOX not in self._named("providers"):
             left_out.add(SANDBOX)
@@ -98,13 +113,31 @@ class Plan:
 
     @property
     def ports(self) -> dict[str, int]:
-        """The port of each process."""
-        return {name: self.port_base + offset for name, offset in self._offsets.items()}
+        """The port of each process, and of the gateway."""
+        ports = {name: self.port_base + offset for name, offset in self._offsets.items()}
+        return ports if self.gateway is None else {GATEWAY.name: self.port_base + registry.gateway_offset(), **ports}
+
+    @property
+    def listens(self) -> dict[str, int]:
+        """All ports that are to be free: those of `ports`, and where the gateway listens for administrators alone."""
+        if self.gateway is None or not self.gateway.separate:
+            return self.ports
+        return {**self.ports, f"{GATEWAY.name}'s admin listener": self.admin_port}
+
+    @property
+    def admin_port(self) -> int:
+        """Where the gateway listens for administrators, if it has a listener of its own for them."""
+        return self.port_base + registry.gateway_offset(admin=True)
 
     @property
     def urls(self) -> dict[str, str]:
-        """The base URL of each process."""
-        return {name: f"http://{HOST}:{port}" for name, port in self.ports.items()}
+        """The base URL of each process, and of the gateway."""
+        return {name: self.url(name, port) for name, port in self.ports.items()}
+
+    def url(self, name: str, port: int) -> str:
+        """Return the base URL of what listens on a port under this name."""
+        by_tls = name == GATEWAY.name and self.gateway is not None and self.gateway.tls
+        return f"{'https' if by_tls else 'http'}://{HOST}:{port}"
 
     def instances_of(self, service: str) -> list[str]:
         """Return the names of a service's processes, the first instance first."""
@@ -128,13 +161,16 @@ class Plan:
             "instances": dict(self.instances),
             "servers": self.servers and asdict(self.servers),
             "console": self.console,
+            "joined": self.joined,
+            "gateway": self.gateway and asdict(self.gateway),
         }
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Plan":
         """Return the plan that `as_settings` told."""
-        servers = settings.get("servers")
-        return cls(**{**settings, "servers": servers and Servers(**servers)})
+        servers, gateway = settings.get("servers"), settings.get("gateway")
+        given = {"servers": servers and Servers(**servers), "gateway": gateway and Gateway(**gateway)}
+        return cls(**{**settings, **given})
 
     @property
     def _offsets(self) -> dict[str, int]:
@@ -147,7 +183,7 @@ class Plan:
 
 def ports_are_free(plan: Plan) -> bool:
     """Whether every port of a plan can be listened on."""
-    return all(map(port_is_free, plan.ports.values()))
+    return all(map(port_is_free, plan.listens.values()))
 
 
 _given: deque[frozenset[int]] = deque(maxlen=16)
@@ -155,13 +191,17 @@ _giving = threading.Lock()
 
 
 def free_port_base(instances: Mapping[str, int] | None = None) -> int:
-    """Return a `port_base` with which every port is free, the console's too, with so many instances of each service.
+    """Return a `port_base` with which every port is free, the console's and the gateway's too.
+
+    `instances`: how many of each service there are to be.
 
     What this process was given lately is passed over: its deployments, side by side, may not listen there yet.
     """
     for _ in range(200):
-        plan = Plan(secrets.choice(QUIET_PORTS), instances=instances or {}, console=True)
-        ports = frozenset(plan.ports.values())
+        plan = Plan(
+            secrets.choice(QUIET_PORTS), instances=instances or {}, console=True, gateway=Gateway(separate=True)
+        )
+        ports = frozenset(plan.listens.values())
         with _giving:
             if ports_are_free(plan) and all(map(ports.isdisjoint, _given)):
                 _given.append(ports)

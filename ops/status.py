@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops import runstate
-from ops.client import probe
-from ops.deployment import HOST, Deployment
+from ops.deployment import Deployment
 from ops.errors import NoDeployment
-from ops.places import DataDir
 from ops.runstate import Phase, ProcessState
 from ops.stack import Stack
 from ops.stack.status import StackStatus
@@ -56,12 +54,12 @@ def look(deployment: Deployment) -> Status:
     state = runstate.load(deployment.directory.state_file)
     known = {process.name: process for process in (state.processes if state else ())}
     services = []
+    urls = deployment.plan.urls
     for name, port in deployment.plan.ports.items():
         process = known.get(name) or ProcessState(name, port)
-        word, reason = _judge(deployment.directory, process, running=supervisor is not None)
+        word, reason = _judge(deployment, process, running=supervisor is not None)
         pid = process.pid if word not in {"dead", "stopped"} else None
-        url = f"http://{HOST}:{port}"
-        services.append(ServiceStatus(name, url, pid, port, word, reason, process.restarts, process.since))
+        services.append(ServiceStatus(name, urls[name], pid, port, word, reason, process.restarts, process.since))
     return Status(
         str(deployment.directory.root), supervisor, tuple(services), _servers(deployment), deployment.takes_hs256
     )
@@ -77,12 +75,13 @@ def _servers(deployment: Deployment) -> StackStatus | None:
         return StackStatus(servers.stack, (), {}, defaults=False)
 
 
-def _judge(place: DataDir, process: ProcessState, *, running: bool) -> tuple[str, str | None]:
+def _judge(deployment: Deployment, process: ProcessState, *, running: bool) -> tuple[str, str | None]:
+    place = deployment.directory
     if process.pid is None or not (running or place.has_process(process.pid)):
         return (process.state.value, None) if running else (Phase.STOPPED.value, "not running")
     if not is_alive(process.pid):
         return "dead", f"process {process.pid} is gone"
-    reason = probe(f"http://{HOST}:{process.port}")
+    reason = deployment.probe(process.name)
     if reason is None:
         return "ready", None
     return ("starting" if process.state is Phase.STARTING else "unready"), reason

@@ -182,6 +182,7 @@ def build(settings: Settings) -> Service:
             *(database.close, *([redis.close] if redis else [])),
         ],
         waiting=settings.placing_queue,
+        peers=list(others.peers.values()),
     )
 
 
@@ -211,7 +212,11 @@ class _Instruments:
         self._timeouts = metrics.counter("timeouts", "Timeout messages by what became of them", "result")
         self._payments = metrics.counter("payments", "Messages of payments by what became of them", "result")
         self._left_alone = metrics.gauge(
-            "peer_left_alone", "1 while calls to an instance of a peer are not made: it failed", "peer", "instance"
+            "peer_left_alone",
+            "1 while calls to an instance of a peer are not made: it failed",
+            "peer",
+            "instance",
+            together="livemax",
         )
 
     def left_alone(self, peer: str, instance: str, is_left_alone: bool) -> None:

@@ -65,7 +65,7 @@ def build(settings: Settings) -> Service:
         metrics=Metrics("sandbox"),
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )
-    where = settings.url(SANDBOX).split(",")[0].strip().rstrip("/")
+    where = (settings.public_base or settings.url(SANDBOX).split(",")[0].strip()).rstrip("/")
     refunding = Refunding(together, ids, books, worker.wake)
     rest.install(api, asking, refunding, reader, Faults(database), lambda reference: f"{where}/page/{reference}")
     page.install(api, asking, reader)

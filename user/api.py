@@ -1,6 +1,6 @@
 """The user service over REST."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.errors import TooManyRequests
@@ -9,7 +9,7 @@ from common.schema import parse_id
 from common.user_keys import FRESH, PATH
 from common.web import Api, Reply, current_identity
 from common.web.problems import OverLimit
-from common.web.requests import client_address, current_request
+from common.web.requests import LOOPBACK, IPNetwork, client_address, current_request
 from halfmessage.errors import NotFound
 from user.instruments import Instruments
 from user.model import (
@@ -41,12 +41,16 @@ _NO_STORE = {"Cache-Control": "no-store"}  # RFC 6749, 5.1
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often one address may register and log in, and a name be logged in under; `proxies` of ours are in front."""
+    """How often one address may register and log in, and a name be logged in under.
+
+    `proxies` of ours, in `networks`, are in front.
+    """
 
     registration: str
     log_in: str
     log_in_of_name: str
     proxies: int
+    networks: Sequence[IPNetwork] = LOOPBACK
 
 
 class Doors:
@@ -58,7 +62,7 @@ class Doors:
 
     def address(self) -> str:
         """Return the address of who calls."""
-        return client_address(current_request(), self._rates.proxies)
+        return client_address(current_request(), self._rates.proxies, self._rates.networks)
 
     def registering(self) -> None:
         """Raise `OverLimit` where this address registered too often."""

@@ -74,7 +74,13 @@ def build(settings: Settings) -> Service:
         metrics=metrics,
         checks={"database": Heartbeat(database).ask, "ids": ids.ask, "keys": keys.signer},
     )
-    rates = rest.Rates(settings.registration_rate, settings.log_in_rate, settings.log_in_rate_of_name, settings.proxies)
+    rates = rest.Rates(
+        settings.registration_rate,
+        settings.log_in_rate,
+        settings.log_in_rate_of_name,
+        settings.proxies,
+        settings.trusted_networks,
+    )
     limiter = SharedLimiter(redis) if redis else ProcessLimiter()
     rest.install(api, wired.accounts, wired.sessions, keys, rest.Doors(limiter, rates), Instruments(metrics, keys))
 

@@ -14,7 +14,7 @@ from common import tracing
 from common.auth import Identity, Verifier
 from common.errors import Forbidden
 from common.limits import Limiter, ProcessLimiter
-from common.readiness import Check
+from common.readiness import Check, Checks
 from common.schema import Checks as ReadinessMembers
 from common.schema import Readiness
 from common.telemetry import Metrics
@@ -76,7 +76,7 @@ class Api:
         self.routes: list[Route] = []
         self.ending = threading.Event()
         self.bodies = Bodies(largest=max_body, within=body_timeout, slow=slow_bodies)
-        self._verifier = verifier
+        self.metrics, self.verifier = metrics, verifier
         self._limiter = limiter or ProcessLimiter()
         self.app = App(service)
         self.app.url_map.converters |= {"id": IdConverter, "word": WordConverter}
@@ -84,10 +84,16 @@ class Api:
         observe.install(self.app, metrics)
         self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)
-        self._ready = system.install(self.app, metrics, checks, self._authorise, optional=optional)
+        self._checks, self._optional = Checks(checks), set(optional)
+        self._ready = system.install(self.app, metrics, self._checks, self._authorise, optional=self._optional)
         docs.install(self.app, self)
         self.app.after_request(_part_over_unread_body)
         self._declare_readiness()
+
+    def tell_of(self, name: str, check: Check) -> None:
+        """Have readiness tell of one more check, without which the service is ready; before the first request."""
+        self._checks.add(name, check)
+        self._optional.add(name)
 
     def _declare_readiness(self) -> None:
         @self.get(
@@ -256,7 +262,7 @@ class Api:
         return handle
 
     def _authorise(self, scopes: Sequence[str]) -> Identity:
-        identity = self._verifier.verify(current_request().environ.get("HTTP_AUTHORIZATION"))
+        identity = self.verifier.verify(current_request().environ.get("HTTP_AUTHORIZATION"))
         current_globals().identity = identity
         if scopes and identity.scopes.isdisjoint(scopes):
             raise Forbidden(f"The token lacks the scope that this call needs: {' or '.join(scopes)}.")

@@ -1,7 +1,7 @@
 """/openapi.json, and /docs: Swagger UI out of a Python package, with no resource from elsewhere."""
 
 from functools import cache
-from importlib.resources import files
+from importlib.resources import files as files_of
 from typing import TYPE_CHECKING
 
 import orjson
@@ -43,10 +43,23 @@ _START = """SwaggerUIBundle({
   persistAuthorization: true,
 });
 """
-_POLICY = (
+POLICY = (
     "default-src 'none'; connect-src 'self'; script-src 'self'; img-src 'self' data:; font-src data:; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+def files() -> dict[str, bytes]:
+    """Return what a web server needs to show a document at /openapi.json under /docs, by path."""
+    found = {name: _asset(path) for name, (path, _) in _ASSETS.items()}
+    return {f"docs/{name}": content for name, content in found.items()} | {
+        "docs/index.html": _PAGE.encode(),
+        "docs/start.js": _START.encode(),
+    }
+
+
+def _asset(path: str) -> bytes:
+    return files_of(_PACKAGE).joinpath("templates", "swagger", *path.split("/")).read_bytes()
 
 
 def install(app: Flask, api: "Api") -> None:
@@ -62,7 +75,7 @@ def install(app: Flask, api: "Api") -> None:
 
     def show_page() -> Answer:
         refuse_parameters(current_request())
-        return Answer(_PAGE, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _POLICY})
+        return Answer(_PAGE, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})
 
     def show_asset(name: str) -> Answer:
         refuse_parameters(current_request())
@@ -71,9 +84,8 @@ def install(app: Flask, api: "Api") -> None:
         if name not in _ASSETS:
             raise NotFound
         path, content_type = _ASSETS[name]
-        content = files(_PACKAGE).joinpath("templates", "swagger", *path.split("/")).read_bytes()
         headers = {"Cache-Control": "public, max-age=86400"}
-        return Answer(content, content_type=f"{content_type}; charset=utf-8", headers=headers)
+        return Answer(_asset(path), content_type=f"{content_type}; charset=utf-8", headers=headers)
 
     app.add_url_rule("/openapi.json", view_func=show_document)
     app.add_url_rule("/docs", view_func=show_page)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -29,6 +29,8 @@ _ONCE = (
     ("HTTP_HOST", "Host"),
     ("HTTP_X_REQUEST_ID", "X-Request-Id"),
 )  # the headers that are read here, and mean one thing; Content-Length and Content-Type: see docs/decisions/0003
+IPNetwork = IPv4Network | IPv6Network
+LOOPBACK: Final[Sequence[IPNetwork]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 _Header = tuple[str, str]
 """Its name in the WSGI environment, and its own."""
 # Headers that make another call of the same line, and that nothing here honours: who sends one must not be answered as
@@ -257,16 +259,19 @@ def read_idempotency_key(request: Request) -> str | None:
     return key
 
 
-def client_address(request: Request, proxies: int) -> str:
+def client_address(request: Request, proxies: int, networks: Sequence[IPNetwork] = LOOPBACK) -> str:
     """Return the address of who calls; of IPv6 the network (/64), as each customer has one.
 
     So many proxies of ours are in front, each of which adds whom it answers to X-Forwarded-For: what comes before
-    their entries there is the caller's own, and says nothing.
+    their entries there is the caller's own, and says nothing. Of a peer that is in none of the `networks`, the header
+    is its own too.
     """
     told = request.remote_addr or ""
     hops = [hop.strip() for hop in request.environ.get("HTTP_X_FORWARDED_FOR", told).split(",")]
     try:
-        address = ip_address(hops[-proxies] if len(hops) >= proxies > 0 else told)
+        peer = ip_address(told)
+        believed = len(hops) >= proxies > 0 and any(peer in network for network in networks)
+        address = ip_address(hops[-proxies]) if believed else peer
     except ValueError:  # a Unix socket has none
         return "unknown"
     if isinstance(address, IPv6Address):

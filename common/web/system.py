@@ -1,11 +1,11 @@
 """What every service answers about itself: /healthz, /readyz, /metrics."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from flask import Flask
 
 from common import tracing
-from common.readiness import Check, Checks
+from common.readiness import Checks
 from common.schema import Health, Readiness
 from common.telemetry import Metrics
 from common.web.flask_app import Answer
@@ -20,13 +20,12 @@ Authorise = Callable[[Sequence[str]], object]
 
 
 def install(
-    app: Flask, metrics: Metrics, checks: Mapping[str, Check], authorise: Authorise, *, optional: Collection[str] = ()
+    app: Flask, metrics: Metrics, checks: Checks, authorise: Authorise, *, optional: Collection[str] = ()
 ) -> Callable[[], Readiness]:
     """Add the three routes to `app`; return what tells readiness, or raises `Unavailable`.
 
     Checks named in `optional` are told, and do not make the service unready.
     """
-    needed = Checks(checks)
     has_examples = tracing.exemplar() is not None
 
     def healthz() -> Answer:
@@ -34,7 +33,7 @@ def install(
         return Answer(Health().model_dump_json(), content_type="application/json")
 
     def ready() -> Readiness:
-        results = needed.results()
+        results = checks.results()
         failed = sorted(name for name, result in results.items() if result == "failed" and name not in optional)
         if failed:
             raise Unavailable(f"Not ready: {', '.join(failed)}.", checks=results)

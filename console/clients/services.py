@@ -56,6 +56,11 @@ class Services:
         """Have something set with the viewer's token; return the answer. Raise as `post` does."""
         return self._answer(service, lambda: self._peers[service].call("PUT", path, body, token=token))
 
+    @property
+    def peers(self) -> list[Peer]:
+        """The services that are called."""
+        return list(self._peers.values())
+
     def close(self) -> None:
         """Close the kept connections."""
         for peer in self._peers.values():

@@ -9,6 +9,7 @@ from flask import Flask, Request, Response
 
 from common.errors import Forbidden, Malformed
 from common.web.requests import current_request
+from console.pages.place import prefix
 
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -28,6 +29,7 @@ _JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-
 _NAMES: Final = frozenset({"token", "access_token", "id_token", "jwt", "authorization"})
 _OURS: Final = frozenset({"same-origin", "none"})  # none: typed, or from a bookmark
 _MOST_FIELDS: Final = 64
+_PLACES: Final = ("Location", "HX-Redirect")
 
 
 def install(app: Flask) -> None:
@@ -56,4 +58,7 @@ def _refuse_token_in_address(request: Request) -> None:
 def _harden(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    for name in _PLACES:
+        if response.headers.get(name, "").startswith("/"):
+            response.headers[name] = prefix(current_request()) + response.headers[name]
     return response

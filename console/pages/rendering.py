@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from common.currencies import written
 from console.pages.assets import Assets
+from console.pages.place import placed
 from halfmessage.clock import from_rfc3339, rfc3339
 
 _LIVE: Final = "live"
@@ -45,8 +46,8 @@ class Templates:
         """Return a page, or its block `live` alone where it has one."""
         template = self._environment.get_template(name)
         if live_only and _LIVE in template.blocks:
-            return "".join(template.blocks[_LIVE](template.new_context(dict(given))))
-        return template.render(given)
+            return placed("".join(template.blocks[_LIVE](template.new_context(dict(given)))))
+        return placed(template.render(given))
 
 
 def time_of(at: int | str | None) -> Markup:

@@ -12,6 +12,7 @@ from werkzeug.http import dump_cookie
 
 from common.auth import Identity, Verifier
 from common.errors import Forbidden, Unauthenticated
+from console.pages.place import prefix
 
 COOKIE: Final = "orders_console"
 LONGEST: Final = 30 * 60  # seconds that a login lasts; less where its token expires before
@@ -78,4 +79,5 @@ class Sessions:
 
 def _cookie(request: Request, value: str, seconds: int) -> str:
     by_https = "https" in {request.scheme, request.headers.get("X-Forwarded-Proto")}
-    return dump_cookie(COOKIE, value, max_age=seconds, path="/", secure=by_https, httponly=True, samesite="Strict")
+    path = prefix(request) or "/"
+    return dump_cookie(COOKIE, value, max_age=seconds, path=path, secure=by_https, httponly=True, samesite="Strict")

@@ -41,7 +41,7 @@
   async function more() {
     if (document.hidden) return;
     const after = data[0].at(-1) ?? 0;
-    const answer = await fetch(`/live?after=${after}`, { headers: { Accept: "application/json" } });
+    const answer = await fetch(`${box.dataset.url}?after=${after}`, { headers: { Accept: "application/json" } });
     if (!answer.ok) return;
     const { at, placed, failed } = await answer.json();
     data = [data[0].concat(at), data[1].concat(placed), data[2].concat(failed)];

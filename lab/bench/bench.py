@@ -51,8 +51,18 @@ class Bench:
             expect=expect,
         )
 
-    def measure(self, measured: Measured, requests: Requests, *, expect: int = 201, since: int | None = None) -> None:
+    def measure(
+        self,
+        measured: Measured,
+        requests: Requests,
+        *,
+        expect: int = 201,
+        since: int | None = None,
+        addresses: Sequence[tuple[str, int]] | None = None,
+    ) -> None:
         """Put the load on once more, and add the run to it; what it placed must be in the ledger, and all agree.
+
+        It is put on the order service, or on what listens at `addresses`.
 
         What is looked at are the orders that are new, or those from the id `since` on.
         """
@@ -65,7 +75,7 @@ class Bench:
             placed = sample.order_ids if expect == 201 else ()  # noqa: PLR2004 - Created
             return self.sut.judge.settle(placed, since=first, within=JUDGED_WITHIN)
 
-        job = self.job(measured, requests, expect=expect)
+        job = self.job(measured, requests, expect=expect, addresses=addresses)
         measured.runs.append(self.runner.run(job, self.sut.pids, check))
 
 

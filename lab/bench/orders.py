@@ -24,36 +24,59 @@ class Coupons(StrEnum):
     BOTH = "both"
 
 
+class Through(StrEnum):
+    """Where orders are sent: to the order service, to the gateway, or of two loads that take turns one to each."""
+
+    DIRECT = "direct"
+    GATEWAY = "gateway"
+    BOTH = "both"
+
+
 class OrdersBench:
     """Puts loads of new orders on the system under test."""
 
-    def __init__(self, bench: Bench, *, keys: bool = False, coupons: Coupons = Coupons.NONE) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        *,
+        keys: bool = False,
+        coupons: Coupons = Coupons.NONE,
+        through: Through = Through.DIRECT,
+    ) -> None:
         """Take the bench; with `keys`, each order has an Idempotency-Key. `coupons`: whether each has one, too."""
         self._bench, self._keys, self._coupons = bench, keys, coupons
+        self._ways = [way for way in (Through.DIRECT, Through.GATEWAY) if through in {way, Through.BOTH}]
         self._goods = bench.sut.new_goods(_KINDS)
         self._of_users = [] if coupons is Coupons.NONE else bench.sut.new_coupons()
 
     def closed(self, clients: Sequence[int], kinds: Sequence[int]) -> list[Measured]:
         """Measure with so many clients, each sending its next order when it has its answer; the runs take turns."""
         loads = [
-            (Measured(f"{number} clients, {goods} goods{_WITH if coupons else ''}", "closed", number, goods), coupons)
+            (
+                Measured(
+                    f"{number} clients, {goods} goods{_WITH if coupons else ''}{_BY[way]}", "closed", number, goods
+                ),
+                coupons,
+                way,
+            )
             for goods in kinds
             for number in clients
             for coupons in self._variants()
+            for way in self._ways
         ]
         for _ in range(self._bench.effort.runs):
-            for measured, coupons in loads:
-                self._run(measured, coupons)
-        return [measured for measured, _ in loads]
+            for measured, coupons, way in loads:
+                self._run(measured, coupons, way)
+        return [measured for measured, _, _ in loads]
 
     def open(self, rates: Iterable[float], clients: int) -> Iterator[Measured]:
         """Measure at fixed rates, rising, on so many connections; end after the first that is not kept up with."""
         for rate in rates:
-            coupons = self._variants()[-1]
-            title = f"{rate:,.0f}/s, {_KINDS} goods{_WITH if coupons else ''}"
+            coupons, way = self._variants()[-1], self._ways[-1]
+            title = f"{rate:,.0f}/s, {_KINDS} goods{_WITH if coupons else ''}{_BY[way]}"
             measured = Measured(title, "open", clients, _KINDS, rate=rate)
             for _ in range(self._bench.effort.runs):
-                self._run(measured, coupons)
+                self._run(measured, coupons, way)
             yield measured
             if measured.per_second.median < rate * _KEPT_UP:
                 return
@@ -64,10 +87,15 @@ class OrdersBench:
             return [[], self._of_users]
         return [self._of_users]
 
-    def _run(self, measured: Measured, coupons: Sequence[str]) -> None:
+    def _run(self, measured: Measured, coupons: Sequence[str], way: Through) -> None:
         keys = fresh_keys() if self._keys else ""
         goods = self._goods[: measured.goods]
-        self._bench.measure(measured, self._bench.sut.orders(goods, keys=keys, coupons=coupons))
+        sut = self._bench.sut
+        addresses = sut.gateway() if way is Through.GATEWAY else sut.addresses()
+        self._bench.measure(measured, sut.orders(goods, keys=keys, coupons=coupons), addresses=addresses)
+
+
+_BY = {Through.DIRECT: "", Through.GATEWAY: ", at the gateway"}
 
 
 def ladder(closed: Sequence[Measured]) -> Iterator[float]:

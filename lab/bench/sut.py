@@ -13,11 +13,12 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from common.db import Database
+from common.registry import GATEWAY
 from lab.bench.servers import NAIVE, RealServers
 from lab.bench.wire import Requests, make_request
 from lab.judge.judge import Judge
 from ops.deployment import Deployment, free_port_base
-from ops.plan import Plan, Servers
+from ops.plan import Gateway, Plan, Servers
 from ops.stack.settings import SERVERS
 
 USERS = 100
@@ -51,6 +52,7 @@ class Setup:
     settings: Mapping[str, str | float] = field(default_factory=dict)
     instances: Mapping[str, int] = field(default_factory=dict)
     pay_timeout: float = _PAY_TIMEOUT
+    gateway: bool = False
 
     def plan(self, servers: Servers | None) -> Plan:
         """Return the plan of a deployment. Raise `CommandFailed`."""
@@ -60,6 +62,7 @@ class Setup:
             extra={**_SETTINGS, **self.settings},
             instances=self.instances,
             servers=servers,
+            gateway=Gateway() if self.gateway else None,
         )
 
 
@@ -133,6 +136,10 @@ class SystemUnderTest:
         """Where the instances of a service listen."""
         plan = self.deployment.plan
         return [address(plan.urls[name]) for name in plan.instances_of(service)]
+
+    def gateway(self) -> list[tuple[str, int]]:
+        """Where the gateway listens."""
+        return [address(self.deployment.plan.urls[GATEWAY.name])]
 
     def new_goods(self, number: int) -> list[str]:
         """Create goods with stock in plenty; return their ids."""

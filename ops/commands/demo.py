@@ -24,7 +24,7 @@ from ops.deployment import Deployment, Plan, free_port_base, ports_are_free
 from ops.errors import CommandFailed, NotInTime
 from ops.findings import Gravity, Report
 from ops.flash_demo import FlashDemo
-from ops.plan import Servers
+from ops.plan import Gateway, Servers
 from ops.story import Teller
 from ops.waiting import wait_for
 
@@ -131,7 +131,7 @@ def command(
 
 def _plan(port_base: int | None, instances: Mapping[str, int], lent: Servers | None, *, console: bool) -> Plan:
     times = SHORT_TIMES if lent is None else REAL_TIMES
-    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, times, instances, lent, console)
+    usual = Plan(port_base or Plan().port_base, PAY_TIMEOUT, times, instances, lent, console, Gateway())
     if port_base is None and not ports_are_free(usual):
         return replace(usual, port_base=free_port_base(instances))
     return usual
@@ -144,7 +144,7 @@ def _tell(out: Console, deployment: Deployment, story: Story, began: float) -> N
             deployment.prepare()
             deployment.start()
             goods = deployment.fill_catalogue()
-        for line in up.looking_on(deployment):
+        for line in (*up.address(deployment), *up.looking_on(deployment)):
             out.print(line, markup=False, soft_wrap=True)
         urls = ", ".join(f"{name} {url}" for name, url in deployment.plan.urls.items())
         out.print(f"Ready: {urls}; {len(goods)} goods in the catalogue", markup=False, soft_wrap=True)

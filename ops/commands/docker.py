@@ -49,6 +49,18 @@ def migrate() -> None:
     click.echo("The databases are up to date.")
 
 
+@command.command("gateway")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def gateway(folder: Path) -> None:
+    """Write what the gateway's container serves, from what the services say of themselves, into FOLDER.
+
+    \b
+    Example:
+      orders docker gateway /gateway
+    """
+    click.echo(f"Wrote {docker.write_gateway(folder)}.")
+
+
 _keys = click.option(
     "--keys",
     "place",

@@ -64,9 +64,10 @@ def _tell_of_zipkin(stack: Path, *, everything: bool) -> None:
 
 def _servers(place: DataDir) -> Servers | None:
     try:
-        return Deployment.find(place.root).plan.servers
+        plan = Deployment.find(place.root).plan
     except (NoDeployment, CopiedDeployment):
         return None
+    return None if plan.joined else plan.servers
 
 
 def _stop_services(place: DataDir) -> None:

@@ -16,7 +16,7 @@ from ops.errors import NoDeployment
 from ops.places import default_data_dir
 from ops.stack import Stack
 from ops.stack.plan import DEFAULT_PORT_BASE
-from ops.stack.settings import SERVERS
+from ops.stack.settings import OPTIONAL, SERVERS
 from ops.stack.status import StackStatus
 
 _COLOURS = {"ready": "green", "starting": "yellow", "unready": "red", "dead": "red"}
@@ -32,7 +32,7 @@ _data_dir = click.option(
     show_default="var/stack in the clone",
     help="Where the stack keeps everything.  [env: ORDERS_STACK_DIR]",
 )
-_server = click.argument("name", metavar="NAME", type=click.Choice(SERVERS))
+_server = click.argument("name", metavar="NAME", type=click.Choice((*SERVERS, *OPTIONAL)))
 
 
 @click.group("stack")
@@ -72,12 +72,16 @@ def command() -> None:
     help="RocketMQ's own check-back times (first after 6 s, every 30 s, 15 times), or short ones.  "
     "[default: short, or as before]",
 )
+@click.option(
+    "--etcd", is_flag=True, help="Also etcd, where instances are listed; from then on it is part of the stack."
+)
 @options.rocketmq
 @click.option("--trace", is_flag=True, help="Also Zipkin, which shows traces.")
 def up(
     data_dir: Path,
     port_base: int | None,
     defaults: bool | None,
+    etcd: bool,
     rocketmq: str | None,
     trace: bool,
     **ports: int | None,
@@ -93,12 +97,13 @@ def up(
       orders stack up --data-dir /tmp/other --port-base 0
       orders stack up --defaults --mariadb-port 13306
       orders stack up --rocketmq 5.2.0
+      orders stack up --etcd
       orders stack up --trace
     """
     out = terminal.console()
     given = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
     stack = Stack(data_dir, say=terminal.sayer(out))
-    stack.up(port_base=port_base, ports=given, defaults=defaults, rocketmq=rocketmq)
+    stack.up(port_base=port_base, ports=given, defaults=defaults, rocketmq=rocketmq, with_etcd=etcd)
     if trace:
         stack.trace()
     _show(out, stack.status())
@@ -144,14 +149,14 @@ def reset(data_dir: Path) -> None:
 
 @command.command("logs")
 @_data_dir
-@click.argument("name", metavar="[NAME]", type=click.Choice(SERVERS), required=False)
+@click.argument("name", metavar="[NAME]", type=click.Choice((*SERVERS, *OPTIONAL)), required=False)
 @click.option("--lines", type=click.IntRange(1, 100000), default=20, show_default=True, help="Last lines of each log.")
 @click.option("--follow", "-f", is_flag=True, help="Show what is added, until Ctrl-C.")
 def logs(data_dir: Path, name: str | None, lines: int, follow: bool) -> None:
     """List the logs of all servers, or show the end of those of NAME."""
     stack = Stack(data_dir)
     if name is None:
-        for server in SERVERS:
+        for server in (*SERVERS, *OPTIONAL):
             for path in stack.logs(server):
                 click.echo(f"{server:8} {path.stat().st_size:>12,} bytes  {path}")
         return

@@ -1,6 +1,7 @@
 """`orders up`."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,15 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.logfile import LogFile
-from common.registry import CONSOLE
+from common.registry import CONSOLE, FIRST_PORT, GATEWAY
 from common.wake import Wake
-from ops import options, terminal
+from ops import joining, options, terminal
 from ops import real as servers
 from ops.commands.status import HS256_WARNING
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
-from ops.places import PACKAGES
-from ops.plan import Servers
+from ops.places import PACKAGES, DataDir
+from ops.plan import Gateway, Servers
 from ops.stack import Stack
 from ops.stack.zipkin import Zipkin
 from ops.status import look
@@ -33,8 +34,11 @@ from ops.waiting import wait_for
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DETACHED_WITHIN = 120.0  # seconds
 _LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
+_ADMIN = "ORDERS_GATEWAY_ADMIN"
 ZIPKIN = "zipkin+"  # before the URL of a Zipkin, see docs/tracing.md
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
+_KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
+"""Settings that say what the deployment is: kept with it, so that all commands know them."""
 
 
 @click.command("up")
@@ -42,9 +46,7 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
 @click.option(
     "--port-base",
     type=click.IntRange(1, 65533),
-    default=8001,
-    show_default=True,
-    help="Port of order; the other services get the next ones.",
+    help="Port of order; the other services get the next ones.  [default: 8001; with --join: free ones]",
 )
 @options.instances
 @click.option(
@@ -55,17 +57,33 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
     callback=options.positive,
     help="Seconds until an unpaid order is closed.",
 )
+@click.option(
+    "--gateway/--no-gateway",
+    "with_gateway",
+    default=True,
+    show_default=True,
+    help="One address before all services, a port below order's.",
+)
+@click.option("--tls", is_flag=True, help="The gateway serves HTTPS, by certificates of an authority of its own.")
 @options.real
 @options.rocketmq
+@click.option(
+    "--join",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Only further instances, of the deployment in this data directory: --order 1 unless others are named.",
+)
 @click.option("--trace", is_flag=True, help="Send traces to a Zipkin, which is started and runs on (docs/tracing.md).")
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
 def command(
     data_dir: Path,
-    port_base: int,
+    port_base: int | None,
     pay_timeout: float,
+    with_gateway: bool,
+    tls: bool,
     real: bool,
     rocketmq: str | None,
+    join: Path | None,
     trace: bool,
     reset: bool,
     detach: bool,
@@ -84,11 +102,23 @@ def command(
       orders up --real --detach
       orders up --trace
       orders up --reset --detach
+      orders up --join var --data-dir /tmp/more --order 1
     """
-    named = os.environ.get("ORDERS_PARTICIPANTS")  # it says which services there are: kept, so that all commands know
-    extra = {} if named is None else {"participants": named}
-    plan = Plan(port_base, pay_timeout, extra, options.chosen(instances), console=True)
+    if tls and not with_gateway:
+        raise click.UsageError("--tls goes with the gateway, not with --no-gateway.")
     say = _sayer()
+    if join is not None:
+        if real or reset or trace:
+            raise CommandFailed("--join takes the servers and the data of the deployment that it names.")
+        plan = joining.plan_of(join, options.named(instances) or {"order": 1}, port_base)
+        deployment = Deployment(data_dir, plan, say=say)
+        joining.take_keys(deployment.directory, DataDir(Path(plan.joined)))
+        _go(deployment, detach=detach)
+        return
+    joining.refuse_part(data_dir)
+    extra = {name: os.environ[variable] for name, variable in _KEPT.items() if variable in os.environ}
+    gateway = Gateway(tls=tls, separate=_is_separate()) if with_gateway else None
+    plan = Plan(port_base or FIRST_PORT, pay_timeout, extra, options.chosen(instances), console=True, gateway=gateway)
     if reset and data_dir.exists():
         name = servers.share(data_dir) if real else ""  # kept in what is deleted next
         Deployment(data_dir, plan).directory.reset()
@@ -99,11 +129,22 @@ def command(
     if trace:
         url = Stack(servers.stack_dir(data_dir), say=say).trace()
         plan = replace(plan, extra={**plan.extra, "trace": f"{ZIPKIN}{url}"})
-    deployment = Deployment(data_dir, plan, say=say)
+    _go(Deployment(data_dir, plan, say=say), detach=detach)
+
+
+def _go(deployment: Deployment, *, detach: bool) -> None:
     if detach:
         start_detached(deployment)
     else:
         _run(terminal.console(), deployment)
+
+
+def _is_separate() -> bool:
+    """Whether administrators have a listener of their own. Raise `CommandFailed` for what can't be set."""
+    found = os.environ.get(_ADMIN, "together")
+    if found not in {"together", "separate"}:
+        raise CommandFailed(f"{_ADMIN} is together or separate, not {found!r}.")
+    return found == "separate"
 
 
 def _sayer() -> Callable[[str], None]:
@@ -129,7 +170,7 @@ def _run(out: Console, deployment: Deployment) -> None:
             out.print(HS256_WARNING, markup=False, soft_wrap=True)
         out.print(f"Starting in {deployment.directory.root} ...", markup=False, soft_wrap=True)
         deployment.start()
-        show_ready(out, deployment, deployment.fill_catalogue())
+        show_ready(out, deployment, [] if deployment.plan.joined else deployment.fill_catalogue())
         out.print(f"{_LAST_LINE}{deployment.directory.hint('down')}", markup=False, soft_wrap=True)
         Wake().wait()
     except KeyboardInterrupt:
@@ -144,6 +185,8 @@ def _run(out: Console, deployment: Deployment) -> None:
 
 def say_what_runs_on(out: Console, deployment: Deployment) -> None:
     """Tell of the real servers, and of Zipkin, which outlive the services."""
+    if deployment.plan.joined:
+        return
     stack = servers.stack_dir(deployment.directory.root)
     if (zipkin := Zipkin(stack).url) is not None:
         stop = servers.hint(stack, "down")
@@ -166,7 +209,7 @@ def _prepare(deployment: Deployment) -> None:
 
 def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]) -> None:
     """Say that it is ready: where to look on, a table of its processes, and calls that work when pasted."""
-    for line in looking_on(deployment):
+    for line in (*address(deployment), *looking_on(deployment)):
         out.print(line, markup=False, soft_wrap=True)
     table = Table(title=f"Ready, in {escape(str(deployment.directory.root))}", title_justify="left")
     for heading in ("service", "address", "pid"):
@@ -174,6 +217,9 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
     for service in look(deployment).services:
         table.add_row(service.name, service.url, str(service.pid))
     out.print(table)
+    if deployment.plan.joined:
+        out.print(f"Part of the deployment in {deployment.plan.joined}.", markup=False, soft_wrap=True)
+        return
     if deployment.plan.servers is not None:
         out.print(f"Servers: {_addresses(deployment.plan.servers)}", markup=False, soft_wrap=True)
     if trace := str(deployment.plan.extra.get("trace", "")):
@@ -182,11 +228,28 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
         out.print(line, markup=False, soft_wrap=True)
 
 
+def address(deployment: Deployment) -> list[str]:
+    """Return the one address, and how to trust it; nothing where there is no gateway."""
+    plan = deployment.plan
+    if plan.gateway is None:
+        return []
+    lines = [f"Everything is at: {plan.urls[GATEWAY.name]}  (its calls: {plan.urls[GATEWAY.name]}/docs)"]
+    if plan.gateway.separate:
+        lines.append(f"  for administrators: {plan.url(GATEWAY.name, plan.admin_port)}")
+    if plan.gateway.tls:
+        lines.append(f"  its authority: {deployment.directory.root_certificate}  (curl --cacert)")
+    return lines
+
+
 def looking_on(deployment: Deployment) -> list[str]:
     """Return where the console is, and how to get in; nothing where there is none."""
-    url = deployment.plan.urls.get(CONSOLE.name)
+    plan = deployment.plan
+    url = plan.urls.get(CONSOLE.name)
     if url is None:
         return []
+    if plan.gateway is not None:
+        port = plan.admin_port if plan.gateway.separate else plan.ports[GATEWAY.name]
+        url = f"{plan.url(GATEWAY.name, port)}/console/"
     admin = deployment.directory.hint('token root --scope "orders admin"')
     return [f"Look on: {url}", f"  with a token of: {admin}"]
 
@@ -198,7 +261,11 @@ def _addresses(real: Servers) -> str:
 
 
 def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
-    urls, goods_id = deployment.plan.urls, goods[-1]["goods_id"]
+    plan, goods_id = deployment.plan, goods[-1]["goods_id"]
+    urls = {name: plan.urls[name if plan.gateway is None else GATEWAY.name] for name in ("order", "stock", "goods")}
+    curl = "curl -s"
+    if plan.gateway is not None and plan.gateway.tls:
+        curl += f" --cacert {shlex.quote(str(deployment.directory.root_certificate))}"
     auth = '-H "Authorization: Bearer $TOKEN"'
     body = f"""-H 'Content-Type: application/json' -d '{{"items":[{{"goods_id":"{goods_id}","quantity":1}}]}}'"""
     pick = """| python3 -c 'import json, sys; print(json.load(sys.stdin)["order_id"])'"""
@@ -206,12 +273,12 @@ def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
         f"Logs: {deployment.directory.root / 'log'}",
         "Try it:",
         f"  export TOKEN=$({deployment.directory.hint('token alice')})",
-        f"  ORDER=$(curl -s {auth} {body} {urls['order']}/orders {pick})",
-        f"  curl -s {auth} {urls['order']}/orders/$ORDER",
-        f"  curl -s {auth} -X POST {urls['order']}/orders/$ORDER/pay",
-        f"  curl -s {auth} {urls['order']}/orders/$ORDER/timeline",
-        f"  curl -s {auth} {urls['stock']}/stock/{goods_id}",
-        f"  curl -s {auth} {urls['goods']}/goods",
+        f"  ORDER=$({curl} {auth} {body} {urls['order']}/orders {pick})",
+        f"  {curl} {auth} {urls['order']}/orders/$ORDER",
+        f"  {curl} {auth} -X POST {urls['order']}/orders/$ORDER/pay",
+        f"  {curl} {auth} {urls['order']}/orders/$ORDER/timeline",
+        f"  {curl} {auth} {urls['stock']}/stock/{goods_id}",
+        f"  {curl} {auth} {urls['goods']}/goods",
     ]
 
 
@@ -228,8 +295,7 @@ def start_detached(deployment: Deployment) -> None:
             [
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.directory.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
-                *(["--real"] if plan.servers is not None else []),
-                *(["--trace"] if str(plan.extra.get("trace", "")).startswith(ZIPKIN) else []),
+                *_words_of(plan),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],
             stdin=subprocess.DEVNULL,
@@ -253,3 +319,14 @@ def start_detached(deployment: Deployment) -> None:
     if process.poll() is not None:
         raise CommandFailed(said.strip().rpartition("\n")[2].removeprefix("Error: "))
     click.echo(said.partition("\n")[2].replace(_LAST_LINE, "Stop it with: "), nl=False)
+
+
+def _words_of(plan: Plan) -> list[str]:
+    """Return the options that a plan was made of, but for ports, times and numbers of instances."""
+    if plan.joined:
+        return ["--join", plan.joined]
+    return [
+        *(["--no-gateway"] if plan.gateway is None else ["--tls"] if plan.gateway.tls else []),
+        *(["--real"] if plan.servers is not None else []),
+        *(["--trace"] if str(plan.extra.get("trace", "")).startswith(ZIPKIN) else []),
+    ]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ops.errors import CommandFailed
 from ops.places import check_path
-from ops.stack import jars, render, settings
+from ops.stack import etcd, jars, render, settings
 from ops.stack.daemons import Program
 from ops.stack.packages import Programs
 from ops.stack.plan import HOST, StackPlan, write_private
 from ops.stack.settings import Values
 
-OURS = frozenset({"stack.json", "etc", "run", "log", "rocketmq", "mariadb", "mariadb.new", "redis"})
+OURS = frozenset({"stack.json", "etc", "run", "log", "rocketmq", "mariadb", "mariadb.new", "redis", "etcd"})
 _LONGEST_SOCKET = 100  # bytes; the kernel takes 107 (unix(7))
 
 
@@ -122,6 +122,8 @@ class Layout:
                 return Program(programs.mariadbd, ("mariadbd", f"--defaults-file={self.etc('my.cnf')}"))
             case "redis":
                 return Program(programs.redis, ("redis-server", str(self.etc("redis.conf"))))
+            case "etcd" if (found := etcd.program()) is not None:
+                return Program(found, etcd.arguments(self.root / "etcd", HOST, plan.etcd))
         raise CommandFailed(f"There is no server {server!r}: {', '.join(settings.SERVERS)}.")
 
     def make_mariadb(self, programs: Programs) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ops import versions
 from ops.errors import CommandFailed
 from ops.plan import QUIET_PORTS
-from ops.stack.settings import DEFAULT_TIMING, SHORT_TIMING, Timing
+from ops.stack.settings import DEFAULT_TIMING, SERVERS, SHORT_TIMING, Timing
 
 HOST = "127.0.0.1"
 DEFAULT_PORT_BASE = 18800
@@ -69,13 +69,28 @@ class Ports:
 class StackPlan:
     """How a stack is to run.
 
-    `defaults`: RocketMQ's own times instead of short ones for development. `rocketmq`: its version.
+    `defaults`: RocketMQ's own times instead of short ones for development. `rocketmq`: its version. `etcd`: the first
+    of its two ports; 0: there is none.
     """
 
     ports: Ports
     defaults: bool = False
     password: str = field(default="", repr=False)
     rocketmq: str = versions.BEFORE_THERE_WAS_A_CHOICE
+    etcd: int = 0
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers that it has, in the order of starting."""
+        return (*SERVERS, *(["etcd"] if self.etcd else []))
+
+    def ports_of(self, server: str) -> tuple[int, ...]:
+        """Return the ports of one server; the first is the one that clients use."""
+        return (self.etcd, self.etcd + 1) if server == "etcd" else self.ports.of(server)
+
+    def with_etcd(self) -> "StackPlan":
+        """Return the plan with etcd, on the ports that it had, or else on free ones. Raise `CommandFailed`."""
+        return self if self.etcd else replace(self, etcd=free_pair(self.ports.namesrv + 10))
 
     @property
     def timing(self) -> Timing:
@@ -146,6 +161,14 @@ def is_free(port: int) -> bool:
             except OSError:
                 return False
     return True
+
+
+def free_pair(wish: int = 0) -> int:
+    """Return the first of two free ports in a row: `wish` if it is given, and they are free. Raise `CommandFailed`."""
+    for first in (*([wish] if wish else []), *(secrets.choice(QUIET_PORTS) for _ in range(200))):
+        if is_free(first) and is_free(first + 1):
+            return first
+    raise CommandFailed(f"No two free ports in a row were found on {HOST}.")
 
 
 def free_port_base() -> int:

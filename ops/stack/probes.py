@@ -9,6 +9,7 @@ import redis
 from halfmessage.errors import BrokerError
 from halfmessage.mq.rocketmq_console import remoting
 from halfmessage.mq.rocketmq_console.remoting import Address, Refused
+from ops.stack import etcd
 from ops.stack.plan import HOST, StackPlan
 from ops.stack.settings import DATABASE_USER, DATABASES
 
@@ -86,4 +87,5 @@ PROBES: dict[str, Callable[[StackPlan], str | None]] = {
     "broker": broker,
     "mariadb": mariadb,
     "redis": cache,
+    "etcd": lambda plan: etcd.why_not(HOST, plan.etcd),
 }

@@ -17,6 +17,7 @@ Values = Mapping[str, Value]
 DATABASES = registry.ALL_NAMES
 DATABASE_USER = "orders"
 SERVERS = ("namesrv", "broker", "mariadb", "redis")  # in the order of starting; stopped the other way round
+OPTIONAL = ("etcd",)  # run where they were asked for
 
 
 TOPICS: Mapping[str, Kind] = {

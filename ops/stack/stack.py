@@ -5,7 +5,7 @@ import fcntl
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from halfmessage.mq.prefixed import prefixed
 from halfmessage.mq.rocketmq_console import remoting
 from ops import versions
 from ops.errors import CommandFailed, NoDeployment
-from ops.stack import jars, packages, provision
+from ops.stack import etcd, jars, packages, provision
 from ops.stack import plan as plans
 from ops.stack.admin import Admin
 from ops.stack.daemons import Daemon, is_running
@@ -24,7 +24,7 @@ from ops.stack.layout import Layout
 from ops.stack.plan import HOST, StackPlan
 from ops.stack.probes import PROBES
 from ops.stack.provision import Supplies
-from ops.stack.settings import DATABASE_USER, DATABASES, SERVERS
+from ops.stack.settings import DATABASE_USER, DATABASES, OPTIONAL, SERVERS
 from ops.stack.status import ServerStatus, StackStatus, judge
 from ops.stack.zipkin import Zipkin
 from ops.waiting import wait_for
@@ -43,7 +43,7 @@ class Stack:
         """Name the data directory; nothing is made or started yet."""
         self.layout = Layout(data_dir.absolute())
         self._say = say
-        self._daemons = {name: Daemon(name, self.layout.root) for name in SERVERS}
+        self._daemons = {name: Daemon(name, self.layout.root) for name in (*SERVERS, *OPTIONAL)}
         self.zipkin = Zipkin(self.layout.root, say=say)
 
     @property
@@ -61,22 +61,27 @@ class Stack:
         ports: Mapping[str, int] | None = None,
         defaults: bool | None = None,
         rocketmq: str | None = None,
+        with_etcd: bool = False,
         within: float = _READY_WITHIN,
     ) -> None:
         """Install what is missing, start what does not run, and return once every server does its work.
 
         What is not given stays as it was. `port_base` 0: free ports. `ports`: single ones, by the fields of `Ports`.
         `defaults`: RocketMQ's own times. `rocketmq`: its version, one of `ops.versions.KNOWN`; newer than before is an
-        upgrade, an older one is refused. `within`: seconds from the start of the servers to their being ready.
+        upgrade, an older one is refused. `with_etcd`: etcd too, from now on. `within`: seconds from the start of the
+        servers to their being ready.
         Raise `CommandFailed`, `NotInTime`.
         """
         self.layout.make()
         with self._locked():
             self._refuse_moved()
             plan = self._planned(port_base, ports or {}, defaults, rocketmq)
+            if with_etcd or plan.etcd:
+                etcd.ensure(self._say)
+                plan = plan.with_etcd()
             programs = self._ensure_programs(plan.rocketmq)
             self.layout.render(plan)
-            missing = [name for name in SERVERS if self._daemons[name].running() is None]
+            missing = [name for name in plan.servers if self._daemons[name].running() is None]
             self._refuse_used_ports(plan, missing)
             plans.save(self.layout.plan_file, plan)
             self._start(missing, plan, programs, within)
@@ -99,7 +104,7 @@ class Stack:
         if not self.layout.plan_file.exists():
             return
         with self._locked():
-            self._stop([name for name in SERVERS if name != "namesrv"])
+            self._stop([name for name in self._daemons if name != "namesrv"])
             self._stop(["namesrv"])  # the broker says goodbye to it
 
     def reset(self) -> None:
@@ -154,10 +159,11 @@ class Stack:
         """Have every server do some work; say how each is. Raise `NoDeployment`."""
         plan = self.plan
         servers: list[ServerStatus] = []
-        for name, daemon in self._daemons.items():
+        for name in plan.servers:
+            daemon = self._daemons[name]
             running = daemon.running()
             state, reason = judge(daemon.identity(), running, partial(self._why_not, name, plan))
-            servers.append(ServerStatus.of(name, running, plan.ports.of(name), state, reason))
+            servers.append(ServerStatus.of(name, running, plan.ports_of(name), state, reason))
         return StackStatus(str(self.layout.root), tuple(servers), self.urls(), plan.defaults, plan.rocketmq)
 
     def urls(self) -> dict[str, str]:
@@ -181,6 +187,7 @@ class Stack:
             "ORDERS_TEST_STACK": str(self.layout.root),
             "ORDERS_TEST_MYSQL": f"mysql+pymysql://{account}/",
             "ORDERS_TEST_REDIS": f"redis://{HOST}:{plan.ports.redis}/15",
+            **({"ORDERS_DISCOVERY": f"etcd://{HOST}:{plan.etcd}"} if plan.etcd else {}),
             **({} if (zipkin := self.zipkin.url) is None else {"ORDERS_TRACE": f"zipkin+{zipkin}"}),
         }
 
@@ -235,7 +242,7 @@ class Stack:
 
     def _daemon(self, name: str) -> Daemon:
         if name not in self._daemons:
-            raise CommandFailed(f"There is no server {name!r}: {', '.join(SERVERS)}.")
+            raise CommandFailed(f"There is no server {name!r}: {', '.join(self._daemons)}.")
         return self._daemons[name]
 
     def _planned(
@@ -268,7 +275,7 @@ class Stack:
 
     def _refuse_used_ports(self, plan: StackPlan, servers: list[str]) -> None:
         for name in servers:
-            for port in plan.ports.of(name):
+            for port in plan.ports_of(name):
                 if not plans.is_free(port):
                     known = self._daemons[name].identity()
                     raise CommandFailed(
@@ -285,7 +292,7 @@ class Stack:
         programs: packages.Programs,
         within: float,
         *,
-        await_all: list[str] | None = None,
+        await_all: Sequence[str] = (),
     ) -> None:
         """Start what is missing: the broker once the name server answers, as it registers only now and then."""
         if names:
@@ -296,12 +303,12 @@ class Stack:
             if name == "broker":
                 self._await("namesrv", plan, within)
             self._daemons[name].start(self.layout.program(name, plan, programs))
-        awaited = await_all or SERVERS
+        awaited = await_all or plan.servers
         for name in awaited:
             if name == "broker":
                 self._await_topics(plan, within)
             self._await(name, plan, within)
-        if awaited == ["namesrv"] and self._daemons["broker"].running() is not None:  # a new one knows nothing yet
+        if list(awaited) == ["namesrv"] and self._daemons["broker"].running() is not None:  # a new one knows nothing
             with suppress(CommandFailed):  # a broker that is killed meanwhile does it when it starts
                 self._await_topics(plan, within)
 

@@ -20,6 +20,7 @@ from common.auth import Identity, Verifier
 from common.config import Settings
 from common.our_tokens import OPERATOR_SCOPES, OwnTokens
 from common.own_keys import OwnPublicKeys
+from gateway import binary
 from ops import docker, versions
 from ops.commands.docker import command
 from ops.stack import settings
@@ -27,7 +28,7 @@ from ops.stack import settings
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 SCHEMA = ROOT / "tests" / "vendor" / "compose-spec" / "compose-spec.json"
-ONCE = {"store-owner", "migrate", "topics", "keys"}
+ONCE = {"store-owner", "migrate", "topics", "keys", "gateway-files"}
 OURS = {service.name: service.port for service in registry.PROCESSES}
 SECRETS = {"ORDERS_JWT_SECRET", "MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD", "REDIS_PASSWORD"}
 
@@ -82,7 +83,7 @@ class TestCompose:
 
     def test_everything_is_there(self, services: dict[str, Any]) -> None:
         """RocketMQ, its dashboard, MySQL, Redis, Prometheus, our services, and what prepares them."""
-        servers = {"namesrv", "broker", "dashboard", "mysql", "redis", "prometheus"}
+        servers = {"namesrv", "broker", "dashboard", "mysql", "redis", "prometheus", "gateway"}
         assert services.keys() == servers | OURS.keys() | ONCE
         assert services["dashboard"]["ports"] == ["127.0.0.1:${DASHBOARD_PORT:-8180}:8180"]
 
@@ -417,6 +418,20 @@ class TestCommands:
         (tmp_path / "rocketmq" / "broker.conf").write_text("by hand")
         again = CliRunner().invoke(command, ["render", "--into", str(tmp_path)])
         assert again.output == f"Wrote {tmp_path / 'rocketmq' / 'broker.conf'}.\n"
+
+    def test_gateway(self, tmp_path: Path) -> None:
+        """Caddy takes what the container is given; its version is the image's, its port the one that is published."""
+        done = CliRunner().invoke(command, ["gateway", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        validated = [str(binary.find()), "validate", "--config", str(tmp_path / "caddy.json")]
+        subprocess.run(validated, check=True, capture_output=True, timeout=60, env={"HOME": str(tmp_path)})
+        compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+        assert compose["gateway"]["image"] == f"caddy:{binary.VERSION}"
+        config = json.loads((tmp_path / "caddy.json").read_text())
+        assert config["apps"]["http"]["servers"]["public"]["listen"] == [f"0.0.0.0:{registry.GATEWAY.port}"]
+        address = compose["gateway"]["networks"]["orders"]["ipv4_address"]
+        assert compose["user"]["environment"]["ORDERS_PROXY_NETWORKS"] == f"{address}/32"
+        assert (tmp_path / "files" / "docs" / "index.html").is_file()
 
     def test_migrate(self, tmp_path: Path) -> None:
         """`orders docker migrate` migrates all of them, and says which address is missing."""

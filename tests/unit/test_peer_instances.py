@@ -1,8 +1,10 @@
 """Calls to a service that runs several times: spread over its instances, past those that are gone."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -162,3 +164,64 @@ def test_all_instances_left_to_themselves(servers: list[Server], make: Make) -> 
         with pytest.raises(PeerUnavailable):
             peer.call("GET", "/")
     assert [len(server.requests) for server in servers] == [5, 5]
+
+
+def test_other_instances_from_now_on(servers: list[Server], make: Make) -> None:
+    """A new one is called without a restart, one that is gone no more; links beside it follow."""
+    servers[0].answers = [_response(200)] * 4
+    servers[1].answers = [_response(200)] * 4
+    peer = make(servers[0].url)
+    beside = peer.beside("slow", timeout=1.0)
+    for one in (peer, beside):
+        assert one.call("GET", "/")[0] == 200
+    peer.use([servers[1].url])
+    later = peer.beside("later", timeout=1.0)
+    for one in (peer, beside, later):
+        assert one.call("GET", "/")[0] == 200
+    assert [len(server.requests) for server in servers] == [2, 3]
+    assert peer.service == "stock"
+
+
+def test_instances_that_stay_keep_their_connections(servers: list[Server], make: Make) -> None:
+    """A list that has changed elsewhere costs those that stay nothing."""
+    servers[0].answers = [_response(200)] * 2
+    peer = make(servers[0].url)
+    peer.call("GET", "/")
+    peer.use([servers[0].url, servers[1].url])
+    peer.use([servers[0].url])
+    peer.call("GET", "/")
+    assert servers[0].connections == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_one_that_is_gone_is_not_told_as_left_alone(servers: list[Server]) -> None:
+    """Its gauge goes back when it goes, and what still fails there afterwards is told no more."""
+    told: list[tuple[str, str, bool]] = []
+    servers[0].answers = [_response(500)] * 5
+    peer = Peer("stock", servers[0].url, str, timeout=1, connections=1, watch=lambda *what: told.append(what))
+    for _ in range(5):
+        with pytest.raises(PeerUnavailable):
+            peer.call("GET", "/")
+    assert told == [("stock", servers[0].url, True)]
+    peer.use([servers[1].url])
+    assert told[1:] == [("stock", servers[0].url, False)]
+    peer.close()
+
+
+def test_a_call_under_way_comes_to_its_end(servers: list[Server], make: Make) -> None:
+    """The instance that it waits for may be taken off the list meanwhile."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        under_way.set()
+        go_on.wait(5)
+        connection.sendall(_response(200, b"{}"))
+
+    servers[0].answers = [answer]
+    peer = make(servers[0].url, timeout=5.0)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(peer.call, "GET", "/")
+        assert under_way.wait(5)
+        peer.use([servers[1].url])
+        go_on.set()
+        assert call.result(5) == (200, {})

@@ -7,7 +7,7 @@ import pytest
 from common.registry import MOST_INSTANCES, NAMES, SERVICES
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
-from ops.plan import Plan, free_port_base, ports_are_free
+from ops.plan import Gateway, Plan, free_port_base, ports_are_free
 
 
 def test_one_of_each() -> None:
@@ -67,6 +67,18 @@ def test_the_console_runs_where_it_is_asked_for() -> None:
     assert list(plan.processes) == ["console", *NAMES]
     assert plan.ports.items() - without.ports.items() == {("console", 9008)}
     assert plan.subscriptions == without.subscriptions
+
+
+def test_the_gateway_is_one_port_below() -> None:
+    """Where it is asked for; it is no process of ours with a database, and its admin listener needs a port as well."""
+    plan = Plan(port_base=9001, gateway=Gateway(tls=True, separate=True), console=True)
+    assert (plan.ports["gateway"], plan.urls["gateway"]) == (9000, "https://127.0.0.1:9000")
+    assert "gateway" not in plan.processes
+    assert set(plan.listens.values()) - set(plan.ports.values()) == {9009}
+    assert Plan.from_settings(plan.as_settings()) == plan
+    assert "gateway" not in Plan(port_base=1).ports
+    with pytest.raises(CommandFailed, match="from 2 to"):
+        Plan(port_base=1, gateway=Gateway())
 
 
 def test_a_plan_survives_the_state_file() -> None:

@@ -14,7 +14,10 @@ from types import SimpleNamespace
 from common import process
 
 process.serve = lambda *_, **__: print(gc.get_freeze_count(), len(gc.get_objects()))
-api = SimpleNamespace(app=None, bodies=SimpleNamespace(cut_overdue=None), ending=SimpleNamespace(set=None))
+api = SimpleNamespace(
+    app=None, bodies=SimpleNamespace(cut_overdue=None), ending=SimpleNamespace(set=None),
+    verifier=SimpleNamespace(keys=None),
+)
 process.run("goods", lambda _: process.Service(api, start=[], stop=[]))
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import ProcessCollector, multiprocess
 
 from common.readiness import READY_WITHIN
 from common.telemetry import METRICS_DIR, Metrics
@@ -145,3 +146,58 @@ def test_processes_share_what_they_count_in_a_directory_of_any_name(tmp_path: Pa
         )
         told = done.stdout
     assert 'orders_http_requests_total{method="GET",route="/",status="200"} 2.0' in told
+
+
+_WORKER = """
+import sys
+from common.telemetry import Metrics
+metrics = Metrics("x")
+metrics.requests.labels("GET", "/", 200).inc()
+metrics.latency.labels("/").observe(0.02)
+metrics.in_flight.inc(3)
+metrics.gauge("left_alone", "1 while it is", "peer", together="livemax").labels("stock").set(1)
+print(metrics.render().decode() if sys.argv[1:] else "ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def worker(place: Path, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", _WORKER, *words],
+        env={**os.environ, METRICS_DIR: str(place)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def series(text: str) -> dict[str, float]:
+    lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at Linux's list of processes")
+def test_several_processes_answer_as_one(tmp_path: Path) -> None:
+    """Whichever is asked: counts of all, also of one that died, and gauges, memory and time of those that live."""
+    with worker(tmp_path) as first, worker(tmp_path) as second:
+        assert first.stdout is not None
+        assert second.stdout is not None
+        assert (first.stdout.readline(), second.stdout.readline()) == ("ready\n", "ready\n")
+        second.kill()
+        second.wait()
+        multiprocess.mark_process_dead(second.pid, str(tmp_path))  # type: ignore[no-untyped-call]  # as its keeper does
+        with worker(tmp_path, "show") as third:
+            told, _ = third.communicate("")
+        memory = next(iter(ProcessCollector(pid=lambda: first.pid, registry=None).collect())).samples[0].value
+        first.communicate("")
+    found = series(told)
+    assert found['orders_http_requests_total{method="GET",route="/",status="200"}'] == 3
+    assert found['orders_http_request_seconds_count{route="/"}'] == 3
+    assert found['orders_http_request_seconds_bucket{le="0.025",route="/"}'] == 3
+    assert found["orders_http_requests_in_flight"] == 6
+    assert found['orders_left_alone{peer="stock"}'] == 1
+    assert found["process_virtual_memory_bytes"] > 1.5 * memory
+    assert 0 < found["process_start_time_seconds"] <= time.time()
+    assert "# TYPE orders_http_requests_total counter" in told
+    assert "# TYPE orders_http_request_seconds histogram" in told
+    assert "# HELP orders_http_requests_in_flight Requests being answered now" in told

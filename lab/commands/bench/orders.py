@@ -1,12 +1,13 @@
 """`./scripts/bench orders`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from lab.bench.bench import Bench
-from lab.bench.orders import Coupons, OrdersBench, ladder
+from lab.bench.orders import Coupons, OrdersBench, Through, ladder
 from lab.bench.runner import Runner
 from lab.bench.sut import open_sut
 from lab.commands.bench.options import common, read
@@ -34,6 +35,10 @@ _CONNECTIONS = 256  # of an open loop
     "--coupons", type=click.Choice([each.value for each in Coupons]), default="none", show_default=True,
     help="Give each order a coupon of its user's; both: with and without, in turns.",
 )  # fmt: skip
+@click.option(
+    "--through", type=click.Choice([each.value for each in Through]), default="direct", show_default=True,
+    help="Where orders are sent: to the service, to the gateway before it, or to either in turns.",
+)  # fmt: skip
 @common
 def command(
     clients: Sequence[int],
@@ -42,6 +47,7 @@ def command(
     rate: Sequence[float],
     keys: bool,
     coupons: str,
+    through: str,
     **given: Any,
 ) -> None:
     """Place orders: how many a second, and how long each takes.
@@ -57,16 +63,23 @@ def command(
       ./scripts/bench orders --stack var/stack --rate 500 --rate 1000 --loop open
       ./scripts/bench orders --real --json bench.json --html bench.html
       ./scripts/bench orders --clients 64 --kinds 100 --loop closed --coupons both
+      ./scripts/bench orders --clients 1 --clients 64 --kinds 100 --loop closed --through both
     """
     shared = read(given)
+    setup = replace(shared.setup, gateway=Through(through) is not Through.DIRECT)
     if loop == "open" and not rate:
         clients, kinds = clients[-1:], kinds[:1]
     with (
         open_session("orders", shared) as session,
         Runner.open() as runner,
-        open_sut(shared.setup, session.say) as sut,
+        open_sut(setup, session.say) as sut,
     ):
-        bench = OrdersBench(Bench(sut, runner, shared.effort, session.tell), keys=keys, coupons=Coupons(coupons))
+        bench = OrdersBench(
+            Bench(sut, runner, shared.effort, session.tell),
+            keys=keys,
+            coupons=Coupons(coupons),
+            through=Through(through),
+        )
         if loop != "open" or not rate:
             session.measured += bench.closed(clients, kinds)
         if loop != "closed":

@@ -1,0 +1,1 @@
+"""Where the instances of each service are: they say so themselves, in a directory that the others follow."""

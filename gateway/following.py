@@ -1,0 +1,124 @@
+"""`python -m gateway.following`: has Caddy follow which instances there are. It runs beside it, and ends with it.
+
+The configuration is written anew when a list changes, and Caddy reads it at SIGUSR1, without a pause: connections stay
+open, and calls under way end as they began (https://caddyserver.com/docs/command-line#signals).
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from common.discovery.factory import open_directory
+from common.discovery.following import Following
+from common.discovery.last_known import LastKnown
+from common.discovery.port import Directory, DiscoveryUnavailable, Listing
+from common.discovery.registration import local
+from common.telemetry import configure_logging
+from gateway.settings import Settings
+from gateway.starting import RENDER_FAILURES, render
+
+_LOOK_EVERY: Final = 0.5  # seconds between two looks whether Caddy is still there, and after a rendering that failed
+_CONNECTS_WITHIN: Final = 1.0  # seconds
+
+log = structlog.get_logger()
+
+
+def main(settings: Settings, gateway: int) -> None:
+    """Follow the lists of `settings.services` until the process `gateway`, which started us, is gone."""
+    changed = threading.Event()
+    followers = [_Addresses(name, settings.urls(name), changed) for name in settings.services]
+    following = Following(_directory(settings), followers, settings.discovery_file)
+    while not _listens(settings):  # before, SIGUSR1 would end it
+        if _waits_in_vain(gateway):
+            return
+    following.start()
+    try:
+        while os.getppid() == gateway:
+            if changed.wait(_LOOK_EVERY):
+                changed.clear()
+                if _reload(settings, {one.service: one.urls for one in followers}, gateway):
+                    continue
+                changed.set()
+                if _waits_in_vain(gateway):
+                    return
+    finally:
+        following.close()
+
+
+def start_beside(settings: Settings) -> None:
+    """Start it beside this process, which becomes Caddy, unless the list never changes."""
+    if not _directory(settings).changes:
+        return
+    urls = {f"ORDERS_{name.upper()}_URL": ",".join(settings.urls(name)) for name in settings.services}
+    command = [sys.executable, "-m", "gateway.following", str(os.getpid())]
+    subprocess.Popen(command, env={**os.environ, **urls}, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+
+
+def known(settings: Settings) -> Settings:
+    """Return the settings with the addresses that are listed now, or were last, or else as they are."""
+    directory = _directory(settings)
+    if not directory.changes:
+        return settings
+    try:
+        listed: Listing = directory.read(settings.services)
+    except DiscoveryUnavailable:
+        listed = LastKnown(settings.discovery_file).load(settings.services)
+    finally:
+        directory.close()
+    return settings.at({name: urls for name, urls in listed.items() if urls})
+
+
+class _Addresses:
+    """Where the instances of one service are."""
+
+    def __init__(self, service: str, urls: Sequence[str], changed: threading.Event) -> None:
+        self.service, self.urls, self._changed = service, sorted(urls), changed
+
+    def use(self, urls: Sequence[str]) -> None:
+        if sorted(urls) != self.urls:
+            self.urls = sorted(urls)
+            self._changed.set()
+
+
+def _reload(settings: Settings, urls: Listing, gateway: int) -> bool:
+    """Write the configuration anew and have Caddy read it; return whether it was written."""
+    try:
+        render(settings.at(urls))
+    except RENDER_FAILURES as error:
+        log.warning("the gateway does not follow yet", reason=str(error))
+        return False
+    if os.getppid() == gateway:
+        os.kill(gateway, signal.SIGUSR1)
+        log.info("the gateway follows", instances=urls)
+    return True
+
+
+def _directory(settings: Settings) -> Directory:
+    return open_directory(settings.discovery, lambda name: ",".join(settings.urls(name)))
+
+
+def _listens(settings: Settings) -> bool:
+    where = local(settings.gateway_host, settings.gateway_port)
+    try:
+        socket.create_connection(where, timeout=_CONNECTS_WITHIN).close()
+    except OSError:
+        return False
+    return True
+
+
+def _waits_in_vain(gateway: int) -> bool:
+    """Wait a little; return whether Caddy is gone."""
+    threading.Event().wait(_LOOK_EVERY)
+    return os.getppid() != gateway
+
+
+if __name__ == "__main__":
+    configure_logging("gateway", "info", None)
+    main(Settings(), int(sys.argv[1]))

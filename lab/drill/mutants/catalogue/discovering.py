@@ -1,0 +1,82 @@
+"""Bugs in who is listed where, and in who follows it."""
+
+from lab.drill.mutants.mutant import edited
+
+_DISCOVERY = "tests/unit/test_discovery.py::"
+_INSTANCES = "tests/unit/test_peer_instances.py::"
+_CONTRACT = "tests/contract/test_directory.py::"
+
+MUTANTS = (
+    edited(
+        "empty-list-believed",
+        "an etcd that lost its data leaves everybody with nobody to call",
+        _DISCOVERY + "test_nobody_listed_is_not_believed",
+        ("common.discovery.following:Following._tell", "if urls and urls !=", "if urls !="),
+    ),
+    edited(
+        "last-known-list-not-taken",
+        "a process that starts while discovery is down forgets whom it knew",
+        _DISCOVERY + "test_a_start_while_it_is_down",
+        ("common.discovery.following:Following.start", "self._tell(self._kept.load(self._services))", "pass"),
+    ),
+    edited(
+        "last-known-list-not-kept",
+        "the list of instances is on no disk",
+        _DISCOVERY + "test_a_start_while_it_is_down",
+        ("common.discovery.following:Following._look", "self._kept.save(self._known)", "pass"),
+    ),
+    edited(
+        "discovery-down-not-said",
+        "readiness and gauges call a list current that is not read any more",
+        _DISCOVERY + "test_down_the_last_known_list_is_used_and_that_is_said",
+        ("common.discovery.following:Following._look", "self._down = error", "pass"),
+    ),
+    edited(
+        "listed-before-it-listens",
+        "calls are sent to a port that is not open yet",
+        _DISCOVERY + "test_listed_once_it_listens_and_withdrawn_once",
+        ("common.discovery.registration:Registration._keep", "while not self._listens():", "while False:"),
+    ),
+    edited(
+        "listed-after-its-withdrawal",
+        "a renewal on its way lists an instance that has stopped",
+        _DISCOVERY + "test_no_renewal_comes_after_the_withdrawal",
+        ("common.discovery.registration:Registration.withdraw", "with self._guard:", "if True:"),
+    ),
+    edited(
+        "lease-renewed-once",
+        "one renewal that is late costs an instance its place",
+        _DISCOVERY + "test_renewed_three_times_in_its_time",
+        ("common.discovery.registration:Registration._keep", "self._ttl / tries", "self._ttl"),
+    ),
+    edited(
+        "ended-lease-listed",
+        "an instance that was killed is called for ever",
+        _CONTRACT + "test_gone_when_its_lease_is_over[embedded]",
+        ("common.discovery.embedded:EmbeddedDirectory.read", "if not now < until <= now + MOST_TTL:", "if False:"),
+    ),
+    edited(
+        "new-instances-not-called",
+        "one more instance takes no part until a restart",
+        _INSTANCES + "test_other_instances_from_now_on",
+        ("common.peer:Peer.use", "for url in urls}", "for url in (before or urls)}"),
+    ),
+    edited(
+        "links-beside-not-told",
+        "calls that may take long go on to instances that are gone",
+        _INSTANCES + "test_other_instances_from_now_on",
+        ("common.peer:Peer.use", "link.use(urls)", "pass"),
+    ),
+    edited(
+        "connections-thrown-away",
+        "each change of a list costs those that stay their connections and what is known of them",
+        _INSTANCES + "test_instances_that_stay_keep_their_connections",
+        ("common.peer:Peer.use", "before.get(url) or self._instance(url)", "self._instance(url)"),
+    ),
+    edited(
+        "gone-instance-left-alone-for-ever",
+        "a gauge tells of an instance that there is not any more",
+        _INSTANCES + "test_one_that_is_gone_is_not_told_as_left_alone",
+        ("common.peer:Peer.use", "before[url].retire()", "pass"),
+    ),
+)

@@ -1,0 +1,352 @@
+"""Following who is listed, and being listed; the directory is one of the test's own, which fails when it is told to."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import structlog
+
+from common.config import Settings
+from common.discovery.factory import NoSuchDiscovery, open_directory
+from common.discovery.following import Following
+from common.discovery.port import MOST_INSTANCES, DiscoveryUnavailable, Instance, Listing
+from common.discovery.registration import Registration, advertised, local
+from halfmessage.paths import EMBEDDED, file_url
+from tests.support import eventually
+
+ONE, TWO = "http://127.0.0.1:8002", "http://127.0.0.1:8102"
+ME = Instance("stock", ONE)
+
+
+class Directory:
+    """A list in memory."""
+
+    changes: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.listed: dict[str, list[str]] = {}
+        self.is_down = False
+        self.puts: list[tuple[Instance, int]] = []
+        self.withdrawn: list[Instance] = []
+        self.at_put: Callable[[], object] = lambda: None
+
+    def put(self, instance: Instance, ttl: int) -> None:
+        self._answer()
+        self.at_put()
+        self.puts.append((instance, ttl))
+
+    def withdraw(self, instance: Instance) -> None:
+        self._answer()
+        self.withdrawn.append(instance)
+
+    def read(self, services: Collection[str]) -> Listing:
+        self._answer()
+        return {name: sorted(self.listed.get(name, [])) for name in services}
+
+    def close(self) -> None: ...
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise DiscoveryUnavailable("It is down.")
+
+
+class Caller:
+    """Who follows a service."""
+
+    def __init__(self, service: str = "stock") -> None:
+        self.service = service
+        self.used: list[Sequence[str]] = []
+
+    def use(self, urls: Sequence[str]) -> None:
+        self.used.append(urls)
+
+
+@pytest.fixture
+def directory() -> Directory:
+    return Directory()
+
+
+@pytest.fixture
+def caller() -> Caller:
+    return Caller()
+
+
+Follow = Callable[..., Following]
+
+
+@pytest.fixture
+def follow(directory: Directory, caller: Caller) -> Iterator[Follow]:
+    made: list[Following] = []
+
+    def start(*callers: Caller, file: Path | None = None) -> Following:
+        made.append(Following(directory, callers or [caller], file))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def test_told_what_is_listed_and_what_changes(directory: Directory, caller: Caller, follow: Follow) -> None:
+    """The list at the start, and each change of it, once; who follows another service is told of that one."""
+    directory.listed = {"stock": [ONE], "goods": [TWO]}
+    other = Caller("goods")
+    follow(caller, other)
+    assert (caller.used, other.used) == ([[ONE]], [[TWO]])
+    directory.listed = {"stock": [TWO, ONE], "goods": [TWO]}
+    eventually(lambda: caller.used == [[ONE], [ONE, TWO]])
+    assert other.used == [[TWO]]
+
+
+def test_nobody_listed_is_not_believed(directory: Directory, caller: Caller, follow: Follow) -> None:
+    """A list that is empty, as of a directory that lost what it had, leaves callers those that were there last."""
+    directory.listed = {"stock": [ONE]}
+    following = follow()
+    directory.listed = {}
+    threading.Event().wait(0.6)  # one look at least; nothing can be waited for
+    directory.listed = {"stock": [TWO]}
+    eventually(lambda: caller.used == [[ONE], [TWO]])
+    following.ask()
+
+
+def test_down_the_last_known_list_is_used_and_that_is_said(
+    directory: Directory, caller: Caller, follow: Follow
+) -> None:
+    """Said once in the log, and in readiness and gauges for as long as it lasts; then all goes on."""
+    directory.listed = {"stock": [ONE]}
+    with structlog.testing.capture_logs() as logs:
+        following = follow()
+        assert following.gauges["discovery_up"] == 1
+        directory.is_down = True
+        eventually(lambda: following.gauges["discovery_up"] == 0)
+        eventually(lambda: following.gauges["discovery_list_age_seconds"] > 0.6)  # more than one look failed
+        with pytest.raises(DiscoveryUnavailable, match=r"It is down\. The last known list"):
+            following.ask()
+        assert caller.used == [[ONE]]
+        directory.listed, directory.is_down = {"stock": [TWO]}, False
+        eventually(lambda: caller.used == [[ONE], [TWO]])
+        following.ask()
+        assert following.gauges["discovery_up"] == 1
+    said = [line["event"] for line in logs]
+    assert said.count("discovery is down: the last known list of instances is used") == 1
+    assert said.count("discovery is up again") == 1
+
+
+def test_a_start_while_it_is_down(directory: Directory, caller: Caller, follow: Follow, tmp_path: Path) -> None:
+    """The list that was kept on disk is used, at once; without one the settings' addresses stay."""
+    file = tmp_path / "run" / "stock.json"
+    directory.listed = {"stock": [ONE, TWO], "goods": [ONE]}
+    follow(file=file).close()
+    assert json.loads(file.read_bytes()) == {"stock": [ONE, TWO]}
+    directory.is_down = True
+    late = Caller()
+    following = follow(late, file=file)
+    assert late.used == [[ONE, TWO]]
+    with pytest.raises(DiscoveryUnavailable):
+        following.ask()
+    unlucky = Caller()
+    follow(unlucky)
+    follow(unlucky, file=tmp_path / "none.json")
+    assert unlucky.used == []
+    assert caller.used == [[ONE, TWO]]
+
+
+@pytest.mark.parametrize("kept", [b"{", b"[]", b'{"stock": 7}', b"\xff"])
+def test_a_kept_list_that_is_broken(
+    kept: bytes, directory: Directory, caller: Caller, follow: Follow, tmp_path: Path
+) -> None:
+    """It is passed over, and the log says so."""
+    file = tmp_path / "kept.json"
+    file.write_bytes(kept)
+    directory.is_down = True
+    with structlog.testing.capture_logs() as logs:
+        follow(file=file)
+    assert caller.used == []
+    assert "the last known list of instances can't be read" in {line["event"] for line in logs}
+
+
+def test_a_list_that_can_not_be_kept(directory: Directory, caller: Caller, follow: Follow, tmp_path: Path) -> None:
+    """It is followed all the same."""
+    (tmp_path / "file").touch()
+    directory.listed = {"stock": [ONE]}
+    with structlog.testing.capture_logs() as logs:
+        follow(file=tmp_path / "file" / "kept.json")
+    assert caller.used == [[ONE]]
+    assert "the list of instances is not kept" in {line["event"] for line in logs}
+
+
+def test_more_than_are_followed(directory: Directory, caller: Caller, follow: Follow) -> None:
+    """The first ones are, and the log tells of the rest."""
+    directory.listed = {"stock": [f"http://127.0.0.1:{port}" for port in range(20_000, 20_001 + MOST_INSTANCES)]}
+    with structlog.testing.capture_logs() as logs:
+        follow()
+    assert [len(urls) for urls in caller.used] == [MOST_INSTANCES]
+    assert "more instances than are followed" in {line["event"] for line in logs}
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        yield listener
+
+
+Register = Callable[..., Registration]
+
+
+@pytest.fixture
+def register(directory: Directory, listener: socket.socket) -> Iterator[Register]:
+    made: list[Registration] = []
+
+    def start(*, ttl: int = 2) -> Registration:
+        made.append(Registration(directory, ME, listens_at=listener.getsockname(), ttl=ttl))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def test_listed_once_it_listens_and_withdrawn_once(
+    directory: Directory, register: Register, listener: socket.socket
+) -> None:
+    """Nobody is sent to a port that is not open yet; at the end it is off the list before `withdraw` returns."""
+    registration = register(ttl=60)
+    threading.Event().wait(0.2)
+    assert directory.puts == []
+    listener.listen()
+    eventually(lambda: directory.puts == [(ME, 60)])
+    registration.withdraw()
+    registration.close()
+    assert directory.withdrawn == [ME]
+
+
+def test_renewed_three_times_in_its_time(directory: Directory, register: Register, listener: socket.socket) -> None:
+    """Two renewals may be lost before the lease is."""
+    listener.listen()
+    register(ttl=2)
+    eventually(lambda: len(directory.puts) == 4, within=2.6)
+
+
+def test_while_the_directory_is_down_it_is_tried_more_often(
+    directory: Directory, register: Register, listener: socket.socket
+) -> None:
+    """It is listed a tenth of the time after the directory answers again; one line tells of each change."""
+    listener.listen()
+    directory.is_down = True
+    with structlog.testing.capture_logs() as logs:
+        register(ttl=5)
+        threading.Event().wait(1.2)
+        directory.is_down = False
+        eventually(lambda: directory.puts, within=1)
+        eventually(lambda: len(logs) == 2)
+    assert [line["event"] for line in logs] == ["this instance can't be listed", "this instance is listed again"]
+
+
+def test_withdrawn_while_the_directory_is_down(
+    directory: Directory, register: Register, listener: socket.socket
+) -> None:
+    """It stops all the same; its lease ends by itself."""
+    listener.listen()
+    registration = register()
+    eventually(lambda: directory.puts)
+    directory.is_down = True
+    with structlog.testing.capture_logs() as logs:
+        registration.close()
+    assert "this instance stays listed until its lease is over" in {line["event"] for line in logs}
+
+
+def test_no_renewal_comes_after_the_withdrawal(
+    directory: Directory, register: Register, listener: socket.socket
+) -> None:
+    """One that is on its way ends first, or it would list an instance that is gone."""
+    entered, leave = threading.Event(), threading.Event()
+    directory.at_put = lambda: (entered.set(), leave.wait(5))
+    listener.listen()
+    registration = register()
+    assert entered.wait(5)
+    ending = threading.Thread(target=registration.withdraw)
+    ending.start()
+    threading.Event().wait(0.1)
+    assert directory.withdrawn == []
+    leave.set()
+    ending.join(5)
+    registration.close()
+    assert len(directory.puts) == 1
+    assert directory.withdrawn == [ME]
+
+
+def test_where_others_reach_it() -> None:
+    """Where it listens, unless told otherwise; one that listens everywhere is there for itself at the loopback."""
+    assert advertised("127.0.0.1", 8001, "") == "http://127.0.0.1:8001"
+    assert advertised("::1", 8001, "") == "http://[::1]:8001"
+    assert advertised("0.0.0.0", 8001, "http://shop:80/") == "http://shop:80"  # noqa: S104
+    assert local("0.0.0.0", 8001) == ("127.0.0.1", 8001)  # noqa: S104
+    assert local("10.0.0.7", 8001) == ("10.0.0.7", 8001)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["embedded://", "embedded://host/folder", "etcd://", "etcd://host:port", "zookeeper://host", "consul://:hush@"],
+)
+def test_no_such_discovery(url: str) -> None:
+    """The error names what there is, and not the URL, which may have a token."""
+    with pytest.raises(NoSuchDiscovery) as failed:
+        open_directory(url, str)
+    assert "ORDERS_DISCOVERY" in failed.value.detail
+    assert "hush" not in failed.value.detail
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"host": "0.0.0.0"}, "ORDERS_HOST=0.0.0.0 is no address to be called at: set ORDERS_ADVERTISE to one"),  # noqa: S104
+        ({"advertise": "shop:80"}, "ORDERS_ADVERTISE=shop:80 must be a base URL"),
+        ({"host": "0.0.0.0", "advertise": "http://shop:80"}, ""),  # noqa: S104
+    ],
+)
+def test_an_address_to_be_called_at(given: dict[str, str], fault: str) -> None:
+    """It is asked for where a list that others follow would have none."""
+    told = {"port": 0, "jwt_secret": "s" * 40, "database_url": "sqlite://", "broker_url": "embedded:///b.db"}
+    Settings(**told, **{**given, "advertise": ""})  # type: ignore[arg-type]  # no list: it does not matter
+    if fault:
+        with pytest.raises(ValueError, match=fault):
+            Settings(**told, **given, discovery="embedded:///folder")  # type: ignore[arg-type]
+    else:
+        Settings(**told, **given, discovery="embedded:///folder")  # type: ignore[arg-type]
+
+
+def test_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
+    """It is as a server that is down: each call says so."""
+    (tmp_path / "list").touch()
+    listed = open_directory(file_url(EMBEDDED, tmp_path / "list"), str)
+    for call in (lambda: listed.read(["stock"]), lambda: listed.put(ME, 5), lambda: listed.withdraw(ME)):
+        with pytest.raises(DiscoveryUnavailable, match="The folder of instances"):
+            call()
+
+
+def test_files_of_a_folder_that_say_nothing(tmp_path: Path) -> None:
+    """Broken ones are passed over; those whose time was long ago, or is too far away (another boot), are removed."""
+    url = file_url(EMBEDDED, tmp_path / "a folder #1")
+    listed = open_directory(url, str)
+    listed.put(ME, 5)
+    folder = tmp_path / "a folder #1"
+    now = time.monotonic()
+    for name, text in {
+        "broken": "{",
+        "other": "[]",
+        "future": json.dumps({"service": "stock", "url": TWO, "until": now + 1e6}),
+        "past": json.dumps({"service": "stock", "url": TWO, "until": now - 1e6}),
+        "ended": json.dumps({"service": "stock", "url": TWO, "until": now - 1}),
+    }.items():
+        (folder / f"{name}.json").write_text(text)
+    assert open_directory(url, str).read(["stock"]) == {"stock": [ONE]}
+    assert {path.stem for path in folder.iterdir()} >= {"broken", "other", "ended"}
+    assert not {"future", "past"} & {path.stem for path in folder.iterdir()}
