@@ -34,8 +34,8 @@ class Operation:
 def public(documents: Mapping[str, Json]) -> list[Operation]:
     """Return the calls for people out of the services' documents, by the services' names.
 
-    Not those under `/internal` and `/admin`, those that a service answers about itself, and those between services: whose scopes
-    name `service` and not `orders`. Raise `ContradictingDocuments`.
+    Not those under `/internal` and `/admin`, those that a service answers about itself, and those between services:
+    whose scopes name `service` and not `orders`. Raise `ContradictingDocuments`.
     """
     found = [
         Operation(service, method.upper(), path, _pattern(path, operation), _scopes(operation) == {"admin"})
