@@ -166,9 +166,9 @@ def _to(instances: Instances, patterns: Sequence[str], shape: Shape) -> Json:
 def _whole_body(most: int) -> list[Json]:
     """Return the handlers that read a body to its end before anything is sent on.
 
-    `request_buffers` alone would not do: of a body that is too large, or does not end in time, Caddy sends on what it
-    has, and the service sees a call that breaks off. Naming the body in an expression has it read here; too large a
-    one is an error then, and one that is late ends its request, which Caddy answers 499 without a word.
+    `request_buffers` alone would not do: of a body that is too large Caddy sends on what it has, and the service sees a
+    call that breaks off. Naming the body in an expression has it read here, and too large a one is an error then. One
+    that is late ends its request, which Caddy answers 499 without a word.
     """
     read: Json = {"match": [{"expression": "{http.request.body}.size() < 0"}], "handle": []}
     writes: Json = {"match": [{"not": [{"method": ["GET", "HEAD"]}]}]}
