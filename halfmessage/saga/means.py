@@ -66,6 +66,6 @@ def tried(work: Callable[[], Any], call: Call, leave: tuple[type[Exception], ...
     except HalfMessageError as error:
         return Answer("failed", error=f"{type(error).__name__}: {error.detail}")
     except Exception as error:  # a step's own code, of which we know nothing
-        log.info("a step raised", saga=call.saga, run_id=call.run_id, step=call.step, exc_info=True)
+        log.info("a step raised", saga=call.saga, run_id=call.run_id, step=call.step, exc_info=call.attempt == 1)
         return Answer("failed", error=f"{type(error).__name__}: {error}")
     return Answer("done", result)

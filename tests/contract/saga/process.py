@@ -4,11 +4,14 @@ It starts RUNS runs by keys 0 to RUNS-1, of which those with an odd key are refu
 every run of the log has. SPEC arms failpoints.
 """
 
+import logging
 import sys
 import threading
 
+import structlog
+
 from halfmessage import failpoints
-from halfmessage.ids import LeasedIds, lease_table
+from halfmessage.ids import LeasedIds
 from halfmessage.saga.definition import Call, Saga
 from halfmessage.saga.engine import Engine
 from halfmessage.saga.operating import Sagas
@@ -42,9 +45,10 @@ def made(shop: Shop) -> Engine:
 
 def main(url: str, runs: int, spec: str) -> None:
     """Run until all is ended."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+    )  # drawn frames take seconds
     shop = Shop(url)
-    lease_table(shop.metadata)
-    shop.create()
     ids = LeasedIds(shop.database, "sale")
     ids.start()
     shop.ids = ids  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, cre
 
 from halfmessage.clock import now_ms
 from halfmessage.db import EngineTransactor, prepare_sqlite
-from halfmessage.ids import EPOCH
+from halfmessage.ids import EPOCH, lease_table
 from halfmessage.saga.barrier import Barrier
 from halfmessage.saga.definition import Call, Direction, Local, Outside, Saga
 from halfmessage.saga.engine import Engine
@@ -53,6 +53,7 @@ class Shop:
             Column("change", Integer),
         )
         barrier = barrier_table(self.metadata)
+        lease_table(self.metadata)
         self.engine = create_engine(self.url, pool_size=32)
         if self.engine.dialect.name == "sqlite":
             prepare_sqlite(self.engine)
