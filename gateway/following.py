@@ -1,7 +1,8 @@
 """`python -m gateway.following`: has Caddy follow which instances there are. It runs beside it, and ends with it.
 
-The configuration is written anew when a list changes, and Caddy reads it at SIGUSR1, without a pause: connections stay
-open, and calls under way end as they began (https://caddyserver.com/docs/command-line#signals).
+The configuration is written anew when a list changes, and Caddy reads it at SIGUSR1, without a pause: calls under way
+end as they began (https://caddyserver.com/docs/command-line#signals). Idle connections of clients are closed then, as
+any kept connection may be: who sends on one at that moment sends again (RFC 9112, 9.3.1).
 """
 
 import os
