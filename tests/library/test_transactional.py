@@ -290,7 +290,7 @@ def test_an_outbox_forgets_what_everybody_has_had(tmp_path: Path) -> None:
 def test_names_are_checked_and_a_group_has_one_consumer(shop: Shop) -> None:
     """What RocketMQ might refuse is refused here; two consumers of one group would take turns."""
     with pytest.raises(Misconfigured):
-        shop.tx.consumer("order paid", group="x")
+        shop.tx.consumer("order paid", group="x")(lambda _body, _session: None)
     with pytest.raises(Misconfigured):
         shop.tx.consumer("order_paid", group="mail")(lambda _body, _session: None)
     shop.tx.start()
