@@ -54,6 +54,16 @@ def test_what_is_rolled_back_is_not_told(shop: Shop) -> None:
     assert (shop.paid(), shop.mails()) == ([8], [8])
 
 
+def test_what_is_rolled_back_is_dropped_at_once(tmp_path: Path) -> None:
+    """The broker is told; no check-back has to find out."""
+    shop = Shop.new(tmp_path, "embedded", Options(broker=FAST.broker.__class__(check_first_after=3600)))
+    message = shop.tx.message("order_paid", key=7, body={"order_id": 7})
+    with pytest.raises(IntegrityError), message as m, Session(shop.engine) as s, m.begin(s):
+        s.add_all([Paid(order_id=7), Paid(order_id=None)])
+    assert shop.tx.status().stats.half == 0
+    shop.close()
+
+
 def test_a_statement_that_the_database_refuses_drops_the_message(shop: Shop) -> None:
     """Also where SQLAlchemy sends it only at the end of the block."""
     shop.tx.start()
