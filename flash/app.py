@@ -1,13 +1,13 @@
 """Wires the flash service together; nothing else does."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from common.auth import ServiceToken
+from common import tracing
 from common.config import Settings
 from common.db import Database
+from common.our_tokens import tokens_of
 from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
@@ -38,6 +38,9 @@ from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import CheckAnswer
 from halfmessage.tx.batch import Batcher
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LOOK_EVERY: Final = 0.5  # seconds between two looks for what somebody waits for, each by an index
 _LANES: Final = 2  # batches of buyers at once: while one takes its pieces, the message of another is on its way
 _LONGEST_WAIT: Final = 5.0  # seconds until a buyer's batch begins
@@ -49,7 +52,7 @@ def build(settings: Settings) -> Service:
     database = Database(settings.database_url, pool_size=settings.pool_size)
     pieces = store_of(settings.pieces_url, database, tables, take_within=2 * settings.transaction_deadline)
     ids = LeasedIds(database, "flash", workers=WORKERS["flash"])
-    broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
+    broker = tracing.broker(open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
     metrics = Metrics("flash")
     told = _Instruments(metrics)
     producer = broker.producer("flash", PurchaseChecker(pieces, told.check_back), topics=[PURCHASE_TOPIC])
@@ -61,17 +64,19 @@ def build(settings: Settings) -> Service:
     returning = Returning(database, pieces, orders)
     sweeping = Sweeping(database, pieces, orders, producer, returning, finishing, settings.sweep_grace, told.finding)
     buying = Buying(producer, pieces, ids, told.step, answer_within=settings.transaction_deadline)
-    looks: Batcher[tuple[int, str], Look | None] = _in_batches(settings, Looking(pieces).look, lanes=_LANES)
-    takes: Batcher[Wanted, int] = _in_batches(settings, buying.buy, lanes=_LANES, observe=told.batch)
+    looks: Batcher[tuple[int, str], Look | None] = Batcher(Looking(pieces).look, **_bounds(settings), lanes=_LANES)
+    take: Callable[[Wanted], int] = tracing.together(
+        "buy", buying.buy, **_bounds(settings), lanes=_LANES, observe=told.batch
+    )
     use_cases = rest.UseCases(
         reader=reader,
         selling=Selling(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish),
-        purchasing=Purchasing(reader, pieces, ids, looks.submit, takes.submit, sweeping.forgotten),
+        purchasing=Purchasing(reader, pieces, ids, looks.submit, take, sweeping.forgotten),
         showing=Showing(pieces),
     )
     workers = [
         Periodic("sales", _LOOK_EVERY, sweeping.often),
-        Periodic("sweep", settings.sweep_interval, sweeping.sweep),
+        Periodic("sweep", settings.sweep_interval, tracing.rooted("sweep", sweeping.sweep)),
     ]
     service = participant_service(
         settings,
@@ -105,21 +110,17 @@ def build(settings: Settings) -> Service:
 
 
 def _peer(settings: Settings, name: str) -> Peer:
-    token = ServiceToken(settings.jwt_secret.get_secret_value(), "flash")
-    return Peer(name, settings.url(name), token, timeout=settings.peer_timeout, connections=settings.threads)
+    token = tokens_of(settings, "flash")
+    return Peer(name, settings.url(name), token(name), timeout=settings.peer_timeout, connections=settings.threads)
 
 
-def _in_batches(
-    settings: Settings, run: Callable[..., Any], *, lanes: int, observe: Callable[[int], None] = lambda _: None
-) -> Batcher[Any, Any]:
-    return Batcher(
-        run,
-        lanes=lanes,
-        heaviest=MOST,
-        longest_queue=settings.buying_queue + settings.threads,
-        longest_wait=_LONGEST_WAIT,
-        observe=observe,
-    )
+def _bounds(settings: Settings) -> dict[str, Any]:
+    """Return what bounds a `Batcher` of buyers."""
+    return {
+        "heaviest": MOST,
+        "longest_queue": settings.buying_queue + settings.threads,
+        "longest_wait": _LONGEST_WAIT,
+    }
 
 
 class _Instruments:

@@ -25,11 +25,17 @@ _OF_PARTICIPANT: Final = (
     *("rollback_received", "released"),
     "settled",
 )
+_OF_SAGA: Final = ("started", "claimed", "answered", "before_commit", "recorded", "turned", "put_off")
 
 
 def of_participant(name: str) -> frozenset[str]:
     """Return the points of what `halfmessage.participant` does for the participant of that name."""
     return frozenset(f"{name}.{step}" for step in _OF_PARTICIPANT)
+
+
+def of_saga(name: str) -> frozenset[str]:
+    """Return the points of what an engine of `halfmessage.saga` of that name does."""
+    return frozenset(f"{name}.{step}" for step in _OF_SAGA)
 
 
 _SPEC = re.compile(

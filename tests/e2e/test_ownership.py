@@ -19,7 +19,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("stock", "/stock/{goods_id}"),
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/stock/{goods_id}/withdraw"),  # for admins alone
-    ("stock", "/internal/allotments/{sale_id}"),  # for services and admins alone
+    ("stock", "/internal/allotments/{sale_id}"),  # for services alone
     ("stock", "/reservations/{order_id}"),  # for services and admins alone
     ("goods", "/goods/{goods_id}"),
     ("goods", "/rooms/{room_id}/goods"),

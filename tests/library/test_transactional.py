@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -59,7 +59,7 @@ def test_what_is_rolled_back_is_dropped_at_once(tmp_path: Path) -> None:
     shop = Shop.new(tmp_path, "embedded", Options(broker=FAST.broker.__class__(check_first_after=3600)))
     message = shop.tx.message("order_paid", key=7, body={"order_id": 7})
     with pytest.raises(IntegrityError), message as m, Session(shop.engine) as s, m.begin(s):
-        s.add_all([Paid(order_id=7), Paid(order_id=None)])
+        s.execute(insert(Paid), [{"order_id": 7}, {"order_id": 7}])
     assert shop.tx.status().stats.half == 0
     shop.close()
 

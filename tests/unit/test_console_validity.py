@@ -46,9 +46,9 @@ CHECKS = [
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/orders/7": ORDER,
     "/orders/7/timeline": {"entries": [half(), *CHECKS, entry(HOSTILE, HOSTILE, None, a=HOSTILE)]},
-    "/internal/orders": {"items": [ORDER], "next_cursor": "c"},
-    "/internal/find": {"found": [{"way": "x-request-id", "items": [ORDER], "more": True}]},
-    "/internal/records": {"records": []},
+    "/admin/orders": {"items": [ORDER], "next_cursor": "c"},
+    "/admin/find": {"found": [{"way": "x-request-id", "items": [ORDER], "more": True}]},
+    "/admin/records": {"records": []},
     "/payments": {"items": [PAYMENT], "next_cursor": "c"},
     "/payments/7": PAYMENT,
     "/goods": {"items": [GOODS], "next_cursor": "c"},
