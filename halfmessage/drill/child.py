@@ -14,6 +14,7 @@ import structlog
 from halfmessage import failpoints
 from halfmessage.drill import invariants
 from halfmessage.drill.scenario import Scenario, load
+from halfmessage.errors import Unavailable
 from halfmessage.transactional.tables import METADATA
 
 _LOOK_EVERY = 0.05  # seconds
@@ -88,8 +89,15 @@ def _settle(scenario: Scenario, job: Job) -> dict[str, object]:
 def _until_quiet(scenario: Scenario, patience: float) -> None:
     """Return once nothing is on its way, or after `patience` seconds: then the invariants say what is."""
     last = time.monotonic() + patience
-    while time.monotonic() < last and not scenario.tx.status().is_quiet:
+    while time.monotonic() < last and not _is_quiet(scenario):
         time.sleep(_LOOK_EVERY)
+
+
+def _is_quiet(scenario: Scenario) -> bool:
+    try:
+        return scenario.tx.status().is_quiet
+    except Unavailable:  # a busy machine: asked again
+        return False
 
 
 def words(job: Job) -> list[str]:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
-from halfmessage.drill.run import Result
+from halfmessage.drill.run import SEE_LOG, Result
 
+_LAST = 5  # lines of a log that are printed
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.4rem;border-top:1px solid}
 .broken{font-weight:bold}pre{white-space:pre-wrap}"""
@@ -14,7 +15,8 @@ def line(result: Result) -> str:
     """Return what is printed of a step."""
     said = f"{'BROKEN' if result.broken else 'held':7}{result.step.act}: {result.step.name}"
     meaning = f"  ({result.step.meaning})" if result.step.meaning else ""
-    return "\n".join([said + meaning, *(f"         {each}" for each in result.broken)])
+    last = [f"log: {each}" for each in result.log.splitlines()[-_LAST:]] if SEE_LOG in " ".join(result.broken) else []
+    return "\n".join([said + meaning, *(f"         {each}" for each in (*result.broken, *last))])
 
 
 def summary(results: Sequence[Result]) -> str:

@@ -16,6 +16,7 @@ from halfmessage.errors import Misconfigured
 
 _BEYOND_PATIENCE = 60.0
 """Seconds that a process has to come up, act and end, besides those in which all must get quiet."""
+SEE_LOG = "see its log"
 _LOG = 40  # last lines of a process that are kept
 
 
@@ -62,13 +63,13 @@ class Drill:
         if step.is_to_die and not died:
             broken.append("the process did not come to this point again")
         elif acted.returncode and not died:
-            broken.append("the process ended with an error; see its log")
+            broken.append(f"the process ended with an error; {SEE_LOG}")
         if step.then:
             log.append(self._process(replace(job, what="settle", armed=step.then), where).stderr)
         settled = self._process(replace(job, what="settle"), where)
         log.append(settled.stderr)
         if settled.returncode:
-            broken.append("the service did not come back; see its log")
+            broken.append(f"the service did not come back; {SEE_LOG}")
         else:
             broken.extend(_last(settled)["broken"])
         shutil.rmtree(where)

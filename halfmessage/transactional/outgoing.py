@@ -96,7 +96,8 @@ def _encoded(body: Any) -> bytes:
     if body is _UNSET:
         raise Misconfigured("m.body was not set before the end of the transaction.")
     try:
-        encoded = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        # ASCII, so that an outbox keeps it whatever the table's character set
+        encoded = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:
         raise MessageRefused(f"A body is what JSON can say: {error}") from error
     if len(encoded) > MOST_BYTES:

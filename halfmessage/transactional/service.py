@@ -90,16 +90,17 @@ class TransactionalMessages:
         What it raises rolls back, and the message comes again, later each time; after `BrokerOptions.max_deliveries`
         it is dead until it is resent. Groups get every message, each of one group one of them. Raise `Misconfigured`.
         """
-        subscription_of = (checked_name("topic", topic), checked_name("group", group), once_per)
 
         def declare(handler: H) -> H:
-            self.subscribe(Subscription(*subscription_of, handler))
+            self.subscribe(Subscription(topic, group, once_per, handler))
             return handler
 
         return declare
 
     def subscribe(self, subscription: Subscription) -> None:
         """Add what `consumer` declares. Raise `Misconfigured` once it consumes, and for a group that is taken."""
+        checked_name("topic", subscription.topic)
+        checked_name("group", subscription.group)
         with self._lock:
             if self._consuming:
                 raise Misconfigured("Declare consumers before `start`.")

@@ -1,16 +1,21 @@
 """`pip install ./halfmessage` where nothing else is: what it brings, what it changes, and that its README runs."""
 
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "halfmessage"
+TUTORIAL = ROOT / "docs" / "library" / "tutorial.md"
 DEPENDENCIES = {"pydantic", "snowflake-id", "sqlalchemy", "structlog"}
 OLDER = ("Flask>=2.3,<2.4", "SQLAlchemy>=2.0,<2.1", "PyMySQL>=1.1,<1.2")
 """What somebody's service may have, older than what ours has."""
@@ -59,8 +64,22 @@ def beside_older(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Install the library beside an older Flask, SQLAlchemy and PyMySQL."""
     made = Environment(tmp_path_factory.mktemp("older"))
     made.pip("install", "--quiet", *OLDER)
-    made.pip("install", "--quiet", LIBRARY)
+    made.pip("install", "--quiet", f"{LIBRARY}[flask]")
     return made
+
+
+@pytest.fixture(scope="module")
+def with_flask(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Install what the tutorial says."""
+    made = Environment(tmp_path_factory.mktemp("flask"))
+    made.pip("install", "--quiet", f"{LIBRARY}[flask]", "pytest")
+    return made
+
+
+def blocks(page: Path) -> dict[str, str]:
+    """Return a page's programs by the file that each is to be."""
+    found = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", page.read_text(), re.DOTALL)
+    return dict(found)
 
 
 def _modules() -> list[str]:
@@ -69,11 +88,6 @@ def _modules() -> list[str]:
     named = {".".join(path.parts).removesuffix(".__init__") for path in paths}
     others = re.compile(r"rocketmq_grpc\.|rocketmq_remoting\.|contrib\.")
     return sorted(name for name in named if not others.search(name))
-
-
-def _readme() -> str:
-    (program,) = re.findall(r"```python\n(.*?)```", (LIBRARY / "README.md").read_text(), re.DOTALL)
-    return str(program)
 
 
 def test_it_brings_what_it_needs_and_nothing_of_ours(alone: Environment) -> None:
@@ -114,10 +128,86 @@ def test_importing_all_of_it_changes_nothing_in_the_process(alone: Environment) 
     alone.program(state + "\n".join(f"import {name}" for name in _modules()) + "\nassert state() == before")
 
 
-@pytest.mark.parametrize("environment", ["alone", "beside_older"])
-def test_its_readme_runs(environment: str, request: pytest.FixtureRequest) -> None:
-    """Word for word, alone and beside older versions of what it shares an environment with."""
-    assert "3 pieces were sold" in request.getfixturevalue(environment).program(_readme())
+def test_it_runs_without_flask(alone: Environment) -> None:
+    """The tutorial's program, where nothing but the library is."""
+    assert "3 pieces were sold" in alone.program(blocks(TUTORIAL)["plain.py"])
+
+
+_PAID = """
+import time
+from sqlalchemy import func, select
+from app import Mail, Session, app, engine, tx
+assert app.test_client().post("/orders/7/pay").status_code == 201
+with app.app_context(), tx.current as started, Session(engine) as session:
+    started.start()
+    while not session.scalar(select(func.count()).select_from(Mail)):
+        session.rollback()
+        time.sleep(0.05)
+"""
+
+
+def test_its_readme_runs_beside_older(beside_older: Environment) -> None:
+    """Word for word, beside older versions of what it shares an environment with; it is the example that CI drills."""
+    shown = re.findall(r"```python\n(.*?)```", (LIBRARY / "README.md").read_text(), re.DOTALL)
+    assert shown == [blocks(TUTORIAL)["app.py"]]
+    example = (ROOT / "examples" / "flask_20_lines" / "app.py").read_text()
+    assert example.split('"""')[2].strip() == shown[0].strip()
+    (beside_older.home / "app.py").write_text(shown[0])
+    for words in (["tx", "migrate"], ["create"]):
+        _run(beside_older.python, "-m", "flask", "--app", "app", *words, cwd=beside_older.home)
+    beside_older.program(_PAID)
+
+
+def test_it_tells_pytest_and_the_shell(alone: Environment) -> None:
+    """The wheel has a command and a plugin, and no tests."""
+    said = alone.program(
+        "from importlib.metadata import distribution as d; found = d('halfmessage');"
+        "print(sorted(e.value for e in found.entry_points));"
+        "print([str(f) for f in found.files if 'test' in f.name and f.suffix == '.py'])"
+    )
+    assert said.splitlines() == [
+        "['halfmessage.contrib.pytest_plugin', 'halfmessage.drill.cli:main']",
+        "['halfmessage/contrib/pytest_plugin.py']",
+    ]
+    assert "--scenario" in _run(alone.home / "venv" / "bin" / "halfmessage", "drill", "--help", cwd=alone.home)
+
+
+@pytest.mark.timeout(900)  # an installation, six processes of Flask and two drills, beside other tests
+def test_the_tutorial_runs(with_flask: Environment) -> None:
+    """Every block, as a reader types them: two processes, kill -9, a drill, a planted bug that it finds, and tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = with_flask.home / "tutorial"
+    home.mkdir()
+    for name, text in blocks(TUTORIAL).items():
+        (home / name).write_text(text)
+    lines = "".join(re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)).replace("5000", str(port))
+    environment = {**os.environ, "PATH": f"{with_flask.python.parent}:{os.environ['PATH']}"}
+    with (home / "said").open("w+") as said:
+        shell = subprocess.Popen(
+            ["bash", "-euxc", lines], stdout=said, stderr=said, cwd=home, env=environment, start_new_session=True
+        )
+        try:
+            status = shell.wait(timeout=600)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+        said.seek(0)
+        text = said.read()
+    assert status == 0, text
+    for expected in ("check: 1 orders have 0 mails", "1 passed", "3 pieces were sold", "dead 0"):
+        assert expected in text
+    assert (home / "drill.html").is_file()
+
+
+def test_it_can_be_published(tmp_path: Path) -> None:
+    """`python -m build`, and `twine check` of what it made."""
+    _run(sys.executable, "-m", "build", "--outdir", tmp_path, LIBRARY, cwd=tmp_path)
+    made = sorted(tmp_path.iterdir())
+    assert [each.name.split("-")[0] for each in made] == ["halfmessage", "halfmessage"]
+    assert _run(sys.executable, "-m", "twine", "check", "--strict", *made, cwd=tmp_path).count("PASSED") == 2
 
 
 def test_an_environment_with_older_versions_is_sound(beside_older: Environment) -> None:

@@ -19,7 +19,7 @@ pytestmark = [
 def test_the_example_holds_at_every_step(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Killed with SIGKILL at each point of its message, of its consumer, and of the check-back."""
     page = tmp_path / "drill.html"
-    assert main(["drill", "--app", str(EXAMPLE / "app.py"), "--html", str(page)]) == HELD
+    assert main(["drill", "--app", str(EXAMPLE / "app.py"), "--html", str(page), "--patience", "60"]) == HELD
     said = capsys.readouterr().out
     assert "12 of 12 steps held." in said
     for point in ("half_sent", "before_commit", "committed", "before_resolve", "resolved"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -52,6 +52,16 @@ def test_what_is_rolled_back_is_not_told(shop: Shop) -> None:
     eventually(lambda: shop.mails() == [8])
     eventually(lambda: shop.tx.status().is_quiet)
     assert (shop.paid(), shop.mails()) == ([8], [8])
+
+
+def test_what_is_rolled_back_is_dropped_at_once(tmp_path: Path) -> None:
+    """The broker is told; no check-back has to find out."""
+    shop = Shop.new(tmp_path, "embedded", Options(broker=FAST.broker.__class__(check_first_after=3600)))
+    message = shop.tx.message("order_paid", key=7, body={"order_id": 7})
+    with pytest.raises(IntegrityError), message as m, Session(shop.engine) as s, m.begin(s):
+        s.execute(insert(Paid), [{"order_id": 7}, {"order_id": 7}])
+    assert shop.tx.status().stats.half == 0
+    shop.close()
 
 
 def test_a_statement_that_the_database_refuses_drops_the_message(shop: Shop) -> None:
@@ -290,7 +300,7 @@ def test_an_outbox_forgets_what_everybody_has_had(tmp_path: Path) -> None:
 def test_names_are_checked_and_a_group_has_one_consumer(shop: Shop) -> None:
     """What RocketMQ might refuse is refused here; two consumers of one group would take turns."""
     with pytest.raises(Misconfigured):
-        shop.tx.consumer("order paid", group="x")
+        shop.tx.consumer("order paid", group="x")(lambda _body, _session: None)
     with pytest.raises(Misconfigured):
         shop.tx.consumer("order_paid", group="mail")(lambda _body, _session: None)
     shop.tx.start()
