@@ -207,6 +207,31 @@ def test_a_cancelled_order_s_pieces_come_back_to_the_sale(shop: Shop) -> None:
     shop.assert_sound()
 
 
+def test_its_order_tells_of_the_sale(shop: Shop) -> None:
+    """The order names it; the timeline, the story and the messages tell how it was bought, and what it has of it."""
+    sale_id, _ = opened(shop, 2)
+    user = shop.user()
+    where = bought(user, sale_id)
+    order_id, purchase_id = decided(user, where)["order_id"], where.rsplit("/", 1)[1]
+    order = user.get("order", f"/orders/{order_id}")
+    assert (order["sale_id"], order["purchase_id"]) == (sale_id, purchase_id)
+    entries = user.get("order", f"/orders/{order_id}/timeline")["entries"]
+    told = [entry["event"] for entry in entries]
+    bought_by = ["purchase begun", "half message sent", "purchase taken", "half message resolved: commit"]
+    assert told[:4] == bought_by
+    assert {"purchase answered", "purchase handled", "purchase placed", "flash deducted"} <= set(told)
+    assert "order submitted" not in told
+    about = next(entry["evidence"] for entry in entries if entry["event"] == "purchase taken")
+    assert (about["sale_id"], about["purchase_id"], about["quantity"]) == (sale_id, purchase_id, 1)
+    data = str(shop.deployment.directory.root)
+    shown = CliRunner().invoke(main, ["story", "show", order_id, "--data-dir", data], env={"COLUMNS": "200"})
+    assert f"purchase_id={purchase_id}" in shown.output
+    asked = ["messages", "--key", order_id, "--json", "--data-dir", data]
+    found = {one["topic"]: one for one in json.loads(CliRunner().invoke(main, asked).output)}
+    assert found.keys() == {"order_rollback", "order_timeout", "flash_purchase"}
+    assert purchase_id in found["flash_purchase"]["keys"]
+
+
 def test_after_the_sale_they_go_back_to_stock(shop: Shop) -> None:
     """Once it is closed, a cancelled order's pieces are what any order can have."""
     sale_id, tea = opened(shop, 4)

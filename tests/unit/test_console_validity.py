@@ -22,6 +22,7 @@ ORDER: Mapping[str, Any] = {
     **order_row(),
     "order_id": "7", "user_id": HOSTILE, "currency": "EUR", "goods_amount": 250, "discount_amount": 0,
     "receiver": {"name": HOSTILE, "phone": HOSTILE, "address": HOSTILE}, "coupon_id": None,
+    "sale_id": "7", "purchase_id": "8",
     "items": [{"name": HOSTILE, "brief": HOSTILE, "quantity": 2, "unit_price": 125}],
 }  # fmt: skip
 PAYMENT: Mapping[str, Any] = {
