@@ -25,7 +25,14 @@ _CALLS: Final = {
     "flash": ("order_url", "stock_url", "goods_url"),
 }
 """By service: where those are that it calls."""
-_RATES: Final = ("rate_limit", "flash_rate_limit", "registration_rate", "log_in_rate", "log_in_rate_of_name")
+_RATES: Final = (
+    "rate_limit",
+    "flash_rate_limit",
+    "flash_sale_rate_limit",
+    "registration_rate",
+    "log_in_rate",
+    "log_in_rate_of_name",
+)
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
 Faults = Iterator[str]

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, false, insert,
 from common.db import Database
 from flash.clients.orders import Fate, OrdersClient
 from flash.model import PurchaseFate, SaleState, purchases, sales
-from flash.pieces.port import MOST, Buyer, Pieces, Purchase, PurchaseState
+from flash.pieces.port import MOST, Buyer, Pieces, Purchase
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES, chunks, rows_in
 from halfmessage.errors import DuplicateRow
@@ -111,9 +111,3 @@ def _refuse(connection: Connection, sale_id: int, refused: Sequence[Purchase]) -
     ]
     if rows:
         connection.execute(insert(purchases), rows)
-
-
-def told_of(row: Row[Any]) -> Purchase:
-    """Return what a row says of a purchase, as the store of pieces is told it."""
-    state = PurchaseState.RETURNED if row.fate == PurchaseFate.RETURNED else PurchaseState.HELD
-    return Purchase(row.purchase_id, row.user_id, row.quantity, state)

@@ -157,6 +157,45 @@ def test_before_and_after_its_time(shop: Shop) -> None:
     assert (over.status, over.body["errors"][0]["pointer"]) == (422, "/ends_at")
 
 
+def test_buyers_queue(shop: Shop) -> None:
+    """By ticket, one each, at the stated rate; asked for again it has the same place; others' tickets are no help."""
+    with shop.settings("flash", flash_queue_rate=1):
+        sale_id, _ = opened(shop, 5)
+        first, second, third = shop.user(), shop.user(), shop.user()
+        where = f"/flash-sales/{sale_id}/tickets"
+        tickets = [user.post("flash", where) for user in (first, second, third)]
+        assert [ticket["place"] for ticket in tickets] == [0, 1, 2]
+        again = third.post("flash", where)
+        assert (again["place"], again["turn_at"]) == (2, tickets[2]["turn_at"])
+
+        def buy_with(user: Client, ticket: dict[str, Any]) -> Answer:
+            body = {"ticket": ticket["ticket"]}
+            return user.ask("flash", "POST", f"/flash-sales/{sale_id}/orders", json_body=body)
+
+        assert buy_with(first, tickets[0]).status == 202
+        waiting = buy_with(third, again)
+        assert (waiting.status, slug(waiting)) == (429, "not-your-turn")
+        assert waiting.headers["retry-after"] in {"1", "2"}
+        assert (slug(buy(third, sale_id)), slug(buy_with(third, tickets[0]))) == ("ticket-refused", "ticket-refused")
+        eventually(lambda: buy_with(second, tickets[1]).status == 202, within=10.0)
+        eventually(lambda: buy_with(third, tickets[2]).status == 202, within=10.0)
+    assert slug(first.ask("flash", "POST", where)) == "no-queue"
+
+
+def test_tries_are_limited_for_each_user_and_each_sale(shop: Shop) -> None:
+    """What is too much is told at once, with when to come again; another sale is not touched by it."""
+    with shop.settings("flash", flash_rate_limit="2/hour", flash_sale_rate_limit="3/hour"):
+        sale_id, _ = opened(shop, 5)
+        other_id, _ = opened(shop, 5)
+        eager, calm, late = shop.user(), shop.user(), shop.user()
+        assert [buy(eager, sale_id).status for _ in range(4)] == [202, 409, 429, 429]
+        refused = buy(eager, other_id)
+        assert (refused.status, slug(refused)) == (429, "too-many-requests")
+        assert 1 <= int(refused.headers["retry-after"]) <= 1800
+        assert [buy(calm, sale_id).status, buy(late, sale_id).status] == [202, 429]
+        assert buy(late, other_id).status == 202
+
+
 def test_what_can_t_be_opened(shop: Shop) -> None:
     """More than there is in stock, or goods that nobody knows: nothing is owned by anybody."""
     tea = shop.goods(stock=5)
@@ -169,7 +208,14 @@ def test_what_can_t_be_opened(shop: Shop) -> None:
         down = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 2))
         assert (down.status, slug(down)) == (503, "unavailable")
     assert shop.available(tea) == 5
-    assert sale_of(shop, shop.admin.post("flash", "/flash-sales", terms(tea, 5))["sale_id"])["left"] == 5
+    answers: list[Answer] = []
+
+    def opens() -> bool:
+        answers.append(shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 5)))
+        return answers[-1].status == 201
+
+    eventually(opens)  # flash may have given stock up for a moment
+    assert answers[-1].body["left"] == 5
     assert shop.available(tea) == 0
 
 
