@@ -82,8 +82,8 @@ def _return(connection: Connection, purchase_ids: Collection[int]) -> None:
     rows = connection.execute(select(purchases).where(is_free).with_for_update(), {"purchase_ids": purchase_ids}).all()
     for row in rows:
         one = update(purchases).where((_ROW.purchase_id == row.purchase_id) & _FREE)
-        if connection.execute(one.values(fate=PurchaseFate.RETURNED.value)).rowcount == 1:
-            lower_done(connection, row.sale_id, row.quantity)
+        connection.execute(one.values(fate=PurchaseFate.RETURNED.value))
+        lower_done(connection, row.sale_id, row.quantity)
 
 
 def lower_done(connection: Connection, sale_id: int, pieces: int) -> None:

@@ -62,6 +62,20 @@ def test_a_closed_sale_tells_what_it_waits_for(market: Market) -> None:
     ]
 
 
+def test_a_closed_sale_with_nothing_under_way(market: Market) -> None:
+    """It waits for what is free alone."""
+    sale = market.open(5)
+    purchase = market.bought(sale, "ann")
+    market.hold(sale, purchase, 41)
+    market.reservations.release({41: 2})
+    market.selling.close(sale.sale_id)
+    assert survey(market, sale.sale_id).waits_for == [
+        "1 purchases are held by no order now, and it is not known whether one will"
+    ]
+    market.hold(sale, purchase, 42)
+    assert survey(market, sale.sale_id).waits_for == []
+
+
 def test_more_under_way_than_are_counted(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said that there are more."""
     sale = market.open(5)
