@@ -1,9 +1,11 @@
 """Bearer tokens: JWTs (RFC 7519) whose `sub` is the user and whose `scope` lists what they may do.
 
-Those of users are the user service's (EdDSA), which alone can make them. Those of services are signed with the secret
-that all of them share (HS256), as are users' tokens of deployments from before, for as long as these are taken.
+Those of users are the user service's (EdDSA), which alone can make them. Those of services and of the command line are
+signed with keys of their own (`common.our_tokens`). Deployments from before have tokens of a secret that all services
+share (HS256), for as long as these are taken.
 """
 
+import hashlib
 import re
 import threading
 import time
@@ -15,7 +17,6 @@ import jwt
 
 from common import ed25519
 from common.errors import Unauthenticated
-from common.registry import ALL_NAMES
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -27,16 +28,11 @@ ISSUER: Final = "orders/user"
 SCOPES = frozenset({"orders", "admin", "service"})
 USER_SCOPES: Final = frozenset({"orders", "admin"})
 """What a token of the user service may allow: it makes none for services."""
-MONITOR: Final = "prometheus"
-"""Who reads metrics, which takes no scope."""
-
-SERVICE_TOKEN_LIFETIME = 600.0  # seconds
 
 _ALGORITHM = "HS256"
 _USER = re.compile(r"[!-~]{1,64}")
 _LONGEST_HEADER = 4096  # characters
 _CACHED = 4096  # verified tokens
-_SERVICES: Final = frozenset(ALL_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,26 @@ class PublicKeys(Protocol):
         """Return a key, None where there is none of this name. Raise `Unavailable` where that can't be told."""
 
 
+class OurTokens(Protocol):
+    """What reads the tokens of our own processes."""
+
+    def version(self) -> int:
+        """Return a number that grows when the keys are others."""
+
+    def read(self, token: str, kid: str) -> tuple[Identity, float] | None:
+        """Return whom a token names and when it ends, None where no key of ours has this name.
+
+        Raise `Unauthenticated` or `jwt.PyJWTError` where it is not good.
+        """
+
+
 def issue(secret: str, user: str, scopes: Iterable[str], lifetime: float) -> str:
-    """Return a token for `user` (1 to 64 visible ASCII characters), valid for `lifetime` seconds.
+    """Return a token for `user`, signed with the shared secret. Raise as `claims_for` does."""
+    return jwt.encode(claims_for(user, scopes, lifetime), secret, algorithm=_ALGORITHM)
+
+
+def claims_for(user: str, scopes: Iterable[str], lifetime: float) -> dict[str, Any]:
+    """Return the claims of a token for `user` (1 to 64 visible ASCII characters), valid for `lifetime` seconds.
 
     Raise `ValueError` if user or scopes can't be in one.
     """
@@ -66,45 +80,21 @@ def issue(secret: str, user: str, scopes: Iterable[str], lifetime: float) -> str
     if not SCOPES.issuperset(scopes):
         raise ValueError(f"the scopes are {', '.join(sorted(SCOPES))}")
     now = time.time()
-    claims = {"sub": user, "scope": " ".join(scopes), "aud": AUDIENCE, "iat": int(now), "exp": now + lifetime}
-    return jwt.encode(claims, secret, algorithm=_ALGORITHM)
-
-
-class ServiceToken:
-    """A service's own bearer token, made anew after half of its lifetime. Thread-safe."""
-
-    def __init__(self, secret: str, service: str, *, lifetime: float = SERVICE_TOKEN_LIFETIME) -> None:
-        """Sign with `secret` for `service`; a token is good for `lifetime` seconds."""
-        self._secret = secret
-        self._service = service
-        self._lifetime = lifetime
-        self._token = ""  # nosec B105 - none is issued yet
-        self._renew_at = (float("-inf"), float("-inf"))  # of time.monotonic(), of time.time()
-
-    def __call__(self) -> str:
-        """Return a token that is good for at least half of its lifetime."""
-        monotonic_due, wall_due = self._renew_at
-        # Others judge it by the wall clock, which goes on in a machine that was suspended; where that was set back,
-        # only the other one tells how old it is.
-        if time.monotonic() >= monotonic_due or time.time() >= wall_due:
-            half = self._lifetime / 2
-            due = (time.monotonic() + half, time.time() + half)
-            self._token = issue(self._secret, self._service, ["service"], self._lifetime)
-            self._renew_at = due  # last, or another thread would take the token before for a new one
-        return self._token
+    return {"sub": user, "scope": " ".join(scopes), "aud": AUDIENCE, "iat": int(now), "exp": now + lifetime}
 
 
 class Verifier:
     """Checks Authorization headers; remembers those it verified until their tokens expire. Thread-safe."""
 
-    def __init__(self, secret: str, users: PublicKeys | None = None, *, shared_secret: bool = True) -> None:
-        """Verify with `secret`, at least 32 bytes, and tokens of the user service with the keys of `users`.
+    def __init__(self, secret: str | None, users: PublicKeys | None = None, ours: OurTokens | None = None) -> None:
+        """Verify tokens of the user service with the keys of `users`, and those of our own processes as `ours` does.
 
-        Without `shared_secret`, the secret is good for services' own tokens alone.
+        With `secret`, at least 32 bytes, tokens signed with it are taken, too; None: none of them, whatever it says.
         """
-        self._secret, self._users, self._shared_secret = secret, users, shared_secret
+        self._secret, self._users, self._ours = secret, users, ours
         self._warned = False
-        self._verified: dict[str, tuple[Identity, int]] = {}
+        self._verified: dict[bytes, tuple[Identity, float]] = {}
+        self._version = 0
         self._lock = threading.Lock()
 
     def verify(self, header: str | None) -> Identity:
@@ -114,14 +104,16 @@ class Verifier:
         """
         if header is None or len(header) > _LONGEST_HEADER:
             raise Unauthenticated
-        known = self._verified.get(header)
+        version = self._look()
+        digest = hashlib.sha256(header.encode(errors="surrogatepass")).digest()
+        known = self._verified.get(digest)
         if known is not None and time.time() < known[1]:
             return known[0]
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated
         identity, expires = self._read(token.strip(" "))
-        self._remember(header, identity, expires)
+        self._remember(digest, identity, expires, version)
         return identity
 
     def expires(self, header: str) -> int:
@@ -130,23 +122,35 @@ class Verifier:
         Raise `Unauthenticated` where `verify` would.
         """
         self.verify(header)
-        return self._read(header.partition(" ")[2].strip(" "))[1]
+        return int(self._read(header.partition(" ")[2].strip(" "))[1])
 
-    def _read(self, token: str) -> tuple[Identity, int]:
+    def _read(self, token: str) -> tuple[Identity, float]:
         """Return whom a token names and when it expires. A key is never used in a way that a token chooses."""
         try:
-            if self._users is not None and (head := jwt.get_unverified_header(token)).get("alg") == ed25519.NAME:
-                claims = _of_user(token, self._users, head.get("kid"))
-                identity = _identity(claims, USER_SCOPES, claims.get("sid"))
-            else:
-                claims = self._decode(token)
-                identity = self._of_secret(_identity(claims, SCOPES))
-            return identity, int(claims["exp"])
+            head = jwt.get_unverified_header(token)
+            if head.get("alg") == ed25519.NAME:
+                return self._of_key(token, head.get("kid"))
+            return self._of_secret(token)
         except (jwt.PyJWTError, ValueError, OverflowError) as error:
             raise Unauthenticated from error
 
-    def _decode(self, token: str) -> Mapping[str, Any]:
-        return jwt.decode(
+    def _of_key(self, token: str, kid: object) -> tuple[Identity, float]:
+        """Return whom a token names that a key of ours signed, or one of the user service."""
+        if not isinstance(kid, str):
+            raise Unauthenticated
+        if self._ours is not None and (found := self._ours.read(token, kid)) is not None:
+            return found
+        key = None if self._users is None else self._users.find(kid)
+        if key is None:
+            raise Unauthenticated
+        claims = ed25519.verify(token, key, audience=AUDIENCE, issuer=ISSUER)
+        return identity_of(claims, USER_SCOPES, claims.get("sid")), int(claims["exp"])
+
+    def _of_secret(self, token: str) -> tuple[Identity, float]:
+        """Return whom a token of the shared secret names, if such a one may: any service can make one for anybody."""
+        if self._secret is None:
+            raise Unauthenticated
+        claims = jwt.decode(
             token,
             self._secret,
             algorithms=[_ALGORITHM],
@@ -155,27 +159,30 @@ class Verifier:
             # ahead would be refused by all others, each time it renews its token, until they had caught up.
             options={"require": ["exp", "sub", "aud"], "verify_iat": False},
         )
-
-    def _of_secret(self, identity: Identity) -> Identity:
-        """Return whom a token of the shared secret names, if such a one may: any service can make one for anybody."""
-        if self._users is None or (identity.scopes == {"service"} and identity.user_id in _SERVICES):
-            return identity
-        if not self._shared_secret:
-            if identity.user_id != MONITOR:
-                raise Unauthenticated
-            return Identity(MONITOR, frozenset())
-        if not self._warned:
+        identity = identity_of(claims, SCOPES)
+        if self._users is not None and not self._warned and identity.scopes != {"service"}:
             self._warned = True
             _log().warning(
                 "a token was taken that any service can make", user=identity.user_id, see="ORDERS_HS256_TOKENS"
             )
-        return identity
+        return identity, int(claims["exp"])
 
-    def _remember(self, header: str, identity: Identity, expires: int) -> None:
+    def _look(self) -> int:
+        """Return the number of our processes' keys; what others verified is forgotten: a key may have gone."""
+        version = 0 if self._ours is None else self._ours.version()
+        if version != self._version:
+            with self._lock:
+                self._verified.clear()
+                self._version = version
+        return version
+
+    def _remember(self, digest: bytes, identity: Identity, expires: float, version: int) -> None:
         with self._lock:
+            if version != self._version:  # it was read with keys of before
+                return
             if len(self._verified) >= _CACHED:
-                self._verified.clear()  # verifying anew costs 30 microseconds a token; order of use isn't worth a lock
-            self._verified[header] = (identity, expires)
+                self._verified.clear()  # verifying anew costs 0.2 ms a token; order of use isn't worth a lock
+            self._verified[digest] = (identity, expires)
 
 
 def _log() -> "FilteringBoundLogger":
@@ -185,26 +192,34 @@ def _log() -> "FilteringBoundLogger":
     return logger
 
 
-def _of_user(token: str, users: PublicKeys, kid: object) -> Mapping[str, Any]:
-    key = users.find(kid) if isinstance(kid, str) else None
-    if key is None:
-        raise Unauthenticated
-    return ed25519.verify(token, key, audience=AUDIENCE, issuer=ISSUER)
-
-
-def _identity(claims: Mapping[str, Any], allowed: frozenset[str], session: object = None) -> Identity:
+def identity_of(claims: Mapping[str, Any], allowed: frozenset[str], session: object = None) -> Identity:
+    """Return whom verified claims name, with those of their scopes that are allowed. Raise `Unauthenticated`."""
     user, scope = claims["sub"], claims.get("scope", "")
     if not isinstance(user, str) or _USER.fullmatch(user) is None or not isinstance(scope, str):
         raise Unauthenticated
     return Identity(user, frozenset(scope.split(" ")) & allowed, session if isinstance(session, str) else None)
 
 
-def verifier_of(settings: "Settings") -> Verifier:
-    """Return what checks tokens in a service other than user, which has the keys itself."""
-    from common.user_keys import UserKeys  # noqa: PLC0415 - the command line makes tokens, and needs none of it
+Means = tuple[str | None, PublicKeys, OurTokens | None]
+"""What a `Verifier` is made of."""
 
-    return Verifier(
-        settings.jwt_secret.get_secret_value(),
-        UserKeys(settings.url("user")),
-        shared_secret=settings.hs256_tokens,
-    )
+
+def verifier_of(settings: "Settings", service: str, users: PublicKeys | None = None) -> Verifier:
+    """Return what checks tokens in a service; `users`: the keys of users' tokens, where that has them itself.
+
+    Raise `KeysUnusable` where the public keys of our processes can't be read.
+    """
+    return Verifier(*means_of(settings, service, users))
+
+
+def means_of(settings: "Settings", service: str, users: PublicKeys | None = None) -> Means:
+    """Return what to make a `Verifier` of. Arguments and errors as `verifier_of`'s."""
+    from common.our_tokens import OPERATOR_SCOPES, OwnTokens  # noqa: PLC0415 - the command line needs none of these
+    from common.own_keys import OwnPublicKeys  # noqa: PLC0415
+    from common.user_keys import UserKeys  # noqa: PLC0415
+
+    keys, ours = settings.public_keys, None
+    if keys is not None:
+        ours = OwnTokens(OwnPublicKeys(keys), service, OPERATOR_SCOPES[settings.operator_may])
+    secret = settings.jwt_secret.get_secret_value() if settings.takes_hs256 else None
+    return secret, users or UserKeys(settings.url("user")), ours

@@ -44,10 +44,33 @@ class Settings(Addresses):
     log_max_bytes: int = Field(default=LARGEST, ge=64 * 1024, description="of log_file, which is then rotated")
     log_kept: int = Field(default=KEPT, ge=1, le=1000, description="old files beside log_file")
 
+    trace: str = Field(
+        default="",
+        pattern=r"^((zipkin\+)?https?://[^/\s]+\S*)?$",
+        repr=False,
+        description="where traces go: http://… of an OTLP collector, or zipkin+http://…; empty: nothing is traced",
+    )
+    trace_sample: float = Field(default=1.0, ge=0, le=1, description="the share of traces that are sent")
+    trace_queue: int = Field(
+        default=4096, ge=1, le=100_000, description="spans that wait to be sent; then the oldest are lost"
+    )
+    trace_wait: float = Field(default=2.0, gt=0, le=30, description="for one call that sends spans")
+
     jwt_secret: SecretStr = Field(min_length=32)
-    hs256_tokens: bool = Field(
-        default=True,
-        description="users' tokens of jwt_secret are taken, as `orders token` makes them; false: only those of user",
+    hs256_tokens: bool | None = Field(
+        default=None,
+        description="tokens of jwt_secret, which any service can make, are taken; unset: where no public_keys are",
+    )
+    public_keys: Path | None = Field(
+        default=None, description="the public keys of services, operator and Prometheus, as `orders keys` makes them"
+    )
+    key_file: Path | None = Field(
+        default=None, description="the private key of this service, for its calls of others; of those that make any"
+    )
+    operator_tokens: Literal["", "all", "admin", "none"] = Field(
+        default="",
+        description="what tokens of the operator's key may do; all: also act as any user, and as a service. "
+        "Unset: all in development, admin in production",
     )
     database_url: str = Field(repr=False)
     broker_url: str = Field(default="", repr=False)
@@ -225,6 +248,16 @@ class Settings(Addresses):
         if found:
             raise ValueError("\n".join(found))
         return self
+
+    @property
+    def takes_hs256(self) -> bool:
+        """Whether tokens of the shared secret are taken: as set, else where there are no keys of our own."""
+        return self.public_keys is None if self.hs256_tokens is None else self.hs256_tokens
+
+    @property
+    def operator_may(self) -> str:
+        """What tokens of the operator's key may do: all, admin or none."""
+        return self.operator_tokens or ("admin" if self.environment == "production" else "all")
 
     def url(self, service: str) -> str:
         """Return where the instances of a service are, with commas between."""

@@ -198,9 +198,18 @@ def _production(settings: "Settings") -> Faults:
         yield "ORDERS_JWT_SECRET can be guessed, and ORDERS_ENVIRONMENT=production: take 32 random bytes or more"
 
 
+def _tokens(settings: "Settings") -> Faults:
+    """Refuse what would leave services without tokens that others take."""
+    if settings.public_keys is None and not settings.takes_hs256:
+        (given,) = _named(settings, "hs256_tokens")
+        yield f"{given} needs ORDERS_PUBLIC_KEYS: no service could tell another by its token"
+    if settings.public_keys is None and settings.key_file is not None:
+        yield "ORDERS_KEY_FILE needs ORDERS_PUBLIC_KEYS: other services would sign as this one does, and be refused"
+
+
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
     *(_times, _sizes, _rate_limit),
-    *(_processes, _urls, _outside, _parts, _production),
+    *(_processes, _urls, _outside, _parts, _tokens, _production),
 )
 
 
@@ -239,6 +248,8 @@ def faults_of(service: str, settings: "Settings") -> list[str]:
     ]
     if service == "console" and settings.console_drills and settings.console_data_dir is None:
         found.append("ORDERS_CONSOLE_DRILLS needs ORDERS_CONSOLE_DATA_DIR, where their reports are kept")
+    if service in registry.CALLERS and settings.key_file is None and not settings.takes_hs256:
+        found.append(f"ORDERS_KEY_FILE is needed: {service} calls other services, which take no token of a secret")
     if service == "order" and settings.max_body < _LONGEST_ORDER:
         (given,) = _named(settings, "max_body")
         found.append(f"{given} is less than {_LONGEST_ORDER}: an order that may be placed has up to so many bytes")

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy import exc as sa
 from sqlalchemy.engine import URL, make_url
 
-from common import mysql
+from common import mysql, tracing
 from common.errors import OrdersError
 from halfmessage.db import LOCK_WAIT, EngineTransactor, prepare_sqlite
 from halfmessage.sqlite_file import AnchoredFile
@@ -47,6 +47,7 @@ class Database(EngineTransactor):
                 event.listen(engine, "connect", self._file.connected)
         else:
             mysql.watch(engine)
+        tracing.engine(engine)
         super().__init__(engine, verify=self._verify_file)
 
     def ping(self) -> None:

@@ -10,7 +10,7 @@ from typing import NoReturn
 import structlog
 from pydantic import ValidationError
 
-from common import consistency, failpoints, lifeline
+from common import consistency, failpoints, lifeline, tracing
 from common.config import Settings, explain
 from common.cores import at_hand, keep_to
 from common.periodic import Periodic
@@ -53,6 +53,10 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         _refuse(name, explain(error))
     if contradictions := consistency.faults_of(name, settings):
         _refuse(name, contradictions)
+    try:
+        tracing.start(name, settings)
+    except HalfMessageError as error:
+        _refuse(name, [error.detail])
     configure_logging(name, settings.log_level, settings.log)
     cores = _next_cores(settings)
     if settings.core is not None:
@@ -62,6 +66,8 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
     try:
         if not settings.share_port:
             clear_metrics()
+        if settings.takes_hs256:
+            structlog.get_logger().warning("tokens are taken that any service can make", see="ORDERS_HS256_TOKENS")
         failpoints.arm(settings.failpoints, production=settings.environment == "production")
         service = build(settings)
         bodies = Periodic("bodies", LOOK_EVERY, service.api.bodies.cut_overdue)
@@ -80,5 +86,5 @@ def run(name: str, build: Callable[[Settings], Service]) -> None:
         max_connections=settings.max_connections,
         share_port=settings.share_port or settings.workers > 1,
         ending=service.api.ending.set,
-        on_stop=[workers.close, bodies.close, *service.stop],
+        on_stop=[workers.close, bodies.close, *service.stop, tracing.stop],
     )

@@ -49,7 +49,7 @@ class RecordsOut(Schema):
 def install(api: Api, database: Database, records: Records) -> None:
     """Declare the route that tells admins the records in a database."""
 
-    @api.get("/internal/records", scopes=("admin",), query=RecordsQuery, returns={200: RecordsOut})
+    @api.get("/admin/records", scopes=("admin",), query=RecordsQuery, returns={200: RecordsOut})
     def show_records(query: RecordsQuery) -> Reply:
         """Show how transactions ended, those that are decided."""
         with database.read() as connection:

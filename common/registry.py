@@ -86,6 +86,12 @@ PROCESSES = (CONSOLE, *SERVICES)
 """Everything of ours that has a port and a database, in the order of stopping."""
 BY_NAME: Mapping[str, Service] = MappingProxyType({process.name: process for process in PROCESSES})
 ALL_NAMES = tuple(BY_NAME)
+CALLERS = ("console", "order", "flash")
+"""Those that call others, and so sign tokens with keys of their own."""
+OPERATOR = "operator"
+"""Who runs a deployment: its key signs the tokens that the command line shows services."""
+MONITOR = "prometheus"
+"""Who reads metrics, which takes no scope."""
 PARTICIPANTS = tuple(service.name for service in SERVICES if service.participant)
 _GROUPS = {(topic, service.group(topic)): service.name for service in SERVICES for topic in service.consumes}
 SUBSCRIPTIONS = tuple(sorted(_GROUPS))

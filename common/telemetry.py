@@ -12,8 +12,10 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from common import tracing
 from common.logfile import LogFile
 from common.readiness import Checks
 from halfmessage.clock import now_ms, rfc3339
@@ -21,6 +23,7 @@ from halfmessage.clock import now_ms, rfc3339
 _HIDDEN: Final = frozenset(
     {"authorization", "token", "secret", "jwt_secret", "password", "receiver", "phone", "address"}
 )
+_END: Final = b"# EOF\n"  # of OpenMetrics
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -43,9 +46,15 @@ def configure_logging(service: str, level: str, log: LogFile | None = None) -> N
         first = {"time": rfc3339(now_ms()), "level": method, "service": service, "event": event.pop("event")}
         return {**first, **event}
 
+    of_trace = tracing.ids()
+
+    def with_trace(_logger: object, _method: str, event: Event) -> Event:
+        return event if of_trace is None else {**event, **of_trace()}
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([] if of_trace is None else [with_trace]),
             head,
             _hide,
             structlog.processors.format_exc_info,
@@ -127,11 +136,20 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return everything in Prometheus's text format; what is counted, of all processes that share a directory."""
-        counted = self.registry
-        if METRICS_DIR in os.environ:
-            counted = CollectorRegistry()
-            counted.register(_Together(os.environ[METRICS_DIR]))
-        return generate_latest(counted) + generate_latest(self._looks)
+        return generate_latest(self._counted()) + generate_latest(self._looks)
+
+    def render_open(self) -> bytes:
+        """Return the same as OpenMetrics, whose measurements name traces; those of several processes do not."""
+        counted: bytes = openmetrics.generate_latest(self._counted())  # type: ignore[no-untyped-call]
+        looked_up: bytes = openmetrics.generate_latest(self._looks)  # type: ignore[no-untyped-call]
+        return counted.removesuffix(_END) + looked_up
+
+    def _counted(self) -> CollectorRegistry:
+        if METRICS_DIR not in os.environ:
+            return self.registry
+        together = CollectorRegistry()
+        together.register(_Together(os.environ[METRICS_DIR]))
+        return together
 
 
 class _Together(Collector):

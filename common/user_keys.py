@@ -6,37 +6,26 @@ While user does not answer, those that are known go on being taken, each until i
 
 import threading
 import time
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from common.ed25519 import KEY_LENGTH
 from common.errors import PeerUnavailable
+from common.jwk import PublicKey, public_keys
 
 PATH: Final = "/.well-known/jwks.json"
 REFETCH: Final = 60.0  # seconds between two questions for keys that are not known
 FRESH: Final = 300.0  # seconds; then they are asked for again, so that a key that was withdrawn goes
 _AGAIN_AFTER: Final = 1.0  # seconds after a question that was not answered
 _TIMEOUT: Final = 1.0  # seconds for one instance's answer
-_MOST_KEYS: Final = 32
 _LARGEST: Final = 64 * 1024  # bytes of an answer
 
 log = structlog.get_logger()
 
 Fetch = Callable[[], Any]
 """Returns the JWKS document; raises `PeerUnavailable`."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublicKey:
-    """A key, and when its last token ends (seconds since the epoch; None while it signs)."""
-
-    raw: bytes
-    ends_at: float | None
 
 
 class UserKeys:
@@ -91,28 +80,11 @@ class UserKeys:
 
 
 def _read(document: Any) -> dict[str, PublicKey]:
-    """Return the keys of a document by name, without those that are of another kind. Raise `PeerUnavailable`."""
-    listed = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        raise PeerUnavailable("The user service's keys can't be read.")
-    return dict(key for one in listed[:_MOST_KEYS] if (key := _key(one)) is not None)
-
-
-def _key(one: Any) -> tuple[str, PublicKey] | None:
-    if not isinstance(one, dict) or (one.get("kty"), one.get("crv"), one.get("use", "sig")) != (
-        "OKP",
-        "Ed25519",
-        "sig",
-    ):
-        return None
-    kid, x, ends_at = one.get("kid"), one.get("x"), one.get("exp")
-    if not isinstance(kid, str) or not isinstance(x, str) or not isinstance(ends_at, int | float | None):
-        return None
+    """Return the keys of a document by name. Raise `PeerUnavailable` where it is none."""
     try:
-        raw = urlsafe_b64decode(x + "=" * (-len(x) % 4))
+        return public_keys(document)
     except ValueError:
-        return None
-    return (kid, PublicKey(raw, ends_at)) if len(raw) == KEY_LENGTH else None
+        raise PeerUnavailable("The user service's keys can't be read.") from None
 
 
 def _fetch(urls: list[str]) -> Any:

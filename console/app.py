@@ -5,10 +5,11 @@ from functools import partial
 from typing import Final
 
 from common import schema_version
-from common.auth import ServiceToken, verifier_of
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
+from common.our_tokens import tokens_of
 from common.periodic import Periodic
 from common.process import Service
 from common.registry import NAMES, PARTICIPANTS, SANDBOX, SUBSCRIPTIONS, instance
@@ -64,7 +65,7 @@ def build(settings: Settings) -> Service:
     secret = settings.jwt_secret.get_secret_value()
     database = Database(settings.database_url, pool_size=settings.pool_size)
     ids = LeasedIds(database, "console")
-    verifier = verifier_of(settings)
+    verifier = verifier_of(settings, "console")
     api = Api(
         "console",
         title="Console",
@@ -141,12 +142,12 @@ def _install_drills(site: Site, settings: Settings, actions: Actions) -> list[Ca
 
 def _instances(settings: Settings) -> list[Instance]:
     """Return every process of the services that the deployment has."""
-    token = ServiceToken(settings.jwt_secret.get_secret_value(), "console")
+    token = tokens_of(settings, "console")
     left_out = set(PARTICIPANTS) - set(settings.participant_names)
     if "pay" in left_out or SANDBOX not in settings.providers.replace(" ", "").split(","):
         left_out.add(SANDBOX)
     return [
-        Instance(service, instance(service, number), url, token)
+        Instance(service, instance(service, number), url, token(service))
         for service in NAMES
         if service not in left_out
         for number, url in enumerate(settings.url(service).split(","), 1)

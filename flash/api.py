@@ -114,18 +114,22 @@ def install(
         """Join the queue of a sale, where it has one: a ticket to buy with, of the same place each time."""
         return Reply(TicketOut.of(*use_cases.purchasing.join(sale_id, current_identity().user_id)))
 
-    @api.get(
-        "/internal/purchases/{purchase_id}",
-        scopes=("service", "admin"),
-        returns={200: PurchaseOut},
-        errors=[NotFound],
-    )
+    @api.get("/internal/purchases/{purchase_id}", scopes=("service",), returns={200: PurchaseOut}, errors=[NotFound])
     def show_purchase(purchase_id: int) -> Reply:
-        """Show a purchase: one that is a row, or of a sale that is not done, for the order service and for admins."""
-        sale_id, found = use_cases.purchasing.find(purchase_id)
-        return Reply(
-            PurchaseOut(purchase_id=found.purchase_id, sale_id=sale_id, user_id=found.user_id, quantity=found.quantity)
-        )
+        """Show a purchase: one that is a row, or of a sale that is not done, for the order service."""
+        return _purchase(use_cases, purchase_id)
+
+    @api.get("/admin/purchases/{purchase_id}", scopes=("admin",), returns={200: PurchaseOut}, errors=[NotFound])
+    def find_purchase(purchase_id: int) -> Reply:
+        """Show the same to those who look for it."""
+        return _purchase(use_cases, purchase_id)
+
+
+def _purchase(use_cases: UseCases, purchase_id: int) -> Reply:
+    sale_id, found = use_cases.purchasing.find(purchase_id)
+    return Reply(
+        PurchaseOut(purchase_id=found.purchase_id, sale_id=sale_id, user_id=found.user_id, quantity=found.quantity)
+    )
 
 
 def _install_selling(api: Api, use_cases: UseCases) -> None:
@@ -165,7 +169,7 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
         """Show a sale, and what is left."""
         return Reply(_shown(use_cases, [use_cases.reader.get(sale_id)])[0])
 
-    @api.get("/internal/sales/{sale_id}", scopes=("admin",), returns={200: SurveyOut}, errors=[NotFound])
+    @api.get("/admin/sales/{sale_id}", scopes=("admin",), returns={200: SurveyOut}, errors=[NotFound])
     def survey_sale(sale_id: int) -> Reply:
         """Show a sale to those who look after it: what it owns, what is under way, and why it is not done."""
         return Reply(SurveyOut.of(use_cases.surveying.survey(sale_id)))

@@ -1,15 +1,15 @@
 """Wires the flash service together; nothing else does."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from common.auth import ServiceToken
+from common import tracing
 from common.buckets import Buckets, ProcessBuckets, Rate
 from common.config import Settings
 from common.db import Database
 from common.optional_redis import open_redis
+from common.our_tokens import tokens_of
 from common.peer import Peer
 from common.periodic import Periodic
 from common.process import Service
@@ -44,6 +44,8 @@ from halfmessage.mq.port import CheckAnswer
 from halfmessage.tx.batch import Batcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from common.redis_client import RedisClient
 
 _LOOK_EVERY: Final = 0.5  # seconds between two looks for what somebody waits for, each by an index
@@ -58,7 +60,7 @@ def build(settings: Settings) -> Service:
     pieces = store_of(settings.pieces_url, database, tables, take_within=2 * settings.transaction_deadline)
     redis = open_redis(settings.redis_url)
     ids = LeasedIds(database, "flash", workers=WORKERS["flash"])
-    broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
+    broker = tracing.broker(open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
     metrics = Metrics("flash")
     told = _Instruments(metrics)
     producer = broker.producer("flash", PurchaseChecker(pieces, told.check_back), topics=[PURCHASE_TOPIC])
@@ -70,23 +72,20 @@ def build(settings: Settings) -> Service:
     returning = Returning(database, pieces, orders)
     sweeping = Sweeping(database, pieces, orders, producer, returning, finishing, settings.sweep_grace, told.finding)
     buying = Buying(producer, pieces, ids, told.step, answer_within=settings.transaction_deadline)
-    looks: Batcher[tuple[int, str], Look | None] = _in_batches(settings, Looking(pieces).look, lanes=_LANES)
+    looks: Batcher[tuple[int, str], Look | None] = Batcher(Looking(pieces).look, **_bounds(settings), lanes=_LANES)
     admitting = Admitting(
         _buckets(redis, "flash-user", settings.flash_rate_limit),
         _buckets(redis, "flash-sale", settings.flash_sale_rate_limit),
     )
-    admissions: Batcher[Asked, None] = _in_batches(settings, admitting.admit, lanes=_LANES)
-    takes: Batcher[Wanted, int] = _in_batches(settings, buying.buy, lanes=_LANES, observe=told.batch)
+    admissions: Batcher[Asked, None] = Batcher(admitting.admit, **_bounds(settings), lanes=_LANES)
+    take: Callable[[Wanted], int] = tracing.together(
+        "buy", buying.buy, **_bounds(settings), lanes=_LANES, observe=told.batch
+    )
     use_cases = rest.UseCases(
         reader=reader,
         selling=Selling(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish),
         purchasing=Purchasing(
-            reader,
-            pieces,
-            ids,
-            looks.submit,
-            takes.submit,
-            sweeping.forgotten,
+            *(reader, pieces, ids, looks.submit, take, sweeping.forgotten),
             admit=admissions.submit,
             queue=_queue(settings, reader, pieces),
         ),
@@ -95,7 +94,7 @@ def build(settings: Settings) -> Service:
     )
     workers = [
         Periodic("sales", _LOOK_EVERY, sweeping.often),
-        Periodic("sweep", settings.sweep_interval, sweeping.sweep),
+        Periodic("sweep", settings.sweep_interval, tracing.rooted("sweep", sweeping.sweep)),
     ]
     service = participant_service(
         settings,
@@ -129,8 +128,8 @@ def build(settings: Settings) -> Service:
 
 
 def _peer(settings: Settings, name: str) -> Peer:
-    token = ServiceToken(settings.jwt_secret.get_secret_value(), "flash")
-    return Peer(name, settings.url(name), token, timeout=settings.peer_timeout, connections=settings.threads)
+    token = tokens_of(settings, "flash")
+    return Peer(name, settings.url(name), token(name), timeout=settings.peer_timeout, connections=settings.threads)
 
 
 def _buckets(redis: "RedisClient | None", name: str, limit: str) -> Buckets:
@@ -147,21 +146,17 @@ def _queue(settings: Settings, reader: SaleReader, pieces: Pieces) -> Queueing |
     if not settings.flash_queue_rate:
         return None
     placing = Placing(pieces, settings.flash_queue_rate)
-    places: Batcher[Joining, Place] = _in_batches(settings, placing.place, lanes=_LANES)
+    places: Batcher[Joining, Place] = Batcher(placing.place, **_bounds(settings), lanes=_LANES)
     return Queueing(reader, Tickets(settings.jwt_secret.get_secret_value()), places.submit)
 
 
-def _in_batches(
-    settings: Settings, run: Callable[..., Any], *, lanes: int, observe: Callable[[int], None] = lambda _: None
-) -> Batcher[Any, Any]:
-    return Batcher(
-        run,
-        lanes=lanes,
-        heaviest=MOST,
-        longest_queue=settings.buying_queue + settings.threads,
-        longest_wait=_LONGEST_WAIT,
-        observe=observe,
-    )
+def _bounds(settings: Settings) -> dict[str, Any]:
+    """Return what bounds a `Batcher` of buyers."""
+    return {
+        "heaviest": MOST,
+        "longest_queue": settings.buying_queue + settings.threads,
+        "longest_wait": _LONGEST_WAIT,
+    }
 
 
 class _Instruments:

@@ -28,7 +28,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=verifier_of(settings),
+        verifier=verifier_of(settings, "goods"),
         metrics=Metrics("goods"),
         checks={"database": Heartbeat(database).ask, "ids": ids.ask},
     )

@@ -124,22 +124,33 @@ class EngineTransactor:
             return result
 
     def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
-        if not self._sqlite and not mysql.may_commit(connection):
-            connection.invalidate()
-            raise _Retryable  # COMMIT was never sent
-        try:
+        with committing(connection, connection.invalidate):
             transaction.commit()
-        except sa.DBAPIError as error:
-            connection.invalidate()  # or the pool would keep it as SQLAlchemy leaves it: in the middle of a transaction
-            if self._sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
-                raise DatabaseUnavailable from error
-            if mysql.code_of(error) in mysql.READ_ONLY:
-                raise _Retryable from error
-            raise CommitOutcomeUnknown from error
         try:
             self._verify()
         except DatabaseMoved as error:
             raise CommitOutcomeUnknown from error  # it is in the file that was moved, which may be put back
+
+
+@contextmanager
+def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterator[None]:
+    """Wrap the COMMIT of a connection's transaction; `invalidate` drops that connection.
+
+    Raise `DatabaseUnavailable` where it did not happen for certain, else `CommitOutcomeUnknown`.
+    """
+    sqlite = connection.dialect.name == "sqlite"
+    if not sqlite and not mysql.may_commit(connection):
+        invalidate()
+        raise _Retryable  # COMMIT was never sent
+    try:
+        yield
+    except sa.DBAPIError as error:
+        invalidate()  # or the pool would keep it as SQLAlchemy leaves it: in the middle of a transaction
+        if sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
+            raise DatabaseUnavailable from error
+        if mysql.code_of(error) in mysql.READ_ONLY:
+            raise _Retryable from error
+        raise CommitOutcomeUnknown from error
 
 
 class _Turn:

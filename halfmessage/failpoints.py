@@ -1,8 +1,9 @@
 """Named points after every durable step, where drills kill, delay or fail a process.
 
 Inert until `arm` is told some, for example ``order.deducted=kill;stock.released=delay:0.5``.
-Actions: ``kill`` (SIGKILL to itself), ``raise`` (`FailpointRaised`), ``delay:SECONDS``; ``@N`` after the action
-lets the first N-1 passages through, e.g. ``kill@3``. Idea: the failpoints of FreeBSD (fail(9)) and etcd's gofail.
+Actions: ``kill`` (SIGKILL to itself), ``raise`` (`FailpointRaised`), ``crash`` (`Crashed`, for tests in one process),
+``delay:SECONDS``; ``@N`` after the action lets the first N-1 passages through, e.g. ``kill@3``.
+Idea: the failpoints of FreeBSD (fail(9)) and etcd's gofail.
 """
 
 import os
@@ -10,7 +11,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +25,7 @@ _OF_PARTICIPANT: Final = (
     *("rollback_received", "released"),
     "settled",
 )
+_OF_SAGA: Final = ("started", "claimed", "answered", "before_commit", "recorded", "turned", "put_off")
 
 
 def of_participant(name: str) -> frozenset[str]:
@@ -30,7 +33,18 @@ def of_participant(name: str) -> frozenset[str]:
     return frozenset(f"{name}.{step}" for step in _OF_PARTICIPANT)
 
 
-_SPEC = re.compile(r"^(?P<point>[a-z_.]+)=(?P<action>kill|raise|delay:(?P<seconds>\d+(\.\d+)?))(@(?P<nth>\d+))?$")
+def of_saga(name: str) -> frozenset[str]:
+    """Return the points of what an engine of `halfmessage.saga` of that name does."""
+    return frozenset(f"{name}.{step}" for step in _OF_SAGA)
+
+
+_SPEC = re.compile(
+    r"^(?P<point>[a-zA-Z0-9_.-]+)=(?P<action>kill|raise|crash|delay:(?P<seconds>\d+(\.\d+)?))(@(?P<nth>\d+))?$"
+)
+
+
+class Crashed(BaseException):
+    """The process would have died here. No `except Exception` takes it for a failure that it could handle."""
 
 
 @dataclass(slots=True)
@@ -41,6 +55,7 @@ class _Armed:
 
 
 _armed: dict[str, _Armed] = {}
+_passed: list[str] | None = None  # while `recorded`
 _lock = threading.Lock()
 
 
@@ -60,12 +75,26 @@ def arm(spec: str, known: Collection[str]) -> None:
 
 def hit(point: str) -> None:
     """Pass a named point: nothing happens unless it is armed."""
-    if _armed:
+    if _armed or _passed is not None:
         _act(point)
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """Note every point that any thread passes meanwhile, in the order of passing, each as often as it is passed."""
+    global _passed  # noqa: PLW0603 - as the points themselves
+    passed: list[str] = []
+    _passed = passed
+    try:
+        yield passed
+    finally:
+        _passed = None
 
 
 def _act(point: str) -> None:
     with _lock:
+        if _passed is not None:
+            _passed.append(point)
         armed = _armed.get(point)
         if armed is None:
             return
@@ -77,5 +106,7 @@ def _act(point: str) -> None:
     if armed.action == "delay":
         structlog.get_logger().warning("held up", failpoint=point, pid=os.getpid())  # drills strike when they read it
         time.sleep(armed.seconds)
+    if armed.action == "crash":
+        raise Crashed(point)
     if armed.action == "raise":
         raise FailpointRaised(f"failpoint {point} raised")

@@ -11,6 +11,7 @@ _COMMANDS = {
     "status": "Show every process: name, pid, port, state, restarts, since when.",
     "token": "Print a bearer token for USER.",  # nosec B105 - help
     "users": "Look at users, make admins, rotate the keys that sign tokens.",
+    "keys": "Look at the keys with which services and the operator sign; rotate them.",
     "forget": "Erase the receivers of USER's orders.",
     "messages": "Look at the messages of the broker; resend and resume them.",
     "story": "Tell what happened to an order and what happens next; keep it as a file.",

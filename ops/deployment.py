@@ -30,6 +30,7 @@ from ops.waiting import wait_for
 
 __all__ = ["HOST", "Deployment", "Plan", "free_port_base", "ports_are_free"]
 
+_HS256 = "ORDERS_HS256_TOKENS"
 _STRAGGLERS = 20.0  # seconds; processes whose supervisor was killed finish their requests and end by themselves
 
 
@@ -139,6 +140,12 @@ class Deployment:
         """Return a bearer token, valid for `lifetime` seconds. Raise `NoDeployment`, `CommandFailed`."""
         return tokens.issue(self.directory, user, scopes, lifetime)
 
+    @property
+    def takes_hs256(self) -> bool:
+        """Whether its services take tokens of the secret, which any of them can make: as set, or as it was made."""
+        given = self.plan.extra.get("hs256_tokens", os.environ.get(_HS256, str(self.directory.takes_hs256)))
+        return str(given).lower() not in {"false", "0", "no", "off"}
+
     def client(self, user: str, scopes: Iterable[str] = ("orders",)) -> Client:
         """Return a REST client in the name of `user`; it knows every instance by its name, `order` being the first.
 
@@ -223,6 +230,9 @@ class Deployment:
             "ORDERS_PORT": str(self.plan.ports[name]),
             "ORDERS_LOG_FILE": str(self.directory.log(name)),
             "ORDERS_JWT_SECRET": self.directory.secret(),
+            "ORDERS_KEY_FILE": str(self.directory.keys.private(self.plan.processes[name])),
+            "ORDERS_PUBLIC_KEYS": str(self.directory.keys.public),
+            _HS256: str(self.takes_hs256).lower(),
             "ORDERS_DATABASE_URL": self._database_url(self.plan.processes[name]),
             "ORDERS_BROKER_URL": servers.broker_url if servers else self.directory.broker_url,
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",

@@ -188,7 +188,7 @@ class FlashDemo:
         """Yield the orders that are not closed. There are none but those of the sale."""
         query: dict[str, str] = {"limit": str(_PAGE)}
         while True:
-            page = self._admin.get("order", "/internal/orders", **query)
+            page = self._admin.get("order", "/admin/orders", **query)
             yield from (order for order in page["items"] if order["status"] != "closed")
             if page["next_cursor"] is None:
                 return

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common import registry
 from halfmessage.paths import EMBEDDED, SQLITE, file_url
@@ -13,9 +14,14 @@ from ops.belonging import LOCK, belongs
 from ops.errors import AlreadyRunning, CommandFailed, NoDeployment
 from ops.runstate import RunLock, RunState, load
 
+if TYPE_CHECKING:
+    from ops.keys import KeyStore
+
 PACKAGES = Path(__file__).resolve().parents[1]  # where our packages are: the clone, or site-packages
 _MARK = "run/state.json"
-_OURS = frozenset({"run", "log", "drills", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)})
+_OURS = frozenset(
+    {"run", "log", "drills", "keys", "secret", "broker.db", *(f"{name}.db" for name in registry.ALL_NAMES)}
+)
 _STACK = "stack"  # the default place of `orders stack`, which looks after it itself
 _LONGEST = 400  # bytes of a data directory's path: SQLite opens files of 511 (MAX_PATHNAME of its os_unix.c)
 _SECRET_LENGTH = 32  # characters, at least: as `common.config` wants it
@@ -93,17 +99,45 @@ class DataDir:
             words += ["--data-dir", shlex.quote(str(self.root))]
         return " ".join(filter(None, words))
 
+    @property
+    def keys(self) -> "KeyStore":
+        """The keys of the deployment's own processes."""
+        from ops.keys import KeyStore  # noqa: PLC0415 - loads cryptography, which few commands need
+
+        return KeyStore(self.root / "keys")
+
+    @property
+    def takes_hs256(self) -> bool:
+        """Whether tokens of the secret are taken: where the deployment was made when there were no others."""
+        return self._of_before.exists()
+
+    def refuse_hs256(self) -> None:
+        """Have tokens of the secret taken no more, from the next start on. Again: nothing. Raise `OSError`."""
+        self._of_before.unlink(missing_ok=True)
+
+    @property
+    def _of_before(self) -> Path:
+        return self.root / "keys" / "hs256"
+
     def make(self) -> None:
-        """Create the directory and the secret, if they are missing. Raise `CommandFailed`."""
+        """Create the directory, the keys and the secret, if they are missing. Raise `CommandFailed`."""
         try:
             for folder in ("run", "log"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-            if not (self.root / "secret").exists():
+            self._make_keys()
+            if not (self.root / "secret").exists():  # last: with a secret and no keys, it would be one of before
                 _write_secret(self.root / "secret")
         except OSError as error:
             raise CommandFailed(
                 f"{error.filename or self.root}: {error.strerror}; choose another place with --data-dir."
             ) from error
+
+    def _make_keys(self) -> None:
+        """Make keys that are missing; where a secret has none beside it, its tokens go on."""
+        if (self.root / "secret").exists() and not self.keys.public.exists():
+            self._of_before.parent.mkdir(mode=0o700, exist_ok=True)
+            self._of_before.touch()
+        self.keys.ensure((*registry.ALL_NAMES, registry.OPERATOR))
 
     def make_private(self, name: str) -> None:
         """Create a file that only its owner may read, or make it one. Raise `OSError`.
@@ -115,7 +149,7 @@ class DataDir:
         path.chmod(0o600)
 
     def secret(self) -> str:
-        """Return the key that signs tokens. Raise `NoDeployment`, or `CommandFailed` where it is damaged."""
+        """Return the deployment's secret. Raise `NoDeployment`, or `CommandFailed` where it is damaged."""
         path = self.root / "secret"
         try:
             found = path.read_text(encoding="ascii", errors="replace").strip()

@@ -136,14 +136,14 @@ def require_client() -> None:
     open_broker("rocketmq://127.0.0.1:1", BrokerOptions()).close()  # connects with the first producer only
 
 
-def hint(servers: Servers, command: str) -> str:
-    """Return how to run a command of `orders stack` on the servers of a deployment, as it works when pasted."""
+def hint(stack: Path, command: str) -> str:
+    """Return how to run a command of `orders stack` in a stack's directory, as it works when pasted."""
     script = PACKAGES / "scripts" / "stack"
     near = script.is_relative_to(here := Path.cwd())
     words = [f"./{script.relative_to(here)}" if near else str(script)] if script.is_file() else ["orders", "stack"]
     words.append(command)
-    if Path(servers.stack) != default_data_dir().absolute() / "stack":
-        words += ["--data-dir", servers.stack]
+    if stack != default_data_dir().absolute() / "stack":
+        words += ["--data-dir", str(stack)]
     return shlex.join(words)
 
 

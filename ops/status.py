@@ -36,6 +36,8 @@ class Status:
     supervisor: int | None
     services: tuple[ServiceStatus, ...]
     servers: StackStatus | None = None  # of a deployment started --real
+    takes_hs256: bool = False
+    """Tokens of the shared secret are taken, which any service can make."""
 
     @property
     def running(self) -> bool:
@@ -60,7 +62,9 @@ def look(deployment: Deployment) -> Status:
         pid = process.pid if word not in {"dead", "stopped"} else None
         url = f"http://{HOST}:{port}"
         services.append(ServiceStatus(name, url, pid, port, word, reason, process.restarts, process.since))
-    return Status(str(deployment.directory.root), supervisor, tuple(services), _servers(deployment))
+    return Status(
+        str(deployment.directory.root), supervisor, tuple(services), _servers(deployment), deployment.takes_hs256
+    )
 
 
 def _servers(deployment: Deployment) -> StackStatus | None:

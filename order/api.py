@@ -116,7 +116,7 @@ def install(
         """Sweep now: finish what no message will finish any more."""
         return Reply(SweepOut.of(use_cases.sweep(False)))
 
-    @api.post("/internal/forget", scopes=("admin",), body=Forget, returns={200: ForgottenOut})
+    @api.post("/admin/forget", scopes=("admin",), body=Forget, returns={200: ForgottenOut})
     def forget(body: Forget) -> Reply:
         """Erase the receivers of one user's orders; the orders stay, and tell none. Again: nothing is left to erase."""
         return Reply(ForgottenOut.of_attributes(use_cases.erase(body.user_id)))
@@ -239,7 +239,7 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
         shown, next_cursor = query.page(found, lambda order: order.order_id)
         return Reply(page_document(shown, payments.of(shown), next_cursor))
 
-    @api.get("/internal/orders", scopes=("admin",), query=AnybodysQuery, returns={200: OrdersOut})
+    @api.get("/admin/orders", scopes=("admin",), query=AnybodysQuery, returns={200: OrdersOut})
     def list_anybodys(query: AnybodysQuery) -> Reply:
         """List everybody's orders, or one user's, newest first; of one status, by when they expire."""
         limit, before = query.limit + 1, query.before
@@ -253,7 +253,7 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
         next_cursor = encode_cursor(*place_of(shown[-1], by)) if len(found) > query.limit else None
         return Reply(page_document(shown, payments.of(shown), next_cursor))
 
-    @api.get("/internal/find", scopes=("admin",), query=FindQuery, returns={200: FindOut})
+    @api.get("/admin/find", scopes=("admin",), query=FindQuery, returns={200: FindOut})
     def find(query: FindQuery) -> Reply:
         """Find orders by an id, a transaction's id, an Idempotency-Key, the X-Request-Id of their call, or a user."""
         found = reader.found(query.q, limit=MOST_FOUND + 1)

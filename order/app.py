@@ -1,12 +1,13 @@
 """Wires the order service together; nothing else does."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import structlog
 
 from common import records as records_over_rest
-from common import schema_version
+from common import schema_version, tracing
 from common.aside import ThreadedAside
 from common.auth import verifier_of
 from common.config import Settings
@@ -27,7 +28,6 @@ from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, CheckAnswer, Console
 from halfmessage.participant.event import OrderEvent
-from halfmessage.tx.batch import Batcher
 from halfmessage.tx.coordinator import Checker, Coordinator
 from halfmessage.tx.record import Records
 from order import api as rest
@@ -75,14 +75,14 @@ def build(settings: Settings) -> Service:
     records = Records(transaction_records, retention=settings.record_retention)
     checker = Checker(database, records, deadline=settings.transaction_deadline, count=instruments.check_back)
     ids = LeasedIds(database, "order", workers=WORKERS["order"])
-    broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
+    broker = tracing.broker(open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
     console = _console(broker)
 
     def sendable() -> None:
         broker.ping(ROLLBACK_TOPIC, TIMEOUT_TOPIC, REQUEST_TOPIC)
 
     producer = broker.producer(_GROUP, checker, topics=[ROLLBACK_TOPIC, REQUEST_TOPIC])
-    coordinator = Coordinator(producer, database, records, ids, instruments.step)
+    coordinator = Coordinator(producer, tracing.transactor(database), records, ids, instruments.step)
 
     # For each lane what goes beside it (the timeout, participants but one), and its last step; as many again, should a
     # last step hang.
@@ -91,7 +91,7 @@ def build(settings: Settings) -> Service:
     settlements = Settlements(database, participants)
     telling = Telling(settlements, telling_aside)
     placing = Placing(coordinator, producer, participants, settlements, aside, telling.soon)
-    batches = _in_batches(placing, settings, instruments)
+    place = _in_batches(placing, settings, instruments)
     reader = OrderReader(database)
     pricing = Pricing(others.goods, others.coupons)
     closing = Closing(database, coordinator, reader, settlements)
@@ -109,8 +109,8 @@ def build(settings: Settings) -> Service:
         for forget in (forget_keys, forget_calls, forget_requests):
             forget(database, settings.idempotency_retention)
 
-    sweeping = Periodic("sweep", settings.sweep_interval, sweep_and_forget)
-    ordering = Ordering(reader, pricing, ids, batches.submit, pay_timeout=settings.pay_timeout)
+    sweeping = Periodic("sweep", settings.sweep_interval, tracing.rooted("sweep", sweep_and_forget))
+    ordering = Ordering(reader, pricing, ids, place, pay_timeout=settings.pay_timeout)
     probes = (heartbeat.beat, ids.ask, sendable)
     soon = Soon(
         settings, database, coordinator, ordering.order, instruments.metrics, [*probes, *others.needed], others.flash
@@ -134,7 +134,7 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=verifier_of(settings),
+        verifier=verifier_of(settings, "order"),
         metrics=instruments.metrics,
         checks={"database": heartbeat.ask, "ids": ids.ask, "broker": sendable}
         | {name: peer.ready for name, peer in others.peers.items()},
@@ -185,8 +185,9 @@ def build(settings: Settings) -> Service:
     )
 
 
-def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments") -> Batcher[Draft, Order]:
-    return Batcher(
+def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments") -> Callable[[Draft], Order]:
+    return tracing.together(
+        "place orders",
         placing.place,
         lanes=settings.placing_lanes,
         heaviest=settings.placing_batch,

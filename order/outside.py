@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.aside import Aside
-from common.auth import ServiceToken
 from common.cache import SharedCache
 from common.config import Settings
+from common.our_tokens import tokens_of
 from common.peer import Peer, Watch
 from order.clients.coupon import CouponClient, CouponRules
 from order.clients.flash import FlashClient
@@ -61,13 +61,18 @@ def outside(settings: Settings, redis: "RedisClient | None", watch: Watch, aside
 
     `aside` starts what is looked up ahead: prices and rules, one of each at a time.
 
-    Raise `OrdersError` for a participant without a client.
+    Raise `OrdersError` for a participant without a client, or where there is no key to call others with.
     """
-    token = ServiceToken(settings.jwt_secret.get_secret_value(), "order")
+    token = tokens_of(settings, "order")
     kinds = {name: client_of(name) for name in settings.participant_names}
     peers = {
         name: Peer(
-            name, settings.url(name), token, timeout=settings.peer_timeout, connections=settings.threads, watch=watch
+            name,
+            settings.url(name),
+            token(name),
+            timeout=settings.peer_timeout,
+            connections=settings.threads,
+            watch=watch,
         )
         for name in ("goods", *kinds)
     }

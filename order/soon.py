@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from common import tracing
 from common.aside import ThreadedAside
 from common.config import Settings
 from common.db import Database
@@ -16,7 +17,6 @@ from common.web.problems import document
 from halfmessage.errors import HalfMessageError
 from halfmessage.mq.port import Broker
 from halfmessage.participant.event import OrderEvent
-from halfmessage.tx.batch import Batcher
 from halfmessage.tx.coordinator import Coordinator
 from order.clients.flash import FlashClient
 from order.consumer import EventConsumer
@@ -61,14 +61,14 @@ class Soon:
         self._placing = ThreadedAside("working off", settings.request_threads)
         bounds = Bounds(settings.request_queue, settings.request_queue_per_user)
         submitting = Submitting(coordinator, database, self._resolving, bounds)
-        batches: Batcher[Request, Submitted] = Batcher(
+        self.submit: Callable[[Request], Submitted] = tracing.together(
+            "take in order requests",
             submitting.take_in,
             lanes=_LANES,
             heaviest=_TOGETHER,
             longest_queue=settings.placing_queue,
             longest_wait=_LONGEST_WAIT,
         )
-        self.submit = batches.submit
         requests = RequestReader(database)
         self.reader = requests if flash is None else PurchaseReader(requests, flash, within=settings.request_expires)
         working_off = WorkingOff(
@@ -103,7 +103,9 @@ class Soon:
             self._consumers[PURCHASE_TOPIC] = purchases
         grace = min(settings.sweep_grace, settings.request_expires / 2)  # there must be time to place what is found
         rescue = partial(rescue_once, working_off, grace)
-        self._rescuing = Periodic("rescue of requests", settings.sweep_interval, rescue)
+        self._rescuing = Periodic(
+            "rescue of requests", settings.sweep_interval, tracing.rooted("rescue of requests", rescue)
+        )
 
     def start(self, broker: Broker) -> None:
         """Consume requests, and look for those that no message names any more. Raise `BrokerError`."""

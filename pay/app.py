@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from common import records as records_over_rest
+from common import tracing
 from common.aside import ThreadedAside
 from common.config import Settings
 from common.db import Database
@@ -48,14 +49,14 @@ def build(settings: Settings) -> Service:
     found = providers.load(settings)
     database = Database(settings.database_url, pool_size=settings.pool_size)
     ids = LeasedIds(database, "pay")
-    broker = open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS)
+    broker = tracing.broker(open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
     metrics = Metrics("pay")
     told = Instruments(metrics, database)
 
     records = Records(transaction_records, retention=settings.record_retention)
     checker = Checker(database, records, deadline=settings.transaction_deadline, count=told.check_back)
     producer = broker.producer("pay", checker, topics=[PAYMENT_TOPIC])
-    coordinator = Coordinator(producer, database, records, ids, told.step)
+    coordinator = Coordinator(producer, tracing.transactor(database), records, ids, told.step)
     reservations = payment_reservations(database, settings.poll_until)
     inbox = Inbox(database)
     handling = Handling(database, coordinator, _times(settings), told.money)

@@ -6,14 +6,13 @@ from typing import Final
 
 from common import sandbox as agreed
 from common import schema_version
-from common.auth import Identity, Verifier
+from common.auth import Identity, Verifier, means_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
 from common.process import Service
 from common.registry import SANDBOX
 from common.telemetry import Metrics
-from common.user_keys import UserKeys
 from common.web import Api
 from halfmessage.ids import LeasedIds
 from sandbox import api as rest
@@ -36,8 +35,7 @@ class ApiKey(Verifier):
 
     def __init__(self, settings: Settings) -> None:
         """Derive the key from the settings' secret."""
-        users = UserKeys(settings.url("user"))
-        super().__init__(settings.jwt_secret.get_secret_value(), users, shared_secret=settings.hs256_tokens)
+        super().__init__(*means_of(settings, SANDBOX))
         self._header = f"Bearer {agreed.api_key(settings.jwt_secret)}".encode()
 
     def verify(self, header: str | None) -> Identity:

@@ -73,7 +73,7 @@ make_venv() { # EXTRA
     echo "Installed." >&2
 }
 
-ensure() { # EXTRA: "", "[test]" or "[rocketmq]", which add up in one environment
+ensure() { # EXTRA: "", "[test]", "[rocketmq]", "[trace]" or "[rocketmq,trace]", which add up in one environment
     if ! is_made "$1"; then
         lock
         is_made "$1" || make_venv "$1"
@@ -82,10 +82,14 @@ ensure() { # EXTRA: "", "[test]" or "[rocketmq]", which add up in one environmen
 }
 
 extra_for() { # WORDS of a command: what it needs besides
-    local word
+    local word rocketmq= trace=${ORDERS_TRACE:+trace}
     for word in "$@"; do
-        [ "$word" != --real ] || { echo "[rocketmq]"; return; }
+        case $word in
+        --real) rocketmq=rocketmq ;;
+        --trace) trace=trace ;;
+        esac
     done
+    [ -z "$rocketmq$trace" ] || echo "[$rocketmq${rocketmq:+${trace:+,}}$trace]"
 }
 
 orders() {

@@ -15,7 +15,7 @@ def install(api: Api, levels: Levels, allotments: Allotments) -> None:
 
     @api.get(
         "/internal/allotments/{sale_id}",
-        scopes=("service", "admin"),
+        scopes=("service",),
         returns={200: AllotmentOut},
         errors=[NotFound],
     )

@@ -11,6 +11,7 @@ from common.web import Api, Reply, current_identity
 from common.web.problems import OverLimit
 from common.web.requests import client_address, current_request
 from halfmessage.errors import NotFound
+from user.instruments import Instruments
 from user.model import (
     BreachedPassword,
     LogInDelayed,
@@ -76,9 +77,11 @@ class Doors:
             raise OverLimit(wait)
 
 
-def install(api: Api, accounts: Accounts, sessions: Sessions, keys: SigningKeys, doors: Doors) -> None:
+def install(
+    api: Api, accounts: Accounts, sessions: Sessions, keys: SigningKeys, doors: Doors, instruments: Instruments
+) -> None:
     """Declare the routes."""
-    _install_open(api, accounts, sessions, doors)
+    _install_open(api, accounts, sessions, doors, instruments)
     _install_own(api, accounts, sessions, doors.address)
 
     @api.get(PATH, returns={200: Jwks}, open_to_all=True)
@@ -87,7 +90,7 @@ def install(api: Api, accounts: Accounts, sessions: Sessions, keys: SigningKeys,
         return Reply(Jwks.of(keys.published()), headers={"Cache-Control": f"max-age={FRESH:.0f}"})
 
 
-def _install_open(api: Api, accounts: Accounts, sessions: Sessions, doors: Doors) -> None:
+def _install_open(api: Api, accounts: Accounts, sessions: Sessions, doors: Doors, instruments: Instruments) -> None:
     @api.post(
         "/users",
         body=NewUser,
@@ -109,8 +112,9 @@ def _install_open(api: Api, accounts: Accounts, sessions: Sessions, doors: Doors
     )
     def log_in(body: LogIn) -> Reply:
         """Log in: get an access token, and a refresh token that is good once."""
-        address = doors.logging_in(body.name)
-        return Reply(TokensOut.of(accounts.log_in(body.name, body.password, address)), headers=_NO_STORE)
+        with instruments.log_in():
+            tokens = accounts.log_in(body.name, body.password, doors.logging_in(body.name))
+        return Reply(TokensOut.of(tokens), headers=_NO_STORE)
 
     @api.post(
         "/tokens/refresh",
@@ -121,7 +125,9 @@ def _install_open(api: Api, accounts: Accounts, sessions: Sessions, doors: Doors
     )
     def refresh(body: Refresh) -> Reply:
         """Get new tokens for a refresh token; one that comes twice ends its log-in."""
-        return Reply(TokensOut.of(sessions.refresh(body.refresh_token, doors.logging_in())), headers=_NO_STORE)
+        with instruments.refresh():
+            tokens = sessions.refresh(body.refresh_token, doors.logging_in())
+        return Reply(TokensOut.of(tokens), headers=_NO_STORE)
 
 
 def _install_own(api: Api, accounts: Accounts, sessions: Sessions, address: Callable[[], str]) -> None:

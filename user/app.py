@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from common import schema_version
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.heartbeat import Heartbeat
@@ -17,6 +17,7 @@ from common.telemetry import Metrics
 from common.web import Api
 from halfmessage.ids import IdSource, LeasedIds
 from user import api as rest
+from user.instruments import Instruments
 from user.service.accounts import Accounts, Parts
 from user.service.attempts import Attempts
 from user.service.audit import Audit
@@ -61,7 +62,7 @@ def build(settings: Settings) -> Service:
     redis = open_redis(settings.redis_url)
     ids = LeasedIds(database, "user")
     wired = accounts_of(settings, database, ids)
-    keys = wired.keys
+    keys, metrics = wired.keys, Metrics("user")
     api = Api(
         "user",
         title="Users",
@@ -69,13 +70,13 @@ def build(settings: Settings) -> Service:
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=Verifier(settings.jwt_secret.get_secret_value(), keys, shared_secret=settings.hs256_tokens),
-        metrics=Metrics("user"),
+        verifier=verifier_of(settings, "user", keys),
+        metrics=metrics,
         checks={"database": Heartbeat(database).ask, "ids": ids.ask, "keys": keys.signer},
     )
     rates = rest.Rates(settings.registration_rate, settings.log_in_rate, settings.log_in_rate_of_name, settings.proxies)
     limiter = SharedLimiter(redis) if redis else ProcessLimiter()
-    rest.install(api, wired.accounts, wired.sessions, keys, rest.Doors(limiter, rates))
+    rest.install(api, wired.accounts, wired.sessions, keys, rest.Doors(limiter, rates), Instruments(metrics, keys))
 
     forgetting = Periodic("forgetting", max(_PURGED_EVERY, settings.sweep_interval), wired.purge)
     return Service(

@@ -99,6 +99,9 @@ class WrongPassword(Unauthenticated):
 class WrongRefreshToken(Unauthenticated):
     """This refresh token is not valid, or not any more: log in again."""
 
+    reused: bool = False
+    """It was good once: its log-in was ended. Who shows it is not told, and the metrics are."""
+
 
 class NotTheirPassword(Forbidden):
     """The password is not this user's."""

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from common.jwk import text_of
 from common.schema import Id, Instant, Schema
 from user.model import LONGEST_PASSWORD, NAME_PATTERN, SHORTEST_PASSWORD
 from user.service.accounts import User
-from user.service.keys import SigningKey, text_of
+from user.service.keys import SigningKey
 from user.service.sessions import Tokens
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(examples=["alice"])]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Table
 
-from common import idempotency, schema_version
+from common import idempotency, schema_version, tracing
 from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
@@ -58,7 +58,7 @@ def participant_service(
     """
     name = reservations.name
     heartbeat = Heartbeat(database)
-    own = [] if broker is not None else [open_broker(settings.broker_url, settings.broker_options)]
+    own = [] if broker is not None else [tracing.broker(open_broker(settings.broker_url, settings.broker_options))]
     link = broker or own[0]
     metrics = metrics or Metrics(name)
     standby = Standby(heartbeat.beat)
@@ -80,7 +80,7 @@ def participant_service(
         max_body=settings.max_body,
         body_timeout=settings.body_timeout,
         slow_bodies=settings.threads // 2,
-        verifier=verifier_of(settings),
+        verifier=verifier_of(settings, name),
         metrics=metrics,
         checks={"database": heartbeat.ask, "broker": link.ping, **checks},
     )

@@ -10,6 +10,7 @@ import orjson
 from flask import Response
 from pydantic import BaseModel
 
+from common import tracing
 from common.auth import Identity, Verifier
 from common.errors import Forbidden
 from common.limits import Limiter, ProcessLimiter
@@ -41,6 +42,8 @@ from common.web.routes import IdConverter, Reply, Route, View, WordConverter
 from common.web.streams import Stream
 from halfmessage.errors import HalfMessageError, Unavailable
 
+INTERNAL: Final = "/internal/"
+"""Where calls are that services alone make of each other: no user's token is taken there, whatever it may do."""
 _ANYBODY: Final = Identity("", frozenset())
 
 
@@ -77,6 +80,7 @@ class Api:
         self._limiter = limiter or ProcessLimiter()
         self.app = App(service)
         self.app.url_map.converters |= {"id": IdConverter, "word": WordConverter}
+        tracing.app(self.app)
         observe.install(self.app, metrics)
         self.app.before_request(lambda: refuse_repeated_headers(current_request()))
         problems.install(self.app)
@@ -200,6 +204,8 @@ class Api:
         **options: Any,
     ) -> Callable[[View], View]:
         def declare(view: View) -> View:
+            if path.startswith(INTERNAL) and tuple(scopes) != ("service",):
+                raise ValueError(f"{path}: what is below {INTERNAL} is for services alone")
             route = Route(method, path, view, scopes=tuple(scopes), errors=tuple(errors), **options)
             self.routes.append(route)
             handler = self._foreign_handler(route) if route.foreign else self._handler(route)

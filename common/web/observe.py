@@ -10,6 +10,7 @@ import structlog
 from flask import Flask, Response
 from werkzeug.routing import Rule
 
+from common import tracing
 from common.telemetry import Metrics
 from common.web.requests import current_globals, current_request
 
@@ -27,11 +28,11 @@ def current_request_id() -> str:
 
 
 def _route(rule: Rule | None) -> str:
-    return _UNKNOWN if rule is None else _declared(rule.rule)
+    return _UNKNOWN if rule is None else declared(rule.rule)
 
 
 @cache
-def _declared(rule: str) -> str:
+def declared(rule: str) -> str:
     """Name a route as its declaration does: /goods/{goods_id}."""
     return _PARAMETER.sub(r"{\1}", rule)
 
@@ -41,6 +42,7 @@ def install(app: Flask, metrics: Metrics) -> None:
     log = cache(structlog.get_logger().bind)  # at the first request; unbound, it is bound anew for each line
     first, numbers = os.urandom(10).hex(), itertools.count()  # at random each time would cost a request a tenth of all
 
+    example = tracing.exemplar()  # None: tracing is off
     answered, took = cache(metrics.requests.labels), cache(metrics.latency.labels)  # few: routes are the declared ones
 
     def begin() -> None:
@@ -59,7 +61,7 @@ def install(app: Flask, metrics: Metrics) -> None:
         route = _route(asked.url_rule)
         method = asked.method if asked.url_rule is not None else _UNKNOWN
         answered(method, route, str(status)).inc()
-        took(route).observe(seconds)
+        took(route).observe(seconds, example and example())
         if status >= _FAILING or asked.path not in _QUIET:
             log().info(
                 "request", method=asked.method, route=route, status=status, milliseconds=round(seconds * 1000, 1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flask import Flask
 
+from common import tracing
 from common.readiness import Check, Checks
 from common.schema import Health, Readiness
 from common.telemetry import Metrics
@@ -12,6 +13,8 @@ from common.web.requests import current_request, refuse_parameters
 from halfmessage.errors import Unavailable
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_OPEN_METRICS = "application/openmetrics-text"
+_OPEN_METRICS_TYPE = f"{_OPEN_METRICS}; version=1.0.0; charset=utf-8"
 
 Authorise = Callable[[Sequence[str]], object]
 
@@ -24,6 +27,7 @@ def install(
     Checks named in `optional` are told, and do not make the service unready.
     """
     needed = Checks(checks)
+    has_examples = tracing.exemplar() is not None
 
     def healthz() -> Answer:
         refuse_parameters(current_request())
@@ -43,6 +47,8 @@ def install(
     def show_metrics() -> Answer:
         authorise(())
         refuse_parameters(current_request())
+        if has_examples and _OPEN_METRICS in current_request().headers.get("Accept", ""):
+            return Answer(metrics.render_open(), content_type=_OPEN_METRICS_TYPE)
         return Answer(metrics.render(), content_type=METRICS_TYPE)
 
     app.add_url_rule("/healthz", view_func=healthz)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from common.auth import ServiceToken
 from common.config import Settings
 from common.errors import OrdersError, PeerUnavailable
+from common.our_tokens import tokens_of
 from common.peer import Peer
 from common.registry import NAMES
 from halfmessage.errors import NotFound
@@ -27,10 +27,10 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         """Take where the services are; no connection is made before the first call."""
-        own = ServiceToken(settings.jwt_secret.get_secret_value(), "console")
+        own = tokens_of(settings, "console")
 
         def peer(name: str) -> Peer:
-            return Peer(name, settings.url(name), own, timeout=_ACTS, connections=_CONNECTIONS)
+            return Peer(name, settings.url(name), own(name), timeout=_ACTS, connections=_CONNECTIONS)
 
         self._peers = {name: peer(name) for name in NAMES}
 

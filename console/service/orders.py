@@ -53,7 +53,7 @@ class Orders:
 
     def anybodys(self, token: str, *, user: str | None, status: str | None, cursor: str | None) -> OrderPage:
         """Return a page of everybody's orders, or of one user's, to an admin. Raise as `Services.get` does."""
-        return self._page("/internal/orders", token, user_id=user, status=status, cursor=cursor)
+        return self._page("/admin/orders", token, user_id=user, status=status, cursor=cursor)
 
     def one(self, token: str, order_id: int) -> OneOrder:
         """Return an order and its story.
@@ -80,7 +80,7 @@ class Orders:
 
     def find(self, token: str, text: str) -> Sequence[Mapping[str, Any]]:
         """Return what the order service finds for an admin. Raise as `Services.get` does."""
-        found: Sequence[Mapping[str, Any]] = self._services.get("order", "/internal/find", token, q=text)["found"]
+        found: Sequence[Mapping[str, Any]] = self._services.get("order", "/admin/find", token, q=text)["found"]
         return found
 
     def pay(self, token: str, order_id: int) -> str | None:

@@ -22,7 +22,7 @@ class FlashSales:
 
     def one(self, token: str, sale_id: str | int) -> Mapping[str, Any]:
         """Return all of a sale. Raise as `Services.get` does."""
-        return self._services.get("flash", f"/internal/sales/{sale_id}", token)
+        return self._services.get("flash", f"/admin/sales/{sale_id}", token)
 
     def close(self, token: str, sale_id: int) -> None:
         """End a sale; again: nothing. Raise as `Services.post` does."""
@@ -30,7 +30,7 @@ class FlashSales:
 
     def purchase(self, token: str, purchase_id: str) -> Mapping[str, Any]:
         """Return a purchase with the id of its order, None where there is none. Raise as `Services.get` does."""
-        found = self._services.get("flash", f"/internal/purchases/{purchase_id}", token)
+        found = self._services.get("flash", f"/admin/purchases/{purchase_id}", token)
         try:
             request = self._services.get("order", f"/order-requests/{purchase_id}", token)
         except NotFound:  # requests are kept for a while

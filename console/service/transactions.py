@@ -98,7 +98,7 @@ class Transactions:
         known = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id.isascii() and tx_id.isdecimal()]
         for first in range(0, len(known), _MOST_RECORDS):
             some = ",".join(known[first : first + _MOST_RECORDS])
-            told = self._services.get(service, "/internal/records", token, tx_ids=some)["records"]
+            told = self._services.get(service, "/admin/records", token, tx_ids=some)["records"]
             found |= {record["tx_id"]: record for record in told}
         return found
 

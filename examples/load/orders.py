@@ -7,14 +7,14 @@ import shop
 from locust import FastHttpUser, events, task
 
 _numbers = itertools.count(1)
-_given: dict[str, str] = {}
+_given: dict[str, Any] = {}
 _taken_in: list[tuple[str, str]] = []  # where an order request is, and its user's token
 
 
 @events.test_start.add_listener
 def prepare(**_: Any) -> None:
     """Create what is ordered."""
-    _given["key"] = shop.secret()
+    _given["key"] = shop.operator_key()
     _given["goods_id"] = shop.new_goods(_given["key"])
 
 

@@ -19,16 +19,17 @@ PLENTY = 10**9  # pieces
 _LASTS = 3600  # seconds, of a token and of a sale
 
 
-def secret() -> str:
-    """Return what tokens of the deployment are signed with."""
-    return (Path(os.environ.get("ORDERS_DATA_DIR", "var")) / "secret").read_text(encoding="ascii").strip()
+def operator_key() -> jwt.PyJWK:
+    """Return what tokens of the deployment are signed with by who runs it."""
+    path = Path(os.environ.get("ORDERS_DATA_DIR", "var")) / "keys" / "operator" / "key.json"
+    return jwt.PyJWK(json.loads(path.read_text(encoding="ascii")))
 
 
-def token(user: str, scope: str, key: str) -> str:
+def token(user: str, scope: str, key: jwt.PyJWK) -> str:
     """Return a bearer token of one user, as `./scripts/token` makes it."""
     now = time.time()
-    claims = {"sub": user, "scope": scope, "aud": "orders", "iat": int(now), "exp": now + _LASTS}
-    return jwt.encode(claims, key, algorithm="HS256")
+    claims = {"iss": "orders/process/operator", "sub": user, "scope": scope, "aud": "orders", "exp": now + _LASTS}
+    return jwt.encode(claims, key.key, algorithm="EdDSA", headers={"kid": key.key_id})
 
 
 def call(port: int, method: str, path: str, bearer: str, body: Any = None) -> Any:
@@ -46,7 +47,7 @@ def call(port: int, method: str, path: str, bearer: str, body: Any = None) -> An
     return json.loads(text)
 
 
-def new_goods(key: str) -> str:
+def new_goods(key: jwt.PyJWK) -> str:
     """Create goods with stock in plenty; return their id."""
     admin = token("load", "admin", key)
     body = {"name": "Tea", "unit_price": 250, "currency": "EUR"}
@@ -55,7 +56,7 @@ def new_goods(key: str) -> str:
     return goods_id
 
 
-def open_sale(pieces: int, key: str) -> str:
+def open_sale(pieces: int, key: jwt.PyJWK) -> str:
     """Open a flash sale that has begun, one piece for each user; return its id."""
     begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + after)) for after in (-_LASTS, _LASTS))
     terms = {"goods_id": new_goods(key), "quantity": pieces, "unit_price": 99, "starts_at": begin, "ends_at": end}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from common import tracing
 from common.errors import Invalid
 from common.purchases import PurchaseEvent, Sold
 from common.registry import PURCHASE_TOPIC
@@ -99,7 +100,8 @@ class Buying:
         tx_id = self._ids.next()
         tx = begin(self._producer, self._observe, tx_id, message_of(sale, tx_id, buyers), Outcome.COMMITTED, "purchase")
         try:
-            answers = tx.commit_elsewhere(lambda: self._pieces.take(sale.sale_id, tx_id, buyers))
+            with tracing.span("local transaction"):
+                answers = tx.commit_elsewhere(lambda: self._pieces.take(sale.sale_id, tx_id, buyers))
         except OutcomeUnknown:
             raise  # the check-back decides
         except HalfMessageError:

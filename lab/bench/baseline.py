@@ -96,6 +96,7 @@ class Naive:
             "ORDERS_HOST": HOST,
             "ORDERS_PORT": str(port),
             "ORDERS_JWT_SECRET": place.secret(),
+            "ORDERS_PUBLIC_KEYS": str(place.keys.public),
             "ORDERS_DATABASE_URL": self._url,
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from snowflake import SnowflakeGenerator
 from sqlalchemy import Connection, bindparam, insert, update
 
-from common.auth import Verifier
+from common.auth import verifier_of
 from common.config import Settings
 from common.db import Database
 from common.process import Service, run
@@ -111,7 +111,7 @@ def build(settings: Settings) -> Service:
         title="Orders, naively",
         description="One local transaction an order.",
         max_body=settings.max_body,
-        verifier=Verifier(settings.jwt_secret.get_secret_value()),
+        verifier=verifier_of(settings, "naive"),
         metrics=Metrics("naive"),
         checks={"database": database.ping},
     )

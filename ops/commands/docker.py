@@ -5,12 +5,11 @@ from pathlib import Path
 
 import click
 
-from common import auth
-from ops import docker, options
-from ops.errors import CommandFailed
+from common import registry
+from ops import docker, options, tokens
+from ops.keys import KeyStore
 from ops.places import PACKAGES
 
-_SHORTEST_SECRET = 32  # as common.config.Settings has it
 _YEAR = 365 * 86400.0
 
 
@@ -50,22 +49,50 @@ def migrate() -> None:
     click.echo("The databases are up to date.")
 
 
-@command.command("token")
-@click.argument("user")
-@click.option("--scope", default="orders", show_default=True, help="What it may do: orders, admin, service.")
-@click.option("--lifetime", type=float, default=_YEAR, callback=options.positive, help="In seconds.  [default: a year]")
-def token(user: str, scope: str, lifetime: float) -> None:
-    """Print a bearer token for USER, signed with ORDERS_JWT_SECRET; without --scope enough to read metrics.
+_keys = click.option(
+    "--keys",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/keys"),
+    show_default=True,
+    help="The directory of all keys.",
+)
+
+
+@command.command("keys")
+@_keys
+@click.option(
+    "--metrics-token", type=click.Path(dir_okay=False, path_type=Path), help="Where Prometheus reads its token."
+)
+def keys(place: Path, metrics_token: Path | None) -> None:
+    """Make the keys that are missing: of the services that call others, the operator and Prometheus.
 
     \b
-    Examples:
-      orders docker token prometheus
-      orders docker token root --scope "orders admin" --lifetime 3600
+    Example:
+      orders docker keys --metrics-token /tokens/prometheus
     """
-    secret = os.environ.get("ORDERS_JWT_SECRET", "")
-    if len(secret) < _SHORTEST_SECRET:
-        raise CommandFailed(f"Set ORDERS_JWT_SECRET, to {_SHORTEST_SECRET} characters or more.")
-    try:
-        click.echo(auth.issue(secret, user, scope.split(), lifetime))
-    except ValueError as error:
-        raise CommandFailed(f"No token for {user!r}: {error}.") from error
+    store = KeyStore(place)
+    store.ensure((*registry.CALLERS, registry.OPERATOR, registry.MONITOR))
+    if metrics_token is not None:
+        made = tokens.sign(store.private(registry.MONITOR), registry.MONITOR, registry.MONITOR, (), _YEAR)
+        metrics_token.write_text(made, encoding="ascii")
+    click.echo("The keys are there.")
+
+
+@command.command("token")
+@click.argument("user")
+@click.option("--scope", default="admin", show_default=True, help="What it may do: orders, admin, service.")
+@click.option(
+    "--lifetime", type=float, default=3600.0, show_default=True, callback=options.positive, help="In seconds."
+)
+@_keys
+def token(user: str, scope: str, lifetime: float, place: Path) -> None:
+    """Print a bearer token for USER, signed with the operator's key; in production it is an admin's.
+
+    \b
+    Example:
+      docker compose run --rm keys orders docker token root
+    """
+    click.echo(
+        tokens.sign(KeyStore(place).private(registry.OPERATOR), registry.OPERATOR, user, scope.split(), lifetime)
+    )

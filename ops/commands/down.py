@@ -15,6 +15,7 @@ from ops.places import DataDir
 from ops.plan import Servers
 from ops.runstate import Phase
 from ops.stack import Stack
+from ops.stack.zipkin import Zipkin
 from ops.supervisor import is_alive
 from ops.waiting import wait_for
 
@@ -23,12 +24,14 @@ _WITHIN = 15.0  # seconds; as long as one process may take, beside each process 
 
 @click.command("down")
 @options.data_dir
-@click.option("--all", "everything", is_flag=True, help="Also the real servers of a deployment started with --real.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also the servers of `up --real`, and the Zipkin of `up --trace`."
+)
 def command(data_dir: Path, everything: bool) -> None:
     """Stop order, stock and goods, gracefully, and return once they have stopped.
 
-    The real servers of `up --real` run on, others may use them too: `orders down --all` or `orders stack down` stops
-    them.
+    The real servers of `up --real` run on, others may use them too, and so does the Zipkin of `up --trace`: `orders
+    down --all` or `orders stack down` stops them.
 
     \b
     Examples:
@@ -37,6 +40,7 @@ def command(data_dir: Path, everything: bool) -> None:
     """
     place = DataDir(data_dir.absolute())
     _stop_services(place)
+    _tell_of_zipkin(real.stack_dir(data_dir), everything=everything)
     servers = _servers(place)
     if servers is None or not servers.stack:
         return
@@ -44,7 +48,18 @@ def command(data_dir: Path, everything: bool) -> None:
         Stack(Path(servers.stack), say=click.echo).down()
         click.echo(f"Its servers in {servers.stack} are stopped.")
     elif Stack(Path(servers.stack)).runs():
-        click.echo(f"Its servers run on; stop them with: {real.hint(servers, 'down')}")
+        click.echo(f"Its servers run on; stop them with: {real.hint(Path(servers.stack), 'down')}")
+
+
+def _tell_of_zipkin(stack: Path, *, everything: bool) -> None:
+    """Stop the Zipkin of `up --trace` with everything else, or say that it runs on."""
+    if (url := Zipkin(stack).url) is None:
+        return
+    if everything:
+        Stack(stack, say=click.echo).stop_zipkin()
+        click.echo("Zipkin is stopped.")
+    else:
+        click.echo(f"Its traces are at {url} while Zipkin runs; stop it with: {real.hint(stack, 'down')}")
 
 
 def _servers(place: DataDir) -> Servers | None:

@@ -21,5 +21,5 @@ def command(user: str, data_dir: Path) -> None:
       orders forget 385057592637919232
     """
     with Deployment.find(data_dir).client("orders-forget", ["admin"]) as client:
-        erased = client.post("order", "/internal/forget", {"user_id": user})
+        erased = client.post("order", "/admin/forget", {"user_id": user})
     click.echo(f"Erased the receivers of {erased['orders']} orders and {erased['order_requests']} order requests.")

@@ -17,7 +17,7 @@ from halfmessage.clock import rfc3339
 from halfmessage.mq.port import Console, MessageView, State
 from ops import options, terminal
 from ops.deployment import Deployment
-from ops.keys import purchase_of
+from ops.purchase_keys import purchase_of
 
 _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
 _MOST_KEYS = 8  # of a message that are shown in a table

@@ -73,7 +73,15 @@ def command() -> None:
     "[default: short, or as before]",
 )
 @options.rocketmq
-def up(data_dir: Path, port_base: int | None, defaults: bool | None, rocketmq: str | None, **ports: int | None) -> None:
+@click.option("--trace", is_flag=True, help="Also Zipkin, which shows traces.")
+def up(
+    data_dir: Path,
+    port_base: int | None,
+    defaults: bool | None,
+    rocketmq: str | None,
+    trace: bool,
+    **ports: int | None,
+) -> None:
     """Install what is missing, start what does not run, and return once every server does its work.
 
     On Debian and Ubuntu. Installing needs root or sudo; only programs are installed, no system service is started.
@@ -85,11 +93,14 @@ def up(data_dir: Path, port_base: int | None, defaults: bool | None, rocketmq: s
       orders stack up --data-dir /tmp/other --port-base 0
       orders stack up --defaults --mariadb-port 13306
       orders stack up --rocketmq 5.2.0
+      orders stack up --trace
     """
     out = terminal.console()
     given = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
     stack = Stack(data_dir, say=terminal.sayer(out))
     stack.up(port_base=port_base, ports=given, defaults=defaults, rocketmq=rocketmq)
+    if trace:
+        stack.trace()
     _show(out, stack.status())
 
 

@@ -17,6 +17,10 @@ from ops.stack.status import StackStatus
 from ops.status import Status, look
 
 _COLOURS = {"ready": "green", "starting": "yellow", "restarting": "yellow", "unready": "red", "dead": "red"}
+HS256_WARNING = (
+    "Warning: it takes tokens of the secret that all services share (HS256), so any of them can act as any user. "
+    "End that, once no client has one: orders keys refuse-hs256"
+)
 _NOT_READY = 1
 _NOT_RUNNING = 3  # as the Linux Standard Base says of init scripts
 
@@ -58,6 +62,8 @@ def _show(out: Console, status: Status, up: str) -> None:
         _show_services(out, status)
     if status.servers is not None:
         _show_servers(out, status.servers)
+    if status.takes_hs256:
+        out.print(HS256_WARNING, markup=False, soft_wrap=True)
 
 
 def _show_servers(out: Console, servers: StackStatus) -> None:

@@ -20,16 +20,20 @@ from common.registry import CONSOLE
 from common.wake import Wake
 from ops import options, terminal
 from ops import real as servers
+from ops.commands.status import HS256_WARNING
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
 from ops.places import PACKAGES
 from ops.plan import Servers
+from ops.stack import Stack
+from ops.stack.zipkin import Zipkin
 from ops.status import look
 from ops.waiting import wait_for
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DETACHED_WITHIN = 120.0  # seconds
 _LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
+ZIPKIN = "zipkin+"  # before the URL of a Zipkin, see docs/tracing.md
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
 
 
@@ -53,6 +57,7 @@ _LAST_LINE = "Stop it with Ctrl-C, or with: "
 )
 @options.real
 @options.rocketmq
+@click.option("--trace", is_flag=True, help="Send traces to a Zipkin, which is started and runs on (docs/tracing.md).")
 @click.option("--reset", is_flag=True, help="First delete all data of this (stopped) deployment.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; it runs on until `orders down`.")
 def command(
@@ -61,6 +66,7 @@ def command(
     pay_timeout: float,
     real: bool,
     rocketmq: str | None,
+    trace: bool,
     reset: bool,
     detach: bool,
     **instances: int,
@@ -76,6 +82,7 @@ def command(
       orders up --port-base 9001 --pay-timeout 60 --data-dir /tmp/shop
       orders up --order 2 --stock 2
       orders up --real --detach
+      orders up --trace
       orders up --reset --detach
     """
     named = os.environ.get("ORDERS_PARTICIPANTS")  # it says which services there are: kept, so that all commands know
@@ -89,6 +96,9 @@ def command(
             servers.reset(data_dir, name)
     if real:
         plan = replace(plan, servers=servers.start(data_dir, say=say, rocketmq=rocketmq))
+    if trace:
+        url = Stack(servers.stack_dir(data_dir), say=say).trace()
+        plan = replace(plan, extra={**plan.extra, "trace": f"{ZIPKIN}{url}"})
     deployment = Deployment(data_dir, plan, say=say)
     if detach:
         start_detached(deployment)
@@ -115,6 +125,8 @@ def _run(out: Console, deployment: Deployment) -> None:
         signal.signal(signum, signal.default_int_handler)  # raises KeyboardInterrupt, wherever the start or wait is
     try:
         _prepare(deployment)
+        if deployment.takes_hs256:
+            out.print(HS256_WARNING, markup=False, soft_wrap=True)
         out.print(f"Starting in {deployment.directory.root} ...", markup=False, soft_wrap=True)
         deployment.start()
         show_ready(out, deployment, deployment.fill_catalogue())
@@ -131,9 +143,13 @@ def _run(out: Console, deployment: Deployment) -> None:
 
 
 def say_what_runs_on(out: Console, deployment: Deployment) -> None:
-    """Tell of the real servers, which outlive the services."""
+    """Tell of the real servers, and of Zipkin, which outlive the services."""
+    stack = servers.stack_dir(deployment.directory.root)
+    if (zipkin := Zipkin(stack).url) is not None:
+        stop = servers.hint(stack, "down")
+        out.print(f"Its traces are at {zipkin} while Zipkin runs; stop it with: {stop}", markup=False, soft_wrap=True)
     if deployment.plan.servers is not None and deployment.plan.servers.stack:
-        stop = servers.hint(deployment.plan.servers, "down")
+        stop = servers.hint(Path(deployment.plan.servers.stack), "down")
         out.print(f"Its servers run on; stop them with: {stop}", markup=False, soft_wrap=True)
 
 
@@ -160,6 +176,8 @@ def show_ready(out: Console, deployment: Deployment, goods: list[dict[str, Any]]
     out.print(table)
     if deployment.plan.servers is not None:
         out.print(f"Servers: {_addresses(deployment.plan.servers)}", markup=False, soft_wrap=True)
+    if trace := str(deployment.plan.extra.get("trace", "")):
+        out.print(f"Traces: {trace.removeprefix(ZIPKIN)}", markup=False, soft_wrap=True)
     for line in _calls(deployment, goods):
         out.print(line, markup=False, soft_wrap=True)
 
@@ -211,6 +229,7 @@ def start_detached(deployment: Deployment) -> None:
                 *(sys.executable, "-m", "ops", "up", "--data-dir", str(deployment.directory.root)),
                 *("--port-base", str(plan.port_base), "--pay-timeout", str(plan.pay_timeout)),
                 *(["--real"] if plan.servers is not None else []),
+                *(["--trace"] if str(plan.extra.get("trace", "")).startswith(ZIPKIN) else []),
                 *(word for service, number in plan.instances.items() for word in (f"--{service}", str(number))),
             ],
             stdin=subprocess.DEVNULL,

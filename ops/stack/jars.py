@@ -47,11 +47,7 @@ def ensure(version: str, say: Callable[[str], None]) -> None:
     """Fetch a version's jars if they are missing; another process that does so is waited for. Raise `CommandFailed`."""
     if are_there(version):
         return
-    try:
-        cache_dir().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandFailed(f"{cache_dir()}: {error.strerror}; set XDG_CACHE_HOME to another place.") from error
-    with _locked(cache_dir() / "lock"):
+    with locked_cache():
         if not are_there(version):
             say(f"Fetching RocketMQ {version} with Maven (once; about 100 MB) ...")
             _fetch(version)
@@ -78,7 +74,12 @@ def _fetch(version: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="ascii") as file:
+def locked_cache() -> Iterator[None]:
+    """Make the cache, and hold its lock: one process fetches at a time. Raise `CommandFailed`."""
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(f"{cache_dir()}: {error.strerror}; set XDG_CACHE_HOME to another place.") from error
+    with (cache_dir() / "lock").open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

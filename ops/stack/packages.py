@@ -66,6 +66,12 @@ def missing(*, with_maven: bool) -> list[str]:
         wanted += _MARIADB
     if _find_redis() is None:
         wanted.append("redis-tools")
+    return wanted + missing_java(with_maven=with_maven)
+
+
+def missing_java(*, with_maven: bool) -> list[str]:
+    """Return what has to be installed for Java alone; `with_maven`: something has to be downloaded too."""
+    wanted: list[str] = []
     if find_java() is None:
         wanted.append(next((name for name in _JAVA if _is_offered(name)), _JAVA[0]))
     if with_maven and find("mvn") is None:
@@ -75,17 +81,30 @@ def missing(*, with_maven: bool) -> list[str]:
 
 def ensure(*, with_maven: bool, say: Callable[[str], None]) -> Programs:
     """Install what is missing and return where the programs are. Raise `CommandFailed`, saying what to install."""
-    if packages := missing(with_maven=with_maven):
+    _install(lambda: missing(with_maven=with_maven), say)
+    return programs()
+
+
+def ensure_java(*, with_maven: bool, say: Callable[[str], None]) -> str:
+    """Install Java, and Maven, where they are missing; return where Java is. Raise `CommandFailed`."""
+    _install(lambda: missing_java(with_maven=with_maven), say)
+    java = find_java()
+    if java is None:
+        raise CommandFailed("Java is missing after the installation.")
+    return java
+
+
+def _install(missing: Callable[[], list[str]], say: Callable[[str], None]) -> None:
+    if packages := missing():
         _refuse_other_systems()
         _as_root(["apt-get", "update", "-qq"], packages, say)  # on a fresh machine nothing is offered before it
-        packages = missing(with_maven=with_maven)
+        packages = missing()
         say(f"Installing {', '.join(packages)} (programs only: no system service is started) ...")
         # --no-remove: a MySQL that is installed stays; apt then says that it is in the way
         options = ("-y", "-qq", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300")
         _as_root(["apt-get", "install", *options, *packages], packages, say)
-        if still := missing(with_maven=with_maven):
+        if still := missing():
             raise CommandFailed(f"{', '.join(still)} still missing after the installation.")
-    return programs()
 
 
 def programs() -> Programs:

@@ -26,6 +26,7 @@ from ops.stack.probes import PROBES
 from ops.stack.provision import Supplies
 from ops.stack.settings import DATABASE_USER, DATABASES, SERVERS
 from ops.stack.status import ServerStatus, StackStatus, judge
+from ops.stack.zipkin import Zipkin
 from ops.waiting import wait_for
 
 _LOCK_WITHIN = 300.0  # seconds: another `up` may be installing
@@ -43,6 +44,7 @@ class Stack:
         self.layout = Layout(data_dir.absolute())
         self._say = say
         self._daemons = {name: Daemon(name, self.layout.root) for name in SERVERS}
+        self.zipkin = Zipkin(self.layout.root, say=say)
 
     @property
     def plan(self) -> StackPlan:
@@ -79,8 +81,21 @@ class Stack:
             plans.save(self.layout.plan_file, plan)
             self._start(missing, plan, programs, within)
 
+    def trace(self) -> str:
+        """Have Zipkin run beside the servers, which need not; return its URL. Raise `CommandFailed`, `NotInTime`."""
+        self.layout.make()
+        with self._locked():
+            return self.zipkin.up()
+
+    def stop_zipkin(self) -> None:
+        """Stop Zipkin, if it runs."""
+        if self.zipkin.url is not None:
+            with self._locked():
+                self.zipkin.down()
+
     def down(self) -> None:
-        """Stop every server gracefully; return once all are gone. Raise nothing where none runs."""
+        """Stop every server gracefully, Zipkin too; return once all are gone. Raise nothing where none runs."""
+        self.stop_zipkin()
         if not self.layout.plan_file.exists():
             return
         with self._locked():
@@ -166,6 +181,7 @@ class Stack:
             "ORDERS_TEST_STACK": str(self.layout.root),
             "ORDERS_TEST_MYSQL": f"mysql+pymysql://{account}/",
             "ORDERS_TEST_REDIS": f"redis://{HOST}:{plan.ports.redis}/15",
+            **({} if (zipkin := self.zipkin.url) is None else {"ORDERS_TRACE": f"zipkin+{zipkin}"}),
         }
 
     def admin(self) -> Admin:

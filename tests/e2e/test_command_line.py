@@ -145,9 +145,13 @@ def test_a_story_without_a_deployment(tmp_path: Path) -> None:
 
 
 def test_a_token_is_for_the_user_and_scope_asked_for(deployment: Deployment, data_dir: Path) -> None:
-    """`orders token` prints nothing but a token that the deployment's secret verifies."""
+    """`orders token` prints nothing but a token that the operator's public key verifies, by a library of its own."""
     done = orders("token", "carol", "--scope", "orders admin", "--lifetime", "60", data_dir=data_dir)
-    claims = jwt.decode(done.stdout.strip(), deployment.directory.secret(), algorithms=["HS256"], audience="orders")
+    token = done.stdout.strip()
+    keys = {key["kid"]: key for key in json.loads(deployment.directory.keys.public.read_text())["keys"]}
+    key = keys[jwt.get_unverified_header(token)["kid"]]
+    assert key["owner"] == "operator"
+    claims = jwt.decode(token, jwt.PyJWK(key).key, algorithms=["EdDSA"], audience="orders")
     assert claims["sub"] == "carol"
     assert set(claims["scope"].split()) == {"orders", "admin"}
     assert 59 <= claims["exp"] - claims["iat"] <= 61
@@ -163,7 +167,7 @@ def test_a_scope_that_does_not_exist_is_refused(data_dir: Path) -> None:
 
 def test_the_secret_is_its_owners_alone(data_dir: Path) -> None:
     """The files that sign tokens have mode 0600: the secret, and user's database with what SQLite keeps beside it."""
-    files = [data_dir / "secret", *data_dir.glob("user.db*")]
+    files = [data_dir / "secret", *data_dir.glob("user.db*"), *data_dir.glob("keys/*/key.json")]
     assert len(files) > 1
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 

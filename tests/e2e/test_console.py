@@ -93,15 +93,15 @@ def test_admins_find_orders_of_everybody(shop: Shop, placed: str) -> None:
     """By id, by user and by the transaction that the timeline names; users have neither list nor box."""
     order = shop.admin.get("order", f"/orders/{placed}")
     user = order["user_id"]
-    assert placed in [one["order_id"] for one in shop.admin.get("order", "/internal/orders?limit=100")["items"]]
-    page = shop.admin.get("order", f"/internal/orders?user_id={user}&status=created&limit=1")
+    assert placed in [one["order_id"] for one in shop.admin.get("order", "/admin/orders?limit=100")["items"]]
+    page = shop.admin.get("order", f"/admin/orders?user_id={user}&status=created&limit=1")
     assert page["items"][0]["order_id"] == placed
-    assert shop.admin.get("order", f"/internal/find?q={placed}")["found"][0]["items"][0] == order
+    assert shop.admin.get("order", f"/admin/find?q={placed}")["found"][0]["items"][0] == order
     entries = shop.admin.get("order", f"/orders/{placed}/timeline")["entries"]
     tx_id = next(entry["evidence"]["tx_id"] for entry in entries if "tx_id" in entry["evidence"])
-    (found,) = shop.admin.get("order", f"/internal/find?q={tx_id}")["found"]
+    (found,) = shop.admin.get("order", f"/admin/find?q={tx_id}")["found"]
     assert (found["way"], found["items"][0]["order_id"]) == ("transaction", placed)
-    for path in ("/internal/orders", "/internal/find?q=1"):
+    for path in ("/admin/orders", "/admin/find?q=1"):
         assert shop.raw("order", "GET", path, headers=shop.bearer()).status == 403
 
 
@@ -118,7 +118,7 @@ def test_an_order_is_found_by_the_id_of_its_call(shop: Shop) -> None:
         return answer.body["order_id"], answer.headers["x-request-id"]
 
     def found(call: str) -> list[str]:
-        ways = {one["way"]: one["items"] for one in shop.admin.get("order", f"/internal/find?q={call}")["found"]}
+        ways = {one["way"]: one["items"] for one in shop.admin.get("order", f"/admin/find?q={call}")["found"]}
         return [order["order_id"] for order in ways.get("x-request-id", [])]
 
     order, call = ask("call-1", **{"X-Request-Id": "cart.17-a_b"})
@@ -134,7 +134,7 @@ def test_pages_of_everybody_s_orders_follow_each_other(shop: Shop, placed: str) 
     for narrowed in ("", "&status=created"):
         seen, cursor = [], ""
         while cursor is not None:
-            page = shop.admin.get("order", f"/internal/orders?limit=1{narrowed}{cursor and f'&cursor={cursor}'}")
+            page = shop.admin.get("order", f"/admin/orders?limit=1{narrowed}{cursor and f'&cursor={cursor}'}")
             seen += [one["order_id"] for one in page["items"]]
             cursor = page["next_cursor"]
         assert placed in seen

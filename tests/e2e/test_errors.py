@@ -12,6 +12,8 @@ import jsonschema_rs
 import jwt
 import pytest
 
+from common import ed25519
+from common.jwk import raw_of
 from common.registry import NAMES, PARTICIPANTS
 from ops.deployment import Deployment
 from tests.e2e.shop import Raw, Shop, slug
@@ -49,12 +51,12 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("order", "POST", "/sweep", frozenset({"admin"}), None),
     ("order", "POST", "/sweep/full", frozenset({"admin"}), None),
     ("order", "GET", "/internal/readyz", frozenset({"service"}), None),
-    ("order", "GET", "/internal/orders", frozenset({"admin"}), None),
-    ("order", "GET", "/internal/find?q=1", frozenset({"admin"}), None),
-    ("order", "POST", "/internal/forget", frozenset({"admin"}), {"user_id": "nobody"}),
-    ("order", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
+    ("order", "GET", "/admin/orders", frozenset({"admin"}), None),
+    ("order", "GET", "/admin/find?q=1", frozenset({"admin"}), None),
+    ("order", "POST", "/admin/forget", frozenset({"admin"}), {"user_id": "nobody"}),
+    ("order", "GET", "/admin/records?tx_ids=1", frozenset({"admin"}), None),
     ("order", "GET", "/metrics", frozenset(), None),
-    ("pay", "GET", "/internal/records?tx_ids=1", frozenset({"admin"}), None),
+    ("pay", "GET", "/admin/records?tx_ids=1", frozenset({"admin"}), None),
     ("stock", "GET", "/stock/1", frozenset(), None),
     ("stock", "PUT", "/stock/1", frozenset({"admin"}), {"total": 0}),
     ("stock", "POST", "/stock/1/restock", frozenset({"admin"}), {"quantity": 1}),
@@ -66,7 +68,7 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
         frozenset({"service"}),
         {"tx_id": "1", "orders": [{"order_id": "1", "items": [{"goods_id": "2", "quantity": 1}]}]},
     ),
-    ("stock", "GET", "/internal/allotments/1", frozenset({"service", "admin"}), None),
+    ("stock", "GET", "/internal/allotments/1", frozenset({"service"}), None),
     (
         "stock",
         "PUT",
@@ -117,8 +119,9 @@ CALLS: tuple[tuple[str, str, str, frozenset[str], Any], ...] = (
     ("flash", "POST", "/flash-sales/1/close", frozenset({"admin"}), None),
     ("flash", "POST", "/flash-sales/1/orders", frozenset({"orders"}), None),
     ("flash", "POST", "/flash-sales/1/tickets", frozenset({"orders"}), None),
-    ("flash", "GET", "/internal/purchases/1", frozenset({"service", "admin"}), None),
-    ("flash", "GET", "/internal/sales/1", frozenset({"admin"}), None),
+    ("flash", "GET", "/internal/purchases/1", frozenset({"service"}), None),
+    ("flash", "GET", "/admin/purchases/1", frozenset({"admin"}), None),
+    ("flash", "GET", "/admin/sales/1", frozenset({"admin"}), None),
     ("flash", "POST", "/reservations", frozenset({"service"}), {"tx_id": "1", "orders": [_BOUGHT]}),
     ("sandbox", "POST", "/sessions", _MERCHANT, _ASKED_FOR),
     ("sandbox", "GET", "/sessions/1", _MERCHANT, None),
@@ -182,11 +185,21 @@ def named(calls: Any) -> Any:
 def tokens(shop: Shop) -> Mapping[str, str | None]:
     """Return Authorization headers that prove nothing."""
     secret = shop.deployment.directory.secret()
-    claims = {"sub": "eve", "scope": "orders admin service", "aud": "orders", "exp": int(time.time()) + 60}
+    document = json.loads(shop.deployment.directory.keys.private("operator").read_text())
+    claims = {
+        "iss": "orders/process/operator",
+        "sub": "eve",
+        "scope": "orders admin service",
+        "aud": "orders",
+        "exp": int(time.time()) + 60,
+    }
 
-    def signed(key: str | None = secret, algorithm: str = "HS256", **changed: Any) -> str:
+    def signed(key: bytes = raw_of(document["d"]), **changed: Any) -> str:
         told = {k: v for k, v in (claims | changed).items() if v is not None}
-        return "Bearer " + jwt.encode(told, key or "", algorithm=algorithm)
+        return "Bearer " + ed25519.sign(told, key, document["kid"])
+
+    def by_secret(key: str, algorithm: str) -> str:
+        return "Bearer " + jwt.encode(claims, key, algorithm=algorithm, headers={"kid": document["kid"]})
 
     good = signed()
     head, body, signature = good.split(".")
@@ -198,9 +211,12 @@ def tokens(shop: Shop) -> Mapping[str, str | None]:
         "no jwt": "Bearer x",
         "expired": signed(exp=int(time.time()) - 1),
         "never expires": signed(exp=None),
-        "alg none": signed(None, "none"),
-        "other algorithm": signed(secret, "HS512"),
-        "other secret": signed("x" * 48),
+        "alg none": by_secret("", "none"),
+        "the shared secret": by_secret(secret, "HS256"),
+        "the shared secret, another algorithm": by_secret(secret, "HS512"),
+        "the public key as a secret": by_secret(document["x"], "HS256"),
+        "another key": signed(b"x" * 32),
+        "another issuer": signed(iss="orders/process/order"),
         "tampered": f"{head}.{body[:-4]}AAAA.{signature}",
         "cut": f"{head}.{body}.",
         "wrong audience": signed(aud="somebody"),

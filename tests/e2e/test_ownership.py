@@ -19,7 +19,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("stock", "/stock/{goods_id}"),
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/stock/{goods_id}/withdraw"),  # for admins alone
-    ("stock", "/internal/allotments/{sale_id}"),  # for services and admins alone
+    ("stock", "/internal/allotments/{sale_id}"),  # for services alone
     ("stock", "/reservations/{order_id}"),  # for services and admins alone
     ("goods", "/goods/{goods_id}"),
     ("goods", "/rooms/{room_id}/goods"),
@@ -35,8 +35,9 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("flash", "/flash-sales/{sale_id}/close"),  # for admins alone
     ("flash", "/flash-sales/{sale_id}/orders"),  # what is bought there is an order request: see test_flash_sales.py
     ("flash", "/flash-sales/{sale_id}/tickets"),  # each user's own: see test_flash_queue.py
-    ("flash", "/internal/purchases/{purchase_id}"),  # for services and admins alone
-    ("flash", "/internal/sales/{sale_id}"),  # for admins alone
+    ("flash", "/internal/purchases/{purchase_id}"),  # for services alone
+    ("flash", "/admin/purchases/{purchase_id}"),  # for admins alone
+    ("flash", "/admin/sales/{sale_id}"),  # for admins alone
     ("flash", "/reservations/{order_id}"),  # for services and admins alone
     ("sandbox", "/sessions/{reference}"),  # the provider's, which knows no users
     ("sandbox", "/sessions/{reference}/close"),

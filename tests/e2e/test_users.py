@@ -14,6 +14,9 @@ from typing import Any
 import jwt
 import pytest
 
+from common.auth import issue
+from common.our_tokens import ByKey, ServiceToken
+from common.own_keys import OwnKey
 from common.registry import NAMES
 from ops.client import Client
 from tests.e2e.shop import Raw, Shop, placed, slug
@@ -184,12 +187,12 @@ def test_an_admin_is_made_by_command_line(shop: Shop) -> None:
     name = f"admin-{os.getpid()}"
     assert "an admin" in orders(shop, "users", "add-admin", name, "--password-stdin", password=f"{PASSWORD}\n")
     token = logged_in(shop, name)["access_token"]
-    assert ask(shop, "GET", "/internal/orders", token=token, service="order").status == 200
+    assert ask(shop, "GET", "/admin/orders", token=token, service="order").status == 200
     listed = {one["name"]: one["is_admin"] for one in json.loads(orders(shop, "users", "list", "--json"))}
     assert listed[name]
     orders(shop, "users", "remove-admin", name)
     token = logged_in(shop, name)["access_token"]
-    assert ask(shop, "GET", "/internal/orders", token=token, service="order").status == 403
+    assert ask(shop, "GET", "/admin/orders", token=token, service="order").status == 403
     seen = json.loads(orders(shop, "users", "log-ins", "--json"))
     assert [(one["name"], one["outcome"]) for one in seen[:2]] == [(name, "ok")] * 2
 
@@ -211,14 +214,61 @@ def test_a_rotated_key_is_published_at_once_and_signs_later(shop: Shop) -> None:
 
 
 def test_without_the_setting_services_make_no_users_tokens(shop: Shop) -> None:
-    """HS256 is for services then; users' own tokens go on."""
-    token = logged_in(shop, registered(shop))["access_token"]
-    with shop.settings("goods", hs256_tokens="false"):
-        for scopes in (("orders",), ("admin",), ("orders", "admin", "service")):
-            refused = shop.raw("goods", "GET", "/goods", headers=shop.bearer(scopes=scopes))
-            assert (refused.status, slug(refused)) == (401, "unauthenticated")
-        assert shop.raw("goods", "GET", "/internal/readyz", headers=shop.bearer("order", ("service",))).status == 200
-        assert ask(shop, "GET", "/goods", token=token, service="goods").status == 200
+    """The secret that all of them have is good for nothing; it is where the setting says so, and warned of."""
+    secret, token = shop.deployment.directory.secret(), logged_in(shop, registered(shop))["access_token"]
+    made = [issue(secret, *of, 60) for of in (("ann", ["orders"]), ("root", ["admin"]), ("order", ["service"]))]
+    for one in made:
+        refused = ask(shop, "GET", "/goods", token=one, service="goods")
+        assert (refused.status, slug(refused)) == (401, "unauthenticated")
+    assert ask(shop, "GET", "/goods", token=token, service="goods").status == 200
+    with shop.settings("goods", hs256_tokens="true"):
+        assert [ask(shop, "GET", "/goods", token=one, service="goods").status for one in made] == [200] * 3
+        warned = shop.deployment.directory.log("goods").read_text()
+        assert "tokens are taken that any service can make" in warned
+
+
+def test_internal_calls_take_no_users_token_and_open_ones_no_services(shop: Shop) -> None:
+    """Not even an admin's; and what a service is shown is good at that service alone."""
+    name = f"admin-{os.getpid()}-{next(_numbers)}"
+    orders(shop, "users", "add-admin", name, "--password-stdin", password=f"{PASSWORD}\n")
+    admin = logged_in(shop, name)["access_token"]
+    key = OwnKey(shop.deployment.directory.keys.private("order"), "order")
+    of_order = ServiceToken(ByKey(key), "order", "stock")()
+    assert ask(shop, "GET", "/internal/readyz", token=of_order, service="stock").status == 200
+    assert ask(shop, "GET", "/internal/readyz", token=of_order, service="goods").status == 401
+    assert ask(shop, "PUT", "/stock/1", {"total": 0}, token=of_order, service="stock").status == 403
+    assert ask(shop, "GET", "/orders", token=of_order, service="order").status == 401
+    for service in NAMES:
+        answer = ask(shop, "GET", "/internal/readyz", token=admin, service=service)
+        assert (answer.status, slug(answer)) == (403, "forbidden"), service
+
+
+def test_what_tokens_of_the_command_line_may_is_a_setting(shop: Shop) -> None:
+    """All in development; what admins ask, as in production; nothing."""
+    user, admin = shop.bearer(), shop.bearer("root", ("admin",))
+
+    def answers(path: str) -> list[int]:
+        return [shop.raw("order", "GET", path, headers=headers).status for headers in (user, admin)]
+
+    assert (answers("/orders"), answers("/admin/orders")) == ([200, 200], [403, 200])
+    with shop.settings("order", operator_tokens="admin"):
+        assert (answers("/orders"), answers("/admin/orders")) == ([403, 200], [403, 200])
+    with shop.settings("order", operator_tokens="none"):
+        assert (answers("/orders"), answers("/admin/orders")) == ([401, 401], [401, 401])
+
+
+def test_a_service_s_key_is_rotated_and_no_order_fails(shop: Shop) -> None:
+    """Nothing is restarted; the old key goes by itself, at once where it was stolen."""
+    client, goods_id = shop.user(), shop.goods(stock=100)
+    for words in (("rotate", "order"), ("rotate", "order", "--withdraw"), ("rotate", "operator")):
+        before = {line["kid"] for line in json.loads(orders(shop, "keys", "list", "--json"))}
+        kid = orders(shop, "keys", *words).split()[-1].rstrip(".")
+        for _ in range(5):
+            placed(client, {goods_id: 1})
+        listed = json.loads(orders(shop, "keys", "list", "--json"))
+        assert kid not in before
+        assert [line["kid"] for line in listed if line["owner"] == words[1] and line["ends_at"] is None] == [kid]
+    placed(shop.user(), {goods_id: 1})
 
 
 def test_receivers_are_forgotten_by_command_line(shop: Shop) -> None:
@@ -238,13 +288,21 @@ def test_services_go_on_while_user_is_down(shop: Shop) -> None:
     token = logged_in(shop, registered(shop))["access_token"]
     assert ask(shop, "GET", "/orders", token=token, service="order").status == 200
     supervisor = shop.deployment.supervisor
+    client, goods_id = shop.user(), shop.goods()
     supervisor.hold("user")
     supervisor.kill("user", signal.SIGKILL)
     try:
+        users = Client(shop.deployment.plan.urls, token)
+        placed(users, {goods_id: 1})
+        users.close()
         unknown = "eyJhbGciOiJFZERTQSIsImtpZCI6Im5vbmUifQ.e30.AAAA"
         assert ask(shop, "GET", "/orders", token=unknown, service="order").status in {401, 503}
         fresh = ask(shop, "GET", "/orders?limit=1", token=token, service="order")
         assert fresh.status == 200
+        for service in ("order", "stock", "goods", "coupon"):  # in no order: services' own tokens need no user at all
+            supervisor.restart(service)
+        supervisor.wait_ready("order")
+        placed(client, {goods_id: 1})
     finally:
         supervisor.release("user")
         supervisor.wait_ready()

@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from common import registry
-from common.auth import issue
 from ops import catalogue
 from ops.client import Client, probe
 from ops.plan import free_port_base
@@ -53,6 +52,8 @@ def settings(service: str, ports: Mapping[str, int], secret: str) -> dict[str, s
     return urls | {
         "ORDERS_PORT": str(ports[service]),
         "ORDERS_JWT_SECRET": secret,
+        "ORDERS_PUBLIC_KEYS": "/data/keys/public/keys.json",
+        **({"ORDERS_KEY_FILE": f"/data/keys/{service}/key.json"} if service in registry.CALLERS else {}),
         "ORDERS_DATABASE_URL": f"sqlite:////data/{service}.db",
         "ORDERS_BROKER_URL": "embedded:////data/broker.db",
     }
@@ -96,17 +97,21 @@ def main(base: Path, work: Path) -> None:
     ports = {name: first + registry.offset(name, 1) for name in registry.ALL_NAMES}
     databases = {f"{name.upper()}_DATABASE_URL": f"sqlite:////data/{name}.db" for name in registry.ALL_NAMES}
     subprocess.run([*within(image, databases, data), "orders", "docker", "migrate"], check=True)
+    keys = [*within(image, {}, data), "orders", "docker"]
+    subprocess.run([*keys, "keys", "--keys", "/data/keys"], check=True)
+    made = [*keys, "token", "image", "--scope", "orders admin", "--keys", "/data/keys"]
+    token = subprocess.run(made, check=True, capture_output=True, text=True).stdout.strip()
     with ExitStack() as services:
         for service in reversed(registry.ALL_NAMES):  # order last: it waits for the others, as in compose
             services.enter_context(running(image, service, settings(service, ports, secret), data))
-        order(ports, secret)
+        order(ports, token)
     say("All ended by SIGTERM.")
 
 
-def order(ports: Mapping[str, int], secret: str) -> None:
+def order(ports: Mapping[str, int], token: str) -> None:
     """Place an order and pay it."""
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    with Client(urls, issue(secret, "image", ["orders", "admin"], 600.0)) as client:
+    with Client(urls, token) as client:
         goods = catalogue.fill(client)[0]
         placed = client.post("order", "/orders", {"items": [{"goods_id": goods["goods_id"], "quantity": 2}]})
         paid = client.post("order", f"/orders/{placed['order_id']}/pay")

@@ -67,7 +67,8 @@ def _modules() -> list[str]:
     """Return the library's modules that need no extra."""
     paths = (file.relative_to(ROOT).with_suffix("") for file in LIBRARY.rglob("*.py"))
     named = {".".join(path.parts).removesuffix(".__init__") for path in paths}
-    return sorted(name for name in named if not re.search(r"rocketmq_grpc\.|rocketmq_remoting\.", name))
+    others = re.compile(r"rocketmq_grpc\.|rocketmq_remoting\.|contrib\.")
+    return sorted(name for name in named if not others.search(name))
 
 
 def _readme() -> str:

@@ -2,32 +2,13 @@
 
 import pytest
 
-from tests.model.exploring import Mutant, Scenario
-from tests.model.participants import MODEL, MUTANTS, SCENARIOS
-from tests.model.participants_world import World
+from tests.model.participants import MODEL
+from tests.model.suite import ModelSuite
 
 pytestmark = [pytest.mark.P2, pytest.mark.P3, pytest.mark.P6]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_consistent(scenario: Scenario[World]) -> None:
+class TestParticipants(ModelSuite):
     """Whatever happens, in whatever order: each participant holds what an order that stands needs, and nothing else."""
-    result = MODEL.explore(scenario)
-    assert result.why is None, " > ".join(result.trail)
-    assert result.states > 1000
-    assert result.finals
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.flaw)
-def test_flaw_is_caught(mutant: Mutant) -> None:
-    """A planted flaw breaks a promise, and the model says how to get there."""
-    result = MODEL.explore_mutant(mutant)
-    assert result.why is not None
-    assert result.trail
-
-
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.without], ids=lambda mutant: mutant.flaw)
-def test_flaw_alone_is_caught(mutant: Mutant) -> None:
-    """Where a flaw shows only without the second line of defence, taking that away alone breaks nothing."""
-    result = MODEL.explore_mutant(mutant, healthy=True)
-    assert result.why is None, " > ".join(result.trail)
+    model = MODEL

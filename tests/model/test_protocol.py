@@ -6,9 +6,9 @@ import pytest
 
 from common.failpoints import POINTS
 from common.registry import PARTICIPANTS
-from tests.model.exploring import Mutant, Scenario
+from tests.model.exploring import Mutant
 from tests.model.protocol import MODEL, MUTANTS, SCENARIOS
-from tests.model.world import World
+from tests.model.suite import ModelSuite
 
 pytestmark = [pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
 
@@ -20,28 +20,10 @@ _EXPLORED_ELSEWHERE = (  # by tests/model/payments.py, requests.py and flash.py
 )
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_consistent(scenario: Scenario[World]) -> None:
+class TestProtocol(ModelSuite):
     """Whatever happens, in whatever order: no promise is broken, and in the end all agrees."""
-    result = MODEL.explore(scenario)
-    assert result.why is None, " > ".join(result.trail)
-    assert result.states > 1000
-    assert result.finals
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.flaw)
-def test_flaw_is_caught(mutant: Mutant) -> None:
-    """A planted flaw breaks a promise, and the model says how to get there."""
-    result = MODEL.explore_mutant(mutant)
-    assert result.why is not None
-    assert result.trail
-
-
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.without], ids=lambda mutant: mutant.flaw)
-def test_flaw_alone_is_caught(mutant: Mutant) -> None:
-    """Where a flaw shows only without the second line of defence, taking that away alone breaks nothing."""
-    result = MODEL.explore_mutant(mutant, healthy=True)
-    assert result.why is None, " > ".join(result.trail)
+    model = MODEL
 
 
 def test_steps_are_named_as_in_the_code() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.auth import SERVICE_TOKEN_LIFETIME, Identity, ServiceToken, Verifier, issue
+from common.auth import Identity, Verifier, issue
 from common.errors import Unauthenticated
 from tests.support import eventually
 
@@ -176,59 +176,3 @@ def test_tokens_that_would_not_work_are_not_issued(attempt: Callable[[], str]) -
     """A mistake shows where it is made."""
     with pytest.raises(ValueError, match=r"the scopes|a user"):
         attempt()
-
-
-class Clocks:
-    """The monotonic and the wall clock of this process, to be set."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.monotonic, self.wall = 5000.0, time.time()
-        monkeypatch.setattr("common.auth.time.monotonic", lambda: self.monotonic)
-        monkeypatch.setattr("common.auth.time.time", lambda: self.wall)
-
-    def go_on(self, seconds: float) -> None:
-        self.monotonic += seconds
-        self.wall += seconds
-
-
-@pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    return Clocks(monkeypatch)
-
-
-def expiry(token: str) -> float:
-    return float(jwt.decode(token, options={"verify_signature": False})["exp"])
-
-
-def test_a_service_token_is_taken_by_the_other_services() -> None:
-    """With the scope of a service, and nothing more."""
-    token = ServiceToken(SECRET, "order")()
-    assert Verifier(SECRET).verify(f"Bearer {token}") == Identity("order", frozenset({"service"}))
-
-
-def test_a_service_token_is_good_for_half_of_its_lifetime_whenever_it_is_asked_for(clocks: Clocks) -> None:
-    """It is made anew in time, and not for each call."""
-    token = ServiceToken(SECRET, "order")
-    seen = set()
-    for _ in range(200):
-        seen.add(token())
-        assert expiry(token()) - clocks.wall >= SERVICE_TOKEN_LIFETIME / 2
-        clocks.go_on(SERVICE_TOKEN_LIFETIME / 20)
-    assert 15 <= len(seen) <= 21
-
-
-def test_a_service_token_is_renewed_after_the_machine_was_suspended(clocks: Clocks) -> None:
-    """The monotonic clock stands still meanwhile; others go by the time of day."""
-    token = ServiceToken(SECRET, "order")
-    token()
-    clocks.wall += 3600
-    assert expiry(token()) - clocks.wall >= SERVICE_TOKEN_LIFETIME / 2
-
-
-def test_a_service_token_is_renewed_though_the_clock_was_set_back(clocks: Clocks) -> None:
-    """One that was issued by a clock that was wrong is not used until that has caught up."""
-    token = ServiceToken(SECRET, "order")
-    before = token()
-    clocks.wall -= 3600
-    clocks.monotonic += SERVICE_TOKEN_LIFETIME / 2
-    assert token() != before

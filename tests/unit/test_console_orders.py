@@ -53,7 +53,7 @@ class Neighbours:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {
             "/orders": {"items": [ORDER], "next_cursor": "c2"},
-            "/internal/orders": {"items": [ORDER], "next_cursor": None},
+            "/admin/orders": {"items": [ORDER], "next_cursor": None},
             "/orders/7": ORDER,
             "/orders/7/timeline": {"entries": [HALF]},
         }
@@ -118,7 +118,7 @@ def test_another_s_order_is_not_there(alice: Browser, neighbours: Neighbours) ->
 def test_an_admin_sees_everybody_s_orders(root: Browser, neighbours: Neighbours) -> None:
     """Or one user's."""
     assert root.get("/orders?user=alice").status_code == 200
-    assert neighbours.asked[0][:2] == ("order", "/internal/orders")
+    assert neighbours.asked[0][:2] == ("order", "/admin/orders")
     assert neighbours.query["user_id"] == "alice"
 
 
@@ -127,7 +127,7 @@ def test_hostile_names_stay_text(root: Browser, neighbours: Neighbours, path: st
     """Of goods, of receivers, in evidence: nothing that others wrote is markup on any page."""
     found = {"way": "order", "items": [{**ORDER, "user_id": HOSTILE}], "more": False}
     coupon = {"code": HOSTILE, "coupon_id": "7", "uses": 1, "free": 1, "held": 0, "used": 0, "withdrawn": False}
-    neighbours.answers |= {"/internal/find": {"found": [found]}, "/coupons/7": coupon}
+    neighbours.answers |= {"/admin/find": {"found": [found]}, "/coupons/7": coupon}
     page = root.get(path).text
     assert "&lt;script&gt;" in page
     assert "<script>alert" not in page
@@ -141,7 +141,7 @@ def test_a_part_that_is_silent_is_said_to_be(root: Browser, neighbours: Neighbou
     assert page.status_code == 200
     assert "What happened to it: The order service did not answer." in page.text
     assert "7.00 EUR" in page.text
-    neighbours.answers["/internal/orders"] = PeerUnavailable("The order service did not answer.")
+    neighbours.answers["/admin/orders"] = PeerUnavailable("The order service did not answer.")
     page = root.get("/orders")
     assert page.status_code == 503
     assert "be shown now: The order service did not answer." in page.text
@@ -218,7 +218,7 @@ def test_parameters_that_a_page_does_not_take(root: Browser, query: str) -> None
 
 def test_what_can_not_be_asked_is_not_said_to_be_nothing(root: Browser, neighbours: Neighbours) -> None:
     """The find page names each place that did not answer."""
-    neighbours.answers["/internal/find"] = PeerUnavailable("The order service did not answer.")
+    neighbours.answers["/admin/find"] = PeerUnavailable("The order service did not answer.")
     page = root.get("/find?q=7").text
     assert "Not asked: orders, which did not answer (The order service did not answer.)" in page
     assert "Nothing where an answer came." in page

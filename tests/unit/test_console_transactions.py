@@ -28,7 +28,7 @@ class Order:
         self.is_up = True
 
     def get(self, service: str, path: str, _token: str, *, tx_ids: str) -> Mapping[str, Any]:
-        assert path == "/internal/records"
+        assert path == "/admin/records"
         if service == "order" and not self.is_up:
             raise PeerUnavailable("The order service did not answer.")
         self.asked.append(tx_ids)

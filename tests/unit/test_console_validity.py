@@ -55,9 +55,9 @@ CHECKS = [
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/orders/7": ORDER,
     "/orders/7/timeline": {"entries": [half(), *CHECKS, entry(HOSTILE, HOSTILE, None, a=HOSTILE)]},
-    "/internal/orders": {"items": [ORDER], "next_cursor": "c"},
-    "/internal/find": {"found": [{"way": "x-request-id", "items": [ORDER], "more": True}]},
-    "/internal/records": {"records": []},
+    "/admin/orders": {"items": [ORDER], "next_cursor": "c"},
+    "/admin/find": {"found": [{"way": "x-request-id", "items": [ORDER], "more": True}]},
+    "/admin/records": {"records": []},
     "/payments": {"items": [PAYMENT], "next_cursor": "c"},
     "/payments/7": PAYMENT,
     "/goods": {"items": [GOODS], "next_cursor": "c"},
@@ -66,8 +66,8 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/coupons": {"items": [COUPON], "next_cursor": "c"},
     "/coupons/7": COUPON,
     "/flash-sales": {"items": [SALE], "next_cursor": "c"},
-    "/internal/sales/7": SURVEY,
-    "/internal/purchases/7": {"purchase_id": "7", "sale_id": "7", "user_id": HOSTILE, "quantity": 1},
+    "/admin/sales/7": SURVEY,
+    "/admin/purchases/7": {"purchase_id": "7", "sale_id": "7", "user_id": HOSTILE, "quantity": 1},
     "/order-requests/7": {"request_id": "7", "state": "created", "order_id": "7"},
 }
 

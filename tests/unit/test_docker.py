@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import jwt
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from common import registry
+from common.auth import Identity, Verifier
 from common.config import Settings
+from common.our_tokens import OPERATOR_SCOPES, OwnTokens
+from common.own_keys import OwnPublicKeys
 from ops import docker, versions
 from ops.commands.docker import command
 from ops.stack import settings
@@ -25,7 +27,7 @@ from ops.stack import settings
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 SCHEMA = ROOT / "tests" / "vendor" / "compose-spec" / "compose-spec.json"
-ONCE = {"store-owner", "migrate", "topics", "metrics-token"}
+ONCE = {"store-owner", "migrate", "topics", "keys"}
 OURS = {service.name: service.port for service in registry.PROCESSES}
 SECRETS = {"ORDERS_JWT_SECRET", "MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD", "REDIS_PASSWORD"}
 
@@ -55,7 +57,11 @@ def env_names(text: str) -> set[str]:
 
 def filled_in(value: str) -> str:
     """Return a value as compose does: ${NAME:-default} is its default, ${NAME:?error} a secret."""
-    return re.sub(r"\$\{\w+:(?:-(\w+)|\?[^}]*)\}", lambda found: found[1] or "k3X9q2L8r5W7y4H6p1G0s" * 2, value)
+    return re.sub(
+        r"\$\{\w+:(?:-([\w.]*)|\?[^}]*)\}",
+        lambda found: "k3X9q2L8r5W7y4H6p1G0s" * 2 if found[1] is None else found[1],
+        value,
+    )
 
 
 class TestCompose:
@@ -113,9 +119,26 @@ class TestCompose:
                 assert port.startswith("127.0.0.1:${"), port
 
     def test_a_service_can_be_scaled(self, services: dict[str, Any]) -> None:
-        """`up --scale order=2` works: no fixed name, no volume of its own."""
+        """`up --scale order=2` works: no fixed name, no volume that it writes."""
         for name in OURS:
-            assert not services[name].keys() & {"container_name", "hostname", "volumes"}
+            assert not services[name].keys() & {"container_name", "hostname"}
+            assert all(volume.endswith(":ro") for volume in services[name]["volumes"])
+
+    def test_each_service_has_its_own_private_key_and_no_other(self, services: dict[str, Any]) -> None:
+        """Those that call others; none can write what tells the others its key, and one container makes all of them."""
+        made = {volume.partition(":")[0] for volume in services["keys"]["volumes"]} - {"keys-public", "tokens"}
+        assert made == {f"keys-{owner}" for owner in (*registry.CALLERS, registry.OPERATOR, registry.MONITOR)}
+        for name in OURS:
+            calls = name in registry.CALLERS
+            own = [f"keys-{name}:/keys/{name}:ro"] if calls else []
+            assert services[name]["volumes"] == ["keys-public:/keys/public:ro", *own]
+            named = services[name]["environment"].get("ORDERS_KEY_FILE")
+            assert named == (f"/keys/{name}/key.json" if calls else None)
+            assert "keys" in services[name]["depends_on"]
+            assert services[name]["environment"]["ORDERS_PUBLIC_KEYS"] == "/keys/public/keys.json"
+        directories = " ".join(rest for rest in of("RUN") if "install" in rest)
+        for volume in services["keys"]["volumes"]:
+            assert f"{volume.partition(':')[2]} " in f"{directories} ", volume
 
     def test_volumes_are_named(self, compose: dict[str, Any]) -> None:
         """Data outlives its container in a named volume; what is mounted from here is read-only and exists."""
@@ -141,7 +164,7 @@ class TestCompose:
                     assert env_names(value), f"{name}: {variable}"
                 assert not re.search(r"://[^/@$]*:[^$@/]+@", str(value)), f"{name}: {variable}"
         example = values((DOCKER / ".env.example").read_text().replace("=\n", "= \n"))
-        assert {name for name, value in example.items() if not value} == SECRETS
+        assert {name for name, value in example.items() if not value} == SECRETS | {"ORDERS_TRACE"}  # which may stay so
         assert example.keys() == env_names(text)
 
     def test_no_secret_is_on_a_command_line(self, services: dict[str, Any]) -> None:
@@ -283,12 +306,20 @@ class TestPrometheus:
                 assert f'"{name}"' in source, name
             assert rule["annotations"]["summary"]
 
-    def test_token(self) -> None:
-        """`orders docker token` signs with the secret of the environment, and refuses to do without one."""
-        secret = "s" * 40
-        done = CliRunner().invoke(command, ["token", "prometheus"], env={"ORDERS_JWT_SECRET": secret})
-        assert jwt.decode(done.output.strip(), secret, algorithms=["HS256"], audience="orders")["sub"] == "prometheus"
-        assert CliRunner().invoke(command, ["token", "prometheus"], env={"ORDERS_JWT_SECRET": "short"}).exit_code != 0
+    def test_token(self, tmp_path: Path) -> None:
+        """`orders docker keys` makes keys and what Prometheus shows; `token` signs with the operator's."""
+        keys, shown = str(tmp_path / "keys"), tmp_path / "prometheus"
+        none = CliRunner().invoke(command, ["token", "root", "--keys", keys])
+        assert none.exit_code != 0
+        for _ in range(2):
+            made = CliRunner().invoke(command, ["keys", "--keys", keys, "--metrics-token", str(shown)])
+            assert made.exit_code == 0
+        public = OwnPublicKeys(tmp_path / "keys" / "public" / "keys.json")
+        verifier = Verifier(None, None, OwnTokens(public, "stock", OPERATOR_SCOPES["admin"]))
+        assert verifier.verify(f"Bearer {shown.read_text()}") == Identity("prometheus", frozenset())
+        done = CliRunner().invoke(command, ["token", "root", "--scope", "admin orders", "--keys", keys])
+        assert verifier.verify(f"Bearer {done.output.strip()}") == Identity("root", frozenset({"admin"}))
+        assert len(json.loads((tmp_path / "keys/public/keys.json").read_text())["keys"]) == 5
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -356,7 +387,7 @@ class TestDockerfile:
         configuration = ConfigParser()
         configuration.read(ROOT / "setup.cfg")
         assert "rocketmq-python-client" in configuration["options.extras_require"]["rocketmq"]
-        assert any('".[rocketmq,stripe,wechat]"' in run for run in of("RUN"))
+        assert any('".[rocketmq,stripe,trace,wechat]"' in run for run in of("RUN"))
 
     def test_what_is_copied_exists(self) -> None:
         """Every source is there, every package of ours is among them, and the ignore file lets them in."""

@@ -6,10 +6,13 @@ from types import ModuleType
 
 import pytest
 
-from common.auth import Identity, Verifier
+from common.auth import SCOPES, Identity, Verifier
+from common.our_tokens import OwnTokens
+from common.own_keys import OwnPublicKeys
+from common.registry import OPERATOR
+from ops.keys import KeyStore
 
 LOAD = Path(__file__).parents[2] / "examples" / "load"
-SECRET = "s" * 32
 
 
 def module(name: str) -> ModuleType:
@@ -22,19 +25,21 @@ def module(name: str) -> ModuleType:
 
 
 def test_services_take_its_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They name their user and what it may do, signed with the secret of a data directory."""
-    (tmp_path / "secret").write_text(SECRET + "\n", encoding="ascii")
+    """They name their user and what it may do, signed with the operator's key of a data directory."""
+    store = KeyStore(tmp_path / "keys")
+    store.ensure((OPERATOR,))
     monkeypatch.setenv("ORDERS_DATA_DIR", str(tmp_path))
     shop = module("shop")
-    token = shop.token("buyer-1", "orders", shop.secret())
-    assert Verifier(SECRET).verify(f"Bearer {token}") == Identity("buyer-1", frozenset({"orders"}))
+    token = shop.token("buyer-1", "orders", shop.operator_key())
+    ours = OwnTokens(OwnPublicKeys(store.public), "order", SCOPES)
+    assert Verifier(None, None, ours).verify(f"Bearer {token}") == Identity("buyer-1", frozenset({"orders"}))
 
 
 def test_what_they_need_is_pinned() -> None:
     """To one version each, so that what worked works again."""
     lines = (LOAD / "requirements.txt").read_text(encoding="utf-8").splitlines()
     needed = [line for line in lines if not line.startswith("#")]
-    assert {line.partition("==")[0] for line in needed} == {"locust", "PyJWT"}
+    assert {line.partition("==")[0] for line in needed} == {"locust", "PyJWT[crypto]"}
     assert all(line.partition("==")[2] for line in needed)
 
 

@@ -22,7 +22,26 @@ def test_the_secret_is_made_once(place: DataDir) -> None:
     assert place.secret() == secret
     assert len(secret) >= 32
     assert (place.root / "secret").stat().st_mode & 0o777 == 0o600
-    assert {path.name for path in place.root.iterdir()} == {"secret", "run", "log"}
+    assert {path.name for path in place.root.iterdir()} == {"secret", "keys", "run", "log"}
+
+
+def test_tokens_of_the_secret_go_on_where_they_were_all_there_was(place: DataDir, tmp_path: Path) -> None:
+    """A directory from before gets keys, and says so until the operator ends it; a new one never takes any."""
+    place.make()
+    assert not place.takes_hs256
+    before = DataDir(tmp_path / "before")
+    before.root.mkdir()
+    (before.root / "secret").write_text("s" * 48)
+    for _ in range(2):
+        before.make()
+        assert before.takes_hs256
+        assert before.keys.public.exists()
+    assert Deployment(before.root).settings("stock").takes_hs256
+    for _ in range(2):
+        before.refuse_hs256()
+        before.make()
+        assert not before.takes_hs256
+    assert not Deployment(before.root).settings("stock").takes_hs256
 
 
 def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:

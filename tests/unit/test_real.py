@@ -12,7 +12,7 @@ from halfmessage.errors import HalfMessageError
 from ops import real
 from ops.errors import CommandFailed
 from ops.places import PACKAGES, default_data_dir
-from ops.plan import QUIET_PORTS, Servers
+from ops.plan import QUIET_PORTS
 from ops.stack import Stack, plan
 from ops.stack.plan import DEFAULT_PORT_BASE
 
@@ -104,18 +104,23 @@ def test_a_reset_deletes_the_stack_of_its_own_and_no_other(tmp_path: Path) -> No
 
 def test_a_hint_names_the_stack_unless_it_is_the_usual_one(tmp_path: Path) -> None:
     """It works when it is pasted."""
-    usual = Servers("", {}, "", str(default_data_dir() / "stack"))
-    assert real.hint(usual, "down").endswith("/scripts/stack down")
-    other = Servers("", {}, "", str(tmp_path / "a stack"))
-    assert real.hint(other, "down").endswith(f"/scripts/stack down --data-dir '{tmp_path}/a stack'")
+    assert real.hint(default_data_dir().absolute() / "stack", "down").endswith("/scripts/stack down")
+    assert real.hint(tmp_path / "a stack", "down").endswith(f"/scripts/stack down --data-dir '{tmp_path}/a stack'")
 
 
 @pytest.mark.parametrize(
     ("words", "extra"),
-    [("up", ""), ("up --real --detach", "[rocketmq]"), ("demo --data-dir x --real", "[rocketmq]"), ("up --realm", "")],
+    [
+        ("up", ""),
+        ("up --real --detach", "[rocketmq]"),
+        ("demo --data-dir x --real", "[rocketmq]"),
+        ("up --realm", ""),
+        ("up --trace", "[trace]"),
+        ("up --trace --real", "[rocketmq,trace]"),
+    ],
 )
-def test_the_scripts_install_the_client_for_real_servers_only(words: str, extra: str) -> None:
-    """`--real` among a command's words asks for the extra; everything else runs without."""
+def test_the_scripts_install_what_a_command_needs_besides(words: str, extra: str) -> None:
+    """`--real` and `--trace` among a command's words ask for extras; everything else runs without."""
     script = f". scripts/_env.sh; extra_for {words}"
     done = subprocess.run(["bash", "-c", script, "bash"], cwd=PACKAGES, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == extra

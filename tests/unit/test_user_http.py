@@ -15,6 +15,7 @@ from common.web import Api
 from common.web.requests import client_address
 from tests.users import NAME, PASSWORD, Users
 from user.api import Doors, Rates, install
+from user.instruments import Instruments
 
 _RATES = ("3/hour", "4/hour", "2/hour")
 
@@ -24,10 +25,12 @@ class Site:
 
     def __init__(self, folder: Path, *, proxies: int = 0, rates: tuple[str, ...] = _RATES) -> None:
         self.users = Users(folder)
-        told: Any = {"title": "", "description": "", "max_body": 9999, "metrics": Metrics("user"), "checks": {}}
+        self.metrics = Metrics("user")
+        told: Any = {"title": "", "description": "", "max_body": 9999, "metrics": self.metrics, "checks": {}}
         self.api = Api("user", verifier=Verifier("s" * 32, self.users.keys), **told)
         doors = Doors(ProcessLimiter(), Rates(*rates, proxies))
-        install(self.api, self.users.accounts, self.users.sessions, self.users.keys, doors)
+        instruments = Instruments(self.metrics, self.users.keys)
+        install(self.api, self.users.accounts, self.users.sessions, self.users.keys, doors, instruments)
         self.client = self.api.app.test_client()
 
     def post(self, path: str, body: Any, address: str = "192.0.2.1", **headers: str) -> TestResponse:
@@ -121,3 +124,28 @@ def test_the_document_tells_which_calls_need_a_token(site: Site) -> None:
     assert "401" not in paths["/users"]["post"]["responses"]
     assert {"401", "429", "503"} <= paths["/tokens"]["post"]["responses"].keys()
     assert paths["/users/me"]["get"]["security"] == [{"token": []}]
+
+
+def test_log_ins_and_refreshes_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
+    """Each outcome from 0 on; and how old the key is that signs."""
+    site = Site(tmp_path, rates=("99/hour", "12/hour", "99/hour"))
+    site.register(NAME)
+    told = site.log_in(NAME).get_json()
+    for token in (told["refresh_token"], told["refresh_token"], "x.y"):
+        site.post("/tokens/refresh", {"refresh_token": token})
+    for _ in range(8):
+        site.post("/tokens", {"name": NAME, "password": "not the password"}, "192.0.2.9")
+    for _ in range(9):
+        site.log_in("nobody")
+    lines = site.metrics.render().decode().splitlines()
+    seen = {line.partition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line.startswith("orders_")}
+
+    def counted(what: str) -> dict[str, float]:
+        names = ("ok", "wrong", "delayed", "limited", "reused", "failed")
+        return {name: seen[f'orders_{what}_total{{outcome="{name}"}}'] for name in names}
+
+    assert counted("refreshes") == {"ok": 1, "wrong": 1, "delayed": 0, "limited": 0, "reused": 1, "failed": 0}
+    assert counted("log_ins") == {"ok": 1, "wrong": 12, "delayed": 4, "limited": 1, "reused": 0, "failed": 0}
+    assert seen["orders_signing_keys_published"] == 1
+    assert 0 <= seen["orders_signing_key_age_seconds"] < 3600
+    site.users.close()

@@ -9,12 +9,13 @@ import pytest
 from common import ed25519
 from common.auth import Verifier
 from common.errors import Unauthenticated
+from common.jwk import raw_of, text_of, thumbprint
 from common.user_keys import REFETCH, UserKeys
 from tests.users import ADDRESS, NAME, PASSWORD, Users
 from user.model import signing_keys
 from user.schema import Jwks
 from user.service import keys as module
-from user.service.keys import LEAD, MARGIN, SigningKeys, thumbprint
+from user.service.keys import LEAD, MARGIN, SigningKeys
 
 LIFETIME = 900.0
 
@@ -53,7 +54,7 @@ def test_no_verifier_refuses_a_token_during_a_rotation(world: Users, monkeypatch
     clock = [1000.0]
     monkeypatch.setattr("common.user_keys.time.monotonic", lambda: clock[0])
     keys = UserKeys("", fetch=lambda: Jwks.of(world.keys.published()).model_dump(mode="json"))
-    checks = Verifier("s" * 32, keys, shared_secret=False)
+    checks = Verifier(None, keys)
     world.accounts.register(NAME, PASSWORD)
 
     def log_in_is_taken() -> None:
@@ -111,10 +112,10 @@ def test_a_private_key_shows_nowhere(world: Users) -> None:
     key = world.keys.signer()
     for told in (repr(key), Jwks.of([key]).model_dump_json()):
         assert repr(key.private) not in told
-        assert module.text_of(key.private) not in told
+        assert text_of(key.private) not in told
 
 
 def test_a_key_s_name_is_its_thumbprint() -> None:
     """The example of RFC 8037, appendix A.3."""
-    public = module._bytes("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+    public = raw_of("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
     assert thumbprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
-from common.auth import ServiceToken, Verifier, issue
+from common.auth import Verifier, issue
+from common.our_tokens import BySecret, ServiceToken
 from common.schema import Currency, Id, Line, Money, PageQuery, Quantity, Schema, decode_cursor
 from common.telemetry import Metrics
 from common.web import Api, ProblemWith, Reply, current_identity
@@ -190,6 +191,13 @@ def test_no_token_is_401_before_the_body_is_looked_at(client: FlaskClient) -> No
     response = post(client, b"{", headers={})
     assert_problem(response, 401, "unauthenticated")
     assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scopes", [(), ("admin",), ("orders",), ("service", "admin")])
+def test_what_is_internal_is_for_services_alone(api: Api, scopes: tuple[str, ...]) -> None:
+    """A route below /internal that a user's token could call is a mistake that shows at once."""
+    with pytest.raises(ValueError, match="for services alone"):
+        api.get("/internal/things", scopes=scopes, returns={200: Out})(lambda: Reply({}))
 
 
 def test_a_token_without_the_scope_is_403(client: FlaskClient) -> None:
@@ -662,8 +670,8 @@ def test_readiness_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("token", "status"),
     [
-        (ServiceToken(SECRET, "order"), 200),
-        (ServiceToken("another" * 5, "order"), 401),
+        (ServiceToken(BySecret(SECRET), "order", "things"), 200),
+        (ServiceToken(BySecret("another" * 5), "order", "things"), 401),
         (lambda: issue(SECRET, "ann", ["orders", "admin"], 60), 403),
     ],
 )
@@ -676,7 +684,7 @@ def test_readiness_for_another_service_needs_its_token(
 
 def test_readiness_for_another_service_is_readiness(client: FlaskClient) -> None:
     """The same checks, the same answer."""
-    headers = {"Authorization": f"Bearer {ServiceToken(SECRET, 'order')()}"}
+    headers = {"Authorization": f"Bearer {ServiceToken(BySecret(SECRET), 'order', 'things')()}"}
     assert client.get("/internal/readyz", headers=headers).get_json() == client.get("/readyz").get_json()
 
 

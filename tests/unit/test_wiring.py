@@ -462,7 +462,6 @@ def test_user_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Se
         "registration_rate": "5/day",
         "log_in_rate": "6/day",
         "log_in_rate_of_name": "7/day",
-        "hs256_tokens": False,
     }
     for name, value in changed.items():
         object.__setattr__(settings, name, value)
@@ -477,7 +476,7 @@ def test_user_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Se
     assert user.of("Hashing", "at_once", "waiting") == (3, 4)
     assert user.of("Breached", "path") == (None,)
     assert user.of("Audit", "kept") == (17.0,)
-    assert user.of("Verifier", "secret", "users", "shared_secret") == (SECRET, keys, False)
+    assert user.of("verifier_of", "settings", "service", "users") == (settings, "user", keys)
     rates = user.of("install", "doors")[0]._rates
     assert (rates.registration, rates.log_in, rates.log_in_of_name, rates.proxies) == ("5/day", "6/day", "7/day", 2)
     parts = (user.the("Accounts"), user.the("Sessions"), keys)

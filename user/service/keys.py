@@ -4,22 +4,20 @@ They are rows, so that all instances have the same ones, and a rotation needs no
 `_READ_AFTER`. What is written there is read by whoever may read user's database, and by no other service.
 """
 
-import hashlib
 import os
 import threading
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-import orjson
 from sqlalchemy import Connection, delete, insert, select
 
 from common import ed25519
 from common.db import Database
+from common.jwk import raw_of, text_of, thumbprint
 from common.user_keys import REFETCH
 from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow, NotFound
@@ -105,7 +103,7 @@ class SigningKeys:
     def _all(self, connection: Connection) -> Sequence[SigningKey]:
         rows = connection.execute(select(signing_keys).order_by(_C.number)).all()
         keys = [
-            SigningKey(row.number, row.kid, _bytes(row.private_key), _bytes(row.public_key), row.signs_from)
+            SigningKey(row.number, row.kid, raw_of(row.private_key), raw_of(row.public_key), row.signs_from)
             for row in rows
         ]
         ended = [
@@ -135,18 +133,3 @@ class SigningKeys:
         with suppress(DuplicateRow):  # another instance made one just now: it will do
             self._database.transact(work)
         return self._read(anew=True)[-1]
-
-
-def thumbprint(public: bytes) -> str:
-    """Return the name of a key: its thumbprint (RFC 7638)."""
-    members = {"crv": "Ed25519", "kty": "OKP", "x": text_of(public)}
-    return text_of(hashlib.sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest())
-
-
-def text_of(raw: bytes) -> str:
-    """Write bytes in base64url, as JSON Web Keys have them."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -82,6 +82,7 @@ class Sessions:
         family, _, own = token.partition(".")
         following = _random()
         is_family = _C.family_hash == _hash(family)
+        reused = False
 
         def work(connection: Connection) -> Tokens | None:
             now = self._clock()
@@ -93,20 +94,25 @@ class Sessions:
                 )
                 row = connection.execute(of_user.where(is_family)).one()
                 return self._tokens(row.user_id, row.session_id, f"{family}.{following}", is_admin=row.is_admin)
-            self._end_family(connection, family, address)
+            nonlocal reused
+            reused = self._end_family(connection, family, address)
             return None
 
         tokens = self._database.transact(work)
         if tokens is None:
-            raise WrongRefreshToken
+            wrong = WrongRefreshToken()
+            wrong.reused = reused
+            raise wrong
         return tokens
 
-    def _end_family(self, connection: Connection, family: str, address: str) -> None:
+    def _end_family(self, connection: Connection, family: str, address: str) -> bool:
+        """End the log-in of a token that is not its newest, in a transaction; return whether there was one."""
         of_user = select(users.c.user_id, users.c.name).join(sessions, users.c.user_id == _C.user_id)
         row = connection.execute(of_user.where(_C.family_hash == _hash(family))).first()
         if row is not None:
             connection.execute(delete(sessions).where(_C.family_hash == _hash(family)))
             self._audit.note(connection, row.user_id, row.name, address, Outcome.REUSED)
+        return row is not None
 
     def end(self, session_id: int) -> None:
         """End a log-in: its refresh token is good no more. Again: nothing."""

@@ -26,6 +26,7 @@ from lab.drill.mutants.catalogue import (
     stocking,
     stories,
     sweeping,
+    tracing,
     transactions,
     users,
     waits,
@@ -60,6 +61,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *consoles.MUTANTS,
     *lying.MUTANTS,
     *stories.MUTANTS,
+    *tracing.MUTANTS,
 )
 
 

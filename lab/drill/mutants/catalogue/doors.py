@@ -11,7 +11,7 @@ MUTANTS = (
         "signature-not-checked",
         "anybody makes tokens",
         _AUTH + "test_anything_else_is_refused",
-        ("common.auth:Verifier._decode", '"verify_iat": False', '"verify_iat": False, "verify_signature": False'),
+        ("common.auth:Verifier._of_secret", '"verify_iat": False', '"verify_iat": False, "verify_signature": False'),
     ),
     edited(
         "remembered-token-never-expires",

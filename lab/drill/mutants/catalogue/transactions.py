@@ -112,7 +112,7 @@ MUTANTS = (
         "a connection lost in COMMIT counts as `nothing happened`",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
         (
-            "halfmessage.db:EngineTransactor._commit",
+            "halfmessage.db:committing",
             "raise CommitOutcomeUnknown from error\n",
             "raise DatabaseUnavailable from error\n",
         ),
@@ -121,14 +121,14 @@ MUTANTS = (
         "commit-unknown-is-success",
         "a connection lost in COMMIT counts as committed",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
-        ("halfmessage.db:EngineTransactor._commit", "raise CommitOutcomeUnknown from error\n", "return\n"),
+        ("halfmessage.db:committing", "raise CommitOutcomeUnknown from error\n", "return\n"),
     ),
     edited(
         "commit-unknown-is-repeated",
         "a transaction whose connection was lost in COMMIT is run again, though it may stand",
         "tests/unit/test_db.py::test_lost_in_commit_is_never_repeated",
         (
-            "halfmessage.db:EngineTransactor._commit",
+            "halfmessage.db:committing",
             "raise CommitOutcomeUnknown from error\n",
             "raise _Retryable from error\n",
         ),

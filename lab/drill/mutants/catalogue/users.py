@@ -3,6 +3,7 @@
 from lab.drill.mutants.mutant import edited
 
 _TOKENS = "tests/unit/test_user_tokens.py::"
+_OURS = "tests/unit/test_our_tokens.py::"
 _KEYS = "tests/unit/test_user_keys.py::"
 _SIGNING = "tests/unit/test_user_signing_keys.py::"
 _ACCOUNTS = "tests/unit/test_user_accounts.py::"
@@ -11,14 +12,66 @@ MUTANTS = (
     edited(
         "service-makes-users-tokens",
         "a service makes an admin's token though the setting forbids it",
-        _TOKENS + "test_a_service_can_not_make_a_users_token",
-        ("common.auth:Verifier._of_secret", "if not self._shared_secret:", "if False:"),
+        _TOKENS + "test_the_shared_secret_makes_no_token_at_all",
+        ("common.auth:Verifier._of_secret", "if self._secret is None:\n    ", "if False:\n    "),
+    ),
+    edited(
+        "service-token-good-at-all-services",
+        "a service that is shown a token shows it to others, and is taken for who made it",
+        _OURS + "test_what_is_refused",
+        ("common.our_tokens:OwnTokens.__init__", "keys, audience(service), operator", "keys, 'orders/goods', operator"),
+    ),
+    edited(
+        "service-signs-for-others",
+        "a service makes tokens in another one's name",
+        _OURS + "test_what_is_refused",
+        ("common.our_tokens:OwnTokens.read", "found[0].user_id != key.owner", "False"),
+    ),
+    edited(
+        "service-acts-as-a-user",
+        "a service's token has whatever scopes it names",
+        _OURS + "test_a_service_is_no_user",
+        (
+            "common.our_tokens:OwnTokens.read",
+            "if key.owner == MONITOR else _SERVICE",
+            "if key.owner == MONITOR else SCOPES",
+        ),
+    ),
+    edited(
+        "operator-not-bounded",
+        "in production the operator's key still acts as any user",
+        _OURS + "test_what_the_operator_may_is_a_setting",
+        ("common.our_tokens:OwnTokens.read", "AUDIENCE, self._operator)", "AUDIENCE, SCOPES)"),
+    ),
+    edited(
+        "withdrawn-key-remembered",
+        "tokens of a stolen key are good for as long as they say, wherever they were shown before",
+        _OURS + "TestRotation::test_a_key_that_is_withdrawn_is_not_taken_though_its_tokens_are_remembered",
+        ("common.auth:Verifier._look", "self._verified.clear()", "pass"),
+    ),
+    edited(
+        "signs-on-with-the-old-key",
+        "after a rotation a service is refused until its token would have been made anew",
+        _OURS + "TestRotation::test_a_key_that_is_withdrawn_is_not_taken_though_its_tokens_are_remembered",
+        ("common.our_tokens:ServiceToken.__call__", "version != self._version or ", ""),
+    ),
+    edited(
+        "old-service-key-goes-at-once",
+        "calls under way are refused while a key is rotated",
+        _OURS + "TestRotation::test_no_call_is_refused",
+        ("ops.keys:KeyStore._published", "ends = int(now + stays)", "ends = int(now)"),
+    ),
+    edited(
+        "old-deployments-tokens-refused",
+        "an upgrade refuses the tokens of a deployment from before",
+        "tests/unit/test_ops_places.py::test_tokens_of_the_secret_go_on_where_they_were_all_there_was",
+        ("ops.places:DataDir._make_keys", "self._of_before.touch()", "pass"),
     ),
     edited(
         "user-token-is-a-services",
         "a token of the user service calls what is for services",
         _TOKENS + "test_no_token_of_the_user_service_is_a_services",
-        ("common.auth:Verifier._read", "_identity(claims, USER_SCOPES", "_identity(claims, SCOPES"),
+        ("common.auth:Verifier._of_key", "identity_of(claims, USER_SCOPES", "identity_of(claims, SCOPES"),
     ),
     edited(
         "unknown-keys-always-asked-for",
@@ -48,7 +101,7 @@ MUTANTS = (
         "refresh-token-good-twice",
         "a stolen refresh token is as good as its owner's",
         _ACCOUNTS + "test_a_refresh_token_is_good_once",
-        ("user.service.sessions:Sessions.refresh", "self._end_family(connection, family, address)", "pass"),
+        ("user.service.sessions:Sessions.refresh", "self._end_family(connection, family, address)", "False"),
     ),
     edited(
         "refresh-not-compared",

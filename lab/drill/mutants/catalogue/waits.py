@@ -3,7 +3,7 @@
 from lab.drill.mutants.mutant import edited
 
 _READINESS = "tests/unit/test_readiness.py::"
-_AUTH = "tests/unit/test_auth.py::"
+_OURS = "tests/unit/test_our_tokens.py::"
 _BATCH = "tests/unit/test_batch.py::"
 _CLIENTS = "tests/unit/test_order_clients.py::"
 _FLIGHT = "tests/unit/test_flight.py::"
@@ -163,14 +163,14 @@ MUTANTS = (
     edited(
         "service-token-renewed-late",
         "the other services refuse every call for half of the time",
-        _AUTH + "test_a_service_token_is_good_for_half_of_its_lifetime_whenever_it_is_asked_for",
-        ("common.auth:ServiceToken.__call__", "self._lifetime / 2", "self._lifetime * 2"),
+        _OURS + "test_a_service_token_is_good_for_half_of_its_lifetime_whenever_it_is_asked_for",
+        ("common.our_tokens:ServiceToken.__call__", "self._lifetime / 2", "self._lifetime * 2"),
     ),
     edited(
         "service-token-by-one-clock",
         "after a suspend the other services refuse every call",
-        _AUTH + "test_a_service_token_is_renewed_after_the_machine_was_suspended",
-        ("common.auth:ServiceToken.__call__", " or time.time() >= wall_due", ""),
+        _OURS + "test_a_service_token_is_renewed_after_the_machine_was_suspended",
+        ("common.our_tokens:ServiceToken.__call__", " or time.time() >= wall_due", ""),
     ),
     edited(
         "refused-token-not-noticed",

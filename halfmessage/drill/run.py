@@ -1,0 +1,102 @@
+"""The steps of a drill, each in a directory of its own that is the working directory of the service's processes."""
+
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from halfmessage.drill import steps
+from halfmessage.drill.child import Job, words
+from halfmessage.errors import Misconfigured
+
+_BEYOND_PATIENCE = 60.0
+"""Seconds that a process has to come up, act and end, besides those in which all must get quiet."""
+_LOG = 40  # last lines of a process that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step came to: `broken` is empty where all held. `log`: the last lines of its processes."""
+
+    step: steps.Step
+    broken: tuple[str, ...]
+    log: str
+
+
+class Drill:
+    """A service, drilled step by step."""
+
+    def __init__(self, app: Path, scenario: Path, *, patience: float) -> None:
+        """Take its files; `patience` in seconds."""
+        self._job = Job(str(app.resolve()), str(scenario.resolve()), "prepare", patience=patience)
+
+    def run(self, only: str = "") -> Iterator[Result]:
+        """Run the steps whose names have `only` in them, of all acts; tell each.
+
+        Raise `Misconfigured` where the service can't even act undisturbed.
+        """
+        with tempfile.TemporaryDirectory(prefix="halfmessage-drill-") as directory:
+            home = Path(directory)
+            template = home / "template"
+            template.mkdir()
+            for act in self._answer(self._job, template)["acts"]:
+                key = 1
+                job = replace(self._job, what="act", act=act, key=key)
+                found = self._answer(job, self._fresh(template, home / f"{act}-found"))
+                for step in steps.of(act, found["passed"]):
+                    if only not in step.name:
+                        continue
+                    key += 1
+                    yield self._step(step, key, self._fresh(template, home / f"{act}-{key}"))
+
+    def _step(self, step: steps.Step, key: int, where: Path) -> Result:
+        job = replace(self._job, act=step.act, key=key)
+        acted = self._process(replace(job, what="act", armed=step.armed), where)
+        log, broken = [acted.stderr], []
+        died = acted.returncode == -signal.SIGKILL
+        if step.is_to_die and not died:
+            broken.append("the process did not come to this point again")
+        elif acted.returncode and not died:
+            broken.append("the process ended with an error; see its log")
+        if step.then:
+            log.append(self._process(replace(job, what="settle", armed=step.then), where).stderr)
+        settled = self._process(replace(job, what="settle"), where)
+        log.append(settled.stderr)
+        if settled.returncode:
+            broken.append("the service did not come back; see its log")
+        else:
+            broken.extend(_last(settled)["broken"])
+        shutil.rmtree(where)
+        lines = "".join(log).splitlines()
+        return Result(step, tuple(broken), "\n".join(lines[-_LOG:]))
+
+    def _answer(self, job: Job, where: Path) -> dict[str, Any]:
+        done = self._process(job, where)
+        if done.returncode:
+            raise Misconfigured(f"The service could not {job.what}:\n{done.stderr[-2000:]}")
+        return _last(done)
+
+    def _process(self, job: Job, where: Path) -> subprocess.CompletedProcess[str]:
+        limit = job.patience + _BEYOND_PATIENCE
+        try:
+            return subprocess.run(  # noqa: S603 # nosec B603 - ourselves, with the user's own files
+                words(job), capture_output=True, text=True, cwd=where, timeout=limit, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            told = error.stderr.decode() if isinstance(error.stderr, bytes) else error.stderr or ""
+            return subprocess.CompletedProcess(words(job), 1, "", f"{told}\nended by the drill after {limit:g} s")
+
+    @staticmethod
+    def _fresh(template: Path, where: Path) -> Path:
+        shutil.copytree(template, where)
+        return where
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -1,0 +1,104 @@
+"""One message that leaves with a transaction of yours."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from halfmessage import failpoints
+from halfmessage.errors import CommitOutcomeUnknown, FailpointRaised, HalfMessageError, MessageRefused, Misconfigured
+from halfmessage.mq.port import Message
+from halfmessage.transactional.options import MOST_BYTES
+from halfmessage.transactional.sessions import begun, commit
+from halfmessage.transactional.ways import Opened, Way
+
+_UNSET: Final = object()
+
+
+class OutgoingMessage:
+    """A message of a topic with a key; delivered if, and only if, the transaction that `begin` wraps was committed."""
+
+    def __init__(self, topic: str, key: str, body: Any, *, way: Way, next_id: Callable[[], int]) -> None:
+        """Take what `TransactionalMessages.message` checked; `body` may be `OutgoingMessage.UNSET`."""
+        self._topic, self._key, self._body = topic, key, body
+        self._way, self._next_id = way, next_id
+        self._encoded: bytes | None = None
+        self.is_begun = False
+
+    UNSET: Final = _UNSET
+
+    @property
+    def body(self) -> Any:
+        """What consumers get: anything that JSON can say, at most `MOST_BYTES` of it.
+
+        Given to `message`, it is sent before the transaction is begun; set inside of it, just before COMMIT, so that
+        the transaction lasts for as long as the broker takes.
+        """
+        return None if self._body is _UNSET else self._body
+
+    @body.setter
+    def body(self, body: Any) -> None:
+        if self._encoded is not None:
+            raise Misconfigured("The body was sent before the transaction was begun: it can't be set again inside.")
+        self._body = body
+
+    @contextmanager
+    def begin(self, session: Session) -> Iterator[None]:
+        """Wrap the local transaction of a session, which is begun here and committed at the end of the block.
+
+        One that the session has begun by reading goes on. What leaves the block as an exception rolls it back, and
+        drops the message. Raise `BrokerError` or `DatabaseUnavailable` (nothing happened), `AlreadyAborted` (it took
+        longer than `Options.deadline`; nothing happened), `CommitOutcomeUnknown` (the connection was lost in COMMIT:
+        the check-back finds out, and the message follows it), `MessageRefused` for a body that is none, or
+        `Misconfigured` where the block committed or rolled back by itself. Your own statements raise what they raise.
+        """
+        if self.is_begun:
+            raise Misconfigured("A message has one transaction; make another message.")
+        self.is_begun = True
+        tx_id = self._next_id()
+        opened = None if self._body is _UNSET else self._open(tx_id)
+        try:
+            with begun(session, "m.begin commits at the end of its block: don't commit or roll back inside of it."):
+                yield
+                session.flush()
+                opened = opened or self._open(tx_id)
+                opened.write(session.connection())
+                failpoints.hit(f"{self._topic}.before_commit")
+        except Exception:  # of a crash, and what is like one (BaseException), the check-back takes care
+            session.rollback()
+            if opened is not None:
+                opened.dropped()
+            raise
+        self._commit(session, opened)
+
+    def _open(self, tx_id: int) -> Opened:
+        self._encoded = _encoded(self._body)
+        return self._way.open(tx_id, Message(self._topic, self._encoded, keys=(self._key,)))
+
+    def _commit(self, session: Session, opened: Opened) -> None:
+        try:
+            commit(session)
+        except CommitOutcomeUnknown:
+            raise
+        except HalfMessageError:  # it did not happen, for certain
+            opened.dropped()
+            raise
+        try:
+            failpoints.hit(f"{self._topic}.committed")
+        except FailpointRaised as error:
+            raise CommitOutcomeUnknown from error
+        opened.committed()
+
+
+def _encoded(body: Any) -> bytes:
+    if body is _UNSET:
+        raise Misconfigured("m.body was not set before the end of the transaction.")
+    try:
+        encoded = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise MessageRefused(f"A body is what JSON can say: {error}") from error
+    if len(encoded) > MOST_BYTES:
+        raise MessageRefused(f"A body is at most {MOST_BYTES} bytes of JSON; this is {len(encoded)}.")
+    return encoded

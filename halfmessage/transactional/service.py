@@ -1,0 +1,174 @@
+"""`TransactionalMessages`: what a service makes once, and sends and consumes with."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from halfmessage.db import EngineTransactor, prepare_sqlite
+from halfmessage.errors import Misconfigured
+from halfmessage.transactional.incoming import Handler, Inbox, Subscription
+from halfmessage.transactional.options import Options, checked_key, checked_name
+from halfmessage.transactional.outgoing import OutgoingMessage
+from halfmessage.transactional.running import Console, Running, Status
+
+H = TypeVar("H", bound=Handler)
+
+
+class TransactionalMessages:
+    """Sends messages with the transactions of one database, and consumes them. Thread-safe.
+
+    ::
+
+        tx = TransactionalMessages("shop", engine, broker="embedded:///broker.db")
+
+        @tx.consumer("order_paid", group="mail", once_per="order_id")
+        def send(body, session): ...
+
+        with tx.message("order_paid", key=7) as m:
+            with Session(engine) as session, m.begin(session):
+                session.add(...)
+                m.body = {"order_id": 7}
+
+    A process that consumes calls `start`. One that only sends need not: its first message does what is necessary.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        *,
+        broker: str,
+        sends: Iterable[str] = (),
+        options: Options | None = None,
+        sessions: Callable[[], Session] | None = None,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Take the service's name, its engine and the URL of its broker. Nothing is opened before it is needed.
+
+        `name`: which processes answer each other's check-backs, so no two services with databases of their own may
+        have the same. `broker`: a URL of `halfmessage.mq.factory`, or `table://`. `sends`: the topics of its messages;
+        on RocketMQ 5 a process is asked only about topics that it knows. `sessions` makes consumers' sessions, on this
+        engine; `around` wraps each of their runs. An engine of SQLite is prepared (`halfmessage.db.prepare_sqlite`).
+        Raise `Misconfigured`.
+        """
+        self.name = checked_name("service's name", name)
+        self.options = options or Options()
+        self.engine = engine
+        self._database = EngineTransactor(_prepared(engine))
+        self._url = broker
+        self._sends = tuple(checked_name("topic", topic) for topic in sends)
+        self._sessions = sessions or (lambda: Session(engine))
+        self._around = around
+        self._subscriptions: list[Subscription] = []
+        self._lock = threading.Lock()
+        self._running: Running | None = None
+        self._consuming = False
+
+    @contextmanager
+    def message(self, topic: str, *, key: str | int, body: Any = OutgoingMessage.UNSET) -> Iterator[OutgoingMessage]:
+        """Open a message whose `begin` wraps the local transaction. `key` finds it again; `body` may be set inside.
+
+        Raise `Misconfigured` at the end of a block that began no transaction: nothing was sent. For what else is
+        raised see `OutgoingMessage.begin`.
+        """
+        checked_name("topic", topic)
+        running = self._open()
+        message = OutgoingMessage(topic, checked_key(key), body, way=running.way, next_id=running.ids.next)
+        yield message
+        if not message.is_begun:
+            raise Misconfigured(f"Nothing was sent to {topic!r}: the local transaction goes into `m.begin(session)`.")
+
+    def consumer(self, topic: str, *, group: str, once_per: str | None = None) -> Callable[[H], H]:
+        """Have the decorated function called with each message's body, and a session in a transaction.
+
+        Its effect in this database happens once for each message, or for each value of the body's field `once_per`.
+        What it raises rolls back, and the message comes again, later each time; after `BrokerOptions.max_deliveries`
+        it is dead until it is resent. Groups get every message, each of one group one of them. Raise `Misconfigured`.
+        """
+        subscription_of = (checked_name("topic", topic), checked_name("group", group), once_per)
+
+        def declare(handler: H) -> H:
+            self.subscribe(Subscription(*subscription_of, handler))
+            return handler
+
+        return declare
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Add what `consumer` declares. Raise `Misconfigured` once it consumes, and for a group that is taken."""
+        with self._lock:
+            if self._consuming:
+                raise Misconfigured("Declare consumers before `start`.")
+            if any(each.group == subscription.group for each in self._subscriptions):
+                raise Misconfigured(f"The group {subscription.group!r} has a consumer already.")
+            self._subscriptions.append(subscription)
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """What was declared."""
+        return tuple(self._subscriptions)
+
+    def start(self) -> None:
+        """Answer check-backs, consume and purge on threads of this process, until `close`; after any fork.
+
+        Raise `BrokerError`, `DatabaseUnavailable`, `Misconfigured`.
+        """
+        running = self._open()
+        with self._lock:
+            if self._consuming:
+                return
+            self._consuming = True
+        for each in self._subscriptions:
+            running.consume(each, Inbox(each, self._sessions, self._around))
+        running.keep_house()
+
+    def console(self) -> Console:
+        """Return what looks at messages. Raise `ConsoleUnavailable` where the broker has none."""
+        return self._open().console()
+
+    def status(self) -> Status:
+        """Return what an operator watches. Raise `BrokerError`, `DatabaseUnavailable`."""
+        return self._open().status()
+
+    def sweep(self) -> int:
+        """Delete now what is older than it has to be kept; return how many rows. Raise `DatabaseUnavailable`."""
+        return self._open().sweep()
+
+    def close(self) -> None:
+        """Let handlers in flight end, give everything back; once more does nothing."""
+        with self._lock:
+            running, self._running, self._consuming = self._running, None, False
+        if running is not None:
+            running.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> Running:
+        with self._lock:
+            if self._running is None:
+                self._running = Running(self.name, self._database, self._url, self._sends, self.options)
+            elif self._running.pid != os.getpid():
+                raise Misconfigured("This process was forked after it was started: start it in each process.")
+            return self._running
+
+
+def _prepared(engine: Engine) -> Engine:
+    """Prepare an engine of SQLite, once. Raise `Misconfigured` for one in memory: no other thread sees its tables."""
+    if engine.dialect.name != "sqlite":
+        return engine
+    if engine.url.database in {None, "", ":memory:"}:
+        raise Misconfigured("A database in memory is gone after a crash; name a file.")
+    try:
+        EngineTransactor(engine)
+    except Misconfigured:
+        prepare_sqlite(engine)
+        engine.dispose()  # connections that were made before are not prepared
+    return engine

@@ -1,0 +1,51 @@
+"""The tables in your database. Times are ms since the epoch, UTC.
+
+`contrib/migrations` makes them; a test compares both. Without Alembic: `METADATA.create_all(engine)`, once.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+from halfmessage.ids import SNOWFLAKE, lease_table
+from halfmessage.tx.record import record_table
+
+METADATA = MetaData()
+RECORDS = record_table(METADATA, "halfmessage_records")
+LEASES = lease_table(METADATA, "halfmessage_leases")
+
+INBOX = Table(
+    "halfmessage_inbox",
+    METADATA,
+    Column("digest", String(64), primary_key=True),  # of the rest: a collation may hold two keys for the same
+    Column("consumer_group", String(64), nullable=False),
+    Column("topic", String(64), nullable=False),
+    Column("once_key", String(255), nullable=False),  # its beginning, for people
+    Column("handled_at", BigInteger, nullable=False, index=True),
+)
+
+OUTBOX = Table(
+    "halfmessage_outbox",
+    METADATA,
+    Column("id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("topic", String(64), nullable=False),
+    Column("message_key", String(128), nullable=False, index=True),
+    Column("body", Text(2**24 - 1), nullable=False),  # a length above 64 KiB is MEDIUMTEXT in MySQL
+    Column("born_at", BigInteger, nullable=False),
+    Index("ix_halfmessage_outbox_topic", "topic", "id"),
+)
+SUBSCRIPTIONS = Table(
+    "halfmessage_subscriptions",
+    METADATA,
+    Column("topic", String(64), primary_key=True),
+    Column("consumer_group", String(64), primary_key=True),
+)
+DELIVERIES = Table(
+    "halfmessage_deliveries",
+    METADATA,
+    Column("message_id", SNOWFLAKE, primary_key=True, autoincrement=False),
+    Column("consumer_group", String(64), primary_key=True),
+    Column("state", String(7), nullable=False),  # pending, done, dead
+    Column("visible_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("lease", String(32)),  # the holder of this token may answer; a new claim makes a new token
+    Index("ix_halfmessage_deliveries_due", "consumer_group", "state", "visible_at"),
+)

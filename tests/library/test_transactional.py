@@ -1,0 +1,304 @@
+"""Transactional messages in a service of anybody's: your session, your transaction; on a broker and on an outbox."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from halfmessage import failpoints
+from halfmessage.errors import BrokerError, MessageRefused, Misconfigured
+from halfmessage.mq.port import State
+from halfmessage.transactional import Options, TransactionalMessages
+from halfmessage.transactional.tables import INBOX
+from halfmessage.tx.record import AlreadyAborted
+from tests.library.shop import FAST, Mail, Paid, Shop
+from tests.support import eventually
+
+pytestmark = pytest.mark.embedded("the broker port has contract tests on real servers; this is what stands on it")
+
+
+@pytest.fixture(params=["embedded", "table://"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    made = Shop.new(tmp_path, request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def disarmed() -> Iterator[None]:
+    yield
+    failpoints.arm("", [])
+
+
+def test_what_is_committed_is_told_once(shop: Shop) -> None:
+    """The rows and the message, both; its consumer's effect once."""
+    shop.tx.start()
+    shop.pay(7)
+    assert shop.paid() == [7]
+    eventually(lambda: shop.mails() == [7])
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert shop.mails() == [7]
+
+
+def test_what_is_rolled_back_is_not_told(shop: Shop) -> None:
+    """Neither rows nor message, and the error is the one that was raised."""
+    shop.tx.start()
+    with pytest.raises(ZeroDivisionError):
+        shop.pay(7, last=lambda _: 1 / 0)
+    shop.pay(8)
+    eventually(lambda: shop.mails() == [8])
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert (shop.paid(), shop.mails()) == ([8], [8])
+
+
+def test_a_statement_that_the_database_refuses_drops_the_message(shop: Shop) -> None:
+    """Also where SQLAlchemy sends it only at the end of the block."""
+    shop.tx.start()
+    shop.pay(7)
+    with pytest.raises(IntegrityError):
+        shop.pay(7)
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert shop.mails() == [7]
+
+
+def test_a_body_that_is_known_is_sent_before_the_transaction_begins(shop: Shop) -> None:
+    """So that no lock is held while the broker is waited for; it can't be changed then."""
+    shop.tx.start()
+    with shop.tx.message("order_paid", key=7, body={"order_id": 7}) as m, Session(shop.engine) as s, m.begin(s):
+        s.add(Paid(order_id=7))
+        with pytest.raises(Misconfigured):
+            m.body = {"order_id": 8}
+    eventually(lambda: shop.mails() == [7])
+
+
+def test_a_transaction_that_reads_first_goes_on(shop: Shop) -> None:
+    """A session has begun by then; its transaction is the one that is committed."""
+    shop.tx.start()
+    with shop.tx.message("order_paid", key=7) as m, Session(shop.engine) as s:
+        assert s.scalar(select(func.count()).select_from(Paid)) == 0
+        with m.begin(s):
+            s.add(Paid(order_id=7))
+            m.body = {"order_id": 7}
+    eventually(lambda: shop.mails() == [7])
+
+
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_ending_the_transaction_inside_is_refused(shop: Shop, ending: str) -> None:
+    """A commit inside would be one without its message: it is refused before it happens."""
+    with pytest.raises(Misconfigured, match="don't commit"):
+        shop.pay(7, last=lambda session: getattr(session, ending)())
+    assert shop.paid() == []
+
+
+def test_savepoints_inside_are_yours(shop: Shop) -> None:
+    """A savepoint that is rolled back takes only itself along."""
+    shop.tx.start()
+    with shop.tx.message("order_paid", key=7) as m, Session(shop.engine) as s, m.begin(s):
+        s.add(Paid(order_id=7))
+        with s.begin_nested():
+            s.add(Paid(order_id=8))
+        s.begin_nested().rollback()
+        m.body = {"order_id": 7}
+    assert shop.paid() == [7, 8]
+    eventually(lambda: shop.mails() == [7])
+
+
+def test_a_block_without_a_transaction_is_an_error(shop: Shop) -> None:
+    """Forgetting `begin` would lose every message in silence."""
+    with pytest.raises(Misconfigured, match="Nothing was sent"), shop.tx.message("order_paid", key=7) as m:
+        m.body = {"order_id": 7}
+
+
+def test_a_message_has_a_body_that_is_json(shop: Shop) -> None:
+    """None set, none that JSON could say, and one too large: refused, and the rows with it."""
+    with pytest.raises(Misconfigured, match="not set"):
+        shop.pay(7, body=lambda _, __: None)
+    for body in ({1: {2}}, float("nan"), "x" * 2**20):
+        with pytest.raises(MessageRefused):
+            shop.pay(7, body=lambda m, _, body=body: setattr(m, "body", body))  # type: ignore[misc]
+    for key in ("", "two words", "x" * 129):
+        with pytest.raises(MessageRefused):
+            shop.pay(7, key=key)
+    assert shop.paid() == []
+
+
+def test_a_second_message_of_the_same_thing_has_no_second_effect(shop: Shop) -> None:
+    """`once_per` a field, whatever message brings it."""
+    shop.tx.start()
+    for _ in range(2):
+        with shop.tx.message("order_paid", key=7) as m, Session(shop.engine) as s, m.begin(s):
+            m.body = {"order_id": 7}
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert shop.mails() == [7]
+
+
+def test_what_a_consumer_could_not_do_it_does_later_and_once(shop: Shop) -> None:
+    """What it raises rolls back, and the message comes again."""
+    shop.fails = 3
+    shop.tx.start()
+    shop.pay(7)
+    eventually(lambda: shop.mails() == [7])
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert (shop.mails(), shop.fails) == ([7], 0)
+
+
+@pytest.mark.parametrize("broker", ["embedded", "table://"])
+def test_what_never_works_is_dead_until_it_is_resent(tmp_path: Path, broker: str) -> None:
+    """After so many tries it lies still, is counted, and can be sent again."""
+    options = Options(broker=FAST.broker.__class__(max_deliveries=3, retry_first_after=0.01), poll_every=0.02)
+    shop = Shop.new(tmp_path, broker, options)
+    shop.fails = 3
+    shop.tx.start()
+    shop.pay(7)
+    eventually(lambda: shop.tx.status().stats.dead == 1)
+    assert shop.tx.status().needs_attention
+    console = shop.tx.console()
+    (dead,) = console.find(state=State.DEAD)
+    assert (dead.message.keys, dead.groups[0].attempts) == (("7",), 3)
+    console.resend(dead.message_id)
+    eventually(lambda: shop.mails() == [7])
+    eventually(lambda: not shop.tx.status().needs_attention)
+    shop.close()
+
+
+@pytest.mark.parametrize("point", ["mail.received", "mail.before_commit", "mail.handled"])
+@pytest.mark.usefixtures("disarmed")
+def test_a_consumer_that_dies_does_it_once(shop: Shop, point: str) -> None:
+    """Before its commit nothing happened, after it the inbox row knows; the message comes again in each case."""
+    failpoints.arm(f"{point}=crash", [point])
+    with failpoints.recorded() as passed:
+        shop.tx.start()
+        shop.pay(7)
+        eventually(lambda: point in passed)
+        failpoints.arm("", [])
+        eventually(lambda: passed.count("mail.received") == 2)
+        eventually(lambda: shop.tx.status().is_quiet)
+    assert shop.mails() == [7]
+
+
+@pytest.mark.parametrize(
+    ("point", "stands"),
+    [
+        ("half_sent", False),
+        ("before_commit", False),
+        ("committed", True),
+        ("before_resolve", True),
+        ("resolved", True),
+    ],
+)
+@pytest.mark.usefixtures("disarmed")
+def test_a_sender_that_dies_is_checked_back(tmp_path: Path, point: str, stands: bool) -> None:
+    """Whatever the point, the message is there if the rows are; another process of the service answers."""
+    shop = Shop.new(tmp_path, "embedded")
+    shop.tx.start()
+    failpoints.arm(f"order_paid.{point}=crash", [f"order_paid.{point}"])
+    with pytest.raises(failpoints.Crashed):
+        shop.pay(7)
+    failpoints.arm("", [])
+    shop.close()
+    other = Shop(str(shop.engine.url), f"embedded:///{tmp_path}/broker.db")
+    other.tx.start()
+    eventually(lambda: other.tx.status().is_quiet)
+    assert (other.paid(), other.mails()) == (([7], [7]) if stands else ([], []))
+    other.close()
+
+
+def test_a_transaction_that_takes_too_long_is_fenced(tmp_path: Path) -> None:
+    """The check-back gives it up; its commit fails cleanly, and nothing is told."""
+    shop = Shop.new(tmp_path, "embedded")
+    shop.tx.start()
+    with pytest.raises(AlreadyAborted):
+        _pay_slowly(shop)
+    assert (shop.paid(), shop.mails()) == ([], [])
+    shop.close()
+
+
+def _pay_slowly(shop: Shop) -> None:
+    with Session(shop.engine) as s, shop.tx.message("order_paid", key=7, body={"order_id": 7}) as m, m.begin(s):
+        s.connection().exec_driver_sql("COMMIT")  # lets the check-back write meanwhile, as it can beside MySQL's
+        eventually(lambda: shop.tx.status().stats.half == 0)
+        s.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        s.add(Paid(order_id=7))
+
+
+def test_a_broker_that_is_down_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The half message could not be stored: the transaction is rolled back, and the caller told."""
+    shop = Shop.new(tmp_path, "embedded")
+    shop.tx.start()
+
+    def down(*_: object, **__: object) -> None:
+        raise BrokerError
+
+    monkeypatch.setattr("halfmessage.mq.embedded.producer.EmbeddedProducer.begin", down)
+    with pytest.raises(BrokerError):
+        shop.pay(7)
+    assert shop.paid() == []
+    shop.close()
+
+
+def test_each_group_is_given_every_message(shop: Shop) -> None:
+    """Also a group that comes later: what is kept is given to it, once."""
+    shop.tx.start()
+    shop.pay(7)
+    eventually(lambda: shop.mails() == [7])
+    shop.tx.close()
+    late = TransactionalMessages("shop", shop.engine, broker=shop.tx._url, options=FAST)
+
+    @late.consumer("order_paid", group="audit")
+    def _audit(body: dict[str, int], session: Session) -> None:
+        session.add(Mail(order_id=-body["order_id"], text="seen"))
+
+    late.start()
+    eventually(lambda: shop.mails() == [-7, 7])
+    late.close()
+
+
+def test_the_inbox_is_purged_by_age(tmp_path: Path) -> None:
+    """Its rows are kept for the stated window, and no longer."""
+    options = Options(inbox_retention=0.0, record_retention=3600, broker=FAST.broker)
+    shop = Shop.new(tmp_path, "embedded", options)
+    shop.tx.start()
+    shop.pay(7)
+    eventually(lambda: shop.tx.status().is_quiet)
+    with shop.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(INBOX)) == 1
+    eventually(lambda: shop.tx.sweep() == 1)
+    with shop.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(INBOX)) == 0
+        assert connection.scalar(text("SELECT count(*) FROM halfmessage_records")) == 1
+    shop.close()
+
+
+def test_an_outbox_forgets_what_everybody_has_had(tmp_path: Path) -> None:
+    """Messages that are done go with the retention; one that is still due stays."""
+    options = Options(broker=FAST.broker.__class__(retention=0.0, retry_first_after=60), poll_every=0.02)
+    shop = Shop.new(tmp_path, "table://", options)
+    shop.tx.start()
+    shop.pay(7)
+    eventually(lambda: shop.tx.status().is_quiet)
+    shop.fails = 1
+    shop.pay(8)
+    eventually(lambda: shop.fails == 0)
+    eventually(lambda: shop.tx.sweep() == 1)
+    assert [view.message.keys for view in shop.tx.console().find()] == [("8",)]
+    shop.close()
+
+
+def test_names_are_checked_and_a_group_has_one_consumer(shop: Shop) -> None:
+    """What RocketMQ might refuse is refused here; two consumers of one group would take turns."""
+    with pytest.raises(Misconfigured):
+        shop.tx.consumer("order paid", group="x")
+    with pytest.raises(Misconfigured):
+        shop.tx.consumer("order_paid", group="mail")(lambda _body, _session: None)
+    shop.tx.start()
+    with pytest.raises(Misconfigured):
+        shop.tx.consumer("order_paid", group="other")(lambda _body, _session: None)
+
+
+def test_a_database_in_memory_is_refused() -> None:
+    """It would be gone with the crash that all this is about."""
+    with pytest.raises(Misconfigured):
+        TransactionalMessages("shop", create_engine("sqlite://"), broker="table://")
