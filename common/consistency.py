@@ -26,7 +26,14 @@ _CALLS: Final = {
 }
 """By service: where those are that it calls."""
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 # nosec B104 - it is compared
-_RATES: Final = ("rate_limit", "flash_rate_limit", "registration_rate", "log_in_rate", "log_in_rate_of_name")
+_RATES: Final = (
+    "rate_limit",
+    "flash_rate_limit",
+    "flash_sale_rate_limit",
+    "registration_rate",
+    "log_in_rate",
+    "log_in_rate_of_name",
+)
 _LONGEST_ORDER: Final = 8 * 1024  # bytes: 50 lines, and a receiver each character of whom takes twelve
 
 Faults = Iterator[str]

@@ -30,6 +30,7 @@ from console.pages import (
     overview,
     payments,
     reconcile,
+    sales,
     stock,
     transactions,
 )
@@ -45,6 +46,7 @@ from console.service.letters import Letters
 from console.service.orders import Orders
 from console.service.overview import EVERY, Overview
 from console.service.reconciling import Reconciling, command_of
+from console.service.sales import FlashSales
 from console.service.searching import Search
 from console.service.stocks import Stocks
 from console.service.transactions import Transactions
@@ -96,6 +98,7 @@ def build(settings: Settings) -> Service:
     _install_what_is_done(site, settings, services, messages, actions)
     stock.install(site, services, stocks, actions)
     coupons.install(site, services, actions)
+    sales.install(site, FlashSales(services), actions)
     payments.install(site, services, actions)
     reconcile.install(site, reconciling, actions, settings.participant_names)
     playing = _install_drills(site, settings, actions)

@@ -8,7 +8,18 @@ from common.idempotency import key_of
 from common.web import Api, ProblemWith, Reply, current_identity, replayed
 from common.web.problems import kind_of
 from flash.clients.goods import UnknownGoods
-from flash.model import AlreadyBought, Ended, InsufficientStock, NotStarted, Sale, SoldOut
+from flash.model import (
+    AlreadyBought,
+    Ended,
+    InsufficientStock,
+    NoQueue,
+    NotStarted,
+    NotYourTurn,
+    QueueFull,
+    Sale,
+    SoldOut,
+    TicketRefused,
+)
 from flash.schema import (
     Buy,
     LocationMembers,
@@ -18,6 +29,8 @@ from flash.schema import (
     SaleOut,
     SalesPage,
     SalesQuery,
+    SurveyOut,
+    TicketOut,
     request_document,
 )
 from flash.service.buying import location_of
@@ -25,6 +38,7 @@ from flash.service.purchasing import Purchasing
 from flash.service.reading import SaleReader
 from flash.service.selling import Selling
 from flash.service.showing import Showing
+from flash.service.surveying import Surveying
 from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown
 from halfmessage.ids import issued_at
@@ -38,20 +52,20 @@ class UseCases:
     selling: Selling
     purchasing: Purchasing
     showing: Showing
+    surveying: Surveying
 
 
 def install(
     api: Api,
     use_cases: UseCases,
     *,
-    rate_limit: str,
     most_at_once: int,
     most_of_one_user: int,
     count: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Declare the routes beside those of every participant; `count` is told the outcome of each try to buy.
 
-    Buying is limited to `rate_limit` per user, and to `most_at_once` of all users, of which `most_of_one_user`.
+    Buying is limited to `most_at_once` of all users, of which `most_of_one_user`; see `admitting` beside that.
     """
     _install_selling(api, use_cases)
     _install_reading(api, use_cases)
@@ -69,17 +83,18 @@ def install(
             SoldOut,
             ProblemWith(AlreadyBought, LocationMembers),
             Invalid,
+            TicketRefused,
+            NotYourTurn,
             TooManyRequests,
             OutcomeUnknown,
         ],
-        rate_limit=rate_limit,
         most_at_once=most_at_once,
         most_of_one_user=most_of_one_user,
     )
     def buy(sale_id: int, body: Buy) -> Reply:
         """Buy in a sale: once it is taken in, it becomes an order soon, or is refused with the reason."""
         try:
-            purchase_id = use_cases.purchasing.buy(sale_id, current_identity().user_id, body.quantity)
+            purchase_id = use_cases.purchasing.buy(sale_id, current_identity().user_id, body.quantity, body.ticket)
         except HalfMessageError as error:
             count(kind_of(type(error)).slug)
             raise
@@ -87,13 +102,34 @@ def install(
         document = request_document(purchase_id, issued_at(purchase_id))
         return Reply(document, 202, {"Location": location_of(purchase_id)})
 
+    @api.post(
+        "/flash-sales/{sale_id}/tickets",
+        scopes=("orders",),
+        returns={200: TicketOut},
+        errors=[NotFound, Ended, NoQueue, QueueFull, TooManyRequests],
+        most_at_once=most_at_once,
+        most_of_one_user=most_of_one_user,
+    )
+    def join(sale_id: int) -> Reply:
+        """Join the queue of a sale, where it has one: a ticket to buy with, of the same place each time."""
+        return Reply(TicketOut.of(*use_cases.purchasing.join(sale_id, current_identity().user_id)))
+
     @api.get("/internal/purchases/{purchase_id}", scopes=("service",), returns={200: PurchaseOut}, errors=[NotFound])
     def show_purchase(purchase_id: int) -> Reply:
-        """Show a purchase of a sale that goes on, or did a while ago, for the order service."""
-        sale_id, found = use_cases.purchasing.find(purchase_id)
-        return Reply(
-            PurchaseOut(purchase_id=found.purchase_id, sale_id=sale_id, user_id=found.user_id, quantity=found.quantity)
-        )
+        """Show a purchase: one that is a row, or of a sale that is not done, for the order service."""
+        return _purchase(use_cases, purchase_id)
+
+    @api.get("/admin/purchases/{purchase_id}", scopes=("admin",), returns={200: PurchaseOut}, errors=[NotFound])
+    def find_purchase(purchase_id: int) -> Reply:
+        """Show the same to those who look for it."""
+        return _purchase(use_cases, purchase_id)
+
+
+def _purchase(use_cases: UseCases, purchase_id: int) -> Reply:
+    sale_id, found = use_cases.purchasing.find(purchase_id)
+    return Reply(
+        PurchaseOut(purchase_id=found.purchase_id, sale_id=sale_id, user_id=found.user_id, quantity=found.quantity)
+    )
 
 
 def _install_selling(api: Api, use_cases: UseCases) -> None:
@@ -132,6 +168,11 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
     def show_sale(sale_id: int) -> Reply:
         """Show a sale, and what is left."""
         return Reply(_shown(use_cases, [use_cases.reader.get(sale_id)])[0])
+
+    @api.get("/admin/sales/{sale_id}", scopes=("admin",), returns={200: SurveyOut}, errors=[NotFound])
+    def survey_sale(sale_id: int) -> Reply:
+        """Show a sale to those who look after it: what it owns, what is under way, and why it is not done."""
+        return Reply(SurveyOut.of(use_cases.surveying.survey(sale_id)))
 
 
 def _shown(use_cases: UseCases, sales: Sequence[Sale]) -> list[SaleOut]:

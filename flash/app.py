@@ -5,8 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from common import tracing
+from common.buckets import Buckets, ProcessBuckets, Rate
 from common.config import Settings
 from common.db import Database
+from common.optional_redis import open_redis
 from common.our_tokens import tokens_of
 from common.peer import Peer
 from common.periodic import Periodic
@@ -21,17 +23,20 @@ from flash.clients.stock import StockClient
 from flash.model import idempotency_keys
 from flash.model import pieces as tables
 from flash.pieces.factory import store_of
-from flash.pieces.port import MOST, Look
+from flash.pieces.port import MOST, Look, Pieces, Place
 from flash.schema import OrderIn, PurchaseDecision, PurchaseReservation
+from flash.service.admitting import Admitting, Asked
 from flash.service.buying import Buying, Looking, Wanted
 from flash.service.checking import PurchaseChecker
 from flash.service.finishing import Finishing
 from flash.service.holding import flash_reservations
 from flash.service.purchasing import Purchasing
+from flash.service.queueing import Joining, Placing, Queueing, Tickets
 from flash.service.reading import SaleReader
 from flash.service.returning import Returning
 from flash.service.selling import Selling
 from flash.service.showing import Showing
+from flash.service.surveying import Surveying
 from flash.service.sweeping import Sweeping
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
@@ -40,6 +45,8 @@ from halfmessage.tx.batch import Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from common.redis_client import RedisClient
 
 _LOOK_EVERY: Final = 0.5  # seconds between two looks for what somebody waits for, each by an index
 _LANES: Final = 2  # batches of buyers at once: while one takes its pieces, the message of another is on its way
@@ -51,6 +58,7 @@ def build(settings: Settings) -> Service:
     """Return the service, not started yet. Raise `OrdersError` where something it needs can't be had."""
     database = Database(settings.database_url, pool_size=settings.pool_size)
     pieces = store_of(settings.pieces_url, database, tables, take_within=2 * settings.transaction_deadline)
+    redis = open_redis(settings.redis_url)
     ids = LeasedIds(database, "flash", workers=WORKERS["flash"])
     broker = tracing.broker(open_broker(settings.broker_url, settings.broker_options, subscriptions=SUBSCRIPTIONS))
     metrics = Metrics("flash")
@@ -65,14 +73,24 @@ def build(settings: Settings) -> Service:
     sweeping = Sweeping(database, pieces, orders, producer, returning, finishing, settings.sweep_grace, told.finding)
     buying = Buying(producer, pieces, ids, told.step, answer_within=settings.transaction_deadline)
     looks: Batcher[tuple[int, str], Look | None] = Batcher(Looking(pieces).look, **_bounds(settings), lanes=_LANES)
+    admitting = Admitting(
+        _buckets(redis, "flash-user", settings.flash_rate_limit),
+        _buckets(redis, "flash-sale", settings.flash_sale_rate_limit),
+    )
+    admissions: Batcher[Asked, None] = Batcher(admitting.admit, **_bounds(settings), lanes=_LANES)
     take: Callable[[Wanted], int] = tracing.together(
         "buy", buying.buy, **_bounds(settings), lanes=_LANES, observe=told.batch
     )
     use_cases = rest.UseCases(
         reader=reader,
         selling=Selling(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish),
-        purchasing=Purchasing(reader, pieces, ids, looks.submit, take, sweeping.forgotten),
+        purchasing=Purchasing(
+            *(reader, pieces, ids, looks.submit, take, sweeping.forgotten),
+            admit=admissions.submit,
+            queue=_queue(settings, reader, pieces),
+        ),
         showing=Showing(pieces),
+        surveying=Surveying(database, pieces),
     )
     workers = [
         Periodic("sales", _LOOK_EVERY, sweeping.often),
@@ -90,7 +108,6 @@ def build(settings: Settings) -> Service:
         routes=partial(
             rest.install,
             use_cases=use_cases,
-            rate_limit=settings.flash_rate_limit,
             most_at_once=settings.buying_queue,
             most_of_one_user=max(1, settings.buying_queue // 4),
             count=told.bought,
@@ -104,6 +121,7 @@ def build(settings: Settings) -> Service:
             *(worker.close for worker in workers),
             *(broker.close, ids.close, pieces.close),
             *(peer.close for peer in peers.values()),
+            *([redis.close] if redis else []),
         ],
     )
     return replace(service, waiting=settings.buying_queue, peers=list(peers.values()))
@@ -112,6 +130,24 @@ def build(settings: Settings) -> Service:
 def _peer(settings: Settings, name: str) -> Peer:
     token = tokens_of(settings, "flash")
     return Peer(name, settings.url(name), token(name), timeout=settings.peer_timeout, connections=settings.threads)
+
+
+def _buckets(redis: "RedisClient | None", name: str, limit: str) -> Buckets:
+    """Return buckets that all processes share where there is a Redis, else this one's."""
+    if redis is None:
+        return ProcessBuckets(Rate.of(limit))
+    from common.shared_buckets import SharedBuckets  # noqa: PLC0415 - slow to load, see `common.optional_redis`
+
+    return SharedBuckets(redis, name, Rate.of(limit))
+
+
+def _queue(settings: Settings, reader: SaleReader, pieces: Pieces) -> Queueing | None:
+    """Return what gives and checks queue tickets, where buyers are to queue."""
+    if not settings.flash_queue_rate:
+        return None
+    placing = Placing(pieces, settings.flash_queue_rate)
+    places: Batcher[Joining, Place] = Batcher(placing.place, **_bounds(settings), lanes=_LANES)
+    return Queueing(reader, Tickets(settings.jwt_secret.get_secret_value()), places.submit)
 
 
 def _bounds(settings: Settings) -> dict[str, Any]:

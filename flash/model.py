@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from common.errors import Forbidden, TooManyRequests
 from common.heartbeat import heartbeat_table
 from common.idempotency import key_table
 from flash.pieces.port import Terms
@@ -84,6 +85,35 @@ class Ended(Conflict):
     """The sale is over."""
 
     slug, title = "ended", "Sale ended"
+
+
+class NoQueue(Conflict):
+    """Nobody has to queue here: buy without a ticket."""
+
+    slug, title = "no-queue", "No queue"
+
+
+class QueueFull(Conflict):
+    """There are more before you than may queue for one sale."""
+
+    slug, title = "queue-full", "Queue full"
+
+
+class TicketRefused(Forbidden):
+    """This takes a queue ticket of yours for this sale, which has not expired."""
+
+    slug, title = "ticket-refused", "Queue ticket refused"
+
+
+class NotYourTurn(TooManyRequests):
+    """Your place in the queue has its turn when Retry-After says so."""
+
+    slug, title = "not-your-turn", "Not your turn yet"
+
+    def __init__(self, seconds: int = 1) -> None:
+        """Take the seconds to wait."""
+        super().__init__()
+        self.retry_after = seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

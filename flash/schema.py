@@ -7,9 +7,11 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from common.purchases import MOST_OF_ONE
 from common.reservations.schema import DecisionOut, ReservationOut, WantIn
 from common.schema import Currency, Id, Instant, Money, PageQuery, Schema
-from flash.model import NewSale, Sale
+from flash.model import NewSale, PurchaseFate, Sale, SaleState
 from flash.pieces.port import MOST_PIECES, Phase
 from flash.service.holding import Want
+from flash.service.queueing import LONGEST, Ticket
+from flash.service.surveying import Survey
 from halfmessage.clock import rfc3339
 
 UserId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
@@ -74,6 +76,62 @@ class SaleOut(Schema):
 _AS_THEY_ARE = tuple(name for name in SaleOut.model_fields if name not in {"state", "phase", "left"})
 
 
+class SecondOut(Schema):
+    """How many purchases of a sale were made within a second."""
+
+    at: Instant
+    purchases: int
+
+
+class SurveyOut(Schema):
+    """A sale for those who look after it, whatever its state; see `surveying`.
+
+    `owned`, `held`: pieces that it owns at stock, and that orders hold. `purchases`: how many there are by fate.
+    `under_way`: purchases that took pieces and are no row yet, null while that is not known. `sold`: the purchases of
+    the last 60 seconds. `waits_for`: why it is not done, in words.
+    """
+
+    sale_id: Id
+    goods_id: Id
+    name: str
+    quantity: int
+    unit_price: int
+    currency: Currency
+    per_user: int
+    starts_at: Instant
+    ends_at: Instant
+    created_at: Instant
+    closed_at: Instant | None
+    state: SaleState
+    phase: Phase
+    left: int | None
+    owned: int
+    held: int
+    purchases: dict[PurchaseFate, int]
+    under_way: int | None
+    counted: int | None = Field(description="pieces that the store counts as bought; null while it does not answer")
+    stock_has_heard: bool
+    sold: tuple[SecondOut, ...]
+    waits_for: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Survey) -> "SurveyOut":
+        """Show a survey."""
+        return cls(
+            **{name: getattr(found.sale, name) for name in _OF_SALE},
+            **{name: getattr(found, name) for name in ("phase", "left", "owned", "held", "stock_has_heard")},
+            state=SaleState(found.sale.state),
+            purchases={fate: found.purchases.get(fate.value, 0) for fate in PurchaseFate},
+            under_way=found.under_way,
+            counted=None if found.store is None else found.store.pieces,
+            sold=tuple(SecondOut(at=at, purchases=number) for at, number in found.sold),
+            waits_for=tuple(found.waits_for),
+        )
+
+
+_OF_SALE = tuple(name for name in SurveyOut.model_fields if name in Sale.__dataclass_fields__ and name != "state")
+
+
 class SalesQuery(PageQuery):
     """Which sales to list; `open`: in which somebody can buy, or will be able to, or only others."""
 
@@ -93,9 +151,25 @@ class SalesPage(Schema):
 
 
 class Buy(Schema):
-    """How many pieces to buy."""
+    """How many pieces to buy; `ticket`: where buyers queue, one's own of this sale."""
 
     quantity: OfOne = 1
+    ticket: Annotated[str, Field(pattern=rf"^[!-~]{{1,{LONGEST}}}$")] | None = None
+
+
+class TicketOut(Schema):
+    """A place in a sale's queue: `place` buyers are before it, and it lets its user buy from `turn_at` on."""
+
+    ticket: str
+    place: Annotated[int, Field(ge=0)]
+    turn_at: Instant
+    expires_at: Instant = Field(description="ask for it again before then; the place stays the same")
+
+    @classmethod
+    def of(cls, ticket: Ticket, text: str) -> "TicketOut":
+        """Show a ticket."""
+        place = ticket.place
+        return cls(ticket=text, place=place.number, turn_at=place.turn_at, expires_at=ticket.expires_at)
 
 
 class RequestOut(Schema):

@@ -5,19 +5,20 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from common import schema_version
 from common.db import Database
 from flash.model import Sale, purchases, sales
 from flash.model import pieces as tables
 from flash.pieces.factory import store_of
-from flash.pieces.port import Pieces
+from flash.pieces.port import Phase, Pieces
 from flash.service.reading import COLUMNS, sale_of
 from flash.service.rebuilding import rebuild_sale
 from flash.service.showing import Showing
+from flash.service.surveying import Surveying
 from halfmessage.clock import rfc3339
-from halfmessage.errors import Unavailable
+from halfmessage.errors import NotFound, Unavailable
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
 from ops.sales import LIVE
@@ -44,7 +45,10 @@ class SaleLine:
 
 @dataclass(frozen=True, slots=True)
 class SaleSheet(SaleLine):
-    """All that is known of a sale. `purchases`: how many there are, by fate; `store`: what the store counts."""
+    """All that is known of a sale. `purchases`: how many there are, by fate; `store`: what the store counts.
+
+    `under_way`: purchases that took pieces and are no row yet. `waits_for`: why it is not done.
+    """
 
     goods_id: str
     unit_price: int
@@ -54,6 +58,8 @@ class SaleSheet(SaleLine):
     closed_at: str | None
     stock_has_heard: bool
     purchases: dict[str, int]
+    under_way: int | None
+    waits_for: list[str]
     store: dict[str, int] | None
 
 
@@ -77,32 +83,38 @@ class FlashSales:
         """Return the newest sales."""
         with self._database.read() as connection:
             rows = connection.execute(select(sales).order_by(sales.c.sale_id.desc()).limit(limit)).mappings().all()
-        return [SaleLine(**self._line(sale_of(row), row["allotted"], row["held"])) for row in rows]
+        found = ((sale_of(row), row) for row in rows)
+        return [
+            SaleLine(**_line(sale, *self._showing.glance(sale), row["allotted"], row["held"])) for sale, row in found
+        ]
 
     def get(self, sale_id: int) -> SaleSheet:
         """Return one sale. Raise `CommandFailed` where there is none."""
-        by_fate = select(purchases.c.fate, func.count().label("number")).where(purchases.c.sale_id == sale_id)
-        with self._database.read() as connection:
-            row = connection.execute(select(sales).where(sales.c.sale_id == sale_id)).mappings().one_or_none()
-            fates = {row.fate: row.number for row in connection.execute(by_fate.group_by(purchases.c.fate))}
-        if row is None:
-            raise self.unknown(sale_id)
-        sale = sale_of(row)
+        try:
+            found = Surveying(self._database, self._store).survey(sale_id)
+        except NotFound as error:
+            raise self.unknown(sale_id) from error
+        sale = found.sale
         return SaleSheet(
-            **self._line(sale, row["allotted"], row["held"]),
+            **_line(sale, found.phase, found.left, found.owned, found.held),
             goods_id=str(sale.goods_id),
             unit_price=sale.unit_price,
             currency=sale.currency,
             per_user=sale.per_user,
             created_at=rfc3339(sale.created_at),
             closed_at=None if sale.closed_at is None else rfc3339(sale.closed_at),
-            stock_has_heard=row["heard"] == row["word"],
-            purchases=fates,
-            store=self._totals(sale_id),
+            stock_has_heard=found.stock_has_heard,
+            purchases=dict(found.purchases),
+            under_way=found.under_way,
+            waits_for=list(found.waits_for),
+            store=None if found.store is None else asdict(found.store),
         )
 
-    def rebuild(self, sale_id: int) -> Rebuilt:
-        """Tell the store one sale anew. Raise `CommandFailed`, also for a sale that it need not know any more."""
+    def rebuild(self, sale_id: int, *, anew: bool = False) -> Rebuilt:
+        """Tell the store one sale anew; `anew`: it forgets first what it knows of it.
+
+        Raise `CommandFailed`, also for a sale that it need not know any more.
+        """
         with self._database.read() as connection:
             row = connection.execute(select(*_OF_SALE).where(sales.c.sale_id == sale_id)).mappings().one_or_none()
         if row is None:
@@ -112,6 +124,8 @@ class FlashSales:
                 f"Sale {sale_id} is {row['state']}: nothing of it is counted, so nothing is to be told."
             )
         self._require_store()
+        if anew:
+            self._store.forget(sale_id)
         return self._rebuild(sale_of(row))
 
     def rebuild_all(self) -> Iterator[Rebuilt]:
@@ -158,27 +172,20 @@ class FlashSales:
                 "The store of pieces does not answer: start what ORDERS_PIECES_URL names, and try again."
             ) from error
 
-    def _line(self, sale: Sale, owned: int, held: int) -> dict[str, Any]:
-        phase, left = self._showing.glance(sale)
-        return {
-            "sale_id": str(sale.sale_id),
-            "name": sale.name,
-            "state": sale.state,
-            "phase": phase.value,
-            "quantity": sale.quantity,
-            "owned": owned,
-            "held": held,
-            "left": left,
-            "starts_at": rfc3339(sale.starts_at),
-            "ends_at": rfc3339(sale.ends_at),
-        }
 
-    def _totals(self, sale_id: int) -> dict[str, int] | None:
-        try:
-            totals = self._store.totals(sale_id)
-        except Unavailable:
-            return None
-        return None if totals is None else asdict(totals)
+def _line(sale: Sale, phase: Phase, left: int | None, owned: int, held: int) -> dict[str, Any]:
+    return {
+        "sale_id": str(sale.sale_id),
+        "name": sale.name,
+        "state": sale.state,
+        "phase": phase.value,
+        "quantity": sale.quantity,
+        "owned": owned,
+        "held": held,
+        "left": left,
+        "starts_at": rfc3339(sale.starts_at),
+        "ends_at": rfc3339(sale.ends_at),
+    }
 
 
 _OF_SALE: Final = [sales.c[name] for name in COLUMNS]

@@ -8,18 +8,18 @@ from sqlalchemy import Row, select
 
 from common.db import Database
 from flash.model import PurchaseFate, purchases
+from flash.pieces.paging import MOST_PAGES, pages_of_open
 from flash.pieces.port import MOST, Pieces, Purchase, PurchaseState
 from halfmessage.ids import issued_at
 from ops.findings import REPAIR, WAIT, Finding, Gravity, Limits, by_age, wrong
 from ops.ledgers import Orders, pages
 
 FLASH_DOES_IT: Final = "flash does it: where it stays so, orders status and the log of flash say what it meets"
-_EVERY_ID: Final = 2**63 - 1
 
 
 def store_anew(sale_id: int) -> str:
     """Return how a store whose numbers of a sale are wrong gets them anew."""
-    return f"stop flash, have the store forget the sale (docs/flash-sales.md), then: orders flash rebuild {sale_id}"
+    return f"orders flash rebuild {sale_id} --anew (docs/flash-sales.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,22 @@ class Purchases:
         self._limits = limits
 
     def pages(self, sale_id: int) -> Iterator[Sequence[int]]:
-        """Yield the ids of a sale's purchases: of those that are rows, then of the `MOST` oldest that are none yet."""
+        """Yield the ids of a sale's purchases: of those that are rows, then of those that are none yet."""
         rows = select(purchases.c.purchase_id).where(purchases.c.sale_id == sale_id)
         for page in pages(self._flash, rows, purchases.c.purchase_id):
             yield from (page[first : first + MOST] for first in range(0, len(page), MOST))
-        yield [one.purchase_id for one in self.under_way(sale_id).purchases]
+        under_way = [one.purchase_id for one in self.under_way(sale_id).purchases]
+        yield from (under_way[first : first + MOST] for first in range(0, len(under_way), MOST))
 
     def under_way(self, sale_id: int) -> UnderWay:
-        """Return the purchases that took pieces and are no row yet, of the `MOST` oldest."""
-        taken = self._store.open_purchases(sale_id, before=_EVERY_ID)
-        known = self._rows([one.purchase_id for one in taken])
-        return UnderWay([one for one in taken if one.purchase_id not in known], is_all=len(taken) < MOST)
+        """Return the purchases that took pieces and are no row yet, of the `MOST_PAGES` oldest pages."""
+        found: list[Purchase] = []
+        for number, page in enumerate(pages_of_open(self._store, sale_id)):
+            if number == MOST_PAGES:
+                return UnderWay(found, is_all=False)
+            known = self._rows([one.purchase_id for one in page])
+            found += [one for one in page if one.purchase_id not in known]
+        return UnderWay(found, is_all=True)
 
     def judge(self, sale_id: int, purchase_ids: Collection[int]) -> list[Finding]:
         """Return what is wrong with at most `MOST` purchases of a sale."""

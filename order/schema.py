@@ -113,7 +113,10 @@ class PaymentOut(Schema):
 
 
 class OrderOut(Schema):
-    """An order; amounts in minor units of its currency."""
+    """An order; amounts in minor units of its currency.
+
+    `sale_id`, `purchase_id`: where and by what it was bought in a flash sale, both null where it was not.
+    """
 
     order_id: Id
     user_id: str
@@ -122,6 +125,8 @@ class OrderOut(Schema):
     items: list[ItemOut]
     receiver: Receiver | None
     coupon_id: Id | None
+    sale_id: Id | None
+    purchase_id: Id | None
     goods_amount: Amount
     discount_amount: Amount
     total_amount: Amount
@@ -157,7 +162,9 @@ def order_document(order: Order, payments: Mapping[int, Payment]) -> dict[str, A
             for line in order.lines
         ],
         "receiver": order.receiver and asdict(order.receiver),
-        "coupon_id": None if order.coupon_id is None else str(order.coupon_id),
+        "coupon_id": _id(order.coupon_id),
+        "sale_id": _id(order.sale_id),
+        "purchase_id": _id(order.purchase_id),
         "goods_amount": order.goods_amount,
         "discount_amount": order.discount_amount,
         "total_amount": order.total_amount,
@@ -169,6 +176,10 @@ def order_document(order: Order, payments: Mapping[int, Payment]) -> dict[str, A
         "paid_at": _time(order.paid_at),
         "closed_at": _time(order.closed_at),
     }
+
+
+def _id(number: int | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def _time(ms: int | None) -> str | None:
@@ -213,7 +224,7 @@ def request_document(request: OrderRequest) -> dict[str, Any]:
     return {
         "request_id": str(request.request_id),
         "state": request.state,
-        "order_id": None if request.order_id is None else str(request.order_id),
+        "order_id": _id(request.order_id),
         "ahead": request.ahead,
         "problem": request.problem,
         "submitted_at": rfc3339(request.submitted_at),

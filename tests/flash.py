@@ -113,7 +113,7 @@ class Market:
         self.buying = Buying(self.producer, self.pieces, self.ids, lambda *_: None)
         self.selling = Selling(self.database, self.reader, goods, stock, self.pieces, self.ids, self.finishing.finish)
         self.purchasing = Purchasing(
-            self.reader, self.pieces, self.ids, self._look, self._take, self.sweeping.forgotten
+            self.reader, self.pieces, self.ids, self._look, self._take, self.sweeping.forgotten, admit=lambda _: None
         )
         self.showing = Showing(self.pieces)
         self.reservations = flash_reservations(self.database, self.pieces)

@@ -10,6 +10,7 @@ from console.clients.broker import Messages
 from console.clients.services import Services
 from console.service.looking import Looks, Silent
 from console.service.orders import Orders
+from console.service.sales import FlashSales
 from halfmessage.errors import NotFound
 from halfmessage.mq.port import MessageView
 
@@ -26,13 +27,15 @@ class Found:
     orders: Sequence[Mapping[str, Any]]
     payment: Mapping[str, Any] | None
     coupon: Mapping[str, Any] | None
+    sale: Mapping[str, Any] | None
+    purchase: Mapping[str, Any] | None
     messages: Sequence[MessageView]
     silent: Mapping[str, str]
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.orders or self.payment or self.coupon or self.messages)
+        return not (self.orders or self.payment or self.coupon or self.sale or self.purchase or self.messages)
 
 
 def is_findable(text: str) -> bool:
@@ -59,6 +62,8 @@ class Finding:
             orders=told["orders"] or (),
             payment=told.get("payments"),
             coupon=told.get("coupons"),
+            sale=told.get("sales"),
+            purchase=told.get("purchases"),
             messages=_distinct([*(told["message ids"] or ()), *(told["message keys"] or ())]),
             silent={name: found.why for name, found in heard.items() if isinstance(found, Silent)},
         )
@@ -72,17 +77,24 @@ class Finding:
         }
         is_id = parse_id(text) is not None
         if is_id:
+            sales = FlashSales(self._services)
             places["payments"] = lambda: self._one("pay", f"/payments/{text}", token)
+            places["sales"] = lambda: _if_there(lambda: sales.one(token, text))
+            places["purchases"] = lambda: _if_there(lambda: sales.purchase(token, text))
         if re.fullmatch(WORD_PATTERN, text):
             path = f"/coupons/{text}" if is_id else f"/coupons/by-code/{text}"
             places["coupons"] = lambda: self._one("coupon", path, token)
         return places
 
     def _one(self, service: str, path: str, token: str) -> Mapping[str, Any] | None:
-        try:
-            return self._services.get(service, path, token)
-        except NotFound:
-            return None
+        return _if_there(lambda: self._services.get(service, path, token))
+
+
+def _if_there(look: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    try:
+        return look()
+    except NotFound:
+        return None
 
 
 def _distinct(views: Sequence[MessageView]) -> Sequence[MessageView]:

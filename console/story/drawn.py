@@ -11,6 +11,7 @@ from console.story.words import plain
 CLIENT: Final = "client"
 ORDER: Final = "order"
 PAY: Final = "pay"
+FLASH: Final = "flash"
 DATABASE: Final = "database"
 BROKER: Final = "broker"
 PROVIDER: Final = "provider"

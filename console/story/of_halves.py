@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from console.story.drawn import BROKER, ORDER, PAY, Drawn, mapping, message_line, process_line
+from console.story.drawn import BROKER, FLASH, ORDER, PAY, Drawn, mapping, message_line, process_line
 from console.story.entries import Entry
 from console.story.model import Tone
 from console.story.words import plain, times
@@ -16,13 +16,17 @@ _MEANS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("closing", "commit"): "closing stands",
         ("paying", "rollback"): "the payment is off",
         ("paying", "commit"): "the payment stands",
+        ("buying", "rollback"): "buying is off",
+        ("buying", "commit"): "buying stands",
     }
 )
+_SENDERS: Mapping[str, str] = MappingProxyType({"paying": PAY, "buying": FLASH})
+_GOES_OUT: Mapping[str, str] = MappingProxyType({"paying": "payment message", "buying": "purchase message"})
 
 
 def of_half(entry: Entry, purpose: str) -> Drawn | None:
     """Draw what is told of a half message for a purpose; None: it is told of any message."""
-    sender = PAY if purpose == "paying" else ORDER
+    sender = _SENDERS.get(purpose, ORDER)
     if entry.event == "half message sent":
         return _sent(entry, purpose, sender)
     if entry.event == "half message parked":
@@ -60,7 +64,7 @@ def _check(entry: Entry, purpose: str, sender: str) -> Drawn:
 def _resolved(entry: Entry, purpose: str, sender: str) -> Drawn:
     resolution = str(entry.get("resolution"))
     means = _MEANS.get((purpose, resolution), plain(resolution))
-    what = "payment message" if purpose == "paying" else "rollback"
+    what = _GOES_OUT.get(purpose, "rollback")
     then = f"the {what} goes out" if resolution == "commit" else "half message dropped"
     return Drawn(sender, BROKER, f"{means}: {then}", message_line(entry), _tone(means))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from console.story import of_messages, of_money
+from console.story import of_messages, of_money, of_sales
 from console.story.drawn import CLIENT, DATABASE, ORDER, Drawn, mapping, money, tx_line
 from console.story.entries import Entry
 from console.story.model import Tone
@@ -66,6 +66,8 @@ def _held(entry: Entry) -> str:
         return plain(", ".join(f"{plain(of.get('quantity'))} of goods {plain(of.get('goods_id'))}" for of in lines))
     if entry.get("coupon_id") is not None:
         return f"coupon {plain(entry.get('coupon_id'))}"
+    if entry.get("purchase_id") is not None:
+        return of_sales.pieces_line(entry)
     return money(entry)
 
 
@@ -85,6 +87,7 @@ _EXACT: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
     {
         **of_messages.EXACT,
         **of_money.EXACT,
+        **of_sales.EXACT,
         "order submitted": _submitted,
         "order request decided": _decided,
         "order requested": _requested,
@@ -107,7 +110,7 @@ _BEGINNINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
 def drawn(entry: Entry, purpose: str) -> Drawn:
     """Draw an entry; one of a kind that is not known here (of a later release) is told as it came.
 
-    `purpose`: what its half message is for, `placing`, `closing` or `paying`; empty where it is about none.
+    `purpose`: what its half message is for, `placing`, `closing`, `paying` or `buying`; empty where it is about none.
     """
     if not entry.known:
         return _unknown(entry)

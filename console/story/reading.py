@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from common.registry import PAYMENT_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC
 from console.story.entries import Entry, instant
 
 
@@ -31,7 +31,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """A half message: `purpose` is `placing`, `closing` or `paying`; `record` what its transaction's record says."""
+    """A half message: `purpose` is `placing`, `closing`, `paying` or `buying` (in a flash sale).
+
+    `record`: what its transaction's record says, where that is the order service's.
+    """
 
     message_id: str
     sent_at: int | None
@@ -53,7 +56,7 @@ class Half:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How far a group is with a message: `what` is `rollback`, `timeout` or `payment`."""
+    """How far a group is with a message: `what` is `rollback`, `timeout`, `payment` or `purchase`."""
 
     what: str
     group: str
@@ -62,6 +65,9 @@ class Delivery:
     state: str
     at: int | None
     next_at: int | None
+
+
+_PURPOSES = {PAYMENT_TOPIC: "paying", PURCHASE_TOPIC: "buying"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class Facts:
         return Half(
             message_id=message_id,
             sent_at=sent.at,
-            purpose="paying" if sent.get("topic") == PAYMENT_TOPIC else closing,
+            purpose=_PURPOSES.get(str(sent.get("topic")), closing),
             state=str(sent.get("state")),
             record=self.records.get(str(properties.get("tx_id"))),
             resolution=None if resolved is None else str(resolved.get("resolution")),

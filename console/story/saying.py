@@ -28,7 +28,7 @@ def waits_for_rollback(facts: Facts, why: str) -> Sentence | None:
         again, next_at = comes_again(under_way, facts.now_ms)
         given = f"{plain(under_way.group)} was given the rollback {times(under_way.deliveries)}, {again}"
         return Sentence(f"{waiting}: {given}.", Mood.WAITING, next_at)
-    if any(half.resolution == "commit" for half in facts.halves):
+    if any(half.resolution == "commit" for half in facts.halves if half.purpose in {"placing", "closing"}):
         return Sentence(f"{waiting} until they handle the rollback, or the sweep gives it back.", Mood.WAITING)
     return Sentence(f"{waiting}, which the sweep gives back.", Mood.WAITING)
 

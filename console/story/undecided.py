@@ -22,12 +22,16 @@ def dead(facts: Facts) -> Sentence | None:
     return Sentence(text, Mood.STUCK)
 
 
+_ELSEWHERE = {"paying": "pay", "buying": "flash"}
+"""Who is asked how a half message ended that is not the order service's."""
+
+
 def parked(facts: Facts) -> Sentence | None:
     """Tell of a half message that the broker asks about no more."""
     half = next((one for one in facts.halves if one.parked is not None), None)
     if half is None or half.parked is None:
         return None
-    held = [] if half.purpose == "paying" or facts.status == "paid" else facts.still_held
+    held = [] if half.purpose in _ELSEWHERE or facts.status == "paid" else facts.still_held
     meanwhile = ""
     if held and facts.status != "created":
         meanwhile = f", and meanwhile the sweep gives back what {names(held)} {verb(held, 'hold')}"
@@ -62,6 +66,8 @@ def half_open(facts: Facts) -> Sentence | None:
 
 
 def _undecided(half: Half, asks: str, facts: Facts) -> str:
+    if half.purpose == "buying":
+        return f"The purchase has its order, but that it took its pieces the broker has not heard yet: {asks}"
     if half.purpose == "paying":
         return f"Pay has begun to tell that the order is paid, but whether it is certain has not been said yet: {asks}"
     if half.purpose == "closing":
@@ -73,7 +79,7 @@ def _undecided(half: Half, asks: str, facts: Facts) -> str:
 
 def _asks(half: Half, now_ms: int) -> tuple[str, int | None]:
     """Return when the broker asks (again), as far as it tells."""
-    who = "pay" if half.purpose == "paying" else "the order service"
+    who = _ELSEWHERE.get(half.purpose, "the order service")
     asked = f"(asked {times(half.check_count)} so far) " if half.check_count else ""
     asks = f"the broker {asked}asks {who}{' again' if half.check_count else ''}"
     if half.next_check_at is None:

@@ -12,13 +12,16 @@ from sqlalchemy import Connection
 
 from common.db import Database
 from common.purging import purge
+from flash.pieces.places import PlaceRows
 from flash.pieces.port import (
     KEEP,
     MOST,
+    MOST_PLACES,
     TAKE_WITHIN,
     Answer,
     Buyer,
     Look,
+    Place,
     Purchase,
     PurchaseState,
     Terms,
@@ -42,15 +45,25 @@ class DatabasePieces:
     """Implements `Pieces` in a service's database."""
 
     def __init__(
-        self, database: Database, tables: PiecesTables, *, keep: float = KEEP, take_within: float = TAKE_WITHIN
+        self,
+        database: Database,
+        tables: PiecesTables,
+        *,
+        keep: float = KEEP,
+        take_within: float = TAKE_WITHIN,
+        most_places: int = MOST_PLACES,
     ) -> None:
-        """Take the database and its tables. `keep`, `take_within`: see `KEEP` and `TAKE_WITHIN`, in seconds."""
+        """Take the database and its tables. `keep`, `take_within`: see `KEEP` and `TAKE_WITHIN`, in seconds.
+
+        `most_places`: see `MOST_PLACES`.
+        """
+        self._most_places = most_places
         self._database = database
         self._tables = tables
         self._keep_ms = int(keep * 1000)
         self._within_ms = int(take_within * 1000)
         self._sales = SaleRows(tables, database.engine.dialect.name, keep_ms=self._keep_ms)
-        self._rows = PurchaseRows(tables)
+        self._rows, self._places = PurchaseRows(tables), PlaceRows(tables)
 
     def take(self, sale_id: int, tx_id: int, buyers: Sequence[Buyer]) -> list[Answer]:
         """See `Pieces`."""
@@ -110,13 +123,38 @@ class DatabasePieces:
         with self._database.read() as connection:
             return self._rows.find(connection, sale_id, purchase_ids)
 
-    def open_purchases(self, sale_id: int, *, before: int, limit: int = MOST) -> list[Purchase]:
+    def open_purchases(self, sale_id: int, *, before: int, after: int = 0, limit: int = MOST) -> list[Purchase]:
         """See `Pieces`."""
         bounded(limit, MOST)
         columns = self._tables.purchases.c
-        which = (columns.state == PurchaseState.TAKEN.value, columns.purchase_id < before)
+        is_between = (columns.purchase_id > after) & (columns.purchase_id < before)
+        which = (columns.state == PurchaseState.TAKEN.value, is_between)
         with self._database.read() as connection:
             return self._rows.page(connection, sale_id, limit, *which)
+
+    def forget(self, sale_id: int) -> None:
+        """See `Pieces`."""
+
+        def work(connection: Connection) -> None:
+            self._sales.lock(connection, sale_id)
+            while self._rows.forget(connection, sale_id, MOST):
+                pass
+            self._sales.forget(connection, sale_id)
+
+        self._transact(work)
+
+    def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:
+        """See `Pieces`."""
+        bounded(len(user_ids), MOST)
+
+        def work(connection: Connection) -> list[Place | None] | None:
+            sale = self._sales.find(connection, sale_id, locked=True)
+            if sale is None:
+                return None
+            first, most = max(self._sales.now(connection), sale.starts_at), self._most_places
+            return self._places.give(connection, sale_id, user_ids, between=between, first=first, most=most)
+
+        return self._transact(work)
 
     def purchases(self, sale_id: int) -> Iterator[Purchase]:
         """See `Pieces`."""
@@ -207,8 +245,9 @@ class DatabasePieces:
     def _forget(self, sale_id: int) -> int:
         """Delete all of a sale, so many rows a transaction; return how many there were."""
         forgotten = 1
-        while some := self._transact(partial(self._rows.forget, sale_id=sale_id, limit=MOST)):
-            forgotten += some
+        for rows in (self._rows, self._places):
+            while some := self._transact(partial(rows.forget, sale_id=sale_id, limit=MOST)):
+                forgotten += some
         self._transact(partial(self._sales.forget, sale_id=sale_id))
         return forgotten
 

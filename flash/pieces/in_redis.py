@@ -13,11 +13,13 @@ from common.redis_client import RedisClient
 from flash.pieces.port import (
     KEEP,
     MOST,
+    MOST_PLACES,
     TAKE_WITHIN,
     Answer,
     Buyer,
     Look,
     Phase,
+    Place,
     Purchase,
     PurchaseState,
     Terms,
@@ -40,9 +42,19 @@ class RedisPieces:
     """Implements `Pieces` in one Redis, or in a cluster's node that has the slots of all sales."""
 
     def __init__(
-        self, client: RedisClient, *, prefix: str = "orders:flash", keep: float = KEEP, take_within: float = TAKE_WITHIN
+        self,
+        client: RedisClient,
+        *,
+        prefix: str = "orders:flash",
+        keep: float = KEEP,
+        take_within: float = TAKE_WITHIN,
+        most_places: int = MOST_PLACES,
     ) -> None:
-        """Take Redis, and what the names of our keys begin with. `keep`, `take_within`: see the port, in seconds."""
+        """Take Redis, and what the names of our keys begin with. `keep`, `take_within`: see the port, in seconds.
+
+        `most_places`: see `MOST_PLACES`.
+        """
+        self._most_places = most_places
         self._client = client
         self._prefix = prefix
         self._keep_ms = int(keep * 1000)
@@ -55,7 +67,7 @@ class RedisPieces:
             return []
         times = (issued_at(tx_id), self._within_ms, self._keep_ms)
         try:
-            found = self._run("take", sale_id, (tx_id, *times, *_named(buyers)), tx_id)
+            found = self._run("take", sale_id, (tx_id, *times, *_named(buyers)), f"tx:{tx_id}")
         except RedisUnavailable as error:
             if _was_not_done(error):
                 raise
@@ -74,7 +86,7 @@ class RedisPieces:
     def decide(self, sale_id: int, tx_id: int) -> Outcome | None:
         """See `Pieces`."""
         times = (issued_at(tx_id), self._within_ms, self._keep_ms)
-        outcome = _text(self._run("decide", sale_id, times, tx_id))
+        outcome = _text(self._run("decide", sale_id, times, f"tx:{tx_id}"))
         return None if outcome == "open" else Outcome(outcome)
 
     def hold(self, sale_id: int, purchases: Sequence[Buyer]) -> list[bool]:
@@ -110,13 +122,31 @@ class RedisPieces:
         found = (_purchase(field, value) for field, value in zip(fields, values, strict=True) if value is not None)
         return {one.purchase_id: one for one in found}
 
-    def open_purchases(self, sale_id: int, *, before: int, limit: int = MOST) -> list[Purchase]:
+    def open_purchases(self, sale_id: int, *, before: int, after: int = 0, limit: int = MOST) -> list[Purchase]:
         """See `Pieces`."""
         bounded(limit, MOST)
         key, end = self._key(sale_id, "open"), f"({_field(before)}"
-        ids = [int(one) for one in self._client.call(lambda client: client.zrangebylex(key, "-", end, 0, limit))]
-        found = self.find(sale_id, ids)
-        return [found[one] for one in ids if one in found and found[one].state is PurchaseState.TAKEN]
+        while True:
+            begin = f"({_field(after)}"
+            page = self._client.call(lambda client, at=begin: client.zrangebylex(key, at, end, 0, limit))  # type: ignore[misc]
+            ids = [int(one) for one in page]
+            found = self.find(sale_id, ids)
+            still = [found[one] for one in ids if one in found and found[one].state is PurchaseState.TAKEN]
+            if still or not ids:
+                return still
+            after = ids[-1]  # all of them were settled meanwhile
+
+    def forget(self, sale_id: int) -> None:
+        """See `Pieces`."""
+        keys = self._sale_keys(sale_id)
+        self._client.call(lambda client: client.unlink(*keys))
+
+    def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:
+        """See `Pieces`."""
+        bounded(len(user_ids), MOST)
+        asked: list[str | int] = [self._keep_ms, between, self._most_places, *user_ids]
+        found = self._run("queue", sale_id, asked, "places")
+        return [_place(value) for value in found] if found or not user_ids else None
 
     def purchases(self, sale_id: int) -> Iterator[Purchase]:
         """See `Pieces`."""
@@ -157,11 +187,13 @@ class RedisPieces:
         told = self._run("settle", sale_id, (_LETTERS[state], self._keep_ms, *_named(purchases)))
         return [bool(one) for one in told]
 
-    def _run(self, name: str, sale_id: int, arguments: Sequence[str | int] = (), tx_id: int | None = None) -> Any:
-        keys = [self._key(sale_id, what) for what in ("sale", "purchases", "buyers", "open")]
-        if tx_id is not None:
-            keys.append(self._key(sale_id, f"tx:{tx_id}"))
+    def _run(self, name: str, sale_id: int, arguments: Sequence[str | int] = (), *fifth: str) -> Any:
+        """Run a script; `fifth`: what it has as its fifth key."""
+        keys = [*self._sale_keys(sale_id), *(self._key(sale_id, what) for what in fifth)]
         return self._client.call(lambda client: script(name)(client, keys, arguments))
+
+    def _sale_keys(self, sale_id: int) -> list[str]:
+        return [self._key(sale_id, what) for what in ("sale", "purchases", "buyers", "open")]
 
     def _key(self, sale_id: int, what: str) -> str:
         """Return a key of a sale: what is in braces decides its hash slot."""
@@ -187,6 +219,13 @@ def _field(purchase_id: int) -> str:
 def _purchase(field: str | bytes, value: str | bytes) -> Purchase:
     state, quantity, tx_id, user_id = _text(value).split("|", 3)
     return Purchase(int(field), user_id, int(quantity), _STATES[state], int(tx_id))
+
+
+def _place(value: str | bytes) -> Place | None:
+    if not value:
+        return None
+    number, turn_us = _text(value).split("|")
+    return Place(int(number), int(turn_us) // 1000)
 
 
 def _text(value: str | bytes) -> str:

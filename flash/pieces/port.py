@@ -31,6 +31,8 @@ ANSWER_WITHIN: Final = 5.0
 """Seconds from a transaction's id to the broker's word that its message is committed, within which a buyer may be told
 that the purchase is taken in. Later, the checker may decide otherwise (where the record was lost): told is `unknown`.
 The rest of `TAKE_WITHIN` is for clocks that differ."""
+MOST_PLACES: Final = 1_000_000
+"""Places in the queue of one sale: some 100 bytes each."""
 KEEP: Final = 7 * 24 * 3600.0
 """Seconds that a transaction's record is kept, and what is known of a sale after its end. Far longer than a broker
 checks back, or the returns of a sale take."""
@@ -127,6 +129,14 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a sale's queue: how many are before it, and when its turn is (ms since the epoch)."""
+
+    number: int
+    turn_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """A sale's counts, for those who reconcile. `pieces`: in purchases that are taken or held."""
 
@@ -188,8 +198,25 @@ class Pieces(Protocol):
     def find(self, sale_id: int, purchase_ids: Sequence[int]) -> dict[int, Purchase]:
         """Return those of the purchases that are known."""
 
-    def open_purchases(self, sale_id: int, *, before: int, limit: int = MOST) -> list[Purchase]:
-        """Return purchases that are taken and neither held nor returned, with ids below `before`, lowest first."""
+    def open_purchases(self, sale_id: int, *, before: int, after: int = 0, limit: int = MOST) -> list[Purchase]:
+        """Return purchases that are taken and neither held nor returned, lowest id first; none: there are no more.
+
+        With ids below `before` and above `after`, the last one of the page before.
+        """
+
+    def forget(self, sale_id: int) -> None:
+        """Forget a sale, all its purchases and their counts at once: it sells nothing until it is told anew.
+
+        Its queue is kept, and so are records of transactions: none takes again.
+        """
+
+    def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:
+        """Return the users' places in a sale's queue, in their order: who has one keeps it, others go to its end.
+
+        Turns are at least `between` microseconds apart, and none is before the sale starts, nor before one has a place.
+        None for a user: there are `MOST_PLACES` before; None: the sale is not known here. A store that loses places
+        gives later ones.
+        """
 
     def purchases(self, sale_id: int) -> Iterator[Purchase]:
         """Yield all that is known, in no order; one that changes meanwhile perhaps twice."""

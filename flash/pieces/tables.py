@@ -9,6 +9,7 @@ from halfmessage.tx.record import record_table
 SALES: Final = "pieces_sales"
 PURCHASES: Final = "pieces_purchases"
 BUYERS: Final = "pieces_buyers"
+PLACES: Final = "pieces_places"
 RECORDS: Final = "pieces_records"
 
 
@@ -50,5 +51,14 @@ class PiecesTables:
             Column("user_id", String(64), primary_key=True),
             Column("pieces", BigInteger, nullable=False),
             Column("first_purchase_id", BigInteger, nullable=False),
+        )
+        self.places = Table(
+            PLACES,
+            metadata,
+            Column("sale_id", BigInteger, primary_key=True, autoincrement=False),
+            Column("user_id", String(64), primary_key=True),
+            Column("place", BigInteger, nullable=False),
+            Column("turn_us", BigInteger, nullable=False),
+            Index("pieces_places_in_order", "sale_id", "place"),
         )
         self.records = record_table(metadata, RECORDS)

@@ -9,21 +9,21 @@ Reckoned again until nothing is still to be placed: then the sale is done.
 
 from collections.abc import Collection
 from functools import partial
-from typing import Any, Final
+from itertools import islice
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
 from common.db import Database
 from flash.clients.stock import StockClient
 from flash.model import PurchaseFate, SaleState, purchases, sales
-from flash.pieces.port import MOST, Pieces
+from flash.pieces.paging import MOST_PAGES, pages_of_open
+from flash.pieces.port import Pieces
 from flash.service.reading import sale_of
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES
 from halfmessage.clock import now_ms
 from halfmessage.errors import Unavailable
-
-_EVERY_ID: Final = 2**63 - 1
 
 _UNHEARD = sales.c.heard < sales.c.word
 
@@ -72,16 +72,16 @@ class Finishing:
         try:
             self._pieces.put(sale_of(row._mapping).terms)  # noqa: SLF001 - its public name
             self._pieces.end(row.sale_id)
-            bought = self._pieces.open_purchases(row.sale_id, before=_EVERY_ID)
+            pages = list(islice(pages_of_open(self._pieces, row.sale_id), MOST_PAGES + 1))
         except Unavailable:
             if not is_late:
                 raise
             return 0
         if is_late:
             return 0
-        if len(bought) == MOST:  # there may be more: nothing goes back before they are fewer
+        if len(pages) > MOST_PAGES:  # nothing goes back before they are fewer
             return int(row.allotted - row.held)
-        return sum(one.quantity for one in bought)
+        return sum(one.quantity for page in pages for one in page)
 
     def _tell(self, rows: Collection[Row[Any]]) -> int:
         for row in rows:

@@ -1,16 +1,18 @@
 """One buyer's way through a sale: a look first, then a place in a batch of those that take pieces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
-from flash.model import Sale, SaleState
+from flash.model import NoQueue
 from flash.pieces.port import Buyer, Look, Pieces, Purchase
 from flash.service.buying import Wanted, refusal_by
+from flash.service.queueing import Queueing, Ticket
 from flash.service.reading import SaleReader
 from halfmessage.errors import NotFound
-from halfmessage.ids import IdSource
+from halfmessage.ids import IdSource, issued_at
 
-_ASKED: Final = 16  # sales that a purchase is looked for in, the newest of those that are not done
+_ASKED: Final = 1000  # sales that a purchase is looked for in: as many as a sweep looks at
+_APART_MS: Final = 60_000  # that clocks may be, and the time a buyer waits from a purchase's id until it is taken
 
 
 class Purchasing:
@@ -24,11 +26,17 @@ class Purchasing:
         look: Callable[[tuple[int, str]], Look | None],
         take: Callable[[Wanted], int],
         forgotten: Callable[[int], object],
+        *,
+        admit: Callable[[tuple[int, str]], object],
+        queue: Queueing | None = None,
     ) -> None:
         """Take what reads sales, the store of pieces, what issues ids, and what looks and takes for many at a time.
 
-        `forgotten` is told of a sale that the store does not know.
+        `forgotten` is told of a sale that the store does not know. `admit` raises `TooManyRequests`, see `admitting`.
+        `queue`: who checks tickets; None: none is needed.
         """
+        self._admit = admit
+        self._queue = queue
         self._reader = reader
         self._pieces = pieces
         self._ids = ids
@@ -36,13 +44,23 @@ class Purchasing:
         self._take = take
         self._forgotten = forgotten
 
-    def buy(self, sale_id: int, user_id: str, quantity: int) -> int:
+    def join(self, sale_id: int, user_id: str) -> tuple[Ticket, str]:
+        """Return a user's queue ticket, and how it is written. Raise `NoQueue`, `TooManyRequests`, or as `Queueing`."""
+        if self._queue is None:
+            raise NoQueue
+        self._admit((sale_id, user_id))
+        return self._queue.join(sale_id, user_id)
+
+    def buy(self, sale_id: int, user_id: str, quantity: int, ticket: str | None = None) -> int:
         """Return the id of the purchase that was taken in.
 
-        Raise `NotFound`, `Invalid`, `NotStarted`, `Ended`, `SoldOut`, `AlreadyBought`, `Unavailable` (nothing was
-        bought) or `OutcomeUnknown`.
+        Raise `TooManyRequests`, `TicketRefused`, `NotYourTurn`, `NotFound`, `Invalid`, `NotStarted`, `Ended`,
+        `SoldOut`, `AlreadyBought`, `Unavailable` (nothing was bought) or `OutcomeUnknown`.
         """
+        self._admit((sale_id, user_id))
         sale = self._reader.known(sale_id)
+        if self._queue is not None:
+            self._queue.check(ticket, sale_id, user_id)
         look = self._look((sale_id, user_id))
         if look is None or not look.is_ready:
             self._forgotten(sale_id)
@@ -52,13 +70,15 @@ class Purchasing:
         return self._take(Wanted(sale, Buyer(self._ids.next(), user_id, quantity)))
 
     def find(self, purchase_id: int) -> tuple[int, Purchase]:
-        """Return a purchase and its sale's id, of a sale that is not done. Raise `NotFound` or `Unavailable`."""
-        for sale in self._not_done():
+        """Return a purchase and its sale's id, of a sale that is not done where it is no row yet.
+
+        Its id tells when it was bought, so only sales that were on then are asked. Raise `NotFound` or `Unavailable`.
+        """
+        known = self._reader.purchase(purchase_id)
+        if known is not None:
+            return known
+        for sale in self._reader.on_at(issued_at(purchase_id), _APART_MS, _ASKED):
             found = self._pieces.find(sale.sale_id, [purchase_id]).get(purchase_id)
             if found is not None:
                 return sale.sale_id, found
         raise NotFound("There is no such purchase.")
-
-    def _not_done(self) -> Sequence[Sale]:
-        found = self._reader.newest(_ASKED, None, is_open=None)
-        return [sale for sale in found if sale.state != SaleState.DONE]

@@ -9,7 +9,7 @@ from common.db import Database
 from flash.model import Sale, purchases
 from flash.pieces.port import Pieces
 from flash.pieces.rebuilding import rebuild
-from flash.service.returning import told_of
+from flash.service.reading import told_of
 
 _PAGE: Final = 500  # purchases read together
 

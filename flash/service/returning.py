@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, false, insert,
 from common.db import Database
 from flash.clients.orders import Fate, OrdersClient
 from flash.model import PurchaseFate, SaleState, purchases, sales
-from flash.pieces.port import MOST, Buyer, Pieces, Purchase, PurchaseState
+from flash.pieces.port import MOST, Buyer, Pieces, Purchase
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES, chunks, rows_in
 from halfmessage.errors import DuplicateRow
@@ -82,8 +82,8 @@ def _return(connection: Connection, purchase_ids: Collection[int]) -> None:
     rows = connection.execute(select(purchases).where(is_free).with_for_update(), {"purchase_ids": purchase_ids}).all()
     for row in rows:
         one = update(purchases).where((_ROW.purchase_id == row.purchase_id) & _FREE)
-        if connection.execute(one.values(fate=PurchaseFate.RETURNED.value)).rowcount == 1:
-            lower_done(connection, row.sale_id, row.quantity)
+        connection.execute(one.values(fate=PurchaseFate.RETURNED.value))
+        lower_done(connection, row.sale_id, row.quantity)
 
 
 def lower_done(connection: Connection, sale_id: int, pieces: int) -> None:
@@ -111,9 +111,3 @@ def _refuse(connection: Connection, sale_id: int, refused: Sequence[Purchase]) -
     ]
     if rows:
         connection.execute(insert(purchases), rows)
-
-
-def told_of(row: Row[Any]) -> Purchase:
-    """Return what a row says of a purchase, as the store of pieces is told it."""
-    state = PurchaseState.RETURNED if row.fate == PurchaseFate.RETURNED else PurchaseState.HELD
-    return Purchase(row.purchase_id, row.user_id, row.quantity, state)

@@ -5,6 +5,7 @@ Every process of the service does it, as often as it likes and beside the others
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -14,7 +15,8 @@ from common.db import Database
 from common.purging import purge
 from flash.clients.orders import Fate, OrdersClient
 from flash.model import PurchaseFate, Sale, SaleState, purchases, sales
-from flash.pieces.port import KEEP, MOST, Buyer, Pieces, Purchase
+from flash.pieces.paging import MOST_PAGES, pages_of_open
+from flash.pieces.port import KEEP, Buyer, Pieces, Purchase
 from flash.service.buying import message_of
 from flash.service.finishing import Finishing
 from flash.service.reading import sale_of
@@ -131,9 +133,10 @@ class Sweeping:
         return sum(self._look_at_sale(sale, before) for sale in self._sales(sales.c.state.in_(_LIVE)))
 
     def _look_at_sale(self, sale: Sale, before: int) -> int:
-        bought = self._pieces.open_purchases(sale.sale_id, before=before, limit=MOST)
-        if not bought:
-            return 0
+        pages = islice(pages_of_open(self._pieces, sale.sale_id, before=before), MOST_PAGES)
+        return sum(self._look_at(sale, page) for page in pages)
+
+    def _look_at(self, sale: Sale, bought: Sequence[Purchase]) -> int:
         rows = self._rows([one.purchase_id for one in bought])
         held = [
             one for one in bought if one.purchase_id in rows and rows[one.purchase_id].fate != PurchaseFate.RETURNED

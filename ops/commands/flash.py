@@ -113,22 +113,27 @@ def close(sale_id: int, data_dir: Path, as_json: bool) -> None:
 @command.command("rebuild")
 @click.argument("sale_id", metavar="[SALE]", type=click.IntRange(1, 2**63 - 1), required=False)
 @click.option("--all", "all_of_them", is_flag=True, help="All sales that the store of pieces counts.")
+@click.option("--anew", is_flag=True, help="Have the store forget the sale first: its counts are wrong.")
 @options.data_dir
 @options.as_json
-def rebuild(sale_id: int | None, all_of_them: bool, data_dir: Path, as_json: bool) -> None:
+def rebuild(sale_id: int | None, all_of_them: bool, anew: bool, data_dir: Path, as_json: bool) -> None:
     """Tell the store of pieces anew what the rows say of the sale SALE, or of all.
 
     At any time, while it sells too, and whether the services run or not: nothing that was sold is sold again by it.
+    With --anew the sale sells nothing for a moment, and what is bought and no row yet is counted when its order comes.
 
     \b
     Examples:
       orders flash rebuild 385393506230730752
+      orders flash rebuild 385393506230730752 --anew
       orders flash rebuild --all --json
     """
     if (sale_id is None) is not all_of_them:
         raise click.UsageError("Name a SALE, or say --all.")
+    if anew and all_of_them:
+        raise click.UsageError("Name the SALE that is to be counted --anew.")
     with opened(Deployment.find(data_dir)) as sales:
-        found = list(sales.rebuild_all()) if sale_id is None else [sales.rebuild(sale_id)]
+        found = list(sales.rebuild_all()) if sale_id is None else [sales.rebuild(sale_id, anew=anew)]
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
         return

@@ -1,6 +1,7 @@
 """`orders messages`."""
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +17,15 @@ from halfmessage.clock import rfc3339
 from halfmessage.mq.port import Console, MessageView, State
 from ops import options, terminal
 from ops.deployment import Deployment
+from ops.purchase_keys import purchase_of
 
 _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
+_MOST_KEYS = 8  # of a message that are shown in a table
 
 
 @click.group("messages", invoke_without_command=True)
 @click.option("--topic", help="Only of this topic, e.g. order_rollback or order_timeout.")
-@click.option("--key", metavar="ORDER_ID", help="Only with this key.")
+@click.option("--key", metavar="ID", help="Only of this order, order request, or purchase in a flash sale.")
 @click.option("--id", "message_id", metavar="ID", help="Only the message with this id.")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only in this state.")
 @click.option(
@@ -62,9 +65,14 @@ def command(
         raise click.UsageError("--admin-tool looks up a --key or an --id.")
     wanted = State(state) if state is not None else None
     waiting = Screen(stderr=True).status("Asking RocketMQ's admin tool, several topics at once ...")
-    with Deployment.find(data_dir).open_console(admin_tool=admin_tool) as console:
+    deployment = Deployment.find(data_dir)
+    with deployment.open_console(admin_tool=admin_tool) as console:
         with waiting if admin_tool else nullcontext():
             found = console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
+            purchase = None if key is None else purchase_of(deployment, key)
+            if purchase is not None and topic in {None, registry.PURCHASE_TOPIC} and len(found) < limit:
+                topic, key, limit = registry.PURCHASE_TOPIC, purchase, limit - len(found)
+                found += console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
         if as_json:
             click.echo(json.dumps([as_document(view) for view in found], indent=2))
         else:
@@ -183,7 +191,7 @@ def _row(view: MessageView) -> tuple[str, ...]:
         view.message_id,
         message.topic,
         view.state,
-        "\n".join(message.keys),
+        _keys(message.keys),
         message.tag or "-",
         "\n".join(f"{name}={value}" for name, value in message.properties.items()),
         message.body.decode("utf-8", errors="replace"),
@@ -191,6 +199,12 @@ def _row(view: MessageView) -> tuple[str, ...]:
         "\n".join(f"{g.group}: {g.attempts}, {g.state}" for g in view.groups) or "-",
         "\n".join(f"{name} {_clock(ms)}" for name, ms in times.items() if ms is not None),
     )
+
+
+def _keys(keys: Sequence[str]) -> str:
+    """Return the keys of a message, one a line: a purchase's has up to 256."""
+    more = len(keys) - _MOST_KEYS
+    return "\n".join([*keys[:_MOST_KEYS], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _clock(ms: int) -> str:

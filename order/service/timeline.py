@@ -1,10 +1,10 @@
 """One order's whole story, from evidence that exists: rows and messages. What is not known is said to be unknown."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from common.db import Database
-from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from halfmessage.clock import from_rfc3339, now_ms, rfc3339
 from halfmessage.errors import HalfMessageError, NotFound
 from halfmessage.mq.port import Console, GroupView, MessageView, State
@@ -13,9 +13,14 @@ from halfmessage.tx.record import Outcome, Records
 from order.clients.pay import PayClient
 from order.model import Order, Status
 from order.service.entries import Entry, of_payment
+from order.service.entries_of_sales import of_answer, of_purchase
 from order.service.participants import Participant
 from order.service.reading import find_orders
 from order.service.requests import OrderRequest, find_by_order
+
+_MOST_MESSAGES: Final = 1000  # of each key
+_ELSEWHERE: Final = (PAYMENT_TOPIC, PURCHASE_TOPIC)
+"""Topics whose transactions are recorded in pay's database, and beside the pieces of flash."""
 
 
 class Timeline:
@@ -46,26 +51,33 @@ class Timeline:
             request = find_by_order(connection, order_id)
         if owner is not None and (order is None or order.user_id != owner):
             raise NotFound("There is no such order.")
-        messages = self._messages(order_id)
+        messages = self._messages(order_id, None if order is None else order.purchase_id)
         asked = [one for one in self._participants if order is None or one.needs(order)]
         reservations = [entry for one in asked for entry in _reservation(one, order_id)]
         tx_ids = _tx_ids(order, messages, reservations)
-        entries = [*_of_messages(messages), *reservations, *self._of_records(tx_ids, order), *_of_order(order)]
-        entries += _of_request(request)
+        views = messages if isinstance(messages, list) else []
+        entries = [*of_purchase(order, request, views), *_of_messages(messages), *of_answer(order, views)]
+        entries += [*reservations, *self._of_records(tx_ids, order), *_of_order(order)]
+        if order is None or order.purchase_id is None:
+            entries += _of_request(request)
         if self._payments is not None:  # also of an order that never was: money may have come for it
             entries += of_payment(self._payments, order_id)
         if order is None and not any(entry.known for entry in entries):
             raise NotFound("There is no such order, and nothing is left of one.")
         return sorted(entries, key=lambda entry: (entry.at is None, entry.at or 0))
 
-    def _messages(self, order_id: int) -> list[MessageView] | Entry:
+    def _messages(self, order_id: int, purchase_id: int | None) -> list[MessageView] | Entry:
+        """Return the messages of an order, and that of the purchase which it is of, oldest first of each."""
         if self._console is None:
             reason = (
                 f"this broker tells its clients nothing of messages; look with: ./scripts/messages --key {order_id}"
             )
             return Entry(None, "messages", "broker", {"reason": reason}, known=False)
         try:
-            return list(reversed(self._console.find(key=str(order_id), limit=1000)))
+            found = self._console.find(key=str(order_id), limit=_MOST_MESSAGES)
+            if purchase_id is not None:
+                found += self._console.find(topic=PURCHASE_TOPIC, key=str(purchase_id), limit=_MOST_MESSAGES)
+            return list(reversed(found))
         except HalfMessageError as error:
             return Entry(None, "messages", "broker", {"reason": error.detail}, known=False)
 
@@ -90,7 +102,7 @@ def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservatio
     found = {order.tx_id: "placing"} if order else {}
     for view in messages if isinstance(messages, list) else ():
         properties = view.message.properties
-        if view.message.topic == PAYMENT_TOPIC:  # of a transaction in pay's database
+        if view.message.topic in _ELSEWHERE:
             continue
         if properties.get(TX_ID, "").isdecimal() and DELIVER_IF in properties:
             purpose = "closing" if properties[DELIVER_IF] == Outcome.COMMITTED else "placing"
@@ -149,7 +161,12 @@ def _by(pid: int | None) -> dict[str, Any]:
     return {} if pid is None else {"pid": pid}
 
 
-_HANDLED = {TIMEOUT_TOPIC: "timeout", ROLLBACK_TOPIC: "rollback", PAYMENT_TOPIC: "payment"}
+_HANDLED = {
+    TIMEOUT_TOPIC: "timeout",
+    ROLLBACK_TOPIC: "rollback",
+    PAYMENT_TOPIC: "payment",
+    PURCHASE_TOPIC: "purchase",
+}
 
 
 def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Iterator[Entry]:

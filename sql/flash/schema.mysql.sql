@@ -30,6 +30,15 @@ CREATE TABLE pieces_buyers (
     PRIMARY KEY (sale_id,user_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE pieces_places (
+    sale_id bigint NOT NULL,
+    user_id varchar(64) NOT NULL,
+    place bigint NOT NULL,
+    turn_us bigint NOT NULL,
+    PRIMARY KEY (sale_id,user_id),
+    KEY pieces_places_in_order (sale_id,place)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE pieces_purchases (
     sale_id bigint NOT NULL,
     purchase_id bigint NOT NULL,

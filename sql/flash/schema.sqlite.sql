@@ -32,6 +32,16 @@ CREATE TABLE pieces_buyers (
     PRIMARY KEY (sale_id, user_id)
 );
 
+CREATE TABLE pieces_places (
+    sale_id BIGINT NOT NULL,
+    user_id VARCHAR(64) NOT NULL,
+    place BIGINT NOT NULL,
+    turn_us BIGINT NOT NULL,
+    PRIMARY KEY (sale_id, user_id)
+);
+
+CREATE INDEX pieces_places_in_order ON pieces_places (sale_id, place);
+
 CREATE TABLE pieces_purchases (
     sale_id BIGINT NOT NULL,
     purchase_id BIGINT NOT NULL,

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from flash.pieces.port import MOST, MOST_PIECES, Answer, Buyer, Phase, Pieces, Purchase, PurchaseState, Verdict
+from flash.pieces.paging import pages_of_open
+from flash.pieces.port import MOST, MOST_PIECES, Answer, Buyer, Phase, Pieces, Place, Purchase, PurchaseState, Verdict
 from flash.pieces.rebuilding import rebuild
 from halfmessage import clock
 from halfmessage.clock import now_ms
@@ -428,6 +429,23 @@ class TestReturning:
         assert listed(ids[2]) == ids[:2]
         assert shop.pieces.open_purchases(new_id(), before=new_id()) == []
 
+    def test_open_purchases_page_by_page(self, make: MakeShop) -> None:
+        """As many as there are, each once, though some of a page are settled before the next one is asked for."""
+        shop = make(MOST_PIECES, per_user=MOST_PIECES)
+        bought = [buyer("a") for _ in range(2 * MOST + 3)]
+        for first in range(0, len(bought), MOST):
+            shop.take(*bought[first : first + MOST])
+        pages = pages_of_open(shop.pieces, shop.sale_id)
+        found = next(pages)
+        shop.pieces.hold(shop.sale_id, bought[:5])
+        for page in pages:
+            found += page
+        assert [one.purchase_id for one in found] == [one.purchase_id for one in bought]
+        shop.pieces.give_back(shop.sale_id, bought[:MOST])
+        after = bought[MOST + 1].purchase_id
+        some = shop.pieces.open_purchases(shop.sale_id, before=new_id(), after=after, limit=2)
+        assert [one.purchase_id for one in some] == [one.purchase_id for one in bought[MOST + 2 : MOST + 4]]
+
     def test_purchases(self, make: MakeShop) -> None:
         """All that is known can be read, more than one page of it."""
         shop, tx_id = make(MOST_PIECES), new_id()
@@ -438,6 +456,99 @@ class TestReturning:
         found = {one.purchase_id: one for one in shop.pieces.purchases(shop.sale_id)}
         assert len(found) == 1 + 3 * MOST
         assert found[first.purchase_id] == Purchase(first.purchase_id, "a", 1, PurchaseState.TAKEN, tx_id)
+
+
+class TestForgetting:
+    """A sale whose counts are wrong."""
+
+    def test_until_it_is_told_anew(self, make: MakeShop) -> None:
+        """It sells nothing, then what its rows leave; what only the store knew counts again once it is held."""
+        shop = make(3)
+        first, tx_id = buyer("a"), new_id()
+        shop.take(first, tx_id=tx_id)
+        kept, back = shop.buy("b")[0], shop.buy("c")[0]
+        shop.pieces.hold(shop.sale_id, [kept])
+        shop.pieces.give_back(shop.sale_id, [back])
+        shop.pieces.forget(shop.sale_id)
+        shop.pieces.forget(shop.sale_id)
+        assert shop.pieces.look(shop.sale_id) is None
+        assert shop.take(buyer("d")) == [Answer(Verdict.UNKNOWN_SALE)]
+        assert shop.take(first, tx_id=tx_id) == [Answer(ABORTED)]
+        rows = [
+            Purchase(kept.purchase_id, "b", 1, PurchaseState.HELD),
+            Purchase(back.purchase_id, "c", 1, PurchaseState.RETURNED),
+        ]
+        shop.rebuild(rows)
+        assert (shop.left, shop.totals.held, shop.totals.returned) == (2, 1, 1)
+        assert shop.pieces.hold(shop.sale_id, [first]) == [True]
+        assert shop.left == 1
+        assert shop.pieces.decide(shop.sale_id, tx_id) is Outcome.COMMITTED
+
+    def test_of_a_sale_that_is_not_known(self, make: MakeShop) -> None:
+        """There is nothing to forget; the others stay."""
+        shop = make(3)
+        shop.pieces.forget(new_id())
+        assert shop.left == 3
+
+
+class TestQueueing:
+    """Places in a sale's queue."""
+
+    def test_in_the_order_of_arrival(self, make: MakeShop) -> None:
+        """One place each, for good, whoever asks; turns are so far apart, and none is before its user came."""
+        shop, began = make(3), now_ms()
+        places = shop.pieces.queue(shop.sale_id, ["b", "a", "b"], between=50_000)
+        assert places is not None
+        assert [one and one.number for one in places] == [0, 1, 0]
+        more = shop.other().queue(shop.sale_id, ["c", "a"], between=50_000)
+        assert more is not None
+        assert more[1] == places[1]
+        turns = [one.turn_at for one in (*places[:2], more[0]) if one is not None]
+        assert turns[0] >= began - 1000
+        assert turns[1] - turns[0] >= 49
+        assert turns[2] - turns[1] >= 49
+        assert shop.pieces.queue(shop.sale_id, [], between=1) in ([], None)
+
+    def test_before_it_starts(self, make: MakeShop) -> None:
+        """The first turn is when it does; turns may be less than a millisecond apart."""
+        shop = make(3)
+        starts_at = now_ms() + HOUR
+        shop.change(starts_at=starts_at, ends_at=starts_at + HOUR)
+        places = shop.pieces.queue(shop.sale_id, [str(number) for number in range(11)], between=100)
+        assert places is not None
+        assert {one.turn_at for one in places[:10] if one is not None} == {starts_at}
+        assert places[10] is not None
+        assert places[10].turn_at == starts_at + 1
+
+    def test_full(self, make: MakeShop, open_: Open) -> None:
+        """There are so many places; who has one keeps it."""
+        shop, pieces = make(3), open_(most_places=2)
+        places = pieces.queue(shop.sale_id, ["a", "b", "c"], between=1)
+        assert places is not None
+        assert [one and one.number for one in places] == [0, 1, None]
+        again = pieces.queue(shop.sale_id, ["c", "b"], between=1)
+        assert again == [None, places[1]]
+
+    def test_unknown_sale(self, make: MakeShop) -> None:
+        """There is no queue where nothing is known of the sale; one that is told anew has its own still."""
+        shop = make(3)
+        assert shop.pieces.queue(new_id(), ["a"], between=1) is None
+        first = shop.pieces.queue(shop.sale_id, ["a"], between=1)
+        shop.pieces.forget(shop.sale_id)
+        shop.rebuild()
+        assert shop.pieces.queue(shop.sale_id, ["a"], between=1) == first
+
+    def test_at_once(self, make: MakeShop) -> None:
+        """Several processes give each place once."""
+        shop = make(3)
+
+        def ask(number: int) -> list[Place | None] | None:
+            return shop.other().queue(shop.sale_id, [f"{number % 5}", f"u{number}"], between=1)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = [one for many in pool.map(ask, range(20)) for one in many or ()]
+        numbers = {one.number for one in found if one is not None}
+        assert numbers == set(range(25))
 
 
 class TestRebuilding:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import urllib3
 
+from halfmessage.clock import now_ms, rfc3339
 from lab.drill import pending
 from ops.client import Answer, Client
 from ops.deployment import Deployment
@@ -187,3 +188,12 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 def eventually_status(client: Client, order_id: str, status: str, *, within: float = 60.0) -> None:
     """Wait until an order has a status."""
     eventually(lambda: status_of(client, order_id) == status, within=within)
+
+
+def opened_sale(shop: Shop, quantity: int = 5) -> str:
+    """Open a flash sale of new goods that goes on; return its id."""
+    now = now_ms()
+    times = {"starts_at": rfc3339(now - 3_600_000), "ends_at": rfc3339(now + 3_600_000)}
+    terms = {"goods_id": shop.goods(stock=20), "quantity": quantity, "unit_price": 99, **times}
+    sale_id: str = shop.admin.post("flash", "/flash-sales", terms)["sale_id"]
+    return sale_id

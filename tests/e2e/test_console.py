@@ -10,7 +10,7 @@ from ops.client import Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from tests.e2e.browser import Visit, chromium, visit
 from tests.e2e.conftest import QUICK
-from tests.e2e.shop import Raw, Shop, running
+from tests.e2e.shop import Raw, Shop, opened_sale, running
 from tests.support import eventually
 
 pytestmark = [
@@ -58,6 +58,14 @@ def placed(shop: Shop) -> str:
     }
     order: str = shop.user("ann").post("order", "/orders", body)["order_id"]
     return order
+
+
+@pytest.fixture
+def sale(shop: Shop) -> str:
+    """Return a flash sale in which ann has bought."""
+    sale_id = opened_sale(shop)
+    shop.user("ann").post("flash", f"/flash-sales/{sale_id}/orders")
+    return sale_id
 
 
 def test_another_s_order_is_on_no_page(shop: Shop, placed: str) -> None:
@@ -185,19 +193,19 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
 PAGES = (
     *("/", "/orders", "/orders/{order}", "/orders?user=nobody", "/find?q={order}", "/find", "/nowhere"),
     *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile", "/drills"),
-    "/transactions",
+    *("/transactions", "/sales", "/sales/{sale}", "/find?q={sale}"),
 )
 
 
 @pytest.mark.timeout(300)  # axe takes seconds a page on a machine that does something else
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
 def test_everybody_can_read_every_page(
-    browser: Browser, base: str, admin: str, placed: str, width: int, *, dark: bool
+    browser: Browser, base: str, admin: str, placed: str, sale: str, width: int, *, dark: bool
 ) -> None:
     """Axe finds nothing (WCAG 2.2 AA); nothing is wider than a small screen, heavy, or from elsewhere."""
     for path in PAGES:
         with visit(browser, base, admin, width=width, dark=dark) as seen:
-            seen.go(path.format(order=placed))
+            seen.go(path.format(order=placed, sale=sale))
             if path == "/nowhere":
                 seen.complaints.clear()  # the browser notes its status
             expect(seen.page.locator("main h1")).to_be_visible()

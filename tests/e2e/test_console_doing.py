@@ -13,7 +13,7 @@ from ops.client import Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from order.model import orders
 from tests.e2e.conftest import QUICK
-from tests.e2e.shop import Shop, at_once, cancel, pay, place, placed, running
+from tests.e2e.shop import Shop, at_once, cancel, opened_sale, pay, place, placed, running
 from tests.e2e.visitor import Page, Visitor, fields_in
 from tests.stack import servers
 from tests.support import eventually
@@ -162,6 +162,31 @@ def test_a_coupon_is_withdrawn(shop: Shop, root: Visitor) -> None:
     assert "It is withdrawn" in done.text
     assert "misprinted" in done.text
     assert place(user, {tea: 1}, coupon_id=coupon_id).status == 409
+
+
+def test_a_sale_is_looked_at_found_and_closed(shop: Shop, root: Visitor) -> None:
+    """What is left, held and owned, by whom it was bought; closed, the rest is back at stock, and it is done."""
+    sale_id, user = opened_sale(shop), shop.user()
+    purchase_id = user.post("flash", f"/flash-sales/{sale_id}/orders")["request_id"]
+    where = f"/order-requests/{purchase_id}"
+    eventually(lambda: user.get("order", where)["state"] == "created", within=60.0)
+    order_id = user.get("order", where)["order_id"]
+    assert sale_id in root.get("/sales?open=true").text
+    page = root.get(f"/sales/{sale_id}")
+    assert "4 left to buy; 1 held by orders, of 5 that it owns at stock" in page.text
+    assert "it goes on until its end" in page.text
+    assert "The flash sale of this id" in root.get(f"/find?q={sale_id}").text
+    found = root.get(f"/find?q={purchase_id}").text
+    assert f"1 pieces of flash sale {sale_id} by " in found
+    assert order_id in found
+    assert f"by purchase {purchase_id}" in root.get(f"/orders/{order_id}").text
+    done = root.send(page, f"/sales/{sale_id}/close", why="sold enough")
+    assert "sold enough" in done.text
+    eventually(lambda: "of 1 that it owns at stock, of 5 at its opening" in root.get(f"/sales/{sale_id}").text)
+    eventually(lambda: "done, ended" in root.get(f"/sales/{sale_id}").text)
+    assert "Why it is not done" not in root.get(f"/sales/{sale_id}").text
+    assert root.get("/sales/1").status == 404
+    assert root.get("/sales?open=x").status == 400
 
 
 def test_money_is_sent_back_once_with_a_reason(shop: Shop, root: Visitor) -> None:

@@ -53,6 +53,8 @@ def test_a_placed_order_tells_everything(shop: Shop) -> None:
         ],
         "receiver": RECEIVER,
         "coupon_id": None,
+        "sale_id": None,
+        "purchase_id": None,
         "goods_amount": 3 * 250 + 1999,
         "discount_amount": 0,
         "total_amount": 3 * 250 + 1999,

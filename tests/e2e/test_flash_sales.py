@@ -157,6 +157,45 @@ def test_before_and_after_its_time(shop: Shop) -> None:
     assert (over.status, over.body["errors"][0]["pointer"]) == (422, "/ends_at")
 
 
+def test_buyers_queue(shop: Shop) -> None:
+    """By ticket, one each, at the stated rate; asked for again it has the same place; others' tickets are no help."""
+    with shop.settings("flash", flash_queue_rate=1):
+        sale_id, _ = opened(shop, 5)
+        first, second, third = shop.user(), shop.user(), shop.user()
+        where = f"/flash-sales/{sale_id}/tickets"
+        tickets = [user.post("flash", where) for user in (first, second, third)]
+        assert [ticket["place"] for ticket in tickets] == [0, 1, 2]
+        again = third.post("flash", where)
+        assert (again["place"], again["turn_at"]) == (2, tickets[2]["turn_at"])
+
+        def buy_with(user: Client, ticket: dict[str, Any]) -> Answer:
+            body = {"ticket": ticket["ticket"]}
+            return user.ask("flash", "POST", f"/flash-sales/{sale_id}/orders", json_body=body)
+
+        assert buy_with(first, tickets[0]).status == 202
+        waiting = buy_with(third, again)
+        assert (waiting.status, slug(waiting)) == (429, "not-your-turn")
+        assert waiting.headers["retry-after"] in {"1", "2"}
+        assert (slug(buy(third, sale_id)), slug(buy_with(third, tickets[0]))) == ("ticket-refused", "ticket-refused")
+        eventually(lambda: buy_with(second, tickets[1]).status == 202, within=10.0)
+        eventually(lambda: buy_with(third, tickets[2]).status == 202, within=10.0)
+    assert slug(first.ask("flash", "POST", where)) == "no-queue"
+
+
+def test_tries_are_limited_for_each_user_and_each_sale(shop: Shop) -> None:
+    """What is too much is told at once, with when to come again; another sale is not touched by it."""
+    with shop.settings("flash", flash_rate_limit="2/hour", flash_sale_rate_limit="3/hour"):
+        sale_id, _ = opened(shop, 5)
+        other_id, _ = opened(shop, 5)
+        eager, calm, late = shop.user(), shop.user(), shop.user()
+        assert [buy(eager, sale_id).status for _ in range(4)] == [202, 409, 429, 429]
+        refused = buy(eager, other_id)
+        assert (refused.status, slug(refused)) == (429, "too-many-requests")
+        assert 1 <= int(refused.headers["retry-after"]) <= 1800
+        assert [buy(calm, sale_id).status, buy(late, sale_id).status] == [202, 429]
+        assert buy(late, other_id).status == 202
+
+
 def test_what_can_t_be_opened(shop: Shop) -> None:
     """More than there is in stock, or goods that nobody knows: nothing is owned by anybody."""
     tea = shop.goods(stock=5)
@@ -169,7 +208,14 @@ def test_what_can_t_be_opened(shop: Shop) -> None:
         down = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 2))
         assert (down.status, slug(down)) == (503, "unavailable")
     assert shop.available(tea) == 5
-    assert sale_of(shop, shop.admin.post("flash", "/flash-sales", terms(tea, 5))["sale_id"])["left"] == 5
+    answers: list[Answer] = []
+
+    def opens() -> bool:
+        answers.append(shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 5)))
+        return answers[-1].status == 201
+
+    eventually(opens)  # flash may have given stock up for a moment
+    assert answers[-1].body["left"] == 5
     assert shop.available(tea) == 0
 
 
@@ -205,6 +251,31 @@ def test_a_cancelled_order_s_pieces_come_back_to_the_sale(shop: Shop) -> None:
     assert decided(first, bought(first, sale_id))["state"] == "created"
     assert shop.available(tea) == 19
     shop.assert_sound()
+
+
+def test_its_order_tells_of_the_sale(shop: Shop) -> None:
+    """The order names it; the timeline, the story and the messages tell how it was bought, and what it has of it."""
+    sale_id, _ = opened(shop, 2)
+    user = shop.user()
+    where = bought(user, sale_id)
+    order_id, purchase_id = decided(user, where)["order_id"], where.rsplit("/", 1)[1]
+    order = user.get("order", f"/orders/{order_id}")
+    assert (order["sale_id"], order["purchase_id"]) == (sale_id, purchase_id)
+    entries = user.get("order", f"/orders/{order_id}/timeline")["entries"]
+    told = [entry["event"] for entry in entries]
+    bought_by = ["purchase begun", "half message sent", "purchase taken", "half message resolved: commit"]
+    assert told[:4] == bought_by
+    assert {"purchase answered", "purchase handled", "purchase placed", "flash deducted"} <= set(told)
+    assert "order submitted" not in told
+    about = next(entry["evidence"] for entry in entries if entry["event"] == "purchase taken")
+    assert (about["sale_id"], about["purchase_id"], about["quantity"]) == (sale_id, purchase_id, 1)
+    data = str(shop.deployment.directory.root)
+    shown = CliRunner().invoke(main, ["story", "show", order_id, "--data-dir", data], env={"COLUMNS": "200"})
+    assert f"purchase_id={purchase_id}" in shown.output
+    asked = ["messages", "--key", order_id, "--json", "--data-dir", data]
+    found = {one["topic"]: one for one in json.loads(CliRunner().invoke(main, asked).output)}
+    assert found.keys() == {"order_rollback", "order_timeout", "flash_purchase"}
+    assert purchase_id in found["flash_purchase"]["keys"]
 
 
 def test_after_the_sale_they_go_back_to_stock(shop: Shop) -> None:

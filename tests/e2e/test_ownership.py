@@ -34,7 +34,10 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("flash", "/flash-sales/{sale_id}"),
     ("flash", "/flash-sales/{sale_id}/close"),  # for admins alone
     ("flash", "/flash-sales/{sale_id}/orders"),  # what is bought there is an order request: see test_flash_sales.py
+    ("flash", "/flash-sales/{sale_id}/tickets"),  # each user's own: see test_flash_queue.py
     ("flash", "/internal/purchases/{purchase_id}"),  # for services alone
+    ("flash", "/admin/purchases/{purchase_id}"),  # for admins alone
+    ("flash", "/admin/sales/{sale_id}"),  # for admins alone
     ("flash", "/reservations/{order_id}"),  # for services and admins alone
     ("sandbox", "/sessions/{reference}"),  # the provider's, which knows no users
     ("sandbox", "/sessions/{reference}/close"),
@@ -124,6 +127,10 @@ def test_everybodys_payments_are_for_admins(shop: Shop) -> None:
         assert order["order_id"] in {one["order_id"] for one in shop.admin.get("pay", path)["items"]}
 
 
+FOR_CUSTOMERS = {"/callbacks/{provider}", "/flash-sales/{sale_id}/orders", "/flash-sales/{sale_id}/tickets"}
+"""Calls for customers, and for who can sign."""
+
+
 def owner_name(shop: Shop, order: dict[str, Any]) -> str:
     """Return the name of the user whose order it is."""
     name: str = shop.admin.get("order", f"/orders/{order['order_id']}")["user_id"]
@@ -140,7 +147,7 @@ def test_customers_may_not_look_behind_the_counter(shop: Shop) -> None:
     customer = shop.user()
     for service, method, path, operation in routes(shop):
         if (service, path) in OF_EVERYBODY and (method != "GET" or "reservations" in path):
-            if path in {"/callbacks/{provider}", "/flash-sales/{sale_id}/orders"}:  # for who can sign; for customers
+            if path in FOR_CUSTOMERS:
                 continue
             scopes = {scope for way in operation["security"] for scope in way["token"]}
             assert scopes

@@ -36,7 +36,7 @@ _EVENTS = st.one_of(
     st.sampled_from(
         ["order requested", "half message sent", "timeout scheduled", "message sent", "stock deducted",
          "stock released", "local transaction committed", "local transaction aborted", "local transaction",
-         "order paid", "order closed",
+         "order paid", "order closed", "purchase begun", "purchase taken", "purchase answered", "purchase placed",
          "half message resolved: commit", "half message resolved: rollback", "half message parked",
          "check-back 1: commit", "check-back 2: nobody there to answer", "rollback handled", "rollback dead-lettered",
          "timeout delivered, not handled yet", "tombstone written: a late deduction is refused", "deduction", "payment",
@@ -48,7 +48,7 @@ _NAMES = st.sampled_from(
     ["message_id", "topic", "state", "properties", "deliver_at", "next_check_at", "next_delivery_at", "check_count",
      "check", "answer", "resolution", "checks", "group", "deliveries", "tx_id", "transaction", "order_written", "items",
      "amount", "currency", "reason", "status", "provider", "refusal", "via", "effect", "expires_at", "close_reason",
-     "paid_through", "coupon_id"]
+     "paid_through", "coupon_id", "sale_id", "purchase_id", "quantity"]
 )  # fmt: skip
 _TIMES = st.one_of(st.none(), st.integers(AT, AT + 10**8).map(rfc3339))
 _EVIDENCE = st.dictionaries(st.one_of(_NAMES, _WORDS), st.one_of(_VALUES, _TIMES), max_size=6)

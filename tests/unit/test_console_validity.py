@@ -22,6 +22,7 @@ ORDER: Mapping[str, Any] = {
     **order_row(),
     "order_id": "7", "user_id": HOSTILE, "currency": "EUR", "goods_amount": 250, "discount_amount": 0,
     "receiver": {"name": HOSTILE, "phone": HOSTILE, "address": HOSTILE}, "coupon_id": None,
+    "sale_id": "7", "purchase_id": "8",
     "items": [{"name": HOSTILE, "brief": HOSTILE, "quantity": 2, "unit_price": 125}],
 }  # fmt: skip
 PAYMENT: Mapping[str, Any] = {
@@ -40,6 +41,14 @@ COUPON: Mapping[str, Any] = {
     "user_id": None, "uses": 3, "uses_per_user": 1, "free": 3, "held": 0, "used": 0, "starts_at": None,
     "ends_at": None, "withdrawn": False,
 }  # fmt: skip
+SALE: Mapping[str, Any] = {
+    "sale_id": "7", "goods_id": "7", "name": HOSTILE, "quantity": 9, "unit_price": 125, "currency": "EUR", "left": 2,
+    "per_user": 1, "starts_at": AT, "ends_at": AT, "state": "open", "phase": "on", "created_at": AT, "closed_at": None,
+}  # fmt: skip
+SURVEY: Mapping[str, Any] = {
+    **SALE, "owned": 8, "held": 5, "purchases": {"held": 5, "free": 1, "returned": 2}, "under_way": 1, "counted": 7,
+    "stock_has_heard": False, "sold": [{"at": AT, "purchases": 3}], "waits_for": [HOSTILE],
+}  # fmt: skip
 CHECKS = [
     entry(f"check-back {n}: unknown", "broker", 3_000 * n, message_id="M1", check=n, answer="unknown") for n in (1, 2)
 ]
@@ -56,6 +65,10 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/stock/7": {"goods_id": "7", "total": 9, "available": 9},
     "/coupons": {"items": [COUPON], "next_cursor": "c"},
     "/coupons/7": COUPON,
+    "/flash-sales": {"items": [SALE], "next_cursor": "c"},
+    "/admin/sales/7": SURVEY,
+    "/admin/purchases/7": {"purchase_id": "7", "sale_id": "7", "user_id": HOSTILE, "quantity": 1},
+    "/order-requests/7": {"request_id": "7", "state": "created", "order_id": "7"},
 }
 
 
@@ -99,7 +112,16 @@ def test_every_page_is_valid_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 monkeypatch.setattr(Services, "get", played)
                 folder.mkdir(parents=True)
                 kept = keep_pages(service, folder, sent)
-                assert {"/", "/orders/7", "/orders", "/find?q=7", "/payments", "/drills", f"/messages/{sent}"} <= kept
+                assert {
+                    "/",
+                    "/orders/7",
+                    "/orders",
+                    "/find?q=7",
+                    "/payments",
+                    "/drills",
+                    "/sales/7",
+                    f"/messages/{sent}",
+                } <= kept
                 assert len(kept) >= 17
     finally:
         lying.close()

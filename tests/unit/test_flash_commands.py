@@ -129,6 +129,23 @@ def test_a_store_is_told_a_sale_anew(root: Path, books: Books) -> None:
     assert found(root) == []
 
 
+def test_a_store_with_wrong_counts_forgets_the_sale_first(root: Path, books: Books) -> None:
+    """Its rows alone do not set a count right; reconcile names the command that does."""
+    books.order(1, "paid")
+    books.hold(1)
+    told(root, "flash", "rebuild", SALE)
+    books.do(update(tables.sales).values(pieces=tables.sales.c.pieces + 1))
+    ((subject, identity, remedy),) = found(root)
+    assert (subject, identity) == ("sale", str(SALE))
+    assert f"orders flash rebuild {SALE} --anew" in remedy
+    told(root, "flash", "rebuild", SALE)
+    assert found(root) != []
+    assert told(root, "flash", "rebuild", SALE, "--anew") == [{"sale_id": str(SALE), "wrong": 1}]
+    assert found(root) == []
+    wrong = "Error: Name the SALE that is to be counted --anew."
+    assert refused(root, "flash", "rebuild", "--all", "--anew", code=2) == wrong
+
+
 def test_all_sales_are_told_anew(root: Path, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each that the store counts, and none that is over; however they fall on pages."""
     monkeypatch.setattr("ops.flash_sales._PAGE", 2)

@@ -1,6 +1,6 @@
 """Sales of the flash service: opened with their pieces or not at all, sold once, brought back once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -408,6 +408,48 @@ def test_a_purchase_is_found_until_its_sale_is_done(market: Market) -> None:
     assert (sale_id, found.user_id, found.quantity) == (sale.sale_id, "ann", 1)
     with pytest.raises(NotFound):
         market.purchasing.find(5)
+
+
+def test_a_purchase_is_found_in_any_sale_that_was_on_then(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many were opened since; those that were not on when it was bought are not asked."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    others = [market.open(1) for _ in range(3)]
+    now = now_ms()
+    market.open(1, starts_at=now + HOUR, ends_at=now + 2 * HOUR)
+    market.selling.close(others[0].sale_id)
+    long_ago = update(sales).where(sales.c.sale_id == others[0].sale_id).values(closed_at=now - HOUR)
+    market.database.transact(lambda connection: connection.execute(long_ago))
+    asked: list[int] = []
+    find = market.pieces.find
+
+    def counted(sale_id: int, purchase_ids: Sequence[int]) -> Any:
+        asked.append(sale_id)
+        return find(sale_id, purchase_ids)
+
+    monkeypatch.setattr(market.pieces, "find", counted)
+    assert market.purchasing.find(purchase)[0] == sale.sale_id
+    assert asked == [others[2].sale_id, others[1].sale_id, sale.sale_id]
+
+
+def test_more_purchases_under_way_than_one_call_tells(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep asks about all of them, and a closed sale keeps the pieces of each; above a bound it keeps all."""
+    market.stock.available = 1000
+    sale = market.open(900)
+    for first in range(0, 300, 100):
+        market.buy(sale, *(f"u{number}" for number in range(first, first + 100)))
+    market.ids.age = 60.0
+    market.sweeping.sweep()
+    assert sum(len(asked) for asked in market.orders.asked) == 300
+    market.selling.close(sale.sale_id)
+    assert market.row(sale).allotted == 300
+    market.ids.age = 0.0
+    other = market.open(500)
+    for first in range(0, 300, 100):
+        market.buy(other, *(f"u{number}" for number in range(first, first + 100)))
+    monkeypatch.setattr("flash.service.finishing.MOST_PAGES", 1)
+    market.selling.close(other.sale_id)
+    assert market.row(other).allotted == 500
 
 
 def test_what_nobody_asks_for_any_more_is_forgotten(market: Market) -> None:

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from common.errors import PeerUnavailable
 from common.purchases import PurchaseEvent, Sold
 from common.registry import PURCHASE_TOPIC
 from halfmessage.errors import DuplicateRow, NotFound, Unavailable
 from halfmessage.ids import issued_at
+from halfmessage.mq.port import CheckAnswer, Resolution
 from order.clients.flash import FlashClient
 from order.model import CloseReason, Order, RequestState, Status, order_requests, orders
 from order.service import selling as module
@@ -234,3 +235,48 @@ def test_a_sale_is_kept_with_its_request_until_that_is_decided(shop: Shop) -> No
     assert order_of(shop, event.order_ids[0]).total_amount == 198
     assert request(shop, event.order_ids[0]).wanted is None
     assert replace(waiting, wanted=None).user_id == "ann"
+
+
+def test_the_timeline_tells_how_it_was_bought(shop: Shop) -> None:
+    """Begun, taken, answered: by its message. Without one, of what the rows still say, at times that are not known."""
+    event = bought(shop, ("ann", 2), ("bob", 1))
+    message = event.to_message(PURCHASE_TOPIC)
+    half = replace(message, properties={**message.properties, "deliver_if": "committed", "tx_id": str(event.tx_id)})
+    producer = shop.broker.producer("flash")
+    shop.selling.handle([event])
+    purchase_id = event.order_ids[0]
+    order = order_of(shop, purchase_id)
+    about = {"sale_id": str(SALE), "purchase_id": str(purchase_id), "tx_id": str(event.tx_id)}
+
+    def told() -> dict[str, tuple[int | None, dict[str, Any]]]:
+        entries = shop.timeline.of(order.order_id, owner="ann")
+        return {entry.event: (entry.at, entry.evidence) for entry in entries if entry.event.startswith("purchase ")}
+
+    placed = (request(shop, purchase_id).decided_at, {**about, "state": "created"})
+    assert told() == {
+        "purchase begun": (issued_at(purchase_id), about),
+        "purchase taken": (None, {**about, "quantity": 2}),
+        "purchase placed": placed,
+    }
+    producer.resolve(producer.begin(half), Resolution.COMMIT)
+    (view,) = shop.console.find(topic=PURCHASE_TOPIC)
+    answered = {"purchase_id": str(purchase_id), "status": 202, "message_id": view.message_id}
+    assert told()["purchase taken"] == (view.resolved_at, {**about, "quantity": 2})
+    assert told()["purchase answered"] == (view.resolved_at, answered)
+    with shop.database.engine.begin() as connection:
+        connection.execute(delete(order_requests))
+    assert told().keys() == {"purchase begun", "purchase taken", "purchase answered"}
+    assert told()["purchase begun"] == (issued_at(purchase_id), about)
+
+
+def test_a_buyer_whose_purchase_was_checked_back_is_not_said_to_be_answered(shop: Shop) -> None:
+    """The broker asked how it ended: by then it was too late for a 202."""
+    event = bought(shop, ("ann", 1))
+    shop.selling.handle([event])
+    order = order_of(shop, event.order_ids[0])
+    producer = shop.broker.producer("flash", lambda _: CheckAnswer.COMMIT, topics=[PURCHASE_TOPIC])
+    producer.begin(event.to_message(PURCHASE_TOPIC))
+    eventually(lambda: shop.console.find(topic=PURCHASE_TOPIC)[0].resolution is Resolution.COMMIT, within=30.0)
+    told = {entry.event for entry in shop.timeline.of(order.order_id, owner="ann")}
+    assert "purchase taken" in told
+    assert "purchase answered" not in told

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,3 +185,59 @@ def test_which_process_answered_and_was_given_a_message_is_told_where_the_broker
         entry("rollback handled", "broker", 20, **(group | {"deliveries": 1})),
     )
     assert [step.detail for step in unknown.steps[1:]] == ["", ""]
+
+
+def _purchase(after: int = 0, **more: Any) -> dict[str, Any]:
+    properties = {"tx_id": "70", "deliver_if": "committed", "sale_id": "5"}
+    return half("buying", after, "P1", topic="flash_purchase", properties=properties, **more)
+
+
+def _bought(*, checked: bool = False) -> list[dict[str, Any]]:
+    """Return the entries of an order that was bought in a sale."""
+    about = {"sale_id": "5", "purchase_id": "6"}
+    asked = entry("check-back 1: commit", "broker", 20, message_id="P1", check=1, answer="commit")
+    return [
+        entry("purchase begun", "flash", 0, **about),
+        _purchase(2, state="done"),
+        entry("purchase taken", "flash", 20, **about, quantity=2, tx_id="70"),
+        *([asked] if checked else []),
+        entry("half message resolved: commit", "broker", 20, message_id="P1", resolution="commit"),
+        entry("purchase answered", "flash", 20, purchase_id="6", status=202),
+        entry("order requested", "order", 30),
+        entry("flash deducted", "flash", 31, **about, quantity=2),
+        entry("purchase placed", "order", 32, **about, state="created"),
+    ]
+
+
+def test_an_order_that_was_bought_in_a_sale() -> None:
+    """Its buyer, the sale, the message that is kept back until the pieces are taken, then the 202, and its order."""
+    story = told(*_bought(), order=order_row(sale_id="5", purchase_id="6"))
+    ways = [(step.begins, step.ends, step.label) for step in story.steps]
+    assert ways == [
+        ("client", "flash", "buys in flash sale 5"),
+        ("flash", "broker", "half message flash_purchase: kept back until buying has ended"),
+        ("flash", "flash", "its pieces are taken, at the latest now"),
+        ("flash", "broker", "buying stands: the purchase message goes out"),
+        ("flash", "client", "from now on the buyer is told: 202, taken in"),
+        ("client", "order", "order requested"),
+        ("order", "flash", "reserved at flash"),
+        ("order", "database", "purchase created"),
+    ]
+    assert story.steps[6].detail == "2 of sale 5 by purchase 6"
+    assert [lane.key for lane in story.lanes] == ["client", "order", "database", "broker", "flash"]
+    assert story.mood is Mood.WAITING
+    assert "not paid yet" in story.sentence
+
+
+def test_how_buying_ended_may_be_open_still() -> None:
+    """The message came, so the order is there, but the broker has not kept that it did; flash is asked, not order."""
+    story = told(_purchase(), entry("order requested", "order", 30), order=order_row())
+    assert "The purchase has its order, but that it took its pieces the broker has not heard yet" in story.sentence
+    assert "asks flash" in story.sentence
+
+
+def test_a_purchase_s_message_gives_nothing_back() -> None:
+    """Of a closed order that still holds pieces it is not the purchase's message that is waited for."""
+    closed = entry("order closed", "order", 40, close_reason="cancelled")
+    story = told(*_bought(), closed, order=order_row("closed", close_reason="cancelled"))
+    assert "which the sweep gives back" in story.sentence

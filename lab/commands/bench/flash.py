@@ -15,7 +15,11 @@ from lab.commands.bench.options import common, read
 from lab.commands.bench.session import no_success, open_session
 
 # What is measured is how fast, not what is refused.
-_NO_BOUNDS: Mapping[str, str | float] = {"flash_rate_limit": "1000000/second", "buying_queue": 4000}
+_NO_BOUNDS: Mapping[str, str | float] = {
+    "flash_rate_limit": "1000000/second",
+    "flash_sale_rate_limit": "1000000/second",
+    "buying_queue": 4000,
+}
 _MOST_PIECES = 9_990_000  # of which 10,000 users may have 999 each
 
 

@@ -53,8 +53,29 @@ class Case:
         found: defaultdict[Label, list[Shown]] = defaultdict(list)
         for user, shown in self.final.orders.items():
             for order in shown:
-                found[user, label_of(order)].append(order)
+                if order.get("sale_id") is None:  # what is bought in a sale carries none
+                    found[user, label_of(order)].append(order)
         return found
+
+    @cached_property
+    def of_sales(self) -> list[Shown]:
+        """The orders in the end that were bought in flash sales."""
+        return [order for order in self.orders.values() if order.get("sale_id") is not None]
+
+    @cached_property
+    def opened(self) -> list[Entry]:
+        """The calls that opened a sale, answered with 201."""
+        return [entry for entry in self.history if entry.op == "open-sale" and entry.status == CREATED]
+
+    @cached_property
+    def terms(self) -> dict[str, Shown]:
+        """What was asked for of each sale that was opened, by its id."""
+        return {str(entry.body["sale_id"]): entry.sent or {} for entry in self.opened}
+
+    @cached_property
+    def bought(self) -> list[Entry]:
+        """The purchases that were answered with 202."""
+        return [entry for entry in self.history if entry.op == "buy" and entry.status == ACCEPTED]
 
     @cached_property
     def attempts(self) -> dict[Label, list[Entry]]:

@@ -11,6 +11,7 @@ from lab.drill.nemesis import (
     rules_money,
     rules_placing,
     rules_requests,
+    rules_sales,
     rules_stock,
 )
 from lab.drill.nemesis.case import Case
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     *rules_stock.RULES,
     *rules_coupons.RULES,
     *rules_money.RULES,
+    *rules_sales.RULES,
 )
 
 

@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from lab.drill.nemesis.history import Entry, Recorder
@@ -12,6 +13,9 @@ from lab.drill.nemesis.plan import PLACING, Call, Client, Op, Plan
 from ops.client import Answer, Unreachable
 
 _MOST_AT_ONCE = 12
+_SALE_PRICE = 77
+_LONG_AGO, _IN_YEARS = "2020-01-01T00:00:00.000Z", "2090-01-01T00:00:00.000Z"
+_OF_ADMINS = frozenset({Op.OPEN_SALE, Op.CLOSE_SALE})
 _BACK_OFF = 0.3  # seconds before a client that got no answer goes on: it would only run into the same wall again
 
 
@@ -33,12 +37,17 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What clients need to know: ids of goods and coupons by position, order processes by position, the clock."""
+    """What clients need to know: ids of goods and coupons by position, order processes by position, the clock.
+
+    `admin`: who opens and closes flash sales; `sales`: their ids by the plan's names, as they are told.
+    """
 
     goods: Sequence[str]
     coupons: Sequence[str]
     instances: Sequence[str]
     now: Callable[[], float]
+    admin: Asks | None = None
+    sales: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +85,20 @@ class Shopper:
         """Make one call; return whether it was answered."""
         with self._lock:
             of = (self._requests if call.op is Op.ASK else self._ids).get(call.order)
+        sale_id = self._shop.sales.get(call.sale)
+        if sale_id is None and call.op in {Op.BUY, Op.CLOSE_SALE}:
+            return True
         if of is None and call.op in {Op.PAY, Op.CANCEL, Op.LOOK, Op.ASK}:
             return True
-        ask = self._ask(call, of or "")
-        of_order = None if call.op is Op.ASK or call.op in PLACING else of
+        ask = self._ask_of_sale(call, sale_id) if call.sale else self._ask(call, of or "")
+        of_order = None if call.op in {Op.ASK, Op.BUY} or call.op in PLACING else of
         of_request = of if call.op is Op.ASK else None
-        entry = Entry(self._user, call.op, call.order, ask.service, self._shop.now(), order_id=of_order, sent=ask.body,
-                      request_id=of_request, keyed=call.op in PLACING and call.keyed)  # fmt: skip
+        client = self._client if self._shop.admin is None or call.op not in _OF_ADMINS else self._shop.admin
+        entry = Entry(self._user, call.op, call.order or call.sale, ask.service, self._shop.now(), order_id=of_order,
+                      sent=ask.body, request_id=of_request, sale_id=sale_id,
+                      keyed=call.op in PLACING and call.keyed)  # fmt: skip
         try:
-            answer = self._client.ask(
+            answer = client.ask(
                 ask.service, ask.method, ask.path, json_body=ask.body, query=ask.query, headers=ask.headers
             )
         except Unreachable as error:
@@ -99,7 +113,9 @@ class Shopper:
                 replayed=answer.headers.get("idempotency-replayed") == "true",
             )
         )
-        if (call.op is Op.ASK or call.op in PLACING) and isinstance(answer.body, dict):
+        if call.op is Op.OPEN_SALE and answer.status == HTTPStatus.CREATED:
+            self._shop.sales[call.sale] = str(answer.body["sale_id"])
+        if (call.op in {Op.ASK, Op.BUY} or call.op in PLACING) and isinstance(answer.body, dict):
             self._learn(call, answer.body)
         return True
 
@@ -110,6 +126,17 @@ class Shopper:
                 self._ids[call.order] = str(body["order_id"])
             if "request_id" in body:
                 self._requests[call.order] = str(body["request_id"])
+
+    def _ask_of_sale(self, call: Call, sale_id: str | None) -> Ask:
+        if call.op is Op.CLOSE_SALE:
+            return Ask("flash", "POST", f"/flash-sales/{sale_id}/close")
+        ((goods, quantity),) = call.lines
+        if call.op is Op.BUY:
+            return Ask("flash", "POST", f"/flash-sales/{sale_id}/orders", {"quantity": quantity})
+        terms = {"goods_id": self._shop.goods[goods], "quantity": quantity, "unit_price": _SALE_PRICE}
+        body = {**terms, "per_user": call.per_user, "starts_at": _LONG_AGO, "ends_at": _IN_YEARS}
+        key = f"{self._shop.goods[goods]}-{call.sale}"  # names come again in other runs, goods do not
+        return Ask("flash", "POST", "/flash-sales", body, headers={"Idempotency-Key": key})
 
     def _ask(self, call: Call, of: str) -> Ask:
         instance = self._shop.instances[call.instance % len(self._shop.instances)]

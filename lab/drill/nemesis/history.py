@@ -16,8 +16,8 @@ class Entry:
     """One call. Times in seconds since the run began; `answered` and `status` None: no answer came, `why` says why.
 
     `label` is the client's own name of the order, which it put into the receiver's name when it placed it; `sent` is
-    the body of the request; `request_id` the order request that was asked about; `replayed` whether the answer said
-    that it was a repeated one.
+    the body of the request; `request_id` the order request that was asked about; `sale_id` the flash sale in which
+    somebody bought; `replayed` whether the answer said that it was a repeated one.
     """
 
     user: str
@@ -31,6 +31,7 @@ class Entry:
     order_id: str | None = None
     sent: Mapping[str, Any] | None = None
     request_id: str | None = None
+    sale_id: str | None = None
     keyed: bool = False
     replayed: bool = False
     why: str = ""
@@ -57,6 +58,14 @@ class Level:
 
     total: int
     available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What a flash sale owns at stock: so many pieces of one goods."""
+
+    goods_id: str
+    owned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,8 @@ class Final:
     the stock by REST and by SQL, `reservations` those of these goods or orders by SQL. `coupons` are as they were made,
     `counted` by REST, `uses` those of these coupons by SQL, `untold` the paid orders of which the coupon service has
     still to be told, as is written down. `requests` are the order requests that a 202 told of, by id, as their user was
-    shown them; one that was not found is left out. `left` is what was still on its way, `quiet_after` the seconds from
+    shown them; one that was not found is left out. `sales` are what
+    flash sales own of these goods, by SQL. `left` is what was still on its way, `quiet_after` the seconds from
     the last fault until nothing was, None if that never came; `limit` what is stated.
     """
 
@@ -128,6 +138,7 @@ class Final:
     untold: Sequence[str] = field(default_factory=tuple)
     charges: Sequence[Charge] = field(default_factory=tuple)
     requests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sales: Mapping[str, Owned] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
@@ -144,6 +155,7 @@ class Final:
             "coupons": {one: Coupon(**made) for one, made in document.get("coupons", {}).items()},
             "counted": {one: Count(**counted) for one, counted in document.get("counted", {}).items()},
             "uses": [Use(**row) for row in document.get("uses", ())],
+            "sales": {one: Owned(**row) for one, row in document.get("sales", {}).items()},
             "charges": [Charge(**row) for row in document.get("charges", ())],
         }
         return cls(**{**document, **levels, **rows})

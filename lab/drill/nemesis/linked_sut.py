@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -60,9 +60,9 @@ class LinkedSystem:
         """Where clients of the plan find the services: the order processes behind links."""
         return self._urls
 
-    def client(self, user: str) -> Client:
+    def client(self, user: str, scopes: Iterable[str] = ("orders",)) -> Client:
         """Return a user's client, behind the links."""
-        return Client(self._urls, self.deployment.token(user), timeout=_CLIENT_PATIENCE)
+        return Client(self._urls, self.deployment.token(user, scopes), timeout=_CLIENT_PATIENCE)
 
     def clean(self) -> None:
         """Disarm failpoints that were not reached, and wait until every process is ready. Raise `NotInTime`."""

@@ -20,6 +20,9 @@ class Op(StrEnum):
     LEVEL = "level"
     COUPON = "coupon"
     ASK = "ask"
+    OPEN_SALE = "open-sale"
+    BUY = "buy"
+    CLOSE_SALE = "close-sale"
 
 
 class Kind(StrEnum):
@@ -62,7 +65,8 @@ class Call:
     `lines` are the goods (their position in `Plan.goods`) and quantities of an order that is placed, or the goods
     whose level is looked at; `coupon` the coupon that it is ordered with or that is looked at (its position in
     `Plan.coupons`, None: none); `instance` is which order process is asked; `scenario` how the provider is to behave
-    when an order is paid.
+    when an order is paid. `sale` is the plan's name of a flash sale, of `per_user` pieces for one user at most; `lines`
+    tell how many pieces it has, or how many are bought, and `order` names the purchase.
     """
 
     op: Op
@@ -72,6 +76,8 @@ class Call:
     instance: int = 0
     coupon: int | None = None
     scenario: str = ""
+    sale: str = ""
+    per_user: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from halfmessage.errors import HalfMessageError, MessageNotFound
 from halfmessage.mq.factory import split_prefix
 from halfmessage.mq.port import State
 from lab.drill import pending
-from lab.drill.nemesis.history import Charge, Count, Coupon, Final, Level, Reservation, Use
+from lab.drill.nemesis.history import Charge, Count, Coupon, Final, Level, Owned, Reservation, Use
 from lab.drill.nemesis.linked_sut import LinkedSystem
 from lab.drill.pending import console
 from lab.judge.databases import UNTOLD, read
@@ -140,11 +140,12 @@ def read_final(
     with deployment.client("drill", ["admin"]) as admin:
         shown = {goods_id: admin.get("stock", f"/stock/{goods_id}") for goods_id in goods}
         counted = {coupon_id: admin.get("coupon", f"/coupons/{coupon_id}") for coupon_id in coupons}
-    levels, headers, lines = read(
+    levels, headers, lines, allotted = read(
         deployment.database_url("stock"),
         "SELECT goods_id, total, available FROM stock",
         "SELECT order_id, state FROM reservations",
         "SELECT order_id, goods_id, quantity FROM reservation_lines",
+        "SELECT sale_id, goods_id, quantity FROM allotments",
     )
     (uses,) = read(deployment.database_url("coupon"), "SELECT order_id, coupon_id, user_id, state FROM coupon_uses")
     taken, refunds = read(deployment.database_url(SANDBOX), *_BOOKS)
@@ -163,6 +164,7 @@ def read_final(
         uses=[Use(str(o), str(c), user, state) for o, c, user, state in uses if str(c) in coupons],
         untold=[str(order_id) for (order_id,) in untold],
         requests=_requests(sut, requests),
+        sales={str(sale): Owned(str(one), owned) for sale, one, owned in allotted if str(one) in goods},
         charges=[charge for charge in _charges(taken, refunds) if int(charge.order_id) >= since],
     )
 

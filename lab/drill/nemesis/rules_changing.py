@@ -57,6 +57,21 @@ _DOCUMENTED = {
     "list": {(OK, ""), (UNAVAILABLE, "unavailable")},
     "level": {(OK, ""), (UNAVAILABLE, "unavailable")},
     "coupon": {(OK, ""), (UNAVAILABLE, "unavailable")},
+    "open-sale": {
+        (CREATED, ""),
+        (CONFLICT, "insufficient-stock"),
+        (UNAVAILABLE, "unavailable"),
+        (UNAVAILABLE, "outcome-unknown"),
+    },
+    "buy": {
+        (ACCEPTED, ""),
+        *((CONFLICT, slug) for slug in ("sold-out", "already-bought", "not-started", "ended")),
+        (UNPROCESSABLE, "invalid"),
+        (TOO_MANY, "too-many-requests"),
+        (UNAVAILABLE, "unavailable"),
+        (UNAVAILABLE, "outcome-unknown"),
+    },
+    "close-sale": {(OK, ""), (UNAVAILABLE, "unavailable"), (UNAVAILABLE, "outcome-unknown")},
 }
 """docs: the REST contract; what these calls, all well-formed and of known users, may be answered."""
 

@@ -50,7 +50,7 @@ def one_key_one_request(case: Case) -> Iterator[str]:
 def requests_forwards(case: Case) -> Iterator[str]:
     """See that a request which was told to be decided stays so, and that one which got a 202 is found."""
     told: dict[str, float] = {}
-    for entry in case.taken_in:
+    for entry in (*case.taken_in, *case.bought):
         told[request_of(entry)] = min(entry.answered or 0.0, told.get(request_of(entry), entry.answered or 0.0))
     for entry in case.history:
         if entry.op != "ask" or entry.request_id is None:

@@ -7,12 +7,14 @@ from lab.drill.nemesis.case import OK, Case, quantities
 
 
 def conserved(case: Case) -> Iterator[str]:
-    """For each goods: total = available + live reservations, nothing below 0, and the total is what was put there."""
+    """For each goods: total = available + live reservations + what sales own, none below 0, and what was put there."""
     reserved: defaultdict[str, int] = defaultdict(int)
     for row in case.final.reservations:
         if row.state == "deducted":
             for goods_id, quantity in row.lines.items():
                 reserved[goods_id] += quantity
+    for sale in case.final.sales.values():
+        reserved[sale.goods_id] += sale.owned
     for goods_id, total in case.final.goods.items():
         level = case.final.levels[goods_id]
         if level.available < 0 or level.total != total or total != level.available + reserved[goods_id]:
@@ -37,14 +39,15 @@ def levels_possible(case: Case) -> Iterator[str]:
 
 
 def reserved_once(case: Case) -> Iterator[str]:
-    """Stock is held once for every line of an order that is created or paid, and for nothing else."""
+    """Stock is held once for every line of an order that stands and was not bought in a sale, and for nothing else."""
     live: defaultdict[str, list[dict[str, int]]] = defaultdict(list)
     for row in case.final.reservations:
         if row.state == "deducted":
             live[row.order_id].append(dict(row.lines))
     for order_id, order in case.orders.items():
         held = live.get(order_id, [])
-        expected = [] if order["status"] == "closed" else [quantities(order)]
+        is_elsewhere = order["status"] == "closed" or order.get("sale_id") is not None
+        expected = [] if is_elsewhere else [quantities(order)]
         if held != expected:
             yield f"order {order_id} is {order['status']} and holds {held}, not {expected}"
     for order_id in live.keys() - case.orders.keys():

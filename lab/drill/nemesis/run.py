@@ -115,7 +115,8 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
 
 def _requests(history: Sequence[Entry]) -> set[tuple[str, str]]:
     """Return the order requests that were taken in, each after its user."""
-    taken = (entry for entry in history if entry.op == Op.SUBMIT and entry.status == HTTPStatus.ACCEPTED)
+    soon = {Op.SUBMIT, Op.BUY}
+    taken = (entry for entry in history if entry.op in soon and entry.status == HTTPStatus.ACCEPTED)
     return {(entry.user, str(entry.body["request_id"])) for entry in taken}
 
 
@@ -163,7 +164,8 @@ def _clients_and_faults(
     _set_provider(sut, run.plan.seed, run.plan.provider)
     with ExitStack() as stack:
         began, now = time.monotonic(), clients.stopwatch()
-        shop = Shop(*things, sut.deployment.plan.instances_of("order"), now)
+        admin = stack.enter_context(sut.client("drill", ["admin"]))
+        shop = Shop(*things, sut.deployment.plan.instances_of("order"), now, admin)
         shoppers = {}
         for script, user in zip(run.plan.clients, users, strict=True):
             client = stack.enter_context(sut.client(user))

@@ -12,7 +12,7 @@ from common.db import Database
 from common.redis_client import RedisClient
 from flash.pieces.in_database import DatabasePieces
 from flash.pieces.in_redis import RedisPieces
-from flash.pieces.port import KEEP, TAKE_WITHIN, Pieces
+from flash.pieces.port import KEEP, MOST_PLACES, TAKE_WITHIN, Pieces
 from flash.pieces.tables import PiecesTables
 from tests.contract.rocketmq import required
 from tests.databases import Server
@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer, redis_program, valkey_program
 from tests.support import eventually
 
 Open = Callable[..., Pieces]
-"""Opens the store once more, as another process would; options: `keep`, `take_within`."""
+"""Opens the store once more, as another process would; options: `keep`, `take_within`, `most_places`."""
 
 DATABASES: Final = ("sqlite", "mysql")
 REDISES: Final = ("redis", "redis_cluster", "valkey")
@@ -80,11 +80,11 @@ def _databases(kind: str, directory: Path, stack: ExitStack) -> Open:
     metadata = MetaData()
     tables = PiecesTables(metadata)
 
-    def open_(*, keep: float = KEEP, take_within: float = TAKE_WITHIN) -> Pieces:
+    def open_(*, keep: float = KEEP, take_within: float = TAKE_WITHIN, most_places: int = MOST_PLACES) -> Pieces:
         database = Database(url, pool_size=2 * THREADS)
         stack.callback(database.close)
         metadata.create_all(database.engine)
-        return DatabasePieces(database, tables, keep=keep, take_within=take_within)
+        return DatabasePieces(database, tables, keep=keep, take_within=take_within, most_places=most_places)
 
     return open_
 
@@ -92,9 +92,9 @@ def _databases(kind: str, directory: Path, stack: ExitStack) -> Open:
 def _redises(url: str, stack: ExitStack) -> Open:
     prefix = f"orders:test:{uuid.uuid4().hex[:12]}"
 
-    def open_(*, keep: float = KEEP, take_within: float = TAKE_WITHIN) -> Pieces:
+    def open_(*, keep: float = KEEP, take_within: float = TAKE_WITHIN, most_places: int = MOST_PLACES) -> Pieces:
         client = RedisClient(url, timeout=30.0)  # what a test waits for is no slow machine
         stack.callback(client.close)
-        return RedisPieces(client, prefix=prefix, keep=keep, take_within=take_within)
+        return RedisPieces(client, prefix=prefix, keep=keep, take_within=take_within, most_places=most_places)
 
     return open_

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.drill.nemesis.checker import RULES, check
-from lab.drill.nemesis.history import Charge, Count, Coupon, Entry, Final, Level, Reservation, Use
+from lab.drill.nemesis.history import Charge, Count, Coupon, Entry, Final, Level, Owned, Reservation, Use
 
 USER, GOODS, PIECES, PRICE = "u", "1", 100, 50
 COUPON = "5"
@@ -55,6 +55,14 @@ def request(request_id: str, state: str = "queued", *, made: str | None = None, 
     return {"request_id": request_id, "state": state, "order_id": made, "problem": told}
 
 
+def order_of_sale(order_id: str, purchase_id: str, status: str = "created", **changed: Any) -> dict[str, Any]:
+    """Return an order of one piece that was bought in the sale."""
+    shown = order(order_id, "", status, quantity=1, why="cancelled" if status == "closed" else "")
+    item = {"goods_id": GOODS, "quantity": 1, "unit_price": SALE_PRICE}
+    amounts = {"goods_amount": SALE_PRICE, "total_amount": SALE_PRICE, "receiver": None, "items": [item]}
+    return shown | amounts | {"sale_id": SALE, "purchase_id": purchase_id} | changed
+
+
 def charge(of: dict[str, Any], sent_back: int = 0) -> Charge:
     """Return the money of an order."""
     return Charge(of["order_id"], f"c{of['order_id']}", of["total_amount"], of["currency"], sent_back, sent_back)
@@ -71,6 +79,7 @@ class Story:
     untold: list[str] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sales: dict[str, Owned] = field(default_factory=dict)
     counted: Count | None = None
     left: list[str] = field(default_factory=list)
     quiet_after: float | None = 1.0
@@ -92,6 +101,16 @@ class Story:
         more = {"status": 202, "body": request(request_id), "sent": sent(label), "keyed": True, **known}
         self.call("submit", label, **more)
 
+    def buy(self, label: str, status: int | None = 202, body: Any = None, **known: Any) -> None:
+        """Add a try to buy a piece in the sale."""
+        self.call("buy", label, status=status, body=body, **{"sale_id": SALE, "sent": {"quantity": 1}, **known})
+
+    def bought(self, shown: dict[str, Any]) -> None:
+        """Have an order of the sale in the end."""
+        self.orders.append(shown)
+        if shown["status"] == "paid":
+            self.charges.append(charge(shown))
+
     def ask(self, label: str, request_id: str, **known: Any) -> None:
         """Add a look at a request."""
         self.call("ask", label, **{"request_id": request_id, "status": 200, **known})
@@ -110,6 +129,7 @@ class Story:
     def final(self) -> Final:
         """Return how everything stood in the end; the stock adds up unless it was tampered with."""
         reserved = sum(row.lines[GOODS] for row in self.reservations if row.state == "deducted")
+        reserved += sum(sale.owned for sale in self.sales.values())
         level = self.level or Level(PIECES, PIECES - reserved)
         shown = self.shown or level
         held, used = (sum(use.state == state for use in self.uses) for state in ("held", "used"))
@@ -117,7 +137,7 @@ class Story:
             {GOODS: PIECES}, {USER: self.orders}, {GOODS: shown}, {GOODS: level}, self.reservations, self.quiet_after,
             5.0, self.left, {COUPON: Coupon(PERCENT, USES, OF_USER)},
             {COUPON: self.counted or Count(USES - held - used, held, used)}, self.uses, self.untold, self.charges,
-            self.requests,
+            self.requests, self.sales,
         )  # fmt: skip
 
     def change(self, number: int, **how: Any) -> None:
@@ -135,6 +155,8 @@ class Story:
 
 PAID, CANCELLED, REFUSED, UNKNOWN, TAKEN, CUT = "paid", "cancelled", "refused", "unknown", "taken", "cut"
 WITH, LATER, GONE, USED_UP, ELSEWHERE = "with", "later", "gone", "used-up", "elsewhere"
+SALE, SALE_PRICE, PIECES_OF_SALE = "60", 30, 2
+BOUGHT, LOST, SOLD_OUT = "bought", "lost", "sold-out"
 SOON, TOO_MANY, NO_KEY = "soon", "too-many", "no-key"
 FIRST_OF_PAID, REPEAT_OF_PAID, PAY, LOOK, LIST, LEVEL = range(6)
 
@@ -185,6 +207,7 @@ def truth() -> Story:
     story.ends(late)
     story.charges.append(charge(late, sent_back=1))
     _with_requests(story)
+    _with_sales(story)
     return copy.deepcopy(story)
 
 
@@ -203,4 +226,29 @@ def _with_requests(story: Story) -> None:
         "90": request("90", "created", made="19"),
         "91": request("91", "refused", slug="insufficient-stock"),
         "92": request("92", "created", made="10"),
+    }
+
+
+def _with_sales(story: Story) -> None:
+    terms = {"goods_id": GOODS, "quantity": PIECES_OF_SALE, "unit_price": SALE_PRICE, "per_user": 2}
+    for replayed in (False, True):
+        opened = {"status": 201, "body": {**terms, "sale_id": SALE}, "sent": terms}
+        story.call("open-sale", "sale-0", replayed=replayed, **opened)
+    story.sales[SALE] = Owned(GOODS, PIECES_OF_SALE)
+    story.buy(BOUGHT, body=request("95"))
+    story.ask(BOUGHT, "95", body=request("95", "created", made="51"))
+    story.call("pay", BOUGHT, order_id="51", status=200, body=order_of_sale("51", "95", "paid"))
+    story.bought(order_of_sale("51", "95", "paid"))
+    story.buy("twice", body=request("96"))
+    story.call("cancel", "twice", order_id="52", status=200, body=order_of_sale("52", "96", "closed"))
+    story.bought(order_of_sale("52", "96", "closed"))
+    story.buy(LOST, status=None)
+    story.bought(order_of_sale("53", "97"))
+    story.buy("forgotten", body=request("98"))
+    story.buy(SOLD_OUT, status=409, body=problem(409, "sold-out"))
+    story.call("close-sale", "sale-0", sale_id=SALE, status=200, body={"sale_id": SALE})
+    story.requests |= {
+        "95": request("95", "created", made="51"),
+        "96": request("96", "created", made="52"),
+        "98": request("98", "refused", slug="sold-out"),
     }

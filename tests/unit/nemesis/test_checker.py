@@ -9,6 +9,7 @@ import pytest
 
 from lab.drill.nemesis.checker import RULES, check
 from lab.drill.nemesis.history import Charge, Count, Final, Level, Reservation, Use, load
+from tests.unit.nemesis import lies_of_sales
 from tests.unit.nemesis.story import (
     CANCELLED,
     COUPON,
@@ -441,6 +442,7 @@ LIES: list[tuple[str, Lie]] = [
     ("settled", _left),
     ("settled_in_time", _quiet_after(5.1)),
     ("settled_in_time", _quiet_after(None)),
+    *lies_of_sales.LIES,
 ]
 
 

@@ -32,7 +32,7 @@ class _Service:
         answer = self._answers.pop(0)
         if answer is None:
             raise Unreachable("no answer: the connection was cut")
-        assert json_body is None or json_body["receiver"]["name"]
+        assert json_body is None or path != "/orders" or json_body["receiver"]["name"]
         return answer
 
 
@@ -119,3 +119,33 @@ def test_an_order_whose_fate_is_unknown_is_asked_for() -> None:
     _play(service, recorder, Call(Op.PLACE, "c-0", [(0, 1)]), Call(Op.CANCEL, "c-0"))
     assert service.asked[1][2] == "/orders/9/cancel"
     assert recorder.entries[1].slug == "not-found"
+
+
+def test_a_sale_is_opened_and_closed_by_an_admin_and_bought_in_by_users() -> None:
+    """Once it is known; the purchase is asked about as any request, and then paid."""
+    request = {"request_id": "5", "state": "queued", "order_id": None}
+    users = _Service(
+        Answer(202, request, {}),
+        Answer(200, {**request, "state": "created", "order_id": "7"}, {}),
+        Answer(200, {"order_id": "7", "status": "paid"}, {}),
+    )
+    admins = _Service(Answer(503, {}, {}), Answer(201, {"sale_id": "60"}, {}), Answer(200, {"sale_id": "60"}, {}))
+    recorder = Recorder()
+    opening = Call(Op.OPEN_SALE, sale="s", lines=((1, 4),), per_user=2)
+    buying, closing = Call(Op.BUY, "c-b", ((1, 2),), sale="s"), Call(Op.CLOSE_SALE, sale="s")
+    shop = Shop(("1", "2"), (), ("order",), lambda: 0.0, admins)
+    script = Client("c", [Step(0.0, [one]) for one in (
+        buying, closing, opening, opening, buying, Call(Op.ASK, "c-b"), Call(Op.PAY, "c-b"), closing
+    )])  # fmt: skip
+    Shopper("u", users, shop, recorder).play(script)
+    assert admins.asked == [
+        *[("flash", "POST", "/flash-sales", {"Idempotency-Key": "2-s"})] * 2,
+        ("flash", "POST", "/flash-sales/60/close", None),
+    ]
+    assert [asked[:3] for asked in users.asked] == [
+        ("flash", "POST", "/flash-sales/60/orders"),
+        ("order", "GET", "/order-requests/5"),
+        ("order", "POST", "/orders/7/pay"),
+    ]
+    bought = next(entry for entry in recorder.entries if entry.op == "buy")
+    assert (bought.sale_id, bought.sent, bought.order_id) == ("60", {"quantity": 2}, None)

@@ -70,6 +70,9 @@ def test_plans_try_everything(servers: ServerKind) -> None:
     points = {f.settings["failpoints"].partition("=")[0] for f in faults if f.kind is Kind.FAILPOINT}
     assert points <= POINTS
     assert any(point.startswith("request.") for point in points)
+    assert any(point.startswith("purchase.") for point in points)
+    sales = [{call.sale for client in plan.clients for step in client.steps for call in step.calls} for plan in plans]
+    assert {len(names - {""}) for names in sales} == {0, 1, 2}
 
 
 def _plan(faults: int = 8, clients: int = 6) -> Plan:

@@ -17,6 +17,7 @@ _CORE = (
     *("order/service/*.py", "order/consumer.py", "order/clients/*.py", "order/app.py"),
     *("common/reservations/service.py", "common/rows.py"),
     *("stock/service/*.py", "stock/app.py", "goods/service.py", "coupon/service/*.py", "coupon/app.py"),
+    *("flash/service/*.py", "flash/pieces/*.py"),
     *("ops/reconcile.py", "ops/holdings/*.py"),
 )
 

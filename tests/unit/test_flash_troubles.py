@@ -1,0 +1,288 @@
+"""What goes wrong between the steps of the flash service, and what is so rare that only a test meets it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import select, update
+
+from common.errors import RedisUnavailable
+from flash import model
+from flash.model import InsufficientStock, SaleState, sales
+from flash.pieces.factory import store_of
+from flash.pieces.in_redis import RedisPieces
+from flash.pieces.port import Buyer, Phase, Purchase, PurchaseState
+from flash.service import reading, returning
+from flash.service.buying import Looking
+from flash.service.holding import Want
+from flash.service.selling import mark_closed, void
+from halfmessage.clock import now_ms
+from halfmessage.errors import BrokerError, DuplicateRow, Misconfigured, NotFound, OutcomeUnknown, Unavailable
+from halfmessage.ids import first_of
+from tests.flash import HOUR, Market
+
+Raises = Callable[..., Any]
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    with closing(Market(tmp_path)) as market:
+        yield market
+
+
+def raising(error: Exception) -> Raises:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def set_row(market: Market, sale_id: int, **values: Any) -> None:
+    change = update(sales).where(sales.c.sale_id == sale_id).values(**values)
+    market.database.transact(lambda connection: connection.execute(change))
+
+
+# Opening and closing
+
+
+def test_whether_stock_has_heard_is_not_known(market: Market) -> None:
+    """The sale is left as it is: it is found by a sweep."""
+    market.faults.plan("allot", OutcomeUnknown(), "after")
+    with pytest.raises(OutcomeUnknown):
+        market.open(3)
+    with market.database.read() as connection:
+        assert connection.scalar(select(sales.c.state)) == SaleState.OPENING
+
+
+def test_what_can_not_even_be_given_up(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first error is told; the sweep finds the sale."""
+    monkeypatch.setattr("flash.service.selling.void", raising(Unavailable()))
+    with pytest.raises(InsufficientStock):
+        market.open(11)
+
+
+def test_a_sale_that_was_given_up_meanwhile_is_not_opened(market: Market) -> None:
+    """A sweep thought that nobody opens it any more."""
+
+    def sweep() -> None:
+        market.database.transact(lambda connection: connection.execute(update(sales).values(state="void")))
+
+    market.faults.hooks["allot"] = sweep
+    with pytest.raises(Unavailable):
+        market.open(3)
+
+
+def test_the_same_key_at_once(market: Market) -> None:
+    """The other one's sale stands; this one owns nothing."""
+    market.faults.hooks["allot"] = lambda: market.open(3, key="k")
+    again = market.open(3, key="k")
+    market.sweeping.often()
+    assert market.selling.is_known(None) is False
+    assert market.stock.available == 7
+    assert market.row(again).state == "open"
+
+
+def test_the_store_need_not_hear_of_an_opening(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sale stands; it is told once the store answers, and shown by our clock until then."""
+    monkeypatch.setattr(market.pieces, "put", raising(Unavailable()))
+    sale = market.open(3)
+    assert market.showing.glance(sale) == (Phase.ON, None)
+    early = market.open(3, starts_at=now_ms() + HOUR, ends_at=now_ms() + 2 * HOUR)
+    assert market.showing.glance(early) == (Phase.NOT_STARTED, None)
+    monkeypatch.undo()
+    monkeypatch.setattr(market.pieces, "look", raising(Unavailable()))
+    assert market.showing.glance(sale) == (Phase.ON, None)
+
+
+def test_a_closing_that_stock_does_not_hear(market: Market) -> None:
+    """It is closed all the same; the sweep has stock hear it."""
+    sale = market.open(3)
+    market.faults.plan("allot", Unavailable())
+    assert market.selling.close(sale.sale_id).state == "done"
+    assert market.stock.available == 7
+    market.sweeping.often()
+    assert market.stock.available == 10
+    assert not market.database.transact(lambda connection: mark_closed(connection, sale.sale_id))
+    assert not market.database.transact(lambda connection: void(connection, sale.sale_id))
+
+
+def test_a_store_that_does_not_answer_at_the_end(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes back until it tells what is under way, unless that is too old to become an order."""
+    sale = market.open(3)
+    market.bought(sale, "ann")
+    monkeypatch.setattr(market.pieces, "open_purchases", raising(Unavailable()))
+    assert market.selling.close(sale.sale_id).state == "closed"
+    assert market.row(sale).allotted == 3
+    set_row(market, sale.sale_id, closed_at=now_ms() - HOUR)
+    market.finishing.run()
+    assert (market.row(sale).allotted, market.row(sale).state) == (0, "done")
+
+
+def test_what_is_too_old_does_not_keep_pieces(market: Market) -> None:
+    """A purchase that the store still thinks is under way, long after the end."""
+    sale = market.open(3)
+    market.bought(sale, "ann")
+    market.selling.close(sale.sale_id)
+    assert market.row(sale).state == "closed"
+    set_row(market, sale.sale_id, closed_at=now_ms() - HOUR)
+    market.finishing.run()
+    assert (market.row(sale).allotted, market.row(sale).state) == (0, "done")
+
+
+def test_a_sale_that_another_process_reckoned_meanwhile(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done already: nothing is done twice."""
+    sale = market.open(3)
+    market.bought(sale, "ann")
+    market.selling.close(sale.sale_id)
+    monkeypatch.setattr(market.pieces, "end", lambda sale_id: set_row(market, sale_id, state="done"))
+    market.finishing.run()
+    assert market.row(sale).allotted == 1
+
+
+# Buying and holding
+
+
+def test_those_who_look_at_once_share_it(market: Market) -> None:
+    """One question for each sale, and each gets their own answer."""
+    first, second = market.open(2), market.open(1)
+    market.bought(first, "ann")
+    found = Looking(market.pieces).look(
+        [(second.sale_id, "ann"), (first.sale_id, "ann"), (first.sale_id, "bob"), (5, "x")]
+    )
+    assert [one and (one.left, list(one.bought)) for one in found] == [(1, []), (1, ["ann"]), (1, ["ann"]), None]
+
+
+def test_whether_pieces_were_taken_is_not_known(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its message is kept: the check-back decides."""
+    sale = market.open(2)
+    monkeypatch.setattr(market.pieces, "take", raising(OutcomeUnknown()))
+    (answer,) = market.buy(sale, "ann")
+    assert isinstance(answer, OutcomeUnknown)
+    assert market.messages()[0].resolution is None
+
+
+def test_a_message_that_can_not_be_begun(market: Market) -> None:
+    """Nothing was taken."""
+    sale = market.open(2)
+    market.faults.plan("begin", BrokerError())
+    (answer,) = market.buy(sale, "ann")
+    assert isinstance(answer, Unavailable)
+    assert market.left(sale) == 2
+
+
+def test_what_is_held_wrongly_is_refused(market: Market) -> None:
+    """Orders of a sale that is not open, and those that the counts leave no room for."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    set_row(market, sale.sale_id, state="opening")
+    assert market.hold(sale, purchase, 41) == "sold-out"
+    set_row(market, sale.sale_id, state="open")
+    holding: Any = market.reservations._effect  # the part of it that is flash's
+    want = Want(sale.sale_id, purchase, "ann", 1, None)
+    assert holding.unfit(want).verdict == "sold-out"
+
+
+# Coming back
+
+
+def test_a_purchase_is_refused_and_held_at_once(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process writes its row first: it is found then, and not written again."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    refused = [Purchase(purchase, "ann", 1, PurchaseState.TAKEN)]
+    market.returning.refuse(sale.sale_id, refused)
+    market.returning.refuse(sale.sale_id, refused)
+    assert market.fate(purchase) == "returned"
+    monkeypatch.setattr(returning, "_refuse", raising(DuplicateRow()))
+    market.returning.refuse(sale.sale_id, refused)
+    assert market.left(sale) == 2
+
+
+def test_a_purchase_that_is_held_again_while_it_is_returned(market: Market) -> None:
+    """The row is free no more: it stays."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    market.hold(sale, purchase, 41)
+    market.database.transact(lambda connection: returning._return(connection, [purchase]))
+    assert market.fate(purchase) == "held"
+
+
+# Reading
+
+
+def test_so_many_sales_are_kept_at_hand(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was looked up first goes first."""
+    monkeypatch.setattr(reading, "_REMEMBERED", 1)
+    first, second = market.open(1), market.open(1)
+    for sale in (first, second, first):
+        assert market.reader.known(sale.sale_id).sale_id == sale.sale_id
+    assert list(market.reader._known) == [first.sale_id]
+
+
+def test_a_purchase_that_is_a_row_is_found_in_any_sale(market: Market) -> None:
+    """Also of one that is done."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    market.hold(sale, purchase, 41)
+    market.selling.close(sale.sale_id)
+    sale_id, found = market.purchasing.find(purchase)
+    assert (sale_id, found.user_id, found.state) == (sale.sale_id, "ann", PurchaseState.HELD)
+    with pytest.raises(NotFound):
+        market.purchasing.find(first_of(now_ms()))
+
+
+# Stores
+
+
+def test_a_row_that_is_always_written_before(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few tries; then it is said to be unavailable, and nothing is changed."""
+    monkeypatch.setattr(market.database, "transact", raising(DuplicateRow()))
+    with pytest.raises(Unavailable):
+        market.pieces.end(5)
+
+
+def test_a_store_of_another_kind(market: Market) -> None:
+    """What it is may be a password, so it is not told."""
+    with pytest.raises(Misconfigured) as raised:
+        store_of("memcached://secret", market.database, model.pieces)
+    assert "secret" not in raised.value.detail
+
+
+class Client:
+    """Redis, as a test says."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+
+    def call(self, _: Any) -> Any:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def failed(cause: Exception | None) -> RedisUnavailable:
+    error = RedisUnavailable()
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [(None, RedisUnavailable), (redis.ResponseError(), RedisUnavailable), (redis.TimeoutError(), OutcomeUnknown)],
+)
+def test_whether_redis_took_pieces(cause: Exception | None, error: type[Exception]) -> None:
+    """Not, where it was not even asked, or refused; else that is not known."""
+    client: Any = Client(failed(cause))
+    with pytest.raises(error):
+        RedisPieces(client).take(1, first_of(now_ms()), [Buyer(5, "ann")])
+
+
+def test_a_page_of_purchases_that_are_settled_meanwhile() -> None:
+    """The next page is asked for: an empty one says that there are no more."""
+    client: Any = Client([b"7"], [None], [b"8"], [b"t|1|5|ann"])
+    (found,) = RedisPieces(client).open_purchases(1, before=9)
+    assert (found.purchase_id, found.tx_id) == (8, 5)
