@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, select
 
-from common import migrations
+from common import migrations, tracing
 from common.aside import ThreadedAside
 from common.auth import Verifier
 from common.config import Settings
@@ -31,6 +31,7 @@ from halfmessage.errors import HalfMessageError
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer
 from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.batch import Batcher
 from order import app as order_app
 from order import outside as order_outside
 from order.clients import coupon as coupon_client
@@ -125,8 +126,14 @@ class Wiring:
                     patch.setattr(module, name, self.noting(name, part))
             if hasattr(module, "open_broker"):
                 patch.setattr(module, "open_broker", self.noting("open_broker", self._open_broker))
+        patch.setattr(tracing, "together", self._together)
         patch.setattr(app.rest, "install", self.noting("install", app.rest.install))
         self.service: Service = app.build(settings)
+
+    def _together(self, name: str, run: Callable[..., Any], **bounds: Any) -> Callable[..., Any]:
+        """Note a batcher under the name that its batches are traced by, and return its `submit`."""
+        batcher: Batcher[Any, Any] = self.noting(name, Batcher)(run, **bounds)
+        return batcher.submit
 
     def _open_broker(self, url: str, options: BrokerOptions, **more: Any) -> Broker:
         broker = open_broker(url, options, **more)
@@ -195,7 +202,7 @@ def test_order_hands_each_setting_to_what_it_is_for(order: Wiring, settings: Set
     assert order.of("Checker", "deadline") == (6.5,)
     assert order.of("open_broker", "url", "options") == (settings.broker_url, settings.broker_options)
     assert [passed["threads"] for passed in order.noting.passed["ThreadedAside"]] == [2, 24, 1]
-    assert order.of("Batcher", "lanes", "heaviest", "longest_queue") == (3, 123, 45 + settings.request_threads)
+    assert order.of("place orders", "lanes", "heaviest", "longest_queue") == (3, 123, 45 + settings.request_threads)
     assert order.of("Periodic", "interval") == (71.0,)
     assert order.of("Ordering", "pay_timeout") == (611.0,)
     assert order.of("GoodsClient", "max_age", "shared") == (0.75, None)
@@ -287,8 +294,8 @@ def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
     assert order.of("Sweep", "database", "records", "checker", "overdue", "settlements", "audits") == parts
     assert order.of("Ordering", "reader", "pricing", "ids") == (reader, order.the("Pricing"), ids)
     assert order.of("Pricing", "goods", "coupons") == (order.the("GoodsClient"), order.the("CouponRules"))
-    assert order.of("Ordering", "place") == (order.the("Batcher").submit,)
-    assert order.of("Batcher", "run") == (order.the("Placing").place,)
+    assert order.of("Ordering", "place") == (order.the("place orders").submit,)
+    assert order.of("place orders", "run") == (order.the("Placing").place,)
     assert order.of("Timeouts", "database", "checker", "overdue") == (database, checker, overdue)
     assert order.of("Successes", "database", "checker", "paying") == (database, checker, paying)
     assert order.of("Timeline", "database", "records", "participants") == (database, records, participants)
@@ -339,7 +346,7 @@ def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
     """Each callback ends in its own metric."""
     order.of("Checker", "count")[0](CheckAnswer.COMMIT)
     order.of("Coordinator", "observe")[0]("order.deduct", 0.5)
-    order.of("Batcher", "observe")[0](7)
+    order.of("place orders", "observe")[0](7)
     order.of("Sweep", "count")[0]("released", 3)
     order.of("install", "count")[0]("created")
     for one, number in zip(order.noting.passed["EventConsumer"], (5, 6), strict=True):
@@ -365,7 +372,7 @@ def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
 
 def test_order_weighs_drafts_by_what_they_write(order: Wiring) -> None:
     """A batch is full by lines, not by orders."""
-    assert order.of("Batcher", "weigh")[0](SimpleNamespace(weight=17)) == 17
+    assert order.of("place orders", "weigh")[0](SimpleNamespace(weight=17)) == 17
 
 
 def forgets(service: Wiring, keys: Table, settings: Settings) -> None:
