@@ -51,7 +51,7 @@ def main() -> None:
     own = str(settings.gateway_dir)
     environment = {"HOME": own, "XDG_DATA_HOME": own, "XDG_CONFIG_HOME": own, "GOMEMLIMIT": _MEMORY}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
-    os.execve(program, [str(program), "run", "--config", str(path)], kept | environment)  # noqa: S606
+    os.execve(program, [str(program), "run", "--config", str(path)], kept | environment)  # noqa: S606 # nosec B606 - a fixed program
 
 
 def _refuse(*reasons: str) -> NoReturn:

@@ -138,8 +138,8 @@ class DataDir:
     def _of_before(self) -> Path:
         return self.root / "keys" / "hs256"
 
-    def make(self, secret: str = "") -> None:
-        """Create the directory, the keys and the secret (`secret`, or a new one), if they are missing.
+    def make(self, secret: str | None = None) -> None:
+        """Create the directory, the keys and the secret (`secret`; None: a new one), if they are missing.
 
         Raise `CommandFailed`.
         """
