@@ -657,7 +657,7 @@ def test_metrics_are_there(shop: Shop, service: str) -> None:
 
 @pytest.mark.parametrize("service", NAMES)
 def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
-    """GET /readyz: the database, the broker and the peers, each with its result."""
+    """GET /readyz: the database, the broker, the peers and discovery, each with its result."""
     checks = shop.raw(service, "GET", "/readyz").json["checks"]
     expected = {
         "order": {"database", "ids", "broker", "goods", *PARTICIPANTS},
@@ -669,4 +669,4 @@ def test_readiness_names_what_it_checked(shop: Shop, service: str) -> None:
         "sandbox": {"database", "ids"},
         "user": {"database", "ids", "keys"},
     }
-    assert checks == dict.fromkeys(expected[service], "ok")
+    assert checks == dict.fromkeys({*expected[service], "discovery"}, "ok")
