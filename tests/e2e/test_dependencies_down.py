@@ -180,7 +180,7 @@ def test_readiness_tells_who_does_not_answer(shop: Shop) -> None:
         answer = shop.raw("order", "GET", "/readyz")
         assert slug(answer) == "unavailable"
         assert answer.json["checks"] == {
-            **dict.fromkeys(("database", "ids", "broker", "goods", "coupon", "pay", "flash"), "ok"),
+            **dict.fromkeys(("database", "ids", "broker", "goods", "coupon", "pay", "flash", "discovery"), "ok"),
             "stock": "failed",
         }
         assert shop.raw("order", "GET", "/healthz").status == 200
