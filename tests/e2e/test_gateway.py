@@ -35,7 +35,7 @@ from tests.e2e.shop import Shop, running
 from tests.stack import servers
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded("it knows services only, whatever these stand on")]
 
 INSTANCES = 3
 JSON = {"Content-Type": "application/json"}
