@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.deployment import Deployment, Plan, free_port_base
+from ops.plan import Gateway
 from ops.supervisor import is_alive
 from tests.e2e.test_command_line import answered, orders
 from tests.support import eventually
@@ -15,8 +16,8 @@ from tests.support import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.embedded("drills/test_instances.py has several on real servers")]
 
 _INSTANCES = {"order": 2, "stock": 2}
-_PLAN = Plan(instances=_INSTANCES, console=True)
-_NAMES = list(_PLAN.processes)
+_PLAN = Plan(instances=_INSTANCES, console=True, gateway=Gateway())
+_NAMES = list(_PLAN.ports)
 
 
 def test_up_status_reconcile_down(tmp_path: Path) -> None:
@@ -32,6 +33,7 @@ def test_up_status_reconcile_down(tmp_path: Path) -> None:
         assert {service["state"] for service in status["services"]} == {"ready"}
         ports = {service["name"]: service["port"] - base for service in status["services"]}
         assert ports == {
+            "gateway": -1,
             "console": 7,
             "order": 0,
             "order-2": 100,
