@@ -2,7 +2,8 @@
 
 The configuration is written anew when a list changes, and Caddy reads it at SIGUSR1, without a pause: calls under way
 end as they began (https://caddyserver.com/docs/command-line#signals). Idle connections of clients are closed then, as
-any kept connection may be: who sends on one at that moment sends again (RFC 9112, 9.3.1).
+any kept connection may be, and so is one that came to Caddy's listener and that it had not accepted: who sends at that
+moment sends again (RFC 9112, 9.3.1).
 """
 
 import os

@@ -57,7 +57,7 @@ def reload(plan: Plan, directory: DataDir, pid: int) -> None:
     """Write the configuration anew, as the services tell their calls now, and have Caddy take it without a pause.
 
     Caddy reads the file that it was started with again at SIGUSR1 (https://caddyserver.com/docs/command-line#signals);
-    connections stay open, and calls under way end as they began. Raise `CommandFailed`; then all is as before.
+    calls under way end as they began, kept connections are closed. Raise `CommandFailed`; then all is as before.
     """
     done = subprocess.run(
         [sys.executable, "-m", GATEWAY.name, "--render"],

@@ -75,7 +75,7 @@ def test_a_copy_of_a_running_deployment_lives_its_own_life(tmp_path: Path) -> No
         subprocess.run(["cp", "-a", str(tmp_path / "one"), str(copy)], check=True)
         refused = orders("up", "--port-base", str(base), data_dir=copy)
         assert refused.returncode != 0
-        assert f"Port {base}" in refused.stderr
+        assert f"Port {base - 1} of 127.0.0.1, which gateway needs" in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
         assert orders("reconcile", "--repair", data_dir=copy).stderr.startswith("Error: Nothing runs")
         with running(copy) as other:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +126,13 @@ def test_none_before_start(database: Database) -> None:
 
 def test_renewed(database: Database) -> None:
     """A thread extends the lease long before it runs out, keeping the worker id."""
-    ids = LeasedIds(database, "test", lease_seconds=1)  # a busy machine may do nothing for a good part of it
-    ids.start()
-    ((worker_id, (owner, first)),) = _rows(database).items()
-    eventually(lambda: _rows(database)[worker_id][1] > first + 1_000)
-    assert _rows(database)[worker_id][0] == owner
-    assert ids.worker_id == worker_id
-    ids.close()
+    # a busy machine may do nothing for a good part of a second
+    with closing(LeasedIds(database, "test", lease_seconds=1)) as ids:
+        ids.start()
+        ((worker_id, (owner, first)),) = _rows(database).items()
+        eventually(lambda: _rows(database)[worker_id][1] > first + 1_000)
+        assert _rows(database)[worker_id][0] == owner
+        assert ids.worker_id == worker_id
 
 
 def test_renewing_is_written_down(database: Database, clock: Clock) -> None:

@@ -19,6 +19,7 @@ from halfmessage.mq.port import CheckAnswer, Resolution
 from order.clients.flash import FlashClient
 from order.model import CloseReason, Order, RequestState, Status, order_requests, orders
 from order.service import selling as module
+from order.service.entries_of_sales import of_purchase
 from order.service.purchases import PurchaseReader
 from order.service.requests import OrderRequest, Standing
 from tests.fakes import Shop
@@ -267,6 +268,16 @@ def test_the_timeline_tells_how_it_was_bought(shop: Shop) -> None:
         connection.execute(delete(order_requests))
     assert told().keys() == {"purchase begun", "purchase taken", "purchase answered"}
     assert told()["purchase begun"] == (issued_at(purchase_id), about)
+
+
+def test_a_purchase_of_which_only_the_order_is_left(shop: Shop) -> None:
+    """Neither request nor message are kept for ever: which transaction took its pieces is not known then."""
+    event = bought(shop, ("ann", 1))
+    shop.selling.handle([event])
+    order = order_of(shop, event.order_ids[0])
+    begun, taken = of_purchase(order, None, ())
+    assert begun.evidence == {"sale_id": str(SALE), "purchase_id": str(event.order_ids[0])}
+    assert (taken.event, taken.at) == ("purchase taken", None)
 
 
 def test_a_buyer_whose_purchase_was_checked_back_is_not_said_to_be_answered(shop: Shop) -> None:
