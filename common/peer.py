@@ -26,6 +26,8 @@ Watch = Callable[[str, str, bool], None]
 _SERVER_ERROR = 500
 _REFUSES_US = frozenset({401, 403})
 _AVOIDED_FOR = 2.0  # seconds that an instance that did not answer is asked only after the others
+_GONE_FOR = 60.0  # seconds that an instance is remembered that left the list: longer than one takes to start again
+_GONE = 8  # of these at most, those that left last
 _READ = 64 * 1024  # bytes at once
 
 
@@ -33,9 +35,10 @@ class Peer:
     """Another service, called over kept-alive connections in the name of this one.
 
     It may run several times: then its instances are called in turn; `use` replaces them while calls go on. An instance
-    that can't be connected to is passed over for the next, and one that did not answer is asked last for a while. A
-    call is repeated once, on a fresh connection and at another instance where there is one, when the kept one was cut:
-    call only what may be repeated.
+    that can't be connected to is passed over for the next, and one that did not answer is asked last for a while. Where
+    none can be connected to, those that left the list lately are tried: one that has just started again may not be
+    listed yet. A call is repeated once, on a fresh connection and at another instance where there is one, when the kept
+    one was cut: call only what may be repeated.
 
     Each instance has a circuit breaker: one that failed several times in a row (no answer, or a 5xx) is passed over,
     but for one call at a time that tries it. While that is so for all of them, the answer is `PeerUnavailable` at once.
@@ -62,6 +65,7 @@ class Peer:
         self._beside: list[Peer] = []
         self._replacing = threading.Lock()
         self._instances: dict[str, _Instance] = {}
+        self._gone: dict[str, tuple[_Instance, float]] = {}  # with when they left the list
         self._turns = itertools.count()
         self.use([one.strip() for one in url.split(",")])
 
@@ -77,10 +81,13 @@ class Peer:
         pool of urllib3 does that when nothing refers to it any more.
         """
         with self._replacing:
-            before = self._instances
+            before, now = self._instances, time.monotonic()
             self._instances = {url: before.get(url) or self._instance(url) for url in urls}
-            for url in before.keys() - self._instances.keys():
-                before[url].retire()
+            left = {url: (instance, now) for url, instance in before.items() if url not in self._instances}
+            for instance, _ in left.values():
+                instance.retire()
+            gone = {url: then for url, then in self._gone.items() if url not in self._instances} | left
+            self._gone = dict(list(gone.items())[-_GONE:])
             for link in self._beside:
                 link.use(urls)
 
@@ -176,10 +183,10 @@ class Peer:
             except (BreakerOpen, _NotReady):
                 if not waiting:
                     raise
-            except (NewConnectionError, ConnectTimeoutError):
+            except (NewConnectionError, ConnectTimeoutError) as error:
                 instance.avoid()
                 if not waiting:
-                    raise
+                    return self._send_to_gone(call, how, error)
             except ProtocolError:  # a kept connection that the peer had closed
                 if cut:
                     raise
@@ -188,6 +195,23 @@ class Peer:
             except ReadTimeoutError:
                 instance.avoid()
                 raise
+
+    def _send_to_gone(self, call: "_Call", how: "How", error: HTTPError) -> tuple[int, bytes]:
+        """Send to one that left the list lately and is there again. Raise `error` where none is.
+
+        Another service may have its port by now: it refuses a token that is not for it, and has done nothing.
+        """
+        since = time.monotonic() - _GONE_FOR
+        for instance, left_at in self._gone.values():
+            if left_at < since:
+                continue
+            try:
+                status, data = how(instance, call, 1)
+            except (NewConnectionError, ConnectTimeoutError, BreakerOpen, _NotReady):
+                continue
+            if status not in _REFUSES_US:
+                return status, data
+        raise error
 
     def _in_turn(self) -> list["_Instance"]:
         """Return the instances in the order of asking: in turn, those that did not answer lately last."""

@@ -182,6 +182,59 @@ def test_other_instances_from_now_on(servers: list[Server], make: Make) -> None:
     assert peer.service == "stock"
 
 
+def test_one_that_left_the_list_is_tried_where_none_listed_is_there(servers: list[Server], make: Make) -> None:
+    """It has just started again and is not listed yet, while the only one that is listed has died."""
+    servers[1].answers = [_response(200)] * 2
+    peer = make(servers[0].url, servers[1].url)
+    peer.use([servers[0].url])
+    servers[0].close()
+    for _ in range(2):
+        assert peer.call("GET", "/")[0] == 200
+    assert len(servers[1].requests) == 2
+
+
+def test_one_that_left_long_ago_is_not_tried(
+    servers: list[Server], make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its port may be anybody's by now."""
+    monkeypatch.setattr("common.peer._GONE_FOR", 0.0)
+    servers[1].answers = [_response(200)]
+    peer = make(servers[0].url, servers[1].url)
+    peer.use([servers[0].url])
+    servers[0].close()
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+    assert servers[1].requests == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_another_service_at_the_port_of_one_that_left_is_no_answer(
+    servers: list[Server], make: Make, status: int
+) -> None:
+    """It refuses a token that is not for it: the peer is unavailable, and not one that refuses us."""
+    servers[1].answers = [_response(status)]
+    peer = make(servers[0].url, servers[1].url)
+    peer.use([servers[0].url])
+    servers[0].close()
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+
+
+def test_few_that_left_are_remembered(servers: list[Server], make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that left last; one that is listed again is called in its turn."""
+    monkeypatch.setattr("common.peer._GONE", 1)
+    servers[1].answers = [_response(200)]
+    others = [nobody() for _ in range(3)]
+    peer = make(servers[1].url)
+    for one in others:
+        peer.use([one])
+    with pytest.raises(PeerUnavailable):
+        peer.call("GET", "/")
+    assert servers[1].requests == []
+    peer.use([servers[1].url])
+    assert peer.call("GET", "/")[0] == 200
+
+
 def test_instances_that_stay_keep_their_connections(servers: list[Server], make: Make) -> None:
     """A list that has changed elsewhere costs those that stay nothing."""
     servers[0].answers = [_response(200)] * 2
