@@ -77,6 +77,24 @@ MUTANTS = (
         "gone-instance-left-alone-for-ever",
         "a gauge tells of an instance that there is not any more",
         _INSTANCES + "test_one_that_is_gone_is_not_told_as_left_alone",
-        ("common.peer:Peer.use", "before[url].retire()", "pass"),
+        ("common.peer:Peer.use", "instance.retire()", "pass"),
+    ),
+    edited(
+        "just-started-again-not-tried",
+        "a rolling restart refuses orders, though one instance is always there",
+        _INSTANCES + "test_one_that_left_the_list_is_tried_where_none_listed_is_there",
+        ("common.peer:Peer._send", "return self._send_to_gone(call, how, error)", "raise"),
+    ),
+    edited(
+        "a-strangers-refusal-believed",
+        "another service at the port of an instance that is gone answers in its name",
+        _INSTANCES + "test_another_service_at_the_port_of_one_that_left_is_no_answer",
+        ("common.peer:Peer._send_to_gone", "if status not in _REFUSES_US:", "if True:"),
+    ),
+    edited(
+        "gone-for-ever-remembered",
+        "every port that an instance ever had is called when none answers",
+        _INSTANCES + "test_one_that_left_long_ago_is_not_tried",
+        ("common.peer:Peer._send_to_gone", "if left_at < since:", "if False:"),
     ),
 )
