@@ -21,10 +21,10 @@ pytestmark = pytest.mark.e2e
 
 def test_a_data_directory_from_before(tmp_path: Path) -> None:
     """Its tokens go on, beside those of keys that it gets; until it is told to refuse them."""
-    root = tmp_path / "var"
+    root, on = tmp_path / "var", servers()
 
     def deployment() -> Deployment:
-        return Deployment(root, Plan(free_port_base(), pay_timeout=3600.0, extra=QUICK, servers=servers()))
+        return Deployment(root, Plan(free_port_base(), pay_timeout=3600.0, extra=QUICK, servers=on))
 
     made = deployment()
     made.prepare()
