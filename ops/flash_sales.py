@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from common import schema_version
 from common.db import Database
-from flash.model import Sale, purchases, sales
+from flash.model import Sale, sales
 from flash.model import pieces as tables
 from flash.pieces.factory import store_of
 from flash.pieces.port import Phase, Pieces
@@ -21,10 +21,10 @@ from halfmessage.clock import rfc3339
 from halfmessage.errors import NotFound, Unavailable
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
+from ops.purchases import under_way
 from ops.sales import LIVE
 
 _PAGE: Final = 100  # sales read together
-_EVERY: Final = 2**63 - 1  # above every id
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +144,14 @@ class FlashSales:
             before = page[-1]["sale_id"]
 
     def under_way(self) -> list[int]:
-        """Return purchases of sales that count, which took pieces and are no row yet: the oldest of each sale.
+        """Return purchases of sales that count, which took pieces and are no row yet.
 
         Raise `Unavailable` where the store does not answer.
         """
         with self._database.read() as connection:
             counting = connection.scalars(select(sales.c.sale_id).where(sales.c.state.in_(LIVE)).limit(_PAGE)).all()
-            taken = [
-                bought.purchase_id for one in counting for bought in self._store.open_purchases(one, before=_EVERY)
-            ]
-            rows = select(purchases.c.purchase_id).where(purchases.c.purchase_id.in_(taken))
-            known = set(connection.scalars(rows)) if taken else set()
-        return [one for one in taken if one not in known]
+        found = (under_way(self._database, self._store, sale_id) for sale_id in counting)
+        return [one.purchase_id for of_sale in found for one in of_sale.purchases]
 
     def unknown(self, sale_id: int) -> CommandFailed:
         """Return the error for a sale that there is not."""

@@ -30,6 +30,26 @@ class UnderWay:
     is_all: bool
 
 
+def under_way(flash: Database, store: Pieces, sale_id: int) -> UnderWay:
+    """Return the purchases of a sale that took pieces and are no row yet, of the `MOST_PAGES` oldest pages.
+
+    Raise `Unavailable` where flash's database or the store of pieces does not answer.
+    """
+    found: list[Purchase] = []
+    for number, page in enumerate(pages_of_open(store, sale_id)):
+        if number == MOST_PAGES:
+            return UnderWay(found, is_all=False)
+        known = _rows(flash, [one.purchase_id for one in page])
+        found += [one for one in page if one.purchase_id not in known]
+    return UnderWay(found, is_all=True)
+
+
+def _rows(flash: Database, purchase_ids: Collection[int]) -> dict[int, Row[Any]]:
+    query = select(purchases).where(purchases.c.purchase_id.in_(purchase_ids))
+    with flash.read() as connection:
+        return {row.purchase_id: row for row in connection.execute(query)}
+
+
 class Purchases:
     """The purchases of sales, in flash's database and in the store of pieces."""
 
@@ -48,20 +68,14 @@ class Purchases:
 
     def under_way(self, sale_id: int) -> UnderWay:
         """Return the purchases that took pieces and are no row yet, of the `MOST_PAGES` oldest pages."""
-        found: list[Purchase] = []
-        for number, page in enumerate(pages_of_open(self._store, sale_id)):
-            if number == MOST_PAGES:
-                return UnderWay(found, is_all=False)
-            known = self._rows([one.purchase_id for one in page])
-            found += [one for one in page if one.purchase_id not in known]
-        return UnderWay(found, is_all=True)
+        return under_way(self._flash, self._store, sale_id)
 
     def judge(self, sale_id: int, purchase_ids: Collection[int]) -> list[Finding]:
         """Return what is wrong with at most `MOST` purchases of a sale."""
         if not purchase_ids:
             return []
         stored = self._store.find(sale_id, list(purchase_ids))
-        rows = self._rows(purchase_ids)
+        rows = _rows(self._flash, purchase_ids)
         alone = [one for one, found in stored.items() if one not in rows and found.state is PurchaseState.TAKEN]
         over = self._orders.requests(alone)
         found: list[Finding] = []
@@ -71,11 +85,6 @@ class Purchases:
             elif one in alone:
                 found += self._judge_alone(one, over)
         return found
-
-    def _rows(self, purchase_ids: Collection[int]) -> dict[int, Row[Any]]:
-        query = select(purchases).where(purchases.c.purchase_id.in_(purchase_ids))
-        with self._flash.read() as connection:
-            return {row.purchase_id: row for row in connection.execute(query)}
 
     def _judge_alone(self, purchase_id: int, requests: dict[int, int | None]) -> Iterator[Finding]:
         """Judge a purchase that took its pieces and that flash has never held for an order."""
