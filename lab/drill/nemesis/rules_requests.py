@@ -2,8 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
-from lab.drill.nemesis.case import NOT_FOUND, OK, PLACING, Case, Shown, label_of, quantities, request_of, wanted
+from lab.drill.nemesis.case import (
+    NOT_FOUND,
+    OK,
+    PLACING,
+    Case,
+    Shown,
+    label_of,
+    may_have_been_taken,
+    quantities,
+    request_of,
+    wanted,
+)
 from lab.drill.nemesis.history import Entry
 
 _DECIDED = frozenset({"created", "refused"})
@@ -77,7 +89,10 @@ def _said(request: Shown) -> tuple[object, ...]:
 
 
 def requests_refused_truly(case: Case) -> Iterator[str]:
-    """See that a request is refused for what is short or used up, and only where more was asked for than there is."""
+    """See that a request is refused for what is short or used up, and only where more was asked for than there is.
+
+    Or for its key, where an order of another body was placed with it before the request was worked off.
+    """
     asked: defaultdict[str, int] = defaultdict(int)
     coupons: defaultdict[tuple[str, str | None], int] = defaultdict(int)
     for entry in case.history:
@@ -98,9 +113,14 @@ def requests_refused_truly(case: Case) -> Iterator[str]:
             "insufficient-stock": any(asked[goods] > case.final.goods[goods] for goods in wanted(sent)),
             "coupon-not-usable": made is not None
             and (coupons[coupon_id, None] > made.uses or coupons[coupon_id, entry.user] > made.uses_per_user),
+            "idempotency-mismatch": any(map(partial(_of_another_body, entry), case.attempts[entry.user, entry.label])),
         }
         if not held.get(_slug(request), False):
             yield f"request {request_of(entry)} of {entry.label} was refused: {request.get('problem')}"
+
+
+def _of_another_body(entry: Entry, other: Entry) -> bool:
+    return entry.keyed and other.sent != entry.sent and may_have_been_taken(other)
 
 
 def _slug(request: Shown) -> str:

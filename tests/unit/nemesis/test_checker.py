@@ -367,6 +367,7 @@ LIES: list[tuple[str, Lie]] = [
     ("requests_refused_truly", _refused_without_need("insufficient-stock")),
     ("requests_refused_truly", _refused_without_need("coupon-not-usable")),
     ("requests_refused_truly", _refused_without_need("expired")),
+    ("requests_refused_truly", _refused_without_need("idempotency-mismatch")),
     ("altered", _changed_since),
     ("altered", _not_as_asked),
     ("altered", _wrong_sum),
@@ -486,6 +487,16 @@ def test_answers_that_cross_are_believed() -> None:
     """Who asked before an order was paid may be shown it open, even if that answer comes last."""
     story = truth()
     story.change(LOOK, body=order("11", PAID), invoked=story.history[PAY].invoked)
+    assert story.verdict() == []
+
+
+def test_an_order_of_another_body_may_overtake_a_request() -> None:
+    """A request that got its 202 is refused if an order of another body was placed with its key before it."""
+    story = truth()
+    story.submit("new", "93")
+    story.place("new", body=order("20", "new", quantity=3), sent=sent("new", 3))
+    story.ends(order("20", "new", quantity=3), held=3)
+    story.requests["93"] = request("93", "refused", slug="idempotency-mismatch")
     assert story.verdict() == []
 
 
