@@ -18,6 +18,7 @@ _OUTCOME: Final = (
     "again with the same Idempotency-Key."
 )
 _DOWN: Final = "No instance of the service answers; nothing was changed, try again."
+_TRIED_AGAIN: Final[Json] = {"vars_regexp": {"{http.reverse_proxy.retries}": {"pattern": "[1-9]"}}}
 _SLOW_ANSWER: Final = 5  # seconds to wait until one asks what became of a call
 
 
@@ -71,7 +72,7 @@ def errors() -> list[Json]:
     """Return the routes of what goes wrong in Caddy: in the order of looking at them, the first one answers.
 
     Where a call of writing was sent and its connection ended, its outcome is not known; where it was never sent, or
-    only reads, nothing was changed.
+    only reads, nothing was changed. The error is that of the last try: of what was sent again, no earlier one is known.
     """
     unavailable = problem(kind_of(Unavailable), _DOWN)
     unknown = problem(replace(kind_of(OutcomeUnknown), retry_after=_SLOW_ANSWER), _OUTCOME)
@@ -80,8 +81,9 @@ def errors() -> list[Json]:
         _route(_error("request body too large"), of(TooLarge)),
         _route(_status("413"), of(TooLarge)),
         _route(_status("503"), unavailable),  # no instance is in order
-        _route(_status("502") | _error("dial "), unavailable),
         _route(_status("502", "504") | {"method": ["GET", "HEAD"]}, unavailable),
+        _route(_status("502", "504") | _TRIED_AGAIN | {"header": {"Idempotency-Key": ["*"]}}, unknown),
+        _route(_status("502") | _error("dial "), unavailable),
         _route(_status("502", "504"), unknown),
         _route(_status("404"), not_found()),
         _route({}, of(OrdersError)),

@@ -158,7 +158,7 @@ def _path_is(patterns: Sequence[str]) -> Json:
 def _to(instances: Instances, patterns: Sequence[str], shape: Shape) -> Json:
     return {
         "match": [{"vars_regexp": _path_is(patterns)}],
-        "handle": [*_whole_body(shape.max_body), *proxy(instances, most=shape.max_body)],
+        "handle": [*_whole_body(shape.max_body), proxy(instances, most=shape.max_body)],
         "terminal": True,
     }
 
@@ -204,7 +204,7 @@ def _console(instances: Instances, shape: Shape) -> list[Json]:
                 prefix,
                 {"handler": "rewrite", "strip_path_prefix": CONSOLE},
                 *_whole_body(shape.max_body),
-                *proxy(instances, most=shape.max_body),
+                proxy(instances, most=shape.max_body),
             ],
             "terminal": True,
         },

@@ -1,9 +1,11 @@
 """`python -m gateway.following`: has Caddy follow which instances there are. It runs beside it, and ends with it.
 
-The configuration is written anew when a list changes, and Caddy reads it at SIGUSR1, without a pause: calls under way
-end as they began (https://caddyserver.com/docs/command-line#signals). Idle connections of clients are closed then, as
-any kept connection may be, and so is one that came to Caddy's listener and that it had not accepted: who sends at that
-moment sends again (RFC 9112, 9.3.1).
+The configuration is written anew when an instance is new in a list, or has been off it for `GONE_FOR`, and Caddy
+reads it at SIGUSR1, without a pause: calls under way end as they began
+(https://caddyserver.com/docs/command-line#signals). Idle connections of clients are closed then, as any kept
+connection may be, and so is one that came to Caddy's listener and that it had not accepted: who sends at that moment
+sends again (RFC 9112, 9.3.1). So one that leaves the list is no reason at once: Caddy's own checks find within half a
+second that it is gone, and most are back soon, as they only start again.
 """
 
 import os
@@ -12,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,6 +29,7 @@ from common.telemetry import configure_logging
 from gateway.settings import Settings
 from gateway.starting import RENDER_FAILURES, render
 
+GONE_FOR: Final = 60.0  # seconds off the list, and it is no instance any more: another program may have its port
 _LOOK_EVERY: Final = 0.5  # seconds between two looks whether Caddy is still there, and after a rendering that failed
 _CONNECTS_WITHIN: Final = 1.0  # seconds
 
@@ -35,7 +39,7 @@ log = structlog.get_logger()
 def main(settings: Settings, gateway: int) -> None:
     """Follow the lists of `settings.services` until the process `gateway`, which started us, is gone."""
     changed = threading.Event()
-    followers = [_Addresses(name, settings.urls(name), changed) for name in settings.services]
+    followers = [Addresses(name, settings.urls(name), changed) for name in settings.services]
     following = Following(_directory(settings), followers, settings.discovery_file)
     while not _listens(settings):  # before, SIGUSR1 would end it
         if _waits_in_vain(gateway):
@@ -43,12 +47,14 @@ def main(settings: Settings, gateway: int) -> None:
     following.start()
     try:
         while os.getppid() == gateway:
-            if changed.wait(_LOOK_EVERY):
-                changed.clear()
-                if _reload(settings, {one.service: one.urls for one in followers}, gateway):
-                    continue
-                changed.set()
-                if _waits_in_vain(gateway):
+            changed.wait(_LOOK_EVERY)
+            changed.clear()
+            if any(one.is_outdated(time.monotonic()) for one in followers):
+                wanted = {one.service: one.wanted(time.monotonic()) for one in followers}
+                if _reload(settings, wanted, gateway):
+                    for one in followers:
+                        one.served = wanted[one.service]
+                elif _waits_in_vain(gateway):
                     return
     finally:
         following.close()
@@ -77,16 +83,33 @@ def known(settings: Settings) -> Settings:
     return settings.at({name: urls for name, urls in listed.items() if urls})
 
 
-class _Addresses:
-    """Where the instances of one service are."""
+class Addresses:
+    """Where the instances of one service are: those that Caddy knows (`served`), and those that are listed.
+
+    `changed` is set whenever the list is another one.
+    """
 
     def __init__(self, service: str, urls: Sequence[str], changed: threading.Event) -> None:
-        self.service, self.urls, self._changed = service, sorted(urls), changed
+        """Begin with what is served and listed alike."""
+        self.service, self._changed = service, changed
+        self.served: Sequence[str] = sorted(urls)
+        self._listed: Sequence[str] = self.served
+        self._left: dict[str, float] = {}  # when each left the list that is still served
 
     def use(self, urls: Sequence[str]) -> None:
-        if sorted(urls) != self.urls:
-            self.urls = sorted(urls)
-            self._changed.set()
+        """Take what is listed now."""
+        now = time.monotonic()
+        self._left = {url: self._left.get(url, now) for url in self.served if url not in urls}
+        self._listed = sorted(urls)
+        self._changed.set()
+
+    def wanted(self, now: float) -> Sequence[str]:
+        """Return what is to be served: what is listed, and what left the list less than `GONE_FOR` seconds ago."""
+        return sorted({*self._listed, *(url for url, then in self._left.items() if now - then < GONE_FOR)})
+
+    def is_outdated(self, now: float) -> bool:
+        """Whether Caddy must be told: of a new one, or that one is gone for good."""
+        return self.wanted(now) != self.served
 
 
 def _reload(settings: Settings, urls: Listing, gateway: int) -> bool:

@@ -17,8 +17,6 @@ ANSWERED_WITHIN: Final = "90s"
 _KEPT_FOR: Final = "30s"  # an idle connection: less than the 60 s after which a service ends it
 _KEPT: Final = 512  # idle connections to an instance
 TRIES: Final = 2  # after the first one
-RETRIED: Final = "retried"
-"""The variable of a request that tells the answers to errors that it may have been sent more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,8 @@ class Instances:
         return bool(self.name) or len(self.addresses) > 1
 
 
-def proxy(instances: Instances, *, most: int) -> list[Json]:
-    """Return the handlers that send a request of up to `most` bytes on.
+def proxy(instances: Instances, *, most: int) -> Json:
+    """Return the handler that sends a request of up to `most` bytes on.
 
     Its body is read before (see `gateway.caddy`) and buffered here, so that it can be sent a second time.
     """
@@ -58,8 +56,8 @@ def proxy(instances: Instances, *, most: int) -> list[Json]:
         **_where(instances),
     }
     if not instances.several:
-        return [handler]
-    return [{"handler": "vars", RETRIED: "yes"}, handler | _spread(instances)]
+        return handler
+    return handler | _spread(instances)
 
 
 def _where(instances: Instances) -> Json:

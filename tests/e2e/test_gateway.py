@@ -84,14 +84,20 @@ def problem(answer: Any) -> tuple[int, str]:
 
 
 @contextmanager
-def another(deployment: Deployment, folder: Path, **settings: str) -> Iterator[int]:
-    """Run one more gateway before the same services, with other settings; yield its port."""
+def another(
+    deployment: Deployment, folder: Path, at: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[int]:
+    """Run one more gateway before the same services, with other settings; yield its port.
+
+    `at`: other variables, for services that are elsewhere.
+    """
     port = free_port_base()
     changed = {"port": str(port), "admin_port": str(port + 1), "dir": str(folder), "log_dir": str(folder), **settings}
     environment = {
         **os.environ,
         **of_deployment.environment(deployment.plan, deployment.directory),
         **{f"ORDERS_GATEWAY_{name.upper()}": value for name, value in changed.items()},
+        **(at or {}),
     }
     process = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment, cwd=PACKAGES)
     try:
@@ -366,13 +372,67 @@ def test_a_call_that_was_cut_is_not_said_to_have_done_nothing(shop: Shop, header
         supervisor.restart(name, extra_env=crash)
     supervisor.wait_ready()
     body = json.dumps({"items": [{"goods_id": goods, "quantity": 1}]}).encode()
-    told = shop.raw("gateway", "POST", "/orders", body=body, headers=JSON | shop.bearer() | headers)
-    if not headers or told.status != 201:
-        assert problem(told) == (503, "outcome-unknown")
-        assert told.headers["retry-after"] == "5"
-    for name in shop.deployment.plan.instances_of("order"):
-        supervisor.restart(name)
-    supervisor.wait_ready()
+    try:
+        told = shop.raw("gateway", "POST", "/orders", body=body, headers=JSON | shop.bearer() | headers)
+        if not headers or told.status != 201:
+            assert problem(told) == (503, "outcome-unknown")
+            assert told.headers["retry-after"] == "5"
+    finally:
+        for name in shop.deployment.plan.instances_of("order"):
+            supervisor.restart(name)
+        supervisor.wait_ready()
+
+
+@pytest.mark.parametrize(
+    ("headers", "anybody", "told"),
+    [
+        ({"Idempotency-Key": "cut"}, True, "outcome-unknown"),
+        ({}, True, "outcome-unknown"),
+        ({}, False, "unavailable"),
+    ],
+    ids=["cut, then nobody", "cut", "nobody"],
+)
+def test_what_was_sent_once_may_have_been_done(
+    deployment: Deployment, tmp_path: Path, headers: dict[str, str], *, anybody: bool, told: str
+) -> None:
+    """Sent again where nobody listens any more: that nothing was changed is true of this try only, and is not said."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(2)]
+        where = ",".join(f"http://{HOST}:{one.getsockname()[1]}" for one in listeners)
+        environment = {"ORDERS_ORDER_URL": where, "ORDERS_DISCOVERY": ""}
+        (tmp_path / "documents").mkdir()
+        (tmp_path / "documents" / "order.json").write_text(json.dumps(documents()["order"]))
+        for one in listeners:
+            threading.Thread(target=well_until_asked, args=(one, listeners)).start()
+        port = stack.enter_context(another(deployment, tmp_path, environment))
+        root = f"http://{HOST}:{port}"
+        eventually(lambda: probe(root) is None, within=20)
+        if not anybody:
+            end(listeners)
+        answer = urllib3.request("POST", f"{root}/orders", body=b"{}", headers=JSON | headers, retries=False)
+        assert (answer.status, answer.json()["type"]) == (503, f"/problems/{told}")
+
+
+def well_until_asked(listener: socket.socket, all_of_them: list[socket.socket]) -> None:
+    """Answer what reads; at the first other request all listeners are gone, and it gets no answer."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            if connection.recv(4096).startswith(b"GET "):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            else:
+                end(all_of_them)
+
+
+def end(listeners: list[socket.socket]) -> None:
+    """Refuse connections from now on."""
+    for one in listeners:
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 def test_the_clients_address_is_counted(shop: Shop) -> None:

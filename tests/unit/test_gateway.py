@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ import pytest
 from pydantic import ValidationError
 
 from common import registry
-from gateway import binary, caddy, joint, logs
+from gateway import binary, caddy, following, joint, logs
 from gateway.operations import ContradictingDocuments, Json, hidden, public
 from gateway.settings import Settings
 from gateway.upstreams import Instances
 from ops.documents import documents
 
 ROOT = Path(__file__).parents[2]
+A, B, C = (f"http://127.0.0.1:{port}" for port in (8001, 8101, 8201))
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +285,36 @@ class TestBinary:
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert done.stderr.startswith("gateway: can't start: ORDERS_GATEWAY_ADMIN=apart:")
+
+
+class TestWhatCaddyIsToldOf:
+    """A reload cuts connections, so there is one only where calls would go wrong without it."""
+
+    @pytest.fixture
+    def addresses(self) -> following.Addresses:
+        return following.Addresses("order", [A, B], threading.Event())
+
+    def test_one_more(self, addresses: following.Addresses) -> None:
+        addresses.use([B, A, C])
+        assert addresses.is_outdated(time.monotonic())
+        assert addresses.wanted(time.monotonic()) == [A, B, C]
+
+    def test_one_that_starts_again(self, addresses: following.Addresses) -> None:
+        addresses.use([A])
+        assert not addresses.is_outdated(time.monotonic())
+        addresses.use([A, B])
+        assert not addresses.is_outdated(time.monotonic() + following.GONE_FOR)
+
+    def test_one_that_is_gone_for_good(self, addresses: following.Addresses) -> None:
+        addresses.use([A])
+        addresses.use([A])
+        later = time.monotonic() + following.GONE_FOR
+        assert addresses.is_outdated(later)
+        assert addresses.wanted(later) == [A]
+
+    def test_one_more_while_another_starts_again(self, addresses: following.Addresses) -> None:
+        addresses.use([A, C])
+        assert addresses.wanted(time.monotonic()) == [A, B, C]
 
 
 def test_pages_of_services_are_declared() -> None:
