@@ -6,6 +6,7 @@ import pytest
 
 from ops.client import Answer, Client
 from tests.e2e.shop import Shop, at_once, cancel, pay, placed, slug, status_of
+from tests.e2e.test_command_line import answered, orders
 from tests.e2e.test_flash_sales import bought, decided, opened, sale_of, stopped
 from tests.e2e.test_order_coupon import counts, coupon
 from tests.e2e.test_payments import books, payment
@@ -175,3 +176,54 @@ def test_a_reason_is_needed(shop: Shop, body: Any) -> None:
     answer = user.ask("order", "POST", f"/orders/{order_id}/return", json_body=body)
     assert answer.status in {400, 415, 422}
     assert status_of(user, order_id) == "paid"
+
+
+def sagas(shop: Shop, *words: str) -> Any:
+    """Run `orders sagas …` on the shop's deployment; return what it prints as JSON."""
+    return answered(orders("sagas", *words, "--json", data_dir=shop.deployment.directory.root))
+
+
+def test_an_operator(shop: Shop) -> None:
+    """By command line: returns that don't get on, with their tries; one is retried, skipped, given up, with reasons."""
+    user, tea = shop.user(), shop.goods(stock=10)
+    skipped, given_up = paid_order(user, tea), paid_order(user, tea)
+    with stopped(shop, "stock"):
+        for order_id in (skipped, given_up):
+            give_back(user, order_id)
+            eventually(lambda order_id=order_id: step(user, order_id, "restock")["tries"] >= 1)
+            eventually(lambda order_id=order_id: step(user, order_id, "refund")["state"] == "done")
+        runs = {run["key"]: run["run_id"] for run in sagas(shop, "list")}
+        assert {skipped, given_up} <= set(runs)
+        assert sagas(shop, "list", "--state", "undone") == []
+        tries = step(user, skipped, "restock")["tries"]
+        assert sagas(shop, "retry", runs[skipped])["state"] == "running"
+        eventually(lambda: step(user, skipped, "restock")["tries"] > tries)
+        told = sagas(shop, "skip", runs[skipped], "restock", "--why", "counted by hand")
+        assert told["state"] == "done"
+        (restock,) = (one for one in told["steps"] if one["name"] == "restock")
+        assert (restock["state"], restock["last_error"]) == ("skipped", "skipped: counted by hand")
+        told = sagas(shop, "give-up", runs[given_up], "--why", "the pieces are broken")
+        assert (told["state"], told["why"]) == ("given-up", "given up: the pieces are broken")
+        assert show(user, given_up)["why"] == told["why"]
+        assert sagas(shop, "show", runs[given_up]) == told
+        refused = orders("sagas", "retry", runs[given_up], data_dir=shop.deployment.directory.root)
+        assert (refused.returncode, "has ended" in refused.stderr) == (1, True)
+        shown = orders("sagas", "show", runs[given_up], data_dir=shop.deployment.directory.root)
+        assert "restock" in shown.stdout
+        assert "given-up: given up: the pieces are broken" in shown.stdout
+    shop.admin.post("order", "/sweep/full")  # what was never told to stock is found by the sweep
+    assert shop.available(tea) == 10
+
+
+def test_only_admins_see_sagas(shop: Shop) -> None:
+    """Pages of runs, newest first, one after the other; a user's token sees none of them."""
+    user, tea = shop.user(), shop.goods(stock=20)
+    ours = [paid_order(user, tea) for _ in range(3)]
+    for order_id in ours:
+        give_back(user, order_id)
+        returned(user, order_id)
+    first = shop.admin.get("order", "/admin/sagas", state="done", limit=2)
+    second = shop.admin.get("order", "/admin/sagas", state="done", limit=1, cursor=first["next_cursor"])
+    assert [run["key"] for run in (*first["items"], *second["items"])] == ours[::-1]
+    assert all(run["is_known"] for run in first["items"])
+    assert slug(user.ask("order", "GET", "/admin/sagas")) == "forbidden"
