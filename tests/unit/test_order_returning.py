@@ -50,6 +50,8 @@ def test_begun_with_the_orders_move(shop: Shop) -> None:
     assert (order.status, order.returned_at is not None) == (Status.RETURNED, True)
     assert (run.key, run.input, run.state) == (str(order_id), {"reason": "too small"}, RunState.RUNNING)
     assert shop.returning.of(order_id, owner="ann") == run
+    with pytest.raises(NotFound):
+        shop.returning.of(order_id, owner="bob")
     assert shop.available(1) == 8
     assert order.as_created().returned_at is None
 

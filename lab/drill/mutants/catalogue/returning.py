@@ -32,7 +32,7 @@ MUTANTS = (
     edited(
         "return-of-anybodys-order",
         "a user sees the return of another's order",
-        _TEST + "test_refused",
+        _TEST + "test_begun_with_the_orders_move",
         ("order.service.returning:Returning.of", "owner=owner", "owner=None"),
     ),
     edited(
