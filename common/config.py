@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +11,8 @@ from common import consistency, registry
 from common.discovery.port import LEAST_TTL, MOST_TTL
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
+
+LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
 
 if TYPE_CHECKING:
     Addresses = BaseSettings
@@ -79,6 +81,9 @@ class Settings(Addresses):
     )
     public_keys: Path | None = Field(
         default=None, description="the public keys of services, operator and Prometheus, as `orders keys` makes them"
+    )
+    user_keys_file: Path | None = Field(
+        default=None, description="keeps the public keys of user for a start while user is down; none: nothing does"
     )
     key_file: Path | None = Field(
         default=None, description="the private key of this service, for its calls of others; of those that make any"
@@ -184,7 +189,7 @@ class Settings(Addresses):
     wechat_api: str = Field(default="", description="where WeChat Pay's API is, in tests; empty: at WeChat Pay")
 
     access_token_lifetime: float = Field(
-        default=900.0, ge=60, le=3600, description="of a user's token: nothing ends it before"
+        default=900.0, ge=60, le=LONGEST_TOKEN, description="of a user's token: nothing ends it before"
     )
     refresh_token_lifetime: float = Field(
         default=30 * 24 * 3600.0, ge=3600, description="of a log-in, however often it is refreshed"
