@@ -8,10 +8,12 @@ from pydantic import Field, SecretStr, ValidationError, create_model, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
+from common.cores import at_hand
 from common.discovery.port import LEAST_TTL, MOST_TTL
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
 
+MOST_HASHES: Final = 64  # at once, of one process
 LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
 
 if TYPE_CHECKING:
@@ -206,7 +208,10 @@ class Settings(Addresses):
     )
     public_base: str = Field(default="", description="where people reach the gateway; empty: there is none")
     hashes_at_once: int = Field(
-        default=2, ge=1, le=64, description="passwords hashed at once, each with 19 MiB and a core"
+        default=0,
+        ge=0,
+        le=MOST_HASHES,
+        description="passwords hashed at once, each with 19 MiB and a core; 0: one a core",
     )
     hashes_waiting: int = Field(default=32, ge=0, le=1000, description="passwords that wait for that; more get 503")
     breached_passwords: Path | None = Field(
@@ -327,6 +332,14 @@ class Settings(Addresses):
     def pool_size(self) -> int:
         """Database connections: one a request thread, and some for consumers, the checker, sweeps and leases."""
         return self.threads + 8
+
+    @property
+    def hashers(self) -> int:
+        """How many passwords are hashed at once: as set, else one for each core that this process may use, 64 at most.
+
+        To be asked once the process keeps to its core.
+        """
+        return self.hashes_at_once or min(MOST_HASHES, max(1, len(at_hand())))
 
     @property
     def log(self) -> LogFile | None:

@@ -86,6 +86,12 @@ MUTANTS = (
         ("common.user_keys:UserKeys._known", "time.time() < key.ends_at", "True"),
     ),
     edited(
+        "log-ins-take-all-threads",
+        "while many log in nothing else of user is answered",
+        "tests/unit/test_wiring.py::test_user_is_wired",
+        ("user.app:build", "settings.hashers + settings.hashes_waiting", "0"),
+    ),
+    edited(
         "kept-keys-not-read",
         "a service that starts while user is down refuses users",
         _KEYS + "TestKept::test_a_start_while_user_is_down_has_them",
