@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
 from common.cores import at_hand
+from common.discovery.certificates import Certificates
 from common.discovery.port import LEAST_TTL, MOST_TTL
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
@@ -34,9 +35,16 @@ class Settings(Addresses):
     discovery: str = Field(
         default="",
         repr=False,
-        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT or consul://HOST:PORT; "
-        "empty: the addresses below",
+        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT, etcds://HOST:PORT or "
+        "consul://HOST:PORT; empty: the addresses below",
     )
+    discovery_ca: Path | None = Field(
+        default=None, description="of etcds://: who signed its certificate; none: those that certifi lists"
+    )
+    discovery_certificate: Path | None = Field(
+        default=None, description="of etcds://: our certificate, where it asks for one"
+    )
+    discovery_key: Path | None = Field(default=None, description="the private key of discovery_certificate")
     discovery_ttl: int = Field(
         default=5, ge=LEAST_TTL, le=MOST_TTL, description="an instance that ended without a word is listed for so long"
     )
@@ -293,6 +301,11 @@ class Settings(Addresses):
     def url(self, service: str) -> str:
         """Return where the instances of a service are, with commas between."""
         return str(getattr(self, f"{service}_url"))
+
+    @property
+    def discovery_certificates(self) -> Certificates:
+        """The files for a list of instances that speaks TLS."""
+        return Certificates(self.discovery_ca, self.discovery_certificate, self.discovery_key)
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
