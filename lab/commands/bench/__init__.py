@@ -17,6 +17,7 @@ _BENCHES = {
     "growth": "Place orders on databases that hold ten times as many, again and again.",
     "soak": "Place very many orders while processes are killed with kill -9.",
     "stock": "Compare the strategies of taking stock.",
+    "library": "What the library adds to a transaction of one's own.",
     "startup": "How long a command takes to start, as a ratio to Python itself.",
 }
 
