@@ -18,6 +18,7 @@ _BENCHES = {
     "connections": "Keep idle connections at the gateway: its memory, and orders beside them.",
     "soak": "Place very many orders while processes are killed with kill -9.",
     "stock": "Compare the strategies of taking stock.",
+    "library": "What the library adds to a transaction of one's own.",
     "startup": "How long a command takes to start, as a ratio to Python itself.",
 }
 
