@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jwt
 
@@ -46,6 +46,11 @@ class Identity:
 
 class PublicKeys(Protocol):
     """The keys that verify the user service's tokens."""
+
+    @property
+    def told(self) -> bool:
+        """Whether they are known from user itself; what other keys verify is not remembered."""
+        ...
 
     def find(self, kid: str) -> bytes | None:
         """Return a key, None where there is none of this name. Raise `Unavailable` where that can't be told."""
@@ -83,6 +88,14 @@ def claims_for(user: str, scopes: Iterable[str], lifetime: float) -> dict[str, A
     return {"sub": user, "scope": " ".join(scopes), "aud": AUDIENCE, "iat": int(now), "exp": now + lifetime}
 
 
+class _Read(NamedTuple):
+    """What a token says; `lasting`: it is good until it expires, and need not be verified again."""
+
+    identity: Identity
+    expires: float
+    lasting: bool = True
+
+
 class Verifier:
     """Checks Authorization headers; remembers those it verified until their tokens expire. Thread-safe."""
 
@@ -117,9 +130,10 @@ class Verifier:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated
-        identity, expires = self._read(token.strip(" "))
-        self._remember(digest, identity, expires, version)
-        return identity
+        found = self._read(token.strip(" "))
+        if found.lasting:
+            self._remember(digest, found.identity, found.expires, version)
+        return found.identity
 
     def expires(self, header: str) -> int:
         """Return when the token of an Authorization header expires, in seconds since the epoch.
@@ -127,9 +141,9 @@ class Verifier:
         Raise `Unauthenticated` where `verify` would.
         """
         self.verify(header)
-        return int(self._read(header.partition(" ")[2].strip(" "))[1])
+        return int(self._read(header.partition(" ")[2].strip(" ")).expires)
 
-    def _read(self, token: str) -> tuple[Identity, float]:
+    def _read(self, token: str) -> _Read:
         """Return whom a token names and when it expires. A key is never used in a way that a token chooses."""
         try:
             head = jwt.get_unverified_header(token)
@@ -139,19 +153,20 @@ class Verifier:
         except (jwt.PyJWTError, ValueError, OverflowError) as error:
             raise Unauthenticated from error
 
-    def _of_key(self, token: str, kid: object) -> tuple[Identity, float]:
+    def _of_key(self, token: str, kid: object) -> _Read:
         """Return whom a token names that a key of ours signed, or one of the user service."""
         if not isinstance(kid, str):
             raise Unauthenticated
         if self._ours is not None and (found := self._ours.read(token, kid)) is not None:
-            return found
+            return _Read(*found)
+        lasting = self._users is not None and self._users.told  # before it finds: it is not told less afterwards
         key = None if self._users is None else self._users.find(kid)
         if key is None:
             raise Unauthenticated
         claims = ed25519.verify(token, key, audience=AUDIENCE, issuer=ISSUER)
-        return identity_of(claims, USER_SCOPES, claims.get("sid")), int(claims["exp"])
+        return _Read(identity_of(claims, USER_SCOPES, claims.get("sid")), int(claims["exp"]), lasting)
 
-    def _of_secret(self, token: str) -> tuple[Identity, float]:
+    def _of_secret(self, token: str) -> _Read:
         """Return whom a token of the shared secret names, if such a one may: any service can make one for anybody."""
         if self._secret is None:
             raise Unauthenticated
@@ -170,7 +185,7 @@ class Verifier:
             _log().warning(
                 "a token was taken that any service can make", user=identity.user_id, see="ORDERS_HS256_TOKENS"
             )
-        return identity, int(claims["exp"])
+        return _Read(identity, int(claims["exp"]))
 
     def _look(self) -> int:
         """Return the number of our processes' keys; what others verified is forgotten: a key may have gone."""
@@ -227,4 +242,4 @@ def means_of(settings: "Settings", service: str, users: PublicKeys | None = None
     if keys is not None:
         ours = OwnTokens(OwnPublicKeys(keys), service, OPERATOR_SCOPES[settings.operator_may])
     secret = settings.jwt_secret.get_secret_value() if settings.takes_hs256 else None
-    return secret, users or UserKeys(settings.url("user")), ours
+    return secret, users or UserKeys(settings.url("user"), file=settings.user_keys_file), ours

@@ -2,15 +2,20 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common import consistency, registry
+from common.cores import at_hand
+from common.discovery.certificates import Certificates
 from common.discovery.port import LEAST_TTL, MOST_TTL
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
+
+MOST_HASHES: Final = 64  # at once, of one process
+LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
 
 if TYPE_CHECKING:
     Addresses = BaseSettings
@@ -30,9 +35,16 @@ class Settings(Addresses):
     discovery: str = Field(
         default="",
         repr=False,
-        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT or consul://HOST:PORT; "
-        "empty: the addresses below",
+        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT, etcds://HOST:PORT or "
+        "consul://HOST:PORT; empty: the addresses below",
     )
+    discovery_ca: Path | None = Field(
+        default=None, description="of etcds://: who signed its certificate; none: those that certifi lists"
+    )
+    discovery_certificate: Path | None = Field(
+        default=None, description="of etcds://: our certificate, where it asks for one"
+    )
+    discovery_key: Path | None = Field(default=None, description="the private key of discovery_certificate")
     discovery_ttl: int = Field(
         default=5, ge=LEAST_TTL, le=MOST_TTL, description="an instance that ended without a word is listed for so long"
     )
@@ -79,6 +91,9 @@ class Settings(Addresses):
     )
     public_keys: Path | None = Field(
         default=None, description="the public keys of services, operator and Prometheus, as `orders keys` makes them"
+    )
+    user_keys_file: Path | None = Field(
+        default=None, description="keeps the public keys of user for a start while user is down; none: nothing does"
     )
     key_file: Path | None = Field(
         default=None, description="the private key of this service, for its calls of others; of those that make any"
@@ -184,7 +199,7 @@ class Settings(Addresses):
     wechat_api: str = Field(default="", description="where WeChat Pay's API is, in tests; empty: at WeChat Pay")
 
     access_token_lifetime: float = Field(
-        default=900.0, ge=60, le=3600, description="of a user's token: nothing ends it before"
+        default=900.0, ge=60, le=LONGEST_TOKEN, description="of a user's token: nothing ends it before"
     )
     refresh_token_lifetime: float = Field(
         default=30 * 24 * 3600.0, ge=3600, description="of a log-in, however often it is refreshed"
@@ -201,7 +216,10 @@ class Settings(Addresses):
     )
     public_base: str = Field(default="", description="where people reach the gateway; empty: there is none")
     hashes_at_once: int = Field(
-        default=2, ge=1, le=64, description="passwords hashed at once, each with 19 MiB and a core"
+        default=0,
+        ge=0,
+        le=MOST_HASHES,
+        description="passwords hashed at once, each with 19 MiB and a core; 0: one a core",
     )
     hashes_waiting: int = Field(default=32, ge=0, le=1000, description="passwords that wait for that; more get 503")
     breached_passwords: Path | None = Field(
@@ -288,6 +306,11 @@ class Settings(Addresses):
         return str(getattr(self, f"{service}_url"))
 
     @property
+    def discovery_certificates(self) -> Certificates:
+        """The files for a list of instances that speaks TLS."""
+        return Certificates(self.discovery_ca, self.discovery_certificate, self.discovery_key)
+
+    @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks in `proxy_networks`. Raise `ValueError`."""
         return tuple(ip_network(one.strip()) for one in self.proxy_networks.split(",") if one.strip())
@@ -325,6 +348,14 @@ class Settings(Addresses):
     def pool_size(self) -> int:
         """Database connections: one a request thread, and some for consumers, the checker, sweeps and leases."""
         return self.threads + 8
+
+    @property
+    def hashers(self) -> int:
+        """How many passwords are hashed at once: as set, else one for each core that this process may use, 64 at most.
+
+        To be asked once the process keeps to its core.
+        """
+        return self.hashes_at_once or min(MOST_HASHES, max(1, len(at_hand())))
 
     @property
     def log(self) -> LogFile | None:

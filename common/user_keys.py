@@ -1,26 +1,27 @@
 """The public keys of the user service (JWKS, RFC 7517), with which all others verify its tokens.
 
 They are fetched when a token names one that is not known, at most once in `REFETCH` seconds, and again after `FRESH`.
-While user does not answer, those that are known go on being taken, each until its own end (`exp`).
+While user does not answer, those that are known go on being taken, each until its own end (`exp`). A process to which
+user never told any takes those that the process before it kept in a file (`common.kept_keys`).
 """
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import structlog
 
 from common.errors import PeerUnavailable
-from common.jwk import PublicKey, public_keys
+from common.jwk import public_keys
+from common.kept_keys import FRESH, LARGEST, KeptKeys, Keys
 
 PATH: Final = "/.well-known/jwks.json"
 REFETCH: Final = 60.0  # seconds between two questions for keys that are not known
-FRESH: Final = 300.0  # seconds; then they are asked for again, so that a key that was withdrawn goes
 _AGAIN_AFTER: Final = 1.0  # seconds after a question that was not answered
 _TIMEOUT: Final = 1.0  # seconds for one instance's answer
-_LARGEST: Final = 64 * 1024  # bytes of an answer
 
 log = structlog.get_logger()
 
@@ -31,14 +32,24 @@ Fetch = Callable[[], Any]
 class UserKeys:
     """Remembers the keys. Thread-safe: one thread asks, others wait for its answer while user answers at all."""
 
-    def __init__(self, urls: str, *, fetch: Fetch | None = None) -> None:
-        """Take the base URLs of user's instances, with commas between; nothing is asked before the first token."""
+    def __init__(self, urls: str, *, fetch: Fetch | None = None, file: Path | None = None) -> None:
+        """Take the base URLs of user's instances, with commas between, and where to keep what they tell.
+
+        Nothing is asked, or read, before the first token.
+        """
         self._urls = [url.strip().rstrip("/") for url in urls.split(",")]
         self._fetch = fetch or (lambda: _fetch(self._urls))
-        self._keys: Mapping[str, PublicKey] = {}
+        self._kept = KeptKeys(file)
+        self._keys: Keys | None = None
+        self._told = False
         self._asking = threading.Lock()
         self._next = self._stale = float("-inf")  # of time.monotonic(): when it may, and when it should be asked again
         self._failed = False
+
+    @property
+    def told(self) -> bool:
+        """Whether user told this process its keys: those of a file are compared with user's as soon as that answers."""
+        return self._told
 
     @property
     def service(self) -> str:
@@ -63,7 +74,7 @@ class UserKeys:
         return found
 
     def _known(self, kid: str) -> bytes | None:
-        key = self._keys.get(kid)
+        key = (self._keys or {}).get(kid)
         return key.raw if key is not None and (key.ends_at is None or time.time() < key.ends_at) else None
 
     def _ask(self, *, wait: bool) -> None:
@@ -79,17 +90,22 @@ class UserKeys:
 
     def _refresh(self) -> None:
         try:
-            self._keys = _read(self._fetch())
+            document = self._fetch()
+            self._keys = _read(document)
         except PeerUnavailable as error:
+            if self._keys is None:
+                self._keys = self._kept.load()
             self._failed, self._next = True, time.monotonic() + _AGAIN_AFTER
             self._stale = self._next
             log.warning("user does not tell its keys", known=len(self._keys), reason=error.detail)
             return
+        self._told = True
+        self._kept.save(document)
         now = time.monotonic()
         self._failed, self._next, self._stale = False, now + REFETCH, now + FRESH
 
 
-def _read(document: Any) -> dict[str, PublicKey]:
+def _read(document: Any) -> Keys:
     """Return the keys of a document by name. Raise `PeerUnavailable` where it is none."""
     try:
         return public_keys(document)
@@ -109,9 +125,9 @@ def _fetch(urls: Sequence[str]) -> Any:
         for url in urls:
             try:
                 answer = pool.request("GET", url + PATH, redirect=False, preload_content=False)
-                data = answer.read(_LARGEST + 1)
+                data = answer.read(LARGEST + 1)
                 answer.close()
-                if answer.status == 200 and len(data) <= _LARGEST:  # noqa: PLR2004 - OK
+                if answer.status == 200 and len(data) <= LARGEST:  # noqa: PLR2004 - OK
                     return orjson.loads(data)
                 reason = f"status {answer.status}, {len(data)} bytes"
             except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as error:

@@ -126,7 +126,10 @@ def _reload(settings: Settings, urls: Listing, gateway: int) -> bool:
 
 
 def _directory(settings: Settings) -> Directory:
-    return open_directory(settings.discovery, lambda name: ",".join(settings.urls(name)))
+    def addresses(name: str) -> str:
+        return ",".join(settings.urls(name))
+
+    return open_directory(settings.discovery, addresses, settings.discovery_certificates)
 
 
 def _listens(settings: Settings) -> bool:

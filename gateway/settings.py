@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from common import registry
 from common.config import Addresses
 from common.config import Settings as OfServices
+from common.discovery.certificates import Certificates
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _MOST_ORIGINS: Final = 32
@@ -54,7 +55,19 @@ class Settings(Addresses):
         repr=False,
         description="where instances are listed, as services have it; empty: the addresses of the settings",
     )
+    discovery_ca: Path | None = Field(
+        default=None, description="of etcds://: who signed its certificate; none: those that certifi lists"
+    )
+    discovery_certificate: Path | None = Field(
+        default=None, description="of etcds://: our certificate, where it asks for one"
+    )
+    discovery_key: Path | None = Field(default=None, description="the private key of discovery_certificate")
     discovery_file: Path | None = Field(default=None, description="keeps the last known list; none: nothing does")
+
+    @property
+    def discovery_certificates(self) -> Certificates:
+        """The files for a list of instances that speaks TLS."""
+        return Certificates(self.discovery_ca, self.discovery_certificate, self.discovery_key)
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ _FIRST: Final = (
     Panel(
         "Share of server errors",
         {
-            "{{job}}": f'sum by (job) (rate(orders_http_requests_total{{status=~"5.."}}{_RATE})) / '
+            "{{job}}": f'(sum by (job) (rate(orders_http_requests_total{{status=~"5.."}}{_RATE})) or '
+            f"0 * sum by (job) (rate(orders_http_requests_total{_RATE}))) / "  # there is no series before the first one
             f"sum by (job) (rate(orders_http_requests_total{_RATE}))"
         },
         "percentunit",

@@ -250,6 +250,7 @@ class Deployment:
             "ORDERS_BROKER_URL": servers.broker_url if servers else self._main.broker_url,
             "ORDERS_DISCOVERY": self._main.discovery_url,
             "ORDERS_DISCOVERY_FILE": str(self.directory.last_known(name)),
+            "ORDERS_USER_KEYS_FILE": str(self.directory.user_keys(name)),
             "ORDERS_REDIS_URL": servers.redis_url if servers else "",
             "ORDERS_PIECES_URL": servers.redis_url if servers else "",
             "ORDERS_PAY_TIMEOUT": str(self.plan.pay_timeout),

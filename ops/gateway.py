@@ -10,7 +10,7 @@ from common.registry import GATEWAY
 from ops.child import ProcessSpec, python_module
 from ops.errors import CommandFailed
 from ops.places import PACKAGES, DataDir
-from ops.plan import HOST, Plan
+from ops.plan import DISCOVERY_FILES, HOST, Plan
 
 _RENDERED_WITHIN = 90.0  # seconds; each service that is down costs one
 
@@ -35,6 +35,7 @@ def environment(plan: Plan, directory: DataDir) -> Mapping[str, str]:
     list_of_instances = {
         "ORDERS_DISCOVERY": str(plan.extra.get("discovery", directory.discovery_url)),
         "ORDERS_DISCOVERY_FILE": str(directory.last_known(GATEWAY.name)),
+        **{f"ORDERS_{name.upper()}": str(plan.extra[name]) for name in DISCOVERY_FILES if name in plan.extra},
     }
     bound = {"ORDERS_MAX_BODY": str(plan.extra["max_body"])} if "max_body" in plan.extra else {}
     urls = {f"ORDERS_{service.upper()}_URL": plan.addresses(service) for service in plan.services}

@@ -104,6 +104,10 @@ class DataDir:
         """Return where a process keeps the list of instances that it knew last."""
         return self.root / "run" / "discovery" / f"{name}.json"
 
+    def user_keys(self, name: str) -> Path:
+        """Return where a process keeps the public keys that the user service told it last."""
+        return self.root / "run" / "user-keys" / f"{name}.json"
+
     def hint(self, command: str) -> str:
         """Return how to run a command on this data directory, as it works when pasted where we are."""
         name, _, rest = command.partition(" ")

@@ -15,6 +15,8 @@ from common.registry import ALL_NAMES, CONSOLE, GATEWAY, MOST_INSTANCES, NAMES, 
 from ops.errors import CommandFailed
 
 HOST = "127.0.0.1"
+DISCOVERY_FILES = ("discovery_ca", "discovery_certificate", "discovery_key")
+"""Settings of the files for a list of instances that speaks TLS."""
 _LAST_PORT = 65535
 QUIET_PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, any of which could be next
 _ONE_OF_EACH: Mapping[str, int] = MappingProxyType(dict.fromkeys(ALL_NAMES, 1))

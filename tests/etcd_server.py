@@ -4,15 +4,22 @@ import os
 import signal
 import subprocess
 import time
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
+import requests
 
+from common.discovery.certificates import Certificates
 from ops.stack import etcd
 from ops.stack.plan import free_pair
+from tests.authority import Authority
 
 _WITHIN: Final = 30.0  # seconds, for a start
+_ROOT: Final = {"name": "root", "password": "of root"}
 _HOST: Final = "127.0.0.1"
 
 
@@ -41,13 +48,23 @@ class EtcdServer:
         """Where it is, as `ORDERS_DISCOVERY` names it."""
         return f"etcd://{_HOST}:{self._port}"
 
+    @property
+    def certificates(self) -> Certificates:
+        """What a client needs."""
+        return Certificates()
+
+    def _command(self) -> tuple[str, ...]:
+        return etcd.arguments(self._directory / "data", _HOST, self._port)
+
+    def _tells_health_at(self) -> int:
+        return self._port
+
     def start(self) -> None:
         """Start it, with what it had, and wait until it is healthy."""
-        command = etcd.arguments(self._directory / "data", _HOST, self._port)
         with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, executable=self._program, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command(), executable=self._program, stdout=log, stderr=log)
         deadline = time.monotonic() + _WITHIN
-        while etcd.why_not(_HOST, self._port) is not None:
+        while etcd.why_not(_HOST, self._tells_health_at()) is not None:
             if time.monotonic() > deadline:
                 self.kill()
                 pytest.fail((self._directory / "log").read_text())
@@ -68,3 +85,79 @@ class EtcdServer:
         """Have it answer again."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+
+class SecuredEtcdServer(EtcdServer):
+    """One that speaks TLS, with those alone who have a certificate, and wants a password; ours may use our keys alone.
+
+    Its own certificate is good for a client, too: what answers HTTP in etcd is one
+    (https://github.com/etcd-io/etcd/issues/9785).
+    """
+
+    USER, PASSWORD = "orders@shop", "p:a@s/s ü"
+
+    def __init__(self, directory: Path, prefix: str = "orders") -> None:
+        """Start it, and have it ask for passwords from now on; its user may use the keys below `prefix`."""
+        self.authority = Authority(directory / "certificates")
+        self._own, self._key = self.authority.issue("server")
+        self._client = self.authority.issue("client")
+        self._health = free_pair()
+        super().__init__(directory)
+        self._ask_for_passwords(prefix)
+
+    def url_of(self, user: str, password: str) -> str:
+        """Return where it is, for this user."""
+        return f"etcds://{quote(user, safe='')}:{quote(password, safe='')}@{_HOST}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """See `EtcdServer`."""
+        return self.url_of(self.USER, self.PASSWORD)
+
+    @property
+    def certificates(self) -> Certificates:
+        """See `EtcdServer`."""
+        return Certificates(self.authority.certificate, *self._client)
+
+    def _command(self) -> tuple[str, ...]:
+        where = f"https://{_HOST}:{self._port}"
+        return (
+            *super()._command(),
+            *("--listen-client-urls", where, "--advertise-client-urls", where),
+            *("--cert-file", str(self._own), "--key-file", str(self._key)),
+            *("--client-cert-auth", "--trusted-ca-file", str(self.authority.certificate)),
+            *("--listen-metrics-urls", f"http://{_HOST}:{self._health}"),
+        )
+
+    def _tells_health_at(self) -> int:
+        return self._health
+
+    def _ask_for_passwords(self, prefix: str) -> None:
+        first, behind = (b64encode(f"/{prefix}{end}".encode()).decode() for end in "/0")
+        for path, body in (
+            ("user/add", _ROOT),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/add", {"name": self.USER, "password": self.PASSWORD}),
+            ("role/add", {"name": "instances"}),
+            ("role/grant", {"name": "instances", "perm": {"permType": 2, "key": first, "range_end": behind}}),
+            ("user/grant", {"user": self.USER, "role": "instances"}),
+            ("enable", {}),
+        ):
+            self._administer(path, body)
+
+    def end_tokens(self) -> None:
+        """Have it know none any more that it gave our user, as when their time is over: their password is another."""
+        token = self._administer("authenticate", _ROOT)["token"]
+        self._administer("user/changepw", {"name": self.USER, "password": self.PASSWORD}, token)
+
+    def _administer(self, path: str, body: Mapping[str, Any], token: str = "") -> Any:
+        answer = requests.post(
+            f"https://{_HOST}:{self._port}/v3/auth/{path}",
+            json=body,
+            headers={"Authorization": token} if token else {},
+            verify=str(self.authority.certificate),
+            cert=(str(self._client[0]), str(self._client[1])),
+            timeout=10,
+        )
+        assert answer.ok, (path, answer.text)
+        return answer.json()

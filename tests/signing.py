@@ -39,6 +39,7 @@ class Keys:
     def __init__(self, **keys: bytes) -> None:
         self.keys = keys or {KID: PUBLIC}
         self.asked: list[str] = []
+        self.told = True
 
     def find(self, kid: str) -> bytes | None:
         self.asked.append(kid)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.errors import TooManyRequests
+from common.kept_keys import FRESH
 from common.limits import Limiter
 from common.schema import parse_id
-from common.user_keys import FRESH, PATH
+from common.user_keys import PATH
 from common.web import Api, Reply, current_identity
 from common.web.problems import OverLimit
 from common.web.requests import LOOPBACK, IPNetwork, client_address, current_request

@@ -51,7 +51,7 @@ def accounts_of(settings: Settings, database: Database, ids: IdSource) -> Wired:
     attempts, audit = Attempts(database), Audit(database, ids, kept=settings.log_ins_kept)
     lifetimes = Lifetimes(settings.access_token_lifetime, settings.refresh_token_lifetime)
     sessions = Sessions(database, ids, keys, audit, lifetimes)
-    hashing = Hashing(settings.hashes_at_once, settings.hashes_waiting)
+    hashing = Hashing(settings.hashers, settings.hashes_waiting)
     parts = Parts(ids, hashing, Breached(settings.breached_passwords), attempts, audit, sessions)
     return Wired(keys, attempts, audit, sessions, Accounts(database, parts))
 
@@ -89,4 +89,5 @@ def build(settings: Settings) -> Service:
         api,
         start=[partial(schema_version.require, "user", database), ids.start, keys.ensure, forgetting.start],
         stop=[forgetting.close, ids.close, database.close, *([redis.close] if redis else [])],
+        waiting=settings.hashers + settings.hashes_waiting,
     )

@@ -13,10 +13,12 @@ from etcd3gw.client import Etcd3Client
 from etcd3gw.exceptions import Etcd3Exception
 from etcd3gw.lease import Lease
 
+from common.discovery.certificates import Certificates
 from common.discovery.port import ANSWERS_WITHIN, DiscoveryUnavailable, Instance, Listing
 
 T = TypeVar("T")
 
+_HEADER: Final = "Authorization"  # has the token: https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/#authentication
 _API: Final = "/v3/"  # since etcd 3.4: https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/
 
 
@@ -25,13 +27,26 @@ class EtcdDirectory:
 
     changes: ClassVar[bool] = True
 
-    def __init__(self, members: Sequence[tuple[str, int]], prefix: str) -> None:
-        """Take hosts and ports of the cluster's members, asked in turn until one answers, and where our keys begin."""
-        self._prefix = prefix.strip("/")
-        session = requests.Session()
+    def __init__(
+        self,
+        members: Sequence[tuple[str, int]],
+        prefix: str,
+        *,
+        protocol: str = "http",
+        login: tuple[str, str] | None = None,
+        certificates: Certificates,
+    ) -> None:
+        """Take hosts and ports of the cluster's members, asked in turn until one answers, and where our keys begin.
+
+        `login`: name and password of a user of etcd; None: it asks for none. `certificates`: used with `https`.
+        """
+        self._prefix, self._login = prefix.strip("/"), login
+        self._session = session = requests.Session()
         session.trust_env = False  # what proxies of the environment are for is elsewhere
+        session.verify = str(certificates.authority) if certificates.authority else True
+        session.cert = (str(certificates.own), str(certificates.key)) if certificates.own else None
         self._clients = [
-            Etcd3Client(host=host, port=port, api_path=_API, timeout=ANSWERS_WITHIN, session=session)
+            Etcd3Client(host, port, protocol, api_path=_API, timeout=ANSWERS_WITHIN, session=session)
             for host, port in members
         ]
         self._leases: dict[Instance, int] = {}
@@ -58,7 +73,7 @@ class EtcdDirectory:
 
     def close(self) -> None:
         """See `Directory`."""
-        self._clients[0].session.close()  # it is all clients'
+        self._session.close()
 
     def _put(self, client: Etcd3Client, instance: Instance, ttl: int) -> None:
         known = self._leases.get(instance)
@@ -77,11 +92,33 @@ class EtcdDirectory:
         with self._guard:
             for client in self._clients.copy():
                 try:
-                    return question(client)
-                except (Etcd3Exception, requests.RequestException, KeyError, ValueError) as error:
+                    return self._known_to(client, question)
+                except (Etcd3Exception, OSError, KeyError, ValueError) as error:  # OSError: requests', or of a file
                     reason = f"{client.host}:{client.port}: {_words(error)}"
                     self._clients.append(self._clients.pop(0))
         raise DiscoveryUnavailable(f"etcd does not answer ({reason}).")
+
+    def _known_to(self, client: Etcd3Client, question: Callable[[Etcd3Client], T]) -> T:
+        """Return the answer; where etcd does not know us, log in, and ask once more."""
+        try:
+            return question(client)
+        except Etcd3Exception as error:
+            if self._login is None or not _is_stranger(error):
+                raise
+        name, password = self._login
+        self._session.headers.pop(_HEADER, None)
+        answer = client.post(client.get_url("/auth/authenticate"), json={"name": name, "password": password})
+        self._session.headers[_HEADER] = answer["token"]
+        return question(client)
+
+
+def _is_stranger(error: Etcd3Exception) -> bool:
+    """Whether etcd does not know us: no token yet, or it is over, of an etcd that was restarted, or of other rights.
+
+    The words are those of https://github.com/etcd-io/etcd/blob/v3.4.23/etcdserver/api/v3rpc/rpctypes/error.go: the
+    library tells no code.
+    """
+    return any(said in _words(error) for said in ("user name is empty", "invalid auth token", "auth store is old"))
 
 
 def _words(error: Any) -> str:

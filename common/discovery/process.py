@@ -21,7 +21,7 @@ class Discovery:
 
         Of several processes on one port, the first one lists them. Raise `NoSuchDiscovery`.
         """
-        self._directory = open_directory(settings.discovery, settings.url)
+        self._directory = open_directory(settings.discovery, settings.url, settings.discovery_certificates)
         self.changes = self._directory.changes
         self._following = Following(self._directory, followers, settings.discovery_file)
         self._registration: Registration | None = None

@@ -15,6 +15,20 @@ from lab.drill.mutants.mutant import Mutant
 from lab.drill.mutants.runner import Result, Verdict
 from ops import terminal
 
+Part = tuple[int, int]
+"""Which one of how many."""
+
+_MOST_PARTS = 16
+
+
+def _part(text: str | None) -> Part | None:
+    if text is None:
+        return None
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts) <= _MOST_PARTS):
+        raise click.BadParameter(f"{text!r} is none: K/N, with 1 <= K <= N <= {_MOST_PARTS}, such as 2/4.")
+    return int(number), int(parts)
+
 
 @click.command("mutants")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
@@ -26,8 +40,14 @@ from ops import terminal
     show_default="one a processor",
     help="Tests run at once.",
 )
+@click.option(
+    "--part",
+    metavar="K/N",
+    callback=lambda _ctx, _parameter, text: _part(text),
+    help="Each N-th of them only, K (1 to N) telling which: N runs plant them all.",
+)
 @click.pass_context
-def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int) -> None:
+def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int, part: Part | None) -> None:
     """Plant bugs, one at a time, and see that a named test catches each. A survivor fails.
 
     They are planted in the memory of the process that runs the test; no file changes. Needs a clone with its tests.
@@ -38,9 +58,12 @@ def command(ctx: click.Context, names: tuple[str, ...], listed: bool, jobs: int)
     Examples:
       ./scripts/drill mutants
       ./scripts/drill mutants fence-missing --jobs 1
+      ./scripts/drill mutants --part 2/4
     """
     out = terminal.console()
     mutants = named(names) if names else list(MUTANTS)
+    if part is not None:
+        mutants = mutants[part[0] - 1 :: part[1]]
     if listed:
         _list(out, mutants)
         return

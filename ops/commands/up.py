@@ -25,7 +25,7 @@ from ops.commands.status import HS256_WARNING
 from ops.deployment import Deployment, Plan
 from ops.errors import AlreadyRunning, CommandFailed, NotInTime
 from ops.places import PACKAGES, DataDir
-from ops.plan import Gateway, Servers
+from ops.plan import DISCOVERY_FILES, Gateway, Servers
 from ops.stack import Stack
 from ops.stack.zipkin import Zipkin
 from ops.status import look
@@ -37,7 +37,7 @@ _LOG = "ORDERS_LOG_FILE"  # as for a service, which is told of its own
 _ADMIN = "ORDERS_GATEWAY_ADMIN"
 ZIPKIN = "zipkin+"  # before the URL of a Zipkin, see docs/tracing.md
 _LAST_LINE = "Stop it with Ctrl-C, or with: "
-_KEPT = {"participants": "ORDERS_PARTICIPANTS", "discovery": "ORDERS_DISCOVERY"}
+_KEPT = ("participants", "discovery", *DISCOVERY_FILES)
 """Settings that say what the deployment is: kept with it, so that all commands know them."""
 
 
@@ -116,7 +116,7 @@ def command(
         _go(deployment, detach=detach)
         return
     joining.refuse_part(data_dir)
-    extra = {name: os.environ[variable] for name, variable in _KEPT.items() if variable in os.environ}
+    extra = _kept()
     gateway = Gateway(tls=tls, separate=_is_separate()) if with_gateway else None
     plan = Plan(port_base or FIRST_PORT, pay_timeout, extra, options.chosen(instances), console=True, gateway=gateway)
     if reset and data_dir.exists():
@@ -130,6 +130,13 @@ def command(
         url = Stack(servers.stack_dir(data_dir), say=say).trace()
         plan = replace(plan, extra={**plan.extra, "trace": f"{ZIPKIN}{url}"})
     _go(Deployment(data_dir, plan, say=say), detach=detach)
+
+
+def _kept() -> dict[str, str | float]:
+    """Return the settings of the environment that are kept; files with their whole path: processes run elsewhere."""
+    told = {name: os.environ[variable] for name in _KEPT if (variable := f"ORDERS_{name.upper()}") in os.environ}
+    files = {name: str(Path(told.pop(name)).absolute()) for name in DISCOVERY_FILES if told.get(name)}
+    return {**{name: value for name, value in told.items() if name not in DISCOVERY_FILES}, **files}
 
 
 def _go(deployment: Deployment, *, detach: bool) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from common.discovery.certificates import Certificates
 from common.discovery.factory import open_directory
 from common.discovery.port import Directory
 from halfmessage.paths import EMBEDDED, file_url
-from tests.etcd_server import EtcdServer
+from tests.etcd_server import EtcdServer, SecuredEtcdServer
 
 Open = Callable[[], Directory]
 """Opens one more link to the same list."""
 
-KINDS = ("embedded", "etcd", "consul")
+KINDS = ("embedded", "etcd", "etcds", "consul")
 """Those whose list changes; what is static has a test of its own."""
 
 
@@ -29,8 +30,8 @@ def opening(kind: str, folder: Path) -> Iterator[Open]:
     """Lend what opens links to a list that was empty."""
     if kind == "embedded":
         url, server = file_url(EMBEDDED, folder / "list"), None
-    elif kind == "etcd":
-        server = EtcdServer(folder)
+    elif kind in {"etcd", "etcds"}:
+        server = EtcdServer(folder) if kind == "etcd" else SecuredEtcdServer(folder)
         url = server.url
     else:
         if (named := os.environ.get("ORDERS_TEST_CONSUL")) is None:
@@ -39,7 +40,8 @@ def opening(kind: str, folder: Path) -> Iterator[Open]:
     opened: list[Directory] = []
 
     def link() -> Directory:
-        opened.append(open_directory(url, _nowhere))
+        certificates = Certificates() if server is None else server.certificates
+        opened.append(open_directory(url, _nowhere, certificates))
         return opened[-1]
 
     try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import urllib3
@@ -19,7 +20,7 @@ from ops.plan import Gateway
 from tests.e2e.conftest import QUICK
 from tests.e2e.shop import Shop, placed, running
 from tests.e2e.test_command_line import answered, orders
-from tests.etcd_server import EtcdServer
+from tests.etcd_server import EtcdServer, SecuredEtcdServer
 from tests.support import eventually
 
 pytestmark = [
@@ -39,7 +40,7 @@ def etcd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EtcdServer 
     if request.param == "embedded":
         yield None
         return
-    server = EtcdServer(tmp_path / "etcd")
+    server = EtcdServer(tmp_path / "etcd") if request.param == "etcd" else SecuredEtcdServer(tmp_path / "etcd")
     yield server
     server.kill()
 
@@ -49,12 +50,19 @@ def shop(etcd: EtcdServer | None, tmp_path: Path) -> Iterator[Shop]:
     """Run a deployment with one of each, and a short TTL."""
     extra: dict[str, str | float] = {**QUICK, "discovery_ttl": _TTL}
     if etcd is not None:
-        extra["discovery"] = etcd.url
+        extra |= found_at(etcd)
     deployment = Deployment(tmp_path / "main", Plan(free_port_base(), extra=extra))
     with running(deployment):
         shop = Shop(deployment)
         yield shop
         shop.close()
+
+
+def found_at(etcd: EtcdServer) -> dict[str, str | float]:
+    """Return the settings that name it."""
+    files = etcd.certificates
+    named = {"discovery_ca": files.authority, "discovery_certificate": files.own, "discovery_key": files.key}
+    return {"discovery": etcd.url} | {name: str(path) for name, path in named.items() if path is not None}
 
 
 @contextmanager
@@ -183,7 +191,7 @@ def test_one_that_stops_is_left_at_once(shop: Shop, tmp_path: Path) -> None:
             eventually(lambda: time.monotonic() > end)
 
 
-@pytest.mark.parametrize("etcd", ["etcd"], indirect=True)
+@pytest.mark.parametrize("etcd", ["etcd", "etcds"], indirect=True)
 def test_discovery_is_down(shop: Shop, etcd: EtcdServer) -> None:
     """Frozen or dead, orders are placed as fast as ever, and readiness and metrics say it; a start needs it neither."""
 
@@ -221,6 +229,10 @@ def test_discovery_is_down(shop: Shop, etcd: EtcdServer) -> None:
     eventually(lambda: told("order") == told("stock") == (200, "ok"), within=10)
     eventually(lambda: up() == "orders_discovery_up 1.0", within=5)
     placed(user, {tea: 1})
+    for log in (shop.deployment.directory.root / "log").iterdir():
+        lines = log.read_text()
+        assert SecuredEtcdServer.PASSWORD not in lines
+        assert quote(SecuredEtcdServer.PASSWORD, safe="") not in lines
 
 
 @pytest.mark.parametrize("etcd", ["embedded"], indirect=True)

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import threading
@@ -17,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import psutil
 import pytest
 import urllib3
 from click.testing import CliRunner
 
 from common import registry
 from gateway import logs
+from gateway.settings import Settings
+from lab.bench import connections
 from ops import gateway as of_deployment
 from ops.client import Client, probe
 from ops.commands.gateway import reload
@@ -279,6 +284,25 @@ def test_500_slow_clients_reach_no_service(shop: Shop) -> None:
     assert sorted(took)[25] < 0.5, took
     assert answers == {"HTTP/1.1 408 ": 500}
     assert requests_of(shop, "goods") == before
+    user.close()
+
+
+def test_5000_idle_connections_keep_nobody_out(shop: Shop) -> None:
+    """Each is kept, and answered once more; orders go on beside them, and Caddy's memory grows by what docs tell."""
+    gateway, number = shop.deployment.supervisor.pid("gateway"), 5000
+    assert gateway is not None
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if number + connections.SPARE > most:
+        pytest.skip(f"ulimit -Hn is {most}")
+    files, _ = psutil.Process(gateway).rlimit(psutil.RLIMIT_NOFILE)
+    assert files == min(Settings.model_fields["gateway_connections"].default, most)
+    goods, user = shop.goods(stock=200), through(shop)
+    order = {"items": [{"goods_id": goods, "quantity": 1}]}
+    port = shop.deployment.plan.ports["gateway"]
+    found = connections.measure(HOST, port, gateway, lambda: user.post("order", "/orders", order), number, within=50)
+    assert statistics.median(found.calls_with) < 0.5, found.in_words
+    assert found.memory_with - found.memory_before < number * 64 * 1024, found.in_words
+    assert shop.available(goods) == 200 - len(found.calls_before) - len(found.calls_with)
     user.close()
 
 

@@ -7,7 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +127,33 @@ def test_guessing_is_slowed_and_the_right_password_works_afterwards(shop: Shop) 
     assert [answer.status for answer in answers] == [*[401] * 6, 429]
     assert slug(answers[-1]) == "too-many-requests"
     assert int(answers[-1].headers["retry-after"]) == 1
+
+
+def test_log_ins_starve_nothing_else(shop: Shop) -> None:
+    """So many passwords are hashed, so many wait, the rest gets 503 and Retry-After; other calls pass all of them."""
+    token, inside, clients = logged_in(shop, registered(shop))["access_token"], 24, 40
+    gate, ended, refused = threading.Barrier(clients + 1), list[float](), list[Raw]()
+
+    def log_in(number: int) -> None:
+        gate.wait(20)
+        answer = ask(shop, "POST", "/tokens", {"name": f"nobody-{number}", "password": PASSWORD})
+        if answer.status == 401:
+            ended.append(time.monotonic())
+        else:
+            refused.append(answer)
+
+    bounds: dict[str, str | float] = {"hashes_at_once": 1, "hashes_waiting": inside - 1, "threads": 4}
+    with shop.settings("user", log_in_rate="10000/minute", **bounds), ThreadPoolExecutor(clients) as pool:
+        calls = [pool.submit(log_in, number) for number in range(clients)]
+        gate.wait(20)
+        eventually(lambda: ended or refused, within=20)
+        for path in ("/users/me", "/.well-known/jwks.json", "/users/me"):
+            assert ask(shop, "GET", path, token=token).status == 200
+        passed = time.monotonic()
+        for call in calls:
+            call.result(30)
+    assert sum(at > passed for at in ended) > inside // 2
+    assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(503, "1")}
 
 
 def test_a_refresh_token_is_good_once(shop: Shop) -> None:

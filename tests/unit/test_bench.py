@@ -8,8 +8,10 @@ from click.testing import CliRunner
 from sqlalchemy import update
 
 from common.db import Database
+from lab.bench.library import BARE, _bare
 from lab.bench.stock import Load, compare
 from lab.commands.bench import command
+from lab.commands.bench.library import command as library
 from lab.judge.stock import disagreements
 from ops.errors import CommandFailed
 from stock import model
@@ -72,3 +74,22 @@ def test_command() -> None:
     told = json.loads(CliRunner().invoke(command, [*arguments, "--json"]).output)
     assert (told[0]["strategy"], told[0]["load"]["name"], told[0]["wrong"]) == ("conditional", "hot", [])
     assert told[0]["per_second"] > 0
+
+
+def test_what_the_library_adds() -> None:
+    """`./scripts/bench library` writes rows in each way, tells its ratio to the bare one, and leaves nothing behind."""
+    told = json.loads(CliRunner().invoke(library, ["--turns", "2", "--each", "3", "--json"]).output)
+    assert [one["way"] for one in told] == [BARE, "with a message, table://", "with a message, embedded://"]
+    assert told[0]["ratio"] == 1.0
+    assert all(len(one["turns"]) == 2 and one["seconds"] > 0 for one in told)
+    shown = CliRunner().invoke(library, ["--turns", "1", "--each", "1"])
+    assert shown.exit_code == 0, shown.output
+    assert "with a message, table:// " in shown.output
+
+
+def test_a_message_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is timed is what a service does: a row each, and a message of it. Else there are no figures."""
+    monkeypatch.setattr("lab.bench.library._with_message", lambda engine, _tx, number: _bare(engine, number))
+    done = CliRunner().invoke(library, ["--turns", "2", "--each", "3"])
+    assert isinstance(done.exception, CommandFailed)
+    assert done.exception.detail == "18 rows and 0 messages of the outbox are there, not 18 and 6."

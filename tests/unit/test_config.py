@@ -7,7 +7,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from common.config import Settings, explain
+from common.config import MOST_HASHES, Settings, explain
 from common.consistency import faults_of
 from common.reservations.schema import LONGEST_BODY, MAX_ORDERS
 from goods.schema import LONGEST_LOOKUP
@@ -228,6 +228,14 @@ def test_a_users_share_of_the_queue() -> None:
     assert Settings.model_validate(GOOD).queue_share == 96
     assert Settings.model_validate(GOOD | {"placing_queue": 1}).queue_share == 1
     assert Settings.model_validate(GOOD | {"placing_queue_per_user": 7}).queue_share == 7
+
+
+def test_a_password_a_core_is_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the process may use, unless a number is set; one where the kernel does not say."""
+    for cores, expected in ((3, 3), (0, 1), (100, MOST_HASHES)):
+        monkeypatch.setattr("common.config.at_hand", lambda cores=cores: list(range(cores)))
+        assert Settings.model_validate(GOOD).hashers == expected
+    assert Settings.model_validate(GOOD | {"hashes_at_once": 5}).hashers == 5
 
 
 def test_stock_takes_whatever_an_order_process_may_send() -> None:

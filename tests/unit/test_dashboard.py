@@ -2,18 +2,24 @@
 
 import json
 import re
-import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry, generate_latest
 
 from common.telemetry import Metrics
 from ops import dashboard, docker
 from ops.metric_names import families
 from ops.places import PACKAGES
+from tests.prometheus_server import tool
 
 RENDERED = PACKAGES / "docker" / "grafana" / "orders.json"
 ALERTS = PACKAGES / "docker" / "prometheus" / "alerts.yml"
@@ -23,6 +29,32 @@ QUERIES = [target["expr"] for panel in json.loads(dashboard.render())["panels"] 
 def test_it_is_up_to_date() -> None:
     """What docker/ has is what `orders docker render` writes."""
     assert RENDERED.read_text(encoding="utf-8") == dashboard.render() == docker.files()["grafana/orders.json"]
+
+
+def test_grafanas_own_types_know_every_field() -> None:
+    """What they do not know, as a name that is misspelt, is lost when they read it; Grafana would pass it over."""
+    register_default_plugins()
+    read = Dashboard.from_json(json.loads(dashboard.render()))
+    assert not list(_lost(json.loads(dashboard.render()), json.loads(JSONEncoder().encode(read))))
+
+
+def _lost(written: Any, read: Any, where: str = "") -> Iterator[str]:
+    """Yield what is not there any more, or is another value; what was read has defaults besides."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        for name, value in written.items():
+            yield from _lost(value, read.get(name), f"{where}/{name}")
+    elif isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        for number, (value, again) in enumerate(zip(written, read, strict=True)):
+            yield from _lost(value, again, f"{where}/{number}")
+    elif written != read:
+        yield where
+
+
+def test_units_are_grafanas() -> None:
+    """An unknown one would be shown as text behind each number."""
+    known = {value for name, value in vars(units).items() if not name.startswith("_") and isinstance(value, str)}
+    panels = json.loads(dashboard.render())["panels"]
+    assert {panel["fieldConfig"]["defaults"]["unit"] for panel in panels} <= known
 
 
 def test_every_metric_is_on_it_and_every_name_on_it_exists() -> None:
@@ -71,8 +103,7 @@ def test_names_are_those_that_prometheus_sees() -> None:
 
 def test_queries_are_understood_by_prometheus(tmp_path: Path) -> None:
     """As rules, which is how promtool takes them."""
-    if (promtool := shutil.which("promtool")) is None:
-        pytest.skip("there is no promtool (apt install prometheus)")
+    promtool = tool("promtool")
     rules = [
         {"record": f"orders:q{number}", "expr": query.replace("$__rate_interval", "1m")}
         for number, query in enumerate(QUERIES)

@@ -6,17 +6,25 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import structlog
 
 from common.config import Settings
+from common.discovery.certificates import Certificates
 from common.discovery.factory import NoSuchDiscovery, open_directory
 from common.discovery.following import Following
 from common.discovery.port import MOST_INSTANCES, DiscoveryUnavailable, Instance, Listing
+from common.discovery.process import Discovery
 from common.discovery.registration import Registration, advertised, local
+from gateway.following import known
+from gateway.settings import Settings as OfGateway
 from halfmessage.paths import EMBEDDED, file_url
+from ops.commands import up
+from ops.gateway import environment
+from ops.places import DataDir
+from ops.plan import Gateway, Plan
 from tests.support import eventually
 
 ONE, TWO = "http://127.0.0.1:8002", "http://127.0.0.1:8102"
@@ -294,14 +302,71 @@ def test_where_others_reach_it() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["embedded://", "embedded://host/folder", "etcd://", "etcd://host:port", "zookeeper://host", "consul://:hush@"],
+    [
+        *("embedded://", "embedded://host/folder", "etcd://", "etcd://host:port", "zookeeper://host"),
+        *("consul://:hush@", "etcd://hush@host", "etcd://:hush@host", "etcds://me:@host", "etcds://me:hush"),
+        *("etcd://me:hush@host:hush", "etcds://me:hush@"),
+    ],
 )
 def test_no_such_discovery(url: str) -> None:
-    """The error names what there is, and not the URL, which may have a token."""
+    """The error names what there is, and not the URL, which may have a token or a password."""
     with pytest.raises(NoSuchDiscovery) as failed:
         open_directory(url, str)
     assert "ORDERS_DISCOVERY" in failed.value.detail
-    assert "hush" not in failed.value.detail
+    assert "hush" not in f"{failed.value!r} {failed.value.__cause__!r}"
+
+
+def test_etcd_by_its_url() -> None:
+    """Members, prefix and protocol; a name and a password as they are before they are put into a URL."""
+    directory: Any = open_directory("etcds://a%40b:p%3A%2F@one, two:77,[::1]:78/shop/", str)
+    assert [client.base_url for client in directory._clients] == [
+        *("https://one:2379", "https://two:77", "https://[::1]:78")
+    ]
+    assert (directory._login, directory._prefix) == (("a@b", "p:/"), "shop")
+    plain: Any = open_directory("etcd://one", str)
+    assert (plain._clients[0].base_url, plain._login) == ("http://one:2379", None)
+    for made in (directory, plain):
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "fault"),
+    [
+        ("etcds://host", {"authority": "none.pem"}, r"ORDERS_DISCOVERY_CA: there is no file .*none\.pem"),
+        ("etcds://host", {"own": "a.pem"}, "ORDERS_DISCOVERY_CERTIFICATE and ORDERS_DISCOVERY_KEY go together"),
+        ("etcds://host", {"key": "a.pem"}, "go together"),
+        ("etcd://host", {"authority": "a.pem"}, "ORDERS_DISCOVERY_CA is for etcds://HOST:PORT alone"),
+        ("consul://host", {"own": "a.pem", "key": "a.pem"}, "ORDERS_DISCOVERY_CERTIFICATE is for etcds"),
+    ],
+)
+def test_certificates_that_are_no_good(url: str, named: dict[str, str], fault: str, tmp_path: Path) -> None:
+    """Told at the start: later, each question would fail; and nothing is taken for TLS that is none."""
+    (tmp_path / "a.pem").touch()
+    with pytest.raises(NoSuchDiscovery, match=fault):
+        open_directory(url, str, Certificates(**{name: tmp_path / file for name, file in named.items()}))
+
+
+def test_its_files_are_kept_with_the_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `orders up` was told them, with their whole path; services and the gateway are told the same ones."""
+    monkeypatch.chdir(tmp_path)
+    given = {"": "etcds://one", "_CA": "ca.pem", "_CERTIFICATE": "/a/own.pem", "_KEY": ""}
+    for name, value in given.items():
+        monkeypatch.setenv(f"ORDERS_DISCOVERY{name}", value)
+    kept = up._kept()
+    assert kept["discovery_ca"] == str(tmp_path / "ca.pem")
+    assert kept["discovery_certificate"] == "/a/own.pem"
+    assert "discovery_key" not in kept
+    plan = Plan(extra={**kept, "discovery_key": "/a/key.pem"}, gateway=Gateway())
+    told = environment(plan, DataDir(tmp_path))
+    for name in given:
+        monkeypatch.setenv(f"ORDERS_DISCOVERY{name}", told[f"ORDERS_DISCOVERY{name}"])
+    with pytest.raises(NoSuchDiscovery, match=f"there is no file {tmp_path}/ca.pem"):
+        known(OfGateway(gateway_dir=tmp_path))
+    there = Certificates(tmp_path / "ca.pem", Path("/a/own.pem"), Path("/a/key.pem"))
+    base = {"port": 0, "jwt_secret": "s" * 40, "database_url": "sqlite://"}
+    assert Settings(**base).discovery_certificates == there  # type: ignore[arg-type]
+    with pytest.raises(NoSuchDiscovery, match=r"ca\.pem"):
+        Discovery("stock", Settings(**base), [])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def test_its_processes_are_those_of_the_other_deployment(root: Path, tmp_path: P
     joining.take_keys(part.directory, main_one.directory)
     ours, theirs = part._environment("order-2"), main_one._environment("order-2")
     own = {name for name in ours if ours[name] != theirs.get(name)}
-    assert own - {"ORDERS_CORE"} == {"ORDERS_PORT", "ORDERS_LOG_FILE", "ORDERS_DISCOVERY_FILE"}
+    files = {"ORDERS_LOG_FILE", "ORDERS_DISCOVERY_FILE", "ORDERS_USER_KEYS_FILE"}
+    assert own - {"ORDERS_CORE"} == {"ORDERS_PORT", *files}
     assert ours["ORDERS_STOCK_URL"] == main_one.plan.urls["stock"]
     assert Plan.from_settings(plan.as_settings()) == plan
 

@@ -247,3 +247,13 @@ def test_the_command_lists_and_refuses() -> None:
     assert CliRunner().invoke(main, ["drill", "mutants", "no-such"]).exit_code == 1
     with pytest.raises(CommandFailed, match="no-such"):
         named(["no-such"])
+
+
+def test_all_parts_are_all_of_them() -> None:
+    """Parts plant each bug once; what is no part is refused."""
+    command = ["drill", "mutants", "--list", "--part"]
+    parts = [CliRunner().invoke(main, [*command, f"{part}/3"]).output for part in (1, 2, 3)]
+    for mutant in MUTANTS:
+        assert sum(f" {mutant.name} " in listed for listed in parts) == 1, mutant.name
+    for wrong in ("0/3", "4/3", "1/17", "one"):
+        assert CliRunner().invoke(main, ["drill", "mutants", "--part", wrong]).exit_code == 2

@@ -1,19 +1,23 @@
 """The user service's public keys, as the other services have them: fetched seldom, and not lost while user is down."""
 
 import http.server
+import os
 import socket
 import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from common.errors import PeerUnavailable
-from common.user_keys import FRESH, PATH, REFETCH, UserKeys
+from common.kept_keys import FRESH, KEPT_FOR, LARGEST
+from common.user_keys import PATH, REFETCH, UserKeys
 
 
 def jwk(kid: str, byte: int = 1, **more: Any) -> dict[str, Any]:
@@ -31,7 +35,7 @@ class User:
         self.now = 1000.0
         self.wall = 5000.0
         patch.setattr("common.user_keys.time.monotonic", lambda: self.now)
-        patch.setattr("common.user_keys.time.time", lambda: self.wall)
+        patch.setattr("common.user_keys.time.time", lambda: self.wall)  # of the one module time
 
     def fetch(self) -> Any:
         self.asked += 1
@@ -112,6 +116,108 @@ def test_a_key_is_not_taken_after_its_end_though_user_is_down(user: User) -> Non
     user.down = True
     user.wall = 5100
     assert keys.find("a") is None
+
+
+class TestKept:
+    """What user told is in a file for the next process, which may start while user is down."""
+
+    @pytest.fixture
+    def file(self, user: User, tmp_path: Path) -> Path:
+        """Return the file of a process that user told its key `a`; user is down now."""
+        path = tmp_path / "run" / "keys.json"
+        user.keys = [jwk("a"), jwk("b", exp=5100)]
+        assert UserKeys("http://user", fetch=user.fetch, file=path).find("a") == b"\x01" * 32
+        user.down = True
+        return path
+
+    def test_a_start_while_user_is_down_has_them(self, user: User, file: Path) -> None:
+        """After user was asked; none of another name, and each until its own end."""
+        keys = UserKeys("http://user", fetch=user.fetch, file=file)
+        assert (keys.find("a"), keys.find("b"), keys.told) == (b"\x01" * 32, b"\x01" * 32, False)
+        assert user.asked == 2
+        with pytest.raises(PeerUnavailable):
+            keys.find("c")
+        user.wall = 5100
+        assert keys.find("a") is not None
+        with pytest.raises(PeerUnavailable):
+            keys.find("b")
+
+    def test_a_key_that_was_withdrawn_goes_as_soon_as_user_can_be_asked(self, user: User, file: Path) -> None:
+        """A second after user answers at the latest; the file then has what user has, and a start has no more."""
+        keys = UserKeys("http://user", fetch=user.fetch, file=file)
+        assert keys.find("a") is not None
+        user.keys, user.down = [jwk("c", 3)], False
+        user.now += 1
+        assert (keys.find("a"), keys.find("c"), keys.told) == (None, b"\x03" * 32, True)
+        user.down = True
+        with pytest.raises(PeerUnavailable):
+            UserKeys("http://user", fetch=user.fetch, file=file).find("a")
+
+    def test_user_comes_first(self, user: User, file: Path) -> None:
+        """While user answers no file is read."""
+        user.keys, user.down = [jwk("c", 3)], False
+        assert UserKeys("http://user", fetch=user.fetch, file=file).find("a") is None
+
+    def test_they_end_in_a_process_that_goes_on(self, user: User, file: Path) -> None:
+        """`KEPT_FOR` after user told them, though the process took them before that."""
+        keys = UserKeys("http://user", fetch=user.fetch, file=file)
+        user.wall += KEPT_FOR - 1
+        assert keys.find("a") is not None
+        user.wall += 1
+        with pytest.raises(PeerUnavailable):
+            keys.find("a")
+
+    def test_only_its_user_may_write_it(self, file: Path) -> None:
+        """Nor read it; and nothing is left beside it."""
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert list(file.parent.iterdir()) == [file]
+
+    @pytest.mark.parametrize(
+        ("spoil", "why"),
+        [
+            (lambda file: file.write_bytes(b"{"), "unexpected end"),
+            (lambda file: file.write_bytes(b"[]"), "list indices"),
+            (lambda file: file.write_bytes(b'{"told_at":5000,"document":{}}'), "no set of keys"),
+            (lambda file: file.write_bytes(file.read_bytes() + b" " * LARGEST), f"more than {LARGEST} bytes"),
+            (lambda file: file.chmod(0o620), "others than this process's user may write it"),
+            (lambda file: (file.rename(file.with_name("x")), file.symlink_to(file.with_name("x"))), "symbolic"),
+        ],
+    )
+    def test_a_file_that_is_no_good(self, user: User, file: Path, spoil: Callable[[Path], Any], why: str) -> None:
+        """It is passed over: 503 as without one; one line of the log says why."""
+        spoil(file)
+        keys = UserKeys("http://user", fetch=user.fetch, file=file)
+        with capture_logs() as logs:
+            for _ in range(2):
+                with pytest.raises(PeerUnavailable):
+                    keys.find("a")
+        (told,) = (line for line in logs if line["event"] == "the kept keys of user are not taken")
+        assert why in told["reason"]
+
+    @pytest.mark.parametrize("by", [KEPT_FOR, -61.0])
+    def test_a_file_that_is_old(self, user: User, file: Path, by: float) -> None:
+        """Older than any token that user may have made before it went; or of a clock that went back since."""
+        user.wall += by
+        with capture_logs() as logs, pytest.raises(PeerUnavailable):
+            UserKeys("http://user", fetch=user.fetch, file=file).find("a")
+        assert f"it is {by:.0f} s old; at most {KEPT_FOR:.0f} are taken" in {line.get("reason") for line in logs}
+
+    def test_keys_that_can_not_be_kept(self, user: User, tmp_path: Path) -> None:
+        """They verify all the same, and the log says so; without a file there is nothing to say."""
+        (tmp_path / "file").touch()
+        user.down = False
+        with capture_logs() as logs:
+            for file in (tmp_path / "file" / "keys.json", None):
+                assert UserKeys("http://user", fetch=user.fetch, file=file).find("a") is not None
+        assert [line["event"] for line in logs] == ["the keys of user are not kept"]
+
+    def test_what_a_process_left_that_died_over_it(self, user: User, file: Path) -> None:
+        """A draft of another process of this number is no hindrance."""
+        file.with_suffix(f".{os.getpid()}.tmp").touch(0o644)
+        user.keys, user.down = [jwk("c", 3)], False
+        assert UserKeys("http://user", fetch=user.fetch, file=file).find("c") is not None
+        assert b'"c"' in file.read_bytes()
+        assert file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,26 @@ def test_what_user_does_not_tell_is_not_refused() -> None:
     """A token whose key can't be had now may be good: a 503, which is tried again, and no 401, which logs out."""
 
     class Down:
+        told = False
+
         def find(self, kid: str) -> bytes | None:  # noqa: ARG002
             raise PeerUnavailable
 
     with pytest.raises(PeerUnavailable):
         Verifier(SECRET, Down()).verify(f"Bearer {token()}")
+
+
+def test_what_kept_keys_verify_is_not_remembered() -> None:
+    """A key may have been withdrawn: it is asked for with each request, until user has told its keys itself."""
+    keys = Keys()
+    keys.told = False
+    checks, header = Verifier(SECRET, keys), f"Bearer {token()}"
+    assert checks.verify(header) == checks.verify(header) == Identity(USER, frozenset({"orders"}), "12")
+    keys.told = True
+    checks.verify(header)
+    keys.keys.clear()
+    checks.verify(header)
+    assert keys.asked == [KID] * 3
 
 
 def test_without_public_keys_no_users_token_is_taken() -> None:

@@ -481,6 +481,7 @@ def test_user_is_wired(wired: Callable[[types.ModuleType], Wiring], settings: Se
     assert user.of("SigningKeys", "database", "lifetime") == (database, 61.0)
     assert user.of("Lifetimes", "access", "refresh") == (61.0, 3601.0)
     assert user.of("Hashing", "at_once", "waiting") == (3, 4)
+    assert user.service.waiting == 7
     assert user.of("Breached", "path") == (None,)
     assert user.of("Audit", "kept") == (17.0,)
     assert user.of("verifier_of", "settings", "service", "users") == (settings, "user", keys)

@@ -77,6 +77,11 @@ class SigningKeys:
         now = self._clock()
         return [key for key in self._read() if key.ends_at is None or now < key.ends_at]
 
+    @property
+    def told(self) -> bool:
+        """Always: these are user's own."""
+        return True
+
     def find(self, kid: str) -> bytes | None:
         """Return the public key of this name, as other services find it. Raise `Unavailable`."""
         return next((key.public for key in self.published() if key.kid == kid), None)

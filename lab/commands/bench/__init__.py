@@ -15,8 +15,10 @@ _BENCHES = {
     "callbacks": "Call back as a provider does, while orders are placed.",
     "refunds": "Have very many payments come too late, and see when all are sent back.",
     "growth": "Place orders on databases that hold ten times as many, again and again.",
+    "connections": "Keep idle connections at the gateway: its memory, and orders beside them.",
     "soak": "Place very many orders while processes are killed with kill -9.",
     "stock": "Compare the strategies of taking stock.",
+    "library": "What the library adds to a transaction of one's own.",
     "startup": "How long a command takes to start, as a ratio to Python itself.",
 }
 

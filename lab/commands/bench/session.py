@@ -46,7 +46,7 @@ def open_session(command: str, common: Common) -> Iterator[Session]:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
     try:
-        with _only_warnings(), out.status("starting ...", refresh_per_second=1) as status:
+        with only_warnings(), out.status("starting ...", refresh_per_second=1) as status:
             session.tell = status.update if out.is_terminal else session.say
             yield session
     except KeyboardInterrupt:
@@ -59,7 +59,7 @@ def open_session(command: str, common: Common) -> Iterator[Session]:
 
 
 @contextmanager
-def _only_warnings() -> Iterator[None]:
+def only_warnings() -> Iterator[None]:
     """Keep what adapters log of their connections out of the report."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

@@ -97,4 +97,20 @@ MUTANTS = (
         _INSTANCES + "test_one_that_left_long_ago_is_not_tried",
         ("common.peer:Peer._send_to_gone", "if left_at < since:", "if False:"),
     ),
+    edited(
+        "etcd-login-not-renewed",
+        "when etcd starts anew, nobody is listed any more",
+        "tests/contract/test_etcd_secured.py::test_its_tokens_are_lost",
+        (
+            "common.discovery.etcd:EtcdDirectory._known_to",
+            "or not _is_stranger(error)",
+            "or self._session.headers.get('Authorization')",
+        ),
+    ),
+    edited(
+        "etcd-any-certificate",
+        "who answers in etcd's place gets its password",
+        "tests/contract/test_etcd_secured.py::test_a_server_that_is_another",
+        ("common.discovery.etcd:EtcdDirectory.__init__", "else True", "else False"),
+    ),
 )

@@ -86,6 +86,36 @@ MUTANTS = (
         ("common.user_keys:UserKeys._known", "time.time() < key.ends_at", "True"),
     ),
     edited(
+        "log-ins-take-all-threads",
+        "while many log in nothing else of user is answered",
+        "tests/unit/test_wiring.py::test_user_is_wired",
+        ("user.app:build", "settings.hashers + settings.hashes_waiting", "0"),
+    ),
+    edited(
+        "kept-keys-not-read",
+        "a service that starts while user is down refuses users",
+        _KEYS + "TestKept::test_a_start_while_user_is_down_has_them",
+        ("common.user_keys:UserKeys._refresh", "self._kept.load()", "{}"),
+    ),
+    edited(
+        "kept-keys-for-ever",
+        "a key that was withdrawn long ago is taken by who can keep user down",
+        _KEYS + "TestKept::test_they_end_in_a_process_that_goes_on",
+        ("common.kept_keys:_read", "told_at + KEPT_FOR)", "float('inf'))"),
+    ),
+    edited(
+        "kept-keys-others-may-write",
+        "who can write the file makes anybody's tokens",
+        _KEYS + "TestKept::test_a_file_that_is_no_good",
+        ("common.kept_keys:_read", "found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)", "False"),
+    ),
+    edited(
+        "kept-keys-tokens-remembered",
+        "a token of a key that was withdrawn meanwhile is good until its end",
+        _TOKENS + "test_what_kept_keys_verify_is_not_remembered",
+        ("common.auth:Verifier.verify", "if found.lasting:", "if True:"),
+    ),
+    edited(
         "key-signs-at-once",
         "tokens of a new key are refused by who asked for keys just before",
         _SIGNING + "test_no_verifier_refuses_a_token_during_a_rotation",
