@@ -244,6 +244,15 @@ def test_a_payment_that_is_still_to_be_told(filled: Filled) -> None:
     assert filled.judge.wrong() == []
 
 
+def test_a_returned_order_has_let_go_of_everything(filled: Filled) -> None:
+    """Its pieces are free, and its times are those of a paid order that was returned."""
+    ids: Mapping[str, int | str] = {"id": ID}
+    tamper(filled.order, "UPDATE orders SET status = 'returned', returned_at = 9 WHERE order_id = :id", ids)
+    assert filled.judge.wrong() == [f"order {ID}: returned, but its stock is reserved"]
+    tamper(filled.order, "UPDATE orders SET returned_at = NULL WHERE order_id = :id", ids)
+    assert len(filled.judge.wrong()) == 2
+
+
 def test_figures(filled: Filled) -> None:
     """What is judged is counted too, for the reports of drills."""
     figures = {name: number for one in filled.judge.invariants() for name, number in one.figures.items()}

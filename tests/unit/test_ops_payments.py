@@ -46,7 +46,7 @@ class Site:
             "order_id": order_id, "tx_id": order_id, "user_id": "u", "status": status, "total_amount": AMOUNT,
             "goods_amount": AMOUNT, "currency": "EUR", "created_at": then, "expires_at": now_ms() + AGES_AGO,
             "closed_at": then if status == "closed" else None, "paid_at": then if status == "paid" else None,
-            "paid_through": through,
+            "returned_at": then if status == "returned" else None, "paid_through": through,
         }  # fmt: skip
         self.do("order", insert(orders).values(row))
 
@@ -137,6 +137,7 @@ def test_what_agrees_is_not_found(site: Site) -> None:
         ("paid", "sandbox", "closed", "the order is paid, but its payment is closed"),
         ("created", None, "closed", "the order is created, but its payment is closed"),
         ("closed", None, "open", "the payment of an order that is closed is open"),
+        ("returned", "sandbox", "open", "the payment of an order that is returned is open"),
         (None, None, "open", "the payment of an order that does not exist is open"),
     ],
 )

@@ -82,6 +82,7 @@ class Site:
             "created_at": then,
             "expires_at": now_ms() + LONG_AGO,
             "closed_at": then if status == "closed" else None,
+            "returned_at": then if status == "returned" else None,
         } | columns
         line = {"order_id": order_id, "position": 0, "goods_id": GOODS, "quantity": quantity}
         self.orders.transact(lambda c: c.execute(insert(orders).values(row)))
@@ -194,6 +195,22 @@ def test_findings_say_which_participant_they_are_about(site: Site) -> None:
         ("goods", str(GOODS)): "stock",
         ("message", "0"): None,
     }
+
+
+def test_a_returned_order_holds_nothing(site: Site) -> None:
+    """As a closed one: what it let go of is right, what it holds has the grace period to come back."""
+    site.order(1, "returned")
+    site.reservation(1, "released")
+    site.order(2, "returned", returned_at=now_ms())
+    site.reservation(2, "deducted")
+    site.order(3, "returned")
+    site.reservation(3, "deducted")
+    found = {finding.id: finding for finding in site.compare().findings}
+    assert {one: finding.gravity for one, finding in found.items()} == {
+        "2": Gravity.IN_PROGRESS,
+        "3": Gravity.DISAGREEMENT,
+    }
+    assert found["3"].what == "the order is returned, but its stock is still reserved"
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
