@@ -233,6 +233,9 @@ class Settings(Addresses):
     )
 
     pay_timeout: float = Field(default=900.0, gt=0)
+    return_within: float = Field(
+        default=7 * 24 * 3600.0, ge=0, description="after it was paid, an order may be returned for so long"
+    )
     transaction_deadline: float = Field(
         default=5.0, gt=0, description="a local transaction older than this is aborted by its check-back"
     )

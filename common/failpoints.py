@@ -71,6 +71,7 @@ POINTS: Final = frozenset[str]().union(*map(failpoints.of_participant, PARTICIPA
         "refund.asked",
         "refund.stored",
     }
+    | failpoints.of_saga("return") - {"return.turned"}  # it goes forward only
 )
 
 

@@ -30,6 +30,7 @@ from console.pages import (
     overview,
     payments,
     reconcile,
+    sagas,
     sales,
     stock,
     transactions,
@@ -100,6 +101,7 @@ def build(settings: Settings) -> Service:
     coupons.install(site, services, actions)
     sales.install(site, FlashSales(services), actions)
     payments.install(site, services, actions)
+    sagas.install(site, services, actions)
     reconcile.install(site, reconciling, actions, settings.participant_names)
     playing = _install_drills(site, settings, actions)
     kept = int(settings.console_actions_kept * 1000)

@@ -15,12 +15,15 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """What the order database says of one order; times in ms since the epoch."""
+    """What the order database says of one order; times in ms since the epoch.
+
+    `over_at`: when it was closed or returned.
+    """
 
     status: Status
     expires_at: int
     paid_at: int | None
-    closed_at: int | None
+    over_at: int | None
     coupon_id: int | None
     unconfirmed: Mapping[str, int]
     """Since when which participant has something to confirm."""
@@ -71,7 +74,7 @@ class Orders:
                 Status(row.status),
                 row.expires_at,
                 row.paid_at,
-                row.closed_at,
+                row.closed_at or row.returned_at,
                 row.coupon_id,
                 unconfirmed[row.order_id],
                 lines[row.order_id],
@@ -84,11 +87,11 @@ class Orders:
     def requests(self, request_ids: Collection[int]) -> dict[int, int | None]:
         """Return those of the ids that are order requests', with when each was over; None: it waits, or stands.
 
-        Over is one that was refused, or whose order is closed; in ms since the epoch.
+        Over is one that was refused, or whose order is closed or returned; in ms since the epoch.
         """
         query = (
             select(order_requests.c.request_id, order_requests.c.state, order_requests.c.decided_at)
-            .add_columns(orders.c.status, orders.c.closed_at)
+            .add_columns(orders.c.closed_at, orders.c.returned_at)
             .join_from(order_requests, orders, orders.c.order_id == order_requests.c.order_id, isouter=True)
             .where(order_requests.c.request_id.in_(request_ids))
         )
@@ -96,8 +99,7 @@ class Orders:
         with self._database.read() as connection:
             for row in connection.execute(query):
                 is_refused = row.state in {RequestState.REFUSED, RequestState.FAILED}
-                closed_at = row.closed_at if row.status == Status.CLOSED else None
-                found[row.request_id] = row.decided_at if is_refused else closed_at
+                found[row.request_id] = row.decided_at if is_refused else row.closed_at or row.returned_at
         return found
 
 

@@ -18,7 +18,7 @@ from pay.model import ChargeState, PaymentState, attempts, charges, payments
 
 _ORDERS: Select[Any] = select(
     *(orders.c.order_id, orders.c.status, orders.c.total_amount, orders.c.currency, orders.c.paid_through),
-    orders.c.closed_at,
+    func.coalesce(orders.c.closed_at, orders.c.returned_at),
 )
 _PAYMENTS: Select[Any] = select(
     *(payments.c.order_id, payments.c.state, payments.c.amount, payments.c.currency, payments.c.provider),
@@ -37,7 +37,7 @@ class _Order:
     amount: int
     currency: str
     paid_through: str | None
-    closed_at: int | None
+    over_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Payments:
             if order is not None and order.paid_through is not None:
                 yield wrong("order", order_id, "the order is paid, but pay knows no payment of it")
             return
-        if order is None or order.status is Status.CLOSED:
+        if order is None or not order.status.stands:
             yield from self._judge_over(order_id, order, payment)
             return
         if (payment.amount, payment.currency) != (order.amount, order.currency):
@@ -152,11 +152,11 @@ class Payments:
             yield wrong("order", order_id, f"the order is paid, but its payment is {payment.state}", remedy)
 
     def _judge_over(self, order_id: str, order: _Order | None, payment: _Payment) -> Iterator[Finding]:
-        """Judge the payment of an order that is closed, or never was."""
+        """Judge the payment of an order that is closed or returned, or never was."""
         if payment.state in {PaymentState.OPEN, PaymentState.SUCCEEDED}:
-            why = "that does not exist" if order is None else "that is closed"
+            why = "that does not exist" if order is None else f"that is {order.status}"
             what = f"the payment of an order {why} is {payment.state}"
-            since = payment.created_at if order is None else order.closed_at or 0
+            since = payment.created_at if order is None else order.over_at or 0
             yield by_age(Gravity.DISAGREEMENT, "order", order_id, what, since, self._grace)
 
     def _judge_money(self, order_id: str, payment: _Payment | None, taken: Sequence[_Charge]) -> Iterator[Finding]:

@@ -131,7 +131,7 @@ class Comparison:
 
     def _judge_unconfirmed(self, order_id: str, order: OrderRow) -> Iterator[Finding]:
         """Yield what the sweep should have had confirmed by now."""
-        told = "its release" if order.status is Status.CLOSED else "its payment"
+        told = "its payment" if order.status.stands else "its release"
         for participant, since in order.unconfirmed.items():
             if age_of(since) > self._limits.confirm_within:
                 what = f"the order is {order.status}, but {participant} has not confirmed {told} to the sweep"

@@ -66,7 +66,7 @@ from order.service.submitting import Submitted
 from order.service.sweeping import Findings
 from order.service.timeline import Timeline
 
-_OWNER = ("orders", "admin")
+OWNER = ("orders", "admin")
 _OUTCOME_UNKNOWN = ProblemWith(OutcomeUnknown, UnknownMembers)
 
 
@@ -130,7 +130,7 @@ def install(
         return Reply(SweepOut.of(use_cases.sweep(True)))
 
 
-def _owner(order_id: int) -> str | None:
+def owner_of(order_id: int) -> str | None:
     """Note the order in the log lines to come, and return whose orders the caller may see; None: everybody's."""
     structlog.contextvars.bind_contextvars(order_id=str(order_id))
     identity = current_identity()
@@ -208,7 +208,7 @@ def _install_requests(api: Api, reader: RequestReader | PurchaseReader, streams:
 
     @api.get(
         "/order-requests/{request_id}",
-        scopes=_OWNER,
+        scopes=OWNER,
         returns={200: OrderRequestOut},
         errors=[NotFound, TooManyRequests],
         streams=True,
@@ -231,7 +231,7 @@ def _install_requests(api: Api, reader: RequestReader | PurchaseReader, streams:
 def _install_reading(api: Api, use_cases: UseCases) -> None:
     reader, payments = use_cases.reader, use_cases.payments
 
-    @api.get("/orders", scopes=_OWNER, query=OrdersQuery, returns={200: OrdersOut})
+    @api.get("/orders", scopes=OWNER, query=OrdersQuery, returns={200: OrdersOut})
     def list_orders(query: OrdersQuery) -> Reply:
         """List one's own orders, newest first."""
         user_id = current_identity().user_id
@@ -259,17 +259,17 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
         found = reader.found(query.q, limit=MOST_FOUND + 1)
         return Reply(found_document(found, payments.of([order for those in found.values() for order in those])))
 
-    @api.get("/orders/{order_id}", scopes=_OWNER, returns={200: OrderOut}, errors=[NotFound])
+    @api.get("/orders/{order_id}", scopes=OWNER, returns={200: OrderOut}, errors=[NotFound])
     def show_order(order_id: int) -> Reply:
         """Show an order."""
-        order = reader.get(order_id, owner=_owner(order_id))
+        order = reader.get(order_id, owner=owner_of(order_id))
         return Reply(order_document(order, payments.of([order])))
 
 
 def _install_timeline(api: Api, timeline: Timeline, most_at_once: int) -> None:
     @api.get(
         "/orders/{order_id}/timeline",
-        scopes=_OWNER,
+        scopes=OWNER,
         returns={200: TimelineOut},
         errors=[NotFound],
         most_at_once=most_at_once,
@@ -277,7 +277,7 @@ def _install_timeline(api: Api, timeline: Timeline, most_at_once: int) -> None:
     )
     def show_timeline(order_id: int) -> Reply:
         """Show what happened to an order, and the evidence of it; to admins also of one that never came to be."""
-        return Reply(TimelineOut.of(order_id, timeline.of(order_id, owner=_owner(order_id))))
+        return Reply(TimelineOut.of(order_id, timeline.of(order_id, owner=owner_of(order_id))))
 
 
 def _install_changing(api: Api, use_cases: UseCases) -> None:
@@ -285,7 +285,7 @@ def _install_changing(api: Api, use_cases: UseCases) -> None:
 
     @api.post(
         "/orders/{order_id}/pay",
-        scopes=_OWNER,
+        scopes=OWNER,
         body=Pay,
         body_optional=True,
         returns={200: OrderOut, 202: PayAtOut},
@@ -299,18 +299,18 @@ def _install_changing(api: Api, use_cases: UseCases) -> None:
     )
     def pay(order_id: int, body: Pay) -> Reply:
         """Pay an order: at once, or where the answer says; again: the same."""
-        paid = paying.pay(order_id, body.provider, body.scenario, owner=_owner(order_id))
+        paid = paying.pay(order_id, body.provider, body.scenario, owner=owner_of(order_id))
         if isinstance(paid, Elsewhere):
             return Reply(PayAtOut.of(paid), 202)
         return Reply(order_document(paid, payments.of([paid])))
 
     @api.post(
         "/orders/{order_id}/cancel",
-        scopes=_OWNER,
+        scopes=OWNER,
         returns={200: OrderOut},
         errors=[NotFound, OrderPaid, _OUTCOME_UNKNOWN],
     )
     def cancel(order_id: int) -> Reply:
         """Cancel an unpaid order; again: the same."""
-        cancelled = closing.cancel(order_id, owner=_owner(order_id))
+        cancelled = closing.cancel(order_id, owner=owner_of(order_id))
         return Reply(order_document(cancelled, payments.of([cancelled])))

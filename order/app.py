@@ -1,6 +1,6 @@
 """Wires the order service together; nothing else does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from order import api as rest
 from order.consumer import EventConsumer
 from order.model import Order, transaction_records
 from order.outside import outside
+from order.returns import Returns
 from order.service.auditing import Audit
 from order.service.closing import Closing
 from order.service.erasing import erase_receivers
@@ -91,16 +92,11 @@ def build(settings: Settings) -> Service:
     settlements = Settlements(database, participants)
     telling = Telling(settlements, telling_aside)
     placing = Placing(coordinator, producer, participants, settlements, aside, telling.soon)
-    place = _in_batches(placing, settings, instruments)
     reader = OrderReader(database)
     pricing = Pricing(others.goods, others.coupons)
     closing = Closing(database, coordinator, reader, settlements)
     audits = [Audit(database, participant, closing) for participant in participants]
-
-    def is_held(order: Order) -> bool:
-        return all(audit.is_held(order) for audit in audits)
-
-    paying = Paying(database, reader, others.payments, is_held, settlements, telling.soon)
+    paying = Paying(database, reader, others.payments, partial(_is_held, audits), settlements, telling.soon)
     overdue = Overdue(closing, paying, others.payments, last_question=settings.last_question)
     sweep = Sweep(database, records, checker, overdue, settlements, audits, count=instruments.finding)
 
@@ -110,11 +106,13 @@ def build(settings: Settings) -> Service:
             forget(database, settings.idempotency_retention)
 
     sweeping = Periodic("sweep", settings.sweep_interval, tracing.rooted("sweep", sweep_and_forget))
+    place = _in_batches(placing, settings, instruments)
     ordering = Ordering(reader, pricing, ids, place, pay_timeout=settings.pay_timeout)
     probes = (heartbeat.beat, ids.ask, sendable)
     soon = Soon(
         settings, database, coordinator, ordering.order, instruments.metrics, [*probes, *others.needed], others.flash
     )
+    returns = Returns(settings, database, ids, reader, participants, others.payments, settlements, instruments.metrics)
     use_cases = rest.UseCases(
         ordering=ordering,
         submit=soon.submit,
@@ -151,6 +149,7 @@ def build(settings: Settings) -> Service:
         streams=Streams(settings.streams, lasts=settings.request_stream_lasts, ending=api.ending),
         count=instruments.placed,
     )
+    returns.install(api)
     records_over_rest.install(api, database, records)
     if console is not None:
         instruments.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
@@ -173,10 +172,10 @@ def build(settings: Settings) -> Service:
         api,
         start=[
             *(partial(schema_version.require, "order", database), ids.start, subscribe, sweeping.start),
-            partial(soon.start, broker),
+            *(partial(soon.start, broker), returns.start),
         ],
         stop=[
-            *(sweeping.close, soon.close, aside.close, telling_aside.close, looking_ahead.close),
+            *(sweeping.close, soon.close, returns.close, aside.close, telling_aside.close, looking_ahead.close),
             *(broker.close, ids.close),
             *(peer.close for peer in others.peers.values()),
             *(database.close, *([redis.close] if redis else [])),
@@ -184,6 +183,11 @@ def build(settings: Settings) -> Service:
         waiting=settings.placing_queue,
         peers=list(others.peers.values()),
     )
+
+
+def _is_held(audits: Sequence[Audit], order: Order) -> bool:
+    """Tell whether all that an order needs is held, as far as the audits know."""
+    return all(audit.is_held(order) for audit in audits)
 
 
 def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments") -> Callable[[Draft], Order]:

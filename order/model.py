@@ -22,13 +22,14 @@ from common.errors import Invalid, OrdersError
 from common.heartbeat import heartbeat_table
 from halfmessage.errors import Conflict
 from halfmessage.ids import SNOWFLAKE, lease_table
+from halfmessage.saga.model import saga_tables
 from halfmessage.tx.record import record_table
 
 metadata = MetaData()
 
 
 class Status(StrEnum):
-    """Legal moves: created → paid, created → closed. Each is one compare-and-set; the first wins.
+    """Legal moves: created → paid, created → closed, paid → returned. Each is one compare-and-set; the first wins.
 
     An order that costs nothing is paid from the beginning.
     """
@@ -36,6 +37,12 @@ class Status(StrEnum):
     CREATED = "created"
     PAID = "paid"
     CLOSED = "closed"
+    RETURNED = "returned"
+
+    @property
+    def stands(self) -> bool:
+        """Whether participants hold what such an order needs; of any other they let it go."""
+        return self in {Status.CREATED, Status.PAID}
 
 
 class RequestState(StrEnum):
@@ -88,6 +95,18 @@ class OrderPaid(Conflict):
     """The order is paid and can't be cancelled."""
 
     slug, title = "order-paid", "Order paid"
+
+
+class OrderNotPaid(Conflict):
+    """The order is not paid: there is nothing to return."""
+
+    slug, title = "order-not-paid", "Order not paid"
+
+
+class ReturnTooLate(Conflict):
+    """The order was paid too long ago to be returned."""
+
+    slug, title = "return-too-late", "Return too late"
 
 
 class UnknownGoods(Invalid):
@@ -205,6 +224,7 @@ class Order:
     paid_through: str | None = None
     sale_id: int | None = None
     purchase_id: int | None = None
+    returned_at: int | None = None
     coupon_version: int | None = field(default=None, compare=False)
     purchased_in: int | None = field(default=None, compare=False)
 
@@ -216,9 +236,10 @@ class Order:
     def as_created(self) -> "Order":
         """Return the order as its first answer told it."""
         if self.total_amount == 0:
-            return replace(self, status=Status.PAID, close_reason=None, paid_at=self.created_at, closed_at=None)
+            paid = replace(self, status=Status.PAID, close_reason=None, paid_at=self.created_at)
+            return replace(paid, closed_at=None, returned_at=None)
         unpaid = replace(self, status=Status.CREATED, paid_at=None, paid_through=None)
-        return replace(unpaid, close_reason=None, closed_at=None)
+        return replace(unpaid, close_reason=None, closed_at=None, returned_at=None)
 
 
 orders = Table(
@@ -244,6 +265,7 @@ orders = Table(
     Column("paid_through", String(64)),
     Column("sale_id", BigInteger),
     Column("purchase_id", BigInteger),
+    Column("returned_at", BigInteger),
     Index("orders_of_user", "user_id", "order_id"),
     Index("orders_of_user_by_status", "user_id", "status", "order_id"),
     Index("orders_overdue", "status", "expires_at"),
@@ -338,6 +360,9 @@ orders_unheld = Table(
 )
 """Orders that stand without what a participant should hold for them, as the audit found them: empty as long as nothing
 was restored. Beside `orders`, whose rows are many."""
+
+sagas = saga_tables(metadata)
+"""The log of sagas: of each return a run, whose key is the order's id. Kept as orders are: for ever."""
 
 transaction_records = record_table(metadata)
 worker_leases = lease_table(metadata)

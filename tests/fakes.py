@@ -33,6 +33,8 @@ from halfmessage.mq.port import (
 from halfmessage.participant.consumer import RollbackConsumer
 from halfmessage.participant.model import Fate
 from halfmessage.participant.reservations import Reservations
+from halfmessage.saga.engine import Engine
+from halfmessage.saga.plan import Delay
 from halfmessage.tx.coordinator import Checker, Coordinator
 from halfmessage.tx.record import Records
 from order import model as order_model
@@ -51,6 +53,8 @@ from order.service.placing import Draft, IdempotencyKey, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
 from order.service.requests import RequestReader
+from order.service.return_saga import return_sagas
+from order.service.returning import Returning
 from order.service.selling import Selling
 from order.service.settling import Settlements
 from order.service.submitting import Bounds, Submitting
@@ -308,6 +312,7 @@ class Shop:
         self.submitting = Submitting(self.coordinator, self.database, AtOnce(), Bounds(8, 4))
         self.working_off = self.working_off_with(self.ordering.order)
         self.selling = Selling(self.database, self.working_off)
+        self.returning = self.returning_within(60.0)
         self.timeline = Timeline(self.database, self.records, self.console, self.participants, self.payments)
 
     def close(self) -> None:
@@ -322,6 +327,16 @@ class Shop:
         """Work requests off through `order`, two at a time, each over before the next one begins."""
         count = self.decided.append
         return WorkingOff(self.database, order, AtOnce(), _problem, at_once=2, expires=expires, count=count)
+
+    def engine(self) -> Engine:
+        """Return one more instance of what runs returns: nothing drives them until `sweep` is called."""
+        sagas = return_sagas(self.reader, self.participants, self.payments, within=5.0)
+        delay = Delay(first=0.02, longest=0.02)
+        return Engine(self.database, order_model.sagas, self.ids, sagas, name="return", delay=delay)
+
+    def returning_within(self, seconds: float) -> Returning:
+        """Return orders that were paid so many seconds ago at most."""
+        return Returning(self.database, self.engine(), self.reader, self.settlements, within=seconds)
 
     def pay(self, order_id: int, *, owner: str | None = None) -> Order:
         """Pay an order at once through the use case."""

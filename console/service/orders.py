@@ -12,7 +12,7 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import NotFound
 
 PAGE: Final = 25  # orders of a list
-STATUSES: Final = ("created", "paid", "closed")
+STATUSES: Final = ("created", "paid", "closed", "returned")
 
 Order = Mapping[str, Any]
 """What `GET /orders/{id}` answers."""
@@ -33,6 +33,8 @@ class OneOrder:
     order: Order | None
     story: Story | None
     silent: Sequence[Silent]
+    returned: Mapping[str, Any] | None = None
+    """Its return, as `GET /orders/{id}/return` tells it; None: there is none, or it was not told."""
 
     @property
     def is_over(self) -> bool:
@@ -76,7 +78,18 @@ class Orders:
             if missing is not None:
                 raise missing from error
             return OneOrder(order, None, [*silent, Silent(f"What happened to it: {error.detail}")])
-        return OneOrder(order, tell(order, entries, order_id=str(order_id), now_ms=now_ms()), silent)
+        returned = self._return_of(token, order, silent)
+        story = tell(order, entries, order_id=str(order_id), now_ms=now_ms())
+        return OneOrder(order, story, silent, returned)
+
+    def _return_of(self, token: str, order: Order | None, silent: list[Silent]) -> Mapping[str, Any] | None:
+        if order is None or order["status"] != "returned":
+            return None
+        try:
+            return self._services.get("order", f"/orders/{order['order_id']}/return", token)
+        except (NotFound, PeerUnavailable, Refused) as error:
+            silent.append(Silent(f"Its return: {error.detail}"))
+            return None
 
     def find(self, token: str, text: str) -> Sequence[Mapping[str, Any]]:
         """Return what the order service finds for an admin. Raise as `Services.get` does."""

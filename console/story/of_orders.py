@@ -59,6 +59,10 @@ def _closed(entry: Entry) -> Drawn:
     return Drawn(ORDER, DATABASE, "order closed", "" if reason is None else f"reason: {plain(reason)}")
 
 
+def _returned(_entry: Entry) -> Drawn:
+    return Drawn(ORDER, DATABASE, "order returned", "its return begins with it")
+
+
 def _held(entry: Entry) -> str:
     items = entry.get("items")
     if isinstance(items, Sequence) and not isinstance(items, str):
@@ -93,6 +97,7 @@ _EXACT: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(
         "order requested": _requested,
         "order paid": _paid,
         "order closed": _closed,
+        "order returned": _returned,
     }
 )
 _ENDINGS: Mapping[str, Callable[[Entry], Drawn]] = MappingProxyType(

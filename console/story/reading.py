@@ -86,7 +86,7 @@ class Facts:
     @cached_property
     def status(self) -> str:
         """The order's, or `none`; the later one where its document and the timeline were read at different moments."""
-        for status in ("paid", "closed"):
+        for status in ("returned", "paid", "closed"):
             if self.last(f"order {status}") is not None:
                 return status
         told = None if self.order is None else str(self.order.get("status"))

@@ -10,7 +10,7 @@ from console.story import undecided
 from console.story.model import Agree, Agreement, Mood
 from console.story.reading import Delivery, Facts, Held
 from console.story.saying import Sentence, comes_again, money_going, waits_for_rollback
-from console.story.words import names, plain, times, when
+from console.story.words import names, plain, times, verb, when
 
 
 def sentence_of(facts: Facts, witnesses: Sequence[Agreement]) -> Sentence:
@@ -153,6 +153,21 @@ def _paid(facts: Facts) -> Sentence | None:
     )
 
 
+def _returned(facts: Facts) -> Sentence | None:
+    if facts.status != "returned":
+        return None
+    returned = facts.last("order returned")
+    why = f"Returned{_at(None if returned is None else returned.at, facts)}"
+    going = money_going(facts, why)
+    if going is not None:
+        return going
+    if facts.still_held or facts.payment in {"succeeded", "refunding"}:
+        held = facts.still_held
+        what = f"what {names(held)} {verb(held, 'hold')}" if held else "its money"
+        return Sentence(f"{why}; its return tells until it is done that {what} has to go back.", Mood.WAITING)
+    return Sentence(f"{why}; what it held is given back, and nothing is left to happen.", Mood.ENDED)
+
+
 def _at(ms: int | None, facts: Facts) -> str:
     return "" if ms is None else f" {when(ms, facts.now_ms)}"
 
@@ -164,5 +179,6 @@ _RULES: Sequence[Callable[[Facts], Sentence | None]] = (
     _never,
     _created,
     _closed,
+    _returned,
     _paid,
 )

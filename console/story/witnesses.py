@@ -8,13 +8,16 @@ from console.story.reading import Facts, Half, Held, Holding
 from console.story.testimony import BROKER, RECORD, ROW, Stand, Testimony, agreement
 from console.story.words import names, plain
 
+_OVER = frozenset({"closed", "returned"})
+"""Statuses of an order that holds nothing any more."""
+
 
 def witnesses_of(facts: Facts) -> list[Agreement]:
     """Return what there is to agree upon."""
     told = [agreement("Does the order stand?", _placed(facts))]
-    if facts.status == "closed":
-        told[0] = agreement("Did the order stand before it was closed?", _placed(facts))
-    if facts.status in {"closed", "none"}:
+    if facts.status in _OVER:
+        told[0] = agreement(f"Did the order stand before it was {facts.status}?", _placed(facts))
+    if facts.status in {*_OVER, "none"}:
         told.append(agreement("Is nothing held for it any more?", _given_back(facts)))
     if of_paying.was_spoken_of(facts):
         told.append(agreement("Is it paid?", of_paying.testimonies(facts)))
@@ -78,7 +81,7 @@ def _stand_on_placing(facts: Facts, held: Held) -> Stand:
         return Stand.OPEN
     if not facts.exists:  # what it holds still, it has to hear of
         return Stand.OPEN if held is Held.HELD else Stand.NO
-    if facts.status == "closed":  # what it had nothing of, it may have forgotten
+    if facts.status in _OVER:  # what it had nothing of, it may have forgotten
         return {Held.NOTHING: Stand.ASIDE, Held.TOMBSTONE: Stand.NO}.get(held, Stand.YES)
     if held is not Held.HELD and any(half.purpose == "closing" for half in facts.halves):
         return Stand.OPEN  # it is being closed while this is read
@@ -86,9 +89,10 @@ def _stand_on_placing(facts: Facts, held: Held) -> Stand:
 
 
 def _given_back(facts: Facts) -> Iterator[Testimony]:
-    words = "no such order: nothing may be held" if not facts.exists else "closed: nothing may be held"
+    words = f"{facts.status if facts.exists else 'no such order'}: nothing may be held"
     yield Testimony(ROW, words, Stand.YES)
-    yield _broker_on_giving_back(facts)
+    if facts.status != "returned":  # of a return no message tells: see order.service.returning
+        yield _broker_on_giving_back(facts)
     for holding in facts.holdings:
         yield _holder_on_giving_back(facts, holding)
 

@@ -20,9 +20,9 @@ class Fate(StrEnum):
     """Its message has not come there."""
     WAITING = "waiting"
     STANDS = "stands"
-    """As an order that is not closed."""
+    """As an order that is neither closed nor returned."""
     OVER = "over"
-    """Refused, or its order is closed: it will never hold anything again."""
+    """Refused, or its order is closed or returned: it will never hold anything again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class OrdersClient:
 def _fate(state: str, status: str | None) -> Fate:
     if state == "queued":
         return Fate.WAITING
-    if state in {"refused", "failed"} or status == "closed":
+    if state in {"refused", "failed"} or status in {"closed", "returned"}:
         return Fate.OVER
     if state == "created" and status in {"created", "paid"}:
         return Fate.STANDS

@@ -4,7 +4,19 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from halfmessage.chunks import VALUES, chunks, rows_in
 from halfmessage.saga.errors import ClaimLost
@@ -119,6 +131,15 @@ class Log:
         if before is not None:
             query = query.where(runs.run_id < before)
         return list(connection.scalars(query))
+
+    def counts(self, connection: Connection, often: int) -> tuple[int, int]:
+        """Return how many runs are open, and of how many a step failed, or instances ended, so often or more."""
+        runs, steps = self._tables.runs.c, self._tables.steps.c
+        fails = exists().where(steps.run_id == runs.run_id, steps.tries >= often)
+        is_troubled = case((or_(runs.stalls > often, fails), 1), else_=0)
+        query = select(func.count(), func.coalesce(func.sum(is_troubled), 0)).where(runs.state.in_(_OPEN))
+        number, troubled = connection.execute(query).one()
+        return int(number), int(troubled)
 
     def purge(self, connection: Connection, ended_before: int, most: int) -> int:
         """Delete up to `most` runs that ended before a time (ms since the epoch); return how many."""

@@ -1,7 +1,7 @@
 """What an operator does: list, show, retry, give up, skip. Each word is final, and fences whoever is at work."""
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import Connection
@@ -14,10 +14,18 @@ from halfmessage.saga.engine import Engine
 from halfmessage.saga.errors import DefinitionChanged
 from halfmessage.saga.model import LONGEST_REASON, OPEN, Run, RunState, StepState
 
-MOST_LISTED: Final = 100
+MOST_LISTED: Final = 200
 """Runs on one page."""
 MOST_PURGED: Final = 500
 """Runs that one call deletes, in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many runs are open; how many of them are in trouble: a step failed, or instances ended, again and again."""
+
+    open: int
+    troubled: int
 
 
 class Sagas:
@@ -51,6 +59,11 @@ class Sagas:
         with self._database.read() as connection:
             found = self._log.of_key(connection, saga, key)
             return _one(self._log.find(connection, [found] if found is not None else []))
+
+    def counts(self, troubled_after: int) -> Counts:
+        """Count open runs, and those with a step that failed, or claims that ended, so often. Reads the open ones."""
+        with self._database.read() as connection:
+            return Counts(*self._log.counts(connection, troubled_after))
 
     def is_known(self, run: Run) -> bool:
         """Tell whether this engine has the definition of a run; until one has, the run waits."""

@@ -253,7 +253,7 @@ class DrillRun(EventLog):
     def change(
         self, order_id: str, action: str, body: Any = None, *, at: str = "order", user: str | None = None
     ) -> Answer | None:
-        """Pay or cancel an order; None if the connection was cut."""
+        """Pay, cancel or return an order; None if the connection was cut."""
         answer = self.sut.call(user or self.user, f"/orders/{order_id}/{action}", body, at=at)
         self.answered(f"POST /orders/{{id}}/{action}", answer)
         return answer
@@ -354,7 +354,7 @@ class DrillRun(EventLog):
 
     def stands_with_stock(self, pieces: int, *statuses: str) -> None:
         """Hold the same, where the goods have so many pieces."""
-        standing = sum(status != "closed" for status in statuses)
+        standing = sum(status in {"created", "paid"} for status in statuses)
         self.same("the client's orders", _tally(self.statuses()), _tally(statuses))
         self.same("pieces available", self.available(), pieces - PIECES * standing)
 

@@ -62,8 +62,8 @@ def unsettled(deployment: Deployment, broker: Broker) -> list[str]:
 
     Messages twice: what moves between the looks, from a message to money or the other way, is seen at one of them.
     """
-    found = [*messages(deployment, broker), *requests(deployment), *overdue(deployment), *money(deployment)]
-    found += sales(deployment)
+    found = [*messages(deployment, broker), *requests(deployment), *overdue(deployment), *returns(deployment)]
+    found += [*money(deployment), *sales(deployment)]
     return found or messages(deployment, broker)
 
 
@@ -74,6 +74,15 @@ def requests(deployment: Deployment) -> list[str]:
 
 
 _QUEUED = f"SELECT request_id FROM order_requests WHERE state = 'queued' LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
+
+
+def returns(deployment: Deployment) -> list[str]:
+    """Return the returns that have not ended: money, pieces or coupons are on their way back."""
+    (found,) = read(deployment.database_url("order"), _RETURNING)
+    return [f"the return of order {order_id} is {state}" for order_id, state in found]
+
+
+_RETURNING = f"SELECT sagas.key, state FROM sagas WHERE state IN ('running', 'undoing') LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
 
 
 def sales(deployment: Deployment) -> list[str]:

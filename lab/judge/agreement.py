@@ -34,6 +34,7 @@ WHERE l.order_id >= {since} AND r.order_id IS NULL ORDER BY l.order_id
 _NEXT_PAGE = "SELECT order_id FROM {table} WHERE order_id >= {since} ORDER BY order_id LIMIT 1 OFFSET {page}"
 _PAGE = 10_000  # orders, or reservations, that are held in memory at once
 _END = 2**63 - 1  # past every id
+_STANDING = frozenset({"created", "paid"})
 _ODD = """
 SELECT order_id, state, created_at, released_at FROM reservations
 WHERE order_id >= {since} AND ((state = 'released') <> (released_at IS NOT NULL) OR released_at < created_at)
@@ -79,7 +80,7 @@ def held(name: str, orders: Ask, participant: Ask, since: int, most: int | None)
     )
     for order_id, order, reservation in pairs:
         status = order[0] if order is not None else "does not exist"
-        stands = order is not None and status != "closed"
+        stands = status in _STANDING
         is_live = reservation is not None and reservation[0] == "deducted"
         live += is_live
         if stands != is_live:
@@ -90,7 +91,7 @@ def held(name: str, orders: Ask, participant: Ask, since: int, most: int | None)
 
 def _compare(order_id: int, order: Held | None, reservation: Held | None, lines: Lines) -> None:
     status = order[0] if order is not None else "does not exist"
-    stands = order is not None and status != "closed"
+    stands = status in _STANDING
     live = reservation is not None and reservation[0] == "deducted"
     if stands and not live:
         lines.add(_NO_STOCK, f"order {order_id}: {status}, but its stock is not reserved")
@@ -105,11 +106,12 @@ def _agree(found: Counter[str], lines: Lines) -> Invariant:
         "created": found["created"],
         "paid": found["paid"],
         "closed": found["closed"],
+        "returned": found["returned"],
         "live reservations": found["deducted"],
         "orders without stock": lines.count(_NO_STOCK),
         "stock without an order": lines.count(_NO_ORDER),
     }
-    return Invariant("an open or paid order has its stock; a closed one, or none, holds nothing", figures, lines.broken)
+    return Invariant("an open or paid order has its stock; any other, or none, holds nothing", figures, lines.broken)
 
 
 def _moved(found: Counter[str], moves: Lines) -> Invariant:

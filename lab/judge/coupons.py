@@ -7,7 +7,7 @@ from lab.judge.databases import UNTOLD, Ask, Rows
 from lab.judge.invariant import Invariant, Lines
 
 _DUE = """
-SELECT order_id, user_id, status, coupon_id FROM orders WHERE coupon_id IS NOT NULL AND status <> 'closed'
+SELECT order_id, user_id, status, coupon_id FROM orders WHERE coupon_id IS NOT NULL AND status IN ('created', 'paid')
 """
 _DISAGREE, _HEADER = "orders and coupons that disagree", "headers and uses that disagree"
 _COUNTS, _USERS, _MOST = "counts of coupons", "counts of users", "too many for one user"

@@ -8,7 +8,7 @@ from lab.judge.invariant import Invariant, Lines
 _DUE = """
 SELECT o.order_id, o.sale_id, o.purchase_id, o.user_id, SUM(l.quantity) FROM orders o
 JOIN order_lines l ON l.order_id = o.order_id
-WHERE o.sale_id IS NOT NULL AND o.status <> 'closed' GROUP BY o.order_id, o.sale_id, o.purchase_id, o.user_id
+WHERE o.sale_id IS NOT NULL AND o.status IN ('created', 'paid') GROUP BY o.order_id, o.sale_id, o.purchase_id, o.user_id
 """
 _LIVE = """
 SELECT h.order_id, p.sale_id, p.purchase_id, p.user_id, p.quantity FROM holdings h

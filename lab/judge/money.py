@@ -27,6 +27,7 @@ SELECT c.charge_id, s.payment_id, c.amount, c.currency FROM charges c JOIN sessi
 """
 _REFUNDS = "SELECT charge_id, state FROM refunds"
 _UNHANDLED = "SELECT provider, event_id FROM payment_events WHERE handled_at IS NULL"
+_PAID = frozenset({"paid", "returned"})
 _ORDER, _KEPT, _TWICE, _UNKNOWN, _WORD = (
     "orders and payments that disagree",
     "money kept for no order",
@@ -34,7 +35,13 @@ _ORDER, _KEPT, _TWICE, _UNKNOWN, _WORD = (
     "charges that pay and the provider tell otherwise",
     "news that was not handled",
 )
-_STATES = {"created": ("open",), "paid": ("succeeded",), "closed": ("closed", "refunded"), None: ("closed", "refunded")}
+_STATES = {
+    "created": ("open",),
+    "paid": ("succeeded",),
+    "closed": ("closed", "refunded"),
+    "returned": ("refunded",),
+    None: ("closed", "refunded"),
+}
 """What a payment is at rest, by its order's status; None: there is no such order."""
 
 
@@ -143,7 +150,7 @@ def _pages(
 def _of_order(
     order_id: int, order: _Order | None, payment: tuple[str, int, str, int, str] | None, lines: Lines
 ) -> None:
-    if order is not None and (order.amount == 0 or (order.status == "paid" and order.paid_through is None)):
+    if order is not None and (order.amount == 0 or (order.status in _PAID and order.paid_through is None)):
         if payment is not None and payment[0] not in {"closed", "refunded"}:
             lines.add(_ORDER, f"order {order_id}: needs no payment, and has one that is {payment[0]}")
         return  # it costs nothing, or was paid before there was a pay service

@@ -17,9 +17,11 @@ class _Check(NamedTuple):
 _STATE: Final = (
     _Check(
         "times",
-        "SELECT order_id, status, paid_at, closed_at FROM orders WHERE order_id >= {since}"
-        " AND ((status = 'paid') <> (paid_at IS NOT NULL) OR (status = 'closed') <> (closed_at IS NOT NULL))",
-        "order {}: {}, paid at {}, closed at {}",
+        "SELECT order_id, status, paid_at, closed_at, returned_at FROM orders WHERE order_id >= {since}"
+        " AND ((status IN ('paid', 'returned')) <> (paid_at IS NOT NULL)"
+        " OR (status = 'closed') <> (closed_at IS NOT NULL)"
+        " OR (status = 'returned') <> (returned_at IS NOT NULL))",
+        "order {}: {}, paid at {}, closed at {}, returned at {}",
     ),
     _Check(
         "reasons",

@@ -83,7 +83,7 @@ class FlashHoldings(Holdings):
         return {one: sorted(some) for one, some in found.items()}
 
 
-_STANDS: Final = orders.c.status != Status.CLOSED.value
+_STANDS: Final = orders.c.status.in_([Status.CREATED.value, Status.PAID.value])
 _HELD_FOR: Final = select(
     *(holdings.c.order_id, purchases.c.purchase_id, purchases.c.sale_id, purchases.c.quantity, purchases.c.holders)
 ).join_from(holdings, purchases, purchases.c.purchase_id == holdings.c.purchase_id)

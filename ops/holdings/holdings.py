@@ -113,10 +113,10 @@ class Holdings:
             if live is not None:
                 what = f"{self._thing} is {self.held} for an order that does not exist"
                 yield self._by_age(order_id, what, live.created_at)
-        elif order.status is Status.CLOSED:
+        elif not order.status.stands:
             if live is not None:
-                what = f"the order is closed, but its {self._thing} is still {self.held}"
-                yield self._by_age(order_id, what, order.closed_at or 0)
+                what = f"the order is {order.status}, but its {self._thing} is still {self.held}"
+                yield self._by_age(order_id, what, order.over_at or 0)
         elif is_needed and header is None and order.status is Status.CREATED and self._made_when_paid:
             pass  # an order of the release before there was this participant
         elif is_needed and live is None:

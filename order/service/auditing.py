@@ -6,7 +6,7 @@ found unheld is written down, can't be paid while it is, and counts as a violati
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -176,7 +176,7 @@ class Audit:
     def _standing(self, order_ids: Collection[int]) -> dict[int, Status]:
         with self._database.read() as connection:
             found = statuses(connection, order_ids, self.participant.needed)
-        return {order_id: found[order_id] for order_id in sorted(found) if found[order_id] is not Status.CLOSED}
+        return {order_id: found[order_id] for order_id in sorted(found) if found[order_id].stands}
 
     def _reserve(self, unheld: dict[int, str | None]) -> tuple[list[int], list[int]]:
         """Return those that have what they need now, and the unpaid ones that can't have it."""
@@ -193,9 +193,17 @@ class Audit:
             if is_paid and held and self.participant.hears_of_payment:
                 self.participant.settle([(order_id, tx_id, "paid") for order_id in held])
             reserved += held
+        self._let_go(found, reserved)
         lost = [o for o, order in found.items() if o not in reserved and order.status is Status.CREATED]
         log.warning("orders stood unheld", participant=self.participant.name, reserved=reserved, closed=lost)
         return reserved, lost
+
+    def _let_go(self, found: Mapping[int, Order], reserved: Sequence[int]) -> None:
+        """Void what was reserved anew for orders that were closed or returned meanwhile: nothing else comes to it."""
+        standing = self._standing(reserved)
+        gone = [order_id for order_id in reserved if order_id not in standing]
+        if gone:
+            self.participant.settle([(order_id, found[order_id].tx_id, "void") for order_id in gone])
 
     def _note(self, unheld: Collection[int]) -> None:
         """Write down orders that stand unheld."""

@@ -59,7 +59,7 @@ class Closing:
         except CommitOutcomeUnknown as error:
             raise OutcomeUnknown(order_id=str(order_id)) from error
         order = self._reader.get(order_id, owner=owner)
-        if order.status is Status.PAID:
+        if order.status in {Status.PAID, Status.RETURNED}:
             raise OrderPaid
         return order
 

@@ -128,6 +128,8 @@ def _outcome(order: Order) -> Order:
     """Return the order if it is paid, or raise why it is not."""
     if order.status is Status.CLOSED:
         raise OrderClosed
+    if order.status is Status.RETURNED:
+        raise OrderClosed("The order was returned and can't be paid again.")
     if order.status is Status.CREATED:
         log.error("an order without what it needs was to be paid", order_id=str(order.order_id))
         raise Unavailable("What this order needs is not held at the moment; nothing is lost, try again.")

@@ -21,10 +21,11 @@ _AS_KNOWN: Final = {
     Status.CREATED: PaymentStatus.OPEN,
     Status.PAID: PaymentStatus.SUCCEEDED,
     Status.CLOSED: PaymentStatus.CLOSED,
+    Status.RETURNED: PaymentStatus.REFUNDING,
 }
 """What an order tells of its payment."""
 
-_ONCE_CLOSED: Final = {PaymentStatus.OPEN: PaymentStatus.CLOSED, PaymentStatus.SUCCEEDED: PaymentStatus.REFUNDING}
+_ONCE_OVER: Final = {PaymentStatus.OPEN: PaymentStatus.CLOSED, PaymentStatus.SUCCEEDED: PaymentStatus.REFUNDING}
 
 log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ class Payments:
 
 
 def _told(order: Order, payment: Payment | None) -> Payment | None:
-    """Return what pay says, unless the rollback that closed the order has yet to reach it."""
-    if payment is None or order.status is not Status.CLOSED:
+    """Return what pay says, unless it has yet to hear that the order was closed or returned."""
+    if payment is None or order.status.stands:
         return payment
-    return replace(payment, status=_ONCE_CLOSED.get(payment.status, payment.status))
+    return replace(payment, status=_ONCE_OVER.get(payment.status, payment.status))

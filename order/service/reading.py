@@ -224,6 +224,7 @@ def _order(row: Row[Any], lines: Iterable[Line]) -> Order:
         row.paid_through,
         row.sale_id,
         row.purchase_id,
+        row.returned_at,
     )
 
 

@@ -43,6 +43,11 @@ class Settlements:
             _note(connection, hearing, [order.order_id for order in paid], "paid")
         return bool(hearing)
 
+    def forget_paid(self, connection: Connection, order_id: int) -> None:
+        """Forget, in the transaction that returns an order, which participants have still to hear that it is paid."""
+        mine = (settlements.c.order_id == order_id) & (settlements.c.fate == "paid")
+        connection.execute(delete(settlements).where(mine))
+
     def confirm(self, participant: Participant, before: int, fate: Fate | None = None) -> tuple[int, int]:
         """Tell a participant what it has to confirm since before a time (ms), or only one fate; delete what it does.
 

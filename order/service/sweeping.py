@@ -178,7 +178,7 @@ class Sweep:
 
     def _still_standing(self, participant: Participant, order_ids: Sequence[int]) -> list[int]:
         """Of orders that stood a moment ago and are not held, those that still stand: that is a violation."""
-        return [o for o, status in self._statuses(participant, order_ids).items() if status is not Status.CLOSED]
+        return [o for o, status in self._statuses(participant, order_ids).items() if status.stands]
 
     def _statuses(self, participant: Participant, order_ids: Sequence[int]) -> dict[int, Status]:
         with self._database.read() as connection:
@@ -190,7 +190,7 @@ class Sweep:
 
 
 def _fate(participant: Participant, status: Status) -> Fate:
-    if status is Status.CLOSED:
+    if not status.stands:
         return "void"
     return "paid" if status is Status.PAID and participant.hears_of_payment else "stands"
 

@@ -221,8 +221,10 @@ def _of_order(order: Order | None) -> Iterable[Entry]:
         return
     about = {"order_id": str(order.order_id)}
     yield Entry(order.created_at, "order requested", "order", about | {"expires_at": rfc3339(order.expires_at)})
-    if order.status is Status.PAID:
+    if order.paid_at is not None:
         yield Entry(order.paid_at, "order paid", "order", about | {"paid_through": order.paid_through})
+    if order.status is Status.RETURNED:
+        yield Entry(order.returned_at, "order returned", "order", about)
     if order.status is Status.CLOSED:
         reason = order.close_reason.value if order.close_reason else None
         yield Entry(order.closed_at, "order closed", "order", about | {"close_reason": reason})

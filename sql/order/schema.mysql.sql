@@ -69,6 +69,7 @@ CREATE TABLE orders (
     paid_through varchar(64) DEFAULT NULL,
     sale_id bigint DEFAULT NULL,
     purchase_id bigint DEFAULT NULL,
+    returned_at bigint DEFAULT NULL,
     PRIMARY KEY (order_id),
     KEY orders_of_user (user_id,order_id),
     KEY orders_of_user_by_status (user_id,status,order_id),
@@ -88,6 +89,41 @@ CREATE TABLE placing_calls (
     request_id varchar(64) NOT NULL,
     PRIMARY KEY (order_id),
     KEY placing_calls_by_request (request_id,order_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE sagas (
+    run_id bigint NOT NULL,
+    saga varchar(64) NOT NULL,
+    key varchar(128) NOT NULL,
+    definition varchar(64) NOT NULL,
+    state varchar(9) NOT NULL,
+    epoch int NOT NULL,
+    owner varchar(64) DEFAULT NULL,
+    due_at bigint DEFAULT NULL,
+    deadline_at bigint NOT NULL,
+    stalls int NOT NULL,
+    input text NOT NULL,
+    reason varchar(500) DEFAULT NULL,
+    created_at bigint NOT NULL,
+    ended_at bigint DEFAULT NULL,
+    PRIMARY KEY (run_id),
+    UNIQUE KEY saga (saga,key),
+    KEY ix_sagas_due_at (due_at),
+    KEY ix_sagas_ended_at (ended_at),
+    KEY sagas_by_state (state,run_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE sagas_steps (
+    run_id bigint NOT NULL,
+    step varchar(64) NOT NULL,
+    place int NOT NULL,
+    state varchar(9) NOT NULL,
+    tries int NOT NULL,
+    next_at bigint NOT NULL,
+    result text DEFAULT NULL,
+    error varchar(500) DEFAULT NULL,
+    changed_at bigint NOT NULL,
+    PRIMARY KEY (run_id,step)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE settlements (

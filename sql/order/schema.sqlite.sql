@@ -75,6 +75,7 @@ CREATE TABLE orders (
     paid_through VARCHAR(64),
     sale_id BIGINT,
     purchase_id BIGINT,
+    returned_at BIGINT,
     PRIMARY KEY (order_id)
 );
 
@@ -100,6 +101,44 @@ CREATE TABLE placing_calls (
 );
 
 CREATE INDEX placing_calls_by_request ON placing_calls (request_id, order_id);
+
+CREATE TABLE sagas (
+    run_id INTEGER NOT NULL,
+    saga VARCHAR(64) NOT NULL,
+    "key" VARCHAR(128) NOT NULL,
+    definition VARCHAR(64) NOT NULL,
+    state VARCHAR(9) NOT NULL,
+    epoch INTEGER NOT NULL,
+    owner VARCHAR(64),
+    due_at BIGINT,
+    deadline_at BIGINT NOT NULL,
+    stalls INTEGER NOT NULL,
+    input TEXT NOT NULL,
+    reason VARCHAR(500),
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    PRIMARY KEY (run_id),
+    UNIQUE (saga, "key")
+);
+
+CREATE INDEX ix_sagas_due_at ON sagas (due_at);
+
+CREATE INDEX ix_sagas_ended_at ON sagas (ended_at);
+
+CREATE INDEX sagas_by_state ON sagas (state, run_id);
+
+CREATE TABLE sagas_steps (
+    run_id INTEGER NOT NULL,
+    step VARCHAR(64) NOT NULL,
+    place INTEGER NOT NULL,
+    state VARCHAR(9) NOT NULL,
+    tries INTEGER NOT NULL,
+    next_at BIGINT NOT NULL,
+    result TEXT,
+    error VARCHAR(500),
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (run_id, step)
+);
 
 CREATE TABLE settlements (
     order_id INTEGER NOT NULL,

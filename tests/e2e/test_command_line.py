@@ -31,6 +31,7 @@ COMMANDS = (
     "users",
     "forget",
     "messages",
+    "sagas",
     "story",
     "flash",
     "reconcile",
@@ -83,6 +84,7 @@ def place(client: MakeClient) -> dict[str, Any]:
     [(), *((name,) for name in COMMANDS), ("messages", "resend"), ("messages", "resume"), ("messages", "forget"),
      *(("users", name) for name in ("list", "log-ins", "add-admin", "remove-admin", "rotate-keys")),
      *(("flash", name) for name in ("list", "show", "close", "rebuild")),
+     *(("sagas", name) for name in ("list", "show", "retry", "give-up", "skip")),
      ("story", "show"), ("story", "save"), ("story", "verify")],
 )  # fmt: skip
 def test_everything_has_help(command: tuple[str, ...]) -> None:
@@ -108,6 +110,9 @@ def test_everything_has_help(command: tuple[str, ...]) -> None:
         ("story", "show", "x"),
         ("flash", "show", "x"),
         ("flash", "rebuild"),
+        ("sagas", "show", "x"),
+        ("sagas", "give-up", "1"),
+        ("sagas", "skip", "1", "refund"),
         ("story", "verify"),
         ("story", "verify", "there-is-no-such-file.html"),
     ],
@@ -122,13 +127,16 @@ def test_wrong_usage_exits_with_2(command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "command",
     [("token", "alice"), ("messages",), ("reconcile",), ("reconcile", "--repair"), ("messages", "resume", "1"),
-     ("forget", "1"), ("flash", "list"), ("flash", "close", "1"), ("flash", "rebuild", "--all")],
+     ("forget", "1"), ("flash", "list"), ("flash", "close", "1"), ("flash", "rebuild", "--all"),
+     ("sagas", "list"), ("sagas", "show", "1"), ("sagas", "skip", "1", "refund", "--why", "by hand")],
 )  # fmt: skip
 def test_without_a_deployment_one_line_says_what_to_do(command: tuple[str, ...], tmp_path: Path) -> None:
     """Commands that need a deployment's data name the command that starts one; no traceback, no file made."""
     where = tmp_path / "var"
     first, *rest = command
-    done = orders(*command, data_dir=where) if first == "flash" else orders(first, "--data-dir", where, *rest)
+    done = (
+        orders(*command, data_dir=where) if first in {"flash", "sagas"} else orders(first, "--data-dir", where, *rest)
+    )
     assert done.returncode == 1
     assert done.stderr == f"Error: There is no deployment in {where}: start one with: ./scripts/up --data-dir {where}\n"
     assert not where.exists()

@@ -205,6 +205,26 @@ def test_money_is_sent_back_once_with_a_reason(shop: Shop, root: Visitor) -> Non
     assert [charge["status"] for charge in charges] == ["refunded"]
 
 
+def test_a_return_that_does_not_get_on_is_seen_to(shop: Shop, root: Visitor) -> None:
+    """Listed with its tries and its last error, a step is skipped with a reason, and then it is done."""
+    user, tea = shop.user(), shop.goods()
+    order_id = placed(user, {tea: 2})["order_id"]
+    assert pay(user, order_id).status == 200
+    with frozen(shop.deployment, "stock"):
+        user.post("order", f"/orders/{order_id}/return", {"reason": "too small"})
+        run_id = user.get("order", f"/orders/{order_id}/return")["run_id"]
+        assert run_id in root.get("/sagas").text
+        eventually(lambda: "PeerUnavailable" in root.get(f"/sagas/{run_id}").text, within=60)
+        eventually(lambda: "refunded" in root.get(f"/payments/{order_id}").text, within=60)
+        page = root.get(f"/sagas/{run_id}")
+        root.send(page, f"/sagas/{run_id}/retry")
+        page = root.get(f"/sagas/{run_id}")
+        done = root.send(page, f"/sagas/{run_id}/skip", step="restock", why="counted by hand")
+        assert "counted by hand" in done.text
+        eventually(lambda: "It is done" in root.get(f"/sagas/{run_id}").text, within=60)
+    assert "Its return is done" in root.get(f"/orders/{order_id}").text
+
+
 def test_payments_are_listed_by_state(shop: Shop, root: Visitor) -> None:
     """Newest first and page by page, each with links to itself and its order; of another state, none of them."""
     user, tea = shop.user(), shop.goods(stock=100)

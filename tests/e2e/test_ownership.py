@@ -16,6 +16,10 @@ pytestmark = pytest.mark.e2e
 METHODS = ("get", "put", "post", "patch", "delete")
 OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("order", "/order-requests/{request_id}"),  # one's own: see test_order_requests.py
+    ("order", "/admin/sagas/{run_id}"),  # for admins alone
+    ("order", "/admin/sagas/{run_id}/retry"),
+    ("order", "/admin/sagas/{run_id}/give-up"),
+    ("order", "/admin/sagas/{run_id}/skip"),
     ("stock", "/stock/{goods_id}"),
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/stock/{goods_id}/withdraw"),  # for admins alone
@@ -43,6 +47,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("sandbox", "/sessions/{reference}/close"),
     ("sandbox", "/charges/{charge_id}/refunds"),
 }
+_RETURN_PATH, _RETURN = "/orders/{order_id}/return", {"reason": "too small"}
 _OF_AN_ORDER = ("/orders/{order_id}", "/payments/{payment_id}")
 """Routes with an order's id; a payment has its order's."""
 
@@ -77,15 +82,27 @@ def test_everybody_sees_their_own_orders_and_nobody_elses(shop: Shop) -> None:
         own_routes(shop), itertools.product(range(3), repeat=2)
     ):
         assert path.startswith(_OF_AN_ORDER), f"{path}: make something for it here, as orders are made"
-        order = placed(users[of], {tea: 1})
-        answer = users[who].ask(service, method, filled(path, order["order_id"]))
+        order = _order_for(users[of], tea, method, path)
+        body = _RETURN if (method, path) == ("POST", _RETURN_PATH) else None
+        answer = users[who].ask(service, method, filled(path, order["order_id"]), json_body=body)
         if who == of:
-            assert answer.status == 200, (method, path)
+            assert answer.status == (200 if body is None else 202), (method, path)
         else:
-            nothing = users[who].ask(service, method, filled(path, "1"))
+            nothing = users[who].ask(service, method, filled(path, "1"), json_body=body)
             assert (answer.status, slug(answer)) == (404, "not-found"), (method, path)
             assert _without_place(answer) == _without_place(nothing)
-            assert users[of].get("order", f"/orders/{order['order_id']}")["status"] == "created"
+            assert users[of].get("order", f"/orders/{order['order_id']}")["status"] == order["status"]
+
+
+def _order_for(user: Client, goods_id: str, method: str, path: str) -> dict[str, Any]:
+    """Return an order that a route can be tried on: a return is of a paid one, and shown once it was begun."""
+    order_id = placed(user, {goods_id: 1})["order_id"]
+    if path == _RETURN_PATH:
+        assert pay(user, order_id).status == 200
+        if method == "GET":
+            user.post("order", filled(path, order_id), _RETURN)
+    order: dict[str, Any] = user.get("order", f"/orders/{order_id}")
+    return order
 
 
 def _without_place(answer: Answer) -> dict[str, Any]:
@@ -97,7 +114,8 @@ def test_no_scope_but_admin_is_above_ownership(shop: Shop) -> None:
     order = placed(shop.user(), {shop.goods(): 1})
     both = shop.user(scopes=("orders", "service"))
     for service, method, path in own_routes(shop):
-        assert both.ask(service, method, filled(path, order["order_id"])).status == 404
+        body = _RETURN if (method, path) == ("POST", _RETURN_PATH) else None
+        assert both.ask(service, method, filled(path, order["order_id"]), json_body=body).status == 404
 
 
 def test_a_service_is_no_user(shop: Shop) -> None:

@@ -13,9 +13,10 @@ from tests.model.suite import ModelSuite
 pytestmark = [pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
 
 _ELSEWHERE = {"stock.released", "stock.settled", "payment.handled"}  # the model's deliveries and `sweep.settled`
-_EXPLORED_ELSEWHERE = (  # by tests/model/payments.py, requests.py and flash.py
+_EXPLORED_ELSEWHERE = (  # by tests/model/payments.py, requests.py, flash.py and returns.py
     *("attempt.", "event.", "success.", "refund."),
     "request.",
+    "return.",
     *("purchase.", "purchase_check.", "sale.", "selling."),
 )
 

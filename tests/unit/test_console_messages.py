@@ -29,10 +29,11 @@ PAGES = (
     "/stock/1",
     "/coupons",
 )
-MORE_PAGES = ("/coupons/1", "/payments", "/payments/1", "/reconcile", "/transactions")
+MORE_PAGES = ("/coupons/1", "/payments", "/payments/1", "/sagas", "/sagas/1", "/reconcile", "/transactions")
 FORMS = (
     *("/dead/plan", "/dead/send", "/stock/1/restock", "/stock/1/withdraw", "/stock/1/total", "/coupons/1/withdraw"),
     *("/payments/1/refund", "/reconcile/run", "/transactions/sweep"),
+    *("/sagas/1/retry", "/sagas/1/give-up", "/sagas/1/skip"),
 )
 
 
@@ -333,7 +334,7 @@ def test_while_the_broker_is_down_the_pages_say_so(tmp_path: Path) -> None:
 
 def test_while_a_service_is_down_its_pages_say_so(browser: Browser) -> None:
     """None of them answers here."""
-    for path in ("/stock", "/stock/1", "/coupons", "/coupons/1", "/payments", "/payments/1"):
+    for path in ("/stock", "/stock/1", "/coupons", "/coupons/1", "/payments", "/payments/1", "/sagas", "/sagas/1"):
         answer = browser.get(path)
         assert answer.status_code == 200, path
         assert "can't be shown now" in unescape(answer.text), path
@@ -359,6 +360,28 @@ def test_payments_are_found_by_order_and_listed_by_state(browser: Browser) -> No
         assert browser.get(f"/payments?{wrong}").status_code == 400
     html = browser.get("/payments?status=refunding").text
     assert re.findall(r"<option selected>(\w+)</option>", html) == ["refunding"]
+
+
+def test_returns_are_listed_by_state(browser: Browser) -> None:
+    """What is no state is refused before order is asked; the menu leads there."""
+    assert browser.get("/sagas?state=paid").status_code == 400
+    html = browser.get("/sagas?state=given-up").text
+    assert re.findall(r"<option selected>([a-z-]+)</option>", html) == ["given-up"]
+    assert '<a href="/sagas"' in html
+
+
+def test_what_is_done_with_a_return_is_written_down(browser: Browser) -> None:
+    """With a reason, but for a retry; that nobody answered is told."""
+    csrf = proof(browser)
+    asked = (("retry", {"why": ""}), ("give-up", {"why": "broken"}), ("skip", {"why": "by hand", "step": "refund"}))
+    for number, (word, fields) in enumerate(asked):
+        form = {"csrf": csrf, "form_id": str(90 + number), **fields}
+        assert browser.post(f"/sagas/1/{word}", form).headers["Location"] == "/sagas/1"
+        if fields["why"]:
+            assert browser.post(f"/sagas/1/{word}", {**form, "why": ""}).status_code == 400
+    html = browser.get("/sagas/1").text
+    assert [html.count(f"<td>{one}</td>") for one in ("retry", "give up", "skip", "broken", "by hand")] == [1] * 5
+    assert html.count("not known") == 3
 
 
 def test_without_a_data_directory_nothing_is_compared(browser: Browser) -> None:

@@ -122,6 +122,24 @@ def test_an_admin_sees_everybody_s_orders(root: Browser, neighbours: Neighbours)
     assert neighbours.query["user_id"] == "alice"
 
 
+def test_a_returned_order_shows_its_return(root: Browser, alice: Browser, neighbours: Neighbours) -> None:
+    """Its steps, how often they failed and with which words; where to go on is told to admins. Silent, it is said."""
+    steps = [{"name": "restock", "state": "waiting", "tries": 3, "last_error": HOSTILE, "next_try_at": None}]
+    told = {"run_id": "9", "state": "running", "reason": HOSTILE, "why": None, "steps": steps, "ended_at": None,
+            "begun_at": "2026-11-28T10:00:00.000Z"}  # fmt: skip
+    neighbours.answers["/orders/7"] = {**ORDER, "status": "returned"}
+    neighbours.answers["/orders/7/return"] = told
+    html = root.get("/orders/7").text
+    assert "Its return is running" in html
+    assert '<th scope="row">restock</th>' in html
+    assert '<td class="figure">3</td>' in html
+    assert '<a href="/sagas/9">' in html
+    assert HOSTILE not in html
+    assert '<a href="/sagas/9">' not in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = PeerUnavailable("It did not answer.")
+    assert "Its return: It did not answer." in root.get("/orders/7").text
+
+
 @pytest.mark.parametrize("path", ["/orders", "/orders/7", "/find?q=7"])
 def test_hostile_names_stay_text(root: Browser, neighbours: Neighbours, path: str) -> None:
     """Of goods, of receivers, in evidence: nothing that others wrote is markup on any page."""

@@ -49,6 +49,13 @@ SURVEY: Mapping[str, Any] = {
     **SALE, "owned": 8, "held": 5, "purchases": {"held": 5, "free": 1, "returned": 2}, "under_way": 1, "counted": 7,
     "stock_has_heard": False, "sold": [{"at": AT, "purchases": 3}], "waits_for": [HOSTILE],
 }  # fmt: skip
+SAGA: Mapping[str, Any] = {
+    "run_id": "7", "saga": "return", "key": "7", "state": "running", "is_known": False, "worked_on_by": None,
+    "why": HOSTILE, "begun_at": AT, "ended_at": None, "steps": [
+        {"name": "refund", "state": "waiting", "tries": 2, "last_error": HOSTILE, "next_try_at": AT},
+        {"name": "restock", "state": "done", "tries": 0, "last_error": None, "next_try_at": None},
+    ],
+}  # fmt: skip
 CHECKS = [
     entry(f"check-back {n}: unknown", "broker", 3_000 * n, message_id="M1", check=n, answer="unknown") for n in (1, 2)
 ]
@@ -58,6 +65,8 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/admin/orders": {"items": [ORDER], "next_cursor": "c"},
     "/admin/find": {"found": [{"way": "x-request-id", "items": [ORDER], "more": True}]},
     "/admin/records": {"records": []},
+    "/admin/sagas": {"items": [SAGA], "next_cursor": "c"},
+    "/admin/sagas/7": SAGA,
     "/payments": {"items": [PAYMENT], "next_cursor": "c"},
     "/payments/7": PAYMENT,
     "/goods": {"items": [GOODS], "next_cursor": "c"},
@@ -118,6 +127,8 @@ def test_every_page_is_valid_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     "/orders",
                     "/find?q=7",
                     "/payments",
+                    "/sagas",
+                    "/sagas/7",
                     "/drills",
                     "/sales/7",
                     f"/messages/{sent}",

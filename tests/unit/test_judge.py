@@ -248,7 +248,8 @@ def test_figures(filled: Filled) -> None:
     """What is judged is counted too, for the reports of drills."""
     figures = {name: number for one in filled.judge.invariants() for name, number in one.figures.items()}
     assert figures | {
-        "goods": 3, "total": 3 * PIECES, "goods out of balance": 0, "created": 0, "paid": 90, "closed": 10,
+        "goods": 3, "total": 3 * PIECES, "goods out of balance": 0,
+        "created": 0, "paid": 90, "closed": 10, "returned": 0,
         "live reservations": 90, "orders without stock": 0, "stock without an order": 0, "deducted": 90,
         "released": 10, "of which tombstones": 0, "odd": 0, "orders": ORDERS, "records aborted": 0,
         "records committed": ORDERS / SERIES.group, "coupons": 0, "held": 0, "used": 0, "taken": 0, "kept": 0,
@@ -265,7 +266,7 @@ def test_pages(filled: Filled, page: int, monkeypatch: pytest.MonkeyPatch) -> No
     tamper(filled.stock, "DELETE FROM reservations WHERE order_id < :id", {"id": ID})
     whole = [one.figures for one in filled.judge.invariants()]
     assert whole[1] == {
-        "created": 0, "paid": 90, "closed": 10, "live reservations": 84, "orders without stock": 6,
+        "created": 0, "paid": 90, "closed": 10, "returned": 0, "live reservations": 84, "orders without stock": 6,
         "stock without an order": 0,
     }  # fmt: skip
 

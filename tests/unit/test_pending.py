@@ -63,10 +63,22 @@ def test_an_order_request_that_waits_is_on_its_way(monkeypatch: pytest.MonkeyPat
     with create_engine(url).begin() as connection:
         connection.execute(text("CREATE TABLE order_requests (request_id INTEGER, state TEXT)"))
         connection.execute(text("INSERT INTO order_requests VALUES (7, 'queued'), (8, 'created')"))
-    for seen in ("messages", "overdue", "money", "sales"):
+    for seen in ("messages", "overdue", "returns", "money", "sales"):
         monkeypatch.setattr(pending, seen, lambda *_: [])
     deployment: Any = SimpleNamespace(database_url=lambda _: url)
     assert pending.unsettled(deployment, SimpleNamespace()) == ["order request 7 waits to be placed"]  # type: ignore[arg-type]
+
+
+def test_a_return_that_has_not_ended_is_on_its_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Between two tries of a step nothing else tells of it; one that ended, or was given up, is at rest."""
+    url = f"sqlite:///{tmp_path}/order.db"
+    with create_engine(url).begin() as connection:
+        connection.execute(text("CREATE TABLE sagas (key TEXT, state TEXT)"))
+        connection.execute(text("INSERT INTO sagas VALUES ('7', 'running'), ('8', 'done'), ('9', 'given-up')"))
+    for seen in ("messages", "requests", "overdue", "money", "sales"):
+        monkeypatch.setattr(pending, seen, lambda *_: [])
+    deployment: Any = SimpleNamespace(database_url=lambda _: url)
+    assert pending.unsettled(deployment, SimpleNamespace()) == ["the return of order 7 is running"]  # type: ignore[arg-type]
 
 
 def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: Path) -> None:

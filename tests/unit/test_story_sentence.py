@@ -257,6 +257,33 @@ def test_what_was_read_at_different_moments_is_no_contradiction(
 
 def test_a_status_that_is_not_known_here() -> None:
     """It is said, and nothing is made up about it."""
-    story = told(*PLACED, order=order_row("returned"))
-    says(story, "The order is returned, which is no state that is known here")
+    story = told(*PLACED, order=order_row("exchanged"))
+    says(story, "The order is exchanged, which is no state that is known here")
     assert story.mood is Mood.UNKNOWN
+
+
+RETURNED = (
+    *PLACED,
+    entry("payment attempt", "pay", 8_000, provider="sandbox", status="over"),
+    entry("order paid", "order", 9_000, paid_through="sandbox"),
+    entry("order returned", "order", 20_000),
+)
+GAVE_BACK = entry("stock released", "stock", 20_100)
+
+
+def test_a_returned_order_waits_for_what_goes_back() -> None:
+    """Pieces first, then money; then nothing is left to happen, and nobody says that it is paid."""
+    holds = told(*RETURNED, order=order_row("returned", paid_at=rfc3339(AT + 9_000)))
+    says(holds, "Returned at 20:27:00 UTC", "its return tells until it is done that what stock holds has to go back")
+    going = told(*RETURNED, GAVE_BACK, order=order_row("returned", payment={"status": "refunding"}))
+    says(going, "that its money has to go back")
+    back = told(*RETURNED, GAVE_BACK, order=order_row("returned", payment={"status": "refunded"}))
+    says(back, "what it held is given back, and nothing is left to happen")
+    assert [story.mood for story in (holds, going, back)] == [Mood.WAITING, Mood.WAITING, Mood.ENDED]
+    assert agreed(back, "Did the order stand before it was returned?")[0] is Agree.YES
+    assert agreed(back, "Is nothing held for it any more?") == (
+        Agree.YES, {"order's row": "returned: nothing may be held", "stock": "gave it back"},
+    )  # fmt: skip
+    assert agreed(back, "Is it paid?") == (
+        Agree.YES, {"order's row": "not paid: returned", "payment": "money went back"},
+    )  # fmt: skip

@@ -14,6 +14,7 @@ from pay.model import CLAIMED_FOR
 Statuses = tuple[str, ...]
 _FLASH = "flash"
 _GIVEN_UP_AFTER = Settings.model_fields["sweep_grace"].default  # seconds, of a sale that is being opened
+_RETURN_LEASE = 11.0  # seconds: 2 × ORDERS_PEER_TIMEOUT + 6, see order/returns.py, and until the next look
 _CREATED, _ACCEPTED, _UNAVAILABLE, _OK = 201, 202, 503, 200
 
 
@@ -137,6 +138,19 @@ def _wait_until_refunded(run: DrillRun, order_id: str) -> None:
 def _pay_again(run: DrillRun, order_id: str) -> None:
     again = run.change(order_id, "pay")
     run.claim("paying again is answered with the same payment", again and again.body.get("status") == "paid")
+
+
+def _paid(run: DrillRun) -> str:
+    """Place and pay an order with a coupon: everything that goes back of a return is held or used by it."""
+    run.needing("coupon")
+    order_id = run.placed()
+    run.change(order_id, "pay")
+    _wait_until_paid(run, order_id)
+    return order_id
+
+
+def _give_back(run: DrillRun, order_id: str) -> Answer | None:
+    return run.change(order_id, "return", {"reason": "broken"})
 
 
 def _placed_needing(run: DrillRun, participant: str) -> str:
@@ -285,6 +299,28 @@ _SENDING_BACK = Situation(
     finish=_wait_until_refunded,
     lease=CLAIMED_FOR,
 )
+_GIVING_BACK = Situation(
+    "order",
+    "the return goes on: money, pieces and coupon are back, each once",
+    dict.fromkeys(
+        (
+            *("return.started", "return.claimed", "return.answered", "return.before_commit", "return.recorded"),
+            "return.put_off",
+        ),
+        ("returned",),
+    ),
+    _give_back,
+    lambda _: ("returned",),
+    after_the_answer=dict.fromkeys(
+        (
+            *("return.claimed", "return.answered", "return.before_commit", "return.recorded"),
+            "return.put_off",
+        ),
+        _ACCEPTED,
+    ),
+    prepare=_paid,
+    lease=_RETURN_LEASE,
+)
 _TIMING_OUT = Situation(
     "order",
     "the timeout comes again, the order is closed once and its stock comes back once",
@@ -428,6 +464,7 @@ SITUATIONS = (
     _HEARING_OF_PAYMENT,
     _TRYING_TO_PAY,
     _SENDING_BACK,
+    _GIVING_BACK,
     _TIMING_OUT,
     _CHECKING,
     *map(_rolling_back, PARTICIPANTS),

@@ -10,7 +10,7 @@ from halfmessage.errors import Conflict, Misconfigured, NotFound
 from halfmessage.saga.definition import Call, Direction, Saga
 from halfmessage.saga.errors import DefinitionChanged, StepRefused
 from halfmessage.saga.model import Run, RunState, StepState
-from halfmessage.saga.operating import Sagas
+from halfmessage.saga.operating import Counts, Sagas
 from tests.contract.saga.shop import Shop
 
 
@@ -51,6 +51,18 @@ def test_list_and_show(shop: Shop) -> None:
     for find in (lambda: sagas.show(1), lambda: sagas.of_key("sale", "none")):
         with pytest.raises(NotFound):
             find()
+
+
+def test_counts(shop: Shop) -> None:
+    """How many runs are open, and of how many of them a step failed so often; those that ended count no more."""
+    engine = shop.make(_sale(shop), Saga("quick", [shop.outside("reserve")], deadline=60))
+    sagas = Sagas(engine)
+    assert sagas.counts(1) == Counts(open=0, troubled=0)
+    for key in ("1", "2"):
+        engine.run("sale", key)
+    engine.run("quick", "1")
+    engine.start("quick", "2")
+    assert (sagas.counts(1), sagas.counts(2)) == (Counts(open=3, troubled=2), Counts(open=3, troubled=0))
 
 
 def test_retry(shop: Shop) -> None:

@@ -13,7 +13,7 @@ MUTANTS = (
         "sweep-verifies-closed-orders",
         "the sweep tells stock that closed orders stand",
         _TESTS + "test_closed_orders_are_released",
-        ("order.service.sweeping:_fate", "if status is Status.CLOSED:", "if False:"),
+        ("order.service.sweeping:_fate", "if not status.stands:", "if False:"),
     ),
     edited(
         "sweep-without-fence",
