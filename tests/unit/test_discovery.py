@@ -1,5 +1,6 @@
 """Following who is listed, and being listed; the directory is one of the test's own, which fails when it is told to."""
 
+import http.server
 import json
 import socket
 import threading
@@ -327,6 +328,39 @@ def test_etcd_by_its_url() -> None:
     assert (plain._clients[0].base_url, plain._login) == ("http://one:2379", None)
     for made in (directory, plain):
         made.close()
+
+
+def test_a_log_in_may_take_longer_than_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes may log in at once, and each password costs etcd much: none gives up, and begins anew."""
+    monkeypatch.setattr("common.discovery.etcd.ANSWERS_WITHIN", 0.5)
+
+    class Etcd(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            told: tuple[int, dict[str, str]] = (400, {"error": "etcdserver: user name is empty"})
+            if self.path == "/v3/auth/authenticate":
+                threading.Event().wait(1)
+                told = 200, {"token": "hush"}
+            elif self.headers["Authorization"] == "hush":
+                told = 200, {}
+            body = json.dumps(told[1]).encode()
+            self.send_response(told[0])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Etcd) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        directory = open_directory(f"etcd://me:hush@127.0.0.1:{server.server_address[1]}", str)
+        try:
+            assert directory.read(["stock"]) == {"stock": []}
+        finally:
+            directory.close()
+            server.shutdown()
+            serving.join()
 
 
 @pytest.mark.parametrize(
