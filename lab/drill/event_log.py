@@ -15,6 +15,10 @@ class Broken(CommandFailed):
     """Something that a drill holds true was not."""
 
 
+class NotStaged(CommandFailed):
+    """What a drill needs did not come about: a crowd came too late for its batch, say. It shows nothing so far."""
+
+
 class EventLog:
     """One drill's record of events."""
 

@@ -11,6 +11,7 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import BrokerError, HalfMessageError
 from lab.drill.drill import SECONDS_MORE, Drill, Limit
 from lab.drill.drill_run import DrillRun
+from lab.drill.event_log import NotStaged
 from lab.drill.pending import console
 from lab.drill.result import Event, Kind, Result
 from lab.drill.slot import Slot
@@ -21,14 +22,26 @@ from lab.judge.judge import Judge
 Tell = Callable[[str, Event], None]
 """Told what happens as it happens: the drill's name, and the event."""
 
+_STAGINGS = 3  # at most; a busy machine fails one in some hundred
 _SWEEP_BY_DEFAULT = 60.0  # seconds, as in common.config
 
 
 def play(drill: Drill, slot: Slot, tell: Tell = lambda *_: None, *, repeat: str = "", stretch: float = 1.0) -> Result:
     """Play one drill and return what came of it. A deployment on which one failed is kept, and not used again.
 
-    `stretch` multiplies the limit, for a machine that is busy with something else.
+    `stretch` multiplies the limit, for a machine that is busy with something else. One whose situation did not come
+    about is played again on a new deployment, `_STAGINGS` times in all.
     """
+    for _ in range(_STAGINGS - 1):
+        try:
+            return _play(drill, slot, tell, repeat, stretch)
+        except NotStaged as error:
+            tell(drill.name, Event(now_ms(), Kind.STEP, f"{error.detail} It is played again."))
+            slot.drop()
+    return _play(drill, slot, tell, repeat, stretch, last=True)
+
+
+def _play(drill: Drill, slot: Slot, tell: Tell, repeat: str, stretch: float, *, last: bool = False) -> Result:
     result = _blank(drill, slot, repeat, stretch)
     began = time.monotonic()
     run: DrillRun | None = None
@@ -39,6 +52,8 @@ def play(drill: Drill, slot: Slot, tell: Tell = lambda *_: None, *, repeat: str 
         if run.recovery is None:
             run.settle()
     except HalfMessageError as error:
+        if isinstance(error, NotStaged) and not last:
+            raise
         result.reason = error.detail
     except Exception as error:  # noqa: BLE001 - a drill's edge: whatever it raises is its verdict, the others go on
         result.reason = "".join(format_exception_only(error)).strip()

@@ -6,6 +6,7 @@ import pytest
 
 from lab.drill.drill import Drill
 from lab.drill.drill_run import DrillRun
+from lab.drill.event_log import NotStaged
 from lab.drill.runner import DrillQueue, play, play_all
 from lab.drill.slot import Slot, claim_directory
 from ops.errors import CommandFailed
@@ -98,6 +99,27 @@ def test_a_process_that_was_left_dead_runs_again(tmp_path: Path) -> None:
     slot.close()
     assert result.passed, result.reason
     assert set(phases.values()) == {Phase.READY}, phases
+
+
+@pytest.mark.parametrize(("late", "passes"), [(2, True), (3, False)])
+def test_what_shows_nothing_is_played_again(tmp_path: Path, late: int, passes: bool) -> None:
+    """A drill whose situation did not come about begins anew on another deployment, twice at most; then it failed."""
+    deployments: list[Path] = []
+
+    def stage(run: DrillRun) -> None:
+        deployments.append(run.sut.deployment.directory.root)
+        run.placed()
+        if len(deployments) <= late:
+            raise NotStaged("Only 1 of 48 orders was in the batch.")
+
+    told: list[str] = []
+    slot = Slot(tmp_path)
+    result = play(_drill("staged", stage), slot, lambda _, event: told.append(event.text))
+    slot.close()
+    assert result.passed is passes
+    assert result.reason == (None if passes else "Only 1 of 48 orders was in the batch.")
+    assert len(set(deployments)) == len(deployments) == 3
+    assert told.count("Only 1 of 48 orders was in the batch. It is played again.") == 2
 
 
 def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from lab.drill.catalogue import kills
 from lab.drill.catalogue.situations import SITUATIONS
 from lab.drill.drill import Drill
 from lab.drill.drill_run import PIECES, DrillRun
-from lab.drill.event_log import in_words
+from lab.drill.event_log import NotStaged, in_words
 from lab.drill.parallel import at_once
 from lab.drill.result import Kind
 from ops.client import Answer
+from ops.errors import NotInTime
 
 _CROWD = 48
 _ENOUGH = 24  # orders in the batch that is hit; a client that comes late is in the next one
@@ -57,9 +58,14 @@ def _play(run: DrillRun, way: _Way) -> None:
     with run.meanwhile(partial(run.place)) as first:
         run.reached("order", way.held_at)
         answers = [*_crowd(run), first()]
-    run.died(way.service, pid, way.point)
+    try:
+        run.died(way.service, pid, way.point)
+    except NotInTime as error:
+        raise NotStaged(f"The batch never came to {way.point}: {error.detail}") from error
     batch = _size_of_batch(run, way, answers)
-    run.claim(f"{batch} orders were in the batch that it hit", batch >= _ENOUGH)
+    if batch < _ENOUGH:
+        raise NotStaged(f"Only {batch} of {_CROWD} orders were in the batch that was hit at {way.point}.")
+    run.say(f"{batch} orders were in the batch that it hit")
     run.back(way.service, pid)
     run.settle()
     accepted = sum(answer is not None and answer.status == _CREATED for answer in answers)

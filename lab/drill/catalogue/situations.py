@@ -24,7 +24,7 @@ class Situation:
 
     `service` is the one whose failpoints are in `left`: what a kill of itself there leaves, as statuses of the
     client's orders. `told` is the HTTP status that the client gets then (None: the connection is cut), unless the
-    point is one of `after_the_answer`, which go on beside it: then it may also get what it gets when all goes well.
+    point is one of `after_the_answer`, which go on beside it: then it may also get what it gets without the kill.
     `lease`: for how long what a killed process had claimed is left alone (seconds). `also` is what else is armed.
     `left_otherwise` says by the client's answer what must be left when the other service is killed.
     """
@@ -336,7 +336,7 @@ _CHECKING = Situation(
     dict.fromkeys(("check.received", "check.fenced"), ()),
     _place,
     _truthful,
-    told=_UNAVAILABLE,
+    after_the_answer=dict.fromkeys(("check.received", "check.fenced"), _UNAVAILABLE),
     also="order.deducted=raise;",
 )
 _SWEEPING = Situation(
@@ -371,7 +371,7 @@ _CHECKING_PURCHASES = Situation(
     dict.fromkeys(("purchase_check.received", "purchase_check.fenced"), ()),
     _buy,
     _taken_in,
-    told=_UNAVAILABLE,
+    after_the_answer=dict.fromkeys(("purchase_check.received", "purchase_check.fenced"), _UNAVAILABLE),
     prepare=_NEEDING_FLASH,
     also="purchase.half_sent=raise;",
 )
