@@ -46,7 +46,7 @@ def _stays_dead(run: DrillRun) -> None:
 
 
 _BROKEN_BY_AN_ORPHAN = [
-    "an open or paid order has its stock; a closed one, or none, holds nothing",
+    "an open or paid order has its stock; any other, or none, holds nothing",
     "once quiet, no half message is open and no dead letter lies unseen",
 ]
 

@@ -395,9 +395,11 @@ def test_a_call_that_was_cut_is_not_said_to_have_done_nothing(shop: Shop, header
     for name in shop.deployment.plan.instances_of("order"):
         supervisor.restart(name, extra_env=crash)
     supervisor.wait_ready()
+    bearer = shop.bearer()
+    eventually(lambda: shop.raw("gateway", "GET", "/orders", headers=bearer).status == 200)  # it found them well again
     body = json.dumps({"items": [{"goods_id": goods, "quantity": 1}]}).encode()
     try:
-        told = shop.raw("gateway", "POST", "/orders", body=body, headers=JSON | shop.bearer() | headers)
+        told = shop.raw("gateway", "POST", "/orders", body=body, headers=JSON | bearer | headers)
         if not headers or told.status != 201:
             assert problem(told) == (503, "outcome-unknown")
             assert told.headers["retry-after"] == "5"
