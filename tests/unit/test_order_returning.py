@@ -120,6 +120,16 @@ def test_nothing_to_refund(shop: Shop) -> None:
         assert shop.returning.of(order_id, owner=None).state is RunState.DONE
 
 
+def test_what_holds_nothing_is_not_asked(shop: Shop) -> None:
+    """An order without a coupon: the coupon service is told nothing, down as it is, and its step is done."""
+    order_id = shop.order({1: 2}).order_id
+    shop.pay(order_id)
+    shop.returning.give_back(order_id, "x", owner=None)
+    shop.faults.plan("coupon.settle", PeerUnavailable("down"), "before")
+    shop.engine().sweep()
+    assert _steps(shop.returning.of(order_id, owner=None))["coupon"] == "done"
+
+
 def test_again_is_the_first(shop: Shop) -> None:
     """One run, whoever asks again and why; also a request that read the order before another returned it."""
     order_id = _paid(shop)

@@ -78,6 +78,17 @@ def test_paid(shop: Shop) -> None:
     assert _entry(shop.timeline.of(order.order_id, owner="ann"), "order paid").at == paid.paid_at
 
 
+def test_returned(shop: Shop) -> None:
+    """When a paid order was returned is told beside when it was paid."""
+    order = shop.order({1: 1})
+    shop.pay(order.order_id)
+    shop.returning.give_back(order.order_id, "too small", owner="ann")
+    returned = shop.reader.get(order.order_id, owner="ann")
+    entries = shop.timeline.of(order.order_id, owner="ann")
+    assert _entry(entries, "order returned").at == returned.returned_at
+    assert {"order paid", "order returned"} <= set(_known(entries))
+
+
 def test_cancelled(shop: Shop) -> None:
     """A closed order shows both transactions, the rollback and the release."""
     order = shop.order({1: 1})
