@@ -183,6 +183,7 @@ def sagas(shop: Shop, *words: str) -> Any:
     return answered(orders("sagas", *words, "--json", data_dir=shop.deployment.directory.root))
 
 
+@pytest.mark.timeout(300)  # its sweep looks at the orders of all tests before it
 def test_an_operator(shop: Shop) -> None:
     """By command line: returns that don't get on, with their tries; one is retried, skipped, given up, with reasons."""
     user, tea = shop.user(), shop.goods(stock=10)

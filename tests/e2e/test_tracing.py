@@ -41,7 +41,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
 
 @pytest.fixture
 def shop(traced: Deployment) -> Iterator[Shop]:
-    """Return that deployment, and what a test wants of it."""
+    """Return that deployment, all of it up again after what the last test killed, and what a test wants of it."""
+    traced.supervisor.wait_ready()
     shop = Shop(traced)
     yield shop
     shop.close()
