@@ -1,5 +1,6 @@
 """The demo: seven orders and what became of them, each claim checked on a real deployment over REST."""
 
+import secrets
 from typing import Any
 
 from common.registry import GATEWAY, ROLLBACK_TOPIC
@@ -8,6 +9,7 @@ from ops.client import Client, Refused, Unreachable
 from ops.deployment import Deployment
 from ops.runstate import Phase
 from ops.story import Teller
+from ops.waiting import wait_for
 from pay.model import CLAIMED_FOR
 
 PAY_TIMEOUT = 4.0  # seconds
@@ -25,7 +27,7 @@ _CRASH_OF_PAY = {"ORDERS_FAILPOINTS": "refund.asked=kill"}
 _LATE = 3.0  # seconds after an order was closed until its money comes
 _DISCOUNT = 500  # minor units
 _WITHIN = 20.0  # seconds; far longer than anything here takes
-_ACCEPTED, _NOT_FOUND = 202, 404
+_ACCEPTED, _NOT_FOUND, _UNAVAILABLE = 202, 404, 503
 
 
 class Demo:
@@ -234,8 +236,19 @@ class Demo:
         body: dict[str, Any] = {"items": [{"goods_id": goods["goods_id"], "quantity": quantity}]}
         if coupon is not None:
             body["coupon_id"] = coupon
-        order: dict[str, Any] = self._alice.post(at, "/orders", body)
-        return order
+        key = secrets.token_hex(8)
+
+        def placed() -> dict[str, Any] | None:
+            """Ask again, with the same key, while a busy machine answers 503: servers that just started are slow."""
+            try:
+                order: dict[str, Any] = self._alice.post(at, "/orders", body, Idempotency_Key=key)
+            except Refused as error:
+                if error.http_status != _UNAVAILABLE:
+                    raise
+                return None
+            return order
+
+        return wait_for("an order to be placed", placed, within=_WITHIN)
 
     def _place_in_vain(self, goods: dict[str, Any], quantity: int) -> bool:
         try:
