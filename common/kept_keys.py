@@ -8,7 +8,6 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ import structlog
 
 from common.config import LONGEST_TOKEN
 from common.jwk import PublicKey, public_keys
+from common.replacing import replace_file
 
 FRESH: Final = 300.0  # seconds; then user is asked for its keys again, so that a key that was withdrawn goes
 KEPT_FOR: Final = LONGEST_TOKEN + FRESH  # seconds; then no token is good any more that user made before it went down
@@ -62,18 +62,11 @@ class KeptKeys:
         """
         if self._path is None:
             return
-        draft = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                draft.unlink()  # of a process that had this number, and died over it
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(orjson.dumps({"told_at": time.time(), "document": document}))
-            draft.replace(self._path)
+            content = orjson.dumps({"told_at": time.time(), "document": document})
+            replace_file(self._path, content, mode=0o600)
         except OSError as error:
             log.warning("the keys of user are not kept", file=str(self._path), reason=str(error))
-            with suppress(OSError):
-                draft.unlink()
 
 
 def _read(path: Path) -> Keys:

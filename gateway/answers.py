@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from common.errors import OrdersError, TooLarge, TooSlow
 from common.web.problems import CONTENT_TYPE, Kind, kind_of
+from gateway.upstreams import KEYED
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown, Unavailable
 
 Json = dict[str, Any]
@@ -82,7 +83,7 @@ def errors() -> list[Json]:
         _route(_status("413"), of(TooLarge)),
         _route(_status("503"), unavailable),  # no instance is in order
         _route(_status("502", "504") | {"method": ["GET", "HEAD"]}, unavailable),
-        _route(_status("502", "504") | _TRIED_AGAIN | {"header": {"Idempotency-Key": ["*"]}}, unknown),
+        _route(_status("502", "504") | _TRIED_AGAIN | KEYED, unknown),
         _route(_status("502") | _error("dial "), unavailable),
         _route(_status("502", "504"), unknown),
         _route(_status("404"), not_found()),

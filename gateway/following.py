@@ -49,8 +49,9 @@ def main(settings: Settings, gateway: int) -> None:
         while os.getppid() == gateway:
             changed.wait(_LOOK_EVERY)
             changed.clear()
-            if any(one.is_outdated(time.monotonic()) for one in followers):
-                wanted = {one.service: one.wanted(time.monotonic()) for one in followers}
+            now = time.monotonic()
+            if any(one.is_outdated(now) for one in followers):
+                wanted = {one.service: one.wanted(now) for one in followers}
                 if _reload(settings, wanted, gateway):
                     for one in followers:
                         one.served = wanted[one.service]

@@ -17,6 +17,8 @@ ANSWERED_WITHIN: Final = "90s"
 _KEPT_FOR: Final = "30s"  # an idle connection: less than the 60 s after which a service ends it
 _KEPT: Final = 512  # idle connections to an instance
 TRIES: Final = 2  # after the first one
+KEYED: Final[Json] = {"header": {"Idempotency-Key": ["*"]}}
+"""Matches calls that may be repeated though they write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def _spread(instances: Instances) -> Json:
         "load_balancing": {
             "selection_policy": {"policy": "least_conn"},
             "retries": TRIES,
-            "retry_match": [{"method": ["GET", "HEAD"]}, {"method": ["POST"], "header": {"Idempotency-Key": ["*"]}}],
+            "retry_match": [{"method": ["GET", "HEAD"]}, {"method": ["POST"]} | KEYED],
         },
         "health_checks": checks,
     }

@@ -1,8 +1,6 @@
 """The list that was known last, in a file: a process that starts while discovery is down begins with it."""
 
-import os
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +8,7 @@ import orjson
 import structlog
 
 from common.discovery.port import MOST_INSTANCES, Listing
+from common.replacing import replace_file
 
 _LARGEST: Final = 1024 * 1024  # bytes
 
@@ -41,12 +40,7 @@ class LastKnown:
         """Replace the file; where that fails, the one before stays, and the log says so."""
         if self._path is None:
             return
-        draft = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(orjson.dumps({name: list(urls) for name, urls in listing.items()}))
-            draft.replace(self._path)
+            replace_file(self._path, orjson.dumps({name: list(urls) for name, urls in listing.items()}))
         except OSError as error:
             log.warning("the list of instances is not kept", file=str(self._path), reason=str(error))
-            with suppress(OSError):
-                draft.unlink()

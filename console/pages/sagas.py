@@ -11,8 +11,9 @@ from console.pages.viewer import Viewer
 from console.service.actions import Actions
 from console.service.doing import Doing
 from console.service.trying import told_as, tried
+from halfmessage.saga.model import RunState
 
-_STATES: Final = ("running", "undoing", "done", "undone", "given-up")
+_STATES: Final = tuple(state.value for state in RunState)
 _PAGE: Final = 50
 
 

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import click
 
+from halfmessage.saga.model import RunState
 from ops import options
 from ops.deployment import Deployment
 
-_STATES: Final = ("running", "undoing", "done", "undone", "given-up")
+_STATES: Final = tuple(state.value for state in RunState)
 _MOST: Final = 100  # runs of one page
 
 _run_id = click.argument("run_id", metavar="RUN", type=click.IntRange(1, 2**63 - 1))

@@ -299,25 +299,14 @@ _SENDING_BACK = Situation(
     finish=_wait_until_refunded,
     lease=CLAIMED_FOR,
 )
+_OF_THE_SAGA = tuple(f"return.{step}" for step in ("claimed", "answered", "before_commit", "recorded", "put_off"))
 _GIVING_BACK = Situation(
     "order",
     "the return goes on: money, pieces and coupon are back, each once",
-    dict.fromkeys(
-        (
-            *("return.started", "return.claimed", "return.answered", "return.before_commit", "return.recorded"),
-            "return.put_off",
-        ),
-        ("returned",),
-    ),
+    dict.fromkeys(("return.started", *_OF_THE_SAGA), ("returned",)),
     _give_back,
     lambda _: ("returned",),
-    after_the_answer=dict.fromkeys(
-        (
-            *("return.claimed", "return.answered", "return.before_commit", "return.recorded"),
-            "return.put_off",
-        ),
-        _ACCEPTED,
-    ),
+    after_the_answer=dict.fromkeys(_OF_THE_SAGA, _ACCEPTED),
     prepare=_paid,
     lease=_RETURN_LEASE,
 )
