@@ -1,14 +1,17 @@
 """What plays drills: what it touches, and what it leaves of one that failed."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from lab.drill import runner
 from lab.drill.drill import Drill
 from lab.drill.drill_run import DrillRun
 from lab.drill.event_log import NotStaged
 from lab.drill.runner import DrillQueue, play, play_all
 from lab.drill.slot import Slot, claim_directory
+from lab.judge.invariant import Invariant
 from ops.errors import CommandFailed
 from ops.runstate import Phase
 from ops.supervisor import Supervisor
@@ -83,6 +86,26 @@ def test_what_comes_up_again_after_a_quiet_look_is_not_held_against_a_drill(tmp_
     slot.close()
     assert result.reason is None
     assert result.invariants[-1].figures["on their way"] == 0
+
+
+@pytest.mark.parametrize(("times", "passes"), [(2, True), (3, False)])
+def test_what_comes_between_two_looks_is_looked_at_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, passes: bool
+) -> None:
+    """A poll's answer may come after the look whether all is at rest, and before the last look at the invariants."""
+    looks = [Invariant("money", {}, ["event 1 of sandbox: stored, never handled"])] * times + [Invariant("money", {})]
+    taken = iter(looks)
+
+    def play_it(run: DrillRun) -> None:
+        run.settle()
+        judge = SimpleNamespace(invariants=lambda: [next(taken)])
+        monkeypatch.setattr(runner, "Judge", SimpleNamespace(of=lambda _: judge))
+
+    slot = Slot(tmp_path)
+    result = play(_drill("news", play_it), slot)
+    slot.close()
+    assert result.passed is passes, result.reason
+    assert result.reason == (None if passes else "event 1 of sandbox: stored, never handled")
 
 
 def test_a_process_that_was_left_dead_runs_again(tmp_path: Path) -> None:
