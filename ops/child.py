@@ -14,23 +14,33 @@ from pathlib import Path
 from common.logfile import rotate
 from halfmessage.clock import now_ms, rfc3339
 from ops.errors import NotInTime
+from ops.forking import OURS, Forked, NoForkServer
 from ops.places import PACKAGES
 from ops.runstate import Phase, ProcessState
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run: `command` with `environment` on top of ours; `port` is where it answers."""
+    """What to run: `command` with `environment` on top of ours; `port` is where it answers.
+
+    `service`: one of ours that is the same, and that a fork server may start.
+    """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
     port: int
+    service: str | None = None
 
 
 def python_module(name: str, module: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
     """Return the spec of `python -m module`, called `name`, run by the interpreter that runs us."""
     return ProcessSpec(name, (sys.executable, "-m", module), environment, port)
+
+
+def our_service(name: str, service: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
+    """Return the spec of an instance, called `name`, of a service of ours."""
+    return replace(python_module(name, service, environment, port), service=service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,7 @@ class Child:
         self._is_ready, self._tell_change, self._say = is_ready, changed, say
         self._now = threading.Condition()
         self._state = ProcessState(spec.name, spec.port)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._once: Mapping[str, str] | None = None  # set: a start was asked for, with this on top, for that start only
         self._deaths = 0
         self._retired = False
@@ -131,7 +141,7 @@ class Child:
         if self._keeper.ident is not None:
             self._keeper.join()
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, process: subprocess.Popen[bytes] | Forked) -> None:
         process.terminate()
         with self._now:
             if self._now.wait_for(lambda: self._process is not process, self._patience.stop_within):
@@ -171,27 +181,39 @@ class Child:
             self._now.notify_all()
         return f"(pid {process.pid}) {_death(code)}"
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> subprocess.Popen[bytes] | Forked:
         with suppress(OSError):
             rotate(self._log)  # of one that dies before it looks after its log itself
         with self._now, self._log.open("ab") as log:
             environment = {**os.environ, **self._spec.environment, **(self._once or {})}
-            environment["ORDERS_LIFELINE_FD"] = str(self._lifeline)
-            process = subprocess.Popen(
-                self._spec.command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=PACKAGES,  # `-m order` finds ours, whatever the current directory has
-                pass_fds=(self._lifeline, self._mark),
-                start_new_session=True,  # Ctrl-C at the terminal is the supervisor's to answer
-            )
+            process = self._fork(environment, log.fileno()) or self._execute(environment, log.fileno())
             self._process, self._once = process, None
             self._enter(Phase.STARTING, process.pid, again=bool(self._state.since))
         return process
 
-    def _probe(self, process: subprocess.Popen[bytes]) -> None:
+    def _fork(self, environment: Mapping[str, str], log: int) -> Forked | None:
+        """Start the process by a fork server; None where that can't be."""
+        if self._spec.service is None:
+            return None
+        try:
+            return OURS.spawn(self._spec.service, environment, log=log, lifeline=self._lifeline, mark=self._mark)
+        except NoForkServer:
+            return None
+
+    def _execute(self, environment: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+        """Start the process by itself. Raise OSError."""
+        return subprocess.Popen(
+            self._spec.command,
+            env={**environment, "ORDERS_LIFELINE_FD": str(self._lifeline)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=PACKAGES,  # `-m order` finds ours, whatever the current directory has
+            pass_fds=(self._lifeline, self._mark),
+            start_new_session=True,  # Ctrl-C at the terminal is the supervisor's to answer
+        )
+
+    def _probe(self, process: subprocess.Popen[bytes] | Forked) -> None:
         """Look until the process is ready or gone."""
         ready = False
         while not ready:
@@ -229,5 +251,7 @@ class Child:
         self._now.notify_all()
 
 
-def _death(code: int) -> str:
+def _death(code: int | None) -> str:
+    if code is None:
+        return "ended, after the process that started it: how is not known"
     return f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"

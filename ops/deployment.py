@@ -17,9 +17,10 @@ from common.telemetry import METRICS_DIR
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, Console
 from ops import catalogue, gateway, runstate, tokens
-from ops.child import Patience, python_module
+from ops.child import Patience, our_service
 from ops.client import Client, probe
 from ops.errors import CommandFailed, NoDeployment
+from ops.forking import OURS
 from ops.places import PACKAGES, DataDir
 from ops.plan import HOST, Plan, free_port_base, port_is_free, ports_are_free
 from ops.real import servers_here
@@ -75,7 +76,7 @@ class Deployment:
                 [
                     *([gateway.spec(self.plan, self.directory)] if self.plan.gateway is not None else []),
                     *(
-                        python_module(name, service, self._environment(name), self.plan.ports[name])
+                        our_service(name, service, self._environment(name), self.plan.ports[name])
                         for name, service in self.plan.processes.items()
                     ),
                 ],
@@ -98,6 +99,7 @@ class Deployment:
         """
         self.directory.make()
         self.supervisor.lock()
+        OURS.warm_up()  # on another core, meanwhile
         self._wait_for_stragglers()
         self._refuse_used_ports()
         if self.plan.joined:
