@@ -11,6 +11,7 @@ only holds open. The answer is its pid, with a pidfd: that stays this process's,
 It has one thread, as a fork copies only the one that calls it, and ends when the other end of the socket is closed.
 """
 
+import gc
 import json
 import os
 import selectors
@@ -18,7 +19,9 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import Final, Self
 
 from setproctitle import getproctitle, setproctitle
@@ -33,11 +36,16 @@ DESCRIPTORS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to start: a service, with exactly these variables of the environment, in a directory."""
+    """What to start: a service, with exactly these variables of the environment, in a directory.
+
+    `modules` are loaded first, and from then on for all: what services on servers need. One that is not there is left
+    to the service to miss, in its own words.
+    """
 
     service: str
     environment: Mapping[str, str] = field(repr=False)
     directory: str
+    modules: Sequence[str] = ()
 
     def encode(self) -> bytes:
         """Return it as it is sent. Raise `ValueError`: it is larger than `LARGEST`."""
@@ -67,6 +75,8 @@ def serve(channel: socket.socket) -> str | None:
                 data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, DESCRIPTORS)
                 if not data:
                     return None
+                request = Request.decode(data)
+                _load(request.modules)
                 pid = _fork(channel)
                 if pid == 0:
                     selector.close()
@@ -74,7 +84,7 @@ def serve(channel: socket.socket) -> str | None:
                     for pidfd, (_, pipe) in children.items():
                         os.close(pidfd)
                         os.close(pipe)
-                    return _become(Request.decode(data), descriptors)
+                    return _become(request, descriptors)
                 log, pipe, *others = descriptors
                 for descriptor in (log, *others):
                     os.close(descriptor)
@@ -85,6 +95,15 @@ def serve(channel: socket.socket) -> str | None:
                     socket.send_fds(channel, [b"%d" % pid], [pidfd])
                 else:
                     os.close(pipe)
+
+
+def _load(modules: Sequence[str]) -> None:
+    missing = [module for module in modules if module not in sys.modules]
+    for module in missing:
+        with suppress(ImportError):
+            import_module(module)
+    if missing:
+        gc.freeze()  # as `load` does
 
 
 def _fork(channel: socket.socket) -> int:

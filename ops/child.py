@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ops.runstate import Phase, ProcessState
 class ProcessSpec:
     """What to run: `command` with `environment` on top of ours; `port` is where it answers.
 
-    `service`: one of ours that is the same, and that a fork server may start.
+    `service`: one of ours that is the same, and that a fork server may start, with `modules` (see `ops.forking`).
     """
 
     name: str
@@ -31,6 +31,7 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(repr=False)
     port: int
     service: str | None = None
+    modules: Sequence[str] = ()
 
 
 def python_module(name: str, module: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
@@ -38,9 +39,11 @@ def python_module(name: str, module: str, environment: Mapping[str, str], port: 
     return ProcessSpec(name, (sys.executable, "-m", module), environment, port)
 
 
-def our_service(name: str, service: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
-    """Return the spec of an instance, called `name`, of a service of ours."""
-    return replace(python_module(name, service, environment, port), service=service)
+def our_service(
+    name: str, service: str, environment: Mapping[str, str], port: int, modules: Sequence[str] = ()
+) -> ProcessSpec:
+    """Return the spec of an instance, called `name`, of a service of ours, which will want `modules`."""
+    return replace(python_module(name, service, environment, port), service=service, modules=modules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +196,13 @@ class Child:
 
     def _fork(self, environment: Mapping[str, str], log: int) -> Forked | None:
         """Start the process by a fork server; None where that can't be."""
-        if self._spec.service is None:
+        spec = self._spec
+        if spec.service is None:
             return None
         try:
-            return OURS.spawn(self._spec.service, environment, log=log, lifeline=self._lifeline, mark=self._mark)
+            return OURS.spawn(
+                spec.service, environment, spec.modules, log=log, lifeline=self._lifeline, mark=self._mark
+            )
         except NoForkServer:
             return None
 

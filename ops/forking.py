@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -80,13 +80,22 @@ class ForkServer:
         with self._guard, suppress(NoForkServer):
             self._connected()
 
-    def spawn(self, service: str, environment: Mapping[str, str], *, log: int, lifeline: int, mark: int) -> Forked:
-        """Start a service with exactly these variables; its descriptors are as in `common.fork_server`.
+    def spawn(
+        self,
+        service: str,
+        environment: Mapping[str, str],
+        modules: Sequence[str] = (),
+        *,
+        log: int,
+        lifeline: int,
+        mark: int,
+    ) -> Forked:
+        """Start a service with exactly these variables; `modules` and the descriptors are as in `common.fork_server`.
 
         Raise `NoForkServer`.
         """
         try:
-            request = Request(service, environment, str(PACKAGES)).encode()
+            request = Request(service, environment, str(PACKAGES), modules).encode()
         except ValueError as error:
             raise NoForkServer(str(error)) from error
         status, told = os.pipe()

@@ -57,12 +57,13 @@ class Stand:
         self.lifeline, self._kept_open = os.pipe()
         self.started: list[Forked] = []
 
-    def start(self, do: str, **more: str) -> Forked:
+    def start(self, do: str, *modules: str, **more: str) -> Forked:
         descriptors = [os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), os.open(self.mark, os.O_RDONLY)]
         try:
             forked = self.server.spawn(
                 "toy",
                 {**self.environment, "DO": do, **more},
+                modules,
                 log=descriptors[0],
                 lifeline=self.lifeline,
                 mark=descriptors[1],
@@ -161,6 +162,16 @@ def test_many_at_once(stand: Stand) -> None:
 
 def _open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - counted
+
+
+def test_modules_are_loaded_before_the_fork(stand: Stand) -> None:
+    """Once for all; one that is not there is missed by the service alone."""
+    do = "sys.exit(10 * ('colorsys' in sys.modules) + ('fractions' in sys.modules))"
+    codes = [
+        stand.start(do, *modules).wait()
+        for modules in ((), ("colorsys", "not_there"), (), ("fractions",), ("colorsys",))
+    ]
+    assert codes == [0, 10, 10, 11, 11]
 
 
 def test_a_variable_that_is_read_at_the_start_of_an_interpreter(stand: Stand) -> None:
@@ -274,10 +285,16 @@ def test_a_supervisor_starts_services_by_it(
 
 def test_what_services_are_made_of_starts_no_thread() -> None:
     """A fork copies none but the one that forks, and each lock as it was; so the services' own packages are loaded."""
-    program = (
-        "import os, threading; from common.registry import ALL_NAMES; from common.start import load\n"
-        "for name in ALL_NAMES: load(name)\n"
-        "print(len(os.listdir('/proc/self/task')), threading.active_count())"
-    )
+    program = """
+import os, threading
+from importlib import import_module
+from importlib.util import find_spec
+from common.registry import ALL_NAMES
+from common.start import load
+from ops.deployment import WITH_SERVERS
+for name in ALL_NAMES: load(name)
+if find_spec("rocketmq"): [import_module(name) for name in WITH_SERVERS]
+print(len(os.listdir("/proc/self/task")), threading.active_count())
+"""
     done = subprocess.run([sys.executable, "-c", program], cwd=PACKAGES, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
