@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 
 from common import mysql, tracing
 from common.errors import OrdersError
-from halfmessage.db import LOCK_WAIT, EngineTransactor, prepare_sqlite
+from halfmessage.db import LOCK_WAIT, EngineTransactor, prepare
 from halfmessage.sqlite_file import AnchoredFile
 
 _SQLITE_CONNECTIONS = 8  # its writers take turns, and each connection has a cache of its own
@@ -40,7 +40,7 @@ class Database(EngineTransactor):
         engine = create_engine(url, hide_parameters=True, **options)  # rows hold names and addresses
         self._file: AnchoredFile | None = None
         if is_sqlite:
-            prepare_sqlite(engine)
+            prepare(engine)
             if (path := place.database) and path != ":memory:":
                 self._file = AnchoredFile(Path(path))
                 event.listen(engine, "do_connect", lambda *_: self._verify_file())  # or SQLite would make it anew

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection, Engine, RootTransaction, event
 from sqlalchemy import exc as sa
 
-from halfmessage import mysql
+from halfmessage import mysql, postgresql
 from halfmessage.errors import (
     BelowZero,
     CommitOutcomeUnknown,
@@ -35,6 +35,10 @@ _ATTEMPTS_WITHIN = 5.0  # seconds; none is begun later
 _PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds at most before an attempt, doubled each time: who met once meets again
 _WAL_KEPT = f"journal_size_limit={8 * 1024 * 1024}"  # bytes of log that a checkpoint leaves in place
 _SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
+_READ_ONLY: frozenset[object] = mysql.READ_ONLY | postgresql.READ_ONLY
+_REPEATABLE: frozenset[object] = mysql.REPEATABLE | postgresql.REPEATABLE
+_DUPLICATE: frozenset[object] = mysql.DUPLICATE | postgresql.DUPLICATE
+_FAILED_CHECK: frozenset[object] = mysql.FAILED_CHECK | postgresql.FAILED_CHECK
 
 
 class Transactor(Protocol):
@@ -67,7 +71,7 @@ class EngineTransactor:
     """Implements `Transactor` on an engine, which it neither configures nor closes."""
 
     def __init__(self, engine: Engine, *, verify: Callable[[], None] = _nothing) -> None:
-        """Take an engine of MySQL or MariaDB (READ COMMITTED), or of SQLite, which `prepare_sqlite` has seen.
+        """Take an engine of MySQL, MariaDB or PostgreSQL (READ COMMITTED), or of SQLite, which `prepare` has seen.
 
         `verify` raises `DatabaseMoved` where the database is not the one that was opened; it is asked before and after
         `work`, and after COMMIT. Raise `Misconfigured` for an engine of SQLite that was not prepared: it would read,
@@ -76,7 +80,7 @@ class EngineTransactor:
         self.engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
         if self._sqlite and not event.contains(engine, "begin", _begin_sqlite):
-            raise Misconfigured("Call halfmessage.db.prepare_sqlite(engine) before its first connection is made.")
+            raise Misconfigured("Call halfmessage.db.prepare(engine) before its first connection is made.")
         self._verify = verify
         self._turn: AbstractContextManager[Any] = _Turn() if self._sqlite else nullcontext()
         self._writer = engine.execution_options(writes=True)
@@ -136,21 +140,31 @@ class EngineTransactor:
 def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterator[None]:
     """Wrap the COMMIT of a connection's transaction; `invalidate` drops that connection.
 
-    Raise `DatabaseUnavailable` where it did not happen for certain, else `CommitOutcomeUnknown`.
+    Raise `DatabaseUnavailable`, or what a deferred constraint says, where it did not happen for certain, else
+    `CommitOutcomeUnknown`; `Misconfigured` where a statement had failed, and PostgreSQL would not commit.
     """
-    sqlite = connection.dialect.name == "sqlite"
-    if not sqlite and not mysql.may_commit(connection):
+    name = connection.dialect.name
+    may_commit = {"sqlite": _may_commit, "postgresql": postgresql.may_commit}.get(name, mysql.may_commit)
+    if not may_commit(connection):
         invalidate()
         raise _Retryable  # COMMIT was never sent
+    if name == "postgresql" and postgresql.has_failed(connection):
+        raise Misconfigured("A statement of the transaction failed, outside of a savepoint: PostgreSQL rolls it back.")
     try:
         yield
     except sa.DBAPIError as error:
         invalidate()  # or the pool would keep it as SQLAlchemy leaves it: in the middle of a transaction
-        if sqlite and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
+        if name == "sqlite" and any(word in str(error.orig) for word in _SQLITE_DEFINITELY_NOT_COMMITTED):
             raise DatabaseUnavailable from error
-        if mysql.code_of(error) in mysql.READ_ONLY:
+        if _said(error) in _READ_ONLY:
             raise _Retryable from error
+        if postgresql.is_rolled_back(error):
+            raise _translate_driver(error) from error
         raise CommitOutcomeUnknown from error
+
+
+def _may_commit(_: Connection) -> bool:
+    return True
 
 
 class _Turn:
@@ -167,15 +181,30 @@ class _Turn:
         self._lock.release()
 
 
-def prepare_sqlite(engine: Engine) -> None:
-    """Have each new connection of an engine of SQLite write safely, before the first one is made.
+def prepare(engine: Engine) -> bool:
+    """Have each new connection of an engine write safely; return False where there was nothing to do.
 
-    WAL with synchronous=FULL, so that a commit is on disk before it is acknowledged
+    Connections that there are already stay as they are (`Engine.dispose` ends them).
+
+    SQLite: WAL with synchronous=FULL, so that a commit is on disk before it is acknowledged
     (https://www.sqlite.org/pragma.html#pragma_synchronous), and writers begin with the lock that they need. Writers of
     one process queue on a lock of the process instead of polling SQLite's own; others are waited for by busy_timeout.
+    PostgreSQL: no statement waits for a lock longer than `LOCK_WAIT`; by default it does so for ever. MySQL and MariaDB
+    have a bound (innodb_lock_wait_timeout), and are left as they are.
     """
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    listeners = _LISTENERS.get(engine.dialect.name, {})
+    if all(event.contains(engine, name, listener) for name, listener in listeners.items()):
+        return False
+    for name, listener in listeners.items():
+        event.listen(engine, name, listener)
+    return True
+
+
+def _configure_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        # https://www.postgresql.org/docs/current/runtime-config-client.html
+        cursor.execute(f"SET lock_timeout = {int(LOCK_WAIT * 1000)}")
+    connection.commit()
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -187,6 +216,12 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+_LISTENERS: dict[str, dict[str, Callable[..., None]]] = {
+    "sqlite": {"connect": _configure_sqlite, "begin": _begin_sqlite},
+    "postgresql": {"connect": _configure_postgresql},
+}
 
 
 @contextmanager
@@ -207,11 +242,16 @@ def _translate(error: sa.SQLAlchemyError) -> HalfMessageError:
 
 
 def _translate_driver(error: sa.DBAPIError) -> HalfMessageError:
-    code = mysql.code_of(error)
-    if code in mysql.FAILED_CHECK or "CHECK constraint" in str(error.orig):
+    said = _said(error)
+    if said in _FAILED_CHECK or "CHECK constraint" in str(error.orig):
         return BelowZero()
-    if isinstance(error, sa.IntegrityError) and (code in mysql.DUPLICATE or "UNIQUE constraint" in str(error.orig)):
+    if isinstance(error, sa.IntegrityError) and (said in _DUPLICATE or "UNIQUE constraint" in str(error.orig)):
         return DuplicateRow()
     if isinstance(error, sa.IntegrityError | sa.DataError):
         return RowRefused()
-    return _Retryable() if code in mysql.REPEATABLE or error.connection_invalidated else DatabaseUnavailable()
+    return _Retryable() if said in _REPEATABLE or error.connection_invalidated else DatabaseUnavailable()
+
+
+def _said(error: sa.DBAPIError) -> object:
+    """Return the number or the SQLSTATE by which the server says what is wrong, None where it does not."""
+    return postgresql.state_of(error) or mysql.code_of(error)

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from halfmessage.db import EngineTransactor, prepare_sqlite
+from halfmessage.db import EngineTransactor, prepare
 from halfmessage.errors import Misconfigured
 from halfmessage.transactional.incoming import Handler, Inbox, Subscription
 from halfmessage.transactional.options import Options, checked_key, checked_name
@@ -53,7 +53,7 @@ class TransactionalMessages:
         `name`: which processes answer each other's check-backs, so no two services with databases of their own may
         have the same. `broker`: a URL of `halfmessage.mq.factory`, or `table://`. `sends`: the topics of its messages;
         on RocketMQ 5 a process is asked only about topics that it knows. `sessions` makes consumers' sessions, on this
-        engine; `around` wraps each of their runs. An engine of SQLite is prepared (`halfmessage.db.prepare_sqlite`).
+        engine; `around` wraps each of their runs. The engine is prepared (`halfmessage.db.prepare`).
         Raise `Misconfigured`.
         """
         self.name = checked_name("service's name", name)
@@ -162,14 +162,9 @@ class TransactionalMessages:
 
 
 def _prepared(engine: Engine) -> Engine:
-    """Prepare an engine of SQLite, once. Raise `Misconfigured` for one in memory: no other thread sees its tables."""
-    if engine.dialect.name != "sqlite":
-        return engine
-    if engine.url.database in {None, "", ":memory:"}:
+    """Prepare an engine, once. Raise `Misconfigured` for SQLite in memory: no other thread sees its tables."""
+    if engine.dialect.name == "sqlite" and engine.url.database in {None, "", ":memory:"}:
         raise Misconfigured("A database in memory is gone after a crash; name a file.")
-    try:
-        EngineTransactor(engine)
-    except Misconfigured:
-        prepare_sqlite(engine)
+    if prepare(engine):
         engine.dispose()  # connections that were made before are not prepared
     return engine

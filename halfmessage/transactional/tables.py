@@ -9,6 +9,7 @@ from halfmessage.ids import SNOWFLAKE, lease_table
 from halfmessage.tx.record import record_table
 
 METADATA = MetaData()
+_BODY = Text().with_variant(Text(2**24 - 1), "mysql", "mariadb")  # with a length above 64 KiB it is MEDIUMTEXT there
 RECORDS = record_table(METADATA, "halfmessage_records")
 LEASES = lease_table(METADATA, "halfmessage_leases")
 
@@ -28,7 +29,7 @@ OUTBOX = Table(
     Column("id", SNOWFLAKE, primary_key=True, autoincrement=False),
     Column("topic", String(64), nullable=False),
     Column("message_key", String(128), nullable=False, index=True),
-    Column("body", Text(2**24 - 1), nullable=False),  # a length above 64 KiB is MEDIUMTEXT in MySQL
+    Column("body", _BODY, nullable=False),
     Column("born_at", BigInteger, nullable=False),
     Index("ix_halfmessage_outbox_topic", "topic", "id"),
 )

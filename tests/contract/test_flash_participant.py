@@ -64,6 +64,7 @@ class Sales(Case[Want]):
 
     metadata = model.metadata
     refusal = "sold-out"
+    on_postgresql = False
     last: ClassVar = LAST
     wants: ClassVar = tuple(
         replace(LAST, sale_id=n, user_id=user, quantity=m) for n, m in ((2, 2), (3, 5)) for user in (ANN, BOB)

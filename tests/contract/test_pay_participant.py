@@ -29,6 +29,7 @@ class Owed(Case[Want]):
 
     metadata = model.metadata
     refusal = None
+    on_postgresql = False
     last: ClassVar = OWED
     wants = tuple(replace(OWED, currency=currency, amount=n) for n, currency in enumerate(CURRENCIES, 1))
 

@@ -54,10 +54,10 @@ class Shop:
             session.add(Mail(order_id=body["order_id"], text="thank you"))
 
     @classmethod
-    def new(cls, directory: Path, broker: str, options: Options = FAST) -> "Shop":
-        """Make one with tables of its own."""
+    def new(cls, directory: Path, broker: str, options: Options = FAST, *, database: str | None = None) -> "Shop":
+        """Make one with tables of its own, in an empty database."""
         url = broker if broker == "table://" else f"embedded:///{directory}/broker.db"
-        made = cls(f"sqlite:///{directory}/shop.db", url, options)
+        made = cls(database or f"sqlite:///{directory}/shop.db", url, options)
         Base.metadata.create_all(made.engine)
         METADATA.create_all(made.engine)
         return made

@@ -14,15 +14,27 @@ from halfmessage.mq.port import State
 from halfmessage.transactional import Options, TransactionalMessages
 from halfmessage.transactional.tables import INBOX
 from halfmessage.tx.record import AlreadyAborted
+from tests import postgresql
 from tests.library.shop import FAST, Mail, Paid, Shop
 from tests.support import eventually
 
 pytestmark = pytest.mark.embedded("the broker port has contract tests on real servers; this is what stands on it")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return where an empty database is; of MySQL see `tests/real/test_transactional.py`."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/shop.db"
+        return
+    server = postgresql.server()
+    yield server.create()
+    server.close()
+
+
 @pytest.fixture(params=["embedded", "table://"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
-    made = Shop.new(tmp_path, request.param)
+def shop(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Iterator[Shop]:
+    made = Shop.new(tmp_path, request.param, database=database)
     yield made
     made.close()
 

@@ -1,23 +1,36 @@
-"""The library's messages, inbox and outbox on MySQL or MariaDB, whose default character set may be any."""
+"""The library's messages, inbox and outbox on PostgreSQL, and on MySQL or MariaDB with any default character set."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from halfmessage import failpoints
-from halfmessage.contrib.migrations import upgrade
+from halfmessage.contrib.migrations import VERSION_TABLE, upgrade
+from halfmessage.transactional.tables import METADATA
+from tests import postgresql
 from tests.databases import Server
 from tests.library.shop import Base, Shop
+from tests.postgresql import PostgreSQL
 from tests.support import eventually
 
 
+@pytest.fixture(params=["mysql", "postgresql"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    server: Server | PostgreSQL
+    server = request.getfixturevalue("server") if request.param == "mysql" else postgresql.server()
+    yield server.create()
+    if request.param == "postgresql":
+        server.close()
+
+
 @pytest.fixture(params=["embedded", "table://"])
-def shop(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Iterator[Shop]:
-    url = server.create()
+def shop(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Iterator[Shop]:
     broker = request.param if request.param == "table://" else f"embedded:///{tmp_path}/broker.db"
     engine = create_engine(url)
     Base.metadata.create_all(engine)
@@ -40,6 +53,16 @@ def test_each_order_that_stands_has_one_mail(shop: Shop) -> None:
         m.body = {"order_id": 7, "note": "付款"}
     eventually(lambda: shop.tx.status().is_quiet, within=30)
     assert shop.mails() == shop.paid() == list(range(1, 20))
+
+
+def test_the_tables_are_those_that_are_declared(url: str) -> None:
+    """What migrations lead to, and what the code reads and writes."""
+    engine = create_engine(url)
+    upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
 
 
 @pytest.mark.parametrize("point", ["before_commit", "committed"])

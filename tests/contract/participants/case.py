@@ -28,6 +28,8 @@ class Case(ABC, Generic[Want]):
     """Its word for an order that wants more than there is; None: there is no end of what it has."""
     last: ClassVar[Any]
     """A want of something of which there is one, so that a second order is refused, or any where there is no end."""
+    on_postgresql: ClassVar[bool] = True
+    """Whether all that it is made of runs on PostgreSQL, as the library does."""
     wants: ClassVar[Sequence[Any]]
     """Others that six orders may want; of some there is too little for all."""
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import create_engine
 
 from common.auth import Verifier, issue
 from common.db import Database
@@ -19,11 +20,13 @@ from common.telemetry import Metrics
 from common.web import Api
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
+from halfmessage.db import EngineTransactor, prepare
 from halfmessage.errors import FailpointRaised, NotFound
 from halfmessage.mq.port import Delivery, Message, Verdict
 from halfmessage.participant.consumer import RollbackConsumer
 from halfmessage.participant.event import OrderEvent
 from halfmessage.participant.reservations import Reservations
+from tests import postgresql
 from tests.contract.participants.case import DEDUCTED, RELEASED, Case
 from tests.contract.participants.steps import TX, Steps
 from tests.contract.rocketmq import required
@@ -31,6 +34,20 @@ from tests.databases import Server
 
 _THREADS = 8
 _SECRET = "s" * 32
+
+
+class _OnPostgreSQL(Database):
+    """A database that the library knows, and our services do not run on."""
+
+    def __init__(self, url: str) -> None:
+        engine = create_engine(url, pool_size=2 * _THREADS, isolation_level="READ COMMITTED")
+        prepare(engine)
+        self._file = None
+        EngineTransactor.__init__(self, engine)
+
+
+def _open(url: str) -> Database:
+    return _OnPostgreSQL(url) if url.startswith("postgresql") else Database(url, pool_size=2 * _THREADS)
 
 
 class ParticipantContract:
@@ -43,20 +60,22 @@ class ParticipantContract:
         """What a second order gets of `Case.last`."""
         return self.case.refusal or DEDUCTED
 
-    @pytest.fixture(params=["sqlite", "mysql"])
+    @pytest.fixture(params=["sqlite", "mysql", "postgresql"])
     def url(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         """Return where an empty database is."""
         if request.param == "sqlite":
             yield f"sqlite:///{tmp_path}/participant.db"
             return
-        server = Server(required("ORDERS_TEST_MYSQL"))
+        if request.param == "postgresql" and not self.case.on_postgresql:
+            pytest.skip("This participant is for SQLite and MySQL.")
+        server = Server(required("ORDERS_TEST_MYSQL")) if request.param == "mysql" else postgresql.server()
         yield server.create()
         server.close()
 
     @pytest.fixture
     def database(self, url: str) -> Iterator[Database]:
         """Open it, with what may be wanted."""
-        database = Database(url, pool_size=2 * _THREADS)
+        database = _open(url)
         self.case.metadata.create_all(database.engine)
         self.case.prepare(database)
         yield database
@@ -128,7 +147,7 @@ class ParticipantContract:
     def test_taken_against_released(self, url: str, database: Database, reservations: Reservations[Any]) -> None:
         """Taken and released at once, from two processes: released in the end, and nothing is held."""
         before = self.case.free(database)
-        other = Database(url)
+        other = _open(url)
         theirs = self.case.reservations(other)
         for order_id in range(1, 21):
             _at_once(partial(_take, reservations, order_id, self.case.last), partial(theirs.release, {order_id: TX}))

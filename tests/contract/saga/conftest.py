@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 
 from halfmessage import failpoints
+from tests import postgresql
 from tests.contract.rocketmq import required
 from tests.contract.saga.shop import Shop
 from tests.databases import Server
 
 
-@pytest.fixture(params=["sqlite", "mysql"])
+@pytest.fixture(params=["sqlite", "mysql", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return where an empty database is."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/saga.db"
         return
-    server = Server(required("ORDERS_TEST_MYSQL"))
+    server = Server(required("ORDERS_TEST_MYSQL")) if request.param == "mysql" else postgresql.server()
     yield server.create()
     server.close()
 

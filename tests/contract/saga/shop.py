@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, create_engine, insert, select, update
 
 from halfmessage.clock import now_ms
-from halfmessage.db import EngineTransactor, prepare_sqlite
+from halfmessage.db import EngineTransactor, prepare
 from halfmessage.ids import EPOCH, lease_table
 from halfmessage.saga.barrier import Barrier
 from halfmessage.saga.definition import Call, Direction, Local, Outside, Saga
@@ -54,11 +54,9 @@ class Shop:
         )
         barrier = barrier_table(self.metadata)
         lease_table(self.metadata)
-        self.engine = create_engine(self.url, pool_size=32)
-        if self.engine.dialect.name == "sqlite":
-            prepare_sqlite(self.engine)
-        else:
-            self.engine = create_engine(self.url, pool_size=32, isolation_level="READ COMMITTED")
+        isolation = {} if self.url.startswith("sqlite") else {"isolation_level": "READ COMMITTED"}
+        self.engine = create_engine(self.url, pool_size=32, **isolation)
+        prepare(self.engine)
         self.database = EngineTransactor(self.engine)
         self.barrier = Barrier(self.database, barrier)
         self.ids = Counted()

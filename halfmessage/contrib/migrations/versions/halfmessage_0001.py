@@ -9,6 +9,7 @@ branch_labels = ("halfmessage",)
 depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_BODY = sa.Text().with_variant(sa.Text(2**24 - 1), "mysql", "mariadb")
 
 
 def upgrade() -> None:
@@ -40,7 +41,7 @@ def upgrade() -> None:
         sa.Column("id", _ID, primary_key=True, autoincrement=False),
         sa.Column("topic", sa.String(64), nullable=False),
         sa.Column("message_key", sa.String(128), nullable=False),
-        sa.Column("body", sa.Text(2**24 - 1), nullable=False),
+        sa.Column("body", _BODY, nullable=False),
         sa.Column("born_at", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_halfmessage_outbox_message_key", "halfmessage_outbox", ["message_key"])
