@@ -85,6 +85,18 @@ def returns(deployment: Deployment) -> list[str]:
 _RETURNING = f"SELECT sagas.key, state FROM sagas WHERE state IN ('running', 'undoing') LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
 
 
+def returns_due(deployment: Deployment) -> int | None:
+    """Return when the last of the returns that have not ended goes on (ms since the epoch); None: all have.
+
+    A process that was killed has claimed its own until then; a step that failed waits.
+    """
+    ((((due_at,),)),) = read(deployment.database_url("order"), _GO_ON)
+    return None if due_at is None else int(due_at)
+
+
+_GO_ON = "SELECT MAX(due_at) FROM sagas WHERE state IN ('running', 'undoing')"
+
+
 def sales(deployment: Deployment) -> list[str]:
     """Return what moves between flash sales, their orders and stock."""
     if "flash" not in deployment.plan.services:

@@ -99,9 +99,23 @@ class Case:
             if entry.op == "list" and entry.status == OK:
                 for order in entry.body["items"]:
                     found[str(order["order_id"])].append(Sighting(str(order["status"]), entry))
-            elif entry.order_id is not None and (status := _status_told(entry)):
+            elif entry.order_id is not None and (status := self._status_told(entry, entry.order_id)):
                 found[entry.order_id].append(Sighting(status, entry))
         return found
+
+    def _status_told(self, entry: Entry, order_id: str) -> str | None:
+        """Return the status that an answer to look, pay, cancel or return tells: a refusal tells it too.
+
+        One that says `order-paid` or `order-closed` may mean an order that was returned: of such it tells nothing.
+        """
+        if entry.op == "return" and entry.status == ACCEPTED:
+            return "returned"
+        if entry.op in {"look", "pay", "cancel"}:
+            if entry.status == OK:
+                return str(entry.body["status"])
+            if entry.status == CONFLICT and self.orders.get(order_id, {}).get("status") != "returned":
+                return {"order-paid": "paid", "order-closed": "closed"}.get(entry.slug)
+        return None
 
     @cached_property
     def taken_in(self) -> list[Entry]:
@@ -120,16 +134,6 @@ class Case:
     def asked(self, order_id: str, op: str) -> bool:
         """Whether anybody asked for this to be done to an order, whatever came of it."""
         return any(entry.op == op and entry.order_id == order_id for entry in self.history)
-
-
-def _status_told(entry: Entry) -> str | None:
-    """Return the status that an answer to look, pay or cancel tells: a refusal tells it too."""
-    if entry.op in {"look", "pay", "cancel"}:
-        if entry.status == OK:
-            return str(entry.body["status"])
-        if entry.status == CONFLICT:
-            return {"order-paid": "paid", "order-closed": "closed"}.get(entry.slug)
-    return None
 
 
 def label_of(order: Shown) -> str:

@@ -11,6 +11,7 @@ from lab.drill.nemesis import (
     rules_money,
     rules_placing,
     rules_requests,
+    rules_returns,
     rules_sales,
     rules_stock,
 )
@@ -23,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     *rules_placing.RULES,
     *rules_requests.RULES,
     *rules_changing.RULES,
+    *rules_returns.RULES,
     *rules_stock.RULES,
     *rules_coupons.RULES,
     *rules_money.RULES,

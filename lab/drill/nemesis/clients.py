@@ -88,7 +88,7 @@ class Shopper:
         sale_id = self._shop.sales.get(call.sale)
         if sale_id is None and call.op in {Op.BUY, Op.CLOSE_SALE}:
             return True
-        if of is None and call.op in {Op.PAY, Op.CANCEL, Op.LOOK, Op.ASK}:
+        if of is None and call.op in {Op.PAY, Op.CANCEL, Op.RETURN, Op.LOOK, Op.ASK}:
             return True
         ask = self._ask_of_sale(call, sale_id) if call.sale else self._ask(call, of or "")
         of_order = None if call.op in {Op.ASK, Op.BUY} or call.op in PLACING else of
@@ -156,6 +156,7 @@ class Shopper:
         if call.op in {Op.LOOK, Op.ASK}:
             return Ask(instance, "GET", f"/{'orders' if call.op is Op.LOOK else 'order-requests'}/{of}")
         body = {"provider": "sandbox", "scenario": call.scenario} if call.scenario else None
+        body = {"reason": "too small"} if call.op is Op.RETURN else body
         return Ask(instance, "POST", f"/orders/{of}/{call.op}", body)
 
 

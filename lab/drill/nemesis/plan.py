@@ -15,6 +15,7 @@ class Op(StrEnum):
     SUBMIT = "submit"
     PAY = "pay"
     CANCEL = "cancel"
+    RETURN = "return"
     LOOK = "look"
     LIST = "list"
     LEVEL = "level"

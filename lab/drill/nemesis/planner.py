@@ -9,6 +9,7 @@ from halfmessage.failpoints import of_participant
 from lab.drill.drill import ServerKind
 from lab.drill.nemesis.history import Coupon
 from lab.drill.nemesis.plan import ALL, REQUESTS, ROLLBACKS, TIMEOUTS, Call, Client, Fault, Kind, Op, Plan, Step
+from lab.drill.nemesis.planner_returns import of_returns, with_returns
 from lab.drill.nemesis.planner_sales import PIECES, of_sales, with_sales
 from lab.drill.nemesis.regimes import BLOCK, ORDER_INSTANCES, PROCESSES, REGIMES, caller_of
 from lab.drill.profiles import PAIR
@@ -83,6 +84,9 @@ def make(seed: int, servers: ServerKind) -> Plan:
     of_buying = random.Random(f"{seed} {servers} sales")
     clients = with_sales(of_buying, clients)
     faults = [of_sales(of_buying, fault) for fault in faults]
+    of_going_back = random.Random(f"{seed} {servers} returns")
+    clients = [with_returns(of_going_back, client) for client in clients]
+    faults = [of_returns(of_going_back, fault) for fault in faults]
     scarce_coupon = Coupon(10, chance.randint(2, 6), chance.randint(1, 2))
     coupons = (Coupon(10, 1000, 1000), scarce_coupon, _ALL_OFF)
     return Plan(seed, regime, (1000, 1000, scarce, PIECES), clients, faults, coupons, _provider(of_money))

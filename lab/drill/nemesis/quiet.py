@@ -61,24 +61,25 @@ class Watch:
         self.since = time.monotonic()
 
     def _note_what_happened(self) -> None:
-        """Count from a failpoint that is reached only now, from the end of an order's time, and of a claim of pay's."""
+        """Count from a failpoint that is reached only now, the end of an order's time, and that of a claim."""
         armed = self._sut.armed
         for process, pid in list(armed.items()):
             if self._sut.supervisor.pid(process) != pid:
                 del armed[process]
                 self.since = time.monotonic()
         try:
-            moments = (self._last_to_expire(), self._claimed_until())
+            moments = (self._last_to_expire(), *self._claimed_until())
         except HalfMessageError:
             return
         for moment in moments:
             if moment is not None:
                 self.since = max(self.since, time.monotonic() + (moment - now_ms()) / 1000)
 
-    def _claimed_until(self) -> int | None:
-        """Return when a claim of pay's ends that matters: it may be that of a process which was killed."""
-        until = pending.claimed_until(self._sut.deployment)
-        return until if until is not None and until < now_ms() + CLAIMED_FOR * 1000 else None
+    def _claimed_until(self) -> list[int]:
+        """Return when claims end that matter, pay's and that of a return: they may be of a process that was killed."""
+        deployment = self._sut.deployment
+        found = (pending.claimed_until(deployment), pending.returns_due(deployment))
+        return [until for until in found if until is not None and until < now_ms() + CLAIMED_FOR * 1000]
 
     def _last_to_expire(self) -> int | None:
         until = now_ms() + _SOON

@@ -53,6 +53,13 @@ _DOCUMENTED = {
         (UNAVAILABLE, "unavailable"),
         (UNAVAILABLE, "outcome-unknown"),
     },
+    "return": {
+        (ACCEPTED, ""),
+        (CONFLICT, "order-not-paid"),
+        (NOT_FOUND, "not-found"),
+        (UNAVAILABLE, "unavailable"),
+        (UNAVAILABLE, "outcome-unknown"),
+    },
     "look": {(OK, ""), (NOT_FOUND, "not-found"), (UNAVAILABLE, "unavailable")},
     "list": {(OK, ""), (UNAVAILABLE, "unavailable")},
     "level": {(OK, ""), (UNAVAILABLE, "unavailable")},
@@ -93,8 +100,8 @@ def done_as_told(case: Case) -> Iterator[str]:
 
 
 def paid_stays(case: Case) -> Iterator[str]:
-    """Who was told that an order is paid, was told so for good."""
-    yield from _stays(case, "paid")
+    """Who was told that an order is paid, was told so for good, or until it is returned."""
+    yield from _stays(case, "paid", until="returned")
 
 
 def closed_stays(case: Case) -> Iterator[str]:
@@ -102,11 +109,11 @@ def closed_stays(case: Case) -> Iterator[str]:
     yield from _stays(case, "closed")
 
 
-def _stays(case: Case, status: str) -> Iterator[str]:
+def _stays(case: Case, status: str, *, until: str | None = None) -> Iterator[str]:
     for order_id, sightings in case.sightings.items():
         if any(sighting.status == status for sighting in sightings):
             now = case.orders.get(order_id, {}).get("status", "gone")
-            if now != status:
+            if now not in {status, until}:
                 yield f"order {order_id} was told to be {status}, and is {now}"
 
 
@@ -121,7 +128,8 @@ def forwards(case: Case) -> Iterator[str]:
 
 
 def _contradicts(early: Sighting, late: Sighting) -> bool:
-    return early.status != late.status and (early.entry.answered or 0.0) < late.entry.invoked
+    goes_on = early.status == late.status or (early.status, late.status) == ("paid", "returned")
+    return not goes_on and (early.entry.answered or 0.0) < late.entry.invoked
 
 
 def found(case: Case) -> Iterator[str]:
@@ -147,10 +155,13 @@ def _missing(entry: Entry, known: dict[str, tuple[str, float]]) -> Iterator[str]
 
 
 def asked_for(case: Case) -> Iterator[str]:
-    """Nothing that costs something is paid, or cancelled, unless it was asked for; nothing expires before its time."""
+    """Nothing that costs is paid, nothing cancelled or returned unless it was asked for, or expires before its time."""
     for order_id, order in case.orders.items():
-        if order["status"] == "paid" and order["total_amount"] and not case.asked(order_id, "pay"):
-            yield f"order {order_id} is paid, but nobody paid it"
+        is_paid = order["status"] in {"paid", "returned"}
+        if is_paid and order["total_amount"] and not case.asked(order_id, "pay"):
+            yield f"order {order_id} is {order['status']}, but nobody paid it"
+        if order["status"] == "returned" and not case.asked(order_id, "return"):
+            yield f"order {order_id} is returned, but nobody asked for it"
         if order["status"] != "closed":
             continue
         if order["close_reason"] == "cancelled" and not case.asked(order_id, "cancel"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from lab.drill.nemesis.case import CONFLICT, OK, PLACING, Case
 from lab.drill.nemesis.history import Count, Entry, Use
 
-_USES_OF = {"created": {"held"}, "paid": {"used"}, "closed": set()}
+_USES_OF = {"created": {"held"}, "paid": {"used"}, "closed": set(), "returned": set()}
 """The states of the use that an order has, by its own."""
 
 

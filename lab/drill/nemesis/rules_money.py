@@ -33,7 +33,7 @@ def payment_shown(case: Case) -> Iterator[str]:
     for order_id, order in case.orders.items():
         shown = order["payment"] and order["payment"]["status"]
         back = "refunded" if order_id in taken else "closed"
-        due = {"created": "open", "paid": "succeeded", "closed": back}[order["status"]]
+        due = {"created": "open", "paid": "succeeded", "closed": back, "returned": "refunded"}[order["status"]]
         if shown != (due if order["total_amount"] else None):
             yield f"order {order_id} is {order['status']}, and shows a payment that is {shown}"
 

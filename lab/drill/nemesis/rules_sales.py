@@ -112,7 +112,7 @@ def sold_out_truly(case: Case) -> Iterator[str]:
 
 
 def _standing(case: Case) -> Iterator[Shown]:
-    return (order for order in case.of_sales if order["status"] != "closed")
+    return (order for order in case.of_sales if order["status"] not in {"closed", "returned"})
 
 
 def _pieces(order: Shown) -> int:

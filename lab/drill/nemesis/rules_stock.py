@@ -46,7 +46,7 @@ def reserved_once(case: Case) -> Iterator[str]:
             live[row.order_id].append(dict(row.lines))
     for order_id, order in case.orders.items():
         held = live.get(order_id, [])
-        is_elsewhere = order["status"] == "closed" or order.get("sale_id") is not None
+        is_elsewhere = order["status"] in {"closed", "returned"} or order.get("sale_id") is not None
         expected = [] if is_elsewhere else [quantities(order)]
         if held != expected:
             yield f"order {order_id} is {order['status']} and holds {held}, not {expected}"

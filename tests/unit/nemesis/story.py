@@ -13,6 +13,10 @@ USES, OF_USER, PERCENT = 4, 3, 10
 _CREATED_AT, _EXPIRES_AT, _PAST = "2030-01-01T10:00:00.000Z", "2030-01-01T10:15:00.000Z", "2030-01-01T10:20:00.000Z"
 
 
+_PAYMENT = {"created": "open", "paid": "succeeded", "closed": "closed", "returned": "refunded"}
+_USE = {"created": "held", "paid": "used", "closed": "free", "returned": "free"}
+
+
 def problem(status: int, slug: str) -> dict[str, Any]:
     return {"type": f"/problems/{slug}", "status": status}
 
@@ -43,9 +47,9 @@ def order(
         "currency": "EUR",
         "created_at": _CREATED_AT,
         "expires_at": _EXPIRES_AT,
-        "paid_at": _PAST if status == "paid" else None,
+        "paid_at": _PAST if status in {"paid", "returned"} else None,
         "closed_at": _PAST if status == "closed" else None,
-        "payment": {"status": {"created": "open", "paid": "succeeded", "closed": "closed"}[status]},
+        "payment": {"status": _PAYMENT[status]},
     }
 
 
@@ -118,13 +122,12 @@ class Story:
     def ends(self, shown: dict[str, Any], *, live: bool | None = None, held: int = 2) -> None:
         """Have an order in the end, with its reservation."""
         self.orders.append(shown)
-        live = shown["status"] != "closed" if live is None else live
+        live = shown["status"] not in {"closed", "returned"} if live is None else live
         self.reservations.append(Reservation(shown["order_id"], "deducted" if live else "released", {GOODS: held}))
-        if shown["status"] == "paid":
-            self.charges.append(charge(shown))
+        if shown["status"] in {"paid", "returned"}:
+            self.charges.append(charge(shown, sent_back=shown["status"] == "returned"))
         if shown["coupon_id"]:
-            state = {"created": "held", "paid": "used", "closed": "free"}[shown["status"]]
-            self.uses.append(Use(shown["order_id"], COUPON, USER, state))
+            self.uses.append(Use(shown["order_id"], COUPON, USER, _USE[shown["status"]]))
 
     def final(self) -> Final:
         """Return how everything stood in the end; the stock adds up unless it was tampered with."""
@@ -156,6 +159,7 @@ class Story:
 PAID, CANCELLED, REFUSED, UNKNOWN, TAKEN, CUT = "paid", "cancelled", "refused", "unknown", "taken", "cut"
 WITH, LATER, GONE, USED_UP, ELSEWHERE = "with", "later", "gone", "used-up", "elsewhere"
 SALE, SALE_PRICE, PIECES_OF_SALE = "60", 30, 2
+BACK = "back"
 BOUGHT, LOST, SOLD_OUT = "bought", "lost", "sold-out"
 SOON, TOO_MANY, NO_KEY = "soon", "too-many", "no-key"
 FIRST_OF_PAID, REPEAT_OF_PAID, PAY, LOOK, LIST, LEVEL = range(6)
@@ -208,7 +212,22 @@ def truth() -> Story:
     story.charges.append(charge(late, sent_back=1))
     _with_requests(story)
     _with_sales(story)
+    _with_returns(story)
     return copy.deepcopy(story)
+
+
+def _with_returns(story: Story) -> None:
+    """Return an order; ask again, pay it, cancel it."""
+    with_coupon = {"sent": sent(BACK, coupon=True)}
+    story.place(BACK, body=order("29", BACK, coupon=True), **with_coupon)
+    story.call("return", BACK, order_id="29", status=409, body=problem(409, "order-not-paid"))
+    story.call("pay", BACK, order_id="29", status=200, body=order("29", BACK, "paid", coupon=True))
+    for _ in range(2):
+        story.call("return", BACK, order_id="29", status=202, body={"order_id": "29", "run_id": "70"})
+    story.call("pay", BACK, order_id="29", status=409, body=problem(409, "order-closed"))
+    story.call("cancel", BACK, order_id="29", status=409, body=problem(409, "order-paid"))
+    story.call("look", BACK, order_id="29", status=200, body=order("29", BACK, "returned", coupon=True))
+    story.ends(order("29", BACK, "returned", coupon=True))
 
 
 def _with_requests(story: Story) -> None:

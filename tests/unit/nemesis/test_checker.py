@@ -11,6 +11,7 @@ from lab.drill.nemesis.checker import RULES, check
 from lab.drill.nemesis.history import Charge, Count, Final, Level, Reservation, Use, load
 from tests.unit.nemesis import lies_of_sales
 from tests.unit.nemesis.story import (
+    BACK,
     CANCELLED,
     COUPON,
     CUT,
@@ -350,6 +351,20 @@ def _refused_without_need(slug: str, **known: Any) -> Lie:
     return lie
 
 
+def _returned(story: Story, **told: Any) -> None:
+    story.call("return", BACK, order_id="29", status=202, body={"order_id": "29", "run_id": "70"} | told)
+
+
+def _told_and_not_returned(story: Story) -> None:
+    story.call("return", PAID, order_id="11", status=202, body={"order_id": "11", "run_id": "72"})
+
+
+def _returned_unasked(story: Story) -> None:
+    story.place("new", body=order("20", "new"))
+    story.call("pay", "new", order_id="20", status=503, body=problem(503, "outcome-unknown"))
+    story.ends(order("20", "new", "returned"))
+
+
 LIES: list[tuple[str, Lie]] = [
     ("lost", _acknowledged_and_gone),
     ("decided", _request_ends("92", "10", state="queued")),
@@ -443,6 +458,16 @@ LIES: list[tuple[str, Lie]] = [
     ("settled", _left),
     ("settled_in_time", _quiet_after(5.1)),
     ("settled_in_time", _quiet_after(None)),
+    ("returned_for_good", _told_and_not_returned),
+    ("returned_for_good", lambda story: _returned(story, order_id="11")),
+    ("returned_once", lambda story: _returned(story, run_id="71")),
+    ("asked_for", _returned_unasked),
+    ("documented", lambda story: story.call("return", BACK, order_id="29", status=200, body={})),
+    ("forwards", lambda story: story.call("look", BACK, order_id="29", status=200, body=order("29", BACK, "paid"))),
+    ("reserved_once", lambda story: story.reservations.append(Reservation("29", "deducted", {GOODS: 2}))),
+    ("paid_once", _charged("29", sent_back=0)),
+    ("payment_shown", _payment_shown("29", "refunding")),
+    ("coupon_held_once", _use("29", "used")),
     *lies_of_sales.LIES,
 ]
 
