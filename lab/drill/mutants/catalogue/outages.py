@@ -20,7 +20,7 @@ MUTANTS = (
         "read-only-commit-unknown",
         "a COMMIT that a read-only server refused leaves a client without an answer",
         _DB + "test_read_only_in_commit_is_repeated",
-        ("halfmessage.db:committing", "in mysql.READ_ONLY", "in ()"),
+        ("halfmessage.db:committing", "in _READ_ONLY", "in ()"),
     ),
     edited(
         "ready-though-read-only",
