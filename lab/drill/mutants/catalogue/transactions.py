@@ -7,6 +7,8 @@ _COMMIT = "halfmessage.tx.coordinator:Transaction.commit"
 _ANSWER = "halfmessage.tx.coordinator:RecordChecker._answer"
 _OUTCOME = "halfmessage.tx.coordinator:Checker.outcome"
 
+_POSTGRESQL = "tests/unit/test_postgresql.py::"
+
 MUTANTS = (
     edited(
         "record-not-written",
@@ -132,6 +134,24 @@ MUTANTS = (
             "raise CommitOutcomeUnknown from error\n",
             "raise _Retryable from error\n",
         ),
+    ),
+    edited(
+        "rolled-back-is-committed",
+        "a transaction of PostgreSQL in which a statement failed counts as committed, and is rolled back",
+        _POSTGRESQL + "test_commit_of_a_failed_transaction_is_refused",
+        ("halfmessage.postgresql:has_failed", "== _FAILED", "== -1"),
+    ),
+    edited(
+        "rolled-back-is-unknown",
+        "what a deferred constraint of PostgreSQL refuses in COMMIT leaves a client without an answer",
+        _POSTGRESQL + "test_what_commit_answers[error0-DuplicateRow]",
+        ("halfmessage.db:committing", "if postgresql.is_rolled_back(error):", "if False:"),
+    ),
+    edited(
+        "goodbye-unheard",
+        "COMMIT is sent to a server that has said goodbye, and its outcome is not known",
+        _POSTGRESQL + "test_a_session_is_dead_once_its_stream_ends_or_the_server_says_goodbye",
+        ("halfmessage.postgresql:is_dead", 'in {b"", _GOODBYE}', 'in {b""}'),
     ),
     edited(
         "failed-work-committed",
