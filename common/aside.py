@@ -40,8 +40,8 @@ class ThreadedAside:
     def start(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Run `work`; after `close`, in the caller's thread, before returning.
 
-        Where too many steps wait already, it is not run, and the future holds `Overloaded`. What it raises and nobody
-        may look at is logged, unless it is one of our own errors.
+        Where too many steps wait already, it is not run, and the future holds `Overloaded`. What it raises,
+        which the caller may not look at, is logged, unless it is one of our own errors.
         """
         future: Future[T] = Future()
         future.add_done_callback(_tell_unexpected)

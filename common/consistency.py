@@ -136,7 +136,7 @@ def _urls(settings: "Settings") -> Faults:
 
 
 def _outside(settings: "Settings") -> Faults:
-    """Where providers and browsers are sent, and where providers are: what may be a password is told to nobody."""
+    """Where providers and browsers are sent, and where providers are: what may be a password is never told."""
     for name in _OUTSIDE:
         url = _split(given := getattr(settings, name))
         bare = not url.query and not url.fragment

@@ -5,7 +5,7 @@ Loading is two thirds of what a start costs, and the same each time; a copy shar
 `python -m common.fork_server SERVICE... FD` loads the packages, then takes requests from the socket FD (AF_UNIX,
 SOCK_SEQPACKET), each one datagram: a `Request` as JSON, with four descriptors, for the service's log, for the pipe to
 which its status goes when it ended (as of waitpid(2), in 4 bytes), its lifeline (`common.lifeline`), and one that it
-only holds open. The answer is its pid, with a pidfd: that stays this process's, whoever is given the pid later
+only holds open. The answer is its pid, with a pidfd: that stays this process's when another gets the pid later
 (pidfd_open(2)). A fork that failed is answered by its errno, as a negative number.
 
 It has one thread, as a fork copies only the one that calls it, and ends when the other end of the socket is closed.
@@ -121,7 +121,7 @@ def _tell_end(pidfd: int, pid: int, pipe: int) -> None:
     try:
         os.write(pipe, status.to_bytes(STATUS, "little"))
     except BrokenPipeError:
-        pass  # nobody wants to know any more
+        pass  # the other end no longer wants to know
     finally:
         os.close(pipe)
 

@@ -40,7 +40,7 @@ class SaleState(StrEnum):
     OPENING = "opening"
     OPEN = "open"
     CLOSED = "closed"
-    """Nobody buys any more; what was bought may still become an order."""
+    """No user buys any more; what was bought may still become an order."""
     DONE = "done"
     """All that was bought is decided: at stock it owns what its orders hold, and no more."""
     VOID = "void"

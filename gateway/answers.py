@@ -60,7 +60,7 @@ def of(error: type[HalfMessageError]) -> Json:
 
 
 def not_found() -> Json:
-    """Return the handler for a path that nobody serves."""
+    """Return the handler for a path that no service serves."""
     return of(NotFound)
 
 

@@ -40,8 +40,8 @@ def is_rolled_back(error: exc.DBAPIError) -> bool:
 def is_dead(connection: Any) -> bool:
     """Whether the server has ended this connection of psycopg, as far as this machine knows; it must be idle.
 
-    What may be there to read beside its end and an error that says goodbye is a notification. Under TLS nobody can
-    tell: it counts as alive, and COMMIT tells.
+    What may be there to read beside its end and an error that says goodbye is a notification. Under TLS there is
+    no telling: it counts as alive, and COMMIT tells.
     """
     if connection.closed:
         return True

@@ -12,7 +12,7 @@ from typing import Final
 from ops.client import Answer, Client, Unreachable
 
 _REST: Final = 0.2  # seconds until a buyer without an answer tries again
-_MOST_STRANGE: Final = 3  # answers that nobody should get, told in full
+_MOST_STRANGE: Final = 3  # answers that no buyer should get, told in full
 _TAKEN_IN: Final = 202
 _AGAIN: Final = frozenset({429, 503})
 _AT_ONCE: Final = 32
@@ -44,7 +44,7 @@ class Tally:
     tries_again: Counter[str] = field(default_factory=Counter)
     """How often somebody had to try again, by why."""
     strange: list[str] = field(default_factory=list)
-    """Answers that nobody should get."""
+    """Answers that no buyer should get."""
     slowest: float = 0.0
     """Seconds from a buyer's first try until it knew."""
 

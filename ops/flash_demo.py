@@ -26,7 +26,7 @@ _ENDS: Final = frozenset({"created", f"refused: {SOLD_OUT}", "refused: already-b
 
 
 class FlashDemo:
-    """The story, told on one running deployment that nobody else uses: its orders are counted."""
+    """The story, told on one running deployment that no other client uses: its orders are counted."""
 
     def __init__(self, deployment: Deployment, teller: Teller, *, buyers: int, pieces: int) -> None:
         """Take a ready deployment, and how many buyers there are for how many pieces."""

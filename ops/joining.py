@@ -16,7 +16,7 @@ _STATIC = ("", "static")
 def plan_of(main: Path, instances: Mapping[str, int], port_base: int | None) -> Plan:
     """Return the plan of so many further instances of the deployment in `main`; ports from None: free ones.
 
-    Raise `NoDeployment` where none runs there, `CommandFailed` where nobody would find them.
+    Raise `NoDeployment` where none runs there, `CommandFailed` where no caller would find them.
     """
     joined = Deployment.find(main)
     joined.require_running()

@@ -81,7 +81,7 @@ class KeyStore:
         return [KeyLine(key.owner, kid, key.ends_at) for kid, key in found if key.ends_at is None or now < key.ends_at]
 
     def _make(self, document: Mapping[str, Any], owner: str, stays: float) -> Mapping[str, Any]:
-        """Make a key in place of the one before; return the set with it. The public one first: nobody lacks it."""
+        """Make a key in place of the one before; return the set with it. The public one first: no service lacks it."""
         raw = os.urandom(ed25519.KEY_LENGTH)
         public = ed25519.public_of(raw)
         document = self._published(document, owner, public, stays)

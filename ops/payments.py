@@ -100,7 +100,7 @@ class Payments:
             yield from self._books.ids()
 
     def nameless(self) -> list[Finding]:
-        """Return money that a provider took for nobody of ours, and that is not back yet."""
+        """Return money that a provider took for no order of ours, and that is not back yet."""
         with self._pay.read() as connection:
             rows = connection.execute(_CHARGES.where(charges.c.order_id.is_(None))).all()
         return [finding for row in rows for finding in self._judge_charge("none", _charge(row))]

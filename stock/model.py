@@ -54,7 +54,7 @@ allotments = Table(
     Column("version", BigInteger, nullable=False),
     CheckConstraint("quantity >= 0", name="allotments_quantity_not_negative"),
 )
-"""Pieces that a flash sale owns: neither available nor held by an order, whoever the sale has sold them to."""
+"""Pieces that a flash sale owns: neither available nor held by an order, whichever user the sale has sold them to."""
 
 heartbeat = heartbeat_table(metadata)
 

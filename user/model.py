@@ -54,7 +54,7 @@ attempts = Table(
     Column("last_at", BigInteger, nullable=False),
     Index("attempts_by_age", "last_at"),
 )
-"""Tries to log in under a name since the last that succeeded; of names that are nobody's too, or they would be told
+"""Tries to log in under a name since the last that succeeded; of names that are no user's too, or they would be told
 apart. `place`: the address, where its user has logged in from there before, so that others can't delay it; else ''."""
 
 log_ins = Table(

@@ -1,7 +1,7 @@
 """A folder with one file for each instance, for the processes of one machine: no server is needed.
 
 A file tells until when its instance is listed, by the clock that counts from the machine's start: all processes have
-the same one, and nobody sets it (clock_gettime(2), CLOCK_MONOTONIC). After a restart of the machine that clock begins
+the same one, and it can't be set (clock_gettime(2), CLOCK_MONOTONIC). After a restart of the machine that clock begins
 anew, so a time further away than any lease may be is over, too.
 """
 
@@ -58,7 +58,7 @@ class EmbeddedDirectory:
                 continue
             instance, until = told
             if not now < until <= now + MOST_TTL:
-                if abs(now - until) > MOST_TTL:  # nobody renews it any more
+                if abs(now - until) > MOST_TTL:  # no instance renews it any more
                     with suppress(OSError):
                         path.unlink()
             elif instance.service in found:
@@ -71,7 +71,7 @@ class EmbeddedDirectory:
     def _files(self) -> list[Path]:
         try:
             names = os.listdir(self._folder)  # noqa: PTH208 - Path.iterdir of Python 3.11 tells some errors late
-        except FileNotFoundError:  # nobody was listed yet
+        except FileNotFoundError:  # no instance was listed yet
             return []
         except OSError as error:
             raise self._failed(error) from error

@@ -52,7 +52,7 @@ def open_directory(url: str, addresses: Callable[[str], str], certificates: Cert
             return made
     except Misconfigured as error:
         raise NoSuchDiscovery(f"ORDERS_DISCOVERY: {error.detail}") from error
-    except ValueError:  # a port that is none; it may be a password that nothing follows, and is told to nobody
+    except ValueError:  # a port that is none; it may be a password that nothing follows, and is never told
         raise NoSuchDiscovery("ORDERS_DISCOVERY can't be read: a port is no number from 0 to 65535.") from None
     raise NoSuchDiscovery(
         "ORDERS_DISCOVERY must be static, embedded:///FOLDER, etcd://HOST:PORT, etcds://HOST:PORT or "

@@ -31,7 +31,7 @@ class Following:
     """Tells each follower the list of its service whenever that changes: within `LOOK_EVERY` seconds and one answer.
 
     While the directory does not answer, each goes on with the list that it has. So it does where a service has no
-    instance listed: calling those that were there last costs a refused connection, having nobody to call costs all.
+    instance listed: calling those that were there last costs a refused connection, having none to call costs all.
     """
 
     def __init__(self, directory: Directory, followers: Iterable[Follower], file: Path | None = None) -> None:

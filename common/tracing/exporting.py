@@ -62,7 +62,7 @@ class Telling(SpanExporter):
         self._ending = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send, or lose them. While the process ends, one failure is enough: nobody waits for more."""
+        """Send, or lose them. While the process ends, one failure is enough: it waits for no more."""
         if self._lost and self._ending:
             return SpanExportResult.FAILURE
         result = self._sent(spans)

@@ -136,7 +136,7 @@ class Tracing:
         return {"trace_id": format_trace_id(current.trace_id), "span_id": format_span_id(current.span_id)}
 
     def exemplar(self) -> dict[str, str] | None:
-        """See `common.tracing.exemplar`. Of a trace that is not sent there is none: nobody would find it."""
+        """See `common.tracing.exemplar`. Of a trace that is not sent there is none: it would not be found."""
         return dict(self.ids()) if get_current_span().get_span_context().trace_flags.sampled else None
 
 

@@ -16,8 +16,8 @@ class KeyedRatio(Sampler):
 
     A trace that came from elsewhere is taken only if its sender takes it *and* it is of our share. Which ones those
     are can't be told without the key, so a client gets no more traced than its share, whatever ids it makes up
-    (https://www.w3.org/TR/trace-context/#denial-of-service). Nor does a call that nobody asked for begin a trace: what
-    a lease or a look for work that is due says to the database would be most of all spans.
+    (https://www.w3.org/TR/trace-context/#denial-of-service). Nor does a call that a process makes by itself begin
+    a trace: what a lease or a look for work that is due says to the database would be most of all spans.
     """
 
     def __init__(self, rate: float, key: bytes) -> None:

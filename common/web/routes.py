@@ -65,7 +65,7 @@ class Route:
     0 = none; of them `most_of_one_user`, 0 = all. `body_optional`: without a body, it is an empty object.
     `foreign`: callers are no users of ours: no token is looked at, the body is what it is, and the view is given the
     `headers`, by lower-case names, and what may `read` the raw body, to find out whose they are.
-    `open_to_all`: callers need no token, and one that they send is not looked at; whoever declares it bounds it.
+    `open_to_all`: callers need no token, and one that they send is not looked at; the declaring service bounds it.
     `body_at_least`: bytes of a body that are taken whatever is set, for calls of our own services, which ask for as
     much as the route's model allows.
     `respond_async`: the view is told whether the header Prefer says so, and then answers 202 with a Location.

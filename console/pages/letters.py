@@ -40,7 +40,7 @@ def install(site: Site, search: Search, actions: Actions, letters: Letters) -> N
     def send(viewer: Viewer, form: Form) -> Result:
         way = _way(form)
         asked = asked_of(viewer, form, way.value, *_chosen(form))
-        with suppress(SentBefore):  # whoever clicked twice sees what was done once
+        with suppress(SentBefore):  # a viewer who clicked twice sees what was done once
             letters.send_on(way, asked)
         return See(f"/dead/sent/{asked.batch}")
 

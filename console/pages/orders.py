@@ -74,7 +74,7 @@ def _shown(order_id: int, one: OneOrder, *, did: str = "", wrong: str = "", stat
 
 def _install_actions(site: Site, orders: Orders) -> None:
     def done(viewer: Viewer, order_id: int, error: Refused | PeerUnavailable | None, word: str) -> Result:
-        """Go on to the order; or show it with what stood in the way, which may be that nobody knows."""
+        """Go on to the order; or show it with what stood in the way, which may be that the outcome is not known."""
         if error is None:
             return See(f"/orders/{order_id}?did={word}")
         unknown = isinstance(error, PeerUnavailable)

@@ -38,7 +38,7 @@ class OneOrder:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens to it, so that nobody needs to look again."""
+        """Whether nothing more happens to it, so that there is no need to look again."""
         return not self.silent and self.story is not None and self.story.mood == "ended"
 
 

@@ -4,7 +4,7 @@ It is the command that a person would type: there is one comparison, and it tell
 """
 
 import json
-import subprocess  # nosec B404 - our own command, with arguments that nobody sends
+import subprocess  # nosec B404 - our own command, with arguments that no client sends
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What order and the participants tell: rows, local transactions, reservations. And what nobody knows."""
+"""What order and the participants tell: rows, local transactions, reservations. And what is not known."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType

@@ -47,7 +47,7 @@ def _payment(facts: Facts, *, paid: bool) -> Testimony:
 
 
 def _untold(facts: Facts) -> Testimony:
-    """Say so where the order's document has no payment: there is no order, or nobody could be asked."""
+    """Say so where the order's document has no payment: there is no order, or pay could not be asked."""
     if not facts.exists:
         return Testimony(PAYMENT, "not told of what is no order", Stand.ASIDE)
     return Testimony(PAYMENT, "not known", Stand.OPEN)

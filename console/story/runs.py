@@ -1,6 +1,6 @@
 """Steps that say the same again, one after the other: the picture has one row for all of them.
 
-A half message that nobody decides is asked about every some seconds: twelve arrows alike would hide what differs. Each
+An undecided half message is asked about every some seconds: twelve arrows alike would hide what differs. Each
 stays a step with its own evidence.
 """
 

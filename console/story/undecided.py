@@ -84,6 +84,6 @@ def _asks(half: Half, now_ms: int) -> tuple[str, int | None]:
     asks = f"the broker {asked}asks {who}{' again' if half.check_count else ''}"
     if half.next_check_at is None:
         return f"{asks} at a time that it does not tell", None
-    if half.next_check_at <= now_ms:  # due, and nobody is there
+    if half.next_check_at <= now_ms:  # due, and no process is there
         return f"{asks} as soon as one of its processes is there (it was due {when(half.next_check_at, now_ms)})", None
     return f"{asks} {when(half.next_check_at, now_ms)}", half.next_check_at

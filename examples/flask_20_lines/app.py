@@ -1,4 +1,4 @@
-"""A shop: an order that is paid is told to whoever sends mails, whatever is killed in between."""
+"""A shop: an order that is paid is told to the consumer that sends mails, whatever is killed in between."""
 
 from flask import Flask
 from sqlalchemy import create_engine

@@ -1,7 +1,7 @@
 """The port of a sale's pieces: taken by many buyers at once, each with a verdict, and counted.
 
 A purchase is the local transaction of a transactional message (design, section 10): ONE call of `take` checks, takes
-and writes the transaction's record. Whoever writes that first, `take` (`committed`) or the checker's `decide`
+and writes the transaction's record. The first to write that, `take` (`committed`) or the checker's `decide`
 (`aborted`), decides the message. It is the fence.
 
 A store may lose what it was told last: Redis, killed or set back. So it never has the last word. A sale's rows (its

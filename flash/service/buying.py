@@ -3,7 +3,7 @@
     look       sold out, not started, over: refused without a message
     begin      half message `flash_purchase`, to be delivered if the transaction commits
     commit     ONE call of the store of pieces: pieces taken for each buyer, or why not + the record
-    resolve    commit the half message: whoever consumes it places the orders
+    resolve    commit the half message: its consumer places the orders
 
 A buyer is told that it is taken in only once the broker has acknowledged that: the store may forget, the broker does
 not.

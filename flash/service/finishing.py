@@ -1,4 +1,4 @@
-"""What a sale owns at stock follows what it sold: a closed one gives back what nobody bought, a void one all of it.
+"""What a sale owns at stock follows what it sold: a closed one gives back what was not bought, a void one all of it.
 
     end        the store of pieces sells nothing any more
     reckon     what is sold = what orders hold + what is free or still to be placed; the rest is given back

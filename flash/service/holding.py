@@ -212,7 +212,7 @@ class _Books:
         """Note that an order holds a purchase, or return why it can't."""
         row = self.known.get(want.purchase_id)
         if row is not None and (row.sale_id, row.user_id, row.quantity) != (want.sale_id, want.user_id, want.quantity):
-            return Refusal(SOLD_OUT)  # another purchase: nobody has bought that under this id
+            return Refusal(SOLD_OUT)  # another purchase: that was not bought under this id
         book = self.entered.get(want.purchase_id) or self._book(want)
         if not book.is_counted:
             refusal = self._refusal(want)

@@ -31,7 +31,7 @@ def told_of(row: Row[Any]) -> Purchase:
 
 
 class SaleReader:
-    """Reads sales. Those that never came to be are nobody's business."""
+    """Reads sales. Those that never came to be are not shown."""
 
     def __init__(self, database: Database) -> None:
         """Take the flash service's database."""

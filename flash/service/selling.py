@@ -148,7 +148,7 @@ def void(connection: Connection, sale_id: int) -> bool:
 
 
 def mark_closed(connection: Connection, sale_id: int) -> bool:
-    """Have nobody buy any more in a sale; return whether it was open."""
+    """Let no user buy any more in a sale; return whether it was open."""
     return _move(connection, sale_id, SaleState.OPEN, SaleState.CLOSED, closed_at=now_ms())
 
 

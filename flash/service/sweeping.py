@@ -53,7 +53,8 @@ class Sweeping:
     ) -> None:
         """Take the flash service's database, the store of pieces, the order service, what sends, returns and finishes.
 
-        What is younger than `grace` seconds is left to whoever is at it. `count` is told what was found, and how often.
+        What is younger than `grace` seconds is left to the process that is at it. `count` is told what was found, and
+        how often.
         """
         self._database = database
         self._pieces = pieces
@@ -93,7 +94,7 @@ class Sweeping:
             self._count(what, done)
 
     def _void(self) -> int:
-        """Give up sales that somebody began to open and did not: nobody was told that they stand."""
+        """Give up sales that somebody began to open and did not: no client was told that they stand."""
         is_old = (sales.c.state == SaleState.OPENING.value) & (sales.c.created_at < now_ms() - self._grace_ms)
         found = self._sales(is_old)
         for sale in found:
@@ -160,7 +161,7 @@ class Sweeping:
                 log.warning("a purchase is told again", purchase_id=str(one.purchase_id))
 
     def _purge(self) -> int:
-        """Forget what nobody asks for any more."""
+        """Forget what is no longer asked for."""
         gone = (purchases.c.fate == PurchaseFate.RETURNED.value) & purchases.c.told
         old = first_of(now_ms() - int(2 * KEEP * 1000))
         return self._pieces.purge() + purge(self._database, purchases.c.purchase_id, old, gone)

@@ -122,7 +122,7 @@ class Driver:
         def transaction(connection: Connection) -> None:
             nonlocal after
             held = self._held(self.run)
-            self.means.log.hold(connection, held)  # the lock on the run: from here on nobody can take it over
+            self.means.log.hold(connection, held)  # the lock on the run: from here on it can't be taken over
             answer = tried(lambda: work(connection, call) if work else None, call, leave=SQLAlchemyError)
             if answer.kind != "done":
                 raise _RolledBack(answer)

@@ -104,7 +104,7 @@ class Engine:
         return run.run_id
 
     def start(self, saga: str, key: str, value: Any = None, *, deadline: int | None = None) -> int:
-        """Start a run, and have it driven by whoever is woken first; return its id. Repeated, it returns the same.
+        """Start a run, to be driven by the first instance that is woken; return its id. Repeated, it returns the same.
 
         Raises as `begin` does, `Conflict` where the run of this key has another input; or what the database raises.
         """

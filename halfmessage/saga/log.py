@@ -1,4 +1,4 @@
-"""The log of sagas in SQL. Whoever writes to a run holds its epoch: all other writers are told that they lost it."""
+"""The log of sagas in SQL. The writer of a run holds its epoch: all other writers are told that they lost it."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -94,11 +94,11 @@ class Log:
         taken = connection.execute(self._claim, {**values, "by": owner, "until": until})
         if not taken.rowcount:
             return None
-        (run,) = self.find(connection, [run_id])  # under the row's lock: nobody writes steps without it
+        (run,) = self.find(connection, [run_id])  # under the row's lock: no steps are written without it
         return run
 
     def lock(self, connection: Connection, run_id: int) -> Run | None:
-        """Return a run that nobody else writes until the transaction ends; None where there is none."""
+        """Return a run that no other transaction writes until this one ends; None where there is none."""
         if connection.execute(self._lock, {"of_run": run_id}).first() is None:
             return None
         (run,) = self.find(connection, [run_id])

@@ -1,4 +1,4 @@
-"""What an operator does: list, show, retry, give up, skip. Each word is final, and fences whoever is at work."""
+"""What an operator does: list, show, retry, give up, skip. Each word is final, and fences the instance at work."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -134,7 +134,7 @@ class Sagas:
         return saga
 
     def _changed(self, run_id: int, change: Callable[[Run], Run]) -> Run:
-        """Write an operator's word in one transaction, above the epoch of whoever is at work; return the run."""
+        """Write an operator's word in one transaction, above the epoch of the instance at work; return the run."""
 
         def transaction(connection: Connection) -> Run:
             run = self._log.lock(connection, run_id)

@@ -80,5 +80,5 @@ class Bench:
 
 
 def fresh_keys() -> str:
-    """Return the beginning of Idempotency-Keys that nobody had before."""
+    """Return the beginning of Idempotency-Keys that no request had before."""
     return f"bench-{time.time_ns():x}"

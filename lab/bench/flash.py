@@ -159,7 +159,7 @@ def maybe(errors: dict[str, int]) -> int:
 
 
 def differences(taken_in: Collection[int], states: dict[int, str], placed: int, pieces: int, perhaps: int) -> list[str]:
-    """Return what is wrong: purchases with a 202 that are no orders, orders nobody bought, more of them than pieces.
+    """Return what is wrong: purchases with a 202 that are no orders, orders not bought, more of them than pieces.
 
     `states` are those of the order requests by id; `perhaps`: how many buyers don't know whether they bought.
     """

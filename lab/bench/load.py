@@ -73,7 +73,7 @@ class Sample:
 
 
 def run(job: Job) -> Sample:
-    """Put the load on; return when all is answered. Raise OSError where nobody listens at the start."""
+    """Put the load on; return when all is answered. Raise OSError where no server listens at the start."""
     loop = _Loop(job)
     began = time.process_time()
     try:

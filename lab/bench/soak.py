@@ -22,7 +22,7 @@ class SoakBench:
     """Places orders in rounds, each judged, and in the end all of them together."""
 
     def __init__(self, bench: Bench, clients: int, kill_every: float, seed: int) -> None:
-        """Take the bench, and the seconds between two kills on average (0: nobody is killed)."""
+        """Take the bench, and the seconds between two kills on average (0: no process is killed)."""
         self._bench, self._clients, self._every = bench, clients, kill_every
         self._chance = random.Random(seed)  # noqa: S311 - who is killed when, not a secret
         self._goods = bench.sut.new_goods(_KINDS)

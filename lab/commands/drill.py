@@ -220,6 +220,6 @@ def log_to(file: Path) -> None:
 
 
 def forget_settings() -> None:
-    """Drop the user's ORDERS_ variables: the deployments of drills get settings of their own, and nobody else's."""
+    """Drop the user's ORDERS_ variables: the deployments of drills get settings of their own, and no others."""
     for name in [name for name in os.environ if name.startswith("ORDERS_")]:
         del os.environ[name]

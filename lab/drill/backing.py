@@ -52,7 +52,7 @@ class Embedded:
 
     @contextmanager
     def outage(self, server: str, directory: Path) -> Iterator[str]:
-        """Hold the write locks of the server's files: nobody can write, as on a disk that hangs."""
+        """Hold the write locks of the server's files: no process can write, as on a disk that hangs."""
         with ExitStack() as held:
             for name in _FILES[server]:
                 held.enter_context(_locked(directory / name))

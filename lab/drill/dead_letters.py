@@ -1,4 +1,4 @@
-"""What an operator does with messages that nobody settles: `orders messages`, run as a person would."""
+"""What an operator does with messages that no process settles: `orders messages`, run as a person would."""
 
 import subprocess
 import sys

@@ -160,7 +160,7 @@ class DrillRun(EventLog):
         return self.sut.broker.producer("order")
 
     def unused_id(self) -> str:
-        """Return an order id that nobody has, a minute old: its transaction is past its deadline."""
+        """Return an order id that no order has, a minute old: its transaction is past its deadline."""
         return str((now_ms() - 60_000 - EPOCH << 22) + next(self._unused))
 
     def metrics(self, process: str) -> str:

@@ -192,7 +192,7 @@ _AT_SANDBOX = (
 def messages(deployment: Deployment, broker: Broker) -> list[str]:
     """Return messages that are not at rest, of many some.
 
-    Raise `BrokerError`; `ConsoleUnavailable` where nobody can tell.
+    Raise `BrokerError`; `ConsoleUnavailable` where it can't be told.
 
     A message that waits for its time is at rest, but not on a topic of `NEVER_DELAYED`. RocketMQ lists neither what is
     being handled nor what waits: see `settle`.

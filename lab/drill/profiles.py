@@ -56,14 +56,14 @@ PAIR = Profile("pair", _SHORT, {"order": 2, "stock": 2})
 """Two processes of order and of stock."""
 
 PAIR_ALONE = Profile("pair-alone", PAIR.extra, PAIR.instances, shared=False)
-"""The same, just started: nobody else has had a worker id."""
+"""The same, just started: no other process has had a worker id."""
 
 IMPATIENT = Profile(
     "impatient",
     {**_SHORT, "check_max": 3, "sweep_interval": 3.0, "sweep_grace": 1.0},
     shared=False,
 )
-"""A half message that nobody answers for is parked after three checks; the sweep runs every 3 s."""
+"""A half message that no process answers for is parked after three checks; the sweep runs every 3 s."""
 
 RESTORED = Profile("restored", {**_SHORT, "peer_timeout": 4.0, "transaction_deadline": 4.5}, shared=False)
 """Its files are restored from backups; it sweeps only when told to.

@@ -100,7 +100,7 @@ class SystemUnderTest:
         return pid
 
     def user(self) -> str:
-        """Return the name of a user that nobody else has."""
+        """Return the name of a user that no other client has."""
         return next(self._users)
 
     def call(

@@ -35,7 +35,7 @@ class PaymentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A payment as it stands; `provider`: who took the money; None where nobody did."""
+    """A payment as it stands; `provider`: who took the money; None where none did."""
 
     status: PaymentStatus
     provider: str | None = None

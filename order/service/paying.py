@@ -1,4 +1,4 @@
-"""Paying orders: pay is asked for a try, and what was paid is marked so by compare-and-set, whoever tells it.
+"""Paying orders: pay is asked for a try, and what was paid is marked so by compare-and-set, however it is told.
 
 Money is taken by a provider; that it was is told by pay's answer to the try, by its message `payment_succeeded`
 (`order.service.successes`), or by its answer to the last question (`order.service.overdue`). All of them end in

@@ -6,7 +6,7 @@
     commit     ONE local transaction: record + orders + lines + idempotency keys + ids of the calls, and the order
                requests that they are for, decided; an order that a participant refused or that can't be written drops
                out, and what is held for it is released by a message of its own before the others are committed
-    resolve    roll the half message back: the orders stand; nobody waits for it
+    resolve    roll the half message back: the orders stand; no client waits for it
 
 One batch has one `tx_id`: it commits or aborts whole. An order that drops out is refused alone. The message is dropped
 only where nothing is held for any order: every participant that was asked refused them all.

@@ -39,7 +39,7 @@ _STATUSES = select(orders.c.order_id, orders.c.status).where(_OF_IDS)
 _EXPIRIES = select(orders.c.order_id, orders.c.expires_at).where(_OF_IDS)
 _LANES = 1  # two make twice as many queries half as large, see docs/performance.md
 _TOGETHER = 256  # orders in one query
-_LONGEST_QUEUE = 1 << 16  # more than there may be threads: nobody is refused
+_LONGEST_QUEUE = 1 << 16  # more than there may be threads: none is refused
 _LONGEST_WAIT = 5.0  # seconds until its query begins; as long as one may wait for a connection
 
 Key = tuple[str, str]

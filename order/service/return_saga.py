@@ -1,8 +1,9 @@
 """The saga that returns a paid order: money back, pieces back, the coupon back.
 
 Each step is one word to a participant that holds something for the order: the order is void. A reservation that is
-released stays so, whoever says it again, so that it is the step's barrier, and the step is never refused. None can be
-undone: money is gone, and pieces may have been sold to others. So a return goes forward only (docs/decisions/0045).
+released stays so, whichever process says it again, so that it is the step's barrier, and the step is never refused.
+None can be undone: money is gone, and pieces may have been sold to others. So a return goes forward only
+(docs/decisions/0045).
 """
 
 from collections.abc import Callable, Sequence

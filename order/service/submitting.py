@@ -2,7 +2,7 @@
 
     begin      half message `order_request`, to be delivered if the transaction commits
     commit     ONE local transaction: record + the requests, `queued`
-    resolve    commit the half message: whoever consumes it places the orders; nobody waits for it
+    resolve    commit the half message: its consumer places the orders; no client waits for it
 
 So what was told to be taken in is there, and what was told not to be is not, whatever crashes in between: the
 check-back decides what is left open.

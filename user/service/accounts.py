@@ -68,9 +68,9 @@ class Accounts:
         return made
 
     def log_in(self, name: str, password: str, address: str) -> Tokens:
-        """Return tokens. Raise `WrongPassword` (of nobody, too), `LogInDelayed`, `Unavailable` or `OutcomeUnknown`.
+        """Return tokens. Raise `WrongPassword` (of no user, too), `LogInDelayed`, `Unavailable` or `OutcomeUnknown`.
 
-        The same is done for a name that is nobody's, with the same questions, so it takes as long.
+        The same is done for a name that is no user's, with the same questions, so it takes as long.
         """
         user = self._of_name(name)
         claim = self._check(user, name, password, address)

@@ -38,7 +38,7 @@ class Audit:
         connection.execute(insert(log_ins).values(**row, outcome=outcome.value, at=now_ms()))
 
     def knows(self, user_id: int | None, address: str) -> bool:
-        """Return whether a user has logged in from an address. It is looked up for nobody, too: it takes as long."""
+        """Return whether a user has logged in from an address. It is looked up for no user, too: it takes as long."""
         known = select(_C.log_in_id).where(
             _C.user_id == (user_id or 0), _C.address == address, _C.outcome == Outcome.OK.value
         )

@@ -1,7 +1,7 @@
 """The keys that sign users' tokens: made here, published before they sign and until their last token has ended.
 
 They are rows, so that all instances have the same ones, and a rotation needs no restart: each reads them again after
-`_READ_AFTER`. What is written there is read by whoever may read user's database, and by no other service.
+`_READ_AFTER`. What is written there is read by those who may read user's database, and by no other service.
 """
 
 import os

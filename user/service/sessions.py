@@ -76,8 +76,8 @@ class Sessions:
     def refresh(self, token: str, address: str) -> Tokens:
         """Return new tokens for a refresh token. Raise `WrongRefreshToken`, or as `transact` does.
 
-        One compare-and-set decides who uses a token, however many threads have it. To whoever shows one that was used
-        already, the family ends.
+        One compare-and-set decides who uses a token, however many threads have it. A client that shows one that was
+        used already ends the family.
         """
         family, _, own = token.partition(".")
         following = _random()

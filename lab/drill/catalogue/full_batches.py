@@ -75,7 +75,7 @@ def _play(run: DrillRun, way: _Way) -> None:
 
 def _size_of_batch(run: DrillRun, way: _Way, answers: Sequence[Answer | None]) -> int:
     if way.point == "order.timeout_scheduled":
-        # Perhaps no half message came, and a timeout that waits RocketMQ shows nobody: count who lost their connection.
+        # Perhaps no half message came, and RocketMQ shows no timeout that waits: count who lost their connection.
         return answers.count(None)
     sent = [view for view in run.console.find(topic=ROLLBACK_TOPIC) if view.born_at >= run.began_at]
     return max(len(view.message.keys) for view in sent)
@@ -108,7 +108,7 @@ def _way(service: str, point: str) -> _Way:
 _PAYING = ("paying.", "payment.", "attempt.", "event.", "success.", "refund.")
 _SALES = ("purchase.", "purchase_check.", "selling.", "sale.", "flash.")
 _ALONE = (*_PAYING, *_SALES, "check.", "sweep.")  # nothing there is of a whole batch, nor where a participant settles
-# Timeouts first: a process that dies of the others may leave one that comes again, which RocketMQ shows nobody; it must
+# Timeouts first: a process that dies of the others may leave one that comes again, which RocketMQ never shows; it must
 # not come to a process that is to die of a timeout.
 _WAYS = tuple(
     sorted(
@@ -121,7 +121,7 @@ _WAYS = tuple(
         key=lambda way: not way.point.startswith("timeout."),
     )
 )
-assert PIECES * (1 + _CROWD) <= _STOCK  # noqa: S101 - nobody is to be refused for want of stock
+assert PIECES * (1 + _CROWD) <= _STOCK  # noqa: S101 - no order is to be refused for want of stock
 
 DRILLS = tuple(
     Drill(

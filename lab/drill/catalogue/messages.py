@@ -1,4 +1,4 @@
-"""Messages that come twice, a hundred times, out of order, too early, or that nobody can read."""
+"""Messages that come twice, a hundred times, out of order, too early, or that can't be read."""
 
 import json
 import random

@@ -151,7 +151,7 @@ class FaultInjector:
         """Send the newest messages of a topic again, as a broker does that lost track of what it delivered."""
         producer = self._sut.broker.producer("order")
         for view in console(self._sut.deployment, self._sut.broker).find(topic=fault.target, limit=_REPEATED):
-            if view.state in _OUT and view.resolution is not Resolution.ROLLBACK:  # others nobody was to get
+            if view.state in _OUT and view.resolution is not Resolution.ROLLBACK:  # others no group was to get
                 if fault.target == TIMEOUTS:
                     producer.send_at(view.message, now_ms())
                 else:

@@ -8,7 +8,7 @@ from lab.drill.nemesis.plan import Call, Client, Fault, Kind, Op, Step
 from lab.drill.nemesis.regimes import ORDER_INSTANCES
 
 GOODS = 3
-"""The position of the goods that sales sell, and nobody orders otherwise."""
+"""The position of the goods that sales sell, and no client orders otherwise."""
 PIECES = 30
 """Of these goods: more than sales of a run own."""
 _SALES = 2

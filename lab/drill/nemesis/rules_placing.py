@@ -48,7 +48,7 @@ def _not_as_asked(case: Case, entry: Entry, order_id: str) -> Iterator[str]:
 
 
 def invented(case: Case) -> Iterator[str]:
-    """Where every answer said that nothing was created, nothing was; and nothing exists that nobody asked for."""
+    """Where every answer said that nothing was created, nothing was; and nothing exists that was not asked for."""
     for (user, label), orders in case.made.items():
         attempts = case.attempts.get((user, label), [])
         able = [entry for entry in attempts if case.may_have_made(entry)]

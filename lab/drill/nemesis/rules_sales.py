@@ -87,7 +87,7 @@ def not_oversold(case: Case) -> Iterator[str]:
 
 
 def no_more_than_one_may(case: Case) -> Iterator[str]:
-    """See that nobody has more pieces of a sale than `per_user`, in orders that stand."""
+    """See that no user has more pieces of a sale than `per_user`, in orders that stand."""
     had: Counter[tuple[str, str]] = Counter()
     for order in _standing(case):
         had[str(order["sale_id"]), case.owners[str(order["order_id"])]] += _pieces(order)

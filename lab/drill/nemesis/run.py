@@ -84,7 +84,7 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     since = now_ms() - EPOCH << 22
     goods = _stock_up(sut, run.plan.goods)
     coupons = _make_coupons(sut, run.plan.coupons)
-    tag = secrets.token_hex(4)  # its users are nobody else's: plans are played more than once on one deployment
+    tag = secrets.token_hex(4)  # its users are no other run's: plans are played more than once on one deployment
     users = [f"{client.name}-{tag}" for client in run.plan.clients]
     recorder = Recorder(evidence / HISTORY)
     try:

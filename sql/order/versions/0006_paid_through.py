@@ -1,4 +1,4 @@
-"""Who took the money for an order: nobody known for those that were paid before there was a pay service."""
+"""Who took the money for an order: not known for those that were paid before there was a pay service."""
 
 import sqlalchemy as sa
 from alembic import op
