@@ -152,7 +152,7 @@ def _install_selling(api: Api, use_cases: UseCases) -> None:
 
     @api.post("/flash-sales/{sale_id}/close", scopes=("admin",), returns={200: SaleOut}, errors=[NotFound])
     def close_sale(sale_id: int) -> Reply:
-        """End a sale: pieces that nobody bought go back to stock; again: the same."""
+        """End a sale: pieces that were not bought go back to stock; again: the same."""
         return Reply(_shown(use_cases, [use_cases.selling.close(sale_id)])[0])
 
 

@@ -88,7 +88,7 @@ class Ended(Conflict):
 
 
 class NoQueue(Conflict):
-    """Nobody has to queue here: buy without a ticket."""
+    """This sale has no queue: buy without a ticket."""
 
     slug, title = "no-queue", "No queue"
 

@@ -87,7 +87,7 @@ def show(sale_id: int, data_dir: Path, as_json: bool) -> None:
 @options.data_dir
 @options.as_json
 def close(sale_id: int, data_dir: Path, as_json: bool) -> None:
-    """End the sale SALE now: pieces that nobody bought go back to stock. Again: the same.
+    """End the sale SALE now: pieces that were not bought go back to stock. Again: the same.
 
     \b
     Example:
