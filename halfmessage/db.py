@@ -158,7 +158,7 @@ def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterat
             raise DatabaseUnavailable from error
         if _said(error) in _READ_ONLY:
             raise _Retryable from error
-        if postgresql.is_rolled_back(error):
+        if name == "postgresql" and postgresql.is_rolled_back(error):
             raise _translate_driver(error) from error
         raise CommitOutcomeUnknown from error
 
@@ -254,4 +254,5 @@ def _translate_driver(error: sa.DBAPIError) -> HalfMessageError:
 
 def _said(error: sa.DBAPIError) -> object:
     """Return the number or the SQLSTATE by which the server says what is wrong, None where it does not."""
-    return postgresql.state_of(error) or mysql.code_of(error)
+    code = mysql.code_of(error)
+    return code if isinstance(code, int) else postgresql.state_of(error)  # PyMySQL tells both

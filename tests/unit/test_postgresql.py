@@ -5,12 +5,20 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import pymysql.err
 import pytest
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from halfmessage import postgresql
-from halfmessage.db import committing
-from halfmessage.errors import CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow, Misconfigured
+from halfmessage.db import committing, translated
+from halfmessage.errors import (
+    BelowZero,
+    CommitOutcomeUnknown,
+    DatabaseUnavailable,
+    DuplicateRow,
+    Misconfigured,
+    RowRefused,
+)
 
 _IN_TRANSACTION, _FAILED = 2, 3
 
@@ -106,3 +114,28 @@ def test_what_commit_answers(session: Session, error: DBAPIError, told: type[Exc
     with pytest.raises(told):
         _commit(session, error)
     assert session.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("original", "told"),
+    [
+        (pymysql.err.IntegrityError(1062, "Duplicate entry", sqlstate="23000"), DuplicateRow),
+        (pymysql.err.OperationalError(4025, "CONSTRAINT failed", sqlstate="23000"), BelowZero),
+        (pymysql.err.DataError(1406, "Data too long", sqlstate="22001"), RowRefused),
+    ],
+)
+def test_a_driver_of_mysql_may_tell_sqlstates_too(original: Exception, told: type[Exception]) -> None:
+    """They say less than its numbers, and nothing of PostgreSQL."""
+    kind = IntegrityError if isinstance(original, pymysql.err.IntegrityError) else DBAPIError
+    kind = DataError if isinstance(original, pymysql.err.DataError) else kind
+    with pytest.raises(told), translated():
+        raise kind("INSERT", {}, original)
+
+
+def test_a_commit_that_mysql_answers_with_a_sqlstate(session: Session) -> None:
+    """Is as unknown as it was: what is certain of PostgreSQL's is not of a cluster's."""
+    session.dialect.name = "mysql"
+    session._sock = session.ours  # type: ignore[attr-defined] # as PyMySQL calls it
+    error = OperationalError("COMMIT", {}, pymysql.err.OperationalError(1213, "Deadlock", sqlstate="40001"))
+    with pytest.raises(CommitOutcomeUnknown):
+        _commit(session, error)

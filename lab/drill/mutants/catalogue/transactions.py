@@ -145,7 +145,7 @@ MUTANTS = (
         "rolled-back-is-unknown",
         "what a deferred constraint of PostgreSQL refuses in COMMIT leaves a client without an answer",
         _POSTGRESQL + "test_what_commit_answers[error0-DuplicateRow]",
-        ("halfmessage.db:committing", "if postgresql.is_rolled_back(error):", "if False:"),
+        ("halfmessage.db:committing", "postgresql.is_rolled_back(error)", "False"),
     ),
     edited(
         "goodbye-unheard",
