@@ -55,6 +55,11 @@ class Layout:
             return inside
         return Path(tempfile.gettempdir()) / f"orders-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]}.sock"
 
+    @property
+    def temporary(self) -> Path:
+        """Where MariaDB has its temporary tables: one that starts deletes those of all that share the directory."""
+        return self.root / "run" / "mariadb.tmp"
+
     def strangers(self) -> list[str]:
         """Return what is in the directory and not ours."""
         return sorted(path.name for path in self.root.iterdir() if path.name not in OURS) if self.root.exists() else []
@@ -129,6 +134,7 @@ class Layout:
     def make_mariadb(self, programs: Programs) -> None:
         """Make MariaDB's data directory, if there is none; it appears whole or not at all. Raise `CommandFailed`."""
         draft, final = self.root / "mariadb.new", self.root / "mariadb"
+        self.temporary.mkdir(parents=True, exist_ok=True)
         if final.exists():
             return
         shutil.rmtree(draft, ignore_errors=True)
@@ -136,6 +142,7 @@ class Layout:
         done = subprocess.run(
             [programs.mariadb_install_db, "--no-defaults", *as_root, f"--datadir=./{draft.name}", "--skip-test-db"],
             cwd=self.root,  # the script breaks a path at its blanks
+            env={**os.environ, "TMPDIR": str(self.temporary)},
             capture_output=True,
             text=True,
             check=False,
@@ -161,6 +168,7 @@ class Layout:
         return {
             "datadir": render.quoted(str(self.root / "mariadb")),
             "socket": render.quoted(str(self.socket)),
+            "tmpdir": render.quoted(str(self.temporary)),
             "pid_file": render.quoted(str(self.root / "run" / "mariadb.pid")),
             "init_file": render.quoted(str(self.etc("init.sql"))),
             "bind_address": HOST,

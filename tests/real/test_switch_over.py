@@ -49,6 +49,7 @@ class Primary:
         places: dict[str, str | int] = {
             "datadir": render.quoted(str(directory / "mariadb")),
             "socket": render.quoted(str(self._socket)),
+            "tmpdir": render.quoted(str(self._layout.temporary)),
             "init_file": render.quoted(str(directory / "init.sql")),
             "bind_address": "127.0.0.1",
             "port": make_url(self.url).port or 0,

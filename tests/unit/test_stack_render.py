@@ -9,6 +9,7 @@ import pytest
 from ops.errors import CommandFailed
 from ops.stack import jars, plan, render, settings
 from ops.stack.layout import Layout
+from ops.stack.packages import Programs
 from ops.stack.plan import Ports, StackPlan
 
 PLAN = StackPlan(Ports.from_base(20000), password="secret-word")
@@ -90,6 +91,21 @@ def test_strange_paths_survive() -> None:
     """Spaces, quotes and letters beyond ASCII come through each format."""
     assert render.properties({"storePathRootDir": "/tmp/my däta"}) == "storePathRootDir=/tmp/my d\\u00e4ta\n"
     assert render.quoted('/tmp/a "b"\\c') == '"/tmp/a \\"b\\"\\\\c"'
+
+
+def test_temporary_tables_are_where_no_other_server_deletes_them(tmp_path: Path) -> None:
+    """A MariaDB that starts deletes what it finds: each has a directory of its own, from its first start on."""
+    layout = Layout(tmp_path / "my stack")
+    layout.make()
+    layout.render(PLAN)
+    install = tmp_path / "install"
+    install.write_text('#!/bin/sh\nmkdir mariadb.new && echo "$TMPDIR" >mariadb.new/told\n')
+    install.chmod(0o755)
+    layout.make_mariadb(Programs("java", "mariadbd", str(install), "redis"))
+    told = (layout.root / "mariadb" / "told").read_text().strip()
+    assert told == str(layout.temporary)
+    assert layout.temporary.is_dir()
+    assert f'tmpdir = "{told}"' in layout.etc("my.cnf").read_text().splitlines()
 
 
 def test_the_socket_goes_elsewhere_where_the_path_is_too_long(tmp_path: Path) -> None:
