@@ -4,12 +4,13 @@
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 from halfmessage.ids import SNOWFLAKE, lease_table
 from halfmessage.tx.record import record_table
 
 METADATA = MetaData()
-_BODY = Text().with_variant(Text(2**24 - 1), "mysql", "mariadb")  # with a length above 64 KiB it is MEDIUMTEXT there
+_BODY = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")  # their TEXT has 64 KiB
 RECORDS = record_table(METADATA, "halfmessage_records")
 LEASES = lease_table(METADATA, "halfmessage_leases")
 

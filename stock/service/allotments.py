@@ -64,17 +64,17 @@ class Allotments:
 def _put(connection: Connection, wanted: Allotment) -> Allotment:
     found = _find(connection, wanted.sale_id)
     if found is None:
-        _move(connection, wanted.goods_id, wanted.quantity)
         connection.execute(insert(allotments).values(_row(wanted)))
+        _move(connection, wanted.goods_id, wanted.quantity)
         return wanted
     if found.goods_id != wanted.goods_id:
         raise Invalid(errors=[{"pointer": "/goods_id", "message": "the sale owns other goods"}])
     if found.version >= wanted.version:
         return found
-    _move(connection, wanted.goods_id, wanted.quantity - found.quantity)
     is_as_read = (_ROW.sale_id == wanted.sale_id) & (_ROW.version == found.version)
     if connection.execute(update(allotments).where(is_as_read).values(_row(wanted))).rowcount == 0:
         raise _Raced
+    _move(connection, wanted.goods_id, wanted.quantity - found.quantity)  # after it is known to be the difference
     return wanted
 
 

@@ -126,6 +126,17 @@ def test_the_same_sale_at_once(database: Database) -> None:
     assert level(database) == Level(GOODS, 10, 7)
 
 
+def test_a_sale_that_another_has_moved_since_it_was_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that went back already don't go back once more: it is read again."""
+    own(database, 9, 1)
+    stale = [Allotment(SALE, GOODS, 9, 1)]
+    own(database, 1, 2)
+    find = module._find
+    monkeypatch.setattr(module, "_find", lambda *asked: stale.pop() if stale else find(*asked))
+    own(database, 3, 3)
+    assert level(database) == Level(GOODS, 10, 7)
+
+
 def test_a_sale_that_others_move_all_the_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends, and says that nothing was changed."""
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "halfmessage_0001"
 down_revision = None
@@ -9,7 +10,7 @@ branch_labels = ("halfmessage",)
 depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_BODY = sa.Text().with_variant(sa.Text(2**24 - 1), "mysql", "mariadb")
+_BODY = sa.Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
