@@ -8,27 +8,52 @@ import itertools
 import os
 import uuid
 from pathlib import Path
+from typing import ClassVar
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
 
-class Server:
-    """A MySQL or MariaDB server, and the databases that this process made on it."""
+class Databases:
+    """Databases that this process makes on a server; its dialect says how."""
+
+    _create: ClassVar[str]
+    _drop: ClassVar[str]
 
     def __init__(self, url: str) -> None:
         self._url: URL = make_url(url)
         self._engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
         self._names = (f"test_{uuid.uuid4().hex[:12]}_{number}" for number in itertools.count())
         self._made: list[str] = []
-        self._kept: dict[str, tuple[str, Path]] = {}
 
     def create(self) -> str:
-        """Return the URL of a new, empty database; its default collation is one that we must not depend on."""
+        """Return the URL of a new, empty database."""
         name = next(self._names)
-        self.execute(f"CREATE DATABASE {name} CHARACTER SET latin1 COLLATE latin1_swedish_ci")
+        self.execute(self._create.format(name))
         self._made.append(name)
         return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def execute(self, statement: str) -> None:
+        """Run one statement as the user of the server's URL."""
+        with self._engine.connect() as connection:
+            connection.execute(text(statement))
+
+    def close(self) -> None:
+        """Drop what was made."""
+        for name in self._made:
+            self.execute(self._drop.format(name))
+        self._engine.dispose()
+
+
+class Server(Databases):
+    """A MySQL or MariaDB server. The default collation of its databases is one that we must not depend on."""
+
+    _create = "CREATE DATABASE {} CHARACTER SET latin1 COLLATE latin1_swedish_ci"
+    _drop = "DROP DATABASE {}"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._kept: dict[str, tuple[str, Path]] = {}
 
     def kept(self, directory: Path, name: str) -> str:
         """Return a database for `name`; a new `directory` (that is: a new test) finds its tables empty."""
@@ -40,17 +65,6 @@ class Server:
             self._empty(url)
         self._kept[name] = (url, directory)
         return url
-
-    def execute(self, statement: str) -> None:
-        """Run one statement as the user of the server's URL."""
-        with self._engine.connect() as connection:
-            connection.execute(text(statement))
-
-    def close(self) -> None:
-        """Drop what was made."""
-        for name in self._made:
-            self.execute(f"DROP DATABASE {name}")
-        self._engine.dispose()
 
     @staticmethod
     def _empty(url: str) -> None:

@@ -5,52 +5,29 @@ postgresql+psycopg://me@127.0.0.1:5432/postgres; `own` has one started, from the
 """
 
 import atexit
-import itertools
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import URL, make_url
 
 from ops.waiting import wait_for
+from tests.databases import Databases
 
 VARIABLE = "ORDERS_TEST_POSTGRESQL"
 _WITHIN = 60.0  # seconds for a start
 
 
-class PostgreSQL:
-    """Databases on one server."""
+class PostgreSQL(Databases):
+    """A PostgreSQL server. Its databases are dropped whatever is still connected to them."""
 
-    def __init__(self, url: str) -> None:
-        self._url: URL = make_url(url)
-        self._engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
-        self._names = (f"test_{uuid.uuid4().hex[:12]}_{number}" for number in itertools.count())
-        self._made: list[str] = []
-
-    def create(self) -> str:
-        """Return the URL of a new, empty database."""
-        self._made.append(next(self._names))
-        self.execute(f"CREATE DATABASE {self._made[-1]} TEMPLATE template0 ENCODING 'UTF8'")
-        return self._url.set(database=self._made[-1]).render_as_string(hide_password=False)
-
-    def execute(self, statement: str) -> None:
-        """Run one statement as the user of the server's URL."""
-        with self._engine.connect() as connection:
-            connection.execute(text(statement))
-
-    def close(self) -> None:
-        """Drop what was made, whoever is still connected."""
-        for name in self._made:
-            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        self._engine.dispose()
+    _create = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
+    _drop = "DROP DATABASE {} WITH (FORCE)"
 
 
 def server() -> PostgreSQL:

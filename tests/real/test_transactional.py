@@ -14,16 +14,14 @@ from halfmessage import failpoints
 from halfmessage.contrib.migrations import VERSION_TABLE, upgrade
 from halfmessage.transactional.tables import METADATA
 from tests import postgresql
-from tests.databases import Server
+from tests.databases import Databases
 from tests.library.shop import Base, Shop
-from tests.postgresql import PostgreSQL
 from tests.support import eventually
 
 
 @pytest.fixture(params=["mysql", "postgresql"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    server: Server | PostgreSQL
-    server = request.getfixturevalue("server") if request.param == "mysql" else postgresql.server()
+    server: Databases = request.getfixturevalue("server") if request.param == "mysql" else postgresql.server()
     yield server.create()
     if request.param == "postgresql":
         server.close()
