@@ -22,6 +22,7 @@ from halfmessage.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavaila
 from lab.drill.proxy import Proxy
 from tests.databases import Server
 from tests.real.conftest import Migrated, OpenDatabase
+from tests.real.deadlocks import meet
 from tests.support import eventually
 
 Work = Callable[[Connection], Any]
@@ -118,30 +119,10 @@ def test_deadlock_is_repeated(database: Database, nested: bool) -> None:
     """Two transactions that lock two rows in opposite orders both get through, in a savepoint too."""
     for thing in (1, 2):
         database.transact(_insert(thing))
-    both_have_one = threading.Barrier(2)
-    tries: list[int] = []
-
-    def work(first: int, second: int) -> Work:
-        waiting = [both_have_one]
-
-        def run(connection: Connection) -> None:
-            tries.append(first)
-            _run(_INCREMENT, id=first)(connection)
-            if waiting:
-                waiting.pop().wait(5)
-            with ExitStack() as stack:
-                if nested:
-                    stack.enter_context(connection.begin_nested())
-                _run(_INCREMENT, id=second)(connection)
-
-        return run
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(database.transact, work(1, 2)), pool.submit(database.transact, work(2, 1))]:
-            done.result()
+    tries = meet(database.transact, lambda thing: _run(_INCREMENT, id=thing), nested=nested)
     with database.read() as connection:
         assert connection.scalars(text("SELECT n FROM things")).all() == [2, 2]
-    assert len(tries) == 3
+    assert tries == 3
 
 
 def test_lock_wait_is_repeated(database: Database) -> None:

@@ -1,10 +1,8 @@
 """What the library says and does on PostgreSQL: rows refused, locks, sessions that end, and what COMMIT may mean."""
 
 import select
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +22,7 @@ from halfmessage.errors import (
 )
 from halfmessage.transactional import TransactionalMessages
 from tests.postgresql import PostgreSQL, server
+from tests.real.deadlocks import meet
 from tests.support import eventually
 
 Work = Callable[[Connection], Any]
@@ -107,27 +106,10 @@ def test_deadlock_is_repeated(database: EngineTransactor) -> None:
     """Two transactions that lock two rows in opposite orders both get through."""
     for thing in (1, 2):
         database.transact(_insert(thing))
-    both_have_one = threading.Barrier(2)
-    tries: list[int] = []
-
-    def work(first: int, second: int) -> Work:
-        waiting = [both_have_one]
-
-        def run(connection: Connection) -> None:
-            tries.append(first)
-            _run(_INCREMENT, id=first)(connection)
-            if waiting:
-                waiting.pop().wait(5)
-            _run(_INCREMENT, id=second)(connection)
-
-        return run
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(database.transact, work(1, 2)), pool.submit(database.transact, work(2, 1))]:
-            done.result()
+    tries = meet(database.transact, lambda thing: _run(_INCREMENT, id=thing))
     with database.read() as connection:
         assert connection.scalars(text("SELECT n FROM things")).all() == [2, 2]
-    assert len(tries) == 3
+    assert tries == 3
 
 
 def test_a_lock_is_waited_for_with_a_bound(postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
