@@ -2,7 +2,7 @@
 
 import time
 
-from common.registry import NEVER_DELAYED, SANDBOX
+from common.registry import NEVER_DELAYED, PARTICIPANTS, SANDBOX
 from halfmessage.errors import Unavailable
 from halfmessage.mq.port import Broker, Console, State
 from lab.judge.databases import UNTOLD, read
@@ -122,6 +122,20 @@ _AT_FLASH = {
     "SELECT purchase_id FROM purchases WHERE fate = 'free'": "purchase {} is held by no order, and not returned",
     "SELECT purchase_id FROM purchases WHERE fate = 'returned' AND NOT told": "purchase {} comes back to its sale",
 }
+
+
+def untold(deployment: Deployment) -> list[str]:
+    """Return what the next sweeps will tell participants: it is at rest until then."""
+    (found,) = read(deployment.database_url("order"), _TO_CONFIRM)
+    told = [f"{participant} is to be told that order {order_id} is {fate}" for order_id, participant, fate in found]
+    for participant in set(PARTICIPANTS).intersection(deployment.plan.services):
+        (found,) = read(deployment.database_url(participant), _UNVERIFIED)
+        told += [f"{participant} is to be told of order {order_id}" for (order_id,) in found]
+    return told
+
+
+_TO_CONFIRM = f"SELECT order_id, participant, fate FROM settlements LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
+_UNVERIFIED = f"SELECT order_id FROM reservations WHERE state = 'deducted' AND NOT verified LIMIT {_TOLD}"  # noqa: S608 # nosec B608 - a number
 
 
 def overdue(deployment: Deployment) -> list[str]:

@@ -11,6 +11,8 @@ from sqlalchemy import create_engine, insert, text, update
 
 from common import migrations
 from common.db import Database
+from coupon.model import metadata as coupon_tables
+from coupon.model import reservations
 from flash.model import pieces
 from flash.pieces.factory import store_of
 from flash.pieces.port import Buyer, Terms, Verdict
@@ -18,6 +20,7 @@ from halfmessage.clock import now_ms
 from lab.drill import pending
 from lab.judge.judge import Judge
 from order.model import metadata as order_tables
+from order.model import settlements
 from pay.model import attempts, payments
 from pay.model import metadata as pay_tables
 from sandbox.model import charges as sandbox_charges
@@ -79,6 +82,30 @@ def test_a_return_that_has_not_ended_is_on_its_way(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(pending, seen, lambda *_: [])
     deployment: Any = SimpleNamespace(database_url=lambda _: url)
     assert pending.unsettled(deployment, SimpleNamespace()) == ["the return of order 7 is running"]  # type: ignore[arg-type]
+
+
+def test_what_sweeps_have_still_to_tell(tmp_path: Path) -> None:
+    """A closed order that coupon has not confirmed, and a reservation that no sweep has asked about; no more."""
+    urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in ("order", "coupon")}
+    for name, metadata in (("order", order_tables), ("coupon", coupon_tables)):
+        metadata.create_all(create_engine(urls[name]))
+    with create_engine(urls["order"]).begin() as connection:
+        row = {"order_id": 7, "participant": "coupon", "fate": "void", "tx_id": 70, "since": 1}
+        connection.execute(insert(settlements), row)
+    header = {"tx_id": 1, "created_at": 1}
+    rows = [(7, "released", False), (8, "deducted", True), (9, "deducted", False)]
+    with create_engine(urls["coupon"]).begin() as connection:
+        for order_id, state, verified in rows:
+            connection.execute(
+                insert(reservations), {**header, "order_id": order_id, "state": state, "verified": verified}
+            )
+    deployment: Any = SimpleNamespace(
+        database_url=urls.__getitem__, plan=SimpleNamespace(services=("order", "coupon", "goods"))
+    )
+    assert pending.untold(deployment) == [
+        "coupon is to be told that order 7 is void",
+        "coupon is to be told of order 9",
+    ]
 
 
 def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: Path) -> None:

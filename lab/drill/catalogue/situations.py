@@ -7,6 +7,7 @@ from typing import Any
 
 from common.config import Settings
 from common.registry import PARTICIPANTS
+from lab.drill import pending
 from lab.drill.drill_run import Broken, DrillRun
 from ops.client import Answer, Unreachable
 from pay.model import CLAIMED_FOR
@@ -168,6 +169,7 @@ class _Orphan:
     @classmethod
     def at(cls, participant: str) -> Callable[[DrillRun], "_Orphan"]:
         def make(run: DrillRun) -> _Orphan:
+            run.wait("all orders before it to be told of", lambda: _swept_clean(run))
             if participant == _FLASH:
                 run.needing(participant)
             order_id = run.order_id = run.sut.orphan(participant, run.goods_id, run.sale_id)
@@ -179,6 +181,15 @@ class _Orphan:
     def is_released(self, run: DrillRun) -> bool:
         found = run.sut.admin.get(self.participant, f"/reservations/{self.order_id}")
         return bool(found["state"] == "released")
+
+
+def _swept_clean(run: DrillRun) -> bool:
+    """Sweep once more what earlier drills left; tell whether the next sweep has nothing to tell a participant.
+
+    A process that is to be killed over an orphan would be killed over that, and the orphan be too young for a sweep.
+    """
+    run.sut.admin.post("order", "/sweep")
+    return not pending.untold(run.sut.deployment)
 
 
 def _sweep_until_it_ends(run: DrillRun, orphan: _Orphan) -> Answer | None:
