@@ -85,7 +85,7 @@ extra_for() { # WORDS of a command: what it needs besides
     local word rocketmq= trace=${ORDERS_TRACE:+trace}
     for word in "$@"; do
         case $word in
-        --real) rocketmq=rocketmq ;;
+        --real | calls) rocketmq=rocketmq ;; # `bench calls` compares with gRPC, which comes with it
         --trace) trace=trace ;;
         esac
     done

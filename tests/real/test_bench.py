@@ -33,3 +33,14 @@ def test_bench(tmp_path: Path, words: str) -> None:
     assert all(run["answered"] for load in found["measured"] for run in load["runs"])
     processes = set(found["measured"][-1]["runs"][0]["processes"])
     assert {"broker", "mariadb", "order", "stock"} <= processes
+
+
+def test_calls() -> None:
+    """Order's call of stock is timed over REST and over gRPC, each answered as it should be, and a whole order."""
+    words = ["calls", "--calls", "5", "--runs", "2", "--stack", os.environ["ORDERS_TEST_STACK"], "--json"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    found = {one["kind"]: one["runs"] for one in json.loads(result.output)}
+    assert len(found) == 4
+    assert [[len(run) for run in runs] for runs in found.values()] == [[5, 5]] * 4
+    assert all(ms > 0 for runs in found.values() for run in runs for ms in run)

@@ -117,10 +117,11 @@ def test_a_hint_names_the_stack_unless_it_is_the_usual_one(tmp_path: Path) -> No
         ("up --realm", ""),
         ("up --trace", "[trace]"),
         ("up --trace --real", "[rocketmq,trace]"),
+        ("calls --runs 3", "[rocketmq]"),
     ],
 )
 def test_the_scripts_install_what_a_command_needs_besides(words: str, extra: str) -> None:
-    """`--real` and `--trace` among a command's words ask for extras; everything else runs without."""
+    """`--real`, `--trace` and `bench calls` ask for extras by a command's words; everything else runs without."""
     script = f". scripts/_env.sh; extra_for {words}"
     done = subprocess.run(["bash", "-c", script, "bash"], cwd=PACKAGES, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == extra

@@ -19,6 +19,7 @@ _BENCHES = {
     "soak": "Place very many orders while processes are killed with kill -9.",
     "stock": "Compare the strategies of taking stock.",
     "library": "What the library adds to a transaction of one's own.",
+    "calls": "Call stock as order does, over REST and over gRPC, beside a whole order.",
     "startup": "How long a command takes to start, as a ratio to Python itself.",
 }
 
