@@ -192,12 +192,17 @@ def prepare(engine: Engine) -> bool:
     PostgreSQL: no statement waits for a lock longer than `LOCK_WAIT`; by default it does so for ever. MySQL and MariaDB
     have a bound (innodb_lock_wait_timeout), and are left as they are.
     """
-    listeners = _LISTENERS.get(engine.dialect.name, {})
-    if all(event.contains(engine, name, listener) for name, listener in listeners.items()):
+    if is_prepared(engine):
         return False
-    for name, listener in listeners.items():
+    for name, listener in _LISTENERS[engine.dialect.name].items():
         event.listen(engine, name, listener)
     return True
+
+
+def is_prepared(engine: Engine) -> bool:
+    """Whether `prepare` has nothing to do."""
+    listeners = _LISTENERS.get(engine.dialect.name, {})
+    return all(event.contains(engine, name, listener) for name, listener in listeners.items())
 
 
 def _configure_postgresql(connection: Any, _record: object) -> None:

@@ -31,11 +31,18 @@ def code_of(error: exc.DBAPIError) -> object:
 
 
 def is_dead(connection: Any) -> bool:
-    """Whether the server has ended this PyMySQL connection, as far as this machine knows; it must be idle.
+    """Whether the server has ended this connection of PyMySQL or aiomysql, as far as this machine knows.
 
-    An idle connection has nothing to read but the end of the stream, or an error packet that says goodbye.
+    It must be idle, and has nothing to read then but the end of the stream, or an error packet that says goodbye; of
+    aiomysql's the event loop may have read it already.
     """
-    socket = connection._sock  # noqa: SLF001 - PyMySQL shows it nowhere else
+    if hasattr(connection, "_reader"):
+        reader, writer = connection._reader, connection._writer  # noqa: SLF001 - aiomysql shows them nowhere else
+        if writer is None or reader.at_eof() or reader._buffer:  # noqa: SLF001 - nor does asyncio
+            return True
+        socket = writer.transport.get_extra_info("socket")
+    else:
+        socket = connection._sock  # noqa: SLF001 - PyMySQL shows it nowhere else
     if socket is None:
         return True
     poll = select.poll()
@@ -45,4 +52,4 @@ def is_dead(connection: Any) -> bool:
 
 def may_commit(connection: Connection) -> bool:
     """Whether the session of an open transaction is still there, so that COMMIT could reach it."""
-    return not (connection.invalidated or is_dead(connection.connection.dbapi_connection))
+    return not (connection.invalidated or is_dead(connection.connection.driver_connection))

@@ -62,7 +62,7 @@ def _copy(descriptor: int) -> int:
 
 def may_commit(connection: Connection) -> bool:
     """Whether the session of an open transaction is still there, so that COMMIT could reach it."""
-    return not (connection.invalidated or is_dead(connection.connection.dbapi_connection))
+    return not (connection.invalidated or is_dead(connection.connection.driver_connection))
 
 
 def has_failed(connection: Connection) -> bool:
@@ -70,5 +70,5 @@ def has_failed(connection: Connection) -> bool:
 
     https://www.postgresql.org/docs/current/sql-commit.html
     """
-    driver: Any = connection.connection.dbapi_connection
+    driver: Any = connection.connection.driver_connection
     return int(driver.info.transaction_status) == _FAILED

@@ -14,11 +14,12 @@ from halfmessage.transactional.options import MOST_BYTES
 from halfmessage.transactional.sessions import begun, commit
 from halfmessage.transactional.ways import Opened, Way
 
+RULE: Final = "m.begin commits at the end of its block: don't commit or roll back inside of it."
 _UNSET: Final = object()
 
 
-class OutgoingMessage:
-    """A message of a topic with a key; delivered if, and only if, the transaction that `begin` wraps was committed."""
+class Draft:
+    """A message of a topic with a key, and its one transaction, however that is run."""
 
     def __init__(self, topic: str, key: str, body: Any, *, way: Way, next_id: Callable[[], int]) -> None:
         """Take what `TransactionalMessages.message` checked; `body` may be `OutgoingMessage.UNSET`."""
@@ -44,6 +45,34 @@ class OutgoingMessage:
             raise Misconfigured("The body was sent before the transaction was begun: it can't be set again inside.")
         self._body = body
 
+    def _begun(self) -> int:
+        """Begin the one transaction that it has; return its id. Raise `Misconfigured` for a second one."""
+        if self.is_begun:
+            raise Misconfigured("A message has one transaction; make another message.")
+        self.is_begun = True
+        return self._next_id()
+
+    def _open(self, tx_id: int) -> Opened:
+        self._encoded = _encoded(self._body)
+        return self._way.open(tx_id, Message(self._topic, self._encoded, keys=(self._key,)))
+
+    def _decide(self, session: Session, opened: Opened) -> None:
+        """Write what decides the message into the session's transaction, last of all."""
+        opened.write(session.connection())
+        failpoints.hit(f"{self._topic}.before_commit")
+
+    def _committed(self, opened: Opened) -> None:
+        """Have it delivered."""
+        try:
+            failpoints.hit(f"{self._topic}.committed")
+        except FailpointRaised as error:
+            raise CommitOutcomeUnknown from error
+        opened.committed()
+
+
+class OutgoingMessage(Draft):
+    """A message of a topic with a key; delivered if, and only if, the transaction that `begin` wraps was committed."""
+
     @contextmanager
     def begin(self, session: Session) -> Iterator[None]:
         """Wrap the local transaction of a session, which is begun here and committed at the end of the block.
@@ -54,30 +83,19 @@ class OutgoingMessage:
         the check-back finds out, and the message follows it), `MessageRefused` for a body that is none, or
         `Misconfigured` where the block committed or rolled back by itself. Your own statements raise what they raise.
         """
-        if self.is_begun:
-            raise Misconfigured("A message has one transaction; make another message.")
-        self.is_begun = True
-        tx_id = self._next_id()
+        tx_id = self._begun()
         opened = None if self._body is _UNSET else self._open(tx_id)
         try:
-            with begun(session, "m.begin commits at the end of its block: don't commit or roll back inside of it."):
+            with begun(session, RULE):
                 yield
                 session.flush()
                 opened = opened or self._open(tx_id)
-                opened.write(session.connection())
-                failpoints.hit(f"{self._topic}.before_commit")
+                self._decide(session, opened)
         except Exception:  # of a crash, and what is like one (BaseException), the check-back takes care
             session.rollback()
             if opened is not None:
                 opened.dropped()
             raise
-        self._commit(session, opened)
-
-    def _open(self, tx_id: int) -> Opened:
-        self._encoded = _encoded(self._body)
-        return self._way.open(tx_id, Message(self._topic, self._encoded, keys=(self._key,)))
-
-    def _commit(self, session: Session, opened: Opened) -> None:
         try:
             commit(session)
         except CommitOutcomeUnknown:
@@ -85,11 +103,7 @@ class OutgoingMessage:
         except HalfMessageError:  # it did not happen, for certain
             opened.dropped()
             raise
-        try:
-            failpoints.hit(f"{self._topic}.committed")
-        except FailpointRaised as error:
-            raise CommitOutcomeUnknown from error
-        opened.committed()
+        self._committed(opened)
 
 
 def _encoded(body: Any) -> bytes:

@@ -1,10 +1,11 @@
 """`TransactionalMessages`: what a service makes once, and sends and consumes with."""
 
+import inspect
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -13,10 +14,14 @@ from halfmessage.db import EngineTransactor, prepare
 from halfmessage.errors import Misconfigured
 from halfmessage.transactional.incoming import Handler, Inbox, Subscription
 from halfmessage.transactional.options import Options, checked_key, checked_name
-from halfmessage.transactional.outgoing import OutgoingMessage
+from halfmessage.transactional.outgoing import Draft, OutgoingMessage
 from halfmessage.transactional.running import Console, Running, Status
 
+if TYPE_CHECKING:
+    from halfmessage.transactional.asynchronous import AsyncOutgoingMessage
+
 H = TypeVar("H", bound=Handler)
+D = TypeVar("D", bound=Draft)
 
 
 class TransactionalMessages:
@@ -76,12 +81,33 @@ class TransactionalMessages:
         Raise `Misconfigured` at the end of a block that began no transaction: nothing was sent. For what else is
         raised see `OutgoingMessage.begin`.
         """
+        message = self._draft(OutgoingMessage, topic, key, body)
+        yield message
+        _hold_begun(message, topic)
+
+    @asynccontextmanager
+    async def async_message(
+        self, topic: str, *, key: str | int, body: Any = OutgoingMessage.UNSET
+    ) -> AsyncIterator["AsyncOutgoingMessage"]:
+        """Open a message whose `begin` wraps the local transaction of an `AsyncSession`; see `message`.
+
+        The event loop waits for nothing: brokers are called on threads. Its engine is one of the same database, as
+        `AsyncEngine` is beside the one that this was made with, and was prepared (`halfmessage.db.prepare`).
+        """
+        from asyncio import to_thread  # noqa: PLC0415 - not loaded where there is no event loop
+
+        try:
+            from halfmessage.transactional.asynchronous import AsyncOutgoingMessage  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise Misconfigured(f"pip install 'halfmessage[asyncio]': {error}") from error
+        message = await to_thread(self._draft, AsyncOutgoingMessage, topic, key, body)
+        yield message
+        _hold_begun(message, topic)
+
+    def _draft(self, kind: type[D], topic: str, key: str | int, body: Any) -> D:
         checked_name("topic", topic)
         running = self._open()
-        message = OutgoingMessage(topic, checked_key(key), body, way=running.way, next_id=running.ids.next)
-        yield message
-        if not message.is_begun:
-            raise Misconfigured(f"Nothing was sent to {topic!r}: the local transaction goes into `m.begin(session)`.")
+        return kind(topic, checked_key(key), body, way=running.way, next_id=running.ids.next)
 
     def consumer(self, topic: str, *, group: str, once_per: str | None = None) -> Callable[[H], H]:
         """Have the decorated function called with each message's body, and a session in a transaction.
@@ -98,9 +124,17 @@ class TransactionalMessages:
         return declare
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add what `consumer` declares. Raise `Misconfigured` once it consumes, and for a group that is taken."""
+        """Add what `consumer` declares.
+
+        Raise `Misconfigured` once it consumes, for a group that is taken, and for a coroutine function: no event loop
+        runs on the threads that consume, so its message would be acknowledged and nothing done.
+        """
         checked_name("topic", subscription.topic)
         checked_name("group", subscription.group)
+        if inspect.iscoroutinefunction(subscription.handler):
+            raise Misconfigured(
+                f"The consumer of {subscription.group!r} is `async def`: it is run on a thread, use `def`."
+            )
         with self._lock:
             if self._consuming:
                 raise Misconfigured("Declare consumers before `start`.")
@@ -159,6 +193,11 @@ class TransactionalMessages:
             elif self._running.pid != os.getpid():
                 raise Misconfigured("This process was forked after it was started: start it in each process.")
             return self._running
+
+
+def _hold_begun(message: Draft, topic: str) -> None:
+    if not message.is_begun:
+        raise Misconfigured(f"Nothing was sent to {topic!r}: the local transaction goes into `m.begin(session)`.")
 
 
 def _prepared(engine: Engine) -> Engine:

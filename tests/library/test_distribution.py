@@ -86,7 +86,7 @@ def _modules() -> list[str]:
     """Return the library's modules that need no extra."""
     paths = (file.relative_to(ROOT).with_suffix("") for file in LIBRARY.rglob("*.py"))
     named = {".".join(path.parts).removesuffix(".__init__") for path in paths}
-    others = re.compile(r"rocketmq_grpc\.|rocketmq_remoting\.|contrib\.")
+    others = re.compile(r"rocketmq_grpc\.|rocketmq_remoting\.|contrib\.|transactional\.asynchronous")
     return sorted(name for name in named if not others.search(name))
 
 
@@ -103,6 +103,21 @@ def test_it_brings_what_it_needs_and_nothing_of_ours(alone: Environment) -> None
 def test_every_module_is_in_the_wheel(alone: Environment) -> None:
     """Each can be imported where only the wheel is."""
     alone.program("; ".join(f"import {name}" for name in _modules()))
+
+
+def test_asyncio_is_an_extra_and_says_so(alone: Environment) -> None:
+    """What SQLAlchemy needs for it is named, instead of a traceback that ends in another library."""
+    said = alone.program(
+        "import asyncio, sqlalchemy\n"
+        "from halfmessage.errors import Misconfigured\n"
+        "from halfmessage.transactional import TransactionalMessages\n"
+        "tx = TransactionalMessages('shop', sqlalchemy.create_engine('sqlite:///shop.db'), broker='table://')\n"
+        "async def main():\n"
+        "    async with tx.async_message('order_paid', key=1): pass\n"
+        "try: asyncio.run(main())\n"
+        "except Misconfigured as error: print(error)"
+    )
+    assert "halfmessage[asyncio]" in said
 
 
 def test_importing_it_loads_nothing_else(alone: Environment) -> None:
