@@ -1,6 +1,8 @@
 """The console's pages of messages: searched, shown whole, and sent on after a dry run."""
 
+import json
 import re
+import sys
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -411,6 +413,25 @@ def test_a_comparison_that_fails_says_so(tmp_path: Path) -> None:
         html = browser.get("/reconcile").text
         assert "not known</span>" in html
         assert "Compare now" in html
+
+
+def test_a_return_that_is_open_is_shown_beside_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it is at, its order and its saga: all agrees, and it is under way."""
+    one = {"id": "5", "run_id": "77", "what": "refund failed 11 times", "age_seconds": 90.0, "due_at": "2026-01-01"}
+    told = {"clean": True, "checked": {"orders": 1}, "participants": [], "counts": {}, "findings": [], "swept": None}
+    answer = json.dumps({**told, "under_way": [one]})
+    monkeypatch.setattr("console.app.command_of", lambda _: [sys.executable, "-c", f"print({answer!r})"])
+    with running(tmp_path, console_data_dir=tmp_path) as service:
+        service.start[1]()
+        browser = Browser(service, token())
+        fields = hidden(browser.get("/reconcile").text.partition('id="compare"')[2], "/reconcile/run")
+        assert browser.post("/reconcile/run", fields).status_code == 303
+        eventually(lambda: "Everything agrees" in browser.get("/reconcile").text, within=60)
+        html = browser.get("/reconcile").text
+    assert "refund failed 11 times" in html
+    assert '<a href="/orders/5"><code>5</code></a>' in html
+    assert '<a href="/sagas/77"><code>77</code></a>' in html
+    assert "no finding" in html
 
 
 def test_a_poll_gets_the_part_that_lives(browser: Browser, lying: Lying) -> None:

@@ -20,6 +20,7 @@ CLEAN: dict[str, Any] = {
     "participants": ["stock", "coupon"],
     "counts": {"disagreement": 0},
     "findings": [],
+    "under_way": [],
     "swept": None,
 }
 Made = Callable[..., Reconciling]

@@ -10,11 +10,13 @@ from sqlalchemy import insert, update
 from common import migrations
 from common.db import Database
 from halfmessage.clock import now_ms
+from halfmessage.saga.model import RunState
 from ops.findings import REPAIR, WAIT, Finding, Gravity
 from ops.payments import Payments
-from order.model import orders
+from order.model import orders, sagas
 from pay import model as pay
 from sandbox import model as sandbox
+from tests.returns import write_return
 
 AGES_AGO = 3_600_000  # ms
 GRACE = 30.0
@@ -147,6 +149,28 @@ def test_states_that_disagree(site: Site, status: str | None, through: str | Non
         site.order(1, status, through=through)
     site.payment(1, state)
     assert _one(site.found(1)) == (Gravity.DISAGREEMENT, what)
+
+
+def test_the_money_of_an_open_return_is_under_way(site: Site) -> None:
+    """Whether pay was told, or sends it back; once the saga has ended, it is a finding. A refusal is one at once."""
+    site.order(1, "returned", through="sandbox")
+    site.payment(1, "succeeded")
+    site.charge(1, 1, "kept")
+    site.order(2, "returned", through="sandbox")
+    site.payment(2, "refunding")
+    site.charge(2, 2, "refunding", refund_since=1)
+    site.order(3, "returned", through="sandbox")
+    site.payment(3, "refunding")
+    site.charge(3, 3, "refused", refusal="the account is closed")
+    for order_id in (1, 2, 3):
+        write_return(site.databases["order"], order_id)
+    (refused,) = site.without_books.judge([1, 2, 3])
+    assert "refuses to send" in refused.what
+    site.do("order", update(sagas.runs).values(state=RunState.GIVEN_UP.value))
+    assert [(finding.id, finding.gravity) for finding in site.without_books.judge([1, 2])] == [
+        ("1", Gravity.DISAGREEMENT),
+        ("2", Gravity.UNRESOLVED),
+    ]
 
 
 def test_a_paid_order_without_a_payment(site: Site) -> None:
