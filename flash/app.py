@@ -167,7 +167,7 @@ class _Instruments:
         self._batches = metrics.histogram("batch_buyers", "Buyers that took pieces together", buckets=_BATCH_SIZES)
         self._checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
         self._findings = metrics.counter("sale_findings", "What was done for sales, by what it was", "finding")
-        self._bought = metrics.counter("purchases", "Purchases that somebody tried to make, by outcome", "outcome")
+        self._bought = metrics.counter("purchases", "Purchases that users tried to make, by outcome", "outcome")
 
     def step(self, step: str, seconds: float) -> None:
         self._steps.labels(step).observe(seconds)

@@ -1,4 +1,4 @@
-"""Short transactions over SQLAlchemy, on anybody's engine, every driver error translated.
+"""Short transactions over SQLAlchemy, on any engine, every driver error translated.
 
 A service that has its own way of running transactions gives the library that instead: it is a `Transactor`.
 """

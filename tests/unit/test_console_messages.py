@@ -273,7 +273,7 @@ def test_a_parked_half_message_is_resumed(browser: Browser, lying: Lying) -> Non
     parked, lying.check = lying.parked(), CheckAnswer.ROLLBACK
     sent = browser.post("/dead/send", {**planned(browser, "resume", parked), "why": "order is back"})
     lying.until(parked, State.DONE)
-    assert "dropped, and given to nobody" in browser.get(sent.headers["Location"]).text
+    assert "dropped, and given to no consumer" in browser.get(sent.headers["Location"]).text
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_its_processes_are_those_of_the_other_deployment(root: Path, tmp_path: P
 def test_what_can_not_be_joined(root: Path, tmp_path: Path) -> None:
     """Nobody would find it, there is no such service, or it is a part itself."""
     configured(root, discovery="static")
-    with pytest.raises(CommandFailed, match="static: nobody would find them"):
+    with pytest.raises(CommandFailed, match="static: no process would find them"):
         joining.plan_of(root, {"order": 1}, None)
     configured(root, participants="stock")
     with pytest.raises(CommandFailed, match="has no coupon"):

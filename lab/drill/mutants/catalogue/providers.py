@@ -11,7 +11,7 @@ _BOOKS = "tests/unit/test_sandbox.py::"
 MUTANTS = (
     edited(
         "callback-of-any-key",
-        "whoever knows the format tells pay that money was taken",
+        "any client that knows the format tells pay that money was taken",
         _ON_SANDBOX + "test_a_callback_of_a_foreign_key_is_refused",
         (
             "pay.providers.sandbox:SandboxProvider.read",
@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     edited(
         "callback-of-any-age",
-        "a callback that somebody wrote down is taken again, for ever",
+        "a callback that an eavesdropper wrote down is taken again, for ever",
         _ON_SANDBOX + "test_an_old_callback_is_refused",
         ("pay.providers.sandbox:SandboxProvider.read", "> self._tolerance", "> 10**9"),
     ),

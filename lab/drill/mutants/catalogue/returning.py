@@ -30,7 +30,7 @@ MUTANTS = (
         ("order.service.returning:Returning._begin", "now_ms() - order.paid_at > self._within", "False"),
     ),
     edited(
-        "return-of-anybodys-order",
+        "return-of-any-order",
         "a user sees the return of another's order",
         _TEST + "test_begun_with_the_orders_move",
         ("order.service.returning:Returning.of", "owner=owner", "owner=None"),

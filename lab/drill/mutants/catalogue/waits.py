@@ -11,13 +11,13 @@ _FLIGHT = "tests/unit/test_flight.py::"
 MUTANTS = (
     edited(
         "each-probe-a-run",
-        "whoever asks for readiness has every check run, some of which write",
+        "each request for readiness has every check run, some of which write",
         _READINESS + "test_many_probes_at_once_are_one_run",
         ("common.readiness:Checks.results", "time.monotonic() >= self._run.fresh_until", "True"),
     ),
     edited(
         "each-scrape-a-look",
-        "whoever asks for metrics has messages counted: a broker that hangs takes all request threads with it",
+        "each request for metrics has messages counted: a broker that hangs takes all request threads with it",
         "tests/unit/test_telemetry.py::test_scrapes_of_what_hangs_make_one_look_and_hold_few_threads",
         ("common.telemetry:_Observed.collect", 'self._looks.results()[self._description] == "ok"', "not self._look()"),
     ),
