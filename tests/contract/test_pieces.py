@@ -123,7 +123,7 @@ class TestTaking:
         with pytest.raises(NotFound):
             shop.pieces.set_ready(unknown)
 
-    def test_nobody(self, make: MakeShop) -> None:
+    def test_no_buyer(self, make: MakeShop) -> None:
         """A call for nobody does nothing."""
         shop = make()
         assert shop.take() == shop.pieces.hold(shop.sale_id, ()) == shop.pieces.give_back(shop.sale_id, ()) == []

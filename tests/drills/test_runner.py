@@ -160,7 +160,7 @@ def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_a_directory_that_is_somebody_else_s_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     """A deployment of the user's is never touched, and the refusal says why; a drill's own is taken again."""
     own = claim_directory(tmp_path / "new")
     assert claim_directory(own) == own

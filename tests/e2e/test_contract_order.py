@@ -380,7 +380,7 @@ def test_anothers_order_is_not_found(shop: Shop, method: str, tail: str) -> None
             assert answer.body["detail"] == never.body["detail"]
 
 
-def test_an_admin_sees_everybodys_orders(shop: Shop) -> None:
+def test_an_admin_sees_the_orders_of_all_users(shop: Shop) -> None:
     """The receiver is shown to the owner and to admins."""
     order = placed(shop.user(), {shop.goods(): 1}, receiver=RECEIVER)
     assert shop.admin.get("order", f"/orders/{order['order_id']}") == order
@@ -468,7 +468,7 @@ def test_queries_are_checked(shop: Shop, query: str) -> None:
     assert (answer.status, slug(answer)) == (422, "invalid")
 
 
-def test_a_cursor_of_another_list_gives_nothing_of_somebody_else(shop: Shop) -> None:
+def test_a_cursor_of_another_list_gives_nothing_of_another_user(shop: Shop) -> None:
     """A cursor is a position, not a right: with another's cursor one sees one's own orders."""
     user, other, tea = shop.user(), shop.user(), shop.goods()
     mine = placed(other, {tea: 1})

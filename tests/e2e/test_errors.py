@@ -245,7 +245,7 @@ def call(shop: Shop, service: str, method: str, path: str, body: Any, headers: M
 
 
 @pytest.mark.parametrize(("service", "method", "path", "_scopes", "body"), named(CALLS))
-def test_nobody_gets_in_without_a_valid_token(
+def test_no_call_gets_in_without_a_valid_token(
     shop: Shop, service: str, method: str, path: str, _scopes: frozenset[str], body: Any
 ) -> None:
     """Every call, every kind of token that proves nothing: 401 and WWW-Authenticate."""

@@ -287,7 +287,7 @@ def test_500_slow_clients_reach_no_service(shop: Shop) -> None:
     user.close()
 
 
-def test_5000_idle_connections_keep_nobody_out(shop: Shop) -> None:
+def test_5000_idle_connections_keep_no_client_out(shop: Shop) -> None:
     """Each is kept, and answered once more; orders go on beside them, and Caddy's memory grows by what docs tell."""
     gateway, number = shop.deployment.supervisor.pid("gateway"), 5000
     assert gateway is not None

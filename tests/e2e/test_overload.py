@@ -64,7 +64,7 @@ def test_as_many_as_fit_are_all_served(shop: Shop) -> None:
     shop.assert_sound()
 
 
-def test_an_idle_connection_keeps_nobody_out(shop: Shop) -> None:
+def test_an_idle_connection_keeps_no_client_out(shop: Shop) -> None:
     """More connections are kept than requests can be worked on: a further client is answered all the same."""
     with shop.settings("goods", threads=2):
         kept = [shop.user() for _ in range(40)]

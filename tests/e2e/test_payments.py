@@ -80,7 +80,7 @@ def test_refused_by_the_provider(shop: Shop) -> None:
     assert books(shop, order_id) == (1, 0)
 
 
-def test_a_provider_that_nobody_knows(shop: Shop) -> None:
+def test_a_provider_that_is_not_known(shop: Shop) -> None:
     """422, and nothing is changed; another user's order is not found whoever is to be paid."""
     user, tea = shop.user(), shop.goods()
     order_id = placed(user, {tea: 1})["order_id"]

@@ -139,7 +139,7 @@ def test_a_lock_is_waited_for_with_a_bound(postgres: PostgreSQL, monkeypatch: py
     engine.dispose()
 
 
-def test_everybody_s_engine_is_prepared_by_the_library(postgres: PostgreSQL) -> None:
+def test_any_engine_is_prepared_by_the_library(postgres: PostgreSQL) -> None:
     """Also connections that were made before."""
     engine = create_engine(postgres.create())
     with engine.connect() as connection:

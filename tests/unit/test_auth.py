@@ -150,7 +150,7 @@ def test_a_remembered_token_expires() -> None:
     eventually(refused, within=5)
 
 
-def test_a_token_of_somebody_whose_clock_is_ahead_is_accepted() -> None:
+def test_a_token_of_an_issuer_whose_clock_is_ahead_is_accepted() -> None:
     """When a token was issued refuses nothing, only when it expires does: clocks of machines differ."""
     assert Verifier(SECRET).verify(bearer(CLAIMS | {"iat": int(time.time()) + 60})).user_id == CLAIMS["sub"]
 

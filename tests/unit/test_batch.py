@@ -216,7 +216,7 @@ def test_what_weighing_raises_is_its_jobs_alone() -> None:
     assert (batcher._busy, len(batcher._queue)) == (0, 0)
 
 
-def test_what_counting_raises_is_nobodys() -> None:
+def test_what_counting_raises_fails_no_job() -> None:
     """Jobs are not refused because of a fault in what tells how many there were."""
 
     def run(jobs: Sequence[int]) -> list[int | Exception]:
@@ -229,7 +229,7 @@ def test_what_counting_raises_is_nobodys() -> None:
     assert [batcher.submit(1), batcher.submit(2)] == [1, 2]
 
 
-def test_a_fault_of_the_batch_is_everybodys() -> None:
+def test_a_fault_of_the_batch_is_every_job_s() -> None:
     """Each gets an exception of its own; the lane is free again."""
     gate = threading.Event()
 
@@ -260,7 +260,7 @@ class Odd(Unavailable):
         self.said = said
 
 
-def test_an_error_is_everybodys_whatever_its_constructor_wants() -> None:
+def test_an_error_is_every_job_s_whatever_its_constructor_wants() -> None:
     """An adapter's error need not be one that can be made from its text."""
 
     def run(_: Sequence[int]) -> list[int | Exception]:
@@ -277,7 +277,7 @@ def test_a_wrong_number_of_answers_is_a_fault() -> None:
         _batcher(lambda _: []).submit(1)
 
 
-def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
+def test_a_thread_that_is_told_to_end_leaves_no_other_waiting() -> None:
     """What is no Exception goes through in the leader's thread; its followers are not told that nothing was done."""
     gate = threading.Event()
 

@@ -263,7 +263,7 @@ def test_a_second_drill_meanwhile_is_led_to_the_first(tmp_path: Path, monkeypatc
             assert f'hx-get="{path}"' in part
 
 
-def test_nobody_else_finds_the_page(site: Browser, tmp_path: Path) -> None:
+def test_no_other_user_finds_the_page(site: Browser, tmp_path: Path) -> None:
     """Neither users, nor anybody where drills are not allowed."""
     other = tmp_path / "other"
     other.mkdir()

@@ -299,14 +299,14 @@ def test_a_form_that_means_nothing_is_refused(browser: Browser, lying: Lying, wr
 
 
 @pytest.mark.parametrize("path", [*PAGES, *MORE_PAGES])
-def test_pages_of_administrators_are_nobody_else_s(console: Service, path: str) -> None:
+def test_pages_of_administrators_are_theirs_alone(console: Service, path: str) -> None:
     """A user finds no such page; who has not logged in is sent to the login."""
     assert Browser(console, token("alice", ("orders",))).get(path).status_code == 404
     assert Browser(console).get(path).status_code == 303
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_forms_of_administrators_are_nobody_else_s(console: Service, path: str) -> None:
+def test_forms_of_administrators_are_theirs_alone(console: Service, path: str) -> None:
     """Nor does one do anything without the proof that it is ours, or from another site."""
     alice = Browser(console, token("alice", ("orders",)))
     assert alice.post(path, {"csrf": proof(alice)}).status_code == 404

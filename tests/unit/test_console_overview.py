@@ -131,7 +131,7 @@ def test_all_who_ask_share_a_look(overview: Overview) -> None:
     assert len(overview.points(0)) == 2
 
 
-def test_a_source_that_hangs_holds_nobody_up() -> None:
+def test_a_source_that_hangs_holds_no_other_up() -> None:
     """It is silent until it has answered, and is not asked again meanwhile."""
     go_on, asked = threading.Event(), []
 

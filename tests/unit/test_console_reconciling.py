@@ -81,7 +81,7 @@ def test_a_participant_is_green_or_red_with_when_it_was_looked_at(made: Made) ->
     ]
 
 
-def test_findings_that_were_cut_make_nobody_green(made: Made) -> None:
+def test_findings_that_were_cut_make_no_participant_green(made: Made) -> None:
     """The participant's own may be among those that are only counted."""
     reconciling = made(answering(found(finding("stock"), counts=5000), 1))
     ran(reconciling)

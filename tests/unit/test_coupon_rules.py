@@ -87,7 +87,7 @@ def test_who_sees_what(coupons: Coupons) -> None:
     assert coupons.list(BOB, 10, None) == [every]
 
 
-def test_pages_are_newest_first_whoever_they_are_for(coupons: Coupons) -> None:
+def test_pages_are_newest_first_for_every_caller(coupons: Coupons) -> None:
     """Those of everybody and one's own are one list."""
     ids = [made(coupons, user_id=user).coupon_id for user in (None, "ann", None, "bob", "ann", None)]
     seen = [coupon.coupon_id for coupon in coupons.list(ANN, 10, None)]

@@ -113,7 +113,7 @@ def test_told_what_is_listed_and_what_changes(directory: Directory, caller: Call
     assert other.used == [[TWO]]
 
 
-def test_nobody_listed_is_not_believed(directory: Directory, caller: Caller, follow: Follow) -> None:
+def test_an_empty_list_is_not_believed(directory: Directory, caller: Caller, follow: Follow) -> None:
     """A list that is empty, as of a directory that lost what it had, leaves callers those that were there last."""
     directory.listed = {"stock": [ONE]}
     following = follow()

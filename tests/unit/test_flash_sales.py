@@ -54,7 +54,7 @@ def test_what_can_t_be_opened_owns_nothing(market: Market) -> None:
     assert [sale.state for sale in market.reader.newest(9, None, is_open=None)] == []
 
 
-def test_a_sale_that_never_came_to_be_is_nobody_s_business(market: Market) -> None:
+def test_a_sale_that_never_came_to_be_is_left_alone(market: Market) -> None:
     """A crash while it is opened leaves a row, which a sweep gives up; its first word to stock comes too late then."""
     market.faults.plan("allot", KeyboardInterrupt())  # type: ignore[arg-type] - the process ends here
     with pytest.raises(KeyboardInterrupt):
@@ -94,7 +94,7 @@ def test_a_batch_is_one_message(market: Market) -> None:
     assert market.left(sale) == 0
 
 
-def test_nothing_is_sent_where_nobody_got_any(market: Market) -> None:
+def test_nothing_is_sent_where_no_buyer_got_any(market: Market) -> None:
     """Such a message is dropped."""
     sale = market.open(1)
     market.bought(sale, "ann")
@@ -452,7 +452,7 @@ def test_more_purchases_under_way_than_one_call_tells(market: Market, monkeypatc
     assert market.row(other).allotted == 500
 
 
-def test_what_nobody_asks_for_any_more_is_forgotten(market: Market) -> None:
+def test_what_is_not_asked_for_any_more_is_forgotten(market: Market) -> None:
     """Purchases that were returned long ago; what orders hold stays."""
     sale = market.open(2)
     old, fresh = 1 << 22, let_go(market, sale)

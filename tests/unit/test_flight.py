@@ -50,7 +50,7 @@ def test_a_failure_is_not_kept() -> None:
     assert flights.get(lambda: None, lambda _: 7) == 7
 
 
-def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
+def test_a_thread_that_is_told_to_end_leaves_no_other_waiting() -> None:
     """What is no Exception goes through; the next one makes a flight of its own."""
     flights: SingleFlight[int] = SingleFlight(patience=5.0)
 

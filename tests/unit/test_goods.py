@@ -209,7 +209,7 @@ def test_a_last_page_that_is_full_has_no_next_cursor(call: Caller) -> None:
     assert call("GET", "/goods?limit=2").get_json()["next_cursor"] is None
 
 
-def test_a_cursor_of_nobody_s_is_422(call: Caller) -> None:
+def test_a_cursor_of_no_list_is_422(call: Caller) -> None:
     """A cursor is only ever one that we gave."""
     for number in range(3):
         call.add(name=str(number))

@@ -104,7 +104,7 @@ def test_a_checker_answers_from_wherever_the_records_are() -> None:
     assert answers == counted == [commit, rollback, rollback, unknown]
 
 
-def test_nobody_need_look(tmp_path: Path) -> None:
+def test_no_observer_is_needed(tmp_path: Path) -> None:
     """Without an observer it works as well."""
     with closing(open_broker(f"embedded:///{tmp_path}/broker.db", BrokerOptions())) as broker:
         opened = begin(broker.producer("shop"), unobserved, 7, Message("told", b"7"), Outcome.COMMITTED, "sale")

@@ -242,7 +242,7 @@ def test_money_on_its_way_back(site: Site) -> None:
     assert "ask the provider" in refused.remedy
 
 
-def test_money_of_nobody(site: Site) -> None:
+def test_money_of_no_order(site: Site) -> None:
     """A charge that names no order is told until it is back."""
     site.charge(1, None, "refunding", refund_since=0)
     assert [finding.what for finding in site.compared.nameless()] == ["250 EUR are to go back through sandbox"]

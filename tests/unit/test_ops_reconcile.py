@@ -419,7 +419,7 @@ def test_messages_that_need_attention_are_told(site: Site, state: State, age: in
         {"status": "paid"},
     ],
 )
-def test_orders_that_nobody_finished_are_unresolved(site: Site, columns: Mapping[str, Any]) -> None:
+def test_orders_that_were_not_finished_are_unresolved(site: Site, columns: Mapping[str, Any]) -> None:
     """An overdue order, and one of which a participant has something to confirm, are told with their age."""
     site.order(5, **columns)
     if columns["status"] != "created":

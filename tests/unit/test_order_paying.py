@@ -284,7 +284,7 @@ def test_the_last_question_is_about_unpaid_orders(shop: Shop) -> None:
     assert shop.payments.questions == []
 
 
-def test_cancelling_asks_nobody(shop: Shop) -> None:
+def test_cancelling_asks_no_other_service(shop: Shop) -> None:
     """The owner's word is not doubted: money that was on its way goes back."""
     order_id = shop.order({1: 1}).order_id
     shop.payments.at_provider[order_id] = "sandbox"

@@ -481,7 +481,7 @@ def test_a_timeout_ends_before_its_batch_does(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("half", [None, BrokerError()])
-def test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever(
+def test_a_timeout_that_is_never_sent_holds_up_no_order_for_ever(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, half: Exception | None
 ) -> None:
     """Nothing was created, the rollback is delivered, and the next batch has its turn."""

@@ -114,7 +114,7 @@ def test_keys_that_are_asked_for_together(shop: Shop) -> None:
     assert (first.result(), held.queries) == (None, 2)
 
 
-def test_everybody_s_orders(shop: Shop) -> None:
+def test_orders_of_all_users(shop: Shop) -> None:
     """Page by page, newest first, whoever's they are; of one status by when they expire."""
     orders = [shop.order({1: 1}, user=("ann", "bob")[number % 2]) for number in range(5)]
     newest_first = orders[::-1]

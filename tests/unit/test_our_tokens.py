@@ -308,7 +308,7 @@ class TestStore:
         store.ensure(("order",))
         assert verifier(store).verify(before).user_id == "order"
 
-    def test_keys_of_nobody_are_no_keys(self, store: KeyStore) -> None:
+    def test_keys_of_no_owner_are_no_keys(self, store: KeyStore) -> None:
         """An owner that is none of ours signs for nobody."""
         private = raw_of(_private(store, "order")["d"])
         store.public.write_text(store.public.read_text().replace('"owner":"order"', '"owner":"root"'))

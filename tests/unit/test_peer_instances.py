@@ -73,7 +73,7 @@ def test_ready_if_one_instance_is(servers: list[Server], make: Make) -> None:
         make(servers[1].url).ready()
 
 
-def test_nobody_there(make: Make) -> None:
+def test_no_server_there(make: Make) -> None:
     """Each instance is tried once; when none can be connected to the service is unavailable, at once."""
     peer = make(nobody(), nobody())
     started = time.monotonic()

@@ -153,7 +153,7 @@ def test_an_attempt_that_is_begun_by_many_at_once_is_one(sandbox: Sandbox) -> No
     assert len(session.charges) == 1
 
 
-def test_what_fails_midway_leaves_nothing_and_spoils_nobody_else_s(sandbox: Sandbox) -> None:
+def test_what_fails_midway_leaves_nothing_and_spoils_no_other(sandbox: Sandbox) -> None:
     """No ids are to be had, for example: of works that are one transaction each is done, or is not there."""
     together = sandbox.asking._together
 

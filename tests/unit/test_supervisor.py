@@ -67,7 +67,7 @@ def log_of(tmp_path: Path, name: str) -> list[str]:
     return (tmp_path / "log" / f"{name}.log").read_text().splitlines()
 
 
-def test_a_process_is_gone_once_nobody_is_told_of_it_any_more(make: Make) -> None:
+def test_a_process_is_gone_once_no_caller_is_told_of_it_any_more(make: Make) -> None:
     """Who waits for the next one to be ready is not to be told that the last one was, though it has ended."""
     supervisor = make(spec("one"))
     supervisor.start()

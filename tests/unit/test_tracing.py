@@ -144,7 +144,7 @@ def test_each_service_takes_the_same_traces() -> None:
     assert here.get_description() == "KeyedRatio{0.5}"
 
 
-def test_a_call_that_nobody_asked_for_begins_no_trace() -> None:
+def test_a_call_that_no_request_asked_for_begins_no_trace() -> None:
     """What a lease asks its database for is a client's span without a parent."""
     sampler = KeyedRatio(1.0, b"key")
     assert sampler.should_sample(None, 7, "SELECT", SpanKind.CLIENT).decision is Decision.DROP

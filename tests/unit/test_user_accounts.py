@@ -129,7 +129,7 @@ def test_delays_are_bounded() -> None:
     assert [delay_after(n) for n in (0, FREE, FREE + 1, 10**9)] == [0, 0, 1, LONGEST]
 
 
-def test_nobody_is_locked_out(world: Users, alice: int) -> None:
+def test_no_user_is_locked_out(world: Users, alice: int) -> None:
     """A right password is taken as soon as the delay is over; what comes too early delays nothing further."""
     wrong(world, times=FREE + 1)
     world.go_on(1)

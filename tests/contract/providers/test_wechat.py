@@ -176,7 +176,7 @@ def test_what_notifications_mean(stand: WechatStand, kind: str, about: dict[str,
     assert stand.provider.read(*stand.told(kind, whole)).kind is meaning
 
 
-def test_a_notification_of_a_key_that_is_not_known_asks_nobody(stand: WechatStand) -> None:
+def test_a_notification_of_a_key_that_is_not_known_asks_for_nothing(stand: WechatStand) -> None:
     """The library would ask WeChat Pay for certificates, each time anybody sends one."""
     for serial in ("00FF", "PUB_KEY_ID_OTHER", "no number", ""):
         with pytest.raises(BadSignature):

@@ -76,13 +76,13 @@ def test_silence_has_it_asked_again(checker: Callable[[HalfMessage], Any] | None
     assert answered(checker, sent) == []
 
 
-def test_a_plain_message_is_committed_whoever_is_asked() -> None:
+def test_a_plain_message_is_committed_whichever_client_is_asked() -> None:
     """It went as a transaction because its topic takes nothing else."""
     (told,) = answered(None, half(group="pay", **{wire.PLAIN: "1"}))
     assert told[4] == TransactionResolution.COMMIT
 
 
-def test_an_answer_that_is_lost_harms_nobody() -> None:
+def test_an_answer_that_is_lost_does_no_harm() -> None:
     """It is asked again; the thread that answers survives."""
     calls: list[Any] = []
 

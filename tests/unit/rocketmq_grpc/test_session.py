@@ -134,7 +134,7 @@ def test_a_stream_that_goes_deaf_is_replaced(proxy: Proxy, monkeypatch: pytest.M
     session.close()
 
 
-def test_while_nobody_listens_callers_are_told_so(session: Session, proxy: Proxy) -> None:
+def test_while_no_proxy_listens_callers_are_told_so(session: Session, proxy: Proxy) -> None:
     """At once and with the address; as soon as somebody does, there is a new client."""
     first = session.client(5)
     proxy.close()

@@ -89,7 +89,7 @@ def test_resolution_that_fails(open_: Open, standin: Standin) -> None:
         producer.resolve(half, Resolution.COMMIT)
 
 
-def test_half_message_of_somebody_else(open_: Open) -> None:
+def test_half_message_of_another_producer(open_: Open) -> None:
     """Only whoever began a half message can resolve it."""
     with pytest.raises(BrokerError, match="its check-back decides"):
         open_().producer("order").resolve(HalfMessage("x", ROLLBACK, 0), Resolution.COMMIT)

@@ -10,7 +10,7 @@ MUTANTS = (
     edited(
         "empty-list-believed",
         "an etcd that lost its data leaves all services with none to call",
-        _DISCOVERY + "test_nobody_listed_is_not_believed",
+        _DISCOVERY + "test_an_empty_list_is_not_believed",
         ("common.discovery.following:Following._tell", "if urls and urls !=", "if urls !="),
     ),
     edited(

@@ -66,7 +66,7 @@ MUTANTS = (
     edited(
         "cut-findings-are-green",
         "of more findings than are told, the participant's own may be among the others",
-        "tests/unit/test_console_reconciling.py::test_findings_that_were_cut_make_nobody_green",
+        "tests/unit/test_console_reconciling.py::test_findings_that_were_cut_make_no_participant_green",
         ("console.service.reconciling:_standing", "bool(found) or not report.is_cut", "True"),
     ),
 )

@@ -70,7 +70,7 @@ MUTANTS = (
     edited(
         "wechat-asks-for-certificates-of-strangers",
         "each forged notification has us ask WeChat Pay for certificates",
-        _ON_WECHAT + "test_a_notification_of_a_key_that_is_not_known_asks_nobody",
+        _ON_WECHAT + "test_a_notification_of_a_key_that_is_not_known_asks_for_nothing",
         ("pay.providers.wechat_client:WechatClient.told", "not self._knows(", "not str("),
     ),
     edited(

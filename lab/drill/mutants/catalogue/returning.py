@@ -20,7 +20,7 @@ MUTANTS = (
     edited(
         "return-keeps-what-is-to-be-confirmed",
         "a participant that let go is asked for ever to confirm the payment",
-        _TEST + "test_nobody_has_to_hear_of_the_payment_any_more",
+        _TEST + "test_no_participant_has_to_hear_of_the_payment_any_more",
         (_MOVE, "self._settlements.forget_paid(connection, order_id)", "pass"),
     ),
     edited(

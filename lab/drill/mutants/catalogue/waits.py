@@ -107,7 +107,7 @@ MUTANTS = (
     edited(
         "cut-batch-told-as-not-run",
         "the followers of a thread that ended in the middle of it are told that nothing was done",
-        _BATCH + "test_a_thread_that_is_told_to_end_leaves_nobody_waiting",
+        _BATCH + "test_a_thread_that_is_told_to_end_leaves_no_other_waiting",
         ("halfmessage.tx.batch:Batcher._lead", "CommitOutcomeUnknown()", "Overloaded()"),
     ),
     edited(
@@ -151,7 +151,7 @@ MUTANTS = (
     edited(
         "timeout-waited-for-without-end",
         "a batch whose timeout message hangs holds its lane for ever",
-        "tests/unit/test_order_placing.py::test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever[None]",
+        "tests/unit/test_order_placing.py::test_a_timeout_that_is_never_sent_holds_up_no_order_for_ever[None]",
         ("common.aside:result", "step.result(within)", "step.result()"),
     ),
     edited(
