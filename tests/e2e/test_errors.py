@@ -271,7 +271,7 @@ def test_every_call_needs_its_scope(
 
 @pytest.mark.parametrize(("service", "path"), OPEN)
 def test_health_and_documents_need_no_token(shop: Shop, service: str, path: str) -> None:
-    """Health, readiness, OpenAPI and docs are for everybody."""
+    """Health, readiness, OpenAPI and docs are for all callers."""
     assert shop.raw(service, "GET", path).status == 200
 
 

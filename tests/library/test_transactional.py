@@ -1,4 +1,4 @@
-"""Transactional messages in a service of anybody's: your session, your transaction; on a broker and on an outbox."""
+"""Transactional messages in any service: your session, your transaction; on a broker and on an outbox."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -169,7 +169,7 @@ def test_session_that_ended_before_commit(database: EngineTransactor) -> None:
 
 
 def test_session_that_ended_in_commit(database: EngineTransactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows whether it committed, and nobody is told that it did not."""
+    """It is not known whether it committed, and no caller is told that it did not."""
 
     def ended_since(connection: Connection) -> bool:
         _end_session(database, connection)
@@ -184,7 +184,7 @@ def test_session_that_ended_in_commit(database: EngineTransactor, monkeypatch: p
 
 
 def test_a_statement_that_failed_and_was_swallowed(database: EngineTransactor) -> None:
-    """COMMIT would roll back, and say nothing: it is refused. In a savepoint it is nobody else's business."""
+    """COMMIT would roll back, and say nothing: it is refused. In a savepoint it concerns nothing else."""
 
     def swallows(connection: Connection) -> None:
         _insert(1)(connection)

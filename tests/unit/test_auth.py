@@ -34,7 +34,7 @@ def test_an_issued_token_names_its_user_and_scopes() -> None:
 
 
 def test_the_scheme_s_case_does_not_matter_and_no_scope_is_fine() -> None:
-    """RFC 9110: schemes are case-insensitive; a token without scopes is still somebody's."""
+    """RFC 9110: schemes are case-insensitive; a token without scopes is still a user's."""
     claims = {key: value for key, value in CLAIMS.items() if key != "scope"}
     assert Verifier(SECRET).verify(bearer(claims).replace("Bearer", "bearer")) == Identity("alice", frozenset())
 

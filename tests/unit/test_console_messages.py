@@ -373,7 +373,7 @@ def test_returns_are_listed_by_state(browser: Browser) -> None:
 
 
 def test_what_is_done_with_a_return_is_written_down(browser: Browser) -> None:
-    """With a reason, but for a retry; that nobody answered is told."""
+    """With a reason, but for a retry; that no service answered is told."""
     csrf = proof(browser)
     asked = (("retry", {"why": ""}), ("give-up", {"why": "broken"}), ("skip", {"why": "by hand", "step": "refund"}))
     for number, (word, fields) in enumerate(asked):

@@ -70,7 +70,7 @@ def test_what_was_not_looked_at_is_not_known(made: Made) -> None:
 
 
 def test_a_participant_is_green_or_red_with_when_it_was_looked_at(made: Made) -> None:
-    """What is in progress is nobody's fault yet; a participant that was not compared is not known."""
+    """What is in progress is no participant's fault yet; a participant that was not compared is not known."""
     told = found(finding("stock"), finding("coupon", "in progress"), finding(None))
     run = ran(reconciling := made(answering(told, 1)))
     assert (run.failure, run.who) == ("", "root")

@@ -226,7 +226,7 @@ def register(directory: Directory, listener: socket.socket) -> Iterator[Register
 def test_listed_once_it_listens_and_withdrawn_once(
     directory: Directory, register: Register, listener: socket.socket
 ) -> None:
-    """Nobody is sent to a port that is not open yet; at the end it is off the list before `withdraw` returns."""
+    """No caller is sent to a port that is not open yet; at the end it is off the list before `withdraw` returns."""
     registration = register(ttl=60)
     threading.Event().wait(0.2)
     assert directory.puts == []

@@ -258,7 +258,7 @@ def test_text_that_is_no_unicode_is_refused_at_once(message: Message) -> None:
 
 
 def test_ids() -> None:
-    """An id is sixteen hexadecimal digits that sort as they were given; anything else is nobody's."""
+    """An id is sixteen hexadecimal digits that sort as they were given; anything else is no message's."""
     assert public_id(255) == "00000000000000FF"
     assert number_of(public_id(255)) == 255
     assert [number_of(text) for text in ("", "FF", "g" * 16, "-" + "0" * 15, "F" * 16)] == [0] * 5

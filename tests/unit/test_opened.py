@@ -59,7 +59,7 @@ def test_it_is_committed_and_delivered(elsewhere: Elsewhere) -> None:
 
 
 def test_a_resolution_that_fails_is_told(elsewhere: Elsewhere) -> None:
-    """The check-back decides it then, so nobody may rely on it yet."""
+    """The check-back decides it then, so no caller may rely on it yet."""
     elsewhere.faults.plan("resolve", BrokerError())
     assert elsewhere.open.resolve(Outcome.COMMITTED) is False
     assert elsewhere.state() is State.HALF

@@ -188,7 +188,7 @@ def test_every_disagreement_is_found(
 
 
 def test_findings_say_which_participant_they_are_about(site: Site) -> None:
-    """What is held, what does not add up and what is not confirmed are one's; a message is nobody's."""
+    """What is held, what does not add up and what is not confirmed are one's; a message is no participant's."""
     site.order(1, "closed")
     site.reservation(1, "deducted", 3)
     site.order(2, "closed", closed_at=now_ms() - LONG_AGO)

@@ -131,7 +131,7 @@ def test_what_holds_nothing_is_not_asked(shop: Shop) -> None:
 
 
 def test_again_is_the_first(shop: Shop) -> None:
-    """One run, whoever asks again and why; also a request that read the order before another returned it."""
+    """One run, whichever client asks again and why; also a request that read the order before another returned it."""
     order_id = _paid(shop)
     order = shop.reader.get(order_id, owner=None)
     first = shop.returning.give_back(order_id, "too small", owner="ann")

@@ -1,4 +1,4 @@
-"""Waits for Redis: for a connection, for an answer, for somebody else's question; each has its deadline."""
+"""Waits for Redis: for a connection, for an answer, for another thread's question; each has its deadline."""
 
 import socketserver
 import threading

@@ -240,7 +240,7 @@ def test_a_person_pays_declines_or_waits_once(sandbox: Sandbox) -> None:
 
 
 def test_only_a_page_is_paid_by_hand(sandbox: Sandbox) -> None:
-    """Whoever knows the address of another session's page."""
+    """A customer who knows the address of another session's page."""
     session = sandbox.begin("never")
     assert sandbox.asking.pay(session.row.reference).charges == ()
 

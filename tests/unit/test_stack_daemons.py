@@ -146,7 +146,7 @@ def test_a_directory_with_foreign_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_reset_deletes_its_own_data_and_refuses_strangers_among_it(tmp_path: Path) -> None:
-    """A stack's directory goes, unless somebody put something into it."""
+    """A stack's directory goes, unless something was put into it."""
     root = tmp_path / "stack"
     Layout(root).make()
     (root / "stack.json").write_text('{"ports": {}}')

@@ -86,7 +86,7 @@ def test_withdrawn_are_pieces_that_no_order_holds(database: Database, levels: Le
 
 
 def test_withdrawing_is_seen_by_every_way_of_taking_stock(database: Database, levels: Levels) -> None:
-    """Whoever read what there was before it finds another version."""
+    """A caller that read what there was before it finds another version."""
     levels.set_total(1, 10)
     with database.read() as connection:
         before = connection.scalar(select(model.stock.c.version))

@@ -286,7 +286,7 @@ def test_a_process_that_is_held_stays_down(make: Make, said: list[str]) -> None:
 
 
 def test_a_held_process_can_be_restarted_and_stopped(make: Make, said: list[str]) -> None:
-    """A restart that somebody asks for starts it, and a stop does not wait for a release."""
+    """A restart that is asked for starts it, and a stop does not wait for a release."""
     supervisor = make(spec("one", NOTES_ITS_END, os.devnull))
     supervisor.start()
     supervisor.wait_ready(within=10)

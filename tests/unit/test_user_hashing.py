@@ -1,4 +1,4 @@
-"""Passwords as hashes: strong, bounded, and as slow for nobody as for somebody."""
+"""Passwords as hashes: strong, bounded, and as slow for no user as for one."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -98,7 +98,7 @@ def test_an_answer_that_is_lost_does_no_harm() -> None:
 
 
 def test_a_closed_one_takes_no_question() -> None:
-    """Whoever is asked next answers."""
+    """The client that is asked next answers."""
     told: list[Any] = []
     asking = CheckBack("order", lambda _: CheckAnswer.COMMIT, lambda *answer: told.append(answer))
     asking.close()
