@@ -175,7 +175,7 @@ def test_session_that_ended_in_commit(database: EngineTransactor, monkeypatch: p
         _end_session(database, connection)
         return True
 
-    monkeypatch.setattr(postgresql, "may_commit", ended_since)
+    monkeypatch.setattr(db, "_is_there", ended_since)
     with pytest.raises(CommitOutcomeUnknown):
         database.transact(_insert(1))
     monkeypatch.undo()
