@@ -2,54 +2,29 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from common import consistency, registry
 from common.cores import at_hand
-from common.discovery.certificates import Certificates
 from common.discovery.port import LEAST_TTL, MOST_TTL
+from common.discovery.settings import Addresses
 from common.logfile import KEPT, LARGEST, LogFile
 from halfmessage.mq.port import BrokerOptions
 
 MOST_HASHES: Final = 64  # at once, of one process
 LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
 
-if TYPE_CHECKING:
-    Addresses = BaseSettings
-else:  # where each service of the registry is: order_url and so on
-    _URLS = {f"{service.name}_url": (str, service.url) for service in registry.SERVICES}
-    Addresses = create_model("Addresses", __base__=BaseSettings, **_URLS)
-
 
 class Settings(Addresses):
     """Everything that may be set, with the address of each service. Durations in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERS_", extra="ignore", frozen=True, hide_input_in_errors=True)
-
     environment: Literal["development", "production"] = "development"
     failpoints: str = ""
 
-    discovery: str = Field(
-        default="",
-        repr=False,
-        description="where instances are listed: embedded:///FOLDER, etcd://HOST:PORT, etcds://HOST:PORT or "
-        "consul://HOST:PORT; empty: the addresses below",
-    )
-    discovery_ca: Path | None = Field(
-        default=None, description="of etcds://: who signed its certificate; none: those that certifi lists"
-    )
-    discovery_certificate: Path | None = Field(
-        default=None, description="of etcds://: our certificate, where it asks for one"
-    )
-    discovery_key: Path | None = Field(default=None, description="the private key of discovery_certificate")
     discovery_ttl: int = Field(
         default=5, ge=LEAST_TTL, le=MOST_TTL, description="an instance that ended without a word is listed for so long"
-    )
-    discovery_file: Path | None = Field(
-        default=None, description="keeps the last known list for a start while discovery is down; none: nothing does"
     )
     advertise: str = Field(default="", description="the base URL at which others reach this process; empty: its own")
 
@@ -304,11 +279,6 @@ class Settings(Addresses):
     def url(self, service: str) -> str:
         """Return where the instances of a service are, with commas between."""
         return str(getattr(self, f"{service}_url"))
-
-    @property
-    def discovery_certificates(self) -> Certificates:
-        """The files for a list of instances that speaks TLS."""
-        return Certificates(self.discovery_ca, self.discovery_certificate, self.discovery_key)
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

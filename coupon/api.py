@@ -17,14 +17,14 @@ def install(api: Api, coupons: Coupons) -> None:
 def _declare_reading(api: Api, coupons: Coupons) -> None:
     @api.get("/coupons", query=CouponsQuery, returns={200: CouponsPage}, errors=[Invalid])
     def list_coupons(query: CouponsQuery) -> Reply:
-        """List the coupons of everybody and one's own, newest first; an admin sees all."""
+        """List the coupons for every user and one's own, newest first; an admin sees all."""
         found = coupons.list(_viewer(), query.limit + 1, query.before, usable=query.is_usable)
         shown, more = query.page(found, lambda one: one.coupon_id)
         return Reply(CouponsPage(items=tuple(map(CouponOut.of_attributes, shown)), next_cursor=more))
 
     @api.get("/coupons/{coupon_id}", returns={200: CouponOut})
     def get_coupon(coupon_id: int) -> Reply:
-        """Look at a coupon of everybody or one's own; an admin sees any."""
+        """Look at a coupon for every user or one's own; an admin sees any."""
         return Reply(CouponOut.of_attributes(coupons.get(coupon_id, _viewer())))
 
     @api.get("/coupons/by-code/{code}", returns={200: CouponOut})

@@ -38,7 +38,7 @@ class NewCoupon(Schema):
     code: Word | None = Field(default=None, description="made up where there is none")
     currency: Currency | None = Field(default=None, validate_default=True, description="required for an amount")
     minimum_amount: Money = 0
-    user_id: UserId | None = Field(default=None, description="whose it is; null: everybody's")
+    user_id: UserId | None = Field(default=None, description="whose it is; null: every user's")
     uses_per_user: Uses = 1
     starts_at: Instant | None = None
     ends_at: Instant | None = Field(default=None, description="later than starts_at; from then on it is expired")

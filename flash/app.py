@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from common import tracing
 from common.buckets import Buckets, ProcessBuckets, Rate
@@ -16,6 +16,7 @@ from common.process import Service
 from common.registry import PURCHASE_TOPIC, SUBSCRIPTIONS, WORKERS
 from common.reservations.service import participant_service
 from common.telemetry import Metrics
+from common.tracing.port import Bounds
 from flash import api as rest
 from flash.clients.goods import GoodsClient
 from flash.clients.orders import OrdersClient
@@ -72,15 +73,13 @@ def build(settings: Settings) -> Service:
     returning = Returning(database, pieces, orders)
     sweeping = Sweeping(database, pieces, orders, producer, returning, finishing, settings.sweep_grace, told.finding)
     buying = Buying(producer, pieces, ids, told.step, answer_within=settings.transaction_deadline)
-    looks: Batcher[tuple[int, str], Look | None] = Batcher(Looking(pieces).look, **_bounds(settings), lanes=_LANES)
+    looks: Batcher[tuple[int, str], Look | None] = Batcher(Looking(pieces).look, **_bounds(settings))
     admitting = Admitting(
         _buckets(redis, "flash-user", settings.flash_rate_limit),
         _buckets(redis, "flash-sale", settings.flash_sale_rate_limit),
     )
-    admissions: Batcher[Asked, None] = Batcher(admitting.admit, **_bounds(settings), lanes=_LANES)
-    take: Callable[[Wanted], int] = tracing.together(
-        "buy", buying.buy, **_bounds(settings), lanes=_LANES, observe=told.batch
-    )
+    admissions: Batcher[Asked, None] = Batcher(admitting.admit, **_bounds(settings))
+    take: Callable[[Wanted], int] = tracing.together("buy", buying.buy, **_bounds(settings), observe=told.batch)
     use_cases = rest.UseCases(
         reader=reader,
         selling=Selling(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish),
@@ -146,13 +145,14 @@ def _queue(settings: Settings, reader: SaleReader, pieces: Pieces) -> Queueing |
     if not settings.flash_queue_rate:
         return None
     placing = Placing(pieces, settings.flash_queue_rate)
-    places: Batcher[Joining, Place] = Batcher(placing.place, **_bounds(settings), lanes=_LANES)
+    places: Batcher[Joining, Place] = Batcher(placing.place, **_bounds(settings))
     return Queueing(reader, Tickets(settings.jwt_secret.get_secret_value()), places.submit)
 
 
-def _bounds(settings: Settings) -> dict[str, Any]:
+def _bounds(settings: Settings) -> Bounds:
     """Return what bounds a `Batcher` of buyers."""
     return {
+        "lanes": _LANES,
         "heaviest": MOST,
         "longest_queue": settings.buying_queue + settings.threads,
         "longest_wait": _LONGEST_WAIT,
@@ -167,7 +167,7 @@ class _Instruments:
         self._batches = metrics.histogram("batch_buyers", "Buyers that took pieces together", buckets=_BATCH_SIZES)
         self._checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
         self._findings = metrics.counter("sale_findings", "What was done for sales, by what it was", "finding")
-        self._bought = metrics.counter("purchases", "Purchases that somebody tried to make, by outcome", "outcome")
+        self._bought = metrics.counter("purchases", "Purchases that users tried to make, by outcome", "outcome")
 
     def step(self, step: str, seconds: float) -> None:
         self._steps.labels(step).observe(seconds)

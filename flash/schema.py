@@ -133,7 +133,7 @@ _OF_SALE = tuple(name for name in SurveyOut.model_fields if name in Sale.__datac
 
 
 class SalesQuery(PageQuery):
-    """Which sales to list; `open`: in which somebody can buy, or will be able to, or only others."""
+    """Which sales to list; `open`: those in which users can buy, or will be able to, or only others."""
 
     open: Literal["true", "false"] | None = None
 

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from common import registry
-from common.config import Addresses
 from common.config import Settings as OfServices
-from common.discovery.certificates import Certificates
+from common.discovery.settings import Addresses
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _MOST_ORIGINS: Final = 32
@@ -22,8 +20,6 @@ class Settings(Addresses):
 
     Of a service with several instances `ORDERS_<NAME>_URL` names them all, with commas between.
     """
-
-    model_config = SettingsConfigDict(env_prefix="ORDERS_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=registry.GATEWAY.port, ge=1, le=65535)
@@ -50,24 +46,6 @@ class Settings(Addresses):
         default=OfServices.model_fields["max_body"].default, ge=1024, description="bytes, as of the services"
     )
     console_url: str = registry.CONSOLE.url
-    discovery: str = Field(
-        default="",
-        repr=False,
-        description="where instances are listed, as services have it; empty: the addresses of the settings",
-    )
-    discovery_ca: Path | None = Field(
-        default=None, description="of etcds://: who signed its certificate; none: those that certifi lists"
-    )
-    discovery_certificate: Path | None = Field(
-        default=None, description="of etcds://: our certificate, where it asks for one"
-    )
-    discovery_key: Path | None = Field(default=None, description="the private key of discovery_certificate")
-    discovery_file: Path | None = Field(default=None, description="keeps the last known list; none: nothing does")
-
-    @property
-    def discovery_certificates(self) -> Certificates:
-        """The files for a list of instances that speaks TLS."""
-        return Certificates(self.discovery_ca, self.discovery_certificate, self.discovery_key)
 
     @property
     def services(self) -> tuple[str, ...]:

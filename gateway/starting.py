@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from common.config import explain
 from common.discovery.factory import NoSuchDiscovery
 from common.registry import BY_NAME, CONSOLE, GATEWAY
+from common.replacing import replace_file
 from common.web import docs
 from gateway import binary, caddy, documents, joint
 from gateway.operations import ContradictingDocuments, Json, hidden, public
@@ -78,9 +79,8 @@ def render(settings: Settings) -> Path:
         Instances.at(settings.urls(CONSOLE.name)) if CONSOLE.name in settings.services else None,
     )
     path = root / CONFIG
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(caddy.config(site, _shape(settings)), indent=1), encoding="utf-8")
-    return draft.replace(path)
+    replace_file(path, json.dumps(caddy.config(site, _shape(settings)), indent=1).encode())
+    return path
 
 
 def write_files(folder: Path, document: Json) -> None:

@@ -1,4 +1,4 @@
-"""Short transactions over SQLAlchemy, on anybody's engine, every driver error translated.
+"""Short transactions over SQLAlchemy, on any engine, every driver error translated.
 
 A service that has its own way of running transactions gives the library that instead: it is a `Transactor`.
 """
@@ -144,8 +144,7 @@ def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterat
     `CommitOutcomeUnknown`; `Misconfigured` where a statement had failed, and PostgreSQL would not commit.
     """
     name = connection.dialect.name
-    may_commit = {"sqlite": _may_commit, "postgresql": postgresql.may_commit}.get(name, mysql.may_commit)
-    if not may_commit(connection):
+    if name != "sqlite" and not _is_there(connection):
         invalidate()
         raise _Retryable  # COMMIT was never sent
     if name == "postgresql" and postgresql.has_failed(connection):
@@ -163,8 +162,10 @@ def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterat
         raise CommitOutcomeUnknown from error
 
 
-def _may_commit(_: Connection) -> bool:
-    return True
+def _is_there(connection: Connection) -> bool:
+    """Whether the session of an open transaction is still there, so that COMMIT could reach it."""
+    is_dead = postgresql.is_dead if connection.dialect.name == "postgresql" else mysql.is_dead
+    return not (connection.invalidated or is_dead(connection.connection.driver_connection))
 
 
 class _Turn:

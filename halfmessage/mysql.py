@@ -7,7 +7,7 @@ https://dev.mysql.com/doc/mysql-errors/8.0/en/client-error-reference.html
 import select
 from typing import Any, Final
 
-from sqlalchemy import Connection, exc
+from sqlalchemy import exc
 
 # This server writes nothing, another may: read_only (MySQL's super_read_only and a group's secondary say the same),
 # a read-only transaction, InnoDB in read-only mode (1836, and 1036 of its tables). Said in COMMIT, the transaction was
@@ -48,8 +48,3 @@ def is_dead(connection: Any) -> bool:
     poll = select.poll()
     poll.register(socket, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def may_commit(connection: Connection) -> bool:
-    """Whether the session of an open transaction is still there, so that COMMIT could reach it."""
-    return not (connection.invalidated or is_dead(connection.connection.driver_connection))

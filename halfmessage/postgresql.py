@@ -60,11 +60,6 @@ def _copy(descriptor: int) -> int:
     return copied.detach()
 
 
-def may_commit(connection: Connection) -> bool:
-    """Whether the session of an open transaction is still there, so that COMMIT could reach it."""
-    return not (connection.invalidated or is_dead(connection.connection.driver_connection))
-
-
 def has_failed(connection: Connection) -> bool:
     """Whether a statement of the open transaction failed, so that COMMIT would roll it back, and not say so.
 

@@ -76,7 +76,7 @@ class Demo:
         before = self._available(goods)
         order = self._place(goods, 3)
         path = f"/orders/{order['order_id']}"
-        tell.say(f"POST /orders: order {order['order_id']}, to be paid within {PAY_TIMEOUT:g} s; nobody pays")
+        tell.say(f"POST /orders: order {order['order_id']}, to be paid within {PAY_TIMEOUT:g} s; no payment comes")
         tell.expect(self._available(goods) == before - 3, "its 3 pieces are reserved")
         closed = tell.wait(
             "the timeout message to close the order",
@@ -182,7 +182,7 @@ class Demo:
         tell.wait(
             "the order to be closed", lambda: self._alice.get("order", path)["status"] == "closed", within=_WITHIN
         )
-        tell.expect(self._money(order_id) == (0, 0), "nobody paid in time: the order is closed")
+        tell.expect(self._money(order_id) == (0, 0), "no payment came in time: the order is closed")
         tell.wait("the customer to pay all the same", lambda: self._money(order_id)[0] == 1, within=_WITHIN)
         supervisor.wait_gone(doomed, within=_WITHIN)
         tell.say(f"the provider took {_money(order)}; process {doomed} was killed as it had asked for the refund")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from halfmessage.clock import now_ms
+from halfmessage.clock import now_ms, rfc3339
 
 KEPT = 1000  # findings kept one by one; further ones are counted
 
@@ -72,13 +72,63 @@ def age_of(since: int) -> float:
     return max(0.0, (now_ms() - since) / 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenStep:
+    """A step that has not ended; `tries`: how often it failed."""
+
+    name: str
+    tries: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReturn:
+    """A return whose saga has not ended, with the steps that are left; times in ms since the epoch.
+
+    `due_at`: when any instance goes on with it.
+    """
+
+    order_id: int
+    run_id: int
+    state: str
+    steps: tuple[OpenStep, ...]
+    since: int
+    due_at: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "subject": "order",
+            "id": str(self.order_id),
+            "what": self.what,
+            "saga": "return",
+            "run_id": str(self.run_id),
+            "state": self.state,
+            "steps": [{"step": step.name, "tries": step.tries, "last_error": step.error} for step in self.steps],
+            "due_at": None if self.due_at is None else rfc3339(self.due_at),
+            "age_seconds": age_of(self.since),
+        }
+
+    @property
+    def what(self) -> str:
+        """What it is at, in a sentence."""
+        steps = "; ".join(_told(step) for step in self.steps) or "no step is left"
+        return f"the return is {self.state}: {steps}"
+
+    @property
+    def due_in(self) -> float:
+        """In how many seconds it goes on."""
+        return max(0.0, ((self.due_at or 0) - now_ms()) / 1000)
+
+
 @dataclass(slots=True)
 class Report:
-    """A whole comparison."""
+    """A whole comparison. `under_way`: what takes its time, which is no finding while it does."""
 
     checked: dict[str, int] = field(default_factory=dict)
     participants: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    under_way: list[OpenReturn] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, found: list[Finding]) -> None:
@@ -110,4 +160,9 @@ class Report:
                 }
                 for f in self.findings
             ],
+            "under_way": [one.as_json() for one in self.under_way],
         }
+
+
+def _told(step: OpenStep) -> str:
+    return f"{step.name} failed {step.tries} times, {step.error}" if step.tries else f"{step.name} is to be done"

@@ -87,7 +87,7 @@ class FlashDemo:
         tell.expect(self._killed_at, f"{self._victim} was killed when {self._killed_at} buyers had their 202")
         if self._stack is None:
             self._deployment.supervisor.wait_gone(doomed, within=_WITHIN)
-        again = ", ".join(f"{times} x {why}" for why, times in sorted(tally.tries_again.items())) or "nobody had to"
+        again = ", ".join(f"{times} x {why}" for why, times in sorted(tally.tries_again.items())) or "no buyer had to"
         tell.say(f"tried again: {again}; the slowest knew after {tally.slowest:.1f} s")
         tell.expect(not tally.strange, "".join(("no answer was anything else", *(f"; {one}" for one in tally.strange))))
         told = f"{len(tally.taken_in):,} that they are in (202), {len(tally.refused):,} that it is sold out"

@@ -23,7 +23,7 @@ def plan_of(main: Path, instances: Mapping[str, int], port_base: int | None) -> 
     if joined.plan.joined:
         raise CommandFailed(f"{main} is itself part of {joined.plan.joined}: join that one.")
     if str(joined.plan.extra.get("discovery", "embedded")) in _STATIC:
-        raise CommandFailed(f"The deployment in {main} runs with ORDERS_DISCOVERY=static: nobody would find them.")
+        raise CommandFailed(f"The deployment in {main} runs with ORDERS_DISCOVERY=static: no process would find them.")
     if strangers := sorted(instances.keys() - set(joined.plan.services)):
         raise CommandFailed(f"The deployment in {main} has no {strangers[0]}.")
     return replace(

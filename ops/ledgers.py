@@ -8,6 +8,8 @@ from sqlalchemy import Column, ColumnElement, Select, select, true
 
 from common import schema_version
 from common.db import Database
+from ops.findings import OpenReturn
+from ops.returns import open_returns, under_way
 from order.model import RequestState, Status, order_lines, order_requests, orders, settlements
 
 _PAGE = 500
@@ -17,7 +19,7 @@ _PAGE = 500
 class OrderRow:
     """What the order database says of one order; times in ms since the epoch.
 
-    `over_at`: when it was closed or returned.
+    `over_at`: when it was closed or returned; `is_returning`: its return has not ended.
     """
 
     status: Status
@@ -30,6 +32,7 @@ class OrderRow:
     lines: Mapping[int, int]
     sale_id: int | None = None
     purchase_id: int | None = None
+    is_returning: bool = False
 
 
 class Orders:
@@ -69,6 +72,8 @@ class Orders:
             for row in connection.execute(select(settlements).where(settlements.c.order_id.in_(order_ids))):
                 unconfirmed[row.order_id][row.participant] = row.since
             rows = connection.execute(select(orders).where(orders.c.order_id.in_(order_ids))).all()
+            returned = [row.order_id for row in rows if row.status == Status.RETURNED]
+            returning = under_way(connection, returned)
         return {
             row.order_id: OrderRow(
                 Status(row.status),
@@ -80,9 +85,15 @@ class Orders:
                 lines[row.order_id],
                 row.sale_id,
                 row.purchase_id,
+                row.order_id in returning,
             )
             for row in rows
         }
+
+    def open_returns(self) -> list[OpenReturn]:
+        """Return the newest returns that have not ended, at most `KEPT`, the oldest of them first."""
+        with self._database.read() as connection:
+            return open_returns(connection)
 
     def requests(self, request_ids: Collection[int]) -> dict[int, int | None]:
         """Return those of the ids that are order requests', with when each was over; None: it waits, or stands.

@@ -13,6 +13,7 @@ from common.registry import SANDBOX
 from ops.findings import BY_HAND, WAIT, Finding, Gravity, by_age, wrong
 from ops.ledgers import pages
 from ops.provider_books import Books, Taken
+from ops.returns import under_way
 from order.model import Status, orders
 from pay.model import ChargeState, PaymentState, attempts, charges, payments
 
@@ -38,6 +39,7 @@ class _Order:
     currency: str
     paid_through: str | None
     over_at: int | None
+    is_returning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,9 @@ class Payments:
         with self._orders.read() as connection:
             rows = connection.execute(_ORDERS.where(orders.c.order_id.in_(order_ids)))
             known = {order_id: _Order(Status(status), *rest) for order_id, status, *rest in rows}
+            returned = [order_id for order_id, order in known.items() if order.status is Status.RETURNED]
+            for order_id in under_way(connection, returned):
+                known[order_id] = replace(known[order_id], is_returning=True)
         with self._pay.read() as connection:
             rows = connection.execute(_PAYMENTS.where(payments.c.order_id.in_(order_ids)))
             paid = {order_id: _Payment(PaymentState(state), *rest) for order_id, state, *rest in rows}
@@ -123,7 +128,7 @@ class Payments:
             for order_id in order_ids
             for finding in (
                 *self._judge(str(order_id), known.get(order_id), paid.get(order_id)),
-                *self._judge_money(str(order_id), paid.get(order_id), taken[order_id]),
+                *self._judge_money(str(order_id), known.get(order_id), paid.get(order_id), taken[order_id]),
                 *self._judge_books(str(order_id), taken[order_id], books.get(order_id, []), order_id in asked),
             )
         ]
@@ -153,14 +158,18 @@ class Payments:
 
     def _judge_over(self, order_id: str, order: _Order | None, payment: _Payment) -> Iterator[Finding]:
         """Judge the payment of an order that is closed or returned, or never was."""
+        if order is not None and order.is_returning:
+            return
         if payment.state in {PaymentState.OPEN, PaymentState.SUCCEEDED}:
             why = "that does not exist" if order is None else f"that is {order.status}"
             what = f"the payment of an order {why} is {payment.state}"
             since = payment.created_at if order is None else order.over_at or 0
             yield by_age(Gravity.DISAGREEMENT, "order", order_id, what, since, self._grace)
 
-    def _judge_money(self, order_id: str, payment: _Payment | None, taken: Sequence[_Charge]) -> Iterator[Finding]:
-        """Compare a payment with what was taken for it."""
+    def _judge_money(
+        self, order_id: str, order: _Order | None, payment: _Payment | None, taken: Sequence[_Charge]
+    ) -> Iterator[Finding]:
+        """Compare a payment with what was taken for it; the return of its order waits for what is to go back."""
         kept = [charge for charge in taken if charge.state is ChargeState.KEPT]
         if payment is not None and payment.state is PaymentState.SUCCEEDED:
             if [(charge.amount, charge.currency) for charge in kept] != [(payment.amount, payment.currency)]:
@@ -171,8 +180,10 @@ class Payments:
         elif kept:
             what = f"its payment is {payment.state if payment else 'unknown'}, but its money is kept"
             yield wrong("payment", order_id, what, BY_HAND)
+        is_returning = order is not None and order.is_returning
         for charge in taken:
-            yield from self._judge_charge(order_id, charge)
+            if not is_returning or charge.state is not ChargeState.REFUNDING:
+                yield from self._judge_charge(order_id, charge)
 
     def _judge_charge(self, order_id: str, charge: _Charge) -> Iterator[Finding]:
         """Judge money that is to go back."""

@@ -1,4 +1,4 @@
-"""Logs of what a command uses: its standard output is an answer, whose every line somebody may parse."""
+"""Logs of what a command uses: its standard output is an answer, whose every line a program may parse."""
 
 import logging
 import sys

@@ -73,6 +73,8 @@ class Comparison:
             self._compare_payments(self._payments, report)
         if self._sales is not None:
             self._compare_sales(self._sales, report)
+        self._progress("returns")
+        report.under_way = self._orders.open_returns()
         self._progress("messages")
         report.add(self._again(lambda _: self._judge_messages()))
         return report

@@ -131,7 +131,7 @@ def install(
 
 
 def owner_of(order_id: int) -> str | None:
-    """Note the order in the log lines to come, and return whose orders the caller may see; None: everybody's."""
+    """Note the order in the log lines to come, and return whose orders the caller may see; None: every user's."""
     structlog.contextvars.bind_contextvars(order_id=str(order_id))
     identity = current_identity()
     return None if "admin" in identity.scopes else identity.user_id
@@ -241,7 +241,7 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
 
     @api.get("/admin/orders", scopes=("admin",), query=AnybodysQuery, returns={200: OrdersOut})
     def list_anybodys(query: AnybodysQuery) -> Reply:
-        """List everybody's orders, or one user's, newest first; of one status, by when they expire."""
+        """List the orders of all users, or of one, newest first; of one status, by when they expire."""
         limit, before = query.limit + 1, query.before
         if query.user_id is not None:
             below = None if before is None else before[0]

@@ -212,7 +212,7 @@ class _Instruments:
         self._batches = metrics.histogram("batch_orders", "Orders placed together", buckets=_BATCH_SIZES)
         self._checks = metrics.counter("check_backs", "Check-backs by answer", "answer")
         self._findings = metrics.counter("sweep_findings", "Orders a sweep dealt with, by what it found", "finding")
-        self._placed = metrics.counter("placed", "Orders that somebody tried to place, by outcome", "outcome")
+        self._placed = metrics.counter("placed", "Orders that users tried to place, by outcome", "outcome")
         self._timeouts = metrics.counter("timeouts", "Timeout messages by what became of them", "result")
         self._payments = metrics.counter("payments", "Messages of payments by what became of them", "result")
         self._left_alone = metrics.gauge(

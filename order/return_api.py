@@ -78,5 +78,5 @@ def _install_sagas(api: Api, sagas: Sagas) -> None:
         "/admin/sagas/{run_id}/skip", scopes=_ADMIN, body=Skip, returns={200: SagaOut}, errors=[NotFound, Conflict]
     )
     def skip(run_id: int, body: Skip) -> Reply:
-        """Go on as if a step were done: somebody saw to it by hand."""
+        """Go on as if a step were done: an operator saw to it by hand."""
         return Reply(shown(sagas.skip(run_id, body.step, body.why)))

@@ -264,7 +264,7 @@ class StandingsOut(Schema):
 
 
 class AnybodysQuery(Query):
-    """Which of everybody's orders to list, or of one user's."""
+    """Which of all users' orders to list, or of one user's."""
 
     limit: PageLimit = 20
     cursor: Cursor | None = None

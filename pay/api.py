@@ -58,7 +58,7 @@ def install(api: Api, use_cases: UseCases, count: Count = lambda *_: None) -> No
 
 
 def _viewer() -> str | None:
-    """Return whose payments the caller may see; None: everybody's. A user's token with `service`, too, is a user's."""
+    """Return whose payments the caller may see; None: every user's. A user's token with `service`, too, is a user's."""
     identity = current_identity()
     is_service = "service" in identity.scopes and "orders" not in identity.scopes
     return None if is_service or "admin" in identity.scopes else identity.user_id
@@ -72,7 +72,7 @@ def _declare_reading(api: Api, reader: PaymentReader) -> None:
 
     @api.get("/payments", scopes=_VIEWERS, query=PaymentsQuery, returns={200: PaymentsOut})
     def list_payments(query: PaymentsQuery) -> Reply:
-        """Find the payment of an order of one's own; an admin sees any, and lists everybody's, newest first."""
+        """Find the payment of an order of one's own; an admin sees any, and lists all users', newest first."""
         if query.order_id is not None:
             return Reply(PaymentsOut(items=_of_order(query.order_id), next_cursor=None))
         if "admin" not in current_identity().scopes:

@@ -199,7 +199,7 @@ class PaymentOut(PaymentSummary):
 
 
 class PaymentsQuery(PageQuery):
-    """Of which order; or, for admins, which of everybody's."""
+    """Of which order; or, for admins, which of all users'."""
 
     order_id: Annotated[QueryInt, Field(ge=1, lt=2**63)] | None = None
     status: PaymentState | None = None
@@ -212,7 +212,7 @@ class PaymentsQuery(PageQuery):
 
 
 class PaymentsOut(Schema):
-    """The payment of an order, whole, if there is one; or a page of everybody's, newest first, without its parts."""
+    """The payment of an order, whole, if there is one; or a page of all users', newest first, without its parts."""
 
     items: tuple[PaymentOut, ...] | tuple[PaymentSummary, ...]
     next_cursor: str | None = Field(description="for the next page; null at the end")

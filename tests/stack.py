@@ -25,7 +25,7 @@ def stack() -> Stack:
 
 
 def servers() -> Servers | None:
-    """Return real servers with databases and topics that nobody had before; None: embedded."""
+    """Return real servers with databases and topics that no test had before; None: embedded."""
     if not REAL:
         return None
     return tenant.servers(stack(), f"t{uuid.uuid4().hex[:12]}")

@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 import orjson
 
 from common.discovery.port import MOST_TTL, DiscoveryUnavailable, Instance, Listing
+from common.replacing import replace_file
 
 _LARGEST: Final = 4096  # bytes of a file of ours
 
@@ -31,13 +32,9 @@ class EmbeddedDirectory:
 
     def put(self, instance: Instance, ttl: int) -> None:
         """See `Directory`. A reader sees the file before or the file after."""
-        path = self._path(instance)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
         told = {"service": instance.service, "url": instance.url, "until": time.monotonic() + ttl}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(orjson.dumps(told))
-            draft.replace(path)
+            replace_file(self._path(instance), orjson.dumps(told))
         except OSError as error:
             raise self._failed(error) from error
 

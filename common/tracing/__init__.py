@@ -8,10 +8,10 @@ process: `start` switches it on at the process's edge, before anything is built.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from common.errors import OrdersError
-from common.tracing.port import Port
+from common.tracing.port import Bounds, Port
 from halfmessage.tx.batch import Batcher
 
 if TYPE_CHECKING:
@@ -82,12 +82,13 @@ def together(
     run: Callable[[Sequence[J]], Sequence[A | Exception]],
     *,
     weigh: Callable[[J], int] = lambda _: 1,
-    **bounds: Any,
+    observe: Callable[[int], None] = lambda _: None,
+    **bounds: Unpack[Bounds],
 ) -> Callable[[J], A]:
     """Return the `submit` of a `Batcher` with these `bounds`, whose batches are traced under `name`."""
     if _on is not None:
-        return _on.together(name, run, weigh=weigh, **bounds)
-    batcher: Batcher[J, A] = Batcher(run, weigh=weigh, **bounds)
+        return _on.together(name, run, weigh=weigh, observe=observe, **bounds)
+    batcher: Batcher[J, A] = Batcher(run, weigh=weigh, observe=observe, **bounds)
     return batcher.submit
 
 

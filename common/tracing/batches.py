@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, Unpack
 
 from opentelemetry.trace import Link, SpanContext, Tracer, format_trace_id, get_current_span
 
+from common.tracing.port import Bounds
 from halfmessage.tx.batch import Batcher
 
 J = TypeVar("J")
@@ -35,11 +36,14 @@ class TracedBatches(Generic[J, A]):
         run: Callable[[Sequence[J]], Sequence[A | Exception]],
         *,
         weigh: Callable[[J], int],
-        **bounds: Any,
+        observe: Callable[[int], None],
+        **bounds: Unpack[Bounds],
     ) -> None:
         """Take what names the spans, and what `Batcher` takes."""
         self._tracer, self._name, self._work = tracer, name, run
-        self._batcher: Batcher[_Asked[J], A] = Batcher(self._run, weigh=lambda asked: weigh(asked.job), **bounds)
+        self._batcher: Batcher[_Asked[J], A] = Batcher(
+            self._run, weigh=lambda asked: weigh(asked.job), observe=observe, **bounds
+        )
 
     def submit(self, job: J) -> A:
         """See `Batcher.submit`."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import PurePath
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, Unpack
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, request
@@ -26,6 +26,7 @@ from common.config import Settings
 from common.tracing.batches import TracedBatches
 from common.tracing.exporting import processor_to
 from common.tracing.messages import TracedBroker
+from common.tracing.port import Bounds
 from common.tracing.sampling import KeyedRatio
 from common.web.observe import declared
 from halfmessage.db import Transactor
@@ -110,10 +111,16 @@ class Tracing:
         return _TracedTransactor(database, self.span)
 
     def together(
-        self, name: str, run: Callable[[Sequence[J]], Sequence[A | Exception]], **options: Any
+        self,
+        name: str,
+        run: Callable[[Sequence[J]], Sequence[A | Exception]],
+        *,
+        weigh: Callable[[J], int],
+        observe: Callable[[int], None],
+        **bounds: Unpack[Bounds],
     ) -> Callable[[J], A]:
         """See `common.tracing.together`."""
-        return TracedBatches(self._tracer, name, run, **options).submit
+        return TracedBatches(self._tracer, name, run, weigh=weigh, observe=observe, **bounds).submit
 
     def span(self, name: str) -> AbstractContextManager[Span]:
         """See `common.tracing.span`."""

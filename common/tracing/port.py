@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 from sqlalchemy import Engine
 
@@ -11,6 +11,15 @@ from halfmessage.mq.port import Broker
 
 J = TypeVar("J")
 A = TypeVar("A")
+
+
+class Bounds(TypedDict):
+    """What bounds a `Batcher`: see there. `longest_wait` in seconds."""
+
+    lanes: int
+    heaviest: int
+    longest_queue: int
+    longest_wait: float
 
 
 class Port(Protocol):
@@ -32,9 +41,15 @@ class Port(Protocol):
         """Return a database whose transactions are traced as local transactions of messages."""
 
     def together(
-        self, name: str, run: Callable[[Sequence[J]], Sequence[A | Exception]], **options: Any
+        self,
+        name: str,
+        run: Callable[[Sequence[J]], Sequence[A | Exception]],
+        *,
+        weigh: Callable[[J], int],
+        observe: Callable[[int], None],
+        **bounds: Unpack[Bounds],
     ) -> Callable[[J], A]:
-        """Return the `submit` of a `Batcher` with these options, whose batches are traced."""
+        """Return the `submit` of a `Batcher` with these bounds, whose batches are traced."""
 
     def span(self, name: str) -> AbstractContextManager[Any]:
         """Trace what is done inside."""

@@ -186,7 +186,7 @@ def _is_open(state: State) -> bool:
 
 def _ends(view: MessageView) -> Iterator[str]:
     if view.resolution is Resolution.ROLLBACK:
-        yield "Rolled back: dropped, and given to nobody"
+        yield "Rolled back: dropped, and given to no consumer"
     for group in view.groups:
         yield f"Done at {group.group} in attempt {group.attempts}"
 

@@ -171,6 +171,9 @@ class Reconciling:
             return _read(out.read(LARGEST + 1), complaints.read(LARGEST))
 
 
+_PARTS: Final = ("clean", "checked", "participants", "counts", "findings", "under_way", "swept")
+
+
 def command_of(data_dir: Path) -> list[str]:
     """Return the command that compares a deployment."""
     return [sys.executable, "-m", "ops", "reconcile", "--json", "--data-dir", str(data_dir)]
@@ -181,9 +184,7 @@ def _read(answer: bytes, complaints: bytes) -> tuple[Report | None, str]:
         return None, f"Its answer is longer than {LARGEST} bytes."
     try:
         told = json.loads(answer)
-        report = Report(
-            {name: told[name] for name in ("clean", "checked", "participants", "counts", "findings", "swept")}
-        )
+        report = Report({name: told[name] for name in _PARTS})
     except (ValueError, KeyError, TypeError):
         return None, _last_words(complaints, _FOUND_SOMETHING)
     return report, ""

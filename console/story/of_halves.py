@@ -56,7 +56,7 @@ def _check(entry: Entry, purpose: str, sender: str) -> Drawn:
     means = _MEANS.get((purpose, str(answer)))
     if means is None:
         return Drawn(
-            BROKER, sender, f"{asked}: how did {purpose} end? Nobody was there to answer", "", Tone.BAD, lost=True
+            BROKER, sender, f"{asked}: how did {purpose} end? No process was there to answer", "", Tone.BAD, lost=True
         )
     return Drawn(BROKER, sender, f"{asked}: how did {purpose} end? Answer: {means}", by, _tone(means))
 

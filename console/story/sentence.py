@@ -1,7 +1,7 @@
 """Why an order is where it is, what happens next, and when: in one sentence.
 
 The rules are asked in this order, the most pressing first; the first that has something to say is told. A time is told
-where somebody knows it; where the broker or a provider does not tell, that is what the sentence says.
+where a witness knows it; where the broker or a provider does not tell, that is what the sentence says.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Rows that count what there is of something: locked in one order for everybody, changed with few statements."""
+"""Rows that count what there is of something: locked in one order for all, changed with few statements."""
 
 from collections.abc import Collection, Mapping
 from functools import lru_cache

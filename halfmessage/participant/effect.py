@@ -26,7 +26,7 @@ class Taker(ABC, Generic[Want]):
     """Takes for orders inside one database transaction, and writes down what each then holds."""
 
     def begin(self, connection: Connection, wants: Mapping[int, Want]) -> None:
-        """Prepare for orders (order id → want): lock rows in one order for everybody.
+        """Prepare for orders (order id → want): lock rows in one order for all.
 
         Called once in each try of a transaction that takes one order after the other, before the first `take`.
         """

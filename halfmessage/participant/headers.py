@@ -57,7 +57,7 @@ class Headers:
         return _states(rows_in(connection, self._states, "order_ids", order_ids))
 
     def locked_states(self, connection: Connection, order_ids: Collection[int]) -> dict[int, ReservationState]:
-        """Return the same under locks; give the ids in ascending order, one order of locking for everybody."""
+        """Return the same under locks; give the ids in ascending order, one order of locking for all."""
         return _states(rows_in(connection, self._locked_states, "order_ids", order_ids))
 
     def live(self, connection: Connection, order_ids: Collection[int]) -> list[int]:

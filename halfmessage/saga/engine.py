@@ -3,7 +3,7 @@
 tables = saga_tables(metadata)
 engine = Engine(database, tables, ids, [returns])
 engine.run("return", key="1234", value={"order_id": "1234"})   # start it and drive it, in this thread
-engine.sweep()                                                 # every second or so: what is due, of anybody's
+engine.sweep()                                                 # every second or so: what is due, of any instance
 """
 
 import os

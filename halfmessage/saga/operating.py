@@ -99,7 +99,7 @@ class Sagas:
         return self._changed(run_id, given_up)
 
     def skip(self, run_id: int, step: str, why: str) -> Run:
-        """Go on as if a step were done, or its compensation, where the run is undone: somebody saw to it by hand.
+        """Go on as if a step were done, or its compensation, where the run is undone: an operator saw to it by hand.
 
         A step that was skipped is undone all the same where its run turns back later: a try of it may have arrived.
         Raise `NotFound`, `Conflict` (ended, or not this step's turn), `DefinitionChanged`, `Misconfigured`.

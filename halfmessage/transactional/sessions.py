@@ -19,7 +19,7 @@ def begun(session: Session, rule: str) -> Iterator[None]:
     Raise `DatabaseUnavailable`, or `Misconfigured` for a session in a savepoint.
     """
     if session.in_nested_transaction():
-        raise Misconfigured("The session is in a savepoint, whose transaction is somebody else's to commit.")
+        raise Misconfigured("The session is in a savepoint, whose transaction is for other code to commit.")
     with translated():
         session.connection(execution_options={"writes": True}) if not session.in_transaction() else session.connection()
     root = session.get_transaction()

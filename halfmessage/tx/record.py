@@ -44,7 +44,7 @@ class Records:
     """Reads and writes transaction records in one service's database."""
 
     def __init__(self, table: Table, *, retention: float) -> None:
-        """Take the table that `record_table` declared, and for how long anybody may ask for a record (seconds)."""
+        """Take the table that `record_table` declared, and for how long a record may be asked for (seconds)."""
         self._table = table
         self._retention_ms = int(retention * 1000)
         self._new = insert(table)  # made once: SQLAlchemy keeps what it compiled of it

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 
-import psutil
-
+from lab.bench.meter import Memory, memory_of
 from ops.errors import CommandFailed
 
 MOST: Final = 15_000  # connections: less than ORDERS_GATEWAY_CONNECTIONS, as calls to services need some
@@ -26,23 +25,24 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was found; memory in bytes that Caddy had resident, times in seconds of each call."""
+    """What was found; memory of Caddy, times in seconds of each call."""
 
     connections: int
     opened_within: float
-    memory_before: int
-    memory_with: int
+    memory_before: Memory
+    memory_with: Memory
     calls_before: Sequence[float]
     calls_with: Sequence[float]
 
     @property
     def in_words(self) -> str:
         """Two lines."""
-        each = (self.memory_with - self.memory_before) / self.connections / 1024
+        sizes = (self.memory_before.size, self.memory_with.size)
+        each = (sizes[1] - sizes[0]) / self.connections / 1024
         before, during = (statistics.median(times) * 1000 for times in (self.calls_before, self.calls_with))
         slowest = [max(times) * 1000 for times in (self.calls_before, self.calls_with)]
         return (
-            f"Caddy: {self.memory_before / 2**20:.0f} MiB without, {self.memory_with / 2**20:.0f} MiB with "
+            f"Caddy ({self.memory_with.kind}): {sizes[0] / 2**20:.0f} MiB without, {sizes[1] / 2**20:.0f} MiB with "
             f"{self.connections} idle connections ({each:.1f} KiB each), opened in {self.opened_within:.1f} s.\n"
             f"An order: p50 {before:.1f} ms without, {during:.1f} ms with; the slowest of {len(self.calls_with)} "
             f"{slowest[0]:.0f} and {slowest[1]:.0f} ms. All connections were kept, and answered once more."
@@ -57,12 +57,12 @@ def measure(host: str, port: int, pid: int, call: Call, number: int, *, within: 
     ends_at = time.monotonic() + within
     _allow(number + SPARE)
     calls_before = _timed(call, ends_at)
-    memory_before = psutil.Process(pid).memory_info().rss
+    memory_before = memory_of(pid)
     begun = time.monotonic()
     with _kept(host, port, number, ends_at) as connections:
         opened_within = time.monotonic() - begun
         calls_with = _timed(call, ends_at)
-        memory_with = psutil.Process(pid).memory_info().rss
+        memory_with = memory_of(pid)
         _ask(connections, ends_at)
     return Figures(number, opened_within, memory_before, memory_with, calls_before, calls_with)
 

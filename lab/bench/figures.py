@@ -116,8 +116,9 @@ class Measured:
         names = dict.fromkeys(name for run in self.runs for name in run.processes)
         taken = {name: [run.processes[name] for run in self.runs if name in run.processes] for name in names}
         return {
-            name: Usage(statistics.median(u.cores for u in usages), max(u.memory for u in usages))
+            name: Usage(statistics.median(u.cores for u in usages), most.memory, most.is_pss)
             for name, usages in taken.items()
+            for most in [max(usages, key=lambda usage: usage.memory)]
         }
 
     def as_json(self) -> dict[str, Any]:

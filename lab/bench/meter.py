@@ -5,19 +5,35 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 OTHERS = "others"  # what ran on the machine and is not ours
 _EVERY = 1.0  # seconds between two looks at the memory
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Memory:
+    """Memory in bytes. PSS: pages that processes share count in equal parts for each, else (RSS) whole for each."""
+
+    size: int
+    is_pss: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Which it is, for people."""
+        return "PSS" if self.is_pss else "RSS"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process took: processors kept busy on average, and the most memory it had resident (bytes)."""
+    """What one process took: processors kept busy on average, and the most memory (bytes; see `Memory`)."""
 
     cores: float
     memory: int
+    is_pss: bool = True
 
 
 Pids = Callable[[], Mapping[str, int]]
@@ -37,7 +53,7 @@ class Meter:
         """Watch as long as the block runs; `taken` tells then, of the processes that are there at its end."""
         before = {pid: cpu_seconds(pid) for pid in self._pids().values()}
         busy = _busy_seconds()
-        memory: dict[int, int] = {}
+        memory: dict[int, Memory] = {}
         began, over = time.monotonic(), threading.Event()
         looker = threading.Thread(target=self._look, args=(memory, over), daemon=True)
         looker.start()
@@ -47,17 +63,17 @@ class Meter:
             seconds = time.monotonic() - began
             over.set()
             looker.join()
-            self.taken = {
-                name: Usage((cpu_seconds(pid) - before.get(pid, 0.0)) / seconds, memory.get(pid, 0))
-                for name, pid in self._pids().items()
-            }
+            self.taken = {}
+            for name, pid in self._pids().items():
+                most = memory.get(pid, Memory(0))
+                self.taken[name] = Usage((cpu_seconds(pid) - before.get(pid, 0.0)) / seconds, most.size, most.is_pss)
             ours = sum(usage.cores for usage in self.taken.values())
             self.taken[OTHERS] = Usage(max(0.0, (_busy_seconds() - busy) / seconds - ours), 0)
 
-    def _look(self, memory: dict[int, int], over: threading.Event) -> None:
+    def _look(self, memory: dict[int, Memory], over: threading.Event) -> None:
         while True:
             for pid in self._pids().values():
-                memory[pid] = max(memory.get(pid, 0), resident(pid))
+                memory[pid] = max(memory.get(pid, Memory(0)), memory_of(pid))
             if over.wait(_EVERY):
                 return
 
@@ -78,15 +94,31 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def resident(pid: int) -> int:
-    """Return the memory that a process and its children have resident, in bytes; 0 if there is no such process.
+def memory_of(pid: int) -> Memory:
+    """Return the memory of a process and its children; none if there is no such process.
 
-    What several of them share is counted for each.
+    It is PSS where the system tells that of all of them, as Linux does of processes of ours (proc_pid_smaps(5)).
     """
     try:
-        return sum(process.memory_info().rss for process in _family(pid))
+        family = _family(pid)
+        parts = [_pss(process.pid) for process in family]
+        told = [part for part in parts if part is not None]
+        if len(told) == len(parts):
+            return Memory(sum(told))
+        return Memory(sum(process.memory_info().rss for process in family), is_pss=False)
     except psutil.NoSuchProcess:
+        return Memory(0)
+
+
+def _pss(pid: int) -> int | None:
+    """Return the proportional share of one process in bytes; None where it can't be read."""
+    try:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines()
+    except ProcessLookupError:  # it has ended, and waits for its parent
         return 0
+    except OSError:  # another user's, or no Linux
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -65,7 +65,7 @@ def _loads(measured: Sequence[Measured]) -> Table:
 def _processes(measured: Sequence[Measured]) -> Table:
     usages = [load.usage() for load in measured]
     names = [name for name in dict.fromkeys(name for usage in usages for name in usage) if name != OTHERS]
-    table = Table(title="Processors kept busy, and most memory resident (MB)", title_justify="left")
+    table = Table(title="Processors kept busy, and most memory (MB, PSS; RSS where it says so)", title_justify="left")
     table.add_column("load")
     for name in names:
         table.add_column(name, justify="right")
@@ -80,7 +80,9 @@ def _processes(measured: Sequence[Measured]) -> Table:
 
 
 def _usage(usage: Usage | None) -> str:
-    return f"{usage.cores:.2f}  {usage.memory / _MB:,.0f}" if usage else ""
+    if usage is None:
+        return ""
+    return f"{usage.cores:.2f}  {usage.memory / _MB:,.0f}" + ("" if usage.is_pss else " RSS")
 
 
 def _figure(figure: Figure | None, form: str) -> str:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from lab.bench.meter import memory_of
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.supervisor import Supervisor
 
@@ -22,12 +23,13 @@ _WAYS: Mapping[str, Mapping[str, str]] = {
 class Start:
     """One start: seconds until it was ready, seconds of a processor until then, and the memory that it has (bytes).
 
-    Memory that processes share counts in equal parts for each (PSS, proc_pid_smaps(5)).
+    The memory is PSS where that is told: see `Memory`.
     """
 
     seconds: float
     processor: float
     memory: int
+    is_pss: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +69,5 @@ def _start(supervisor: Supervisor, service: str, variables: Mapping[str, str]) -
     seconds = time.perf_counter() - begun
     process = psutil.Process(supervisor.pid(service))
     times = process.cpu_times()
-    return Start(seconds, times.user + times.system, process.memory_full_info().pss)
+    memory = memory_of(process.pid)
+    return Start(seconds, times.user + times.system, memory.size, memory.is_pss)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from lab.drill.backing import Backing
 from lab.drill.event_log import Broken, EventLog, in_words
 from lab.drill.result import Event, Kind
 from lab.drill.sut import STOCK, SystemUnderTest, sale_terms
+from lab.judge.invariant import Invariant
 from lab.judge.judge import Judge
 from ops import stories
 from ops.client import Answer, Unreachable
@@ -34,6 +36,14 @@ __all__ = ["Broken", "DrillRun", "in_words"]
 T = TypeVar("T")
 PIECES = 2  # that `DrillRun.place` orders
 _TOLD = 5  # looks at what is still on its way, in one wait; the others are not told
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw: what is `left`, in words, and the invariants, which are not asked for while messages move."""
+
+    left: list[str]
+    invariants: list[Invariant] = field(default_factory=list)
 
 
 class DrillRun(EventLog):
@@ -300,7 +310,7 @@ class DrillRun(EventLog):
                 told.append(words)
                 self.say(words)
 
-        left = self._rest(4 * limit, but=but, tell=tell)
+        left = self._rest(4 * limit, but=but, tell=tell).left
         if left:
             raise Broken(f"Not settled {4 * limit:g} s after the last fault: {'; '.join(left[:5])}.")
         recovery = self.since_last_fault
@@ -309,8 +319,8 @@ class DrillRun(EventLog):
         if recovery > limit:
             raise Broken(f"Settled {recovery:.1f} s after the last fault; the limit is {limit:g} s.")
 
-    def rest(self) -> list[str]:
-        """Return what is still on its way, once more given the time it may take.
+    def rest(self) -> Look:
+        """Look at what is still on its way, once more given the time it may take.
 
         RocketMQ hides a message that a consumer took and died over until it delivers it again. So one of an earlier
         drill may come up at any time, and one look at which nothing is on its way has to do.
@@ -319,34 +329,38 @@ class DrillRun(EventLog):
 
     def _rest(
         self, within: float, *, but: Sequence[str] = (), tell: Callable[[Sequence[str]], None] = lambda _: None
-    ) -> list[str]:
-        """Wait until nothing is on its way, each look told; return what still was at the last one, in words."""
-        left: list[str] = []
+    ) -> Look:
+        """Wait until nothing is on its way, each look told; return the last one."""
+        last = Look([])
 
         def look() -> bool:
-            left[:] = self.open_ends(but=but)
-            if left:
-                tell(left)
-            return not left
+            nonlocal last
+            last = self.look(but=but)
+            if last.left:
+                tell(last.left)
+            return not last.left
 
         with suppress(NotInTime):
             self.wait("everything to be at rest", look, within=within)
-        return left
+        return last
 
     def leave(self, word: str, why: str) -> None:
         """Leave messages that are told with this word as they are: the drill ends with them, and says why."""
         self._left_over.append(word)
         self.say(why)
 
-    def open_ends(self, *, but: Sequence[str] = ()) -> list[str]:
-        """Return what is on its way or does not agree, in words; not what is told with a word of `but`."""
+    def look(self, *, but: Sequence[str] = ()) -> Look:
+        """Look at what is on its way or does not agree; not at what is told with a word of `but`."""
         spared = [*but, *self._left_over]
 
         def counts(line: str) -> bool:
             return not any(word in line for word in spared)
 
         moving = list(filter(counts, pending.unsettled(self.sut.deployment, self.sut.broker)))
-        return moving or list(filter(counts, Judge.of(self.sut.deployment).wrong()))
+        if moving:
+            return Look(moving)
+        judged = Judge.of(self.sut.deployment).invariants()
+        return Look([line for one in judged for line in one.broken if counts(line)], judged)
 
     def stands(self, *statuses: str) -> None:
         """Hold, at rest, that the user's orders have exactly these statuses, and the stock follows."""

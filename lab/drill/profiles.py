@@ -97,7 +97,7 @@ SMALL_SERVERS = Profile("small-servers", _SHORT, shared=False, megabytes=400)
 """The same with RocketMQ, MariaDB and Redis on it, which take 165 MB before the first order."""
 
 DEFAULTS = Profile("defaults", {}, pay_timeout=900.0, patience=Patience())
-"""The settings that everybody gets who sets nothing."""
+"""The default settings."""
 
 EVERY_STATE = Profile(
     "every-state",

@@ -23,7 +23,6 @@ Tell = Callable[[str, Event], None]
 """Told what happens as it happens: the drill's name, and the event."""
 
 _STAGINGS = 3  # at most; a busy machine fails one in some hundred
-_LOOKS = 3  # at most, at invariants that were seen to hold
 _SWEEP_BY_DEFAULT = 60.0  # seconds, as in common.config
 
 
@@ -83,30 +82,14 @@ def _write_down(result: Result, run: DrillRun) -> None:
     try:
         result.order_id = run.concerns()
         result.story = run.story()
-        left, judged = _at_rest(run) if result.passed else (run.open_ends(), _judge(run))
-        result.invariants = [*judged, _quiet(run.sut, left)]
+        look = run.rest() if result.passed else run.look()
+        judged = look.invariants or Judge.of(run.sut.deployment).invariants()
+        result.invariants = [*judged, _quiet(run.sut, look.left)]
     except HalfMessageError as error:  # a failed drill may have left nothing to ask
         result.reason = result.reason or error.detail
-    broken = [line for invariant in result.invariants for line in invariant.broken]
+    broken = list(dict.fromkeys(line for invariant in result.invariants for line in invariant.broken))
     if broken and result.reason is None:
         result.reason = "; ".join(broken[:5])
-
-
-def _at_rest(run: DrillRun) -> tuple[list[str], list[Invariant]]:
-    """Return what is still on its way once it should be at rest, and the invariants as they are then.
-
-    What comes between the two looks, as a poll's answer may at any time, breaks an invariant that held a moment ago,
-    and is on its way: both looks are taken once more, `_LOOKS` times in all.
-    """
-    for _ in range(_LOOKS - 1):
-        left, judged = run.rest(), _judge(run)
-        if left or all(invariant.holds for invariant in judged):
-            return left, judged
-    return run.rest(), _judge(run)
-
-
-def _judge(run: DrillRun) -> list[Invariant]:
-    return Judge.of(run.sut.deployment).invariants()
 
 
 def _quiet(sut: SystemUnderTest, left: Sequence[str]) -> Invariant:

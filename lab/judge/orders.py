@@ -48,7 +48,7 @@ _KEY_OF_ANOTHER, _KEYS_SHARED, _UNRECORDED = "keys of another's order or none", 
 _ORIGIN: Final = (
     _Check(
         _KEY_OF_ANOTHER,
-        "SELECT k.idempotency_key, k.user_id, k.order_id, COALESCE(o.user_id, 'nobody') FROM idempotency_keys k"
+        "SELECT k.idempotency_key, k.user_id, k.order_id, COALESCE(o.user_id, 'no user') FROM idempotency_keys k"
         " LEFT JOIN orders o ON o.order_id = k.order_id WHERE k.order_id >= {since}"
         " AND (o.order_id IS NULL OR o.user_id <> k.user_id)",
         "idempotency key {!r} of {}: order {} is {}'s",

@@ -185,7 +185,7 @@ def _show(out: Screen, found: list[MessageView], console: Console, limit: int) -
 
 def _row(view: MessageView) -> tuple[str, ...]:
     message = view.message
-    answers = [f"{_clock(check.at)} {check.answer or 'nobody there'}" for check in view.checks]
+    answers = [f"{_clock(check.at)} {check.answer or 'no process to answer'}" for check in view.checks]
     times = {"born": view.born_at, "due": view.deliver_at, view.resolution or "resolved": view.resolved_at}
     return (
         view.message_id,

@@ -14,7 +14,7 @@ from common.registry import PARTICIPANTS, SANDBOX
 from ops import options, terminal
 from ops.client import Client
 from ops.deployment import Deployment
-from ops.findings import REPAIR, WAIT, Gravity, Limits, Report
+from ops.findings import REPAIR, WAIT, Gravity, Limits, Report, age_of
 from ops.flash_sales import opened
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
@@ -48,7 +48,8 @@ _MISSED_SWEEPS = 3  # before a release that no sweep confirmed is told
 def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_json: bool) -> None:
     """Compare orders, reservations, stock, coupons, payments, sales and messages; print what is wrong or open.
 
-    Exit code 0 if there is nothing, 1 if there is anything, also what is only in progress.
+    Exit code 0 if there is nothing, 1 if there is anything, also what is only in progress. A return whose saga has
+    not ended is told beside that, and is no finding: what it still holds is given back in its time.
 
     \b
     Examples:
@@ -137,7 +138,13 @@ def show(out: Console, report: Report, *, repaired: bool = False) -> None:
     checked = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in report.checked.items())
     if report.clean:
         out.print(f"[green]Everything agrees[/] ({checked}, no message unresolved).")
-        return
+    else:
+        _show_findings(out, report, checked, repaired=repaired)
+    if report.under_way:
+        _show_returns(out, report)
+
+
+def _show_findings(out: Console, report: Report, checked: str, *, repaired: bool) -> None:
     table = Table(title=f"Compared {checked}", title_justify="left")
     for heading in ("gravity", "what", "id", "age", "remedy"):
         table.add_column(heading, overflow="fold")
@@ -147,6 +154,18 @@ def show(out: Console, report: Report, *, repaired: bool = False) -> None:
     out.print(table)
     counts = ", ".join(f"{number} {gravity}" for gravity, number in report.counts.items())
     out.print(f"{counts}. {_advice(report, repaired=repaired)}", markup=False)
+
+
+def _show_returns(out: Console, report: Report) -> None:
+    table = Table(title="Returns under way, which is no finding", title_justify="left")
+    for heading in ("what", "id", "saga", "age", "goes on"):
+        table.add_column(heading, overflow="fold")
+    for one in report.under_way:
+        due = f"in {one.due_in:.0f} s" if one.due_in else "now"
+        ids = (f"order {one.order_id}", f"{one.run_id}")
+        table.add_row(escape(one.what), *ids, f"{age_of(one.since):.0f} s", due)
+    out.print(table)
+    out.print("See one: orders sagas show SAGA. What an operator can do: docs/returns.md.", markup=False)
 
 
 def _advice(report: Report, *, repaired: bool) -> str:

@@ -114,7 +114,7 @@ class Holdings:
                 what = f"{self._thing} is {self.held} for an order that does not exist"
                 yield self._by_age(order_id, what, live.created_at)
         elif not order.status.stands:
-            if live is not None:
+            if live is not None and not order.is_returning:
                 what = f"the order is {order.status}, but its {self._thing} is still {self.held}"
                 yield self._by_age(order_id, what, order.over_at or 0)
         elif is_needed and header is None and order.status is Status.CREATED and self._made_when_paid:

@@ -156,7 +156,7 @@ class PayClient(ParticipantClient):
 def _payment(item: Mapping[str, Any]) -> Payment:
     status, provider = PaymentStatus(item["status"]), _text(item["provider"])
     if status is PaymentStatus.SUCCEEDED and provider is None:
-        raise ValueError("a success of nobody's")
+        raise ValueError("a success of no order")
     return Payment(status, provider)
 
 

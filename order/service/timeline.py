@@ -136,7 +136,7 @@ def _of_message(view: MessageView) -> Iterator[Entry]:
     else:
         yield Entry(view.born_at, "message sent", "broker", sent)
     for number, check in enumerate(view.checks, 1):
-        answer = check.answer.value if check.answer else "nobody there to answer"
+        answer = check.answer.value if check.answer else "no process to answer"
         evidence = about | {"check": number, "answer": answer} | _by(check.pid)
         yield Entry(check.at, f"check-back {number}: {answer}", "broker", evidence)
     if view.resolution is not None:

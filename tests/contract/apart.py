@@ -23,7 +23,7 @@ from halfmessage.mq.port import (  # fmt: skip
 
 
 class Names:
-    """The names of one test: the same in all its brokers, and nobody else's."""
+    """The names of one test: the same in all its brokers, and no other test's."""
 
     def __init__(self, create_topic: Callable[[str], None], create_group: Callable[[str], None]) -> None:
         self._suffix = uuid.uuid4().hex[:8]

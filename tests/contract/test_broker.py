@@ -166,7 +166,7 @@ def test_batch_is_a_limit(broker_factory: BrokerFactory) -> None:
 
 
 def test_new_group_starts_from_the_oldest_kept(broker_factory: BrokerFactory) -> None:
-    """What was sent, committed or delayed before anybody subscribed is delivered to a new group; the rest is not."""
+    """What was sent, committed or delayed before any group subscribed is delivered to a new group; the rest is not."""
     broker = broker_factory(check_first_after=LATE)
     producer = broker.producer("order")
     producer.send(text(TOPIC, "sent"))
@@ -402,7 +402,7 @@ def test_parked_after_the_last_check_then_resumed(broker_factory: BrokerFactory)
 
 @pytest.mark.needs("check_times")
 def test_missed_checks_count_when_no_producer_is_online(broker_factory: BrokerFactory) -> None:
-    """The count rises each interval though nobody is there to answer, and the message is parked in the end."""
+    """The count rises each interval though no process is there to answer, and the message is parked in the end."""
     broker = broker_factory(check_max=2, check_first_after=0.03, check_interval=0.03)
     half = broker.producer("order").begin(ROLLBACK)
     eventually(lambda: view(broker, half.message_id).state is State.PARKED)

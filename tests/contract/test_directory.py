@@ -54,7 +54,7 @@ def test_an_instance_is_listed_once(link: Open) -> None:
 
 
 def test_withdrawn_at_once(link: Open) -> None:
-    """What is withdrawn is gone for everybody; again, and what never was listed: nothing."""
+    """What is withdrawn is gone for all readers; again, and what never was listed: nothing."""
     mine, theirs = link(), link()
     mine.put(ONE, LONG)
     mine.put(TWO, LONG)
@@ -116,7 +116,7 @@ def test_another_first_lease_takes_nothing_away(link: Open) -> None:
 
 
 def test_static(tmp_path: Path) -> None:
-    """The settings' addresses, whoever is put or withdrawn; it says that it never changes."""
+    """The settings' addresses, whatever is put or withdrawn; it says that it never changes."""
     directory = open_directory("", lambda name: f"http://{name}:1, http://{name}:2/")
     directory.put(ONE, LONG)
     directory.withdraw(ONE)

@@ -41,7 +41,7 @@ def refused(directory: Directory) -> str:
 
 
 def test_its_tokens_are_lost(server: SecuredEtcdServer) -> None:
-    """Over, as each is after a while, or of an etcd that starts anew: we log in again, and nobody is told of it."""
+    """Over, as each is after a while, or of an etcd that starts anew: we log in again, and no caller is told of it."""
     with closing(opened(server)) as directory:
         directory.put(ONE, 60)
         for lose in (server.end_tokens, server.kill):

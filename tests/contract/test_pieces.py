@@ -123,8 +123,8 @@ class TestTaking:
         with pytest.raises(NotFound):
             shop.pieces.set_ready(unknown)
 
-    def test_nobody(self, make: MakeShop) -> None:
-        """A call for nobody does nothing."""
+    def test_no_buyer(self, make: MakeShop) -> None:
+        """A call for no buyer does nothing."""
         shop = make()
         assert shop.take() == shop.pieces.hold(shop.sale_id, ()) == shop.pieces.give_back(shop.sale_id, ()) == []
         assert shop.pieces.find(shop.sale_id, ()) == {}
@@ -150,7 +150,7 @@ class TestTaking:
 
     @pytest.mark.parametrize("quantity", [0, -1, MOST_PIECES + 1])
     def test_quantity(self, quantity: int) -> None:
-        """Nobody takes less than one piece, or more than a sale has."""
+        """No buyer takes less than one piece, or more than a sale has."""
         with pytest.raises(ValueError, match="pieces"):
             Buyer(1, "a", quantity)
 
@@ -495,7 +495,7 @@ class TestQueueing:
     """Places in a sale's queue."""
 
     def test_in_the_order_of_arrival(self, make: MakeShop) -> None:
-        """One place each, for good, whoever asks; turns are so far apart, and none is before its user came."""
+        """One place each, for good; turns are so far apart, and none is before its user came."""
         shop, began = make(3), now_ms()
         places = shop.pieces.queue(shop.sale_id, ["b", "a", "b"], between=50_000)
         assert places is not None

@@ -29,7 +29,7 @@ pytestmark = [
 
 
 def test_every_failpoint_has_its_kills() -> None:
-    """A failpoint that nobody kills at is a promise that nobody tests: each has one of itself, one of the other."""
+    """A failpoint that no drill kills at is a promise that no drill tests: each has one of itself, one of the other."""
     assert kills.POINTS_KILLED == POINTS
     assert len(kills.DRILLS) == 2 * len(POINTS)
 

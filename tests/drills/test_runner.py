@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.drill import runner
+from lab.drill import drill_run
 from lab.drill.drill import Drill
-from lab.drill.drill_run import DrillRun
+from lab.drill.drill_run import DrillRun, Look
 from lab.drill.event_log import NotStaged
 from lab.drill.runner import DrillQueue, play, play_all
 from lab.drill.slot import Slot, claim_directory
@@ -38,7 +38,7 @@ def _orphan(run: DrillRun) -> None:
 def _haunted(run: DrillRun) -> None:
     run.settle()
     looks = iter([["a message of an earlier drill is ready"], [], ["another one is ready"]])
-    run.open_ends = lambda **_: next(looks)  # type: ignore[method-assign]
+    run.look = lambda **_: Look(next(looks))  # type: ignore[method-assign]
 
 
 def _stays_dead(run: DrillRun) -> None:
@@ -88,24 +88,29 @@ def test_what_comes_up_again_after_a_quiet_look_is_not_held_against_a_drill(tmp_
     assert result.invariants[-1].figures["on their way"] == 0
 
 
-@pytest.mark.parametrize(("times", "passes"), [(2, True), (3, False)])
-def test_what_comes_between_two_looks_is_looked_at_once_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, passes: bool
+@pytest.mark.parametrize("passes", [True, False])
+def test_invariants_are_told_as_the_last_look_saw_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: bool
 ) -> None:
-    """A poll's answer may come after the look whether all is at rest, and before the last look at the invariants."""
-    looks = [Invariant("money", {}, ["event 1 of sandbox: stored, never handled"])] * times + [Invariant("money", {})]
+    """A poll's answer may come at any time, and is handled in its time: none is looked for after the look that held."""
+    news = Invariant("money", {}, ["event 1 of sandbox: stored, never handled"])
+    looks = [news] * 2 + [Invariant("money", {})] * passes
     taken = iter(looks)
 
     def play_it(run: DrillRun) -> None:
         run.settle()
-        judge = SimpleNamespace(invariants=lambda: [next(taken)])
-        monkeypatch.setattr(runner, "Judge", SimpleNamespace(of=lambda _: judge))
+        run.limit = 5.0
+        judge = SimpleNamespace(invariants=lambda: [next(taken, news)])
+        monkeypatch.setattr(drill_run, "Judge", SimpleNamespace(of=lambda _: judge))
+        monkeypatch.setattr(run, "concerns", lambda: None)
+        monkeypatch.setattr(run, "story", lambda: None)
 
     slot = Slot(tmp_path)
     result = play(_drill("news", play_it), slot)
     slot.close()
     assert result.passed is passes, result.reason
     assert result.reason == (None if passes else "event 1 of sandbox: stored, never handled")
+    assert result.invariants[0] == (looks[-1] if passes else news)
 
 
 def test_a_process_that_was_left_dead_runs_again(tmp_path: Path) -> None:
@@ -155,7 +160,7 @@ def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_a_directory_that_is_somebody_else_s_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     """A deployment of the user's is never touched, and the refusal says why; a drill's own is taken again."""
     own = claim_directory(tmp_path / "new")
     assert claim_directory(own) == own

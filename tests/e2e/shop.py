@@ -64,7 +64,7 @@ class Shop:
         self._pool.clear()
 
     def name(self) -> str:
-        """Return a user's name that nobody had before, also in an earlier session on the same data."""
+        """Return a user's name that no user had before, also in an earlier session on the same data."""
         return f"user-{os.getpid()}-{next(self._numbers)}"
 
     def user(self, name: str | None = None, scopes: Sequence[str] = ("orders",)) -> Client:
@@ -82,7 +82,7 @@ class Shop:
         return goods_id
 
     def available(self, goods_id: str) -> int:
-        """Return how many pieces nobody holds."""
+        """Return how many pieces no order holds."""
         level: int = self.admin.get("stock", f"/stock/{goods_id}")["available"]
         return level
 

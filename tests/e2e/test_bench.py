@@ -166,7 +166,7 @@ def test_soak_looks_at_all_orders_in_the_end(tmp_path: Path, monkeypatch: pytest
     result = bench("soak", "--orders", "5", "--clients", "2", "--kill-every", "0", *QUICK, "--place", str(tmp_path))
     assert result.exit_code == 1, result.output
     assert "acknowledged with 201, but it does not exist" in result.output
-    assert "killed meanwhile: nobody" in result.output
+    assert "killed meanwhile: none" in result.output
 
 
 def test_baseline(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_another_s_order_is_on_no_page(shop: Shop, placed: str) -> None:
         assert saved.headers["content-disposition"] == f'attachment; filename="order-{placed}.html"'
 
 
-def test_admins_find_orders_of_everybody(shop: Shop, placed: str) -> None:
+def test_admins_find_orders_of_all_users(shop: Shop, placed: str) -> None:
     """By id, by user and by the transaction that the timeline names; users have neither list nor box."""
     order = shop.admin.get("order", f"/orders/{placed}")
     user = order["user_id"]
@@ -129,7 +129,7 @@ def test_an_order_is_found_by_the_id_of_its_call(shop: Shop) -> None:
     assert found(call) == [order]
 
 
-def test_pages_of_everybody_s_orders_follow_each_other(shop: Shop, placed: str) -> None:
+def test_pages_of_all_users_orders_follow_each_other(shop: Shop, placed: str) -> None:
     """By their cursors, of one status too."""
     for narrowed in ("", "&status=created"):
         seen, cursor = [], ""
@@ -199,7 +199,7 @@ PAGES = (
 
 @pytest.mark.timeout(300)  # axe takes seconds a page on a machine that does something else
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
-def test_everybody_can_read_every_page(
+def test_every_page_is_accessible(
     browser: Browser, base: str, admin: str, placed: str, sale: str, width: int, *, dark: bool
 ) -> None:
     """Axe finds nothing (WCAG 2.2 AA); nothing is wider than a small screen, heavy, or from elsewhere."""
@@ -243,7 +243,7 @@ def test_something_is_broken_and_heals_while_one_looks_on(browser: Browser, base
 
 
 @pytest.mark.timeout(300)
-def test_everybody_can_read_a_saved_story(browser: Browser, shop: Shop, base: str, admin: str, placed: str) -> None:
+def test_a_saved_story_is_accessible(browser: Browser, shop: Shop, base: str, admin: str, placed: str) -> None:
     """Axe finds nothing in the file, all evidence open, on a small dark screen."""
     cookie = {"Cookie": f"orders_console={admin}", "Accept": "text/html"}
     saved = shop.raw("console", "GET", f"/orders/{placed}/story.html", headers=cookie)

@@ -292,7 +292,7 @@ def run_of(root: Visitor, fields: dict[str, str]) -> Page:
     return eventually(ended, within=90)
 
 
-def test_pages_of_what_is_up_wait_for_nobody(shop: Shop, root: Visitor) -> None:
+def test_pages_of_what_is_up_wait_for_no_other(shop: Shop, root: Visitor) -> None:
     """Stock is away: its pages say so, and the others are there."""
     with frozen(shop.deployment, "stock"):
         assert "not known" in root.get("/stock").text

@@ -40,7 +40,7 @@ def test_a_coupon_tells_everything(shop: Shop) -> None:
 
 
 def test_what_is_left_out_has_a_default(shop: Shop) -> None:
-    """For everybody, at any time, once a user, whatever the order costs; with a code that is made up."""
+    """For every user, at any time, once a user, whatever the order costs; with a code that is made up."""
     made = make(shop.admin, {"kind": "percent", "value": 10, "uses": 1}).body
     assert made["code"]
     defaults = {"currency": None, "minimum_amount": 0, "user_id": None, "uses_per_user": 1}
@@ -87,7 +87,7 @@ def test_withdrawing(shop: Shop) -> None:
 
 
 def test_lists(shop: Shop) -> None:
-    """GET /coupons: everybody's and one's own, newest first, page by page; `usable` parts them."""
+    """GET /coupons: all users' and one's own, newest first, page by page; `usable` parts them."""
     me = shop.name()
     mine = make(shop.admin, OFF | {"user_id": me}).body["coupon_id"]
     other = make(shop.admin, OFF | {"user_id": shop.name()}).body["coupon_id"]

@@ -24,7 +24,7 @@ def add(client: Client, body: Any) -> Any:
 
 
 def test_added_goods_tell_everything(shop: Shop) -> None:
-    """POST /goods: 201, Location, and the goods as GET shows them to anybody; their stock is 0."""
+    """POST /goods: 201, Location, and the goods as GET shows them to any user; their stock is 0."""
     answer = add(shop.admin, EVERYTHING)
     goods_id = answer.body["goods_id"]
     assert answer.status == 201

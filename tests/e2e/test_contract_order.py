@@ -363,7 +363,7 @@ ORDER_ROUTES = (("GET", ""), ("POST", "/pay"), ("POST", "/cancel"), ("GET", "/ti
 
 @pytest.mark.parametrize(("method", "tail"), ORDER_ROUTES)
 def test_anothers_order_is_not_found(shop: Shop, method: str, tail: str) -> None:
-    """Every route with an order's id: 404 for everybody but the owner, the same as for an order that never was."""
+    """Every route with an order's id: 404 for all users but the owner, the same as for an order that never was."""
     owner, stranger = shop.user(), shop.user()
     mine, theirs = placed(owner, {shop.goods(): 1}), placed(stranger, {shop.goods(): 1})
     for client, order, expected in (
@@ -380,7 +380,7 @@ def test_anothers_order_is_not_found(shop: Shop, method: str, tail: str) -> None
             assert answer.body["detail"] == never.body["detail"]
 
 
-def test_an_admin_sees_everybodys_orders(shop: Shop) -> None:
+def test_an_admin_sees_the_orders_of_all_users(shop: Shop) -> None:
     """The receiver is shown to the owner and to admins."""
     order = placed(shop.user(), {shop.goods(): 1}, receiver=RECEIVER)
     assert shop.admin.get("order", f"/orders/{order['order_id']}") == order
@@ -396,7 +396,7 @@ def test_what_is_no_id_is_not_found(shop: Shop, method: str, tail: str, no_id: s
 
 
 def test_orders_are_listed_newest_first(shop: Shop) -> None:
-    """GET /orders: one's own, newest first, nobody else's."""
+    """GET /orders: one's own, newest first, no other user's."""
     user, tea = shop.user(), shop.goods(stock=100)
     placed(shop.user(), {tea: 1})
     orders = [placed(user, {tea: 1}) for _ in range(3)]
@@ -468,7 +468,7 @@ def test_queries_are_checked(shop: Shop, query: str) -> None:
     assert (answer.status, slug(answer)) == (422, "invalid")
 
 
-def test_a_cursor_of_another_list_gives_nothing_of_somebody_else(shop: Shop) -> None:
+def test_a_cursor_of_another_list_gives_nothing_of_another_user(shop: Shop) -> None:
     """A cursor is a position, not a right: with another's cursor one sees one's own orders."""
     user, other, tea = shop.user(), shop.user(), shop.goods()
     mine = placed(other, {tea: 1})

@@ -183,7 +183,7 @@ def test_a_reservation_shows_its_state_lines_and_times(shop: Shop) -> None:
     assert released["released_at"] >= released["created_at"]
 
 
-def test_unverified_reservations_are_listed_until_somebody_verified_them(shop: Shop) -> None:
+def test_unverified_reservations_are_listed_until_they_are_verified(shop: Shop) -> None:
     """GET /reservations?older_than=…: live and unverified ones, lowest id first, in pages."""
     goods_id = shop.goods(stock=5)
     ids = [new_id() for _ in range(3)]

@@ -86,7 +86,7 @@ def refused(answer: Answer, reason: str) -> None:
 
 
 def test_a_coupon_that_there_is_not(shop: Shop) -> None:
-    """422 with the place that is wrong; somebody else's too."""
+    """422 with the place that is wrong; another user's too."""
     alice, goods_id = shop.user(), shop.goods()
     for coupon_id in ("1", coupon(shop, user_id="somebody-else")):
         answer = place(alice, {goods_id: 1}, coupon_id=coupon_id)

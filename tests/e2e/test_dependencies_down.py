@@ -35,7 +35,7 @@ def stopped(shop: Shop, service: str) -> Iterator[None]:
 
 
 def locked(shop: Shop, what: str) -> AbstractContextManager[None]:
-    """Let nobody write to the broker, or to a service's database."""
+    """Let no process write to the broker, or to a service's database."""
     if shop.deployment.plan.servers is None:
         return _locked_file(shop.deployment.directory.root / f"{what}.db")
     return _stopped_broker(shop) if what == "broker" else _locked_tables(shop.deployment.database_url(what))

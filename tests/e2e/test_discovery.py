@@ -124,7 +124,7 @@ def end_for_good(directory: Path, pid: int) -> None:
 
 @contextmanager
 def nobody_calls(url: str) -> Iterator[None]:
-    """Listen where an instance was; fail if anybody connects."""
+    """Listen where an instance was; fail if a client connects."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_server((host, int(port))) as listener:
         yield
@@ -179,7 +179,7 @@ def test_one_more_is_found_and_one_that_is_killed_is_left(shop: Shop, tmp_path: 
 
 @pytest.mark.parametrize("etcd", ["embedded"], indirect=True)
 def test_one_that_stops_is_left_at_once(shop: Shop, tmp_path: Path) -> None:
-    """It withdraws before it stops: nobody waits for its lease."""
+    """It withdraws before it stops: no caller waits for its lease."""
     with ordering(shop, 5_000):
         with joined(shop, tmp_path / "elsewhere", "stock") as instances:
             url, _ = instances["stock"]

@@ -245,7 +245,7 @@ def call(shop: Shop, service: str, method: str, path: str, body: Any, headers: M
 
 
 @pytest.mark.parametrize(("service", "method", "path", "_scopes", "body"), named(CALLS))
-def test_nobody_gets_in_without_a_valid_token(
+def test_no_call_gets_in_without_a_valid_token(
     shop: Shop, service: str, method: str, path: str, _scopes: frozenset[str], body: Any
 ) -> None:
     """Every call, every kind of token that proves nothing: 401 and WWW-Authenticate."""
@@ -271,7 +271,7 @@ def test_every_call_needs_its_scope(
 
 @pytest.mark.parametrize(("service", "path"), OPEN)
 def test_health_and_documents_need_no_token(shop: Shop, service: str, path: str) -> None:
-    """Health, readiness, OpenAPI and docs are for everybody."""
+    """Health, readiness, OpenAPI and docs are for all callers."""
     assert shop.raw(service, "GET", path).status == 200
 
 

@@ -1,4 +1,4 @@
-"""Flash sales over the wire: exactly what there is is sold, once to each, and comes back where nobody pays for it."""
+"""Flash sales over the wire: exactly what there is is sold, once to each, and comes back where it is not paid for."""
 
 import json
 import signal
@@ -145,7 +145,7 @@ def test_one_user_buys_once(shop: Shop) -> None:
 
 
 def test_before_and_after_its_time(shop: Shop) -> None:
-    """Nobody buys; once its time is over, its pieces go back by themselves."""
+    """No user buys; once its time is over, its pieces go back by themselves."""
     early, _ = opened(shop, 3, starts_at=rfc3339(now_ms() + HOUR), ends_at=rfc3339(now_ms() + 2 * HOUR))
     assert slug(buy(shop.user(), early)) == "not-started"
     assert sale_of(shop, early)["phase"] == "not-started"
@@ -197,7 +197,7 @@ def test_tries_are_limited_for_each_user_and_each_sale(shop: Shop) -> None:
 
 
 def test_what_can_t_be_opened(shop: Shop) -> None:
-    """More than there is in stock, or goods that nobody knows: nothing is owned by anybody."""
+    """More than there is in stock, or goods that are not known: nothing is owned by any sale."""
     tea = shop.goods(stock=5)
     short = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(tea, 6))
     assert (short.status, slug(short)) == (409, "insufficient-stock")
@@ -237,7 +237,7 @@ def test_the_same_key_opens_one_sale(shop: Shop) -> None:
 
 
 def test_a_cancelled_order_s_pieces_come_back_to_the_sale(shop: Shop) -> None:
-    """Once, and can be bought again, by somebody else and by the same user."""
+    """Once, and can be bought again, by another user and by the same one."""
     sale_id, tea = opened(shop, 1)
     first, second = shop.user(), shop.user()
     told = decided(first, bought(first, sale_id))

@@ -287,7 +287,7 @@ def test_500_slow_clients_reach_no_service(shop: Shop) -> None:
     user.close()
 
 
-def test_5000_idle_connections_keep_nobody_out(shop: Shop) -> None:
+def test_5000_idle_connections_keep_no_client_out(shop: Shop) -> None:
     """Each is kept, and answered once more; orders go on beside them, and Caddy's memory grows by what docs tell."""
     gateway, number = shop.deployment.supervisor.pid("gateway"), 5000
     assert gateway is not None
@@ -421,7 +421,7 @@ def test_a_call_that_was_cut_is_not_said_to_have_done_nothing(shop: Shop, header
 def test_what_was_sent_once_may_have_been_done(
     deployment: Deployment, tmp_path: Path, headers: dict[str, str], *, anybody: bool, told: str
 ) -> None:
-    """Sent again where nobody listens any more: that nothing was changed is true of this try only, and is not said."""
+    """Sent again where none listens any more: that nothing was changed is true of this try only, and is not said."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(2)]
         where = ",".join(f"http://{HOST}:{one.getsockname()[1]}" for one in listeners)
@@ -462,7 +462,7 @@ def end(listeners: list[socket.socket]) -> None:
 
 
 def test_the_clients_address_is_counted(shop: Shop) -> None:
-    """Limits per address are the client's, whatever it says in X-Forwarded-For: forged addresses help nobody."""
+    """Limits per address are the client's, whatever it says in X-Forwarded-For: forged addresses help no client."""
     with shop.settings("user", registration_rate="3/minute"):
         statuses = []
         for number in range(5):

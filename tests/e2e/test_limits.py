@@ -1,4 +1,4 @@
-"""Limits that are settings: how often somebody may order, how large a body may be; and connections that are kept."""
+"""Limits that are settings: how often a user may order, how large a body may be; and connections that are kept."""
 
 import http.client
 from contextlib import closing

@@ -135,7 +135,7 @@ def test_told_as_it_changes(shop: Shop) -> None:
     assert events[-1]["state"] == "created"
 
 
-def test_streams_that_nobody_reads_end(shop: Shop) -> None:
+def test_streams_that_no_client_reads_end(shop: Shop) -> None:
     """A client that stays gives its place back after a while; others are told to wait meanwhile."""
     name = shop.name()
     user, tea = shop.user(name), shop.goods()

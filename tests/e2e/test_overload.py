@@ -56,7 +56,7 @@ def _answered(calls: set["Future[Answer]"], number: int) -> list[Answer]:
 
 
 def test_as_many_as_fit_are_all_served(shop: Shop) -> None:
-    """As many clients as may be inside, each of which comes again as soon as it is answered: nobody is refused."""
+    """As many clients as may be inside, each of which comes again as soon as it is answered: none is refused."""
     tea, users = shop.goods(stock=1000), [shop.user() for _ in range(INSIDE)]
     with shop.settings("order", placing_queue=INSIDE, peer_timeout=20), ThreadPoolExecutor(INSIDE) as pool:
         answers = pool.map(lambda user: [place(user, {tea: 1}).status for _ in range(5)], users)
@@ -64,7 +64,7 @@ def test_as_many_as_fit_are_all_served(shop: Shop) -> None:
     shop.assert_sound()
 
 
-def test_an_idle_connection_keeps_nobody_out(shop: Shop) -> None:
+def test_an_idle_connection_keeps_no_client_out(shop: Shop) -> None:
     """More connections are kept than requests can be worked on: a further client is answered all the same."""
     with shop.settings("goods", threads=2):
         kept = [shop.user() for _ in range(40)]

@@ -74,7 +74,7 @@ def own_routes(shop: Shop) -> list[tuple[str, str, str]]:
     return found
 
 
-def test_everybody_sees_their_own_orders_and_nobody_elses(shop: Shop) -> None:
+def test_users_see_their_own_orders_and_no_others(shop: Shop) -> None:
     """Three users, each against each one's order, on every route: one's own works, another's is a 404 like any."""
     tea = shop.goods(stock=1000)
     users = [shop.user() for _ in range(3)]
@@ -133,7 +133,7 @@ def test_a_service_is_no_user(shop: Shop) -> None:
     assert owner.get("order", f"/orders/{order['order_id']}")["status"] == "created"
 
 
-def test_everybodys_payments_are_for_admins(shop: Shop) -> None:
+def test_payments_of_all_users_are_for_admins(shop: Shop) -> None:
     """`GET /payments` is one call of two sorts: a user's of an order of theirs, and the list, which tells of others."""
     owner = shop.user()
     order = placed(owner, {shop.goods(): 1})

@@ -61,7 +61,7 @@ def resume(shop: Shop, message_id: str) -> None:
 
 
 def parked_id(shop: Shop, order_id: str) -> str | None:
-    """Return the id of an order's parked half message, None while there is none; nobody answered its checks."""
+    """Return the id of an order's parked half message, None while there is none; no process answered its checks."""
     for parked in find(shop, order_id, State.PARKED):
         if not REAL:  # RocketMQ keeps no answers
             assert [check.answer for check in parked.checks] == [None, None]

@@ -50,7 +50,7 @@ def test_open_until_it_is_paid(shop: Shop) -> None:
 
 
 def test_paid_on_the_providers_page(shop: Shop) -> None:
-    """202 with the page; asked again, the same page; once somebody paid there, the order is paid by a callback."""
+    """202 with the page; asked again, the same page; once the customer paid there, the order is paid by a callback."""
     user, tea = shop.user(), shop.goods()
     order_id = placed(user, {tea: 1})["order_id"]
     first, second = (pay(user, order_id, "page") for _ in range(2))
@@ -80,8 +80,8 @@ def test_refused_by_the_provider(shop: Shop) -> None:
     assert books(shop, order_id) == (1, 0)
 
 
-def test_a_provider_that_nobody_knows(shop: Shop) -> None:
-    """422, and nothing is changed; another user's order is not found whoever is to be paid."""
+def test_a_provider_that_is_not_known(shop: Shop) -> None:
+    """422, and nothing is changed; another user's order is not found whichever provider is to be paid."""
     user, tea = shop.user(), shop.goods()
     order_id = placed(user, {tea: 1})["order_id"]
     answer = user.ask("order", "POST", f"/orders/{order_id}/pay", json_body={"provider": "nobody"})
@@ -126,7 +126,7 @@ def test_paid_after_it_was_closed(shop: Shop) -> None:
 
 
 def test_the_last_question(shop: Shop) -> None:
-    """Paid at a provider that tells nobody: asked before the order is closed by its timeout, it says so."""
+    """Paid at a provider that does not tell: asked before the order is closed by its timeout, it says so."""
     with shop.settings("order", pay_timeout=1.0):
         user, tea = shop.user(), shop.goods()
         order_id = placed(user, {tea: 1})["order_id"]

@@ -1,4 +1,4 @@
-"""Races over real HTTP: whoever comes first wins, the other one is told, and nothing is counted twice."""
+"""Races over real HTTP: the first one wins, the other one is told, and nothing is counted twice."""
 
 import time
 from collections import Counter

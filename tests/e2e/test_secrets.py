@@ -109,7 +109,7 @@ def command_lines() -> dict[int, str]:
 
 
 def kept_secrets(shop: Shop) -> list[str]:
-    """Return what the deployment knows and nobody is to see: the key of tokens, and the passwords in its URLs."""
+    """Return what the deployment knows and no output is to show: the key of tokens, and the passwords in its URLs."""
     settings = [shop.deployment.settings(name) for name in NAMES]
     urls = [url for each in settings for url in (each.database_url, each.broker_url, each.redis_url) if url]
     passwords = {password for url in urls if (password := urlsplit(url).password)}
@@ -118,7 +118,7 @@ def kept_secrets(shop: Shop) -> list[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_no_command_line_has_a_secret(shop: Shop) -> None:
-    """Everybody on the machine may read them; an environment is its owner's."""
+    """All users of the machine may read them; an environment is its owner's."""
     lines = command_lines()
     pids = [shop.deployment.supervisor.pid(name) for name in NAMES]
     assert all(pid in lines for pid in pids)  # these are the right processes

@@ -90,7 +90,7 @@ def test_what_is_refused_is_answered_without_its_body(shop: Shop, announced: dic
 
 
 def test_dripping_without_a_token_holds_no_thread(shop: Shop) -> None:
-    """Three times as many clients as threads drip, with no token or a wrong one: everybody else is served at once."""
+    """Three times as many clients as threads drip, with no token or a wrong one: all others are served at once."""
     with shop.settings("goods", threads=THREADS, body_timeout=30), ExitStack() as stack:
         heads = [ANNOUNCED | JSON, ANNOUNCED | JSON | {"Authorization": "Bearer x"}]
         slow = [line(shop, stack, "POST", "/goods", heads[i % 2]) for i in range(CLIENTS)]
@@ -105,7 +105,7 @@ def test_dripping_without_a_token_holds_no_thread(shop: Shop) -> None:
     [("pay", "/callbacks/sandbox", 503), ("pay", "/callbacks/nobody", 404), ("sandbox", "/page/any", 503)],
 )
 def test_dripping_where_no_token_is_asked_for_holds_few_threads(shop: Shop, at: str, path: str, status: int) -> None:
-    """Callbacks and pages take bodies of anybody: a quarter of the threads at most, the others are told at once."""
+    """Callbacks and pages take bodies of any client: a quarter of the threads at most, the others are told at once."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     with shop.settings(at, threads=THREADS, body_timeout=30), ExitStack() as stack:
         slow = [line(shop, stack, "POST", path, ANNOUNCED | form, at=at) for _ in range(CLIENTS)]

@@ -50,7 +50,7 @@ def ask(shop: Shop, method: str, path: str, body: Any = None, token: str | None 
 
 
 def registered(shop: Shop) -> str:
-    """Register somebody new; return the name."""
+    """Register a new user; return the name."""
     name = f"user-{os.getpid()}-{next(_numbers)}"
     answer = ask(shop, "POST", "/users", {"name": name, "password": PASSWORD})
     assert (answer.status, answer.headers["location"]) == (201, "/users/me"), answer

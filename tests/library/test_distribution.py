@@ -18,7 +18,7 @@ LIBRARY = ROOT / "halfmessage"
 TUTORIAL = ROOT / "docs" / "library" / "tutorial.md"
 DEPENDENCIES = {"pydantic", "snowflake-id", "sqlalchemy", "structlog"}
 OLDER = ("Flask>=2.3,<2.4", "SQLAlchemy>=2.0,<2.1", "PyMySQL>=1.1,<1.2")
-"""What somebody's service may have, older than what ours has."""
+"""What another's service may have, older than what ours has."""
 
 pytestmark = [
     pytest.mark.embedded("installs one wheel into an environment of its own: there is no server in it"),

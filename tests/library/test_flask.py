@@ -263,7 +263,7 @@ def downgrade():
 
 
 def test_a_tree_of_alembic_takes_the_tables_in(tmp_path: Path) -> None:
-    """Somebody's own revisions beside the library's: both are run, `--autogenerate` sees nothing to do, both undone."""
+    """A program's revisions beside the library's: both are run, `--autogenerate` sees nothing to do, both undone."""
     (tmp_path / "migrations" / "versions").mkdir(parents=True)
     (tmp_path / "alembic.ini").write_text(_INI)
     (tmp_path / "migrations" / "env.py").write_text(_ENV)

@@ -1,4 +1,4 @@
-"""Transactional messages in a service of anybody's: your session, your transaction; on a broker and on an outbox."""
+"""Transactional messages in any service: your session, your transaction; on a broker and on an outbox."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -294,7 +294,7 @@ def test_the_inbox_is_purged_by_age(tmp_path: Path) -> None:
     shop.close()
 
 
-def test_an_outbox_forgets_what_everybody_has_had(tmp_path: Path) -> None:
+def test_an_outbox_forgets_what_every_group_has_had(tmp_path: Path) -> None:
     """Messages that are done go with the retention; one that is still due stays."""
     options = Options(broker=FAST.broker.__class__(retention=0.0, retry_first_after=60), poll_every=0.02)
     shop = Shop.new(tmp_path, "table://", options)

@@ -70,7 +70,7 @@ def _placing_message(world: World, no: No) -> Steps:
 
 
 def _customer(world: World, no: No) -> Steps:
-    """Yield what somebody does with a page that was opened while the payment was open; the page does not know."""
+    """Yield what a customer does with a page that was opened while the payment was open; the page does not know."""
     for charge in CHARGES:
         if world.tries[charge] == "-" and world.payment == "open" and not (charge and "one try" in no):
             yield f"attempt.begun {charge + 1}", world._replace(tries=put(world.tries, charge, "begun"))

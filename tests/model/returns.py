@@ -81,7 +81,7 @@ def _running(world: World, no: No, at: int) -> Steps:
     claim = world.instances[at]
 
     def to(claim: str, after: World = world) -> World:
-        """Return the world in which the instance holds such a claim, and has told nobody yet."""
+        """Return the world in which the instance holds such a claim, and has told no participant yet."""
         return after._replace(instances=_put(after.instances, at, claim), told=_put(after.told, at, ""))
 
     if claim == "-":

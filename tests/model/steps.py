@@ -34,7 +34,7 @@ def _stock(world: World, no: No) -> Steps:
 
 
 def _deduct(world: World, no: No) -> World:
-    """Deduct both orders in one transaction; the answer reaches whoever still waits for it."""
+    """Deduct both orders in one transaction; the answer reaches the threads that still wait for it."""
     verdicts = []
     for order in (0, 1):
         world, verdict = _deduct_one(world, no, order)

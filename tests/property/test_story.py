@@ -38,7 +38,7 @@ _EVENTS = st.one_of(
          "stock released", "local transaction committed", "local transaction aborted", "local transaction",
          "order paid", "order closed", "purchase begun", "purchase taken", "purchase answered", "purchase placed",
          "half message resolved: commit", "half message resolved: rollback", "half message parked",
-         "check-back 1: commit", "check-back 2: nobody there to answer", "rollback handled", "rollback dead-lettered",
+         "check-back 1: commit", "check-back 2: no process to answer", "rollback handled", "rollback dead-lettered",
          "timeout delivered, not handled yet", "tombstone written: a late deduction is refused", "deduction", "payment",
          "messages", "payment attempt", "provider's callback: succeeded", "payment event handled: refund-refused",
          "payment event handled", "money sent back", "money to be sent back"]

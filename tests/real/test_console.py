@@ -197,7 +197,7 @@ def test_a_dead_letter_is_resent_through_the_web_console(
 
 
 def test_a_parked_half_message_is_resumed(deployment: Deployment, alice: Client, root: Visitor, goods_id: str) -> None:
-    """Nobody answers until RocketMQ gives up; resumed on a page, it is asked about and ends as its record says."""
+    """No producer answers until RocketMQ gives up; resumed on a page, it is asked about and ends as its record says."""
     before = alice.get("stock", f"/stock/{goods_id}")["available"]
     supervisor = deployment.supervisor
     supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=kill"})

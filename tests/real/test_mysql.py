@@ -186,7 +186,7 @@ def test_cut_between_statements(things: str, database: Database, open_database: 
 def test_cut_in_commit(
     things: str, database: Database, open_database: OpenDatabase, proxy: Stand, cut: str, committed: list[int]
 ) -> None:
-    """COMMIT sent and no answer: nobody here can know, so the work isn't repeated, whether the server got it or not."""
+    """COMMIT sent and no answer: it is not known, so the work isn't repeated, whether the server got it or not."""
     between = proxy(things)
     ours = open_database(between.url)
     ours.ping()

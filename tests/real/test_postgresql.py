@@ -139,7 +139,7 @@ def test_a_lock_is_waited_for_with_a_bound(postgres: PostgreSQL, monkeypatch: py
     engine.dispose()
 
 
-def test_everybody_s_engine_is_prepared_by_the_library(postgres: PostgreSQL) -> None:
+def test_any_engine_is_prepared_by_the_library(postgres: PostgreSQL) -> None:
     """Also connections that were made before."""
     engine = create_engine(postgres.create())
     with engine.connect() as connection:
@@ -169,13 +169,13 @@ def test_session_that_ended_before_commit(database: EngineTransactor) -> None:
 
 
 def test_session_that_ended_in_commit(database: EngineTransactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows whether it committed, and nobody is told that it did not."""
+    """It is not known whether it committed, and no caller is told that it did not."""
 
     def ended_since(connection: Connection) -> bool:
         _end_session(database, connection)
         return True
 
-    monkeypatch.setattr(postgresql, "may_commit", ended_since)
+    monkeypatch.setattr(db, "_is_there", ended_since)
     with pytest.raises(CommitOutcomeUnknown):
         database.transact(_insert(1))
     monkeypatch.undo()
@@ -184,7 +184,7 @@ def test_session_that_ended_in_commit(database: EngineTransactor, monkeypatch: p
 
 
 def test_a_statement_that_failed_and_was_swallowed(database: EngineTransactor) -> None:
-    """COMMIT would roll back, and say nothing: it is refused. In a savepoint it is nobody else's business."""
+    """COMMIT would roll back, and say nothing: it is refused. In a savepoint it concerns nothing else."""
 
     def swallows(connection: Connection) -> None:
         _insert(1)(connection)

@@ -28,7 +28,7 @@ def stack() -> Stack:
 
 @pytest.fixture
 def prefix(stack: Stack) -> Iterator[str]:
-    """Return a prefix that nobody else has; what was made for it is deleted afterwards."""
+    """Return a prefix that no other test has; what was made for it is deleted afterwards."""
     prefix = f"p{uuid.uuid4().hex[:8]}"
     yield prefix
     provision.remove(prefix, stack.broker_address(), stack.namesrv_address())

@@ -102,7 +102,7 @@ def test_overlapping_wishes_don_t_wait_for_each_other(redis_url: str, open_redis
 
 
 def test_fetcher_that_fails_is_not_waited_for(redis_url: str, open_redis: OpenRedis) -> None:
-    """Whoever claimed a value and could not get it gives the claim back; the next one fetches at once."""
+    """A process that claimed a value and could not get it gives the claim back; the next one fetches at once."""
     cache = SharedCache(open_redis(redis_url), "test", max_age=MAX_AGE, claim_for=30.0)
 
     def fail(_: Collection[str]) -> dict[str, bytes]:
@@ -116,7 +116,7 @@ def test_fetcher_that_fails_is_not_waited_for(redis_url: str, open_redis: OpenRe
 
 
 def test_fetcher_that_dies_is_waited_for_briefly(redis_url: str, open_redis: OpenRedis) -> None:
-    """A claim of somebody who was killed runs out, and the value is fetched."""
+    """A claim of a process that was killed runs out, and the value is fetched."""
     redis = open_redis(redis_url)
     redis.call(lambda client: client.set("orders:test:a:claimed", b"1", px=60_000))
     cache = SharedCache(redis, "test", max_age=MAX_AGE, claim_for=0.05)
@@ -143,7 +143,7 @@ def test_values_age(redis_url: str, open_redis: OpenRedis) -> None:
 
 
 def test_without_redis(redis_url: str, open_redis: OpenRedis, proxy: Stand) -> None:
-    """Redis down: prices come from the goods service, and nobody waits for Redis each time; back: shared again."""
+    """Redis down: prices come from the goods service, and no request waits for Redis each time; back: shared again."""
     between = proxy(redis_url)
     catalogue = SlowCatalogue(1)
     catalogue.takes = 0.0

@@ -271,7 +271,7 @@ print("sent", flush=True)
 
 
 def test_process_without_a_home_and_without_goodbye(stack: Stack, topic: Callable[[Kind], str], tmp_path: Path) -> None:
-    """The client's log file is nobody's business: no HOME is needed; a process that just ends does end."""
+    """The client's log file is of no use: no HOME is needed; a process that just ends does end."""
     normal = topic(Kind.NORMAL)
     home = tmp_path / "home"
     home.mkdir(mode=0o500)

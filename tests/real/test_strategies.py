@@ -1,4 +1,4 @@
-"""Every way of taking stock, under real concurrency: nobody gets what another has; but for `naive`, which shows it."""
+"""Each way of taking stock, under real concurrency: no order gets what another has; but for `naive`, which shows it."""
 
 import random
 import threading
@@ -85,7 +85,7 @@ def _deduct_at_last(reservations: Reservations[Lines], order_id: int, lines: Map
 
 @pytest.mark.parametrize("name", EXACT)
 def test_last_pieces(name: str, make: Make, database: Database) -> None:
-    """Of 64 orders for the last 20 pieces exactly 20 get one, whoever comes when."""
+    """Of 64 orders for the last 20 pieces exactly 20 get one, whichever comes when."""
     Levels(database).set_total(1, 20)
     reservations = make(name)
     verdicts: list[str] = []
@@ -241,7 +241,7 @@ def test_expired_lock_is_fenced(database: Database, redis_url: str, open_redis: 
 
 
 class _Paused(RedisLock):
-    """Its first transaction stops between its read and its write, until somebody else got the lock and all done."""
+    """Its first transaction stops between its read and its write, until another got the lock and all done."""
 
     while_paused: Callable[[], str]
     other_verdict: str | None = None
@@ -291,7 +291,7 @@ def test_lost_tokens_catch_up(
 def test_lock_that_is_never_free(
     database: Database, redis_url: str, open_redis: OpenRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else keeps the lock: refused in time, nothing taken; free again: works."""
+    """Another keeps the lock: refused in time, nothing taken; free again: works."""
     monkeypatch.setattr(redis_lock, "_WAIT", 0.05)
     Levels(database).set_total(1, 9)
     client = open_redis(redis_url)
@@ -352,7 +352,7 @@ def test_release_beside_deductions(make: Make, database: Database) -> None:
 
 
 def _after_first_update(database: Database, deed: Callable[[], object]) -> None:
-    """Have `deed` done by somebody else between the first UPDATE of the next transaction and what follows it."""
+    """Have `deed` done by another between the first UPDATE of the next transaction and what follows it."""
     left = [deed]
 
     def between(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:
@@ -376,7 +376,7 @@ def test_deduction_committed_while_it_is_released(
 
 
 def test_goods_inserted_while_their_total_is_set(database: Database, url: str, open_database: OpenDatabase) -> None:
-    """Whoever loses the race to be first with goods sets or adds to what the other wrote, and refuses nothing."""
+    """A writer that loses the race to be first with goods sets or adds to what the other wrote, and refuses nothing."""
     for goods_id, change, expected in ((1, Levels.set_total, 5), (2, Levels.restock, 8)):
         ours = open_database(url)
         _after_first_update(ours, lambda goods_id=goods_id: Levels(database).set_total(goods_id, 3))  # type: ignore[misc]

@@ -22,7 +22,7 @@ def stack() -> Stack:
 
 @pytest.fixture
 def name(stack: Stack) -> Iterator[str]:
-    """Return a name that nobody else has."""
+    """Return a name that no other test has."""
     name = f"t{uuid.uuid4().hex[:8]}"
     yield name
     tenant.drop(stack, name)

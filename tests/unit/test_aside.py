@@ -39,8 +39,8 @@ def _fail(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(("error", "told"), [(ZeroDivisionError(), True), (BrokerError(), False)])
-def test_what_nobody_expected_is_logged(error: Exception, told: bool) -> None:
-    """Nobody may ever look at the future; our own errors are told where they happen."""
+def test_what_was_not_expected_is_logged(error: Exception, told: bool) -> None:
+    """It may be that no thread ever looks at the future; our own errors are told where they happen."""
     aside = ThreadedAside("test", 1)
     with structlog.testing.capture_logs() as logs:
         aside.start(_fail, error)

@@ -34,7 +34,7 @@ def test_an_issued_token_names_its_user_and_scopes() -> None:
 
 
 def test_the_scheme_s_case_does_not_matter_and_no_scope_is_fine() -> None:
-    """RFC 9110: schemes are case-insensitive; a token without scopes is still somebody's."""
+    """RFC 9110: schemes are case-insensitive; a token without scopes is still a user's."""
     claims = {key: value for key, value in CLAIMS.items() if key != "scope"}
     assert Verifier(SECRET).verify(bearer(claims).replace("Bearer", "bearer")) == Identity("alice", frozenset())
 
@@ -150,7 +150,7 @@ def test_a_remembered_token_expires() -> None:
     eventually(refused, within=5)
 
 
-def test_a_token_of_somebody_whose_clock_is_ahead_is_accepted() -> None:
+def test_a_token_of_an_issuer_whose_clock_is_ahead_is_accepted() -> None:
     """When a token was issued refuses nothing, only when it expires does: clocks of machines differ."""
     assert Verifier(SECRET).verify(bearer(CLAIMS | {"iat": int(time.time()) + 60})).user_id == CLAIMS["sub"]
 

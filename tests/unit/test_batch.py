@@ -65,7 +65,7 @@ def _batcher(run: Callable[[Sequence[int]], Sequence[int | Exception]], **option
 
 
 def test_a_lone_job_runs_in_its_own_thread() -> None:
-    """Nobody waits for company, and no thread is handed anything."""
+    """No job waits for company, and no thread is handed anything."""
     threads: list[int] = []
 
     def run(jobs: Sequence[int]) -> list[int | Exception]:
@@ -112,7 +112,7 @@ def test_a_batch_is_no_heavier_than_allowed() -> None:
 
 
 def test_a_full_queue_refuses_at_once() -> None:
-    """Whoever comes when the queue is full is told so, and the others are served."""
+    """A caller that comes when the queue is full is told so, and the others are served."""
     runs = Runs()
     batcher = _batcher(runs, longest_queue=2)
     futures = Clients(batcher).submit(1, 2, 3)
@@ -136,7 +136,7 @@ def test_without_a_queue_a_free_lane_serves() -> None:
 
 
 class _GuardedQueue(deque[Any]):
-    """A queue that nobody takes from, or looks into to do so, but who holds the guard."""
+    """A queue that no thread takes from, or looks into to do so, but who holds the guard."""
 
     def __init__(self, guard: threading.Lock) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def test_the_queue_is_changed_under_its_guard() -> None:
 
 
 def test_who_waits_in_vain_for_a_batch_leaves_the_queue() -> None:
-    """It was never run, which the error says, and leaves no gap: whoever came behind it is served."""
+    """It was never run, which the error says, and leaves no gap: the job behind it is served."""
     runs = Runs()
     batcher = _batcher(runs, longest_wait=0.2)
     clients = Clients(batcher)
@@ -182,7 +182,7 @@ def test_who_waits_in_vain_for_a_batch_leaves_the_queue() -> None:
 
 
 def test_who_is_in_a_batch_waits_for_it() -> None:
-    """However long it takes: nobody whose job is being done is told that nothing was done."""
+    """However long it takes: no caller whose job is being done is told that nothing was done."""
     runs = Runs()
     batcher = _batcher(runs, longest_wait=0.3)
     futures = Clients(batcher).submit(1, 2, 3)
@@ -194,7 +194,7 @@ def test_who_is_in_a_batch_waits_for_it() -> None:
 
 
 def test_what_weighing_raises_is_its_jobs_alone() -> None:
-    """It comes before the job takes a place: no lane is lost, and nobody else hears of it."""
+    """It comes before the job takes a place: no lane is lost, and no other job hears of it."""
     runs = Runs()
 
     def weigh(job: int) -> int:
@@ -216,7 +216,7 @@ def test_what_weighing_raises_is_its_jobs_alone() -> None:
     assert (batcher._busy, len(batcher._queue)) == (0, 0)
 
 
-def test_what_counting_raises_is_nobodys() -> None:
+def test_what_counting_raises_fails_no_job() -> None:
     """Jobs are not refused because of a fault in what tells how many there were."""
 
     def run(jobs: Sequence[int]) -> list[int | Exception]:
@@ -229,7 +229,7 @@ def test_what_counting_raises_is_nobodys() -> None:
     assert [batcher.submit(1), batcher.submit(2)] == [1, 2]
 
 
-def test_a_fault_of_the_batch_is_everybodys() -> None:
+def test_a_fault_of_the_batch_is_every_job_s() -> None:
     """Each gets an exception of its own; the lane is free again."""
     gate = threading.Event()
 
@@ -260,7 +260,7 @@ class Odd(Unavailable):
         self.said = said
 
 
-def test_an_error_is_everybodys_whatever_its_constructor_wants() -> None:
+def test_an_error_is_every_job_s_whatever_its_constructor_wants() -> None:
     """An adapter's error need not be one that can be made from its text."""
 
     def run(_: Sequence[int]) -> list[int | Exception]:
@@ -272,12 +272,12 @@ def test_an_error_is_everybodys_whatever_its_constructor_wants() -> None:
 
 
 def test_a_wrong_number_of_answers_is_a_fault() -> None:
-    """Nobody gets another's answer, and nobody waits for ever."""
+    """No caller gets another's answer, and none waits for ever."""
     with pytest.raises(RuntimeError, match="0 answers to 1 jobs"):
         _batcher(lambda _: []).submit(1)
 
 
-def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
+def test_a_thread_that_is_told_to_end_leaves_no_other_waiting() -> None:
     """What is no Exception goes through in the leader's thread; its followers are not told that nothing was done."""
     gate = threading.Event()
 

@@ -112,7 +112,7 @@ def test_a_copy_of_a_running_deployment_runs_nothing_and_stops_nothing(tmp_path:
 
 
 def test_a_pid_in_a_copied_lock_is_never_told_as_the_holder(tmp_path: Path) -> None:
-    """Between taking the lock and writing its pid the file names somebody else: `down` would stop that one."""
+    """Between taking the lock and writing its pid the file names another process: `down` would stop that one."""
     place = DataDir(tmp_path)
     place.make()
     holder = place.lock
@@ -131,7 +131,7 @@ def test_a_pid_in_a_copied_lock_is_never_told_as_the_holder(tmp_path: Path) -> N
 
 
 def test_processes_of_a_killed_supervisor_are_told_from_strangers(tmp_path: Path) -> None:
-    """A pid in the state file that is somebody else's by now is not waited for, nor shown."""
+    """A pid in the state file that is another process's by now is not waited for, nor shown."""
     place = DataDir(tmp_path)
     place.make()
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as stranger:

@@ -39,7 +39,7 @@ def test_measure(tmp_path: Path) -> None:
     database.close()
 
 
-def test_stock_of_somebody_is_left_alone(tmp_path: Path) -> None:
+def test_stock_of_others_is_left_alone(tmp_path: Path) -> None:
     """A database that has stock in it is not measured on."""
     database = open_database(tmp_path / "stock.db", model.metadata)
     Levels(database).set_total(7, 3)

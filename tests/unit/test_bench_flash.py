@@ -19,7 +19,7 @@ def test_a_purchase_that_is_lost() -> None:
     assert (len(told), told[-1]) == (6, "4 more of these")
 
 
-def test_orders_that_nobody_bought_or_that_are_missing() -> None:
+def test_orders_that_were_not_bought_or_that_are_missing() -> None:
     """They are told by number."""
     assert differences([1], {1: "created"}, placed=2, pieces=5, perhaps=0) == [
         "1 were taken in, 0 perhaps, and there are 2 orders"

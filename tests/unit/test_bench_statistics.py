@@ -1,14 +1,18 @@
 """Figures of a bench: exact quantiles, medians of runs, and a chart of them."""
 
 import json
+import os
+from pathlib import Path
 
+import psutil
 import pytest
+from rich.console import Console
 
-from lab.bench import chart, report
+from lab.bench import chart, meter, report
 from lab.bench.figures import Figure, Measured, Run, Times, run_of, times_of
 from lab.bench.load import Sample
 from lab.bench.machine import look
-from lab.bench.meter import Usage
+from lab.bench.meter import Memory, Usage
 
 
 def run(per_second: float, p99: float, cores: float = 0.5, wrong: list[str] | None = None) -> Run:
@@ -71,3 +75,42 @@ def test_document_and_chart() -> None:
     assert "wrong: stock &amp; orders disagree" in page
     assert "exact after every run" not in page
     assert not any(word in page for word in ("http:", "https:", "<script", "src="))
+
+
+def test_memory_that_processes_share_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PSS where it can be read, of all of a family; else RSS, and it says which. Of no process there is none."""
+    whole = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
+    told = meter.memory_of(os.getpid())
+    assert (told.kind, 0 < told.size < whole + 2**24) == ("PSS", True)
+    assert meter.memory_of(2**22 + 1) == Memory(0)
+    rolled = tmp_path / str(os.getpid())
+    rolled.mkdir()
+    (rolled / "smaps_rollup").write_text("5581 r--p [rollup]\nRss:  900 kB\nPss:  300 kB\nPss_Dirty: 1 kB\n")
+    monkeypatch.setattr(meter, "_PROC", tmp_path)
+    monkeypatch.setattr(meter, "_family", lambda pid: [psutil.Process(pid)])
+    assert meter.memory_of(os.getpid()) == Memory(300 * 1024)
+    (rolled / "smaps_rollup").unlink()
+    untold = meter.memory_of(os.getpid())
+    assert (untold.kind, untold.size >= told.size) == ("RSS", True)
+
+
+def test_the_report_says_where_memory_is_resident() -> None:
+    """The one figure among others that counts shared pages whole; of several runs, as of the one that took most."""
+    pss, rss = Usage(0.5, 100 * 2**20), Usage(0.5, 300 * 2**20, is_pss=False)
+    runs = [Run(1.0, None, 1, {}, 0.0, {"order": pss, "mariadb": one}, []) for one in (rss, pss)]
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(report._processes([Measured("load", "closed", 8, 100, runs=runs)]))
+    text = captured.get()
+    assert "PSS" in text.splitlines()[0]
+    assert text.count("300 RSS") == 1
+    assert "100 RSS" not in text
+
+
+def test_usage_is_watched() -> None:
+    """The processor time and the most memory of a process, from when the block begins."""
+    watching = meter.Meter(lambda: {"us": os.getpid()})
+    with watching.watch():
+        sum(range(100_000))
+    assert watching.taken["us"].memory > 0
+    assert watching.taken.keys() == {"us", meter.OTHERS}

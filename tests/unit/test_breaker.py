@@ -75,7 +75,7 @@ def test_closes_by_itself(clock: Clock) -> None:
 
 
 def test_a_try_that_fails_keeps_it_open(clock: Clock) -> None:
-    """One failed try, and nobody tries again for the same while."""
+    """One failed try, and no caller tries again for the same while."""
     told: list[bool] = []
     breaker = _opened(told)
     clock.seconds += 11
@@ -87,7 +87,7 @@ def test_a_try_that_fails_keeps_it_open(clock: Clock) -> None:
 
 
 def test_one_tries_while_the_others_are_refused_at_once(clock: Clock) -> None:
-    """However long the try takes, nobody waits for it."""
+    """However long the try takes, no other caller waits for it."""
     breaker = _opened()
     clock.seconds += 11
     trying, done = threading.Event(), threading.Event()

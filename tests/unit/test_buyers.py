@@ -83,7 +83,7 @@ def test_a_try_whose_end_is_unknown_is_made_again(first: Answer | None, why: str
     assert shop.tries == {"a": 2}
 
 
-def test_an_answer_that_nobody_should_get_is_told() -> None:
+def test_an_answer_that_no_buyer_should_get_is_told() -> None:
     """Its buyer does not count as answered."""
     buying, _ = crowd(lambda name, _: Answer(500, {"type": "/problems/internal"}, {}) if name == "a" else taken(name))
     with buying.buying(buyers("a", "b")) as all_answered:

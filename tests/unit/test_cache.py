@@ -1,4 +1,4 @@
-"""Prices and limits without a Redis that answers: everything works, and nobody waits for it twice."""
+"""Prices and limits without a Redis that answers: everything works, and no request waits for it twice."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -30,7 +30,7 @@ def test_down_is_told(redis: RedisClient) -> None:
 
 
 def test_back_off(redis: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failure nobody tries for a while; then one does. It is logged once, and once when it is over."""
+    """After a failure no thread tries for a while; then one does. It is logged once, and once when it is over."""
     now = [1000.0]
     monkeypatch.setattr(redis_client.time, "monotonic", lambda: now[0])
     tries: list[int] = []
@@ -144,7 +144,7 @@ def test_what_no_cache_of_ours_wrote_is_a_miss(stored: bytes) -> None:
 
 
 def test_a_value_that_is_not_usable_is_a_miss() -> None:
-    """What another release, or anybody, wrote in a form that can't be read is fetched anew, and replaced."""
+    """What another release, or any program, wrote in a form that can't be read is fetched anew, and replaced."""
     store = Store()
     cache = SharedCache(store, "test", max_age=0.5, usable=lambda key, value: value == key.encode())  # type: ignore[arg-type]
     store.values["orders:test:a"] = (b"500:of another form", 400)
@@ -162,7 +162,7 @@ def test_a_key_of_another_type_is_a_miss() -> None:
 
 
 def test_one_wrong_key_does_not_silence_redis(redis: RedisClient) -> None:
-    """Redis is asked on: what somebody else wrote under one key says nothing of the others."""
+    """Redis is asked on: what another program wrote under one key says nothing of the others."""
 
     def wrong(_: object) -> None:
         raise redis_client.redis.ResponseError("ERR value is not an integer or out of range")

@@ -187,7 +187,7 @@ def test_what_contradicts_itself_for_one_service_alone(changed: dict[str, Any], 
 
 
 def test_reports_of_drills_need_a_place_at_the_console_alone() -> None:
-    """Somebody may allow drills in a shell from which all services are started."""
+    """An operator may allow drills in a shell from which all services are started."""
     settings = Settings.model_validate(GOOD | {"console_drills": True})
     assert faults_of("console", settings) == [
         "ORDERS_CONSOLE_DRILLS needs ORDERS_CONSOLE_DATA_DIR, where their reports are kept"

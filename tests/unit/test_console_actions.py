@@ -93,7 +93,7 @@ def test_old_actions_are_purged(actions: Actions, database: Database) -> None:
     ],
 )
 def test_how_a_call_ended(actions: Actions, raised: Exception | None, outcome: Outcome, told: str) -> None:
-    """Done, refused with the service's words, or not known: then nobody is told that nothing happened."""
+    """Done, refused with the service's words, or not known: then it is not told that nothing happened."""
 
     def call(key: str) -> None:
         assert key == "console-1"

@@ -189,7 +189,7 @@ def test_an_end_that_can_t_be_written_down_is_told_all_the_same(made: Made) -> N
 def test_a_deployment_of_a_clone_may_have_its_drills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], may: str
 ) -> None:
-    """Not in production, nor where somebody says otherwise; the console alone is told, and what it keeps is ours."""
+    """Not in production, nor where a setting says otherwise; the console alone is told, and what it keeps is ours."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     deployment = Deployment(tmp_path / "var", Plan(console=True))
@@ -263,8 +263,8 @@ def test_a_second_drill_meanwhile_is_led_to_the_first(tmp_path: Path, monkeypatc
             assert f'hx-get="{path}"' in part
 
 
-def test_nobody_else_finds_the_page(site: Browser, tmp_path: Path) -> None:
-    """Neither users, nor anybody where drills are not allowed."""
+def test_no_other_user_finds_the_page(site: Browser, tmp_path: Path) -> None:
+    """Neither users, nor admins where drills are not allowed."""
     other = tmp_path / "other"
     other.mkdir()
     with running(other, console_data_dir=other) as service:

@@ -101,7 +101,7 @@ def test_a_parked_half_message_is_resumed(lying: Lying, actions: Actions) -> Non
     letters.send_on(RESUME, asked(parked, way=RESUME))
     lying.until(parked, State.DONE)
     (told,) = letters.told(actions.of(parked))
-    assert told.effect == Effect("Rolled back: dropped, and given to nobody", is_seen=True)
+    assert told.effect == Effect("Rolled back: dropped, and given to no consumer", is_seen=True)
     assert outcomes(actions) == {parked: Outcome.DONE}
 
 

@@ -180,7 +180,7 @@ def test_pages_have_no_script_or_style_in_them(console: Service) -> None:
 
 
 def test_markup_in_a_name_stays_text(console: Service) -> None:
-    """A user's name is what anybody may choose."""
+    """A user's name is what any user may choose."""
     page = Browser(console, token("<script>alert(1)</script>")).get("/").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert" not in page

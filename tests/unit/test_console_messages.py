@@ -1,6 +1,8 @@
 """The console's pages of messages: searched, shown whole, and sent on after a dry run."""
 
+import json
 import re
+import sys
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -271,7 +273,7 @@ def test_a_parked_half_message_is_resumed(browser: Browser, lying: Lying) -> Non
     parked, lying.check = lying.parked(), CheckAnswer.ROLLBACK
     sent = browser.post("/dead/send", {**planned(browser, "resume", parked), "why": "order is back"})
     lying.until(parked, State.DONE)
-    assert "dropped, and given to nobody" in browser.get(sent.headers["Location"]).text
+    assert "dropped, and given to no consumer" in browser.get(sent.headers["Location"]).text
 
 
 @pytest.mark.parametrize(
@@ -297,14 +299,14 @@ def test_a_form_that_means_nothing_is_refused(browser: Browser, lying: Lying, wr
 
 
 @pytest.mark.parametrize("path", [*PAGES, *MORE_PAGES])
-def test_pages_of_administrators_are_nobody_else_s(console: Service, path: str) -> None:
+def test_pages_of_administrators_are_theirs_alone(console: Service, path: str) -> None:
     """A user finds no such page; who has not logged in is sent to the login."""
     assert Browser(console, token("alice", ("orders",))).get(path).status_code == 404
     assert Browser(console).get(path).status_code == 303
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_forms_of_administrators_are_nobody_else_s(console: Service, path: str) -> None:
+def test_forms_of_administrators_are_theirs_alone(console: Service, path: str) -> None:
     """Nor does one do anything without the proof that it is ours, or from another site."""
     alice = Browser(console, token("alice", ("orders",)))
     assert alice.post(path, {"csrf": proof(alice)}).status_code == 404
@@ -371,7 +373,7 @@ def test_returns_are_listed_by_state(browser: Browser) -> None:
 
 
 def test_what_is_done_with_a_return_is_written_down(browser: Browser) -> None:
-    """With a reason, but for a retry; that nobody answered is told."""
+    """With a reason, but for a retry; that no service answered is told."""
     csrf = proof(browser)
     asked = (("retry", {"why": ""}), ("give-up", {"why": "broken"}), ("skip", {"why": "by hand", "step": "refund"}))
     for number, (word, fields) in enumerate(asked):
@@ -411,6 +413,25 @@ def test_a_comparison_that_fails_says_so(tmp_path: Path) -> None:
         html = browser.get("/reconcile").text
         assert "not known</span>" in html
         assert "Compare now" in html
+
+
+def test_a_return_that_is_open_is_shown_beside_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it is at, its order and its saga: all agrees, and it is under way."""
+    one = {"id": "5", "run_id": "77", "what": "refund failed 11 times", "age_seconds": 90.0, "due_at": "2026-01-01"}
+    told = {"clean": True, "checked": {"orders": 1}, "participants": [], "counts": {}, "findings": [], "swept": None}
+    answer = json.dumps({**told, "under_way": [one]})
+    monkeypatch.setattr("console.app.command_of", lambda _: [sys.executable, "-c", f"print({answer!r})"])
+    with running(tmp_path, console_data_dir=tmp_path) as service:
+        service.start[1]()
+        browser = Browser(service, token())
+        fields = hidden(browser.get("/reconcile").text.partition('id="compare"')[2], "/reconcile/run")
+        assert browser.post("/reconcile/run", fields).status_code == 303
+        eventually(lambda: "Everything agrees" in browser.get("/reconcile").text, within=60)
+        html = browser.get("/reconcile").text
+    assert "refund failed 11 times" in html
+    assert '<a href="/orders/5"><code>5</code></a>' in html
+    assert '<a href="/sagas/77"><code>77</code></a>' in html
+    assert "no finding" in html
 
 
 def test_a_poll_gets_the_part_that_lives(browser: Browser, lying: Lying) -> None:

@@ -115,7 +115,7 @@ def test_another_s_order_is_not_there(alice: Browser, neighbours: Neighbours) ->
     assert "alice" not in page.text.replace('<span title="orders">alice</span>', "")
 
 
-def test_an_admin_sees_everybody_s_orders(root: Browser, neighbours: Neighbours) -> None:
+def test_an_admin_sees_all_users_orders(root: Browser, neighbours: Neighbours) -> None:
     """Or one user's."""
     assert root.get("/orders?user=alice").status_code == 200
     assert neighbours.asked[0][:2] == ("order", "/admin/orders")

@@ -1,4 +1,4 @@
-"""What the overview is told: numbers where somebody said them, and silence where nobody did."""
+"""What the overview is told: numbers where a service said them, and silence where none did."""
 
 import threading
 from collections import Counter
@@ -92,7 +92,7 @@ def test_percentiles_are_upper_bounds() -> None:
 
 
 def test_an_instance_that_is_silent_is_not_counted_as_zero(overview: Overview, order: Played) -> None:
-    """Rates are told from the second look on, and not while nobody tells them."""
+    """Rates are told from the second look on, and not while no service tells them."""
     assert overview._look().rates is None
     order.says = METRICS % (4, 4, 4)
     look = overview._look()
@@ -131,7 +131,7 @@ def test_all_who_ask_share_a_look(overview: Overview) -> None:
     assert len(overview.points(0)) == 2
 
 
-def test_a_source_that_hangs_holds_nobody_up() -> None:
+def test_a_source_that_hangs_holds_no_other_up() -> None:
     """It is silent until it has answered, and is not asked again meanwhile."""
     go_on, asked = threading.Event(), []
 

@@ -20,6 +20,7 @@ CLEAN: dict[str, Any] = {
     "participants": ["stock", "coupon"],
     "counts": {"disagreement": 0},
     "findings": [],
+    "under_way": [],
     "swept": None,
 }
 Made = Callable[..., Reconciling]
@@ -69,7 +70,7 @@ def test_what_was_not_looked_at_is_not_known(made: Made) -> None:
 
 
 def test_a_participant_is_green_or_red_with_when_it_was_looked_at(made: Made) -> None:
-    """What is in progress is nobody's fault yet; a participant that was not compared is not known."""
+    """What is in progress is no participant's fault yet; a participant that was not compared is not known."""
     told = found(finding("stock"), finding("coupon", "in progress"), finding(None))
     run = ran(reconciling := made(answering(told, 1)))
     assert (run.failure, run.who) == ("", "root")
@@ -80,7 +81,7 @@ def test_a_participant_is_green_or_red_with_when_it_was_looked_at(made: Made) ->
     ]
 
 
-def test_findings_that_were_cut_make_nobody_green(made: Made) -> None:
+def test_findings_that_were_cut_make_no_participant_green(made: Made) -> None:
     """The participant's own may be among those that are only counted."""
     reconciling = made(answering(found(finding("stock"), counts=5000), 1))
     ran(reconciling)

@@ -80,7 +80,7 @@ def part(html: str, name: str) -> str:
 
 
 def test_an_open_one_tells_its_tries_and_what_comes_next(browser: Browser, lying: Lying) -> None:
-    """Each check-back with its answer; parked, it goes on by nobody but an operator."""
+    """Each check-back with its answer; parked, it goes on by an operator alone."""
     half = begun(lying, "41")
     open_ones = part(browser.get("/transactions").text, "open")
     assert "<code>41</code>" in open_ones

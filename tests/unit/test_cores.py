@@ -49,7 +49,7 @@ def test_each_process_of_a_deployment_has_one(tmp_path: Path, monkeypatch: pytes
     assert given == first | {"order": "2", "order-2": "5", "stock-2": "7"}
 
 
-def test_one_core_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_core_is_no_process_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is nothing to choose from, nothing is set."""
     monkeypatch.setattr("ops.deployment.at_hand", lambda: [0])
     assert Deployment(tmp_path, Plan(20_000), say=lambda _: None)._core("order") == {}

@@ -50,7 +50,7 @@ def took(database: Database, coupon: Coupon, user: str, order_id: int) -> None:
 
 
 def test_a_coupon_is_as_it_was_made(coupons: Coupons) -> None:
-    """With a code of its own, or one that is made up; nobody holds it yet."""
+    """With a code of its own, or one that is made up; no order holds it yet."""
     first, second = made(coupons, code="SPRING"), made(coupons)
     assert (first.code, len(second.code), first.held, first.used, first.withdrawn) == ("SPRING", 12, 0, 0, False)
     assert coupons.get(first.coupon_id, ANN) == first
@@ -76,7 +76,7 @@ def test_a_key_makes_one_coupon(coupons: Coupons) -> None:
 
 
 def test_who_sees_what(coupons: Coupons) -> None:
-    """Everybody's and one's own; an admin sees any."""
+    """All users' and one's own; an admin sees any."""
     every, anns = made(coupons), made(coupons, user_id="ann")
     assert coupons.get(anns.coupon_id, ANN) == coupons.get(anns.coupon_id, ADMIN) == anns
     with pytest.raises(NotFound):
@@ -87,8 +87,8 @@ def test_who_sees_what(coupons: Coupons) -> None:
     assert coupons.list(BOB, 10, None) == [every]
 
 
-def test_pages_are_newest_first_whoever_they_are_for(coupons: Coupons) -> None:
-    """Those of everybody and one's own are one list."""
+def test_pages_are_newest_first_for_every_caller(coupons: Coupons) -> None:
+    """Those for every user and one's own are one list."""
     ids = [made(coupons, user_id=user).coupon_id for user in (None, "ann", None, "bob", "ann", None)]
     seen = [coupon.coupon_id for coupon in coupons.list(ANN, 10, None)]
     assert seen == [ids[5], ids[4], ids[2], ids[1], ids[0]]
@@ -139,7 +139,7 @@ def test_withdrawing_changes_the_rules_once(coupons: Coupons) -> None:
 
 
 def test_looking_up_leaves_unknown_ones_out(coupons: Coupons) -> None:
-    """Whoever they belong to: it is for the order service."""
+    """Whichever user they belong to: it is for the order service."""
     one, anns = made(coupons), made(coupons, user_id="ann")
     assert set(coupons.lookup([one.coupon_id, anns.coupon_id, 999])) == {one, anns}
 

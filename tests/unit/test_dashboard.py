@@ -83,7 +83,7 @@ def test_alerts_name_series_that_exist() -> None:
 
 
 def test_a_panel_about_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rendering fails, before anybody looks at it."""
+    """Rendering fails, before a person looks at it."""
     lost = dashboard.Panel("Lost", {"it": "sum(orders_lost_total)"})
     monkeypatch.setattr(dashboard, "_FIRST", (lost,))
     with pytest.raises(ValueError, match="No code makes the metric orders_lost_total"):

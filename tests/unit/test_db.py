@@ -61,7 +61,7 @@ def _driver_error(kind: type[exc.DBAPIError], *args: object) -> exc.DBAPIError:
 
 
 def test_commits(database: Database) -> None:
-    """What the work wrote is there for everybody, and its result is returned."""
+    """What the work wrote is there for all readers, and its result is returned."""
     assert database.transact(lambda c: (_insert(1)(c), "result")[1]) == "result"
     assert _ids(database) == [1]
 

@@ -113,7 +113,7 @@ def test_told_what_is_listed_and_what_changes(directory: Directory, caller: Call
     assert other.used == [[TWO]]
 
 
-def test_nobody_listed_is_not_believed(directory: Directory, caller: Caller, follow: Follow) -> None:
+def test_an_empty_list_is_not_believed(directory: Directory, caller: Caller, follow: Follow) -> None:
     """A list that is empty, as of a directory that lost what it had, leaves callers those that were there last."""
     directory.listed = {"stock": [ONE]}
     following = follow()
@@ -226,7 +226,7 @@ def register(directory: Directory, listener: socket.socket) -> Iterator[Register
 def test_listed_once_it_listens_and_withdrawn_once(
     directory: Directory, register: Register, listener: socket.socket
 ) -> None:
-    """Nobody is sent to a port that is not open yet; at the end it is off the list before `withdraw` returns."""
+    """No caller is sent to a port that is not open yet; at the end it is off the list before `withdraw` returns."""
     registration = register(ttl=60)
     threading.Event().wait(0.2)
     assert directory.puts == []

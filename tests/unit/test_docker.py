@@ -95,7 +95,7 @@ class TestCompose:
         assert services["namesrv"]["image"] == services["broker"]["image"] == f"apache/rocketmq:{versions.DEFAULT}"
 
     def test_who_waits_for_whom(self, services: dict[str, Any]) -> None:
-        """One-shot services are waited for until they succeeded, servers until they are healthy, nobody in a circle."""
+        """One-shot services are waited for until they succeeded, servers until they are healthy, none in a circle."""
         for name, service in services.items():
             for other, how in service.get("depends_on", {}).items():
                 wanted = "service_completed_successfully" if other in ONCE else "service_healthy"
@@ -169,7 +169,7 @@ class TestCompose:
         assert example.keys() == env_names(text)
 
     def test_no_secret_is_on_a_command_line(self, services: dict[str, Any]) -> None:
-        """Everybody on the machine may read those, and `docker inspect` tells them: compose fills in none."""
+        """All users of the machine may read those, and `docker inspect` tells them: compose fills in none."""
         for name, service in services.items():
             for words in (service.get("command", ()), service.get("healthcheck", {}).get("test", ())):
                 assert not SECRETS & env_names(" ".join(words)), name
@@ -219,7 +219,7 @@ class TestOneSource:
 
     @pytest.mark.parametrize("name", docker.files())
     def test_files_are_as_rendered(self, name: str) -> None:
-        """Nobody changed a file by hand, or the settings without `orders docker render`."""
+        """No file was changed by hand, or the settings without `orders docker render`."""
         assert (DOCKER / name).read_text() == docker.files()[name], "run: orders docker render"
 
     def test_broker(self) -> None:
@@ -234,7 +234,7 @@ class TestOneSource:
         assert proxy["grpcServerPort"] == docker.PROXY_PORT
 
     def test_the_broker_has_the_address_that_it_tells(self, compose: dict[str, Any]) -> None:
-        """Clients are told a fixed IPv4 address (a name fails), which nobody else can get."""
+        """Clients are told a fixed IPv4 address (a name fails), which no other container can get."""
         (network,) = compose["networks"]["orders"]["ipam"]["config"]
         address = ipaddress.ip_address(docker.BROKER_ADDRESS)
         assert compose["services"]["broker"]["networks"]["orders"]["ipv4_address"] == str(address)

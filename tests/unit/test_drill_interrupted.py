@@ -16,7 +16,7 @@ Play = Callable[..., Result]
 
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
-    """Return what plays drills by a command, of which some end, passed or not, until somebody interrupts them."""
+    """Return what plays drills by a command, of which some end, passed or not, until they are interrupted."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def play(command: ModuleType, words: str, *ended: bool) -> Result:

@@ -366,7 +366,7 @@ def test_file_damaged_while_open(broker: EmbeddedBroker, path: Path) -> None:
 
 
 def test_file_of_another_program(path: Path) -> None:
-    """Somebody else's database is refused and left alone."""
+    """Another program's database is refused and left alone."""
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("CREATE TABLE customers (id)")
     _assert_refused(path, BrokerError, "another program")

@@ -71,7 +71,7 @@ def _watched(broker: EmbeddedBroker) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_sent_before_it(opened: Open, set_clock: SetClock, restarted: bool) -> None:
-    """A message that nobody had taken yet is taken now, also where every process started after the clock was set."""
+    """A message that was not taken yet is taken now, also where every process started after the clock was set."""
     broker, seen = opened(), Seen()
     _subscribed(broker)
     _watched(broker)

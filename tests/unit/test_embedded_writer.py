@@ -77,7 +77,7 @@ def test_waiting_callers_share_one_commit(bench: Bench) -> None:
     ]
 
 
-def test_refusal_and_mistake_hurt_nobody_else(bench: Bench) -> None:
+def test_refusal_and_mistake_hurt_no_other_job(bench: Bench) -> None:
     """Of callers that share a transaction, one refused and one wrong fail alone; the wrong one leaves no trace."""
 
     def refused(_: sqlite3.Connection) -> None:
@@ -205,7 +205,7 @@ def test_watching_goes_on_after_a_fault() -> None:
     wakeup.close()
 
 
-def test_thread_survives_what_nobody_foresaw(capsys: pytest.CaptureFixture[str]) -> None:
+def test_thread_survives_what_was_not_foreseen(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistake of ours is logged with its traceback and tried again, not the end of a thread."""
     closed, calls = threading.Event(), []
 
@@ -258,7 +258,7 @@ def test_text_that_is_no_unicode_is_refused_at_once(message: Message) -> None:
 
 
 def test_ids() -> None:
-    """An id is sixteen hexadecimal digits that sort as they were given; anything else is nobody's."""
+    """An id is sixteen hexadecimal digits that sort as they were given; anything else is no message's."""
     assert public_id(255) == "00000000000000FF"
     assert number_of(public_id(255)) == 255
     assert [number_of(text) for text in ("", "FF", "g" * 16, "-" + "0" * 15, "F" * 16)] == [0] * 5

@@ -59,7 +59,7 @@ def test_delay() -> None:
 
 
 def test_a_delay_is_told_before_it_begins() -> None:
-    """Whoever reads the log knows that the process stands there: drills strike then."""
+    """A reader of the log knows that the process stands there: drills strike then."""
     failpoints.arm("order.deducted=delay:0.01", ours.POINTS)
     with structlog.testing.capture_logs() as logged:
         failpoints.hit("order.deducted")

@@ -121,7 +121,7 @@ def test_a_ticket_is_good_for_a_while_after_its_turn(market: Market, monkeypatch
 
 
 def test_who_gets_no_ticket(market: Market) -> None:
-    """Where nobody queues, for a sale that there is not or that is over, and when the queue is full."""
+    """Where no user queues, for a sale that there is not or that is over, and when the queue is full."""
     sale, queue = market.open(1), Queue(market, most=1)
     with pytest.raises(NoQueue):
         market.purchasing.join(sale.sale_id, "ann")

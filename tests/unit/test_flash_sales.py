@@ -40,7 +40,7 @@ def test_a_sale_owns_its_pieces(market: Market) -> None:
 
 
 def test_what_can_t_be_opened_owns_nothing(market: Market) -> None:
-    """More than there is, goods that nobody knows, or a stock that does not answer, though it may have done it."""
+    """More than there is, goods that are not known, or a stock that does not answer, though it may have done it."""
     with pytest.raises(InsufficientStock):
         market.open(11)
     with pytest.raises(UnknownGoods):
@@ -54,7 +54,7 @@ def test_what_can_t_be_opened_owns_nothing(market: Market) -> None:
     assert [sale.state for sale in market.reader.newest(9, None, is_open=None)] == []
 
 
-def test_a_sale_that_never_came_to_be_is_nobody_s_business(market: Market) -> None:
+def test_a_sale_that_never_came_to_be_is_left_alone(market: Market) -> None:
     """A crash while it is opened leaves a row, which a sweep gives up; its first word to stock comes too late then."""
     market.faults.plan("allot", KeyboardInterrupt())  # type: ignore[arg-type] - the process ends here
     with pytest.raises(KeyboardInterrupt):
@@ -94,7 +94,7 @@ def test_a_batch_is_one_message(market: Market) -> None:
     assert market.left(sale) == 0
 
 
-def test_nothing_is_sent_where_nobody_got_any(market: Market) -> None:
+def test_nothing_is_sent_where_no_buyer_got_any(market: Market) -> None:
     """Such a message is dropped."""
     sale = market.open(1)
     market.bought(sale, "ann")
@@ -233,7 +233,7 @@ def test_tries_to_place_a_purchase_hold_its_pieces_once(market: Market) -> None:
 
 
 def test_one_user_holds_no_more_than_one_may(market: Market) -> None:
-    """Whatever the store says; and nobody holds what another one has bought."""
+    """Whatever the store says; and no order holds what another one has bought."""
     sale = market.open(3)
     first, second = market.bought(sale, "ann"), market.bought(sale, "bob")
     assert market.hold(sale, first, 1) == "deducted"
@@ -336,7 +336,7 @@ def test_a_holding_that_the_store_was_not_told_of(market: Market, monkeypatch: p
 
 
 def test_a_closed_sale_keeps_what_it_sold(market: Market) -> None:
-    """What nobody bought is back at stock at once; what is under way stays its own until that is decided."""
+    """What was not bought is back at stock at once; what is under way stays its own until that is decided."""
     sale = market.open(5)
     market.hold(sale, market.bought(sale, "ann"), 1)
     under_way = market.bought(sale, "bob")
@@ -383,7 +383,7 @@ def test_stock_hears_it_until_it_has(market: Market) -> None:
 
 
 def test_a_store_that_has_forgotten_a_sale_is_told_it_anew(market: Market) -> None:
-    """With what is bought; nobody buys before it knows, and nothing is sold twice."""
+    """With what is bought; no user buys before it knows, and nothing is sold twice."""
     sale = market.open(2)
     purchase = market.bought(sale, "ann")
     market.hold(sale, purchase, 1)
@@ -452,7 +452,7 @@ def test_more_purchases_under_way_than_one_call_tells(market: Market, monkeypatc
     assert market.row(other).allotted == 500
 
 
-def test_what_nobody_asks_for_any_more_is_forgotten(market: Market) -> None:
+def test_what_is_not_asked_for_any_more_is_forgotten(market: Market) -> None:
     """Purchases that were returned long ago; what orders hold stays."""
     sale = market.open(2)
     old, fresh = 1 << 22, let_go(market, sale)

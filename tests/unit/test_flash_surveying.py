@@ -103,7 +103,7 @@ def test_a_store_that_does_not_answer(market: Market, monkeypatch: pytest.Monkey
 
 
 def test_a_sale_that_is_being_opened(market: Market) -> None:
-    """It is seen here, though it is nobody's business yet; one that there is not is not found."""
+    """It is seen here, though no service is told of it yet; one that there is not is not found."""
     market.faults.plan("allot", Unavailable(), "after")
     with pytest.raises(Unavailable):
         market.open(5)

@@ -65,7 +65,7 @@ def test_what_can_not_even_be_given_up(market: Market, monkeypatch: pytest.Monke
 
 
 def test_a_sale_that_was_given_up_meanwhile_is_not_opened(market: Market) -> None:
-    """A sweep thought that nobody opens it any more."""
+    """A sweep thought that no instance opens it any more."""
 
     def sweep() -> None:
         market.database.transact(lambda connection: connection.execute(update(sales).values(state="void")))

@@ -39,7 +39,7 @@ def test_what_is_known_is_not_fetched() -> None:
 
 
 def test_a_failure_is_not_kept() -> None:
-    """Whoever comes after it tries again."""
+    """A thread that comes after it tries again."""
     flights: SingleFlight[int] = SingleFlight(patience=5.0)
 
     def fail(_: float) -> int:
@@ -50,7 +50,7 @@ def test_a_failure_is_not_kept() -> None:
     assert flights.get(lambda: None, lambda _: 7) == 7
 
 
-def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
+def test_a_thread_that_is_told_to_end_leaves_no_other_waiting() -> None:
     """What is no Exception goes through; the next one makes a flight of its own."""
     flights: SingleFlight[int] = SingleFlight(patience=5.0)
 
@@ -63,7 +63,7 @@ def test_a_thread_that_is_told_to_end_leaves_nobody_waiting() -> None:
 
 
 def test_the_failure_of_one_who_had_waited_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It had little time left; whoever came meanwhile has more, and tries again with that."""
+    """It had little time left; a thread that came meanwhile has more, and tries again with that."""
     clock = Clock(monkeypatch)
     flights: SingleFlight[int] = SingleFlight(patience=10.0)
     go_on = threading.Event()
@@ -86,7 +86,7 @@ def test_the_failure_of_one_who_had_waited_is_its_own(monkeypatch: pytest.Monkey
 
 
 def test_time_that_is_over_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody begins a flight when its own time is over."""
+    """No thread begins a flight when its own time is over."""
     clock = Clock(monkeypatch)
     flights: SingleFlight[int] = SingleFlight(patience=10.0)
 

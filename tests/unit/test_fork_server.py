@@ -141,7 +141,7 @@ def test_how_it_ended_is_told(stand: Stand, do: str, code: int, last: str | None
 
 
 def test_signals(stand: Stand) -> None:
-    """They reach it while it lives, and nobody once it ended, whoever has its pid by then."""
+    """They reach it while it lives, and no process once it ended, whichever has its pid by then."""
     asked = stand.start("signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); print('listens', flush=True); " + PAUSE)
     eventually(lambda: "listens" in stand.log.read_text() if stand.log.exists() else False)
     asked.terminate()

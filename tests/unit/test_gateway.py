@@ -201,7 +201,7 @@ class TestCaddy:
         assert all("load_balancing" not in one for one in found if len(one["upstreams"]) == 1)
 
     def test_two_listeners(self, told: dict[str, Json], tmp_path: Path) -> None:
-        """Set apart, administrators' calls and the console are refused where everybody calls."""
+        """Set apart, administrators' calls and the console are refused where all users call."""
         apart = shape(tmp_path, admin_listen="127.0.0.1:8009")
         servers = caddy.config(site(told, tmp_path), apart)["apps"]["http"]["servers"]
         assert [server["listen"] for server in servers.values()] == [["127.0.0.1:8000"], ["127.0.0.1:8009"]]
@@ -231,7 +231,7 @@ def proxies(value: Any) -> Iterator[Json]:
     ],
 )
 def test_addresses_are_logged_without_secrets(uri: str, logged: str) -> None:
-    """Whatever somebody puts into one; what the configuration says, said in Python's regular expressions."""
+    """Whatever a client puts into one; what the configuration says, said in Python's regular expressions."""
     fields = logs.logging(None)["logs"]["access"]["encoder"]["fields"]
     for operation in fields["request>uri"]["operations"]:
         uri = re.sub(operation["regexp"], operation["value"].replace("${1}", r"\1"), uri)

@@ -20,7 +20,7 @@ TEA: dict[str, Any] = {"name": "Tea", "unit_price": 990, "currency": "CNY"}
 
 
 class Caller:
-    """Calls the service in the name of somebody with all scopes, unless told otherwise."""
+    """Calls the service in the name of a user with all scopes, unless told otherwise."""
 
     def __init__(self, client: FlaskClient) -> None:
         self._client = client
@@ -189,7 +189,7 @@ def test_guarded_calls_need_their_scope(call: Caller, method: str, path: str, bo
 
 
 def test_pages_are_stable_while_goods_are_added(call: Caller) -> None:
-    """Newest first; each goods comes once, whatever is added while somebody turns the pages."""
+    """Newest first; each goods comes once, whatever is added while a user turns the pages."""
     added = [call.add(name=str(number))["goods_id"] for number in range(5)]
     seen: list[str] = []
     cursor = ""
@@ -209,7 +209,7 @@ def test_a_last_page_that_is_full_has_no_next_cursor(call: Caller) -> None:
     assert call("GET", "/goods?limit=2").get_json()["next_cursor"] is None
 
 
-def test_a_cursor_of_nobody_s_is_422(call: Caller) -> None:
+def test_a_cursor_of_no_list_is_422(call: Caller) -> None:
     """A cursor is only ever one that we gave."""
     for number in range(3):
         call.add(name=str(number))

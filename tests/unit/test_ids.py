@@ -136,7 +136,7 @@ def test_renewed(database: Database) -> None:
 
 
 def test_renewing_is_written_down(database: Database, clock: Clock) -> None:
-    """A lease that is extended is so for everybody who reads the table, as for the process itself."""
+    """A lease that is extended is so for all processes that read the table, as for the process itself."""
     ids = _unkept(database)
     before = _rows(database)[ids.worker_id][1]
     clock.now += 3_000
@@ -228,7 +228,7 @@ def _stopped(ids: LeasedIds) -> bool:
 
 
 def test_never_at_or_after_expiry(database: Database, clock: Clock) -> None:
-    """The last id is issued in the last millisecond of the lease, none from then on, though nobody told the process."""
+    """The last id is issued in the last millisecond of the lease, none from then on, though nothing tells it."""
     ids = _unkept(database, lease_seconds=1.0)
     expires_at = _rows(database)[ids.worker_id][1]
     clock.now = expires_at - 1

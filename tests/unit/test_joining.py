@@ -56,9 +56,9 @@ def test_its_processes_are_those_of_the_other_deployment(root: Path, tmp_path: P
 
 @pytest.mark.usefixtures("runs")
 def test_what_can_not_be_joined(root: Path, tmp_path: Path) -> None:
-    """Nobody would find it, there is no such service, or it is a part itself."""
+    """No process would find it, there is no such service, or it is a part itself."""
     configured(root, discovery="static")
-    with pytest.raises(CommandFailed, match="static: nobody would find them"):
+    with pytest.raises(CommandFailed, match="static: no process would find them"):
         joining.plan_of(root, {"order": 1}, None)
     configured(root, participants="stock")
     with pytest.raises(CommandFailed, match="has no coupon"):
@@ -72,7 +72,7 @@ def test_what_can_not_be_joined(root: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_runs_there(root: Path) -> None:
-    """A part without the whole serves nobody."""
+    """A part without the whole serves no client."""
     configured(root)
     with pytest.raises(NoDeployment, match="Nothing runs"):
         joining.plan_of(root, {"order": 1}, None)

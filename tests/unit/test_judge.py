@@ -110,7 +110,7 @@ BEFORE = ID - 1  # the id of no order
         ("order", "DELETE FROM transaction_records WHERE tx_id = :tx_id", f"order {ID}: its transaction"),
         ("order", "UPDATE transaction_records SET outcome = 'aborted'", "and 95 more: no record"),
         ("order", "INSERT INTO idempotency_keys VALUES ('eve', 'k', '', :id)", f"'k' of eve: order {ID} is user-1's"),
-        ("order", "INSERT INTO idempotency_keys VALUES ('eve', 'k', '', :before)", "is nobody's"),
+        ("order", "INSERT INTO idempotency_keys VALUES ('eve', 'k', '', :before)", "is no user's"),
         ("order", "INSERT INTO idempotency_keys VALUES ('a', 'k', '', :id), ('a', 'l', '', :id)", "made by 2 keys"),
         ("order", "UPDATE orders SET coupon_id = 5 WHERE order_id = :id", "'used') is due, none is there"),
     ],

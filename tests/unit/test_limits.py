@@ -52,7 +52,7 @@ def test_a_process_counts_alone(limit: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_process_counts_from_many_threads_at_once() -> None:
-    """Exactly as many as allowed get through, and nobody gets an error."""
+    """Exactly as many as allowed get through, and no caller gets an error."""
     limiter = ProcessLimiter()
     with ThreadPoolExecutor(16) as pool:
         waits = list(pool.map(lambda _: limiter.hit("500/hour", "place", "ann"), range(2000)))
@@ -91,7 +91,7 @@ def test_fast_hits_are_counted_together(counting: Counting) -> None:
 
 
 def test_users_have_shares_of_their_own(counting: Counting) -> None:
-    """Nobody uses up what was counted for somebody else."""
+    """No user uses up what was counted for another."""
     assert sum(counting.hits(60, "100/hour", "ann")) == 0
     assert sum(counting.hits(100, "100/hour", "bob")) == 0
     assert sum(counting.hits(40, "100/hour", "ann")) == 0

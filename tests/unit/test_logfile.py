@@ -51,8 +51,8 @@ def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def test_no_line_is_lost_while_several_write_and_anybody_rotates(tmp_path: Path) -> None:
-    """Three processes rotate at 20 kB what they write together, and somebody moves the file away again and again."""
+def test_no_line_is_lost_while_several_write_and_any_rotates(tmp_path: Path) -> None:
+    """Three processes rotate at 20 kB what they write together, and the file is moved away again and again."""
     path, number, away = tmp_path / "x.log", 2000, 0
     writers = [writer(path, f"w{n}", number, largest=20_000, kept=1000) for n in range(3)]
     while any(process.poll() is None for process in writers):

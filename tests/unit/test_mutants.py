@@ -69,7 +69,7 @@ def test_every_mutant_names_a_test_that_exists() -> None:
 
 @pytest.mark.usefixtures("_restored")
 def test_an_edit_changes_the_function_itself() -> None:
-    """Whoever holds the function has the changed one; defaults stay as they are."""
+    """A module that holds the function has the changed one; defaults stay as they are."""
     held = double
     Edit(f"{__name__}:double", (("* 2", "* 3"),)).plant()
     assert held(5) == 16

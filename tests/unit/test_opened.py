@@ -59,7 +59,7 @@ def test_it_is_committed_and_delivered(elsewhere: Elsewhere) -> None:
 
 
 def test_a_resolution_that_fails_is_told(elsewhere: Elsewhere) -> None:
-    """The check-back decides it then, so nobody may rely on it yet."""
+    """The check-back decides it then, so no caller may rely on it yet."""
     elsewhere.faults.plan("resolve", BrokerError())
     assert elsewhere.open.resolve(Outcome.COMMITTED) is False
     assert elsewhere.state() is State.HALF
@@ -104,7 +104,7 @@ def test_a_checker_answers_from_wherever_the_records_are() -> None:
     assert answers == counted == [commit, rollback, rollback, unknown]
 
 
-def test_nobody_need_look(tmp_path: Path) -> None:
+def test_no_observer_is_needed(tmp_path: Path) -> None:
     """Without an observer it works as well."""
     with closing(open_broker(f"embedded:///{tmp_path}/broker.db", BrokerOptions())) as broker:
         opened = begin(broker.producer("shop"), unobserved, 7, Message("told", b"7"), Outcome.COMMITTED, "sale")

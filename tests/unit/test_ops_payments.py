@@ -10,11 +10,13 @@ from sqlalchemy import insert, update
 from common import migrations
 from common.db import Database
 from halfmessage.clock import now_ms
+from halfmessage.saga.model import RunState
 from ops.findings import REPAIR, WAIT, Finding, Gravity
 from ops.payments import Payments
-from order.model import orders
+from order.model import orders, sagas
 from pay import model as pay
 from sandbox import model as sandbox
+from tests.returns import write_return
 
 AGES_AGO = 3_600_000  # ms
 GRACE = 30.0
@@ -149,6 +151,28 @@ def test_states_that_disagree(site: Site, status: str | None, through: str | Non
     assert _one(site.found(1)) == (Gravity.DISAGREEMENT, what)
 
 
+def test_the_money_of_an_open_return_is_under_way(site: Site) -> None:
+    """Whether pay was told, or sends it back; once the saga has ended, it is a finding. A refusal is one at once."""
+    site.order(1, "returned", through="sandbox")
+    site.payment(1, "succeeded")
+    site.charge(1, 1, "kept")
+    site.order(2, "returned", through="sandbox")
+    site.payment(2, "refunding")
+    site.charge(2, 2, "refunding", refund_since=1)
+    site.order(3, "returned", through="sandbox")
+    site.payment(3, "refunding")
+    site.charge(3, 3, "refused", refusal="the account is closed")
+    for order_id in (1, 2, 3):
+        write_return(site.databases["order"], order_id)
+    (refused,) = site.without_books.judge([1, 2, 3])
+    assert "refuses to send" in refused.what
+    site.do("order", update(sagas.runs).values(state=RunState.GIVEN_UP.value))
+    assert [(finding.id, finding.gravity) for finding in site.without_books.judge([1, 2])] == [
+        ("1", Gravity.DISAGREEMENT),
+        ("2", Gravity.UNRESOLVED),
+    ]
+
+
 def test_a_paid_order_without_a_payment(site: Site) -> None:
     """Its payment was lost: the repair opens it anew, and then the provider has to tell of it again, once it has."""
     site.order(1, "paid", through="sandbox")
@@ -218,7 +242,7 @@ def test_money_on_its_way_back(site: Site) -> None:
     assert "ask the provider" in refused.remedy
 
 
-def test_money_of_nobody(site: Site) -> None:
+def test_money_of_no_order(site: Site) -> None:
     """A charge that names no order is told until it is back."""
     site.charge(1, None, "refunding", refund_since=0)
     assert [finding.what for finding in site.compared.nameless()] == ["250 EUR are to go back through sandbox"]

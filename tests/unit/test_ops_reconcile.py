@@ -10,16 +10,18 @@ from sqlalchemy import insert, update
 
 from common import migrations
 from common.db import Database
-from halfmessage.clock import now_ms
+from halfmessage.clock import from_rfc3339, now_ms
 from halfmessage.mq.port import Backlog, BrokerStats, Message, MessageView, State
+from halfmessage.saga.model import RunState, StepRow, StepState
 from ops import ledgers
 from ops.commands.reconcile import show
 from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Limits, Report
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
 from ops.reconcile import Comparison
-from order.model import order_lines, orders, settlements
+from order.model import order_lines, orders, sagas, settlements
 from stock.model import allotments, reservation_lines, reservations, stock
+from tests.returns import write_return
 
 GOODS = 7
 LONG_AGO = 3_600_000  # ms
@@ -138,6 +140,13 @@ def only(report: Report) -> Finding:
     return finding
 
 
+def shown(report: Report, *, repaired: bool = False) -> str:
+    out = Console(width=200)
+    with out.capture() as captured:
+        show(out, report, repaired=repaired)
+    return captured.get()
+
+
 def test_agreement_is_clean(site: Site) -> None:
     """Created and paid orders with their stock, closed ones without, tombstones and delayed timeouts: all well."""
     site.order(1, "created")
@@ -179,7 +188,7 @@ def test_every_disagreement_is_found(
 
 
 def test_findings_say_which_participant_they_are_about(site: Site) -> None:
-    """What is held, what does not add up and what is not confirmed are one's; a message is nobody's."""
+    """What is held, what does not add up and what is not confirmed are one's; a message is no participant's."""
     site.order(1, "closed")
     site.reservation(1, "deducted", 3)
     site.order(2, "closed", closed_at=now_ms() - LONG_AGO)
@@ -211,6 +220,54 @@ def test_a_returned_order_holds_nothing(site: Site) -> None:
         "3": Gravity.DISAGREEMENT,
     }
     assert found["3"].what == "the order is returned, but its stock is still reserved"
+
+
+def test_an_open_return_is_under_way_and_no_finding(site: Site) -> None:
+    """However long it takes: its step, its last error and when it goes on are told instead; all else is compared."""
+    site.order(2, "returned")
+    site.reservation(2, "deducted")
+    write_return(site.orders, 2, refund=StepRow(tries=11, error="PeerUnavailable: [pay] is down"))
+    site.order(3, "returned")
+    write_return(site.orders, 3)
+    report = site.compare()
+    assert (report.clean, report.findings, site.pauses) == (True, [], 0)
+    told = report.as_json()["under_way"]
+    assert [(one["subject"], one["id"], one["saga"], one["run_id"], one["state"]) for one in told] == [
+        ("order", "2", "return", "1002", "running"),
+        ("order", "3", "return", "1003", "running"),
+    ]
+    assert told[0]["steps"] == [{"step": "refund", "tries": 11, "last_error": "PeerUnavailable: [pay] is down"}]
+    assert told[0]["age_seconds"] >= LONG_AGO / 1000
+    assert 0 < from_rfc3339(told[0]["due_at"]) - now_ms() <= 60_000
+    text = shown(report)
+    assert "Everything agrees" in text
+    assert "the return is running: refund failed 11 times, PeerUnavailable: [pay] is down" in text
+    assert "the return is running: refund is to be done" in text
+    site.order(4, "closed")
+    site.reservation(4, "deducted")
+    assert only(site.compare()).id == "4"
+    assert "refund failed 11 times" in shown(site.compare())
+
+
+def test_a_return_that_is_due_goes_on_now(site: Site) -> None:
+    """Its time is over, and an instance may take it at any moment; one with no step left is about to end."""
+    site.order(2, "returned")
+    write_return(site.orders, 2, refund=StepRow(StepState.DONE))
+    site.orders.transact(lambda c: c.execute(update(sagas.runs).values(due_at=now_ms() - 1)))
+    text = shown(site.compare())
+    assert "the return is running: no step is left" in text
+    assert text.count("now") == 1
+
+
+@pytest.mark.parametrize("state", [RunState.DONE, RunState.GIVEN_UP])
+def test_a_return_that_has_ended_holds_nothing(site: Site, state: RunState) -> None:
+    """By itself or by an operator's word: what the order still holds then is a disagreement."""
+    site.order(3, "returned")
+    site.reservation(3, "deducted")
+    write_return(site.orders, 3, state)
+    report = site.compare()
+    assert only(report).gravity is Gravity.DISAGREEMENT
+    assert report.under_way == []
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
@@ -308,10 +365,7 @@ def test_what_would_do_nothing_is_not_recommended(remedies: list[str], repaired:
     """A repair is recommended if there is something for it to do, and it was not tried just now."""
     report = Report()
     report.add([Finding(Gravity.DISAGREEMENT, "order", "1", "x", remedy=remedy) for remedy in remedies])
-    out = Console(width=200)
-    with out.capture() as captured:
-        show(out, report, repaired=repaired)
-    text = captured.get()
+    text = shown(report, repaired=repaired)
     assert advice in text
     assert ("To mend" in text) is (advice.startswith("To mend"))
 
@@ -365,7 +419,7 @@ def test_messages_that_need_attention_are_told(site: Site, state: State, age: in
         {"status": "paid"},
     ],
 )
-def test_orders_that_nobody_finished_are_unresolved(site: Site, columns: Mapping[str, Any]) -> None:
+def test_orders_that_were_not_finished_are_unresolved(site: Site, columns: Mapping[str, Any]) -> None:
     """An overdue order, and one of which a participant has something to confirm, are told with their age."""
     site.order(5, **columns)
     if columns["status"] != "created":

@@ -235,7 +235,7 @@ def test_what_is_just_given_back_may_be_counted(books: Books) -> None:
 
 
 def test_a_count_that_moves_is_not_judged(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody buys between the looks, or a purchase becomes a row."""
+    """A user buys between the looks, or a purchase becomes a row."""
     books.do(update(tables.sales).values(pieces=5))
     taken(books, 99)
     monkeypatch.setattr("ops.purchases.MOST_PAGES", 0)

@@ -92,7 +92,7 @@ def test_stock_restored_lacks_reservations(shop: Shop) -> None:
 
 
 def test_stock_restored_is_too_little(shop: Shop) -> None:
-    """Where pieces are short, an unpaid order is closed and a paid one is told, until somebody restocks."""
+    """Where pieces are short, an unpaid order is closed and a paid one is told, until an admin restocks."""
     restore = _backup(shop, "stock")
     created, paid = shop.order({1: 2}).order_id, _paid(shop, 3)
     restore()

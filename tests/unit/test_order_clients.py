@@ -225,7 +225,7 @@ def test_a_shared_price_is_as_old_as_the_question(now: Now, monkeypatch: Patch) 
 
 
 def test_unknown_goods_are_forgotten(now: Now) -> None:
-    """Ids that don't exist are not refreshed for ever: what anybody may ask must not grow."""
+    """Ids that don't exist are not refreshed for ever: what any user may ask must not grow."""
     catalogue = Catalogue({1: _goods(1)})
     client = GoodsClient(catalogue, max_age=0.5, timeout=5.0)  # type: ignore[arg-type]
     for unknown in range(100, 110):
@@ -421,7 +421,7 @@ def test_a_page_that_was_not_asked_for(order_ids: list[int]) -> None:
 
 @pytest.mark.parametrize("told", [[1, 1], [1, 3]], ids=["one twice", "one more"])
 def test_goods_found_otherwise_than_asked(told: list[int]) -> None:
-    """Goods that nobody asked for, or twice, perhaps at two prices, are no answer."""
+    """Goods that were not asked for, or twice, perhaps at two prices, are no answer."""
     with pytest.raises(PeerUnavailable, match="goods"):
         GoodsClient(Peer((200, {"items": [_goods(g) for g in told]})), max_age=1, timeout=5.0).find([1, 2])  # type: ignore[arg-type]
 
@@ -443,7 +443,7 @@ class Hanging(Catalogue):
 
 
 def test_goods_that_hang_keep_each_caller_for_its_deadline_once() -> None:
-    """32 at once: one look-up, whose failure is everybody's, when its deadline is over."""
+    """32 at once: one look-up, whose failure is that of all, when its deadline is over."""
     catalogue = Hanging({1: _goods(1)})
     client = GoodsClient(catalogue, max_age=0.5, timeout=2.0)  # type: ignore[arg-type]
     start = threading.Barrier(32)
@@ -462,7 +462,7 @@ def test_goods_that_hang_keep_each_caller_for_its_deadline_once() -> None:
 
 
 def test_goods_that_fail_at_once_fail_for_all_who_wait() -> None:
-    """With the breaker open nobody waits; each raises an error of its own, and nobody asks for it again."""
+    """With the breaker open none waits; each raises an error of its own, and none asks for it again."""
     catalogue = Hanging({1: _goods(1)})
     client = GoodsClient(catalogue, max_age=0.5, timeout=30.0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as pool:
@@ -479,7 +479,7 @@ def test_goods_that_fail_at_once_fail_for_all_who_wait() -> None:
 
 
 def test_what_many_wait_for_is_looked_up_together() -> None:
-    """Whoever comes during a look-up and wants other goods gets them from the next one, with all who came meanwhile."""
+    """One that comes meanwhile and wants other goods gets them from the next one, with all that came then."""
     catalogue = Hanging({i: _goods(i) for i in range(1, 9)})
     client = GoodsClient(catalogue, max_age=60.0, timeout=30.0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as pool:

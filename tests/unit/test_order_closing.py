@@ -1,4 +1,4 @@
-"""Closing and paying: whoever comes first wins, and a paid order is never released."""
+"""Closing and paying: the first one wins, and a paid order is never released."""
 
 import threading
 from collections.abc import Iterator
@@ -172,7 +172,7 @@ def test_checker_gave_up_on_us(shop: Shop) -> None:
 
 @pytest.mark.parametrize("stands", [True, False], ids=["it committed", "it did not"])
 def test_connection_lost_in_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch, stands: bool) -> None:
-    """A closing of which nobody knows is left to its check-back; the client is told to ask later."""
+    """A closing whose outcome is not known is left to its check-back; the client is told to ask later."""
     (order_id,) = _place(shop, 1)
     shop.ids.age = OLD
     transact = shop.database.transact
@@ -210,7 +210,7 @@ def test_database_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("stands", [True, False], ids=["it committed", "it did not"])
 def test_payment_lost_in_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch, stands: bool) -> None:
-    """A payment of which nobody knows is answered so; asked again, it is what the database says."""
+    """A payment whose outcome is not known is answered so; asked again, it is what the database says."""
     (order_id,) = _place(shop, 1)
     transact = shop.database.transact
 

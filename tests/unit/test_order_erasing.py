@@ -42,7 +42,7 @@ def rows(shop: Shop, table: Any) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(select(table)).mappings()]
 
 
-def test_all_of_a_user_and_nobody_elses(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_of_a_user_and_no_other_s(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name, phone and address; all else of an order is as it was. So many in one transaction."""
     monkeypatch.setattr("order.service.erasing._TOGETHER", 2)
     ann, bob = sent_to(shop, "ann", 5), sent_to(shop, "bob", 1)

@@ -310,7 +310,7 @@ def test_same_key_in_another_process(shop: Shop, pieces: int) -> None:
 
 
 def test_key_taken_and_gone(shop: Shop) -> None:
-    """A key that was taken, under which there is no order after all, is not answered with somebody else's."""
+    """A key that was taken, under which there is no order after all, is not answered with another user's."""
 
     def taken(_: Draft) -> Order:
         raise KeyTaken

@@ -1,4 +1,4 @@
-"""Several participants: all hold what an order needs or none does, whoever refuses, fails or is restored."""
+"""Several participants: all hold what an order needs or none does, whichever refuses, fails or is restored."""
 
 import threading
 from collections.abc import Iterator
@@ -163,7 +163,7 @@ def test_nothing_stands_and_something_is_held(shop: Shop) -> None:
 
 
 def test_all_refuse(shop: Shop) -> None:
-    """Nothing is held by anybody: the message is dropped, and no tombstone written."""
+    """Nothing is held by any participant: the message is dropped, and no tombstone written."""
     shop.coupon.uses = 0
     drafts = [_draft(shop, 4), _draft(shop, 4, coupon=False)]
     answers = shop.placing.place(drafts)

@@ -95,7 +95,7 @@ def test_attempt_at_a_stranger() -> None:
         _client(providers=[(422, {"type": "/problems/unknown-provider"})]).attempt(ORDER, "nobody", None)
 
 
-def test_attempt_by_a_scenario_that_nobody_knows() -> None:
+def test_attempt_by_a_scenario_that_is_not_known() -> None:
     """The client is told which member is wrong."""
     with pytest.raises(Invalid) as refused:
         _client(providers=[(422, {"type": "/problems/invalid"})]).attempt(ORDER, "sandbox", "dance")

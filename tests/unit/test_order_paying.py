@@ -248,7 +248,7 @@ def test_a_message_in_parts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_last_question_keeps_an_order(shop: Shop) -> None:
-    """What a provider took and nobody told is found out before the order is closed; the others are closed."""
+    """What a provider took and did not tell is found out before the order is closed; the others are closed."""
     paid, unpaid = (replace(shop.order({1: 1}), expires_at=0) for _ in range(2))
     shop.database.transact(lambda connection: connection.execute(update(orders).values(expires_at=1)))
     shop.payments.at_provider[paid.order_id] = "sandbox"
@@ -276,7 +276,7 @@ def test_the_last_question_unanswered(shop: Shop) -> None:
 
 
 def test_the_last_question_is_about_unpaid_orders(shop: Shop) -> None:
-    """A timeout that comes again, of orders that are paid or closed, asks nobody."""
+    """A timeout that comes again, of orders that are paid or closed, asks no other service."""
     paid, closed = (shop.order({1: 1}).order_id for _ in range(2))
     shop.pay(paid)
     shop.closing.cancel(closed, owner=None)
@@ -284,7 +284,7 @@ def test_the_last_question_is_about_unpaid_orders(shop: Shop) -> None:
     assert shop.payments.questions == []
 
 
-def test_cancelling_asks_nobody(shop: Shop) -> None:
+def test_cancelling_asks_no_other_service(shop: Shop) -> None:
     """The owner's word is not doubted: money that was on its way goes back."""
     order_id = shop.order({1: 1}).order_id
     shop.payments.at_provider[order_id] = "sandbox"

@@ -177,7 +177,7 @@ def test_timeout_not_scheduled(shop: Shop, when: str) -> None:
 
 @pytest.mark.parametrize(("when", "left"), [("before", {}), ("after", {1: 1})])
 def test_stock_does_not_answer(shop: Shop, when: str, left: dict[int, int]) -> None:
-    """Deducted or not, nobody knows: the rollback is delivered, which is right for both."""
+    """Deducted or not, it is not known: the rollback is delivered, which is right for both."""
     draft = _draft(shop)
     shop.faults.plan("deduct", PeerUnavailable(), when)
     with pytest.raises(Unavailable):
@@ -238,7 +238,7 @@ def test_checker_gave_up_on_us(shop: Shop) -> None:
 
 @pytest.mark.parametrize("stands", [True, False], ids=["it committed", "it did not"])
 def test_connection_lost_in_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch, stands: bool) -> None:
-    """Nobody guesses: the message stays open until the check-back finds the record, or fences."""
+    """There is no guess: the message stays open until the check-back finds the record, or fences."""
     shop.ids.age = OLD
     draft = _draft(shop)
     transact = shop.database.transact
@@ -414,7 +414,7 @@ def test_all_dropped(shop: Shop, broker_down: bool) -> None:
 
 
 def test_an_order_that_the_database_refuses(shop: Shop) -> None:
-    """A row that breaks a rule of its table drops out alone, and is released; nobody is told that a key was taken."""
+    """A row that breaks a rule of its table drops out alone, and is released; none is told that a key was taken."""
     drafts = [_draft(shop), _draft(shop), _draft(shop, key="k")]
     nowhere = replace(drafts[1], order=replace(drafts[1].order, currency=None))  # type: ignore[arg-type]
     answers = shop.placing.place([drafts[0], nowhere, drafts[2]])
@@ -453,7 +453,7 @@ def test_timeout_is_scheduled_beside_the_half_message(shop: Shop) -> None:
 
 
 def test_stock_is_deducted_while_the_timeout_is_scheduled(shop: Shop) -> None:
-    """A timeout that takes longer than the half message holds up nobody but the local transaction."""
+    """A timeout that takes longer than the half message holds up the local transaction alone."""
     both = threading.Barrier(2, timeout=10)
     shop.faults.hooks["send_at"] = shop.faults.hooks["deduct"] = both.wait
     with closing(ThreadedAside("test", 2)) as aside:
@@ -481,7 +481,7 @@ def test_a_timeout_ends_before_its_batch_does(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("half", [None, BrokerError()])
-def test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever(
+def test_a_timeout_that_is_never_sent_holds_up_no_order_for_ever(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, half: Exception | None
 ) -> None:
     """Nothing was created, the rollback is delivered, and the next batch has its turn."""

@@ -98,7 +98,7 @@ def test_a_coupon_that_pays_all(shop: Shop) -> None:
 
 @pytest.mark.parametrize("rules", [None, {"user_id": "bob"}], ids=["none", "another's"])
 def test_unknown(shop: Shop, rules: dict[str, Any] | None) -> None:
-    """No such coupon, and somebody else's: the same answer, and nothing was begun."""
+    """No such coupon, and another user's: the same answer, and nothing was begun."""
     if rules is not None:
         shop.rules.add(COUPON, **rules)
     with pytest.raises(UnknownCoupon) as caught:

@@ -98,7 +98,7 @@ def test_who_asks_during_a_query_shares_the_next_one(shop: Shop) -> None:
 
 
 def test_keys_that_are_asked_for_together(shop: Shop) -> None:
-    """Each user gets what was made under a key of theirs, and nobody what another made under the same one."""
+    """Each user gets what was made under a key of theirs, and no user what another made under the same one."""
     mine = shop.order({2: 1, 1: 2}, key="a")
     theirs = shop.order({1: 1}, key="a", user="bob")
     held = _Held(shop)
@@ -114,8 +114,8 @@ def test_keys_that_are_asked_for_together(shop: Shop) -> None:
     assert (first.result(), held.queries) == (None, 2)
 
 
-def test_everybody_s_orders(shop: Shop) -> None:
-    """Page by page, newest first, whoever's they are; of one status by when they expire."""
+def test_orders_of_all_users(shop: Shop) -> None:
+    """Page by page, newest first, of all users; of one status by when they expire."""
     orders = [shop.order({1: 1}, user=("ann", "bob")[number % 2]) for number in range(5)]
     newest_first = orders[::-1]
     first = shop.reader.newest(status=None, before=None, limit=3)

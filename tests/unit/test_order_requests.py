@@ -163,7 +163,7 @@ def test_fenced_meanwhile(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_connection_lost_in_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows yet, and that is told; the check-back has the message delivered if it was committed."""
+    """It is not known yet, and that is told; the check-back has the message delivered if it was committed."""
     transact = shop.database.transact
 
     def lost(work: Callable[[Any], Any]) -> Any:
@@ -392,7 +392,7 @@ def test_refused_before_its_order_is_committed(shop: Shop) -> None:
 
 
 def test_created_by_another_process_meanwhile(shop: Shop) -> None:
-    """Whoever finds no stock left for it looks whether that is because it is placed: created it stays."""
+    """A worker that finds no stock left for it looks whether that is because it is placed: created it stays."""
     (request,) = _submit(shop, _wanted(10))
     elsewhere = Ordering(shop.reader, shop.pricing, shop.ids, shop.place, pay_timeout=900.0)
     shop.faults.hooks["deduct"] = lambda: shop.working_off_with(elsewhere.order).handle([_event(request)])

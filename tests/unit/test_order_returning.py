@@ -131,7 +131,7 @@ def test_what_holds_nothing_is_not_asked(shop: Shop) -> None:
 
 
 def test_again_is_the_first(shop: Shop) -> None:
-    """One run, whoever asks again and why; also a request that read the order before another returned it."""
+    """One run, whichever client asks again and why; also a request that read the order before another returned it."""
     order_id = _paid(shop)
     order = shop.reader.get(order_id, owner=None)
     first = shop.returning.give_back(order_id, "too small", owner="ann")
@@ -190,7 +190,7 @@ def test_nothing_else_moves_it(shop: Shop) -> None:
     assert shop.reader.get(order_id, owner=None).status is Status.RETURNED
 
 
-def test_nobody_has_to_hear_of_the_payment_any_more(shop: Shop) -> None:
+def test_no_participant_has_to_hear_of_the_payment_any_more(shop: Shop) -> None:
     """What was to be confirmed of the payment is forgotten: a participant that lets go can't confirm it."""
     order_id = _paid(shop)
     row = {"order_id": order_id, "participant": "coupon", "fate": "paid", "tx_id": 1, "since": 1}

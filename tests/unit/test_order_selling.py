@@ -227,7 +227,7 @@ def test_flash_is_asked_only_about_what_may_be_on_its_way(shop: Shop) -> None:
 
 
 def test_a_sale_is_kept_with_its_request_until_that_is_decided(shop: Shop) -> None:
-    """What it costs is read from the row, whoever works it off."""
+    """What it costs is read from the row, whichever process works it off."""
     event = bought(shop, ("ann", 2))
     shop.selling._take_in({one.request_id: one for one in module._requests(event)})
     waiting = request(shop, event.order_ids[0])

@@ -427,7 +427,7 @@ def test_two_at_once(shop: Shop) -> None:
 
 
 def test_unknown_fence_is_left_for_the_next(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fence of which nobody knows whether it was written releases nothing; the next sweep does."""
+    """A fence of which it is not known whether it was written releases nothing; the next sweep does."""
     shop.ids.age = OLD
     _, order_id = _deducted_only(shop)
 
@@ -442,7 +442,7 @@ def test_unknown_fence_is_left_for_the_next(shop: Shop, monkeypatch: pytest.Monk
 
 
 def test_old_records_are_purged(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records are deleted long after nobody may decide by them any more, page by page; younger ones stay."""
+    """Records are deleted long after they decide nothing any more, page by page; younger ones stay."""
     monkeypatch.setattr(sweeping, "PAGE", 2)
     old = now_ms() - int(2000 * RETENTION) - 1000
     rows = [{"tx_id": i, "outcome": "committed", "decided_at": old} for i in range(1, 6)]

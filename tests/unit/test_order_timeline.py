@@ -245,13 +245,13 @@ def _altered(shop: Shop, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> lis
 
 
 def test_check_backs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each check-back is told with its answer; one that nobody was there to answer too."""
+    """Each check-back is told with its answer; one that no process was there to answer too."""
     checks = (Check(5, CheckAnswer.UNKNOWN, 4711), Check(9, None))
     entries = _altered(shop, monkeypatch, checks=checks, check_count=2)
     asked = _entry(entries, "check-back 1: unknown")
     assert (asked.at, asked.evidence["pid"]) == (5, 4711)
-    assert "pid" not in _entry(entries, "check-back 2: nobody there to answer").evidence
-    assert _entry(entries, "check-back 2: nobody there to answer").at == 9
+    assert "pid" not in _entry(entries, "check-back 2: no process to answer").evidence
+    assert _entry(entries, "check-back 2: no process to answer").at == 9
 
 
 def test_parked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

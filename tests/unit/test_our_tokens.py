@@ -150,7 +150,7 @@ def forged(store: KeyStore) -> str:
 
 
 def jwt_by_public(store: KeyStore) -> str:
-    """Return a token whose HMAC secret is a public key, which everybody knows."""
+    """Return a token whose HMAC secret is a public key, which every client knows."""
     key = next(iter(public_keys({"keys": [*_document(store)["keys"]]}).values()))
     claims = {"sub": "order", "scope": "service", "aud": "orders", "exp": int(time.time()) + 60}
     return jwt.encode(claims, key.raw, algorithm="HS256")
@@ -308,8 +308,8 @@ class TestStore:
         store.ensure(("order",))
         assert verifier(store).verify(before).user_id == "order"
 
-    def test_keys_of_nobody_are_no_keys(self, store: KeyStore) -> None:
-        """An owner that is none of ours signs for nobody."""
+    def test_keys_of_no_owner_are_no_keys(self, store: KeyStore) -> None:
+        """An owner that is none of ours signs for no service."""
         private = raw_of(_private(store, "order")["d"])
         store.public.write_text(store.public.read_text().replace('"owner":"order"', '"owner":"root"'))
         kid = _private(store, "order")["kid"]

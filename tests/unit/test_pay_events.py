@@ -278,7 +278,7 @@ def test_a_race_with_another_process(till: Till) -> None:
 
 
 def test_a_race_for_a_charge_of_no_order(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is locked for an order that is unknown: whoever writes the charge first has it, the other finds it."""
+    """Nothing is locked for an order that is unknown: who writes the charge first has it, the other finds it."""
     first = replace(success("c1", 9), event_id="first")
     till.inbox.store("fake", first, Via.CALLBACK)
     read, times = posting.read_charges, iter(range(99))
@@ -452,7 +452,7 @@ def test_a_no_ends_its_own_try_only(till: Till) -> None:
 
 
 def test_a_no_that_names_no_try_ends_none(till: Till) -> None:
-    """Nobody could tell which; the polling finds out."""
+    """There is no telling which; the polling finds out."""
     till.owe(1)
     till.page(1)
     till.hear(about(Kind.EXPIRED, None))
@@ -483,7 +483,7 @@ def test_a_part_that_went_back_is_no_refund(till: Till) -> None:
 
 
 def test_a_provider_sends_back_what_pays_an_order(till: Till) -> None:
-    """Then the payment is refunded, which is the truth, and somebody has to see to the order."""
+    """Then the payment is refunded, which is the truth, and an operator has to see to the order."""
     till.owe(1)
     till.hear(success("c1", 1))
     till.hear(about(Kind.REFUNDED))

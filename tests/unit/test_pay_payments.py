@@ -147,7 +147,7 @@ def test_money_is_never_forgotten(till: Till) -> None:
 
 
 def test_old_transaction_records_go(till: Till) -> None:
-    """Those that nobody may ask for any more; others stay."""
+    """Those that may not be asked for any more; others stay."""
     till.owe(1)
     till.pay(1)
 
@@ -164,7 +164,7 @@ def test_old_transaction_records_go(till: Till) -> None:
 
 
 def test_late_money_of_a_forgotten_order_goes_back(till: Till) -> None:
-    """It is an order that nobody knows."""
+    """It is an order that is not known."""
     till.owe(1)
     till.release(1)
     forget(till)

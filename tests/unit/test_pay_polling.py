@@ -38,7 +38,7 @@ def the_try(till: Till, order_id: int = 1) -> Any:
 
 
 def test_a_callback_that_got_lost(till: Till) -> None:
-    """Money that nobody told of is found, pays its order, and the try is closed at the provider."""
+    """Money that no callback told of is found, pays its order, and the try is closed at the provider."""
     till.owe(1)
     page = till.page(1)
     till.provider.take(page)
@@ -75,7 +75,7 @@ def test_money_that_was_taken_at_once_and_twice(till: Till) -> None:
 
 @pytest.mark.parametrize("closed_by", ["closing", "another success"])
 def test_open_tries_are_closed_when_the_payment_is(till: Till, closed_by: str) -> None:
-    """So that nobody pays late, or twice, where the provider can help it; and asked about, as long as it may not."""
+    """So that no user pays late, or twice, where the provider can help it; and asked about, as long as it may not."""
     till.owe(1)
     page = till.page(1)
     if closed_by == "closing":

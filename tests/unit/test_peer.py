@@ -194,7 +194,7 @@ def test_no_answer_in_time(server: Server, hasty: Peer) -> None:
     assert len(server.requests) == 1
 
 
-def test_nobody_there(server: Server, peer: Peer) -> None:
+def test_no_server_there(server: Server, peer: Peer) -> None:
     """A refused connection is `PeerUnavailable` at once."""
     server.close()
     with pytest.raises(PeerUnavailable):

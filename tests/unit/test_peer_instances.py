@@ -39,7 +39,7 @@ def make() -> Iterator[Make]:
 
 
 def nobody() -> str:
-    """Return the URL of a port where nobody listens."""
+    """Return the URL of a port where no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -63,7 +63,7 @@ def test_an_instance_that_is_gone_is_passed_over(servers: list[Server], make: Ma
 
 
 def test_ready_if_one_instance_is(servers: list[Server], make: Make) -> None:
-    """One that is not ready is left alone by calls before long, and the other takes them: whoever is asked first."""
+    """One that is not ready is left alone by calls before long, and the other takes them: whichever is asked first."""
     servers[0].answers = [_response(503)] * 2
     servers[1].answers = [_response(200, b"{}")] * 2 + [_response(503)]
     peer = make(*(server.url for server in servers))
@@ -73,7 +73,7 @@ def test_ready_if_one_instance_is(servers: list[Server], make: Make) -> None:
         make(servers[1].url).ready()
 
 
-def test_nobody_there(make: Make) -> None:
+def test_no_server_there(make: Make) -> None:
     """Each instance is tried once; when none can be connected to the service is unavailable, at once."""
     peer = make(nobody(), nobody())
     started = time.monotonic()
@@ -156,7 +156,7 @@ def test_an_instance_that_fails_is_left_to_itself(servers: list[Server], make: M
 
 @pytest.mark.usefixtures("clock")
 def test_all_instances_left_to_themselves(servers: list[Server], make: Make) -> None:
-    """Where every instance fails, nobody is asked any more: unavailable at once."""
+    """Where every instance fails, none is asked any more: unavailable at once."""
     for server in servers:
         server.answers = [_response(500)] * 5
     peer = make(*(server.url for server in servers))
@@ -196,7 +196,7 @@ def test_one_that_left_the_list_is_tried_where_none_listed_is_there(servers: lis
 def test_one_that_left_long_ago_is_not_tried(
     servers: list[Server], make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its port may be anybody's by now."""
+    """Its port may be another program's by now."""
     monkeypatch.setattr("common.peer._GONE_FOR", 0.0)
     servers[1].answers = [_response(200)]
     peer = make(servers[0].url, servers[1].url)

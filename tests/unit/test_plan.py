@@ -62,7 +62,7 @@ def test_the_sandbox_runs_where_it_takes_money(extra: dict[str, str], left_out: 
 
 
 def test_the_console_runs_where_it_is_asked_for() -> None:
-    """Stopped first, as it asks everybody; other deployments are without, and keep their ports."""
+    """Stopped first, as it asks all others; other deployments are without, and keep their ports."""
     plan, without = Plan(port_base=9001, console=True), Plan(port_base=9001)
     assert list(plan.processes) == ["console", *NAMES]
     assert plan.ports.items() - without.ports.items() == {("console", 9008)}
@@ -109,7 +109,7 @@ def test_free_ports_for_several() -> None:
 
 
 def test_free_ports_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two deployments that start side by side share no port, though nobody listens there yet."""
+    """Two deployments that start side by side share no port, though no process listens there yet."""
     first = free_port_base()
     drawn = iter([first, first + 1, first - 1, first + 50, *range(first + 51, first + 500)])
     monkeypatch.setattr("ops.plan.secrets.choice", lambda _: next(drawn))

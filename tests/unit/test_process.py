@@ -47,7 +47,7 @@ import common.process
 
 @pytest.mark.parametrize(("told", "used"), [({}, "narenas:1,tcache:false"), ({"_RJEM_MALLOC_CONF": "x:1"}, "x:1")])
 def test_the_servers_allocator_keeps_no_cache_for_each_thread(told: dict[str, str], used: str) -> None:
-    """It reads its settings when it is loaded; whoever runs the service may have others."""
+    """It reads its settings when it is loaded; the process that runs the service may have others."""
     without = {name: value for name, value in os.environ.items() if name != "_RJEM_MALLOC_CONF"}
     program = [sys.executable, "-c", _ALLOCATOR]
     seen = subprocess.run(program, env=without | told, check=True, capture_output=True, text=True).stdout

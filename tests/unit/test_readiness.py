@@ -49,7 +49,7 @@ def hanging() -> Iterator[Counted]:
 
 
 def test_many_probes_at_once_are_one_run() -> None:
-    """Whoever asks during a run, or within a second of its end, gets its results."""
+    """A caller that asks during a run, or within a second of its end, gets its results."""
     check = Counted()
     checks = Checks({"database": check})
     with ThreadPoolExecutor(50) as pool:
@@ -137,7 +137,7 @@ def test_probes_of_what_hangs_leave_request_threads_free() -> None:
 
 
 def test_who_may_not_wait_is_told_what_was_found_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that is slow for once makes nobody unready; its own run's time over, it has failed for all."""
+    """A check that is slow for once makes no process unready; its own run's time over, it has failed for all."""
     monkeypatch.setattr("common.readiness.SHARED_FOR", 0.0)
     monkeypatch.setattr("common.readiness.PATIENCE", 0.05)
     monkeypatch.setattr("common.readiness.READY_WITHIN", 30.0)

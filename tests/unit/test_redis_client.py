@@ -1,4 +1,4 @@
-"""Waits for Redis: for a connection, for an answer, for somebody else's question; each has its deadline."""
+"""Waits for Redis: for a connection, for an answer, for another thread's question; each has its deadline."""
 
 import socketserver
 import threading
@@ -90,7 +90,7 @@ def test_a_count_that_hangs_is_not_repeated_by_all_who_wait(stub: Stub) -> None:
     assert took < 5  # one after the other it would be 15 s
 
 
-def test_a_count_that_somebody_else_wrote_fails_no_order(stub: Stub) -> None:
+def test_a_count_that_another_program_wrote_fails_no_order(stub: Stub) -> None:
     """It is no number: the process counts alone, and Redis is asked on about everything else."""
     stub.answers[b"GET"] = b"$3\r\nabc\r\n"
     client = RedisClient(stub.url)

@@ -138,7 +138,7 @@ def test_a_server_that_closes_its_connections(server: str, monkeypatch: pytest.M
         Rest(f"{server}/409")(_call())
 
 
-def test_nobody_there() -> None:
+def test_no_server_there() -> None:
     """No connection is a failure."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

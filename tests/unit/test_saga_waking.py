@@ -47,7 +47,7 @@ def _ended(engine: Engine, run_id: int) -> bool:
 
 
 def test_driven_by_a_message(shop: Shop, broker: Broker) -> None:
-    """What is started here is driven by whoever consumes the topic; there is no sweep in this test."""
+    """What is started here is driven by an instance that consumes the topic; there is no sweep in this test."""
     engine = shop.make(_saga(shop), wake=Wake(broker.producer("saga"), TOPIC))
     WokenRuns(engine).subscribe(broker, TOPIC, "saga")
     run_id = engine.start("sale", "7")

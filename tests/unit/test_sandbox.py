@@ -153,7 +153,7 @@ def test_an_attempt_that_is_begun_by_many_at_once_is_one(sandbox: Sandbox) -> No
     assert len(session.charges) == 1
 
 
-def test_what_fails_midway_leaves_nothing_and_spoils_nobody_else_s(sandbox: Sandbox) -> None:
+def test_what_fails_midway_leaves_nothing_and_spoils_no_other(sandbox: Sandbox) -> None:
     """No ids are to be had, for example: of works that are one transaction each is done, or is not there."""
     together = sandbox.asking._together
 
@@ -240,7 +240,7 @@ def test_a_person_pays_declines_or_waits_once(sandbox: Sandbox) -> None:
 
 
 def test_only_a_page_is_paid_by_hand(sandbox: Sandbox) -> None:
-    """Whoever knows the address of another session's page."""
+    """A customer who knows the address of another session's page."""
     session = sandbox.begin("never")
     assert sandbox.asking.pay(session.row.reference).charges == ()
 

@@ -39,7 +39,7 @@ def begun(stand: SandboxStand, **fields: Any) -> dict[str, Any]:
 
 
 def test_who_may_call(stand: SandboxStand) -> None:
-    """The merchant's key and services of ours; no customer, and nobody without a key; faults need an admin."""
+    """The merchant's key and services of ours; no customer, and no caller without a key; faults need an admin."""
     for headers, status in (({}, 401), ({"Authorization": "Bearer é"}, 401), (token("orders"), 403), (KEY, 200),
                             (token("service"), 200), (token("admin"), 200)):  # fmt: skip
         assert stand.client.get("/ledger", headers=headers).status_code == status, headers
@@ -109,7 +109,7 @@ def test_the_page_shows_the_amount_with_its_decimals(
 
 
 def test_the_page_can_be_neither_framed_nor_scripted(stand: SandboxStand) -> None:
-    """It holds no script, loads nothing from elsewhere, and tells nobody its address."""
+    """It holds no script, loads nothing from elsewhere, and tells no other site its address."""
     answer = page(stand, begun(stand))
     policy = answer.headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy

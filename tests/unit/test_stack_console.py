@@ -207,7 +207,7 @@ def test_a_dead_letter_is_resent_once(shelves: Shelves, console: RocketMQConsole
 
 
 def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: RocketMQConsole) -> None:
-    """It becomes a half message that nobody was asked about yet, of the same producers; parked anew, it counts."""
+    """It becomes a half message that no producer was asked about yet, of the same producers; parked anew, it counts."""
     half(shelves, TRANSACTION_CHECK_TIMES="15")
     shelves.consumed[CHECKER, HALF] = 1
     shelves.put(PARKED, "A", b"body", **(SENT | OWN | {"TRANSACTION_CHECK_TIMES": "15"}))

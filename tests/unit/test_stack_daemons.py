@@ -119,7 +119,7 @@ def test_a_program_that_is_not_there_is_told(daemon: Daemon) -> None:
         daemon.start(Program("/no/such", ("x",)))
 
 
-def test_a_broken_pid_file_is_told_and_kills_nobody(daemon: Daemon) -> None:
+def test_a_broken_pid_file_is_told_and_kills_no_process(daemon: Daemon) -> None:
     """What can't be read is not guessed."""
     pid_file(daemon).write_text('{"pid": 1}')
     with pytest.raises(CommandFailed, match=r"one\.json can't be read"):
@@ -135,7 +135,7 @@ def test_a_path_that_a_server_can_t_use_is_refused(tmp_path: Path, name: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_with_somebody_elses_files_is_refused(tmp_path: Path) -> None:
+def test_a_directory_with_foreign_files_is_refused(tmp_path: Path) -> None:
     """Neither `up` nor `reset` touches a directory that is no stack's."""
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CommandFailed, match=r"thesis\.txt"):
@@ -146,7 +146,7 @@ def test_a_directory_with_somebody_elses_files_is_refused(tmp_path: Path) -> Non
 
 
 def test_reset_deletes_its_own_data_and_refuses_strangers_among_it(tmp_path: Path) -> None:
-    """A stack's directory goes, unless somebody put something into it."""
+    """A stack's directory goes, unless something was put into it."""
     root = tmp_path / "stack"
     Layout(root).make()
     (root / "stack.json").write_text('{"ports": {}}')

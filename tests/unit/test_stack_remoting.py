@@ -68,7 +68,7 @@ def test_topics_that_no_client_can_find_are_told(server: Server) -> None:
 
 
 def test_a_broker_is_up_once_its_name_server_knows_its_topics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that missed its registration tells nobody of them for 10 s: it is made to register until they are known."""
+    """One that missed its registration tells none of them for 10 s: it is made to register until they are known."""
     asked: list[str] = []
     missing = [{"t"}, {"t"}, set()]
 

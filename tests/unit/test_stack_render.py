@@ -135,7 +135,7 @@ def test_a_port_given_twice_is_refused() -> None:
 
 
 def test_a_plan_is_kept_with_its_password_for_its_owner_only(tmp_path: Path) -> None:
-    """What was saved is loaded again; nobody else may read it."""
+    """What was saved is loaded again; no other user may read it."""
     path = tmp_path / "stack.json"
     plan.save(path, PLAN)
     assert plan.load(path) == PLAN

@@ -108,7 +108,7 @@ def test_a_sale_is_of_one_goods(database: Database) -> None:
 
 
 def test_it_is_seen_by_every_way_of_taking_stock(database: Database) -> None:
-    """Whoever read what there was before finds another version."""
+    """A caller that read what there was before finds another version."""
     versions = []
     for version, quantity in enumerate((8, 3, 3), 1):
         own(database, quantity, version)

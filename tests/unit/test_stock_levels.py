@@ -72,7 +72,7 @@ def test_reserved_stay_reserved(database: Database, levels: Levels) -> None:
     assert levels.restock(1, 2).answer == levels.get(1) == Level(1, 6, 2)
 
 
-def test_withdrawn_are_pieces_that_nobody_holds(database: Database, levels: Levels) -> None:
+def test_withdrawn_are_pieces_that_no_order_holds(database: Database, levels: Levels) -> None:
     """They leave the total too; as many as are available, and none of goods that never had any."""
     levels.set_total(1, 10)
     stock_reservations(database).deduct(1, {7: {1: 4}})
@@ -86,7 +86,7 @@ def test_withdrawn_are_pieces_that_nobody_holds(database: Database, levels: Leve
 
 
 def test_withdrawing_is_seen_by_every_way_of_taking_stock(database: Database, levels: Levels) -> None:
-    """Whoever read what there was before it finds another version."""
+    """A caller that read what there was before it finds another version."""
     levels.set_total(1, 10)
     with database.read() as connection:
         before = connection.scalar(select(model.stock.c.version))

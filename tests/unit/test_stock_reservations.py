@@ -250,7 +250,7 @@ def test_headers_are_written_before_levels(
 
 
 def test_unknown(reservations: Reservations[Lines]) -> None:
-    """An order that nobody deducted nor released has no reservation."""
+    """An order that was neither deducted nor released has no reservation."""
     with pytest.raises(NotFound):
         reservations.get(7)
 
@@ -389,7 +389,7 @@ def _at_once(*works: Callable[[], object]) -> None:
 
 
 def test_last_pieces(reservations: Reservations[Lines], available: Available) -> None:
-    """Twenty at once for the last five pieces: five get one, nobody else does."""
+    """Twenty at once for the last five pieces: five get one, no other does."""
     decisions: list[Decision] = []
     _at_once(*[lambda o=o: decisions.append(_deduct(reservations, o, g1=1)) for o in range(1, 21)])
     verdicts = [decision.verdict for decision in decisions]

@@ -17,7 +17,7 @@ from tests.stories import entry, half, order_row, told
 
 NASTY = "</script><script>alert(1)</script><!-- ]]> & \" ' \u2028 \ud800 \x1b[31m"
 GOLDEN = "6ce2e0292e4cc33f677bf72a98a4c241d9072c1e137194fffc6638d239c224fe"
-"""Of the file that `text` writes. Whoever changes how stories are told or drawn after a release raises `DRAWING`."""
+"""Of the file that `text` writes. A change of how stories are told or drawn after a release raises `DRAWING`."""
 
 
 def text(**order: object) -> str:

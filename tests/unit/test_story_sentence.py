@@ -1,4 +1,4 @@
-"""The sentence: why an order is where it is, what happens next and when; nothing that nobody knows."""
+"""The sentence: why an order is where it is, what happens next and when; nothing that no witness knows."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def says(story: Story, *parts: str) -> None:
 
 
 def test_a_half_message_that_is_open_is_asked_about_at_a_time_that_is_told() -> None:
-    """Nobody has said how placing ended; what is held comes back if it is not done."""
+    """No witness has said how placing ended; what is held comes back if it is not done."""
     story = told(half(next_check_at=SOON, check_count=2), entry("stock deducted", "stock", 4), UNDECIDED)
     says(story, "Placing has begun but is not decided: the broker (asked 2 times so far) asks the order service again "
          + AT_SOON, "past its deadline it is given up, and what stock holds is given back")  # fmt: skip
@@ -52,7 +52,7 @@ def test_a_half_message_that_is_open_is_asked_about_at_a_time_that_is_told() -> 
 
 
 def test_when_the_broker_asks_is_not_made_up() -> None:
-    """Where it does not tell, that is said; where it was due and nobody is there, that is said."""
+    """Where it does not tell, that is said; where it was due and no process is there, that is said."""
     untold = told(half(), UNDECIDED)
     says(untold, "the broker asks the order service at a time that it does not tell")
     assert untold.next_at is None
@@ -272,7 +272,7 @@ GAVE_BACK = entry("stock released", "stock", 20_100)
 
 
 def test_a_returned_order_waits_for_what_goes_back() -> None:
-    """Pieces first, then money; then nothing is left to happen, and nobody says that it is paid."""
+    """Pieces first, then money; then nothing is left to happen, and no sentence says that it is paid."""
     holds = told(*RETURNED, order=order_row("returned", paid_at=rfc3339(AT + 9_000)))
     says(holds, "Returned at 20:27:00 UTC", "its return tells until it is done that what stock holds has to go back")
     going = told(*RETURNED, GAVE_BACK, order=order_row("returned", payment={"status": "refunding"}))

@@ -63,7 +63,7 @@ def test_an_order_that_was_submitted(shop: Shop) -> None:
 
 
 def test_a_cancelled_order(shop: Shop) -> None:
-    """Nothing is left to happen, and nobody holds anything."""
+    """Nothing is left to happen, and no participant holds anything."""
     order = shop.order({1: 1})
     shop.closing.cancel(order.order_id, owner="ann")
     shop.quiet()
@@ -89,7 +89,7 @@ def test_an_order_whose_process_died(shop: Shop) -> None:
 
 
 def test_a_participant_that_does_not_answer(shop: Shop) -> None:
-    """It is said to be silent; nothing is made up in its place, nor does it contradict anybody."""
+    """It is said to be silent; nothing is made up in its place, nor does it contradict any other."""
     order = shop.order({1: 1})
     shop.faults.plan("reservation", PeerUnavailable())
     story = story_of(shop, order.order_id)
@@ -127,7 +127,7 @@ def test_idle_time_is_told_with_its_length_and_what_was_open() -> None:
 
 
 def test_the_receiver_is_no_part_of_a_story() -> None:
-    """Who gets the goods, and where, is nobody's business who is shown what happened."""
+    """Who gets the goods, and where, is not for those who are shown what happened."""
     receiver = {"name": "Ann Example", "phone": "+44 20 7946 0000", "address": "1 High Street"}
     story = told(order=order_row(receiver=receiver))
     assert "Ann Example" not in repr(story.order)

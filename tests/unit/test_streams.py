@@ -71,7 +71,7 @@ def test_what_fails_ends_a_stream() -> None:
 
 
 def test_so_many_at_once() -> None:
-    """Of all users, and a quarter of them one user's; a place is free again when a stream ends, or nobody has it."""
+    """Of all users, and a quarter of them one user's; a place is free again when a stream ends, or no user has it."""
     places = _streams(8)
 
     def of(user: str) -> Iterator[bytes]:

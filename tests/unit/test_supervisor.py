@@ -67,7 +67,7 @@ def log_of(tmp_path: Path, name: str) -> list[str]:
     return (tmp_path / "log" / f"{name}.log").read_text().splitlines()
 
 
-def test_a_process_is_gone_once_nobody_is_told_of_it_any_more(make: Make) -> None:
+def test_a_process_is_gone_once_no_caller_is_told_of_it_any_more(make: Make) -> None:
     """Who waits for the next one to be ready is not to be told that the last one was, though it has ended."""
     supervisor = make(spec("one"))
     supervisor.start()
@@ -286,7 +286,7 @@ def test_a_process_that_is_held_stays_down(make: Make, said: list[str]) -> None:
 
 
 def test_a_held_process_can_be_restarted_and_stopped(make: Make, said: list[str]) -> None:
-    """A restart that somebody asks for starts it, and a stop does not wait for a release."""
+    """A restart that is asked for starts it, and a stop does not wait for a release."""
     supervisor = make(spec("one", NOTES_ITS_END, os.devnull))
     supervisor.start()
     supervisor.wait_ready(within=10)

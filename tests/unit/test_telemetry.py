@@ -64,7 +64,7 @@ api.app.test_client().get("/nowhere")
 
 
 def test_requests_are_logged_as_it_was_configured_after_the_api_was_made() -> None:
-    """Whoever builds on this may do both in any order."""
+    """A program that builds on this may do both in any order."""
     (line,) = lines_of(_LATE)
     assert (line["service"], line["event"], line["status"]) == ("toy", "request", 404)
 

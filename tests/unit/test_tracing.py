@@ -134,7 +134,7 @@ def test_a_client_gets_no_more_traces_sent_than_its_share() -> None:
 
 
 def test_each_service_takes_the_same_traces() -> None:
-    """With its rate and its key, or a trace would be torn; without the key nobody can tell which."""
+    """With its rate and its key, or a trace would be torn; without the key no client can tell which."""
     ids = range(1, 1001)
     here, there, stranger = KeyedRatio(0.5, b"key"), KeyedRatio(0.5, b"key"), KeyedRatio(0.5, b"other")
     assert [here.takes(one) for one in ids] == [there.takes(one) for one in ids]
@@ -144,7 +144,7 @@ def test_each_service_takes_the_same_traces() -> None:
     assert here.get_description() == "KeyedRatio{0.5}"
 
 
-def test_a_call_that_nobody_asked_for_begins_no_trace() -> None:
+def test_a_call_that_no_request_asked_for_begins_no_trace() -> None:
     """What a lease asks its database for is a client's span without a parent."""
     sampler = KeyedRatio(1.0, b"key")
     assert sampler.should_sample(None, 7, "SELECT", SpanKind.CLIENT).decision is Decision.DROP
@@ -379,7 +379,7 @@ def test_jobs_of_one_batch_are_linked_in_both_directions(collector: Collector, s
 
 
 def test_strangers_do_not_see_our_traces(collector: Collector, start: Callable[..., None]) -> None:
-    """A call to one of our services carries the trace; one to anybody else does not."""
+    """A call to one of our services carries the trace; one to any other host does not."""
     heads: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -428,7 +428,7 @@ def test_statements_are_in_the_trace_of_their_transaction(
 def test_calls_of_redis_are_in_the_trace_without_their_values(
     tmp_path: Path, collector: Collector, start: Callable[..., None]
 ) -> None:
-    """Where a deployment has one; a call that nobody asked for begins no trace."""
+    """Where a deployment has one; a call that no request asked for begins no trace."""
     server = RedisServer(valkey_program(), tmp_path / "valkey")
     try:
         start(trace=collector.url, redis_url=server.url)

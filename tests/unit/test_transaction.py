@@ -338,7 +338,7 @@ def _race(diary: Diary, tx: Transaction, head_start: float) -> Outcome:
 @SIGNS
 @pytest.mark.parametrize("stands", [True, False], ids=["it committed", "it did not"])
 def test_ambiguous_commit(diary: Diary, monkeypatch: pytest.MonkeyPatch, deliver_if: Outcome, stands: bool) -> None:
-    """A connection lost in COMMIT: nobody guesses, the check-back settles it by what the database has."""
+    """A connection lost in COMMIT: there is no guess, the check-back settles it by what the database has."""
     diary.ids.age = OLD
     tx = diary.begin(deliver_if)
     transact = diary.database.transact
@@ -467,7 +467,7 @@ def test_checker_without_database(diary: Diary, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_parked_is_settled_after_resume(tmp_path: Path) -> None:
-    """A half message that the broker gave up on stays unresolved, until somebody resumes it."""
+    """A half message that the broker gave up on stays unresolved, until an operator resumes it."""
     with ExitStack() as stack:
         diary = Diary(tmp_path, stack, replace(OPTIONS, check_interval=0.3, check_max=1))
         diary.check_backs()
@@ -583,7 +583,7 @@ def test_decided_at(diary: Diary) -> None:
 
 
 def test_purge(diary: Diary) -> None:
-    """Records that nobody may ask for are deleted, twice as old as that, oldest first, so many at once; others stay."""
+    """Records that may not be asked for are deleted, twice as old as that, oldest first, so many at once."""
     over = now_ms() - int(2 * RETENTION * 1000)
     times = [over - 1000 + i for i in range(7)] + [over + 60_000 + i for i in range(3)]
     rows = [{"tx_id": i, "outcome": "committed", "decided_at": at} for i, at in enumerate(times)]

@@ -86,7 +86,7 @@ def test_a_name_is_had_once(world: Users, alice: int) -> None:
 
 
 def test_nothing_that_is_kept_is_a_password_or_a_token(world: Users, alice: int) -> None:
-    """Refresh tokens as hashes; whoever reads the database can't refresh."""
+    """Refresh tokens as hashes; a reader of the database can't refresh."""
     tokens = world.accounts.log_in(NAME, PASSWORD, ADDRESS)
     kept = repr([world.all(table) for table in (sessions, log_ins, attempts)])
     for half in tokens.refresh_token.split("."):
@@ -96,7 +96,7 @@ def test_nothing_that_is_kept_is_a_password_or_a_token(world: Users, alice: int)
 
 
 def test_a_wrong_password_and_an_unknown_name_cost_the_same(world: Users, alice: int) -> None:
-    """The same statements, in the same order, one comparison each: nothing tells whether a name is somebody's."""
+    """The same statements, in the same order, one comparison each: nothing tells whether a name is a user's."""
     said: list[str] = []
     event.listen(world.database.engine, "before_cursor_execute", lambda *args: said.append(args[2]))
     wrong(world, NAME)
@@ -111,7 +111,7 @@ def test_a_wrong_password_and_an_unknown_name_cost_the_same(world: Users, alice:
 
 @pytest.mark.parametrize("name", [NAME, "nobody"])
 def test_wrong_passwords_make_the_next_wait(world: Users, alice: int, name: str) -> None:
-    """The first few do not; then longer and longer, for names that are nobody's as well."""
+    """The first few do not; then longer and longer, for names that are no user's as well."""
     wrong(world, name, times=FREE)
     waited = []
     for _ in range(12):
@@ -129,7 +129,7 @@ def test_delays_are_bounded() -> None:
     assert [delay_after(n) for n in (0, FREE, FREE + 1, 10**9)] == [0, 0, 1, LONGEST]
 
 
-def test_nobody_is_locked_out(world: Users, alice: int) -> None:
+def test_no_user_is_locked_out(world: Users, alice: int) -> None:
     """A right password is taken as soon as the delay is over; what comes too early delays nothing further."""
     wrong(world, times=FREE + 1)
     world.go_on(1)
@@ -270,7 +270,7 @@ def test_of_threads_with_the_same_refresh_token_at_most_one_wins(world: Users, a
 
 @pytest.mark.parametrize("forged", ["", ".", "a.b", "a" * 256, "ü.ü"])
 def test_what_is_no_refresh_token_ends_nothing(world: Users, alice: int, forged: str) -> None:
-    """Nobody ends a log-in without having had a token of it."""
+    """No caller ends a log-in without having had a token of it."""
     token = world.accounts.log_in(NAME, PASSWORD, ADDRESS).refresh_token
     for one in (forged, f"{forged}.{token.partition('.')[2]}"):
         with pytest.raises(WrongRefreshToken):
@@ -360,7 +360,7 @@ def test_a_stolen_token_is_not_enough(world: Users, alice: int, change: Callable
 
 
 def test_a_deleted_user_is_gone(world: Users, alice: int) -> None:
-    """With log-ins and what was kept of these; whoever takes the name later is another user."""
+    """With log-ins and what was kept of these; the one who takes the name later is another user."""
     token = world.accounts.log_in(NAME, PASSWORD, ADDRESS).refresh_token
     world.accounts.remove(alice, PASSWORD, ADDRESS)
     assert [world.rows(table) for table in (users, sessions, log_ins, attempts)] == [0, 0, 0, 0]

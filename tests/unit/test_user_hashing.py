@@ -1,4 +1,4 @@
-"""Passwords as hashes: strong, bounded, and as slow for nobody as for somebody."""
+"""Passwords as hashes: strong, bounded, and as slow for no user as for one."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def test_a_password_is_the_same_however_it_is_typed() -> None:
     assert not hashing.verify(hashing.hash("x" * 255 + "a"), "x" * 255 + "b")
 
 
-def test_nobodys_password_is_compared_as_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_of_no_user_is_compared_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same parameters, so that it takes as long; never right."""
     hashing = Hashing(1, 0)
     compared: list[str] = []

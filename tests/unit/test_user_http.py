@@ -69,7 +69,7 @@ def test_an_address_logs_in_and_refreshes_so_often(site: Site) -> None:
 
 
 def test_a_name_is_logged_in_under_so_often(site: Site) -> None:
-    """From however many addresses; one that is nobody's too."""
+    """From however many addresses; one that is no user's too."""
     for name in (NAME, "nobody"):
         answers = [site.log_in(name, f"192.0.2.{n}").status_code for n in range(10, 13)]
         assert answers == [401, 401, 429]

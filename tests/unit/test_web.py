@@ -302,7 +302,7 @@ def test_a_large_body_is_413(client: FlaskClient) -> None:
 
 
 class Untouchable(io.BytesIO):
-    """A body that nobody may read."""
+    """A body that may not be read."""
 
     def read(self, _size: int | None = -1) -> bytes:
         raise AssertionError("read")

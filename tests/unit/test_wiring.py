@@ -263,7 +263,7 @@ def test_order_sweeps_by_itself_with_its_grace_and_by_hand_with_the_deadline(
 
 
 def test_order_gives_its_parts_to_each_other(order: Wiring) -> None:
-    """One database, one fence, one coordinator, one source of ids: whoever needs one has that one."""
+    """One database, one fence, one coordinator, one source of ids: each part that needs one has that one."""
     database, records, checker = order.the("Database"), order.the("Records"), order.the("Checker")
     coordinator, ids, reader, closing = (order.the(p) for p in ("Coordinator", "LeasedIds", "OrderReader", "Closing"))
     assert order.of("Checker", "database", "records") == (database, records)

@@ -48,7 +48,7 @@ class Place:
         try:
             with socket.create_connection((self.host, self.port), _CONNECT) as knock:
                 if knock.getsockname() == knock.getpeername():  # TCP met itself: a port of the kernel's own choice
-                    raise ConnectionRefusedError("nobody listens")
+                    raise ConnectionRefusedError("no process listens")
         except OSError as error:
             raise BrokerError(
                 f"RocketMQ at {self.address} is not there ({error}); start it, or check the broker's URL: "

@@ -44,5 +44,5 @@ def command(orders: int, kill_every: float, seed: int, clients: int, **given: An
         session.measured.append(bench.measure(orders))
         session.wrong += bench.judge()
         session.facts |= {"placed": len(bench.placed), "kills": dict(bench.kills)}
-        kills = ", ".join(f"{name} {number}" for name, number in sorted(bench.kills.items())) or "nobody"
+        kills = ", ".join(f"{name} {number}" for name, number in sorted(bench.kills.items())) or "none"
         session.lines.append(f"{len(bench.placed):,} orders got a 201; killed meanwhile: {kills}")

@@ -54,5 +54,5 @@ def _tell_starts(found: Sequence[service_start.Starts], *, as_json: bool) -> Non
         seconds, processor, memory = (one.median(member) for member in ("seconds", "processor", "memory"))
         click.echo(
             f"{one.service:8} {one.way:10} ready after {seconds * 1000:5.0f} ms, processor {processor * 1000:5.0f} ms, "
-            f"memory {memory / 2**20:4.0f} MB"
+            f"memory {memory / 2**20:4.0f} MB {'PSS' if all(run.is_pss for run in one.runs) else 'RSS'}"
         )

@@ -141,7 +141,7 @@ DRILLS = (
     ),
     Drill(
         "killed-again-and-again",
-        "order is killed (kill -9) eight times, as soon as it is started, with the settings that everybody gets",
+        "order is killed (kill -9) eight times, as soon as it is started, with the default settings",
         "the first time at order.deducted: stock taken, no order written",
         "settled within one check interval of 5 s, and 5 s more, after the last time",
         _again_and_again,
@@ -150,7 +150,7 @@ DRILLS = (
     ),
     Drill(
         "default-times",
-        "order is killed (kill -9), with the settings that everybody gets",
+        "order is killed (kill -9), with the default settings",
         "at order.deducted: stock taken, no order written",
         "settled within one check interval of 5 s, and 5 s more",
         _at_default_times,

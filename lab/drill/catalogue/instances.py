@@ -118,7 +118,7 @@ DRILLS = (
         "one-key-at-two-instances",
         "one Idempotency-Key comes 50 times at one moment",
         "at both order processes",
-        "one order, and everybody is told of it",
+        "one order, and every client is told of it",
         _one_key,
         profile=PAIR,
     ),

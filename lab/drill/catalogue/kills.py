@@ -58,7 +58,7 @@ WORDS = {
     "refund.asked": "the provider was asked to send money back, its answer not written down",
     "refund.stored": "the refund is written down",
     "return.started": "order returned and its saga begun, client not answered",
-    "return.claimed": "a return's saga claimed, nobody told",
+    "return.claimed": "a return's saga claimed, no participant told",
     "return.answered": "one of those told of a return has answered, nothing of it written down",
     "return.before_commit": "a step of a return written down, database not yet committed",
     "return.recorded": "a step of a return written down, others under way",

@@ -85,7 +85,7 @@ def _timeout_before_its_order(run: DrillRun) -> None:
 
 def _poison(run: DrillRun) -> None:
     message_id = run.producer.send(Message(ROLLBACK_TOPIC, b"\xffno JSON", keys=("poison",)))
-    run.fault(f"message {message_id}, which nobody can read, is sent to stock")
+    run.fault(f"message {message_id}, which no service can read, is sent to stock")
     order_id = run.placed()
     run.change(order_id, "cancel")
     run.settle(but=["poison"])
@@ -99,7 +99,7 @@ def _poison(run: DrillRun) -> None:
     settle_by_hand(run, "resend", dead.message_id)
     run.wait("it to be a dead letter again", lambda: dead_rollback(run, "poison", *PARTICIPANTS))
     run.stands("closed")
-    run.leave("poison", "it stays where an operator sees it: nobody can ever read it")
+    run.leave("poison", "it stays where an operator sees it: no service can ever read it")
 
 
 def _dead_letter_resent(run: DrillRun) -> None:
@@ -174,7 +174,7 @@ DRILLS = (
     ),
     Drill(
         "poison-message",
-        "a message that nobody can read",
+        "a message that no service can read",
         "sent to stock",
         "others pass it; it ends as a dead letter that is counted and can be resent",
         _poison,

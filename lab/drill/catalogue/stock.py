@@ -128,7 +128,7 @@ DRILLS = (
     ),
     Drill(
         "default-redelivery",
-        "stock is killed (kill -9), with the settings that everybody gets",
+        "stock is killed (kill -9), with the default settings",
         "at stock.rollback_received: rollback delivered, nothing given back",
         "settled within one check interval of 5 s, and 5 s more",
         _redelivered_at_default_times,

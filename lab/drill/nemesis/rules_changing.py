@@ -159,13 +159,13 @@ def asked_for(case: Case) -> Iterator[str]:
     for order_id, order in case.orders.items():
         is_paid = order["status"] in {"paid", "returned"}
         if is_paid and order["total_amount"] and not case.asked(order_id, "pay"):
-            yield f"order {order_id} is {order['status']}, but nobody paid it"
+            yield f"order {order_id} is {order['status']}, but no client paid it"
         if order["status"] == "returned" and not case.asked(order_id, "return"):
-            yield f"order {order_id} is returned, but nobody asked for it"
+            yield f"order {order_id} is returned, but no client asked for it"
         if order["status"] != "closed":
             continue
         if order["close_reason"] == "cancelled" and not case.asked(order_id, "cancel"):
-            yield f"order {order_id} is cancelled, but nobody cancelled it"
+            yield f"order {order_id} is cancelled, but no client cancelled it"
         if order["close_reason"] != "cancelled" and _time(order["closed_at"]) < _time(order["expires_at"]):
             yield f"order {order_id} was closed ({order['close_reason']}) before its time was over"
 

@@ -64,7 +64,7 @@ class Shop:
 
 
 def buyer(user_id: str, quantity: int = 1) -> Buyer:
-    """Return somebody who wants pieces."""
+    """Return a buyer who wants pieces."""
     return Buyer(new_id(), user_id, quantity)
 
 

@@ -113,7 +113,7 @@ class Steps(RuleBasedStateMachine):
 
     @rule(slots=st.lists(_SLOTS, max_size=4), states=st.lists(st.sampled_from(["held", "returned"]), min_size=4))
     def rebuild(self, slots: list[int], states: list[str]) -> None:
-        """Somebody tells the rows, or what were the rows once."""
+        """Tell the rows, or what were the rows once."""
         rows = {slot: PurchaseState(state) for slot, state in zip(slots, states, strict=False)}
         held = [slot for slot, state in rows.items() if state is PurchaseState.HELD]
         back = [slot for slot, state in rows.items() if state is PurchaseState.RETURNED]

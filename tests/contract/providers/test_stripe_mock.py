@@ -63,7 +63,7 @@ def test_stripe_refuses_what_it_does_not_know(provider: StripeProvider) -> None:
 
 
 def test_asking_and_closing(provider: StripeProvider) -> None:
-    """Its example is a session of somebody else's, which means nothing."""
+    """Its example is a session of another merchant's, which means nothing."""
     assert list(provider.ask("cs_123")) == []
     provider.close("cs_123")
 

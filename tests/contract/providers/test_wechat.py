@@ -127,7 +127,7 @@ def test_a_refusal_that_may_be_about_an_earlier_try_says_nothing_of_the_money(st
 
 
 def test_an_answer_that_is_not_signed_by_wechat_pay_is_none(stand: WechatStand) -> None:
-    """Whoever sent it."""
+    """Whichever client sent it."""
     stand.server.signs = False
     with pytest.raises(ProviderUnavailable):
         stand.provider.begin(asked())
@@ -176,8 +176,8 @@ def test_what_notifications_mean(stand: WechatStand, kind: str, about: dict[str,
     assert stand.provider.read(*stand.told(kind, whole)).kind is meaning
 
 
-def test_a_notification_of_a_key_that_is_not_known_asks_nobody(stand: WechatStand) -> None:
-    """The library would ask WeChat Pay for certificates, each time anybody sends one."""
+def test_a_notification_of_a_key_that_is_not_known_asks_for_nothing(stand: WechatStand) -> None:
+    """The library would ask WeChat Pay for certificates, each time a client sends one."""
     for serial in ("00FF", "PUB_KEY_ID_OTHER", "no number", ""):
         with pytest.raises(BadSignature):
             stand.provider.read(*stand.told("TRANSACTION.SUCCESS", {}, serial=serial))

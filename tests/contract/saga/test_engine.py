@@ -364,7 +364,7 @@ def test_an_unlucky_run_holds_up_no_other(shop: Shop, monkeypatch: pytest.Monkey
 
 
 def test_one_key_one_run(shop: Shop) -> None:
-    """Started again, it is the same run, whoever starts it and however; with another input it is refused."""
+    """Started again, it is the same run, whichever instance starts it and however; with another input it is refused."""
     engine = shop.make(_sequence(shop))
     first = engine.run("sale", "7", {"pieces": 1})
     assert engine.start("sale", "7", {"pieces": 1}) == first.run_id
@@ -472,7 +472,7 @@ def test_a_refund_that_is_refused_is_undone_around_it(shop: Shop) -> None:
 
 
 def test_alert(shop: Shop) -> None:
-    """After so many failures, and after each as many more, somebody is told which step of which run it is, and why."""
+    """After so many failures, and each as many more, an operator is told which step of which run it is, and why."""
     told: list[Trouble] = []
 
     def alert(trouble: Trouble) -> None:
@@ -523,7 +523,7 @@ def _rewritten(shop: Shop, run: Run, **values: Any) -> None:
 
 
 def test_a_lost_claim_stops_the_instance(shop: Shop) -> None:
-    """Whoever writes without the epoch is told, and goes no further: an operator's word has passed it, say."""
+    """An instance that writes without the epoch is told, and goes no further: an operator's word has passed it, say."""
     engine: Engine
 
     def give_up(call: Call) -> Any:

@@ -144,7 +144,7 @@ def test_give_up_past_what_cannot_be_undone(shop: Shop) -> None:
 
 
 def test_skip(shop: Shop) -> None:
-    """A step that somebody saw to by hand counts as done, and the run goes on; only a step whose turn it is."""
+    """A step that an operator saw to by hand counts as done, and the run goes on; only a step whose turn it is."""
     steps = [shop.outside("reserve", _fail), shop.outside("ship")]
     engine = shop.make(Saga("sale", steps, deadline=60))
     run = engine.run("sale", "7")
@@ -182,7 +182,7 @@ def test_what_was_skipped_is_undone_all_the_same(shop: Shop) -> None:
 
 
 def test_skip_a_compensation(shop: Shop) -> None:
-    """A compensation that somebody saw to by hand is left, and told as that."""
+    """A compensation that an operator saw to by hand is left, and told as that."""
     steps = [shop.outside("reserve", undo=_fail), shop.outside("ship", _refuse)]
     engine = shop.make(Saga("sale", steps, deadline=60))
     run = Sagas(engine).skip(engine.run("sale", "7").run_id, "reserve", "put back by hand")

@@ -57,7 +57,7 @@ def _twice_an_order(story: Story) -> None:
     story.bought(order_of_sale("54", "97", "closed", close_reason="timeout"))
 
 
-def _nobody_bought(story: Story) -> None:
+def _no_user_bought(story: Story) -> None:
     story.bought(order_of_sale("54", "99", "closed", close_reason="timeout"))
 
 
@@ -83,7 +83,7 @@ LIES: list[tuple[str, Lie]] = [
     ("bought_as_asked", _order_is("52", total_amount=1)),
     ("bought_as_asked", _order_is("52", items=[{"goods_id": GOODS, "quantity": 2, "unit_price": 15}])),
     ("bought_once", _twice_an_order),
-    ("bought_once", _nobody_bought),
+    ("bought_once", _no_user_bought),
     ("not_oversold", _owns(PIECES_OF_SALE - 1)),
     ("not_oversold", _owns(PIECES_OF_SALE + 1)),
     ("no_more_than_one_may", _terms(per_user=1)),

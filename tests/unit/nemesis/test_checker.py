@@ -72,7 +72,7 @@ def _short_and_created(story: Story) -> None:
     story.ends(order("20", "new"))
 
 
-def _nobody_asked(story: Story) -> None:
+def _no_client_asked(story: Story) -> None:
     story.ends(order("20", "new"))
 
 
@@ -327,7 +327,7 @@ def _both_taken_in_first(story: Story) -> None:
     story.submit(SOON, "90")
 
 
-def _made_what_nobody_submitted(story: Story) -> None:
+def _made_what_no_client_submitted(story: Story) -> None:
     story.requests["92"] = request("92", "created", made="14")
 
 
@@ -371,7 +371,7 @@ LIES: list[tuple[str, Lie]] = [
     ("decided", _request_ends("92", "10", state="failed")),
     ("decided", _request_lost),
     ("made_as_asked", _request_ends("92", "10", state="created", made="10")),
-    ("made_as_asked", _made_what_nobody_submitted),
+    ("made_as_asked", _made_what_no_client_submitted),
     ("invented", _refused_and_made),
     ("one_key_one_request", _twice_taken_in),
     ("one_key_one_request", _without_key_once),
@@ -388,7 +388,7 @@ LIES: list[tuple[str, Lie]] = [
     ("altered", _wrong_sum),
     ("invented", _created_all_the_same),
     ("invented", _short_and_created),
-    ("invented", _nobody_asked),
+    ("invented", _no_client_asked),
     ("invented", _without_key_twice),
     ("invented", _other_content),
     ("invented", _other_id_than_told),

@@ -89,8 +89,8 @@ def test_a_cut_ends_what_is_connected_only(board: Switchboard, echo: _Echo) -> N
         assert _ask(one, b"hello") == b"HELLO"
 
 
-def test_a_refusing_link_serves_nobody(board: Switchboard, echo: _Echo) -> None:
-    """Neither who was connected nor who comes; afterwards everybody again."""
+def test_a_refusing_link_serves_no_client(board: Switchboard, echo: _Echo) -> None:
+    """Neither who was connected nor who comes; afterwards all clients again."""
     place = board.link("a", "127.0.0.1", echo.port)
     with _connect(place) as before, board.refused("a"), _connect(place) as one:
         assert _ask(one, b"hello") == _ask(before, b"hello") == b""

@@ -110,7 +110,7 @@ def test_a_failing_plan_shrinks_to_what_makes_it_fail() -> None:
 
 
 def test_a_plan_that_fails_by_itself_keeps_one_client() -> None:
-    """Where no fault is needed none is left, and somebody still calls."""
+    """Where no fault is needed none is left, and a client still calls."""
     runner = _fails_with(set(), set())
     found = shrink(_plan(), runner, within=1000.0, now=lambda: runner.clock)
     assert found.plan.faults == []
@@ -171,7 +171,7 @@ def test_a_failing_run_keeps_its_evidence_and_says_how_to_repeat_it(tmp_path: Pa
 
 
 def test_what_is_asked_to_be_kept_is_kept(tmp_path: Path) -> None:
-    """With `keep_all`, what passed leaves its history too: whoever has a checker of their own wants it."""
+    """With `keep_all`, what passed leaves its history too: a person with a checker of their own wants it."""
     list(_campaign(tmp_path, keep_all=True).play([replace(_plan(faults=1), seed=4)], [_FakeLane()]))
     assert [path.name for path in tmp_path.iterdir()] == ["seed-4"]
 

@@ -138,7 +138,7 @@ class Client:
 
 
 class Held:
-    """A session that always has its client; `suspected` counts how often somebody doubted it."""
+    """A session that always has its client; `suspected` counts how often it was doubted."""
 
     def __init__(self, client: Client) -> None:
         self._client, self.suspected, self.renewed = client, 0, 0

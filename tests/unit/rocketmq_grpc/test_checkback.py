@@ -76,13 +76,13 @@ def test_silence_has_it_asked_again(checker: Callable[[HalfMessage], Any] | None
     assert answered(checker, sent) == []
 
 
-def test_a_plain_message_is_committed_whoever_is_asked() -> None:
+def test_a_plain_message_is_committed_whichever_client_is_asked() -> None:
     """It went as a transaction because its topic takes nothing else."""
     (told,) = answered(None, half(group="pay", **{wire.PLAIN: "1"}))
     assert told[4] == TransactionResolution.COMMIT
 
 
-def test_an_answer_that_is_lost_harms_nobody() -> None:
+def test_an_answer_that_is_lost_does_no_harm() -> None:
     """It is asked again; the thread that answers survives."""
     calls: list[Any] = []
 
@@ -98,7 +98,7 @@ def test_an_answer_that_is_lost_harms_nobody() -> None:
 
 
 def test_a_closed_one_takes_no_question() -> None:
-    """Whoever is asked next answers."""
+    """The client that is asked next answers."""
     told: list[Any] = []
     asking = CheckBack("order", lambda _: CheckAnswer.COMMIT, lambda *answer: told.append(answer))
     asking.close()

@@ -51,7 +51,7 @@ def test_our_own_errors_pass() -> None:
     assert (caught.value.code, caught.value.said) == (Code.TOPIC_NOT_FOUND, "nope")
 
 
-def test_a_code_that_nobody_foresaw_is_told_as_it_came() -> None:
+def test_a_code_that_was_not_foreseen_is_told_as_it_came() -> None:
     """Number and words of RocketMQ, and where to look."""
     with pytest.raises(faults.Refused, match=r"refused \(50001\): settings is null"):
         faults.check(type(OK)(code=50001, message="settings is null"))

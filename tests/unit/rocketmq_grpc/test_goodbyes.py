@@ -1,4 +1,4 @@
-"""Goodbyes for processes that died: each is said once, by somebody who lives, and never for somebody who does."""
+"""Goodbyes for processes that died: each is said once, by a process that lives, and never for one that does."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def dies(tmp_path: Path, client_id: str) -> None:
 
 
 def test_the_dead_are_said_goodbye_for_once(goodbyes: Callable[[], Goodbyes], tmp_path: Path) -> None:
-    """Whoever looks first does it; the living are left alone, one's own and another's."""
+    """The process that looks first does it; the living are left alone, one's own and another's."""
     one, other, client = goodbyes(), goodbyes(), Client()
     one.greeted("host@1@0@x")
     other.greeted("host@2@0@x")
@@ -73,7 +73,7 @@ def test_the_dead_are_said_goodbye_for_once(goodbyes: Callable[[], Goodbyes], tm
 
 
 def test_who_said_goodbye_itself_is_forgotten(goodbyes: Callable[[], Goodbyes]) -> None:
-    """Nobody says it again, and saying it twice is no error."""
+    """No process says it again, and saying it twice is no error."""
     one, client = goodbyes(), Client()
     one.greeted("host@1@0@x")
     one.said("host@1@0@x")

@@ -65,7 +65,7 @@ def test_a_line_is_kept_until_it_is_renewed(proxy: tuple[_Proxy, Any]) -> None:
 
 
 def test_a_line_that_was_closed(proxy: tuple[_Proxy, Any]) -> None:
-    """A stub that somebody still holds raises what the adapter translates."""
+    """A stub that a thread still holds raises what the adapter translates."""
     _, endpoints = proxy
     lines = Lines(tls=False)
     stub = lines.to(endpoints)

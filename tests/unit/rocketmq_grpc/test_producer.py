@@ -184,7 +184,7 @@ def test_resolving_what_is_resolved_changes_nothing(bench: Bench, code: int, sai
 
 
 def test_resolving_may_fail(bench: Bench) -> None:
-    """Other refusals are errors, and so is a half message of somebody else."""
+    """Other refusals are errors, and so is a half message of another producer."""
     half = bench.producer.begin(MESSAGE)
     bench.client.rpc_client.answers["end_transaction_async"] = _answers(Code.FORBIDDEN)
     with pytest.raises(BrokerError, match="access control"):

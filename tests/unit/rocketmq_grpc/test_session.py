@@ -60,7 +60,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def session(proxy: Proxy) -> Iterator[Session]:
-    """Return a session that looks often, of a client that nobody asks."""
+    """Return a session that looks often, of a client that is not asked."""
     session = Session(Place("127.0.0.1", proxy.port), "test", proxy.make)
     session.start()
     yield session
@@ -84,7 +84,7 @@ def test_a_client_that_is_well_is_kept(session: Session, proxy: Proxy) -> None:
 
 
 def test_a_client_that_was_forgotten_is_replaced_at_once(session: Session, proxy: Proxy) -> None:
-    """The sign of a restarted proxy: the heartbeat is refused. Without a request of anybody, the next one is there."""
+    """The sign of a restarted proxy: the heartbeat is refused. Without any request, the next one is there."""
     first = session.client(5)
     first.rpc_client.answers["heartbeat_async"] = refuses(Code.UNRECOGNIZED_CLIENT_TYPE)
     eventually(lambda: session.client(5) is not first)
@@ -134,8 +134,8 @@ def test_a_stream_that_goes_deaf_is_replaced(proxy: Proxy, monkeypatch: pytest.M
     session.close()
 
 
-def test_while_nobody_listens_callers_are_told_so(session: Session, proxy: Proxy) -> None:
-    """At once and with the address; as soon as somebody does, there is a new client."""
+def test_while_no_proxy_listens_callers_are_told_so(session: Session, proxy: Proxy) -> None:
+    """At once and with the address; as soon as a proxy does, there is a new client."""
     first = session.client(5)
     proxy.close()
     first.stream_is_over = True
@@ -148,7 +148,7 @@ def test_while_nobody_listens_callers_are_told_so(session: Session, proxy: Proxy
 
 
 def test_a_client_that_knows_too_little_is_made_anew(session: Session) -> None:
-    """Asked for by whoever has a new topic; a second one who held the same old client gets the successor."""
+    """Asked for by a consumer with a new topic; a second one who held the same old client gets the successor."""
     first = session.client(5)
     second = session.anew(first, 5)
     assert second is not first

@@ -86,7 +86,7 @@ def test_ping(standin: Standin, table: str) -> None:
     [(cluster("{}"), "knows no broker"), (b"", "no name server"), (b"HTTP/1.1 400 Bad Request", "no name server")],
 )
 def test_ping_of_what_is_no_broker(standin: Standin, answer: bytes, match: str) -> None:
-    """A name server without a broker, and a server that is none, are a `BrokerError`; so is nobody."""
+    """A name server without a broker, and a server that is none, are a `BrokerError`; so is a closed port."""
     del standin
     with listening(answer) as names:
         broker = RemotingBroker(f"127.0.0.1:{names.getsockname()[1]}", BrokerOptions(send_timeout=1.0))

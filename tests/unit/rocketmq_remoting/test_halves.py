@@ -69,7 +69,7 @@ def test_half_message_that_is_stored_too_late(open_: Open, standin: Standin) -> 
 
 
 def test_half_message_held_for_too_long(open_: Open, standin: Standin) -> None:
-    """A half message that nobody resolves is left to its check-back: UNKNOWN, and a late resolution says so."""
+    """A half message that is not resolved is left to its check-back: UNKNOWN, and a late resolution says so."""
     broker = open_()
     producer = RemotingProducer(broker._link, "order", says(CheckAnswer.COMMIT), hold=0.02)
     half = producer.begin(ROLLBACK)
@@ -89,8 +89,8 @@ def test_resolution_that_fails(open_: Open, standin: Standin) -> None:
         producer.resolve(half, Resolution.COMMIT)
 
 
-def test_half_message_of_somebody_else(open_: Open) -> None:
-    """Only whoever began a half message can resolve it."""
+def test_half_message_of_another_producer(open_: Open) -> None:
+    """Only the one that began a half message can resolve it."""
     with pytest.raises(BrokerError, match="its check-back decides"):
         open_().producer("order").resolve(HalfMessage("x", ROLLBACK, 0), Resolution.COMMIT)
 

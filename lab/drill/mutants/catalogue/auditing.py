@@ -8,13 +8,13 @@ _SWEEP = "order.service.sweeping:Sweep._sweep_one"
 MUTANTS = (
     edited(
         "repair-passes-over-verified",
-        "the repair looks at unverified reservations alone: what a restored database holds for nobody is held for ever",
+        "the repair looks at unverified reservations alone: what a restored database holds for no order stays so",
         _TESTS + "test_orders_restored_lack_orders",
         (_SWEEP, "participant.live if full else participant.unverified", "participant.unverified"),
     ),
     edited(
         "violations-of-the-audit-not-counted",
-        "an order without stock is found, and nobody is told",
+        "an order without stock is found, and not told",
         _TESTS + "test_stock_restored_lacks_reservations",
         (_SWEEP, "findings.violations += audit.look(before)", "audit.look(before)"),
     ),

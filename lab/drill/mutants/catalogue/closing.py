@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     edited(
         "unknown-closing-resolved",
-        "a closing of which nobody knows whether it was committed is dropped",
+        "a closing of which it is not known whether it was committed is dropped",
         _TESTS + "test_connection_lost_in_commit",
         (_CLOSE, "except (AlreadyAborted, CommitOutcomeUnknown):", "except AlreadyAborted:"),
     ),
@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     edited(
         "ownership-not-checked",
-        "anybody may see, pay and cancel anybody's order",
+        "any user may see, pay and cancel any order",
         _TESTS + "test_another_users_order",
         ("order.service.reading:OrderReader.get", " or owner not in {None, order.user_id}", ""),
     ),

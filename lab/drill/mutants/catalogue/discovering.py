@@ -9,8 +9,8 @@ _CONTRACT = "tests/contract/test_directory.py::"
 MUTANTS = (
     edited(
         "empty-list-believed",
-        "an etcd that lost its data leaves everybody with nobody to call",
-        _DISCOVERY + "test_nobody_listed_is_not_believed",
+        "an etcd that lost its data leaves all services with none to call",
+        _DISCOVERY + "test_an_empty_list_is_not_believed",
         ("common.discovery.following:Following._tell", "if urls and urls !=", "if urls !="),
     ),
     edited(
@@ -99,7 +99,7 @@ MUTANTS = (
     ),
     edited(
         "etcd-login-not-renewed",
-        "when etcd starts anew, nobody is listed any more",
+        "when etcd starts anew, no instance is listed any more",
         "tests/contract/test_etcd_secured.py::test_its_tokens_are_lost",
         (
             "common.discovery.etcd:EtcdDirectory._known_to",

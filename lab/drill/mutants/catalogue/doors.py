@@ -9,7 +9,7 @@ _PEER = "tests/unit/test_peer.py::"
 MUTANTS = (
     edited(
         "signature-not-checked",
-        "anybody makes tokens",
+        "any client makes tokens",
         _AUTH + "test_anything_else_is_refused",
         ("common.auth:Verifier._of_secret", '"verify_iat": False', '"verify_iat": False, "verify_signature": False'),
     ),
@@ -27,7 +27,7 @@ MUTANTS = (
     ),
     edited(
         "rate-limit-off",
-        "nobody is ever asked to wait",
+        "no client is ever asked to wait",
         _WEB + "test_too_many_requests_of_one_user_are_429",
         ("common.web.api:Api._limit", "if wait:", "if False:"),
     ),
@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     edited(
         "unwanted-bodies-drained",
-        "whoever announces a body and sends none holds a thread",
+        "a client that announces a body and sends none holds a thread",
         _WEB + "test_a_body_that_is_not_wanted_is_not_read",
         (
             "common.web.api:_part_over_unread_body",
@@ -108,13 +108,13 @@ MUTANTS = (
     ),
     edited(
         "body-without-token-read",
-        "anybody holds a thread of /healthz by dripping",
+        "a client holds a thread of /healthz by dripping",
         _WEB + "test_a_body_that_is_not_wanted_is_not_read",
         ("common.web.requests:refuse_unread_body", "if has_unread_body(request):", "if request.stream.read():"),
     ),
     edited(
         "callbacks-hold-all-threads",
-        "anybody holds every thread of pay by dripping callbacks",
+        "a client holds every thread of pay by dripping callbacks",
         "tests/unit/test_bodies.py::test_strangers_hold_few_threads",
         ("common.web.bodies:Bodies.read_of_stranger", "if not self._strangers.acquire(blocking=False):", "if False:"),
         ("common.web.bodies:Bodies.read_of_stranger", "self._strangers.release()", "pass"),
@@ -161,7 +161,7 @@ MUTANTS = (
     ),
     edited(
         "breaker-never-opens",
-        "a service that is down is asked by everybody, who all wait",
+        "a service that is down is asked by all requests, which all wait",
         _PEER + "test_left_alone_after_failures_in_a_row",
         ("common.breaker:Breaker.call", "self._tell(_fail)", "pass"),
     ),

@@ -35,7 +35,7 @@ MUTANTS = (
     ),
     edited(
         "reason-not-recorded",
-        "a message was resent, and nobody can tell why",
+        "a message was resent, and no record tells why",
         _PAGES + "test_a_dead_letter_is_resent_with_a_reason_that_is_shown",
         ("console.service.actions:Actions.begin", '"why": asked.why,', '"why": "",'),
     ),
@@ -59,14 +59,14 @@ MUTANTS = (
     ),
     edited(
         "not-compared-is-green",
-        "a participant that nobody looked at is told to hold",
+        "a participant that was not looked at is told to hold",
         "tests/unit/test_console_reconciling.py::test_a_participant_is_green_or_red_with_when_it_was_looked_at",
         ("console.service.reconciling:_standing", "if not is_known:", "if False:"),
     ),
     edited(
         "cut-findings-are-green",
         "of more findings than are told, the participant's own may be among the others",
-        "tests/unit/test_console_reconciling.py::test_findings_that_were_cut_make_nobody_green",
+        "tests/unit/test_console_reconciling.py::test_findings_that_were_cut_make_no_participant_green",
         ("console.service.reconciling:_standing", "bool(found) or not report.is_cut", "True"),
     ),
 )

@@ -43,7 +43,7 @@ MUTANTS = (
     ),
     edited(
         "statement-of-all-keys",
-        "one statement names as many keys as somebody sends",
+        "one statement names as many keys as a caller sends",
         "tests/unit/test_chunks.py::test_rows_in",
         ("halfmessage.chunks:rows_in", "chunks(values, VALUES)", "[values]"),
     ),
@@ -117,7 +117,7 @@ MUTANTS = (
     ),
     edited(
         "dead-letter-dropped",
-        "a message that keeps failing is dropped, not kept for somebody to look at",
+        "a message that keeps failing is dropped, not kept for an operator to look at",
         _CONTRACT + "test_dead_letter_then_resent" + _EMBEDDED,
         ("halfmessage.mq.embedded.deliveries:settle", '"dead" if', '"done" if'),
     ),

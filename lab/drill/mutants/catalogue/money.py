@@ -128,7 +128,7 @@ MUTANTS = (
     ),
     edited(
         "closing-leaves-pages-open",
-        "a page of a closed order takes money, and nobody asks about it",
+        "a page of a closed order takes money, and pay does not ask about it",
         _POLLS + "test_open_tries_are_closed_when_the_payment_is",
         (_GIVE_BACK, "close_tries(connection, part, now, now + self._poll_until)", "pass"),
     ),
@@ -188,7 +188,7 @@ MUTANTS = (
     ),
     edited(
         "paid-try-not-asked-again",
-        "a page on which somebody pays twice has the second payment",
+        "a page on which a user pays twice has the second payment",
         _POLLS + "test_a_try_that_takes_the_money_twice",
         ("pay.service.tries:took", "now + (LOOK_BACK if at_once else 0)", "None"),
     ),
@@ -199,7 +199,7 @@ MUTANTS = (
         ("pay.service.polling:Polling.run", "min(self._allowance.left(), VALUES)", "VALUES"),
     ),
     edited(
-        "work-claimed-by-everybody",
+        "work-claimed-by-all",
         "several processes ask for the same refund at once",
         _POLLS + "test_two_processes_share_the_work",
         ("pay.service.claims:Claims.take", ".values({self._due.name: until})", ".values({self._due.name: self._due})"),
@@ -222,7 +222,7 @@ MUTANTS = (
     ),
     edited(
         "payments-listed-for-users",
-        "users list everybody's payments",
+        "users list all payments",
         "tests/unit/test_pay_api.py::test_admins_list_payments",
         ("pay.api:_declare_reading", 'if "admin" not in current_identity().scopes:', "if False:"),
     ),

@@ -33,7 +33,7 @@ MUTANTS = (
     ),
     edited(
         "keys-shared-among-users",
-        "a key finds the order of whoever used it first",
+        "a key finds the order of the user who used it first",
         _TESTS + "test_keys_belong_to_users",
         (_FIRST, "first_answer(key.user_id, key.key)", "first_answer('ann', key.key)"),
     ),
@@ -45,7 +45,7 @@ MUTANTS = (
     ),
     edited(
         "unknown-outcome-is-created",
-        "a client is told `created` when nobody knows",
+        "a client is told `created` when it is not known",
         _TESTS + "test_outcome_unknown",
         (
             "order.service.ordering:Ordering._order_once",

@@ -18,7 +18,7 @@ MUTANTS = (
         (_MARK, _MOVED, "orders.c.order_id.in_(order_ids)"),
     ),
     edited(
-        "paid-through-nobody",
+        "paid-through-no-provider",
         "an order does not say who took its money, so that it is taken for one that needs no payment",
         _TESTS + "test_marked_paid_with_its_provider",
         (_MARK, ', "paid_through": provider', ""),
@@ -89,7 +89,7 @@ MUTANTS = (
     ),
     edited(
         "paid-order-of-before-shown-with-a-payment",
-        "an order that was paid before there was a pay service tells of a payment that nobody has",
+        "an order that was paid before there was a pay service tells of a payment that pay does not have",
         _TESTS + "test_a_paid_order_of_the_release_before",
         ("order.clients.pay:PayClient.needs", "order.paid_through is not None", "True"),
     ),

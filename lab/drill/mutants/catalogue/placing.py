@@ -23,7 +23,7 @@ MUTANTS = (
     ),
     edited(
         "unknown-commit-resolved",
-        "a batch of which nobody knows whether it was committed is rolled back",
+        "a batch of which it is not known whether it was committed is rolled back",
         _TESTS + "test_connection_lost_in_commit",
         (_COMMIT, "except (AlreadyAborted, CommitOutcomeUnknown):", "except AlreadyAborted:"),
     ),
@@ -162,7 +162,7 @@ MUTANTS = (
     ),
     edited(
         "batcher-queue-without-bound",
-        "whoever comes waits, however many wait already",
+        "each request waits, however many wait already",
         "tests/unit/test_batch.py::test_a_full_queue_refuses_at_once",
         (
             "halfmessage.tx.batch:Batcher._take_lane_or_queue",

@@ -24,7 +24,7 @@ MUTANTS = (
     ),
     edited(
         "coupon-of-another-user",
-        "anybody may use a coupon that is somebody's",
+        "any user may use a coupon that is another's",
         _TESTS + "test_unknown",
         (_COUPON, " or coupon.user_id not in {None, user_id}", ""),
     ),

@@ -11,7 +11,7 @@ _BOOKS = "tests/unit/test_sandbox.py::"
 MUTANTS = (
     edited(
         "callback-of-any-key",
-        "whoever knows the format tells pay that money was taken",
+        "any client that knows the format tells pay that money was taken",
         _ON_SANDBOX + "test_a_callback_of_a_foreign_key_is_refused",
         (
             "pay.providers.sandbox:SandboxProvider.read",
@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     edited(
         "callback-of-any-age",
-        "a callback that somebody wrote down is taken again, for ever",
+        "a callback that an eavesdropper wrote down is taken again, for ever",
         _ON_SANDBOX + "test_an_old_callback_is_refused",
         ("pay.providers.sandbox:SandboxProvider.read", "> self._tolerance", "> 10**9"),
     ),
@@ -70,7 +70,7 @@ MUTANTS = (
     edited(
         "wechat-asks-for-certificates-of-strangers",
         "each forged notification has us ask WeChat Pay for certificates",
-        _ON_WECHAT + "test_a_notification_of_a_key_that_is_not_known_asks_nobody",
+        _ON_WECHAT + "test_a_notification_of_a_key_that_is_not_known_asks_for_nothing",
         ("pay.providers.wechat_client:WechatClient.told", "not self._knows(", "not str("),
     ),
     edited(

@@ -22,7 +22,7 @@ MUTANTS = (
     ),
     edited(
         "unknown-request-dropped",
-        "requests of which nobody knows whether they were committed lose their message",
+        "requests of which it is not known whether they were committed lose their message",
         _TESTS + "test_connection_lost_in_commit",
         (_STORE, "except CommitOutcomeUnknown as error:", "except CommitOutcomeUnknown as error:\n        tx.drop()"),
     ),
@@ -64,7 +64,7 @@ MUTANTS = (
         (_ADD, "self._of_users[user] >= bounds.most_of_one_user", "False"),
     ),
     edited(
-        "request-of-anybody",
+        "request-of-any-user",
         "a request is told to any user",
         _HTTP + "test_others",
         ("order.service.requests:RequestReader.get", "or owner not in {None, found.user_id}", ""),

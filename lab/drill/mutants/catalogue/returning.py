@@ -20,7 +20,7 @@ MUTANTS = (
     edited(
         "return-keeps-what-is-to-be-confirmed",
         "a participant that let go is asked for ever to confirm the payment",
-        _TEST + "test_nobody_has_to_hear_of_the_payment_any_more",
+        _TEST + "test_no_participant_has_to_hear_of_the_payment_any_more",
         (_MOVE, "self._settlements.forget_paid(connection, order_id)", "pass"),
     ),
     edited(
@@ -30,7 +30,7 @@ MUTANTS = (
         ("order.service.returning:Returning._begin", "now_ms() - order.paid_at > self._within", "False"),
     ),
     edited(
-        "return-of-anybodys-order",
+        "return-of-any-order",
         "a user sees the return of another's order",
         _TEST + "test_begun_with_the_orders_move",
         ("order.service.returning:Returning.of", "owner=owner", "owner=None"),

@@ -95,7 +95,7 @@ MUTANTS = (
     edited(
         "reserved-pieces-withdrawn",
         "pieces that an order holds are withdrawn, and it has none",
-        "tests/unit/test_stock_levels.py::test_withdrawn_are_pieces_that_nobody_holds",
+        "tests/unit/test_stock_levels.py::test_withdrawn_are_pieces_that_no_order_holds",
         ("stock.service.levels:Levels.withdraw", "stock.c.available >= quantity", "stock.c.total >= quantity"),
     ),
     edited(

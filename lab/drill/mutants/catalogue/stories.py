@@ -10,7 +10,7 @@ _ANY = "tests/property/test_story.py::"
 MUTANTS = (
     edited(
         "unknown-time-drawn-as-known",
-        "a step of which nobody knows when it happened is drawn like one that is known",
+        "a step of which no witness knows when it happened is drawn like one that is known",
         _ANY + "test_a_time_that_is_not_known_is_never_a_place_in_time",
         ("console.story.picture:_mark", "{} if step.known and step.at is not None else", "{} if True else"),
     ),

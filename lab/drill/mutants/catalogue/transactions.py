@@ -79,7 +79,7 @@ MUTANTS = (
     ),
     edited(
         "records-purged-too-early",
-        "records are purged while somebody may ask for them",
+        "records are purged while they may be asked for",
         _TESTS + "test_purge",
         ("halfmessage.tx.record:Records.purge", "now_ms() - 2 * self._retention_ms", "now_ms()"),
     ),

@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     edited(
         "kept-keys-others-may-write",
-        "who can write the file makes anybody's tokens",
+        "who can write the file makes any user's tokens",
         _KEYS + "TestKept::test_a_file_that_is_no_good",
         ("common.kept_keys:_read", "found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)", "False"),
     ),

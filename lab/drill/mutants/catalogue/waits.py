@@ -11,13 +11,13 @@ _FLIGHT = "tests/unit/test_flight.py::"
 MUTANTS = (
     edited(
         "each-probe-a-run",
-        "whoever asks for readiness has every check run, some of which write",
+        "each request for readiness has every check run, some of which write",
         _READINESS + "test_many_probes_at_once_are_one_run",
         ("common.readiness:Checks.results", "time.monotonic() >= self._run.fresh_until", "True"),
     ),
     edited(
         "each-scrape-a-look",
-        "whoever asks for metrics has messages counted: a broker that hangs takes all request threads with it",
+        "each request for metrics has messages counted: a broker that hangs takes all request threads with it",
         "tests/unit/test_telemetry.py::test_scrapes_of_what_hangs_make_one_look_and_hold_few_threads",
         ("common.telemetry:_Observed.collect", 'self._looks.results()[self._description] == "ok"', "not self._look()"),
     ),
@@ -107,7 +107,7 @@ MUTANTS = (
     edited(
         "cut-batch-told-as-not-run",
         "the followers of a thread that ended in the middle of it are told that nothing was done",
-        _BATCH + "test_a_thread_that_is_told_to_end_leaves_nobody_waiting",
+        _BATCH + "test_a_thread_that_is_told_to_end_leaves_no_other_waiting",
         ("halfmessage.tx.batch:Batcher._lead", "CommitOutcomeUnknown()", "Overloaded()"),
     ),
     edited(
@@ -151,7 +151,7 @@ MUTANTS = (
     edited(
         "timeout-waited-for-without-end",
         "a batch whose timeout message hangs holds its lane for ever",
-        "tests/unit/test_order_placing.py::test_a_timeout_that_is_never_sent_holds_up_nobody_for_ever[None]",
+        "tests/unit/test_order_placing.py::test_a_timeout_that_is_never_sent_holds_up_no_order_for_ever[None]",
         ("common.aside:result", "step.result(within)", "step.result()"),
     ),
     edited(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from common.replacing import replace_file
 from lab.drill.mutants.generic.core import SUITES
 from lab.drill.mutants.generic.mutation import Function, functions
 
@@ -53,10 +54,8 @@ class TestsOf:
     def save(self, file: Path) -> None:
         """Write it, whole or not at all."""
         reached = {name: {"fingerprint": r.fingerprint, "tests": r.tests} for name, r in self.functions.items()}
-        beside = file.with_suffix(".new")
         held = {"functions": reached, "seconds": self.seconds, "files": self.files}
-        beside.write_text(json.dumps(held), encoding="utf-8")
-        beside.replace(file)
+        replace_file(file, json.dumps(held).encode())
 
     def of(self, function: Function, first: int, last: int) -> list[str]:
         """Return the tests that run any of these lines, fastest first."""
