@@ -14,9 +14,53 @@ import structlog
 
 from halfmessage.errors import DatabaseMoved
 
+CHECKED_WITHIN = 1.0
+"""Seconds for which a file is looked through as it is opened: some 150 MB. The rest is not seen.
+
+`integrity_check` takes 1.3 times as long as `quick_check`, and finds indexes that do not tell what the rows do.
+"""
+
 Identity = tuple[tuple[int, int], ...]
 
+UNREADABLE = "malformed database schema"
+"""What SQLite says, where Python raises UnicodeDecodeError for it, as it quotes the damaged bytes."""
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SIBLINGS = ("", "-wal", "-shm")  # in WAL mode; the log and its index are as much the database as the file is
+
+
+def says_damaged(error: BaseException | None) -> bool:
+    """Whether SQLite says by this error that the file is damaged (https://sqlite.org/rescode.html#corrupt)."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DAMAGED
+
+
+def damage(connection: sqlite3.Connection, within: float | None = None) -> str | None:
+    """Return what SQLite finds wrong with a connection's file, its structure or its indexes, None: nothing.
+
+    It is looked through for `within` seconds (`CHECKED_WITHIN`). What was not reached by then is not seen, and that is
+    logged. SQLite keeps no checksum of rows: one that says something else than it did is found by nothing here.
+    https://sqlite.org/pragma.html#pragma_integrity_check . Raise `sqlite3.Error` for what is no damage: a lock.
+    """
+    seconds = CHECKED_WITHIN if within is None else within
+    watch = threading.Timer(seconds, connection.interrupt)  # a progress handler is not asked inside a large table
+    watch.daemon = True
+    watch.start()
+    try:
+        (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except UnicodeDecodeError:  # Python can't read what SQLite says, as it quotes the damage
+        return UNREADABLE
+    except sqlite3.Error as error:
+        if says_damaged(error):
+            return str(error)
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        structlog.get_logger().warning("a file was not looked through to its end for damage", within=seconds)
+        return None
+    finally:
+        watch.cancel()
+        watch.join()  # or it might interrupt what comes next
+    return None if said == "ok" else " ".join(str(said).split())
 
 
 class OpenFile:
