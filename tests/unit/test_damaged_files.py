@@ -4,7 +4,8 @@ import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from common.registry import ALL_NAMES
 from halfmessage import sqlite_file
 from halfmessage.errors import BrokerCorrupt, DatabaseCorrupt, DatabaseUnavailable, HalfMessageError
 from halfmessage.mq.embedded import EmbeddedBroker
-from halfmessage.mq.port import BrokerOptions, Message
+from halfmessage.mq.port import BrokerOptions, CheckAnswer, Delivery, HalfMessage, Message, Resolution, State, Verdict
+from tests.support import eventually
 
 _PAGE = 4096
 _FLIPS = 30  # of each kind in each file; more by hand: 300 took 3 s a database
@@ -264,3 +266,106 @@ def test_of_a_brokers_file(tmp_path: Path) -> None:
         except HalfMessageError as error:
             refused += "\n" not in error.detail
     assert refused > _FLIPS
+
+
+_BODY, _PROPERTIES = b"a body", {"tx_id": "7", "deliver_if": "aborted"}
+_TEXT_THAT_IS_NONE = "CAST(x'ff28' AS TEXT)"
+_CHANGES = {
+    "body": "body = x'6120626f6479' || 'x'",
+    "topic": "topic = 'other'",
+    "tag": "tag = 'other'",
+    "a key": """keys = '["2"]'""",
+    "a property": """properties = replace(properties, '"7"', '"6"')""",
+    "text that is none": f"properties = {_TEXT_THAT_IS_NONE}",
+    "bytes that moved": """tag = 'tag[', keys = substr(keys, 2)""",
+    "the checksum": "checksum = checksum + 1",
+    "nothing that can be read, of a build before checksums": f"keys = {_TEXT_THAT_IS_NONE}, checksum = NULL",
+    "no JSON, of a build before checksums": "keys = '[', checksum = NULL",
+}
+
+
+def _change(path: Path, change: str, number: int = 1) -> None:
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"UPDATE messages SET {change} WHERE id = {number}")  # noqa: S608
+        raw.commit()
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+def test_a_message_that_is_not_as_it_was_sent_is_not_delivered(tmp_path: Path, change: str) -> None:
+    """It is put away with the dead letters, and shown as damaged; others pass it; resent, it is put away again."""
+    path, seen = tmp_path / "broker.db", list[Message]()
+    message = Message("topic", _BODY, "tag", ("1",), _PROPERTIES)
+    with closing(EmbeddedBroker(path, BrokerOptions())) as broker, structlog.testing.capture_logs() as logs:
+        producer = broker.producer("order")
+        producer.send(message)
+        producer.send(message)
+        _change(path, _CHANGES[change])
+
+        def handle(got: Sequence[Delivery]) -> list[Verdict]:
+            seen.extend(delivery.message for delivery in got)
+            return [Verdict.ACK] * len(got)
+
+        console = broker.console()
+        broker.consumer("stock", "topic" if change != "topic" else "other", handle)
+        if change == "topic":  # a topic that its subscribers never asked for
+            eventually(lambda: console.stats().dead == 1)
+            return
+        eventually(lambda: seen == [message] and console.stats().dead == 1)
+        (dead,) = console.find(state=State.DEAD)
+        assert dead.message.properties["damaged"] == "is not as it was sent"
+        console.resend(dead.message_id)
+        eventually(lambda: len([line for line in logs if line["event"] == "broker.message_damaged"]) == 2)
+        eventually(lambda: console.stats().dead == 1)
+        assert seen == [message]
+
+
+def test_a_half_message_that_is_not_as_it_was_sent_is_parked(tmp_path: Path) -> None:
+    """Its producer is not asked: by another transaction's id it would answer for another transaction."""
+    path, asked = tmp_path / "broker.db", list[str]()
+    options = BrokerOptions(check_first_after=0.05, check_interval=0.05)
+
+    def check(half: HalfMessage) -> CheckAnswer:
+        asked.append(half.message_id)
+        return CheckAnswer.COMMIT
+
+    with closing(EmbeddedBroker(path, options)) as broker:
+        sender = broker.producer("order")
+        ids = [sender.begin(Message("topic", _BODY, "", (), _PROPERTIES)).message_id for _ in range(2)]
+        _change(path, _CHANGES["a property"])
+        broker.producer("order", check)
+        eventually(lambda: broker.console().stats().parked == 1)
+        eventually(lambda: asked == ids[1:])
+
+
+def test_a_message_of_a_build_before_checksums_is_delivered(tmp_path: Path) -> None:
+    """What it has no checksum of is taken as it is."""
+    path, seen = tmp_path / "broker.db", list[bytes]()
+    with closing(EmbeddedBroker(path, BrokerOptions())) as broker:
+        broker.producer("order").send(Message("topic", _BODY))
+        _change(path, "checksum = NULL")
+
+        def handle(got: Sequence[Delivery]) -> list[Verdict]:
+            seen.extend(delivery.message.body for delivery in got)
+            return [Verdict.ACK] * len(got)
+
+        broker.consumer("stock", "topic", handle)
+        eventually(lambda: seen == [_BODY])
+
+
+def test_damaged_keys_stop_no_purge(tmp_path: Path) -> None:
+    """What is over is deleted, whatever its keys are, in a file of the version before too."""
+    path = tmp_path / "broker.db"
+    EmbeddedBroker(path, BrokerOptions()).close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("ALTER TABLE messages DROP COLUMN checksum")
+        raw.execute("DROP TRIGGER messages_deleted")
+        raw.execute("CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN SELECT json(OLD.keys); END")
+        raw.execute("PRAGMA user_version=2")
+    with closing(EmbeddedBroker(path, BrokerOptions(retention=0.0))) as broker:
+        sender = broker.producer("order")
+        for _ in range(3):
+            sender.resolve(sender.begin(Message("topic", _BODY, "", ("1",))), Resolution.ROLLBACK)
+        _change(path, "keys = '['", number=2)
+        time.sleep(0.002)  # the clock of retention counts milliseconds
+        broker.purge()
+        assert broker.console().find() == []
