@@ -41,6 +41,7 @@ class _Drills(click.Command):
         "edn": "lab.commands.drill_edn",
         "mutants": "lab.commands.drill_mutants",
         "mutate": "lab.commands.drill_mutate",
+        "power-loss": "lab.commands.drill_power_loss",
         "random": "lab.commands.drill_random",
     }
 
