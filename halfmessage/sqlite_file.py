@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from halfmessage import sqlite_log
 from halfmessage.errors import DatabaseMoved
 
 CHECKED_WITHIN = 1.0
@@ -36,31 +37,44 @@ def says_damaged(error: BaseException | None) -> bool:
 
 
 def damage(connection: sqlite3.Connection, within: float | None = None) -> str | None:
-    """Return what SQLite finds wrong with a connection's file, its structure or its indexes, None: nothing.
+    """Return what is wrong with a connection's file, its log, its structure or its indexes, None: nothing.
 
     It is looked through for `within` seconds (`CHECKED_WITHIN`). What was not reached by then is not seen, and that is
     logged. SQLite keeps no checksum of rows: one that says something else than it did is found by nothing here.
     https://sqlite.org/pragma.html#pragma_integrity_check . Raise `sqlite3.Error` for what is no damage: a lock.
     """
-    seconds = CHECKED_WITHIN if within is None else within
-    watch = threading.Timer(seconds, connection.interrupt)  # a progress handler is not asked inside a large table
-    watch.daemon = True
-    watch.start()
     try:
-        (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        said = _of_log(connection) or _of_pages(connection, CHECKED_WITHIN if within is None else within)
     except UnicodeDecodeError:  # Python can't read what SQLite says, as it quotes the damage
         return UNREADABLE
     except sqlite3.Error as error:
         if says_damaged(error):
             return str(error)
-        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+        raise
+    return None if said == "ok" else " ".join(said.split())
+
+
+def _of_log(connection: sqlite3.Connection) -> str | None:
+    (_, _, path), *_ = connection.execute("PRAGMA database_list").fetchall()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    return sqlite_log.cut_short(Path(path), page_size)
+
+
+def _of_pages(connection: sqlite3.Connection, within: float) -> str:
+    watch = threading.Timer(within, connection.interrupt)  # a progress handler is not asked inside a large table
+    watch.daemon = True
+    watch.start()
+    try:
+        (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        return str(said)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
-        structlog.get_logger().warning("a file was not looked through to its end for damage", within=seconds)
-        return None
+        structlog.get_logger().warning("a file was not looked through to its end for damage", within=within)
+        return "ok"
     finally:
         watch.cancel()
         watch.join()  # or it might interrupt what comes next
-    return None if said == "ok" else " ".join(str(said).split())
 
 
 class OpenFile:
