@@ -1,7 +1,8 @@
 """A service's database: an engine with our settings, and the transactions of `halfmessage.db` on it."""
 
+import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import create_engine, event, text
 from sqlalchemy import exc as sa
@@ -9,8 +10,9 @@ from sqlalchemy.engine import URL, make_url
 
 from common import mysql, tracing
 from common.errors import OrdersError
-from halfmessage.db import LOCK_WAIT, EngineTransactor, prepare
-from halfmessage.sqlite_file import AnchoredFile
+from halfmessage.db import LOCK_WAIT, EngineTransactor, prepare, translated
+from halfmessage.errors import DatabaseCorrupt, DatabaseUnavailable
+from halfmessage.sqlite_file import UNREADABLE, AnchoredFile, damage
 
 _SQLITE_CONNECTIONS = 8  # its writers take turns, and each connection has a cache of its own
 _UNREADABLE = (
@@ -54,6 +56,30 @@ class Database(EngineTransactor):
         """Raise `DatabaseUnavailable` unless the database answers."""
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
+
+    def check(self) -> None:
+        """Look through a SQLite file, for a second at most. Raise `DatabaseCorrupt`, which names it, if it is damaged.
+
+        Raise `DatabaseUnavailable` if it can't be read.
+
+        What is damaged and was not seen is refused once it is met.
+        """
+        if self._file is None:
+            return
+        try:
+            with translated(), self.engine.connect() as connection:
+                said = damage(cast("sqlite3.Connection", connection.connection.driver_connection))
+        except DatabaseCorrupt as error:
+            said = str(getattr(error.__cause__, "orig", error.detail))
+        except UnicodeDecodeError:
+            said = UNREADABLE
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable from error
+        if said is not None:
+            raise DatabaseCorrupt(
+                f"{self.engine.url.database} is damaged; SQLite says: {said}. Stop the service, restore the file with "
+                "docs/backup.md, start again."
+            )
 
     def close(self) -> None:
         """Close every connection."""

@@ -22,7 +22,11 @@ def known(service: str) -> list[str]:
 
 
 def require(service: str, database: Database) -> None:
-    """Raise `SchemaMismatch` unless the database has the schema of this release; `DatabaseUnavailable`."""
+    """Raise `SchemaMismatch` unless the database has the schema of this release; `DatabaseUnavailable`.
+
+    `DatabaseCorrupt` where its file is damaged: see `Database.check`.
+    """
+    database.check()
     with database.read() as connection:
         refuse_unknown(service, connection)
         found = current(connection)

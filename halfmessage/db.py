@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
+import structlog
 from sqlalchemy import Connection, Engine, RootTransaction, event
 from sqlalchemy import exc as sa
 
@@ -17,6 +18,7 @@ from halfmessage import mysql, postgresql
 from halfmessage.errors import (
     BelowZero,
     CommitOutcomeUnknown,
+    DatabaseCorrupt,
     DatabaseMoved,
     DatabaseUnavailable,
     DuplicateRow,
@@ -24,6 +26,7 @@ from halfmessage.errors import (
     Misconfigured,
     RowRefused,
 )
+from halfmessage.sqlite_file import says_damaged
 
 T = TypeVar("T")
 
@@ -82,6 +85,7 @@ class EngineTransactor:
         if self._sqlite and not event.contains(engine, "begin", _begin_sqlite):
             raise Misconfigured("Call halfmessage.db.prepare(engine) before its first connection is made.")
         self._verify = verify
+        self._is_damaged = False
         self._turn: AbstractContextManager[Any] = _Turn() if self._sqlite else nullcontext()
         self._writer = engine.execution_options(writes=True)
         snapshot = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}  # SQLite's reads are snapshots
@@ -89,11 +93,11 @@ class EngineTransactor:
 
     @contextmanager
     def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
-        """Open a read-only transaction. Raise `DatabaseUnavailable`.
+        """Open a read-only transaction. Raise `DatabaseUnavailable`, `DatabaseCorrupt`.
 
         With `snapshot`, all its statements see the database as it is at the first; without, perhaps each as it is.
         """
-        with translated(), (self._snapshot if snapshot else self.engine).connect() as connection:
+        with self._sound(), (self._snapshot if snapshot else self.engine).connect() as connection:
             self._verify()
             yield connection
 
@@ -115,7 +119,7 @@ class EngineTransactor:
         raise AssertionError("unreachable")
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        with translated(), self._writer.connect() as connection, self._turn:
+        with self._sound(), self._writer.connect() as connection, self._turn:
             transaction = connection.begin()
             try:
                 self._verify()  # what `work` reads, refuses or rolls back by itself must not come from another file
@@ -126,6 +130,23 @@ class EngineTransactor:
                 raise
             self._commit(connection, transaction)
             return result
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Refuse a file in which damage was met once, whatever it is asked for: what is read of it may be wrong."""
+        if self._is_damaged:
+            raise DatabaseCorrupt
+        try:
+            with translated():
+                yield
+        except DatabaseCorrupt as error:
+            self._is_damaged = True
+            structlog.get_logger().error(
+                "the file is damaged: nothing is read or written any more; stop the service, restore it from a backup",
+                path=self.engine.url.database,
+                said=str(getattr(error.__cause__, "orig", error.detail)),
+            )
+            raise
 
     def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
         with committing(connection, connection.invalidate):
@@ -248,6 +269,8 @@ def _translate(error: sa.SQLAlchemyError) -> HalfMessageError:
 
 
 def _translate_driver(error: sa.DBAPIError) -> HalfMessageError:
+    if says_damaged(error.orig):
+        return DatabaseCorrupt()
     said = _said(error)
     if said in _FAILED_CHECK or "CHECK constraint" in str(error.orig):
         return BelowZero()

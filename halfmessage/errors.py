@@ -10,6 +10,7 @@ __all__ = [
     "CommitOutcomeUnknown",
     "Conflict",
     "ConsoleUnavailable",
+    "DatabaseCorrupt",
     "DatabaseMoved",
     "DatabaseUnavailable",
     "DuplicateRow",
@@ -78,6 +79,10 @@ class DatabaseUnavailable(Unavailable):
 
 class DatabaseMoved(DatabaseUnavailable):
     """The database's file was moved, deleted or replaced while in use; nothing was changed. Restart the service."""
+
+
+class DatabaseCorrupt(DatabaseUnavailable):
+    """The database's file is damaged; nothing was changed. Stop the service, restore the file from a backup."""
 
 
 class CommitOutcomeUnknown(OutcomeUnknown):

@@ -12,11 +12,69 @@ from pathlib import Path
 
 import structlog
 
+from halfmessage import sqlite_log
 from halfmessage.errors import DatabaseMoved
+
+CHECKED_WITHIN = 1.0
+"""Seconds for which a file is looked through as it is opened: some 150 MB. The rest is not seen.
+
+`integrity_check` takes 1.3 times as long as `quick_check`, and finds indexes that do not tell what the rows do.
+"""
 
 Identity = tuple[tuple[int, int], ...]
 
+UNREADABLE = "malformed database schema"
+"""What SQLite says, where Python raises UnicodeDecodeError for it, as it quotes the damaged bytes."""
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SIBLINGS = ("", "-wal", "-shm")  # in WAL mode; the log and its index are as much the database as the file is
+
+
+def says_damaged(error: BaseException | None) -> bool:
+    """Whether SQLite says by this error that the file is damaged (https://sqlite.org/rescode.html#corrupt)."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DAMAGED
+
+
+def damage(connection: sqlite3.Connection, within: float | None = None) -> str | None:
+    """Return what is wrong with a connection's file, its log, its structure or its indexes, None: nothing.
+
+    It is looked through for `within` seconds (`CHECKED_WITHIN`). What was not reached by then is not seen, and that is
+    logged. SQLite keeps no checksum of rows: one that says something else than it did is found by nothing here.
+    https://sqlite.org/pragma.html#pragma_integrity_check . Raise `sqlite3.Error` for what is no damage: a lock.
+    """
+    try:
+        said = _of_log(connection) or _of_pages(connection, CHECKED_WITHIN if within is None else within)
+    except UnicodeDecodeError:  # Python can't read what SQLite says, as it quotes the damage
+        return UNREADABLE
+    except sqlite3.Error as error:
+        if says_damaged(error):
+            return str(error)
+        raise
+    return None if said == "ok" else " ".join(said.split())
+
+
+def _of_log(connection: sqlite3.Connection) -> str | None:
+    (_, _, path), *_ = connection.execute("PRAGMA database_list").fetchall()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    return sqlite_log.cut_short(Path(path), page_size)
+
+
+def _of_pages(connection: sqlite3.Connection, within: float) -> str:
+    watch = threading.Timer(within, connection.interrupt)  # a progress handler is not asked inside a large table
+    watch.daemon = True
+    watch.start()
+    try:
+        (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        return str(said)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        structlog.get_logger().warning("a file was not looked through to its end for damage", within=within)
+        return "ok"
+    finally:
+        watch.cancel()
+        watch.join()  # or it might interrupt what comes next
 
 
 class OpenFile:

@@ -21,7 +21,7 @@ _KINDS = 100
 _AGO = 3_600_000  # ms: when the orders were placed
 _SLICE = 2.0  # seconds of load between two looks
 _FILLED, _SENT = 2000, 100  # orders and messages a second, at the very least: how long before they fall due we begin
-_HEADROOM = 3.0  # seconds more
+_HEADROOM = 10.0  # seconds more: a busy machine stands still for some
 _CLOSED = """
 SELECT count(*), max(closed_at) FROM orders WHERE order_id BETWEEN :first AND :last AND status = 'closed'
 """

@@ -38,8 +38,10 @@ class _Drills(click.Command):
     """`./scripts/drill NAME...`, and beside it what is no drill by name: `./scripts/drill random`, `… mutants`."""
 
     others: ClassVar[dict[str, str]] = {
+        "edn": "lab.commands.drill_edn",
         "mutants": "lab.commands.drill_mutants",
         "mutate": "lab.commands.drill_mutate",
+        "power-loss": "lab.commands.drill_power_loss",
         "random": "lab.commands.drill_random",
     }
 

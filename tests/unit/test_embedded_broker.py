@@ -377,7 +377,7 @@ def test_file_of_another_version(path: Path) -> None:
     EmbeddedBroker(path, OPTIONS).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("PRAGMA user_version=99")
-    _assert_refused(path, BrokerError, "schema version 99, this build knows 2")
+    _assert_refused(path, BrokerError, "schema version 99, this build knows 3")
 
 
 def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
@@ -386,6 +386,7 @@ def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw:
         for table in ("checks", "deliveries"):
             raw.execute(f"ALTER TABLE {table} DROP COLUMN pid")
+        raw.execute("ALTER TABLE messages DROP COLUMN checksum")
         raw.execute("PRAGMA user_version=1")
         raw.execute("INSERT INTO subscriptions (topic, consumer_group) VALUES (?, 'stock')", (TOPIC,))
         raw.execute(
@@ -409,7 +410,7 @@ def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
             assert view.checks == (Check(5, None, None),)
             assert view.groups[0].pid == os.getpid()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+        assert raw.execute("PRAGMA user_version").fetchone() == (3,)
         told = raw.execute("SELECT sql FROM sqlite_schema WHERE name = 'checks'").fetchone()[0]
         assert "pid INTEGER" in told
 

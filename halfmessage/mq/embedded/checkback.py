@@ -9,6 +9,7 @@ import structlog
 
 from halfmessage.clock import now_ms
 from halfmessage.mq.embedded import messages
+from halfmessage.mq.embedded.messages import COLUMNS
 from halfmessage.mq.embedded.reader import Reader
 from halfmessage.mq.embedded.store import Store, in_ms
 from halfmessage.mq.embedded.wakeup import keep_going
@@ -17,12 +18,12 @@ from halfmessage.mq.port import BrokerOptions, CheckAnswer, Checker, HalfMessage
 _AT_ONCE = 8  # half messages claimed together: few, so that a slow checker does not sit on many
 _RESOLUTIONS = {CheckAnswer.COMMIT: Resolution.COMMIT, CheckAnswer.ROLLBACK: Resolution.ROLLBACK}
 
-_DUE = """
-SELECT m.id, m.topic, m.tag, m.keys, m.properties, m.body, m.born_at, m.check_count
+_DUE = f"""
+SELECT {COLUMNS}, m.check_count
 FROM messages AS m
 WHERE m.stage = 'half' AND m.producer_group = ? AND m.next_check_at <= ?
 ORDER BY m.next_check_at LIMIT ?
-"""
+"""  # noqa: S608  # nosec B608
 _COUNT = "UPDATE messages SET check_count = check_count + 1, next_check_at = ? WHERE id = ?"
 _RECORD = """
 INSERT INTO checks (message_id, number, at)
@@ -39,14 +40,23 @@ Asked = tuple[HalfMessage, int]
 
 
 def claim(connection: sqlite3.Connection, group: str, options: BrokerOptions) -> list[Asked]:
-    """Take a few half messages that are due: count the check, and park those that had their last one."""
+    """Take a few half messages that are due: count the check, and park those that had their last one.
+
+    One that is not as it was sent is parked at once: its answer would be about another transaction.
+    """
     now = now_ms()
     asked = []
     for row in connection.execute(_DUE, (group, now, _AT_ONCE)).fetchall():
-        number, born_at, checks = row[0], row[6], row[7]
+        number, born_at, checks = row[0], row[6], row[8]
+        try:
+            message = messages.read_message(row)
+        except messages.Damaged:
+            structlog.get_logger().error("broker.message_damaged", message_id=messages.public_id(number), put="parked")
+            connection.execute(_PARK, (number,))
+            continue
         check = _count_or_park(connection, number, checks, options, now, now + in_ms(options.check_interval))
         if check is not None:
-            half = HalfMessage(messages.public_id(number), messages.read_message(row), born_at, checks + 1, number)
+            half = HalfMessage(messages.public_id(number), message, born_at, checks + 1, number)
             asked.append((half, check))
     return asked
 

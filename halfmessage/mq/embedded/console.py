@@ -14,7 +14,7 @@ from typing import Any
 from halfmessage.clock import now_ms
 from halfmessage.errors import MessageNotFound
 from halfmessage.mq.embedded import deliveries
-from halfmessage.mq.embedded.messages import COLUMNS, number_of, public_id, read_message
+from halfmessage.mq.embedded.messages import COLUMNS, number_of, public_id, show_message
 from halfmessage.mq.embedded.reader import Reader
 from halfmessage.mq.embedded.store import Store
 from halfmessage.mq.port import (
@@ -228,10 +228,10 @@ def _views(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], now:
 
 def _view(row: tuple[Any, ...], groups: tuple[GroupView, ...], checks: tuple[Check, ...]) -> MessageView:
     number, born_at = row[0], row[6]
-    rank, producer_group, deliver_at, resolution, resolved_at, check_count, next_check_at = row[7:]
+    rank, producer_group, deliver_at, resolution, resolved_at, check_count, next_check_at = row[8:]
     return MessageView(
         message_id=public_id(number),
-        message=read_message(row),
+        message=show_message(row),
         state=_ATTENTION[rank],
         producer_group=producer_group,
         born_at=born_at,

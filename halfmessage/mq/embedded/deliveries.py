@@ -13,20 +13,22 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from halfmessage.chunks import by_weight
 from halfmessage.clock import now_ms
 from halfmessage.errors import GroupInUse, GroupNotFound
-from halfmessage.mq.embedded.messages import public_id, read_message
+from halfmessage.mq.embedded.messages import COLUMNS, Damaged, public_id, read_message
 from halfmessage.mq.embedded.reader import Reader
 from halfmessage.mq.embedded.store import in_ms
 from halfmessage.mq.port import BrokerOptions, Delivery, Verdict
 
-_DUE = """
-SELECT m.id, m.topic, m.tag, m.keys, m.properties, m.body, m.born_at, d.attempts
+_DUE = f"""
+SELECT {COLUMNS}, d.attempts
 FROM deliveries AS d JOIN messages AS m ON m.id = d.message_id
 WHERE d.subscription_id = ? AND d.state = 'pending' AND d.visible_at <= ?
 ORDER BY d.visible_at, d.message_id LIMIT ?
-"""
+"""  # noqa: S608  # nosec B608
 _LEASE = """
 UPDATE deliveries SET attempts = attempts + 1, visible_at = ?, lease = ?, pid = ?
 WHERE subscription_id = ? AND message_id IN (SELECT value FROM json_each(?))
@@ -92,21 +94,30 @@ def next_due(reader: Reader, subscription: int) -> int | None:
 
 
 def claim(connection: sqlite3.Connection, subscription: int, limit: int, options: BrokerOptions) -> Claim:
-    """Take up to `limit` due deliveries, oldest first, fewer heavy ones; bury those whose last one ran out of time."""
+    """Take up to `limit` due deliveries, oldest first, fewer heavy ones.
+
+    Bury those whose last one ran out of time, and messages that are not as they were sent.
+    """
     now = now_ms()
     taken = Claim(secrets.randbits(62), [], [])
-    exhausted = []
+    hopeless = []
     with closing(connection.execute(_DUE, (subscription, now, limit))) as due:
         rows = next(by_weight(due, _weight, _HEAVIEST), [])  # the rest is not even read
     for row in rows:
-        number, born_at, attempts = row[0], row[6], row[7]
+        number, born_at, attempts = row[0], row[6], row[8]
         if attempts >= options.max_deliveries:
-            exhausted.append(number)
+            hopeless.append(number)
+            continue
+        try:
+            message = read_message(row)
+        except Damaged:
+            structlog.get_logger().error("broker.message_damaged", message_id=public_id(number), put="dead letters")
+            hopeless.append(number)
             continue
         taken.numbers.append(number)
-        taken.deliveries.append(Delivery(public_id(number), read_message(row), attempts + 1, born_at))
-    if exhausted:
-        connection.execute(_BURY, (subscription, json.dumps(exhausted)))
+        taken.deliveries.append(Delivery(public_id(number), message, attempts + 1, born_at))
+    if hopeless:
+        connection.execute(_BURY, (subscription, json.dumps(hopeless)))
     if taken.numbers:
         until = now + in_ms(options.invisible_for)
         connection.execute(_LEASE, (until, taken.lease, os.getpid(), subscription, json.dumps(taken.numbers)))
@@ -115,7 +126,7 @@ def claim(connection: sqlite3.Connection, subscription: int, limit: int, options
 
 def _weight(row: Sequence[Any]) -> int:
     """Return the bytes of a message's keys, properties and body."""
-    return sum(map(len, row[3:6]))
+    return sum(len(part or b"") for part in row[3:6])
 
 
 def extend(connection: sqlite3.Connection, subscription: int, taken: Claim, options: BrokerOptions) -> None:

@@ -8,7 +8,7 @@ from halfmessage.errors import BrokerCorrupt, BrokerError
 
 GONE = "The broker's file was deleted or replaced while in use; stop every service, put it back, start again."
 
-_DAMAGED = "The broker's file is damaged; stop every service, restore the file or start with a new one."
+DAMAGED = "The broker's file is damaged; stop every service, restore the file or start with a new one."
 _DETAILS: dict[int, tuple[type[BrokerError], str]] = {
     sqlite3.SQLITE_BUSY: (BrokerError, "The broker's file is locked by another process; try again."),
     sqlite3.SQLITE_LOCKED: (BrokerError, "The broker's file is locked by another process; try again."),
@@ -20,8 +20,8 @@ _DETAILS: dict[int, tuple[type[BrokerError], str]] = {
         BrokerError,
         "The broker's file can't be opened; check that its directory exists and may be written.",
     ),
-    sqlite3.SQLITE_CORRUPT: (BrokerCorrupt, _DAMAGED),
-    sqlite3.SQLITE_NOTADB: (BrokerCorrupt, _DAMAGED),
+    sqlite3.SQLITE_CORRUPT: (BrokerCorrupt, DAMAGED),
+    sqlite3.SQLITE_NOTADB: (BrokerCorrupt, DAMAGED),
 }
 
 

@@ -4,11 +4,13 @@ import sqlite3
 import time
 from pathlib import Path
 
+import structlog
+
 from halfmessage.errors import BrokerCorrupt, BrokerError
-from halfmessage.mq.embedded.faults import GONE, primary_code, translated
+from halfmessage.mq.embedded.faults import DAMAGED, GONE, primary_code, translated
 from halfmessage.mq.embedded.schema import OLDEST_SQLITE, prepare
 from halfmessage.paths import sqlite_uri
-from halfmessage.sqlite_file import OpenFile
+from halfmessage.sqlite_file import UNREADABLE, OpenFile, damage, says_damaged
 
 _CACHE = 1024  # KiB a connection
 _WAL_KEPT = 8 * 1024 * 1024  # bytes of log that a checkpoint leaves in place
@@ -24,6 +26,7 @@ class BrokerFile:
             raise BrokerError(f"The embedded broker needs SQLite 3.35 or newer; this is {sqlite3.sqlite_version}.")
         self._path = path
         self._wait = wait
+        self._is_damaged = False
         with translated():
             self.first_connection = self._open()
         try:
@@ -32,12 +35,24 @@ class BrokerFile:
             raise BrokerCorrupt(GONE) from error
 
     def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
-        """Open one more connection. Raise `BrokerCorrupt` if the file is gone, `sqlite3.Error` otherwise."""
+        """Open one more connection. Raise `BrokerCorrupt` if the file is gone or damaged, `sqlite3.Error` otherwise."""
         self.verify()
         return self._connect("rw", read_only=read_only)
 
+    def noticed(self, error: sqlite3.Error) -> None:
+        """Take what SQLite said of the file: once that it is damaged, nothing is read or written any more."""
+        if says_damaged(error) and not self._is_damaged:
+            self._is_damaged = True
+            structlog.get_logger().error("broker.file_damaged", path=str(self._path), said=str(error), hint=DAMAGED)
+
+    def verify_sound(self) -> None:
+        """Raise `BrokerCorrupt` once damage was noticed."""
+        if self._is_damaged:
+            raise BrokerCorrupt(DAMAGED)
+
     def verify(self) -> None:
-        """Raise `BrokerCorrupt` unless the path and its log still are the files we opened: see `OpenFile`."""
+        """Raise `BrokerCorrupt` unless the path and its log are the files we opened, and sound: see `OpenFile`."""
+        self.verify_sound()
         if not self._opened.is_there():
             raise BrokerCorrupt(GONE)
 
@@ -46,7 +61,11 @@ class BrokerFile:
         while True:
             try:
                 return self._create_or_check()
+            except UnicodeDecodeError as error:
+                raise self._damaged(UNREADABLE) from error
             except sqlite3.Error as error:
+                if says_damaged(error):
+                    raise self._damaged(str(error)) from error
                 # switching to WAL does not wait for a lock, it fails at once
                 if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
@@ -55,11 +74,22 @@ class BrokerFile:
     def _create_or_check(self) -> sqlite3.Connection:
         connection = self._connect("rwc")
         try:
+            self._look_through(connection)
             prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _look_through(self, connection: sqlite3.Connection) -> None:
+        if said := damage(connection):
+            raise self._damaged(said)
+
+    def _damaged(self, said: str) -> BrokerCorrupt:
+        return BrokerCorrupt(
+            f"{self._path} is damaged; SQLite says: {said}. Stop every service, restore the file or start with a new "
+            "one: docs/backup.md."
+        )
 
     def _connect(self, mode: str, *, read_only: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(

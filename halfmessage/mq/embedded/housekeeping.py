@@ -17,7 +17,10 @@ _CHUNK = 500  # messages looked at in one transaction
 _HEAVIEST = 5000  # rows deleted in one transaction: messages with their keys; one message may have more
 _PAGES = 500  # pages given back to the file system in one transaction
 
-_NEXT = "SELECT id, born_at, json_array_length(keys) FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+_NEXT = """
+SELECT id, born_at, CASE WHEN json_valid(keys) THEN json_array_length(keys) ELSE 0 END
+FROM messages WHERE id > ? ORDER BY id LIMIT ?
+"""
 _DELETE = """
 DELETE FROM messages WHERE id > :after AND id <= :last AND (
     (stage = 'dropped' AND resolved_at < :before)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,20 +16,23 @@ _LATEST = 2**63 - 1  # SQLite's largest integer, ms: the year 292 million
 
 _INSERT = """
 INSERT INTO messages (
-    stage, born_at, deliver_at, next_check_at, producer_group, topic, tag, keys, properties, body
+    stage, born_at, deliver_at, next_check_at, producer_group, topic, tag, keys, properties, body,
+    checksum
 ) VALUES """
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RESOLVE = """
 UPDATE messages SET stage = ?, resolution = ?, resolved_at = ?, next_check_at = NULL
 WHERE id IN (SELECT value FROM json_each(?)) AND stage IN ('half', 'parked')
 """
-_INSERTED_TOGETHER = 90  # of ten values each: SQLite may be built for 999 host variables
+_INSERTED_TOGETHER = 90  # of eleven values each: SQLite may be built for 999 host variables
 MOST_BYTES = 4 * 1024 * 1024
 """Of a message in all. RocketMQ takes as much by default: maxMessageSize of its broker."""
 _STAGES = {Resolution.COMMIT: "visible", Resolution.ROLLBACK: "dropped"}
 
-COLUMNS = "m.id, m.topic, m.tag, m.keys, m.properties, m.body, m.born_at"
-"""What `read_message` reads, in this order."""
+COLUMNS = """
+m.id, CAST(m.topic AS BLOB), CAST(m.tag AS BLOB), CAST(m.keys AS BLOB), CAST(m.properties AS BLOB),
+CAST(m.body AS BLOB), m.born_at, m.checksum"""
+"""What `read_message` reads, in this order. As bytes: damaged text would keep SQLite from going on to the next row."""
 
 
 def public_id(number: int) -> str:
@@ -47,10 +51,39 @@ def number_of(message_id: str) -> int:
     return number if number <= _LATEST else 0
 
 
+class Damaged(Exception):
+    """What is stored of a message is not what was sent."""
+
+
+def checksum(text: bytes, body: bytes) -> int:
+    """Return the CRC-32 of topic, tag, keys and properties, as stored, with a NUL between them, and the body."""
+    return zlib.crc32(body, zlib.crc32(text))
+
+
 def read_message(row: Sequence[Any]) -> Message:
-    """Make a message of a row that begins with `COLUMNS`."""
-    _, topic, tag, keys, properties, body, *_ = row
-    return Message(topic, body, tag, tuple(json.loads(keys)), json.loads(properties))
+    """Make a message of a row that begins with `COLUMNS`. Raise `Damaged` unless it is as it was sent.
+
+    One that a build before version 3 sent has no checksum: of that it is only seen whether it can be read.
+    """
+    known = row[7]
+    try:
+        if known is not None and checksum(b"\0".join(row[1:5]), row[5]) != known:
+            raise Damaged
+        _, topic, tag, keys, properties, body, *_ = row
+        return Message(
+            topic.decode(), body, tag.decode(), tuple(json.loads(keys.decode())), json.loads(properties.decode())
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Damaged from error
+
+
+def show_message(row: Sequence[Any]) -> Message:
+    """Make a message of a row for people: of a damaged one what can be read, with a property `damaged`."""
+    try:
+        return read_message(row)
+    except Damaged:
+        topic, tag, _, properties = (str(part or b"", "utf-8", "replace") for part in row[1:5])
+        return Message(topic, row[5] or b"", tag, (), {"damaged": "is not as it was sent", "properties": properties})
 
 
 class Draft:
@@ -82,6 +115,7 @@ class Draft:
             json.dumps(properties, ensure_ascii=False),
             body,
         )
+        self._checksum = checksum("\0".join(self._rest[1:5]).encode(), body)
         self.size = sum(map(len, self._rest))
         if self.size > MOST_BYTES:
             raise MessageRefused(
@@ -91,8 +125,8 @@ class Draft:
     def row(self, now: int) -> tuple[Any, ...]:
         """Return the values that `_INSERT` names, for a message born `now`."""
         if self._first_check_after is None:
-            return ("visible", now, self._deliver_at, None, *self._rest)
-        return ("half", now, None, now + self._first_check_after, *self._rest)
+            return ("visible", now, self._deliver_at, None, *self._rest, self._checksum)
+        return ("half", now, None, now + self._first_check_after, *self._rest, self._checksum)
 
 
 def insert(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[tuple[int, int]]:

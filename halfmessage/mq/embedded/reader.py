@@ -49,7 +49,8 @@ class Reader:
                 self._connection = self._file.connect(read_only=True)
             try:
                 yield self._connection
-            except sqlite3.Error:
+            except sqlite3.Error as error:
+                self._file.noticed(error)
                 self._connection.close()
                 self._connection = None
                 raise

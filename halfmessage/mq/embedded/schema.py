@@ -10,7 +10,7 @@ from contextlib import suppress
 from halfmessage.errors import BrokerError
 
 APPLICATION_ID = 0x4F524251  # "ORBQ"; see the registry's rules in https://sqlite.org/pragma.html#pragma_application_id
-VERSION = 2
+VERSION = 3
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 
 _TABLES = """
@@ -28,6 +28,7 @@ CREATE TABLE messages (
     tag TEXT NOT NULL,
     keys TEXT NOT NULL,        -- JSON array, in the sender's order
     properties TEXT NOT NULL,  -- JSON object
+    checksum INTEGER,          -- see `messages.checksum`; NULL: of a build before version 3
     body BLOB NOT NULL         -- last: what comes before it is read without its overflow pages
 );
 CREATE INDEX messages_unresolved ON messages (producer_group, next_check_at) WHERE stage = 'half';
@@ -92,15 +93,21 @@ CREATE TRIGGER subscriptions_start AFTER INSERT ON subscriptions BEGIN
     SELECT id, NEW.id, coalesce(deliver_at, resolved_at, born_at)
     FROM messages WHERE topic = NEW.topic AND stage = 'visible';
 END;
+"""
+_DELETED = """
 CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
-    DELETE FROM message_keys WHERE message_id = OLD.id AND key IN (SELECT value FROM json_each(OLD.keys));
+    DELETE FROM message_keys WHERE message_id = OLD.id AND key IN (
+        SELECT value FROM json_each(CASE WHEN json_valid(OLD.keys) THEN OLD.keys ELSE '[]' END)  -- damage can't stop it
+    );
     DELETE FROM deliveries WHERE message_id = OLD.id;
     DELETE FROM checks WHERE message_id = OLD.id;
 END;
 """
 
-_UPGRADES = {  # to each version from the one before; processes of the older build go on meanwhile, and write no pid
+# to each version from the one before; processes of the older build go on meanwhile, and write no pid, and no checksum
+_UPGRADES: dict[int, tuple[str, ...]] = {
     2: ("ALTER TABLE deliveries ADD COLUMN pid INTEGER", "ALTER TABLE checks ADD COLUMN pid INTEGER"),
+    3: ("ALTER TABLE messages ADD COLUMN checksum INTEGER", "DROP TRIGGER messages_deleted", _DELETED),
 }
 
 
@@ -128,7 +135,7 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 def _create(connection: sqlite3.Connection) -> None:
     # not executescript: it would commit the transaction that keeps two creators apart
     statement = ""
-    for line in _TABLES.splitlines():
+    for line in (_TABLES + _DELETED).splitlines():
         statement += line + "\n"
         if sqlite3.complete_statement(statement):
             connection.execute(statement)

@@ -128,6 +128,7 @@ class Writer:
 
     def _fail(self, jobs: list[_Job], error: Exception) -> None:
         if isinstance(error, sqlite3.Error):
+            self._file.noticed(error)
             self._broken = primary_code(error) != sqlite3.SQLITE_BUSY
             for job in jobs:
                 fault = translate(error)
@@ -143,6 +144,7 @@ class Writer:
                 self._process([job])
 
     def _transact(self, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
+        self._file.verify_sound()
         if self._broken:
             self._reopen()
         self._begin()

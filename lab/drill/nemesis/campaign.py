@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,6 +17,7 @@ from lab.drill.nemesis.run import Run, play
 from lab.drill.nemesis.shrink import shrink
 
 PLAN, FINAL, WRONG, SHRUNK, DEPLOYMENT = "plan.json", "final.json", "wrong.txt", "shrunk.json", "deployment"
+FAULTS = "faults.json"
 _ATTEMPTS = 2  # at a smaller plan: what fails by a race need not fail each time
 
 
@@ -68,6 +69,8 @@ def _write_down(run: Run, evidence: Path) -> None:
     (evidence / PLAN).write_text(json.dumps(run.plan.as_json(), indent=1), encoding="utf-8")
     if run.final is not None:
         (evidence / FINAL).write_text(json.dumps(run.final.as_json(), indent=1), encoding="utf-8")
+    done = [{**asdict(one.fault), "began": one.began, "ended": one.ended} for one in run.injections if not one.skipped]
+    (evidence / FAULTS).write_text(json.dumps(done, indent=1), encoding="utf-8")
     if run.wrong:
         faults = [f"{one.began:.3f}-{one.ended:.3f} s: {one.fault} {one.skipped}".rstrip() for one in run.injections]
         (evidence / WRONG).write_text("\n".join([*run.wrong, "", *faults, ""]), encoding="utf-8")
