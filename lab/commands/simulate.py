@@ -143,7 +143,11 @@ def _tell_failure(out: Console, simulator: Simulator, outcome: Outcome, mutant: 
 
 
 def _tell_plan(out: Console, plan: Plan) -> None:
-    out.print(f"Orders stand for {plan.pay_timeout:g} s unpaid; {plan.check_max} check-backs at most.", highlight=False)
+    out.print(
+        f"Orders stand for {plan.pay_timeout:g} s unpaid; {plan.check_max} check-backs at most; "
+        f"{'with' if plan.sweeps else 'without'} a sweep.",
+        highlight=False,
+    )
     for what, ones in (("order", plan.wishes), ("fault", plan.faults)):
         for one in ones:
             out.print(f"  {what}: {one}", markup=False, highlight=False, soft_wrap=True)

@@ -49,8 +49,12 @@ class SimulatedConnection(sqlite3.Connection):
     """A connection of one process, which ends with it."""
 
     injector: Injector
-    owner: Process
+    owner: Process | None
     """The process that it belongs to now; it is kept for others when that has ended."""
+    is_pooled: bool
+    """Whether SQLAlchemy has it in a pool, and so calls `close` only for what it will not use again."""
+    place: str
+    """Where faults strike it: at the service of its process."""
     patience: float
     """Seconds that the lock of another writer is waited for; 0: the caller waits by itself."""
     committed: Callable[[], None]
@@ -76,7 +80,7 @@ class SimulatedConnection(sqlite3.Connection):
 
     def adopted(self, injector: Injector, owner: Process) -> None:
         """Belong to another process from now on, as a new connection would: it writes unless it is told not to."""
-        self.injector, self.owner = injector, owner
+        self.injector, self.owner, self.place = injector, owner, owner.name
         if self.settings.pop("PRAGMA query_only", "OFF") != "OFF":
             super().execute("PRAGMA query_only=OFF")
 
@@ -84,7 +88,7 @@ class SimulatedConnection(sqlite3.Connection):
         """Come to a statement. Raise `sqlite3.OperationalError`, `Dead`."""
         injector = self.injector
         injector.living()
-        fault = injector.struck_by(Trigger.STATEMENT, self.owner.name)
+        fault = injector.struck_by(Trigger.STATEMENT, self.place)
         if fault is None:
             injector.switch()
         elif fault.kind == "crash":
@@ -115,7 +119,7 @@ class SimulatedConnection(sqlite3.Connection):
         injector.living()
         if not self.in_transaction:
             return
-        fault = injector.struck_by(Trigger.COMMIT, self.owner.name)
+        fault = injector.struck_by(Trigger.COMMIT, self.place)
         if fault is None:
             injector.switch()
             self._commit()
@@ -137,24 +141,36 @@ class SimulatedConnection(sqlite3.Connection):
             super().rollback()
 
     def close(self) -> None:
-        """Give it back, if its process is there; else that was done."""
-        if self.injector.is_living():
-            self.end()
+        """Give it back; one of a process that is gone was given back then, unless a pool has it."""
+        if self.is_pooled or self.injector.is_living():
+            self._give_back()
 
     def end(self) -> None:
-        """Give it back as the end of its process does: what was not committed is rolled back."""
+        """Roll back what was not committed, as the end of its process does, and give it back unless a pool has it."""
         super().rollback()
-        self.given_back(self)
+        if not self.is_pooled:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self.owner is not None:
+            self.owner = None
+            super().rollback()
+            self.given_back(self)
 
     def close_for_good(self) -> None:
         """Close it."""
         super().close()
 
 
-def opened(name: str | Path, *, uri: bool = False) -> SimulatedConnection:
-    """Open a file, which exists, without any waiting of SQLite's own; `uri`: its name is one."""
+def opened(name: str | Path) -> SimulatedConnection:
+    """Open a file, by its path or its URI, without any waiting of SQLite's own."""
     connection = sqlite3.connect(
-        name, uri=uri, timeout=0, isolation_level=None, check_same_thread=False, factory=SimulatedConnection
+        name,
+        uri=isinstance(name, str),
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=SimulatedConnection,
     )
     connection.settings = {}
     return connection

@@ -38,10 +38,11 @@ class Keeper:
         return self._engines[service]
 
     def _engine(self, service: str) -> Engine:
+        idle: list[SimulatedConnection] = []
+
         def connect() -> SimulatedConnection:
-            connection = opened(self.path(service))
-            self._all.append(connection)
-            connection.patience, connection.committed, connection.given_back = LOCK_WAIT, _nothing, _drop
+            connection = idle.pop() if idle else self._opened(self.path(service), idle)
+            connection.patience, connection.committed, connection.is_pooled = LOCK_WAIT, _nothing, True
             self._adopt(connection)
             return connection
 
@@ -53,11 +54,15 @@ class Keeper:
 
     def broker_connection(self, uri: str) -> SimulatedConnection:
         """Return a connection to the broker's file, whose `committed` the caller sets."""
-        if self._idle:
-            return self._idle.pop()
-        connection = opened(uri, uri=True)
+        connection = self._idle.pop() if self._idle else self._opened(uri, self._idle)
+        connection.patience, connection.is_pooled = 0.0, False
+        return connection
+
+    def _opened(self, name: str | Path, idle: list[SimulatedConnection]) -> SimulatedConnection:
+        """Open one more, which is kept in `idle` while no process has it."""
+        connection = opened(name)
+        connection.given_back = idle.append
         self._all.append(connection)
-        connection.patience, connection.given_back = 0.0, self._idle.append
         return connection
 
     def reset(self) -> None:
@@ -102,10 +107,6 @@ class _Adopting(Pool):
     def dispose(self) -> None:
         """Forget them."""
         self._records.clear()
-
-
-def _drop(_: SimulatedConnection) -> None:
-    """Do nothing: SQLAlchemy's pool keeps it."""
 
 
 def _nothing() -> None:

@@ -111,7 +111,8 @@ def start_order(world: World, process: Process) -> None:
     ids.start()
     for topic, consumer in consumers.items():
         broker.consumer(BY_NAME["order"].group(topic), topic, consumer, batch=_MESSAGES, ready=standby.ready)
-    Periodic("sweep", _SWEEP_EVERY, lambda: sweep_once(sweep, _GRACE)).start()
+    if world.plan.sweeps:
+        Periodic("sweep", _SWEEP_EVERY, lambda: sweep_once(sweep, _GRACE)).start()
     world.network.listen(process, partial(_serve, ordering, closing))
 
 

@@ -13,6 +13,9 @@ Then = Literal["", "cancel", "pay"]
 
 _MOST_ORDERS: Final = 5
 _PLACED_WITHIN: Final = 8.0  # seconds from the beginning
+_CHECKS: Final = 15
+_SWEEPS: Final = 0.5
+"""Of all runs, how many have a sweep: it mends much, and so hides much."""
 _FOR_EVER: Final = 100_000.0  # seconds: no order expires while a run lasts
 
 
@@ -39,13 +42,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run; `pay_timeout` in seconds, `check_max`: how often the broker asks about a half message."""
+    """A run; `pay_timeout` in seconds, `check_max`: how often the broker asks about a half message.
+
+    `sweeps`: or messages alone have to bring all to rest, of which the broker loses none then, and gives none up.
+    """
 
     seed: int
     wishes: Sequence[Wish]
     faults: Sequence[Fault]
     pay_timeout: float
     check_max: int
+    sweeps: bool = True
 
 
 def plan_of(seed: int) -> Plan:
@@ -53,7 +60,11 @@ def plan_of(seed: int) -> Plan:
     chance = Random(f"plan {seed}")
     wishes = [_wish(chance, number) for number in range(chance.randint(1, _MOST_ORDERS))]
     drawn = faults.drawn(chance)
-    return Plan(seed, wishes, drawn, chance.choice((7.0, 16.0, _FOR_EVER)), chance.choice((2, 15)))
+    pay_timeout, check_max = chance.choice((7.0, 16.0, _FOR_EVER)), chance.choice((2, _CHECKS))
+    if chance.random() < _SWEEPS:
+        return Plan(seed, wishes, drawn, pay_timeout, check_max)
+    kept = [one for one in drawn if one.kind != "forget"]
+    return Plan(seed, wishes, kept, pay_timeout, _CHECKS, sweeps=False)
 
 
 def _wish(chance: Random, number: int) -> Wish:

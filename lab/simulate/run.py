@@ -166,4 +166,6 @@ class _Rest:
     def _what_moves(self) -> list[str]:
         down = [f"{service} is down" for service, is_up in self._world.up.items() if not is_up]
         busy = [f"client {one.told.wish.number} is busy" for one in self._clients if not one.told.is_done]
-        return down or busy or self._books.moving(self._world.scheduler.now // 1_000_000)
+        return (
+            down or busy or self._books.moving(self._world.scheduler.now // 1_000_000, sweeps=self._world.plan.sweeps)
+        )

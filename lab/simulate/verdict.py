@@ -18,16 +18,18 @@ _SOON: Final = 60_000  # ms: a message that waits for longer has its time, and i
 
 _MOVING: Final = {
     "an order is overdue": "SELECT order_id FROM 'order'.orders WHERE status = 'created' AND expires_at < {now}",
+    "a half message is not resolved": "SELECT id FROM broker.messages WHERE stage = 'half'",
+    "a message is not delivered": (
+        "SELECT message_id FROM broker.deliveries WHERE state = 'pending' AND visible_at < {now} + {soon}"
+    ),
+}
+_SWEPT: Final = {
     "a participant is to be told": "SELECT order_id FROM 'order'.settlements",
     "stock does not know that its order stands": (
         "SELECT order_id FROM stock.reservations WHERE state = 'deducted' AND NOT verified"
     ),
     "coupon does not know that its order stands": (
         "SELECT order_id FROM coupon.reservations WHERE state = 'deducted' AND NOT verified"
-    ),
-    "a half message is not resolved": "SELECT id FROM broker.messages WHERE stage = 'half'",
-    "a message is not delivered": (
-        "SELECT message_id FROM broker.deliveries WHERE state = 'pending' AND visible_at < {now} + {soon}"
     ),
 }
 _DEAD: Final = "SELECT message_id FROM broker.deliveries WHERE state = 'dead'"
@@ -52,9 +54,9 @@ class Books:
         connection = self._each[name]
         return lambda query: connection.execute(query).fetchall()
 
-    def moving(self, now: int) -> list[str]:
-        """Return what is not at rest at a time (ms since the epoch)."""
-        for what, query in _MOVING.items():
+    def moving(self, now: int, *, sweeps: bool) -> list[str]:
+        """Return what is not at rest at a time (ms since the epoch); what only a sweep moves is, without one."""
+        for what, query in (_MOVING | (_SWEPT if sweeps else {})).items():
             if found := self._ask(query.format(now=now, soon=_SOON)):
                 return [f"{what}: {found[0][0]}"]
         return []

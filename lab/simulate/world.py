@@ -64,7 +64,7 @@ class World:
         self.up: dict[str, bool] = {}
         self._keeper = keeper
         self._starts = starts
-        self._connections: defaultdict[Process, list[SimulatedConnection]] = defaultdict(list)
+        self._connections: defaultdict[Process, dict[SimulatedConnection, None]] = defaultdict(dict)
         self._bells: defaultdict[Process, list[Wakeup]] = defaultdict(list)
         self._is_ringing = False
         self._processes: dict[str, Process] = {}
@@ -145,7 +145,7 @@ class World:
         """Let the running process have a connection."""
         process = self.scheduler.living().process
         connection.adopted(self.injector, process)
-        self._connections[process].append(connection)
+        self._connections[process][connection] = None
 
     def broker_connection(self, uri: str) -> SimulatedConnection:
         """Stand for `sqlite3.connect` where the broker opens its file."""
