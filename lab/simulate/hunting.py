@@ -3,11 +3,10 @@
 import json
 import os
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from lab.drill.mutants.mutant import DoesNotFit, Edit, Mutant
 from lab.simulate.plan import plan_of
@@ -109,14 +108,6 @@ def _hunt(mutant: Mutant, first: int, runs: int) -> Find:
         began = time.process_time()
         with simulator.ready():
             for number in range(runs):
-                if said := _failure(simulator, first + number):
-                    return Find(mutant.name, first + number, number + 1, time.process_time() - began, said)
+                if wrong := simulator.run(plan_of(first + number)).wrong:
+                    return Find(mutant.name, first + number, number + 1, time.process_time() - began, wrong[0])
         return Find(mutant.name, None, runs, time.process_time() - began, "")
-
-
-def _failure(simulator: Simulator, seed: int) -> str:
-    try:
-        wrong: Any = simulator.run(plan_of(seed)).wrong
-    except Exception as error:  # noqa: BLE001 - what a thread of the product lets out is a failure of its own
-        return f"{type(error).__name__}: {traceback.format_exception_only(error)[-1].strip()}"[:200]
-    return wrong[0] if wrong else ""

@@ -1,6 +1,7 @@
 """One run: a seed's plan, carried out, brought to rest and judged."""
 
 import gc
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Simulator:
         self.world.injector.tell("log", event=event, **more)
 
     def run(self, plan: Plan) -> Outcome:
-        """Carry a plan out. What the product raises at the edge of a thread is raised here."""
+        """Carry a plan out, and judge what became of it."""
         self._keeper.reset()
         self._runs += 1
         if self._runs % _COLLECTS_EVERY == 0:
@@ -132,6 +133,9 @@ def _carried_out(world: World, books: Books) -> Outcome:
         world.scheduler.run(lambda: rest.is_over)
     except TooLong:
         wrong = [f"the run does not end: {world.scheduler.steps} steps"]
+    except Exception as error:  # noqa: BLE001 - what a thread of the product lets out is a failure as any other
+        wrong = [f"a thread ended with {type(error).__name__}: {str(error).partition(chr(10))[0]}"]
+        world.history.add(world.scheduler.now, "world", "raised", traceback=traceback.format_exc())
     told = [client.told for client in clients]
     wrong = wrong or rest.moving or books.wrong(told)
     for line in wrong:

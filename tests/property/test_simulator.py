@@ -132,11 +132,14 @@ def test_the_timeline_of_an_order_is_told(simulator: Simulator) -> None:
     assert not list(timeline(History()))
 
 
-def test_a_planted_bug_is_found() -> None:
-    """And one that no run finds is said to be missed."""
-    found = simulate("mutants", "record-not-written", "--runs", "20")
+def test_planted_bugs_are_found() -> None:
+    """What the judge sees, and what a thread lets out; one that no run finds is said to be missed."""
+    found = simulate("mutants", "record-not-written", "asked-in-vain", "--runs", "5")
     assert found.returncode == 0, found.stderr
-    assert "1 of 1 planted bugs" in found.stdout
+    assert "2 of 2 planted bugs" in found.stdout
+    missed = simulate("mutants", "fence-too-early", "--runs", "1")  # to fence early is safe, and refuses orders
+    assert missed.returncode == 1
+    assert "fence-too-early: not in 1 runs" in missed.stdout
 
 
 def test_a_failing_seed_is_told_and_repeated() -> None:
