@@ -33,7 +33,7 @@ class Session:
 
     @property
     def connection(self) -> Any:
-        return SimpleNamespace(dbapi_connection=self)
+        return SimpleNamespace(driver_connection=self)
 
     def fileno(self) -> int:
         return self.ours.fileno()

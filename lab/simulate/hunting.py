@@ -1,0 +1,113 @@
+"""Time to find: how many runs it takes until a planted bug is seen."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from lab.drill.mutants.mutant import DoesNotFit, Edit, Mutant
+from lab.simulate.plan import plan_of
+from lab.simulate.run import Simulator
+from lab.simulate.templates import templates
+
+SIMULATED: Final = (
+    "common.aside",
+    "common.breaker",
+    "common.flight",
+    "common.payments",
+    "common.peer",
+    "common.reservations",
+    "common.standby",
+    "coupon.service",
+    "halfmessage.chunks",
+    "halfmessage.db",
+    "halfmessage.ids",
+    "halfmessage.mq.embedded",
+    "halfmessage.participant",
+    "halfmessage.tx",
+    "order.clients.coupon",
+    "order.clients.lookups",
+    "order.clients.participant",
+    "order.consumer",
+    "order.model",
+    "order.service.auditing",
+    "order.service.closing",
+    "order.service.ordering",
+    "order.service.overdue",
+    "order.service.participants",
+    "order.service.paying",
+    "order.service.placing",
+    "order.service.pricing",
+    "order.service.reading",
+    "order.service.settling",
+    "order.service.successes",
+    "order.service.sweeping",
+    "order.service.telling",
+    "order.service.timeouts",
+    "stock.service.pieces",
+    "stock.service.strategies.in_database",
+)
+"""Modules, and packages, whose code the simulator runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """What became of one planted bug: the seed that found it, None where none did; after how many runs and CPU s."""
+
+    name: str
+    seed: int | None
+    runs: int
+    seconds: float
+    said: str
+
+
+def is_simulated(mutant: Mutant) -> bool:
+    """Tell whether all that a planted bug changes is code that the simulator runs."""
+    names = [change.function if isinstance(change, Edit) else getattr(change, "name", "") for change in mutant.changes]
+    modules = [name.partition(":")[0] for name in names]
+    return all(any(f"{module}.".startswith(f"{one}.") for one in SIMULATED) for module in modules)
+
+
+def hunted(mutants: Sequence[Mutant], *, first: int, runs: int) -> Iterator[Find]:
+    """Plant each in a process of its own, and make runs from the seed `first` on until one fails, or after `runs`."""
+    for mutant in mutants:
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _be_the_child(mutant, first, runs, write)
+        os.close(write)
+        with os.fdopen(read) as answers:
+            told = answers.read()
+        os.waitpid(pid, 0)
+        found = json.loads(told) if told else {"seed": None, "runs": 0, "seconds": 0.0, "said": "its process died"}
+        yield Find(mutant.name, **found)
+
+
+def _be_the_child(mutant: Mutant, first: int, runs: int, write: int) -> None:
+    """Hunt, tell and end."""
+    try:
+        found = _hunt(mutant, first, runs)
+        told = {name: value for name, value in asdict(found).items() if name != "name"}
+        os.write(write, json.dumps(told).encode())
+    finally:
+        with suppress(OSError):
+            os.close(write)
+        os._exit(0)
+
+
+def _hunt(mutant: Mutant, first: int, runs: int) -> Find:
+    with templates() as files:
+        try:
+            mutant.plant()
+        except DoesNotFit as error:
+            return Find(mutant.name, None, 0, 0.0, f"does not fit: {error}")
+        simulator = Simulator(files)
+        began = time.process_time()
+        with simulator.ready():
+            for number in range(runs):
+                if wrong := simulator.run(plan_of(first + number)).wrong:
+                    return Find(mutant.name, first + number, number + 1, time.process_time() - began, wrong[0])
+        return Find(mutant.name, None, runs, time.process_time() - began, "")

@@ -1,0 +1,141 @@
+"""The order service as it is wired by its own `build`, but for the web, order requests, returns and pay."""
+
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from common.aside import ThreadedAside
+from common.heartbeat import Heartbeat
+from common.idempotency import IdempotencyKey
+from common.payments import PaymentEvent
+from common.peer import Peer
+from common.periodic import Periodic
+from common.registry import BY_NAME, PAYMENT_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC, WORKERS
+from common.standby import Standby
+from common.web.problems import kind_of
+from halfmessage.errors import HalfMessageError
+from halfmessage.ids import LeasedIds
+from halfmessage.participant.event import OrderEvent
+from halfmessage.tx.batch import Batcher
+from halfmessage.tx.coordinator import Checker, Coordinator
+from halfmessage.tx.record import Records
+from lab.simulate.scheduler import Process
+from lab.simulate.transport import Answer
+from lab.simulate.world import World
+from order.clients.coupon import CouponClient
+from order.clients.goods import GoodsClient
+from order.clients.lookups import LookUps
+from order.clients.stock import StockClient
+from order.consumer import EventConsumer
+from order.model import Order, transaction_records
+from order.service.auditing import Audit
+from order.service.closing import Closing
+from order.service.ordering import Ordering, Request
+from order.service.overdue import Overdue
+from order.service.paying import Paying
+from order.service.placing import Draft, Placing
+from order.service.pricing import Pricing
+from order.service.reading import OrderReader
+from order.service.settling import Settlements
+from order.service.successes import Successes
+from order.service.sweeping import Sweep, sweep_once
+from order.service.telling import Telling
+from order.service.timeouts import Timeouts
+
+DEADLINE: Final = 5.0
+"""Seconds that a local transaction may take."""
+_LEASE: Final = 600.0  # seconds: it is not renewed in a run, for that would be most of what an idle service does
+_RETENTION: Final = 7 * 24 * 3600.0
+_SWEEP_EVERY, _GRACE = 15.0, 7.0  # seconds: as often as a run of a minute asks for
+_PEER_TIMEOUT: Final = 2.0
+_CACHE: Final = 0.5
+_LANES, _BATCH, _QUEUE, _LONGEST_WAIT = 1, 512, 384, 5.0
+_MESSAGES: Final = 256
+
+
+def start_order(world: World, process: Process) -> None:
+    """Start the order service. Raise `HalfMessageError`."""
+    database = world.database("order")
+    looking_ahead = ThreadedAside("looking ahead", 2)
+    peers = {
+        name: Peer(name, f"http://{name}", lambda: "", timeout=_PEER_TIMEOUT, connections=1)
+        for name in ("goods", "stock", "coupon")
+    }
+
+    def look_up_at(kind: type[LookUps[Any]], peer: Peer) -> Any:
+        return kind(peer, max_age=_CACHE, timeout=_PEER_TIMEOUT, aside=looking_ahead)
+
+    coupons = CouponClient.connect(peers["coupon"], "coupon", look_up_at)
+    participants = [StockClient(peers["stock"], "stock"), coupons]
+    records = Records(transaction_records, retention=_RETENTION)
+    checker = Checker(database, records, deadline=DEADLINE)
+    ids = LeasedIds(database, "order", lease_seconds=_LEASE, workers=WORKERS["order"])
+    broker = world.broker()
+    producer = broker.producer("order", checker)
+    coordinator = Coordinator(producer, database, records, ids)
+
+    aside = ThreadedAside("placing", 2 * (1 + len(participants)) * _LANES)
+    settlements = Settlements(database, participants)
+    telling = Telling(settlements, ThreadedAside("telling", 1))
+    placing = Placing(coordinator, producer, participants, settlements, aside, telling.soon)
+    reader = OrderReader(database)
+    closing = Closing(database, coordinator, reader, settlements)
+    audits = [Audit(database, participant, closing) for participant in participants]
+
+    def is_held(order: Order) -> bool:
+        return all(audit.is_held(order) for audit in audits)
+
+    paying = Paying(database, reader, None, is_held, settlements, telling.soon)
+    overdue = Overdue(closing, paying, None, last_question=0.0)
+    sweep = Sweep(database, records, checker, overdue, settlements, audits)
+    batcher: Batcher[Draft, Order] = Batcher(
+        placing.place,
+        lanes=_LANES,
+        heaviest=_BATCH,
+        longest_queue=_QUEUE,
+        longest_wait=_LONGEST_WAIT,
+        weigh=lambda draft: draft.weight,
+    )
+    pricing = Pricing(GoodsClient(peers["goods"], max_age=3600.0, timeout=_PEER_TIMEOUT), coupons.rules)
+    ordering = Ordering(reader, pricing, ids, batcher.submit, pay_timeout=world.plan.pay_timeout)
+    standby = Standby(Heartbeat(database).beat, ids.ask, partial(broker.ping, ROLLBACK_TOPIC))
+    consumers: dict[str, EventConsumer[Any]] = {
+        TIMEOUT_TOPIC: EventConsumer(
+            "timeout", OrderEvent, Timeouts(database, checker, overdue).handle, failed=standby.suspect
+        ),
+        PAYMENT_TOPIC: EventConsumer(
+            "payment", PaymentEvent, Successes(database, checker, paying).handle, failed=standby.suspect
+        ),
+    }
+    ids.start()
+    for topic, consumer in consumers.items():
+        broker.consumer(BY_NAME["order"].group(topic), topic, consumer, batch=_MESSAGES, ready=standby.ready)
+    if world.plan.sweeps:
+        Periodic("sweep", _SWEEP_EVERY, lambda: sweep_once(sweep, _GRACE)).start()
+    world.network.listen(process, partial(_serve, ordering, closing))
+
+
+def _serve(ordering: Ordering, closing: Closing, method: str, path: str, payload: bytes | None) -> Answer:
+    """Answer a client: `POST /orders`, or `POST /cancel` of an order."""
+    del method
+    body = orjson.loads(payload or b"{}")
+    try:
+        order = _place(ordering, body) if path == "/orders" else closing.cancel(body["order_id"], owner=body["user"])
+    except HalfMessageError as error:
+        kind = kind_of(type(error))
+        return kind.status, orjson.dumps({"kind": kind.slug, "detail": error.detail})
+    told = {"order_id": order.order_id, "tx_id": order.tx_id, "status": order.status}
+    return (201 if path == "/orders" else 200), orjson.dumps(told)
+
+
+def _place(ordering: Ordering, body: dict[str, Any]) -> Order:
+    key = body["key"]
+    request = Request(
+        body["user"],
+        {body["goods_id"]: body["quantity"]},
+        None,
+        IdempotencyKey(body["user"], key, "the same") if key else None,
+        body["coupon_id"],
+    )
+    return ordering.order(request).order

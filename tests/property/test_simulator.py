@@ -1,0 +1,151 @@
+"""The simulator: runs of the services' own code are sound, repeat to the byte, and find what is planted."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.simulate.faults import FAILPOINTS, Fault, Trigger
+from lab.simulate.history import History
+from lab.simulate.plan import Plan, plan_of
+from lab.simulate.run import Outcome, Simulator
+from lab.simulate.shrinking import shrunk
+from lab.simulate.telling import timeline
+from lab.simulate.templates import templates
+
+ROOT = Path(__file__).parents[2]
+SEEDS = 25
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with templates() as files:
+        made = Simulator(files)
+        with made.ready():
+            yield made
+
+
+def simulate(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lab", "simulate", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def with_fault(seed: int, *faults: Fault) -> Plan:
+    """Return the run of a seed, with one order and nothing else going wrong."""
+    plan = plan_of(seed)
+    return replace(plan, wishes=[replace(plan.wishes[0], coupon_id=None, then="")], faults=faults, pay_timeout=7.0)
+
+
+def events(outcome: Outcome, what: str) -> list[dict[str, str]]:
+    return [event for line in outcome.history.lines() if (event := json.loads(line))["what"] == what]
+
+
+def test_runs_are_sound(simulator: Simulator) -> None:
+    """Whatever goes wrong, once all is at rest nothing disagrees, and every answer was true."""
+    outcomes = [simulator.run(plan_of(seed)) for seed in range(SEEDS)]
+    assert [(one.plan.seed, one.wrong) for one in outcomes if one.wrong] == []
+    assert sum(len(one.struck) for one in outcomes) > SEEDS
+    assert {fault.kind for one in outcomes for fault in one.struck} >= {"crash", "delay"}
+
+
+def test_the_same_seed_is_the_same_history(simulator: Simulator) -> None:
+    """To the byte, whatever runs were made in between."""
+    first = [simulator.run(plan_of(seed)).history.digest() for seed in range(5)]
+    simulator.run(plan_of(99))
+    assert [simulator.run(plan_of(seed)).history.digest() for seed in range(5)] == first
+    assert len(set(first)) == len(first)
+
+
+def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
+    """Two processes of the command line, one after the other."""
+    files = [tmp_path / "a", tmp_path / "b"]
+    for file in files:
+        assert simulate("--seed", "7", "--history", str(file)).returncode == 0
+    first, second = (file.read_bytes() for file in files)
+    assert first == second
+    assert first.count(b"\n") > 50
+
+
+@pytest.mark.parametrize("kind", ["crash-before", "crash-after", "fail-before", "fail-after"])
+def test_a_commit_goes_either_way(simulator: Simulator, kind: str) -> None:
+    """Where the process dies in COMMIT, or the answer is lost, what was written is there or is not: both is right."""
+    for nth in (4, 5, 6):
+        outcome = simulator.run(with_fault(1, Fault(Trigger.COMMIT, "order", nth, kind)))
+        assert not outcome.wrong
+        assert [fault.kind for fault in outcome.struck] == [kind]
+
+
+@pytest.mark.parametrize("point", [point for point in FAILPOINTS if point.startswith("order.")])
+def test_a_crash_at_a_failpoint_is_survived(simulator: Simulator, point: str) -> None:
+    """The process dies, starts again, and all is settled."""
+    outcome = simulator.run(with_fault(3, Fault(Trigger.FAILPOINT, point, 1, "crash")))
+    assert not outcome.wrong
+    assert len(events(outcome, "dies")) == len(outcome.struck)
+
+
+@pytest.mark.parametrize("kind", ["refused", "lost", "answer-lost", "cut", "twice", "late"])
+def test_a_call_goes_wrong(simulator: Simulator, kind: str) -> None:
+    """Each way, at the call that takes the stock."""
+    outcome = simulator.run(with_fault(3, Fault(Trigger.CALL, "stock", 1, kind, 6.0)))
+    assert not outcome.wrong
+    assert [fault.kind for fault in outcome.struck] == [kind]
+
+
+@pytest.mark.parametrize("kind", ["crash", "freeze", "forget"])
+def test_something_strikes_at_a_time(simulator: Simulator, kind: str) -> None:
+    """A process dies or hangs, or the broker forgets what it has."""
+    outcome = simulator.run(with_fault(3, Fault(Trigger.TIME, "order", 2, kind, 6.0)))
+    assert not outcome.wrong
+    assert [fault.kind for fault in outcome.struck] == [kind]
+
+
+def test_what_fails_is_made_small() -> None:
+    """Faults and orders that it fails without are left out."""
+    plan = next(plan for seed in range(200) if len((plan := plan_of(seed)).faults) > 3 and len(plan.wishes) > 2)
+    needed, wish = plan.faults[2], plan.wishes[1]
+
+    def fails(candidate: Plan) -> bool:
+        return needed in candidate.faults and wish.number in {one.number for one in candidate.wishes}
+
+    small = shrunk(plan, fails)
+    assert list(small.faults) == [needed]
+    assert [one.number for one in small.wishes] == [wish.number]
+
+
+def test_the_timeline_of_an_order_is_told(simulator: Simulator) -> None:
+    """With what struck meanwhile, and nothing of other orders."""
+    plan = with_fault(3, Fault(Trigger.FAILPOINT, "order.deducted", 1, "crash"))
+    ((title, lines),) = timeline(simulator.run(plan).history)
+    assert title.startswith("order 4")
+    assert any("fault" in line for line in lines)
+    assert not list(timeline(History()))
+
+
+def test_planted_bugs_are_found() -> None:
+    """What the judge sees, and what a thread lets out; one that no run finds is said to be missed."""
+    found = simulate("mutants", "record-not-written", "asked-in-vain", "--runs", "5")
+    assert found.returncode == 0, found.stderr
+    assert "2 of 2 planted bugs" in found.stdout
+    missed = simulate("mutants", "fence-too-early", "--runs", "1")  # to fence early is safe, and refuses orders
+    assert missed.returncode == 1
+    assert "fence-too-early: not in 1 runs" in missed.stdout
+
+
+def test_a_failing_seed_is_told_and_repeated() -> None:
+    """With the line that repeats it, and as small as it gets."""
+    failed = simulate("--seeds", "1", "--mutant", "record-not-written")
+    assert failed.returncode == 1
+    assert "./scripts/simulate --seed 0 --show --mutant record-not-written" in failed.stdout
+    assert "As small as it gets" in failed.stdout
+    assert "WRONG: order" in failed.stdout
