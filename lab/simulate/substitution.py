@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 
 import urllib3
 
-from halfmessage import failpoints
+from halfmessage import failpoints, sqlite_file
 from halfmessage.mq.embedded.wakeup import Wakeup
 from lab.simulate import primitives
 from lab.simulate.scheduler import the
@@ -79,6 +79,10 @@ def _token_hex(nbytes: int = 16) -> str:
     return f"{the().random.getrandbits(8 * nbytes):0{2 * nbytes}x}"
 
 
+def _undamaged(_connection: object, _within: float | None = None) -> None:
+    """Stand for the look through a file that is opened: files are not damaged here, and a look takes real time."""
+
+
 def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict[int, Any]:
     """Return what stands for what, by the identity of that."""
     clock = {
@@ -106,6 +110,7 @@ def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict
         (urllib3, _Like(urllib3, connectionpool=SimpleNamespace(connection_from_url=pool_of))),
         (queue.SimpleQueue, primitives.SimpleQueue),
         (dt.datetime, _Datetime),
+        (sqlite_file.damage, _undamaged),
         *((getattr(time, name), ours) for name, ours in clock.items()),
         *((getattr(threading, name), ours) for name, ours in threads.items()),
         *((getattr(concurrent.futures, name), ours) for name, ours in pools.items()),
