@@ -7,7 +7,7 @@ from ops.commands.subcommands import CommandLine
 _COMMANDS = {
     "bench": "Measure the system, on deployments and databases of their own.",
     "drill": "Break things on a private deployment, with real processes and real kill -9.",
-    "simulate": "Run the services on a virtual clock, thousands of times, and break them at every step.",
+    "simulate": "Run the services on a virtual clock, and break them at every step.",
     "reference": "Write the library's reference from its docstrings.",
 }
 

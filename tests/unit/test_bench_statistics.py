@@ -79,6 +79,7 @@ def test_document_and_chart() -> None:
 
 def test_memory_that_processes_share_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PSS where it can be read, of all of a family; else RSS, and it says which. Of no process there is none."""
+    monkeypatch.setattr(meter, "_family", lambda pid: [psutil.Process(pid)])  # other tests may have left children
     whole = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
     told = meter.memory_of(os.getpid())
     assert (told.kind, 0 < told.size < whole + 2**24) == ("PSS", True)
@@ -87,7 +88,6 @@ def test_memory_that_processes_share_is_counted_once(tmp_path: Path, monkeypatch
     rolled.mkdir()
     (rolled / "smaps_rollup").write_text("5581 r--p [rollup]\nRss:  900 kB\nPss:  300 kB\nPss_Dirty: 1 kB\n")
     monkeypatch.setattr(meter, "_PROC", tmp_path)
-    monkeypatch.setattr(meter, "_family", lambda pid: [psutil.Process(pid)])
     assert meter.memory_of(os.getpid()) == Memory(300 * 1024)
     (rolled / "smaps_rollup").unlink()
     untold = meter.memory_of(os.getpid())

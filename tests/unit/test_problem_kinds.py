@@ -23,6 +23,7 @@ OF_LIBRARY = {
     "CommitOutcomeUnknown": OUTCOME_UNKNOWN,
     "Conflict": CONFLICT,
     "ConsoleUnavailable": UNAVAILABLE,
+    "DatabaseCorrupt": UNAVAILABLE,
     "DatabaseMoved": UNAVAILABLE,
     "DatabaseUnavailable": UNAVAILABLE,
     "DuplicateRow": INTERNAL,
