@@ -10,6 +10,7 @@ from common.payments import PaymentEvent
 from common.registry import PAYMENT_TOPIC
 from halfmessage.errors import BrokerError
 from halfmessage.mq.port import Producer
+from lab.simulate.coupons import WITHDRAWN, WITHDRAWN_AFTER
 from lab.simulate.plan import Wish
 from lab.simulate.scheduler import Process
 from lab.simulate.world import World
@@ -20,72 +21,124 @@ _AGAIN_AFTER: Final = 3.0  # seconds
 _CREATED, _OK = 201, 200
 _PROVIDER: Final = "sandbox"
 
+Answer = tuple[int, Any]
+"""A status, and the kind of error or what was told."""
+
 
 @dataclass(slots=True)
 class Told:
-    """What one client was told; `answers` to its placing: status, and the kind of error or the order's id."""
+    """What one client was told; `answers` to its placing: status, and the kind of error or the order's id.
+
+    `others`: answers to another request under its key. `statuses`: of the order, as each 201 told it. `again`: answers
+    to its request once more, when it had its order.
+    """
 
     wish: Wish
-    user: str
-    answers: list[tuple[int, Any]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    others: list[Answer] = field(default_factory=list)
+    again: list[Answer] = field(default_factory=list)
+    statuses: set[str] = field(default_factory=set)
     has_cancelled: bool = False
     """It asked for that, whatever became of it."""
-    cancelled: tuple[int, Any] | None = None
+    cancelled: Answer | None = None
+    strangers: Answer | None = None
+    """What another user was told who asked for its order to be cancelled."""
     has_paid: bool = False
     is_done: bool = False
 
     @property
+    def called(self) -> str:
+        """The X-Request-Id of its requests."""
+        return f"wish-{self.wish.number}"
+
+    @property
     def order_ids(self) -> list[int]:
         """The orders that it was told are created."""
-        return [order_id for status, order_id in self.answers if status == _CREATED]
+        return [order_id for status, order_id in (*self.answers, *self.again) if status == _CREATED]
 
 
 class Client:
     """One client, with one wish."""
 
-    def __init__(self, world: World, wish: Wish, producer: Producer | None) -> None:
-        """Take the world, what it wants, and what sends the message that an order was paid."""
+    def __init__(self, world: World, process: Process, wish: Wish, producer: Producer | None) -> None:
+        """Take the world, the process of all clients, what it wants, and what sends the message that it has paid."""
         self._world = world
+        self._process = process
         self._producer = producer
-        self.told = Told(wish, f"user-{wish.number}")
+        self._calls = wish.number
+        self.told = Told(wish)
 
     def run(self) -> None:
         """Do all of it."""
         wish, scheduler = self.told.wish, self._world.scheduler
         scheduler.sleep(wish.at)
+        if wish.twin:
+            scheduler.spawn(self._process, f"twin {wish.number}", self._be_the_twin)
         tx_id = self._place()
-        if tx_id is not None and wish.then:
-            scheduler.sleep(wish.then_after)
-            if wish.then == "cancel":
-                self._cancel(self.told.order_ids[0])
-            else:
-                self._pay(self.told.order_ids[0], tx_id)
+        if tx_id is not None:
+            self._go_on(self.told.order_ids[0], tx_id)
         self.told.is_done = True
+
+    def _go_on(self, order_id: int, tx_id: int) -> None:
+        """Do what comes after the order."""
+        wish, scheduler = self.told.wish, self._world.scheduler
+        if wish.then:
+            scheduler.sleep(wish.then_after)
+        if wish.then == "both":
+            scheduler.spawn(self._process, f"payer {wish.number}", lambda: self._pay(order_id, tx_id))
+        if wish.then in {"cancel", "both"}:
+            self._cancel(order_id)
+        elif wish.then == "pay":
+            self._pay(order_id, tx_id)
+        elif wish.then == "stranger":
+            status, answer = self._ask("/cancel", {"user": "a stranger", "order_id": order_id})
+            self.told.strangers = (status, answer.get("kind"))
+        if wish.again_after is not None:
+            scheduler.sleep(wish.again_after)
+            self.told.again.append(self._ask_for(wish.quantity)[0])
+            self.told.others.append(self._ask_for(wish.quantity + 1)[0])
+
+    def _be_the_twin(self) -> None:
+        """Use the key at the same time."""
+        wish, told = self.told.wish, self.told
+        if wish.twin == "same":
+            told.answers.append(self._ask_for(wish.quantity)[0])
+        else:
+            told.others.append(self._ask_for(wish.quantity + 1)[0])
 
     def _place(self) -> int | None:
         """Place the order, under a key as often as it takes; return the transaction that created it."""
-        wish, told = self.told.wish, self.told
-        asked = {
-            "user": told.user,
-            "goods_id": wish.goods_id,
-            "quantity": wish.quantity,
-            "coupon_id": wish.coupon_id,
-            "key": "key" if wish.has_key else None,
-        }
+        wish = self.told.wish
         for _ in range(_TRIES if wish.has_key else 1):
-            status, answer = self._ask("/orders", asked)
-            told.answers.append((status, answer.get("order_id") or answer.get("kind")))
+            (status, told), tx_id = self._ask_for(wish.quantity)
+            self.told.answers.append((status, told))
             if status == _CREATED:
-                return int(answer["tx_id"])
+                return tx_id
             if status and status < 500:  # noqa: PLR2004 - refused for good
                 return None
             self._world.scheduler.sleep(_AGAIN_AFTER)
         return None
 
+    def _ask_for(self, quantity: int) -> tuple[Answer, int]:
+        """Ask for the order; return the answer, and the transaction that created it, if one did."""
+        wish, told = self.told.wish, self.told
+        asked = {
+            "user": wish.user,
+            "goods_id": wish.goods_id,
+            "quantity": quantity,
+            "coupon_id": wish.coupon_id,
+            "key": f"key-{wish.number}" if wish.has_key else None,
+            "asked_as": told.called,
+        }
+        status, answer = self._ask("/orders", asked)
+        if status == _CREATED:
+            told.statuses.add(answer["status"])
+        return (status, answer.get("order_id") or answer.get("kind")), int(answer.get("tx_id", 0))
+
     def _cancel(self, order_id: int) -> None:
         for _ in range(_TRIES):
             self.told.has_cancelled = True
-            status, answer = self._ask("/cancel", {"user": self.told.user, "order_id": order_id})
+            status, answer = self._ask("/cancel", {"user": self.told.wish.user, "order_id": order_id})
             self.told.cancelled = (status, answer.get("status") or answer.get("kind"))
             if status and status < 500:  # noqa: PLR2004
                 return
@@ -104,9 +157,12 @@ class Client:
         self._world.injector.tell("paid", order_id=order_id)
 
     def _ask(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Return the status and the answer; 0: there was none."""
+        """Return the status and the answer of one process after the other; 0: there was none."""
+        names = self._world.processes("order")
+        self._calls += 1
+        name = names[self._calls % len(names)]
         try:
-            status, answer = self._world.network.call("order", "POST", path, orjson.dumps(body), _WITHIN)
+            status, answer = self._world.network.call(name, "POST", path, orjson.dumps(body), _WITHIN)
         except HTTPError as error:
             return 0, {"kind": type(error).__name__}
         return status, orjson.loads(answer)
@@ -115,21 +171,44 @@ class Client:
 def start_clients(world: World, process: Process) -> list[Client]:
     """Start a client for each wish; what says that orders are paid has a link to the broker of its own."""
     clients: list[Client] = []
-    pays = any(wish.then == "pay" for wish in world.plan.wishes)
+    pays = any(wish.then in {"pay", "both"} for wish in world.plan.wishes)
+    withdraws = any(wish.coupon_id == WITHDRAWN for wish in world.plan.wishes)
 
     def main() -> None:
-        producer = world.broker().producer("pay") if pays else None
+        producer = _producer(world) if pays else None
         for wish in world.plan.wishes:
-            client = Client(world, wish, producer)
+            client = Client(world, process, wish, producer)
             clients.append(client)
             world.scheduler.spawn(process, f"client {wish.number}", client.run)
+        if withdraws:
+            world.scheduler.spawn(process, "operator", lambda: _withdraw(world))
 
     world.scheduler.spawn(process, "main", main)
     return clients
 
 
+def _producer(world: World) -> Producer:
+    """Open the broker's file, as soon as no other process keeps it locked."""
+    while True:
+        try:
+            return world.broker().producer("pay")
+        except BrokerError:
+            world.scheduler.sleep(_AGAIN_AFTER)
+
+
+def _withdraw(world: World) -> None:
+    """Be the operator who withdraws a coupon."""
+    world.scheduler.sleep(WITHDRAWN_AFTER)
+    try:
+        status, _ = world.network.call("coupon", "POST", f"/coupons/{WITHDRAWN}/withdraw", None, _WITHIN)
+    except HTTPError:
+        return
+    if status == _OK:
+        world.withdrawn_at = world.scheduler.now // 1_000_000
+
+
 def serve_goods(_method: str, _path: str, payload: bytes | None) -> tuple[int, bytes]:
-    """Be the goods service: whatever is asked for costs 5.00."""
+    """Be the goods service: whatever is asked for costs 4.99."""
     asked = orjson.loads(payload or b"{}")["goods_ids"]
     items = [
         {
@@ -137,7 +216,7 @@ def serve_goods(_method: str, _path: str, payload: bytes | None) -> tuple[int, b
             "name": "a lamp",
             "brief": None,
             "images": [],
-            "unit_price": 500,
+            "unit_price": 499,
             "market_price": None,
             "currency": "EUR",
             "on_sale": True,

@@ -80,9 +80,13 @@ class SimulatedConnection(sqlite3.Connection):
 
     def adopted(self, injector: Injector, owner: Process) -> None:
         """Belong to another process from now on, as a new connection would: it writes unless it is told not to."""
-        self.injector, self.owner, self.place = injector, owner, owner.name
+        self.injector, self.owner, self.place = injector, owner, owner.service
         if self.settings.pop("PRAGMA query_only", "OFF") != "OFF":
             super().execute("PRAGMA query_only=OFF")
+
+    @property
+    def _outage(self) -> str:
+        return "database-fails" if self.is_pooled else "broker-fails"
 
     def passed(self) -> None:
         """Come to a statement. Raise `sqlite3.OperationalError`, `Dead`."""
@@ -90,11 +94,13 @@ class SimulatedConnection(sqlite3.Connection):
         injector.living()
         fault = injector.struck_by(Trigger.STATEMENT, self.place)
         if fault is None:
+            if injector.fails(self._outage, self.place):
+                raise _broken()
             injector.switch()
         elif fault.kind == "crash":
             injector.die()
         elif fault.kind == "delay":
-            injector.hold(fault.seconds)
+            injector.hold_up(fault)
         else:
             raise _broken()
 
@@ -119,8 +125,10 @@ class SimulatedConnection(sqlite3.Connection):
         injector.living()
         if not self.in_transaction:
             return
-        fault = injector.struck_by(Trigger.COMMIT, self.place)
+        fault = injector.struck_in_commit(self.place)
         if fault is None:
+            if injector.fails(self._outage, self.place):
+                raise _broken()
             injector.switch()
             self._commit()
             injector.switch()

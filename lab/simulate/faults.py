@@ -14,12 +14,23 @@ _PREFIXES: Final = frozenset(
 )
 FAILPOINTS: Final = tuple(sorted(point for point in POINTS if point.partition(".")[0] in _PREFIXES))
 """Those of what is simulated."""
-_OFTEN: Final = tuple(point for point in FAILPOINTS if point.partition(".")[0] in {"order", "close"})
+_BEFORE_COMMIT: Final = ".before_commit"
+"""How the names of failpoints end at which a lock is held, and after which the thread's next step is COMMIT."""
+_OFTEN: Final = tuple(
+    point
+    for point in FAILPOINTS
+    if point.partition(".")[0] in {"order", "close"}
+    for _ in range(3 if point.endswith(_BEFORE_COMMIT) else 1)
+)
 _SHARE: Final = 0.5
 """Of what strikes at failpoints, what does so while orders are placed and closed: there most of the protocol is."""
 
-_MOST: Final = 6  # faults of one run
+_MOST: Final = 6  # faults of one run, each of which may have a companion
+_PAIRED: Final = 0.3
+"""Of what strikes at failpoints, what has a companion at another one, at the same passage: mostly of the same order."""
 _LONGEST: Final = 12.0  # seconds of a delay: longer than any deadline
+_AT_DEADLINES: Final = (4.5, 10.0)
+"""Seconds of a delay that ends while a check-back, a fence, a lock or a call is just about to be given up, or made."""
 _BUSY: Final = {"order": 600, "stock": 250, "coupon": 200}  # statements in a usual run
 _CALMS_AT: Final = 30.0  # seconds after the beginning: later nothing strikes by itself
 
@@ -34,19 +45,25 @@ class Trigger(StrEnum):
     TIME = "time"
 
 
+_AT_COMMIT: Final = ("crash-before", "crash-after", "fail-before", "fail-after")
 _KINDS: Final = {
-    Trigger.FAILPOINT: ("crash", "crash", "raise", "delay", "delay"),
+    Trigger.FAILPOINT: ("crash", "crash", "raise", "delay", "delay", "forget"),
     Trigger.STATEMENT: ("crash", "fail", "delay"),
-    Trigger.COMMIT: ("crash-before", "crash-after", "fail-before", "fail-after"),
+    Trigger.COMMIT: _AT_COMMIT,
     Trigger.CALL: ("refused", "lost", "answer-lost", "cut", "twice", "late"),
-    Trigger.TIME: ("crash", "freeze", "forget"),
+    Trigger.TIME: ("crash", "freeze", "forget", "database-fails", "broker-fails", "cut-off"),
 }
+"""`forget` at a failpoint: the broker forgets what it has, and the thread that comes there is held up as well.
+
+`database-fails`, `broker-fails`: for a while every other statement does. `cut-off`: no call arrives for a while.
+"""
+_LASTING: Final = frozenset({"delay", "late", "freeze", "database-fails", "broker-fails", "cut-off"})
 _WEIGHTS: Final = {
     Trigger.FAILPOINT: 8,
     Trigger.STATEMENT: 2,
     Trigger.COMMIT: 4,
     Trigger.CALL: 4,
-    Trigger.TIME: 2,
+    Trigger.TIME: 3,
 }
 
 
@@ -65,27 +82,43 @@ class Fault:
 
     def __str__(self) -> str:
         """Tell it in words."""
-        lasts = f" for {self.seconds:.1f} s" if self.kind in {"delay", "late", "freeze"} else ""
+        lasts = f" for {self.seconds:.1f} s" if self.kind in _LASTING else ""
         when = f"{self.nth} s after the beginning" if self.trigger is Trigger.TIME else f"no. {self.nth}"
         return f"{self.kind}{lasts} at {self.trigger} {self.place}, {when}"
 
 
 def drawn(chance: Random) -> Sequence[Fault]:
     """Draw the faults of a run, of which there may be none."""
-    return [_one(chance) for _ in range(chance.randint(0, _MOST))]
+    return [fault for _ in range(chance.randint(0, _MOST)) for fault in _some(chance)]
+
+
+def _some(chance: Random) -> Sequence[Fault]:
+    """Draw one, or two that belong together."""
+    fault = _one(chance)
+    if fault.trigger is not Trigger.FAILPOINT or chance.random() >= _PAIRED:
+        return [fault]
+    return [fault, _at_failpoint(chance, chance.choice(_OFTEN), fault.nth)]
 
 
 def _one(chance: Random) -> Fault:
     (trigger,) = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-    kind = chance.choice(_KINDS[trigger])
-    seconds = round(chance.uniform(0.05, 1.0) * chance.choice((0.5, _LONGEST, _LONGEST)), 3)
     if trigger is Trigger.FAILPOINT:
         place = chance.choice(_OFTEN if chance.random() < _SHARE else FAILPOINTS)
-        nth = chance.choice((1, 1, 1, 2, 2, 3))
-    else:
-        place = chance.choice(("order", "order", *SERVICES))
-        most = {Trigger.STATEMENT: _BUSY[place], Trigger.COMMIT: _BUSY[place] // 5, Trigger.CALL: 30}
-        nth = chance.randint(1, most.get(trigger, int(_CALMS_AT)))
+        return _at_failpoint(chance, place, chance.choice((1, 1, 1, 2, 2, 3)))
+    kind = chance.choice(_KINDS[trigger])
+    place = chance.choice(("order", "order", *SERVICES))
+    most = {Trigger.STATEMENT: _BUSY[place], Trigger.COMMIT: _BUSY[place] // 5, Trigger.CALL: 30}
+    nth = chance.randint(1, most.get(trigger, int(_CALMS_AT)))
     if trigger is Trigger.CALL:
         place = chance.choice(("stock", "stock", "coupon", "goods"))
-    return Fault(trigger, place, nth, kind, seconds)
+    return Fault(trigger, place, nth, kind, _seconds(chance))
+
+
+def _at_failpoint(chance: Random, place: str, nth: int) -> Fault:
+    kinds = _KINDS[Trigger.FAILPOINT] + (_AT_COMMIT if place.endswith(_BEFORE_COMMIT) else ())
+    return Fault(Trigger.FAILPOINT, place, nth, chance.choice(kinds), _seconds(chance))
+
+
+def _seconds(chance: Random) -> float:
+    drawn = (chance.uniform(0.02, 0.5), chance.uniform(0.5, _LONGEST), chance.uniform(*_AT_DEADLINES))
+    return round(chance.choice(drawn), 3)

@@ -45,9 +45,7 @@ from order.service.timeouts import Timeouts
 
 DEADLINE: Final = 5.0
 """Seconds that a local transaction may take."""
-_LEASE: Final = 600.0  # seconds: it is not renewed in a run, for that would be most of what an idle service does
-_RETENTION: Final = 7 * 24 * 3600.0
-_SWEEP_EVERY, _GRACE = 15.0, 7.0  # seconds: as often as a run of a minute asks for
+_GRACE: Final = 7.0  # seconds
 _PEER_TIMEOUT: Final = 2.0
 _CACHE: Final = 0.5
 _LANES, _BATCH, _QUEUE, _LONGEST_WAIT = 1, 512, 384, 5.0
@@ -68,12 +66,13 @@ def start_order(world: World, process: Process) -> None:
 
     coupons = CouponClient.connect(peers["coupon"], "coupon", look_up_at)
     participants = [StockClient(peers["stock"], "stock"), coupons]
-    records = Records(transaction_records, retention=_RETENTION)
+    records = Records(transaction_records, retention=world.plan.retention)
     checker = Checker(database, records, deadline=DEADLINE)
-    ids = LeasedIds(database, "order", lease_seconds=_LEASE, workers=WORKERS["order"])
+    ids = LeasedIds(database, "order", lease_seconds=world.plan.lease, workers=WORKERS["order"])
+    noted = _Noted(ids, world, process)
     broker = world.broker()
     producer = broker.producer("order", checker)
-    coordinator = Coordinator(producer, database, records, ids)
+    coordinator = Coordinator(producer, database, records, noted)
 
     aside = ThreadedAside("placing", 2 * (1 + len(participants)) * _LANES)
     settlements = Settlements(database, participants)
@@ -98,7 +97,7 @@ def start_order(world: World, process: Process) -> None:
         weigh=lambda draft: draft.weight,
     )
     pricing = Pricing(GoodsClient(peers["goods"], max_age=3600.0, timeout=_PEER_TIMEOUT), coupons.rules)
-    ordering = Ordering(reader, pricing, ids, batcher.submit, pay_timeout=world.plan.pay_timeout)
+    ordering = Ordering(reader, pricing, noted, batcher.submit, pay_timeout=world.plan.pay_timeout)
     standby = Standby(Heartbeat(database).beat, ids.ask, partial(broker.ping, ROLLBACK_TOPIC))
     consumers: dict[str, EventConsumer[Any]] = {
         TIMEOUT_TOPIC: EventConsumer(
@@ -112,8 +111,23 @@ def start_order(world: World, process: Process) -> None:
     for topic, consumer in consumers.items():
         broker.consumer(BY_NAME["order"].group(topic), topic, consumer, batch=_MESSAGES, ready=standby.ready)
     if world.plan.sweeps:
-        Periodic("sweep", _SWEEP_EVERY, lambda: sweep_once(sweep, _GRACE)).start()
+        Periodic("sweep", world.plan.sweep_every, lambda: sweep_once(sweep, _GRACE)).start()
     world.network.listen(process, partial(_serve, ordering, closing))
+
+
+class _Noted:
+    """Issues the ids of a source, and has the world know whose they are."""
+
+    def __init__(self, ids: LeasedIds, world: World, process: Process) -> None:
+        self._ids = ids
+        self._issued = world.issued
+        self._name = f"{process.name}/{process.life}"
+
+    def next(self) -> int:
+        """See `halfmessage.ids.IdSource`."""
+        issued = self._ids.next()
+        self._issued.append((issued, self._name))
+        return issued
 
 
 def _serve(ordering: Ordering, closing: Closing, method: str, path: str, payload: bytes | None) -> Answer:
@@ -130,12 +144,13 @@ def _serve(ordering: Ordering, closing: Closing, method: str, path: str, payload
 
 
 def _place(ordering: Ordering, body: dict[str, Any]) -> Order:
-    key = body["key"]
+    key, quantities = body["key"], {body["goods_id"]: body["quantity"]}
     request = Request(
         body["user"],
-        {body["goods_id"]: body["quantity"]},
+        quantities,
         None,
-        IdempotencyKey(body["user"], key, "the same") if key else None,
+        IdempotencyKey(body["user"], key, f"{quantities} {body['coupon_id']}") if key else None,
         body["coupon_id"],
+        asked_as=body["asked_as"],
     )
     return ordering.order(request).order

@@ -122,8 +122,8 @@ class Simulator:
 def _carried_out(world: World, books: Books) -> Outcome:
     goods, people = Process("goods"), Process("clients")
     world.network.listen(goods, serve_goods)
-    for service in SERVICES:
-        world.boot(service)
+    for name in (name for service in SERVICES for name in world.processes(service)):
+        world.boot(name)
     clients = start_clients(world, people)
     world.strike_in_time()
     rest = _Rest(world, books, clients)
@@ -137,7 +137,7 @@ def _carried_out(world: World, books: Books) -> Outcome:
         wrong = [f"a thread ended with {type(error).__name__}: {str(error).partition(chr(10))[0]}"]
         world.history.add(world.scheduler.now, "world", "raised", traceback=traceback.format_exc())
     told = [client.told for client in clients]
-    wrong = wrong or rest.moving or books.wrong(told)
+    wrong = wrong or rest.moving or books.wrong(world, told)
     for line in wrong:
         world.history.add(world.scheduler.now, "world", "wrong", line=line)
     return Outcome(world.plan, wrong, world.injector.struck, world.history, world.seconds(), world.scheduler.steps)
@@ -170,6 +170,10 @@ class _Rest:
     def _what_moves(self) -> list[str]:
         down = [f"{service} is down" for service, is_up in self._world.up.items() if not is_up]
         busy = [f"client {one.told.wish.number} is busy" for one in self._clients if not one.told.is_done]
+        held = ["a thread is held up"] if self._world.injector.is_any_held() else []
         return (
-            down or busy or self._books.moving(self._world.scheduler.now // 1_000_000, sweeps=self._world.plan.sweeps)
+            down
+            or busy
+            or held
+            or self._books.moving(self._world.scheduler.now // 1_000_000, sweeps=self._world.plan.sweeps)
         )

@@ -36,6 +36,8 @@ class Process:
     def __init__(self, name: str, life: int = 1) -> None:
         """Take the name of its service, and which of its lives it is."""
         self.name = name
+        self.service = name.partition("-")[0]
+        """Which service it is one of the processes of."""
         self.life = life
         self.is_alive = True
         self.frozen_until = 0

@@ -9,6 +9,7 @@ from typing import Final
 
 from common import migrations
 from halfmessage.mq.embedded.schema import prepare
+from lab.simulate.coupons import COUPONS, Coupon
 from lab.simulate.scheduler import BEGIN
 
 BROKER: Final = "broker"
@@ -16,10 +17,7 @@ DATABASES: Final = ("order", "stock", "coupon")
 PLENTY: Final = 1
 FEW: Final = 2
 """Goods of which there are many pieces, and few."""
-OFF: Final = 11
-FREE: Final = 12
-"""Coupons: one that takes something off, and one that leaves nothing to pay."""
-PIECES: Final = {PLENTY: 100, FEW: 5}
+PIECES: Final = {PLENTY: 100, FEW: 4}
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 # nosec B108 - where files cost no disk; a folder of ours in it
 _TABLES: Final = """
 SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('alembic_version')
@@ -27,8 +25,9 @@ ORDER BY name = 'messages', name = 'sqlite_sequence', name
 """
 """The broker's messages after what triggers would delete with them, and the numbers of the next ones last."""
 _COUPON: Final = """
-INSERT INTO coupons (coupon_id, code, kind, value, currency, minimum_amount, uses, uses_per_user, created_at)
-VALUES (?, ?, 'percent', ?, NULL, 0, ?, 2, ?)
+INSERT INTO coupons (
+    coupon_id, code, kind, value, currency, minimum_amount, user_id, uses, uses_per_user, starts_at, ends_at, created_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -52,7 +51,7 @@ class Templates:
             stock.executemany("INSERT INTO stock (goods_id, total, available) VALUES (?, ?, ?)", rows)
             stock.commit()
         with closing(sqlite3.connect(self.path("coupon"))) as coupon:
-            coupon.executemany(_COUPON, [(OFF, "OFF", 10, 3, now), (FREE, "FREE", 100, 100, now)])
+            coupon.executemany(_COUPON, [(*_row(one), now) for one in COUPONS.values()])
             coupon.commit()
 
     def path(self, name: str) -> Path:
@@ -68,6 +67,11 @@ class Templates:
         """Close the files."""
         for file in self._files:
             file.close()
+
+
+def _row(one: Coupon) -> tuple[object, ...]:
+    rules = (one.kind, one.value, one.currency, one.minimum_amount, one.user_id, one.uses, one.uses_per_user)
+    return (one.coupon_id, f"CODE{one.coupon_id}", *rules, one.starts_at, one.ends_at)
 
 
 class _File:

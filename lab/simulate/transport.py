@@ -22,6 +22,7 @@ Answer = tuple[int, bytes]
 Serve = Callable[[str, str, bytes | None], Answer]
 """Answers a call: method, path, body."""
 
+_OK: Final = 200
 _ON_ITS_WAY: Final = 0.0004  # seconds that a call takes to arrive
 _POOL: Any = None  # urllib3's errors name the pool that they come from
 
@@ -98,6 +99,8 @@ class Network:
         self._scheduler = scheduler
         self._injector = injector
         self._listening: dict[str, tuple[Process, Serve]] = {}
+        self.deductions: list[tuple[str, int, bytes]] = []
+        """What participants answered to `POST /reservations`: whose answer, when it was asked for (ms), the answer."""
 
     def listen(self, process: Process, serve: Serve) -> None:
         """Have calls to a service come to this process from now on, until it ends."""
@@ -112,7 +115,8 @@ class Network:
         injector.tell("call", to=service, method=method, path=path, body=(body or b"").decode())
         injector.hold(_ON_ITS_WAY)
         there = self._listening.get(service)
-        if kind == "refused" or there is None or not there[0].is_alive:
+        is_cut_off = injector.is_out("cut-off", service.partition("-")[0])
+        if kind == "refused" or is_cut_off or there is None or not there[0].is_alive:
             raise NewConnectionError(_POOL, "refused")
         call = _Call(injector.living())
         for _ in range(2 if kind == "twice" else 1):
@@ -130,8 +134,11 @@ class Network:
 
         def work() -> None:
             if fault is not None and fault.kind == "late":
-                scheduler.sleep(fault.seconds)
+                self._injector.hold_up(fault)
+            at = scheduler.now // 1_000_000
             answer = serve(*asked)
+            if asked[:2] == ("POST", "/reservations") and answer[0] == _OK:
+                self.deductions.append((process.name, at, answer[1]))
             if not call.is_over and call.answer is None:
                 call.answer = answer
                 scheduler.wake(call.caller)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -57,6 +57,11 @@ class World:
         self.history = History()
         self.injector = Injector(self.scheduler, self.history, plan.faults)
         self.injector.crash = self.crash
+        self.injector.forget = self._forget
+        self.issued: list[tuple[int, str]] = []
+        """All ids that were issued, each with the process that did."""
+        self.withdrawn_at: int | None = None
+        """When an operator was told that a coupon is withdrawn, in ms since the epoch."""
         self.network = Network(self.scheduler, self.injector)
         self.options = BrokerOptions(
             check_first_after=3.0, check_interval=4.0, check_max=plan.check_max, retry_longest=20.0
@@ -77,18 +82,24 @@ class World:
         """Return where a database is."""
         return self._keeper.path(name)
 
-    def boot(self, service: str) -> None:
-        """Start a service for the first time, or once more."""
-        before = self._processes.get(service)
-        process = Process(service, 1 if before is None else before.life + 1)
-        self._processes[service] = process
-        self.up[service] = False
-        self.history.add(self.scheduler.now, f"{service}/{process.life}", "starts")
+    def processes(self, service: str) -> Sequence[str]:
+        """Return the names of all processes of a service: order may have several, on one database."""
+        if service != "order":
+            return [service]
+        return [service, *(f"{service}-{number}" for number in range(2, self.plan.processes + 1))]
+
+    def boot(self, name: str) -> None:
+        """Start a process of a service for the first time, or once more."""
+        before = self._processes.get(name)
+        process = Process(name, 1 if before is None else before.life + 1)
+        self._processes[name] = process
+        self.up[name] = False
+        self.history.add(self.scheduler.now, f"{name}/{process.life}", "starts")
         self.scheduler.spawn(process, "main", partial(self._start, process))
 
     def _start(self, process: Process) -> None:
         try:
-            self._starts[process.name](self, process)
+            self._starts[process.service](self, process)
         except HalfMessageError as error:
             self.injector.tell("can't start", reason=error.detail)
             self.crash(process)
@@ -112,7 +123,8 @@ class World:
                 self.scheduler.at(BEGIN + fault.nth * 1_000_000_000, partial(self._strike, fault))
 
     def _strike(self, fault: Fault) -> None:
-        process = self._processes[fault.place]
+        names = self.processes(fault.place)
+        process = self._processes[names[fault.nth % len(names)]]
         if self.injector.is_calm or not process.is_alive:
             return
         self.injector.strike(fault)
@@ -120,8 +132,10 @@ class World:
             self.crash(process)
         elif fault.kind == "freeze":
             process.frozen_until = self.scheduler.now + int(fault.seconds * 1e9)
-        else:
+        elif fault.kind == "forget":
             self._forget()
+        else:
+            self.injector.begin_outage(fault)
 
     def _forget(self) -> None:
         """Have the broker lose what it has and has not delivered, as one whose disk has died."""
