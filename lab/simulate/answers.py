@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 from lab.simulate.clients import Answer, Told
 
 _CREATED, _OK, _SERVER = 201, 200, 500
+_INTERNAL: Final = 500
+"""What is told of what no part of the service has thought of; what is down, or not known, is 503."""
 _MAY_BE: Final = frozenset({"outcome-unknown", "idempotency-mismatch"})
 """Errors that do not say that there is no order under a key."""
 
@@ -40,6 +42,8 @@ def _of_its_key(told: Told) -> Iterator[str]:
         yield f"was told {told.others} of another request under its key"
     if any(_OK <= status < _SERVER and status != _CREATED for status, _ in told.again):
         yield f"was told {told.again} when it asked again for the order that it has"
+    if any(status == _INTERNAL for status, _ in (*told.answers, *told.others, *told.again)):
+        yield f"was told of an error inside: {[*told.answers, *told.others, *told.again]}"
     if told.strangers is not None and told.strangers[0] == _OK:
         yield "another user may cancel its order"
     if told.wish.must and not told.order_ids:

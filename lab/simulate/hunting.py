@@ -11,7 +11,7 @@ from typing import Final
 from lab.drill.mutants.mutant import DoesNotFit, Edit, Mutant
 from lab.simulate.plan import plan_of
 from lab.simulate.run import Simulator
-from lab.simulate.templates import templates
+from lab.simulate.templates import Templates, templates
 
 SIMULATED: Final = (
     "common.aside",
@@ -73,23 +73,24 @@ def is_simulated(mutant: Mutant) -> bool:
 
 def hunted(mutants: Sequence[Mutant], *, first: int, runs: int) -> Iterator[Find]:
     """Plant each in a process of its own, and make runs from the seed `first` on until one fails, or after `runs`."""
-    for mutant in mutants:
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _be_the_child(mutant, first, runs, write)
-        os.close(write)
-        with os.fdopen(read) as answers:
-            told = answers.read()
-        os.waitpid(pid, 0)
-        found = json.loads(told) if told else {"seed": None, "runs": 0, "seconds": 0.0, "said": "its process died"}
-        yield Find(mutant.name, **found)
+    with templates() as files:
+        for mutant in mutants:
+            read, write = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                _be_the_child(mutant, range(first, first + runs), files, write)
+            os.close(write)
+            with os.fdopen(read) as answers:
+                told = answers.read()
+            os.waitpid(pid, 0)
+            found = json.loads(told) if told else {"seed": None, "runs": 0, "seconds": 0.0, "said": "its process died"}
+            yield Find(mutant.name, **found)
 
 
-def _be_the_child(mutant: Mutant, first: int, runs: int, write: int) -> None:
+def _be_the_child(mutant: Mutant, seeds: range, files: Templates, write: int) -> None:
     """Hunt, tell and end."""
     try:
-        found = _hunt(mutant, first, runs)
+        found = _hunt(mutant, seeds, files)
         told = {name: value for name, value in asdict(found).items() if name != "name"}
         os.write(write, json.dumps(told).encode())
     finally:
@@ -98,8 +99,8 @@ def _be_the_child(mutant: Mutant, first: int, runs: int, write: int) -> None:
         os._exit(0)
 
 
-def _hunt(mutant: Mutant, first: int, runs: int) -> Find:
-    with templates() as files:
+def _hunt(mutant: Mutant, seeds: range, like: Templates) -> Find:
+    with templates(like) as files:
         try:
             mutant.plant()
         except DoesNotFit as error:
@@ -107,7 +108,7 @@ def _hunt(mutant: Mutant, first: int, runs: int) -> Find:
         simulator = Simulator(files)
         began = time.process_time()
         with simulator.ready():
-            for number in range(runs):
-                if wrong := simulator.run(plan_of(first + number)).wrong:
-                    return Find(mutant.name, first + number, number + 1, time.process_time() - began, wrong[0])
-        return Find(mutant.name, None, runs, time.process_time() - began, "")
+            for number, seed in enumerate(seeds, 1):
+                if wrong := simulator.run(plan_of(seed)).wrong:
+                    return Find(mutant.name, seed, number, time.process_time() - began, wrong[0])
+        return Find(mutant.name, None, len(seeds), time.process_time() - began, "")

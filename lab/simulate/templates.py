@@ -1,5 +1,6 @@
 """The databases that every run begins with: migrated once, then emptied for the next run."""
 
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -34,15 +35,23 @@ INSERT INTO coupons (
 class Templates:
     """The files, in a folder, and the rows that are in them when a run begins."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make them. Raise `DatabaseUnavailable`."""
+    def __init__(self, folder: Path, like: "Templates | None" = None) -> None:
+        """Make them, or copy those of another folder with which no run was made. Raise `DatabaseUnavailable`."""
         self.folder = folder
+        names = (*DATABASES, BROKER)
+        if like is None:
+            self._make()
+        else:
+            for name in names:
+                shutil.copyfile(like.path(name), self.path(name))
+        self._files = [_File(self.path(name)) for name in names]
+
+    def _make(self) -> None:
         for service in DATABASES:
             migrations.upgrade(service, f"sqlite:///{self.path(service)}")
         with closing(sqlite3.connect(self.path(BROKER), isolation_level=None)) as broker:
             prepare(broker)
         self._fill()
-        self._files = [_File(self.path(name)) for name in (*DATABASES, BROKER)]
 
     def _fill(self) -> None:
         now = BEGIN // 1_000_000
@@ -99,11 +108,11 @@ class _File:
 
 
 @contextmanager
-def templates() -> Iterator[Templates]:
-    """Make them in memory, where the machine has a place for that, and delete them in the end."""
+def templates(like: Templates | None = None) -> Iterator[Templates]:
+    """Make them in memory, where the machine has a place for that, and delete them in the end; see `Templates`."""
     where = _MEMORY if _MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="orders-simulate-", dir=where) as folder:
-        made = Templates(Path(folder))
+        made = Templates(Path(folder), like)
         try:
             yield made
         finally:

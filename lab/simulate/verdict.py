@@ -52,6 +52,9 @@ _NOT_NEEDED: Final = """
 SELECT s.order_id FROM 'order'.settlements s JOIN 'order'.orders o ON o.order_id = s.order_id
 WHERE s.participant = 'coupon' AND o.coupon_id IS NULL
 """
+_PAID_BY_NONE: Final = """
+SELECT order_id FROM 'order'.orders WHERE status = 'paid' AND total_amount > 0 AND paid_through IS NULL
+"""
 _WITH_COUPONS: Final = """
 SELECT o.order_id, o.coupon_id, o.user_id, o.goods_amount, o.discount_amount, r.created_at
 FROM 'order'.orders o JOIN coupon.reservations r ON r.order_id = o.order_id WHERE o.coupon_id IS NOT NULL
@@ -101,6 +104,7 @@ class Books:
         wrong += [f"message {row[0]} is a dead letter" for row in self._ask(_DEAD)]
         wrong += [f"transaction {row[0]} is fenced before its deadline" for row in self._ask(_EARLY)]
         wrong += [f"coupon has to confirm order {row[0]}, which has none" for row in self._ask(_NOT_NEEDED)]
+        wrong += [f"order {row[0]} is paid, and does not say through whom" for row in self._ask(_PAID_BY_NONE)]
         wrong += [*self._told_deducted(world), *self._against_rules(world.withdrawn_at), *issued_by_two(world.issued)]
         found = [(row[0], Found(*row[1:])) for row in self._ask(_ORDERS)]
         for told in clients:

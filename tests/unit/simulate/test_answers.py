@@ -47,6 +47,7 @@ def test_what_is_true(what: Told, orders: list[Found]) -> None:
         (told(others=[(201, 7)]), [ORDER], "of another request under its key"),
         (told(again=[(409, "refused")]), [ORDER], "asked again for the order that it has"),
         (told(again=[(201, 8)]), [ORDER], "told of several orders"),
+        (told(again=[(500, "internal")]), [ORDER], "an error inside"),
         (told(strangers=(200, None)), [ORDER], "another user may cancel"),
         (told(), [CLOSED], "not asked to be"),
         (told(), [CLOSED._replace(close_reason="timeout")], "before its time"),
