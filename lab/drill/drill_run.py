@@ -49,10 +49,21 @@ class Look:
 class DrillRun(EventLog):
     """One drill's goods, user and record of events on a running system under test."""
 
-    def __init__(self, sut: SystemUnderTest, backing: Backing, limit: float, tell: Callable[[Event], None]) -> None:
-        """Play on `sut`; everything is to be settled `limit` seconds after the last fault. `tell` gets each event."""
+    def __init__(
+        self,
+        sut: SystemUnderTest,
+        backing: Backing,
+        limit: float,
+        tell: Callable[[Event], None],
+        *,
+        stretch: float = 1.0,
+    ) -> None:
+        """Play on `sut`; everything is to be settled `limit` seconds after the last fault. `tell` gets each event.
+
+        `stretch` is in `limit` already; a drill multiplies by it what it holds against a limit of its own.
+        """
         super().__init__(tell)
-        self.sut, self.backing, self.limit = sut, backing, limit
+        self.sut, self.backing, self.limit, self.stretch = sut, backing, limit, stretch
         self.began_at = now_ms()
         self.supervisor = sut.supervisor
         self.order_id: str | None = None

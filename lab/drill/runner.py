@@ -47,7 +47,7 @@ def _play(drill: Drill, slot: Slot, tell: Tell, repeat: str, stretch: float, *, 
     run: DrillRun | None = None
     try:
         sut = slot.sut(drill.profile)
-        run = DrillRun(sut, slot.backing, result.limit, lambda event: tell(drill.name, event))
+        run = DrillRun(sut, slot.backing, result.limit, lambda event: tell(drill.name, event), stretch=stretch)
         drill.play(run)
         if run.recovery is None:
             run.settle()

@@ -64,7 +64,7 @@ def _parked(run: DrillRun) -> None:
     run.settle(but=["is parked"])
     run.stands()
     settle_by_hand(run, "resume", run.console.find(state=State.PARKED, limit=1)[0].message_id)
-    run.settle(limit=run.backing.check_interval(IMPATIENT) + SECONDS_MORE)
+    run.settle(limit=(run.backing.check_interval(IMPATIENT) + SECONDS_MORE) * run.stretch)
     run.claim("the half message is resolved, and nothing changed", _parked_line(run) is None)
     run.stands()
 
