@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import text
 
 from halfmessage.clock import now_ms
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from lab.bench.bench import JUDGED_WITHIN, Bench
 from lab.bench.figures import Measured
 from lab.bench.load import Sample
@@ -39,7 +39,7 @@ class BurstBench:
         return measured
 
     def _run(self, measured: Measured) -> None:
-        first, began = now_ms() - EPOCH << 22, time.monotonic()
+        first, began = first_of(now_ms()), time.monotonic()
         requests = self._bench.sut.orders(self._goods, headers={"Prefer": "respond-async"})
 
         def check(sample: Sample) -> list[str]:

@@ -20,7 +20,7 @@ import urllib3
 from common.peer import Peer
 from common.reservations.client import ReservationClient
 from halfmessage.clock import now_ms
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from lab.bench.grpc_stock import SERVICE
 from lab.bench.sut import SystemUnderTest
 from ops.errors import CommandFailed
@@ -91,7 +91,7 @@ def _orders(sut: SystemUnderTest, goods: str) -> Iterator[Call]:
 
 @contextmanager
 def _rest(sut: SystemUnderTest, goods: str) -> Iterator[Call]:
-    token = partial(sut.deployment.token, "order", ["service"])()
+    token = sut.deployment.token("order", ["service"])
     addresses = sut.deployment.plan.addresses("stock")
     with closing(Peer("stock", addresses, lambda: token, timeout=_WITHIN, connections=1)) as peer:
         client, ids = ReservationClient(peer, "stock"), _unused_ids(0)
@@ -144,7 +144,7 @@ def _body(order_id: str, goods: str) -> bytes:
 
 def _unused_ids(series: int) -> Iterator[int]:
     """Yield ids that no order has: of milliseconds a day ago."""
-    return itertools.count((now_ms() - 86_400_000 * (1 + series) - EPOCH) << 22)
+    return itertools.count(first_of(now_ms() - 86_400_000 * (1 + series)))
 
 
 def _hold(what: bool, instead: object) -> None:

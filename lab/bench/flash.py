@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import text
 
 from halfmessage.clock import now_ms, rfc3339
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from lab.bench.bench import JUDGED_WITHIN, Bench
 from lab.bench.figures import Measured
 from lab.bench.load import UNKNOWN, Sample
@@ -88,7 +88,7 @@ class FlashBench:
 
     def _run(self, measured: Measured, sale: _Sale, *, also: str = "", users: int = USERS) -> int:
         """Put the load on once; return how many orders came of it. `also`: an answer that is no error either."""
-        bench, first = self._bench, now_ms() - EPOCH << 22
+        bench, first = self._bench, first_of(now_ms())
         number = f"run {len(measured.runs) + 1} of {bench.effort.runs}"
         bench.tell(f"{measured.title}: {number}")
         path = f"/flash-sales/{sale.sale_id}/orders"

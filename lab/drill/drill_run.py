@@ -14,7 +14,7 @@ import urllib3
 
 from console.story import Story
 from halfmessage.clock import now_ms
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from halfmessage.mq.port import Console, Producer
 from lab.drill import pending
 from lab.drill.backing import Backing
@@ -182,7 +182,7 @@ class DrillRun(EventLog):
 
     def unused_id(self) -> str:
         """Return an order id that no order has, a minute old: its transaction is past its deadline."""
-        return str((now_ms() - 60_000 - EPOCH << 22) + next(self._unused))
+        return str(first_of(now_ms() - 60_000) + next(self._unused))
 
     def metrics(self, process: str) -> str:
         """Return what GET /metrics says."""
@@ -387,7 +387,7 @@ class DrillRun(EventLog):
         """Return the order whose story is told: that of the last answer, or the last that stock heard of."""
         if self.order_id is not None:
             return self.order_id
-        newest = Judge.of(self.sut.deployment).newest_reservation(self.began_at - EPOCH << 22)
+        newest = Judge.of(self.sut.deployment).newest_reservation(first_of(self.began_at))
         return None if newest is None else str(newest)
 
     def story(self) -> Story | None:

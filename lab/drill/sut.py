@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from common.peer import Peer
 from common.registry import ROLLBACK_TOPIC
 from halfmessage.clock import now_ms, rfc3339
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from lab.drill.pending import console, settle
 from ops.client import Answer, Unreachable
 from ops.deployment import Deployment
@@ -137,7 +137,7 @@ class SystemUnderTest:
 
         `sale_id`: where it was bought.
         """
-        order_id = (now_ms() - 60_000 - EPOCH << 22) + next(self._orphans)
+        order_id = first_of(now_ms() - 60_000) + next(self._orphans)
         line = Line(int(goods_id), "a lamp", "", None, 2, 995, None)
         now = now_ms()
         order = Order(order_id, order_id, "orphan", Status.CREATED, None, (line,), None, 1990, "EUR", now, now)

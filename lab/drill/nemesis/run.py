@@ -13,7 +13,7 @@ from threading import Thread
 from common.registry import SANDBOX
 from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError
-from halfmessage.ids import EPOCH
+from halfmessage.ids import first_of
 from lab.drill.nemesis import clients, quiet
 from lab.drill.nemesis.checker import check
 from lab.drill.nemesis.clients import Shop, Shopper
@@ -81,7 +81,7 @@ def _play(run: Run, sut: LinkedSystem, evidence: Path) -> None:
     sut.runs += 1
     sut.clean()
     dropped_before = quiet.dropped(sut)
-    since = now_ms() - EPOCH << 22
+    since = first_of(now_ms())
     goods = _stock_up(sut, run.plan.goods)
     coupons = _make_coupons(sut, run.plan.coupons)
     tag = secrets.token_hex(4)  # its users are no other run's: plans are played more than once on one deployment
