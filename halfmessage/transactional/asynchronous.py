@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
-from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from halfmessage.db import is_prepared
@@ -87,7 +86,5 @@ async def _to_its_end(work: Coroutine[object, object, None]) -> None:
 
 
 def _hold_prepared(session: AsyncSession) -> None:
-    bind = session.sync_session.get_bind()
-    engine = bind if isinstance(bind, Engine) else bind.engine
-    if not is_prepared(engine):
+    if not is_prepared(session.sync_session.get_bind().engine):
         raise Misconfigured("Call halfmessage.db.prepare(engine.sync_engine) before its first connection is made.")
