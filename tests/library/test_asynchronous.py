@@ -39,25 +39,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server.close()
 
 
-@pytest.fixture(params=["embedded", "table://"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Iterator[Shop]:
-    made = Shop.new(tmp_path, request.param, database=database)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def unasked(tmp_path: Path) -> Iterator[Shop]:
     """Return a shop whose broker asks about no half message."""
     made = Shop.new(tmp_path, "embedded", NEVER_ASKED)
     yield made
     made.close()
-
-
-@pytest.fixture
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints.arm("", [])
 
 
 @asynccontextmanager

@@ -32,19 +32,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server.close()
 
 
-@pytest.fixture(params=["embedded", "table://"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Iterator[Shop]:
-    made = Shop.new(tmp_path, request.param, database=database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints.arm("", [])
-
-
 def test_what_is_committed_is_told_once(shop: Shop) -> None:
     """The rows and the message, both; its consumer's effect once."""
     shop.tx.start()
