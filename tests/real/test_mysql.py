@@ -75,7 +75,7 @@ def test_migrations_lead_to_the_schema_written_down(service: str, migrated: Migr
 
 @services
 def test_the_schema_written_down_can_be_run(service: str, server: Server, open_database: OpenDatabase) -> None:
-    """Run as it is, but for the order of tables, it makes the same schema: its names are quoted where they have to be."""
+    """Run as it is, but for the order of tables, it makes the same schema."""
     url = server.create()
     written = files("sql").joinpath(service, "schema.mysql.sql").read_text()
 

@@ -132,7 +132,7 @@ def test_open_loop_is_never_late_for_good() -> None:
 @pytest.mark.parametrize("rate", [3.0, 7.3, 200.0])
 @pytest.mark.parametrize("begin", [0.1, 1234.567, 98765.4321])
 def test_open_loop_sends_what_it_was_said_to(rate: float, begin: float) -> None:
-    """As many requests as `requests_of` tells, whenever it begins: who prepares something for each prepares that many."""
+    """As many requests as `requests_of` tells, whenever it begins: some benches prepare something for each."""
     pace, sent = OpenLoop(rate, begin, seconds=13.0), 0
     while pace.due < float("inf"):
         pace.take(0.0)
