@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from rocketmq import FilterExpression, SimpleConsumer
@@ -19,6 +19,7 @@ from halfmessage.mq.rocketmq_grpc.place import Place
 from halfmessage.mq.rocketmq_grpc.producer import configuration
 from halfmessage.mq.rocketmq_grpc.session import Away, Session
 
+_ASKS: Final = 3  # receives of one broker at once while there is a backlog; each thread may have to wait for one
 _PAUSE = 0.25  # seconds, while RocketMQ is away
 _PAUSE_WITHOUT_GROUP = 2.0
 
@@ -26,7 +27,11 @@ log = structlog.get_logger()
 
 
 class RocketMQConsumer:
-    """Implements `halfmessage.mq.port.Consumer`: `threads` threads, one of which looks for messages at a time."""
+    """Implements `halfmessage.mq.port.Consumer`: `threads` threads, one of which looks for messages at a time.
+
+    A receive brings few, and takes as long as handling them does. So while receives come back full, several are under
+    way, though never more than there are threads: what has come and waits for one grows old.
+    """
 
     def __init__(
         self,
@@ -46,7 +51,10 @@ class RocketMQConsumer:
         self._closed = threading.Event()
         self._no_group = ""  # not empty: RocketMQ let it connect, and says at each receive that its group is missing
         self._looking = threading.Lock()
-        self._coming: dict[str, Future[Batch]] = {}  # by broker: what is asked for, or has come and waits its turn
+        self._asks = min(_ASKS, threads)
+        self._backlogs: set[str] = set()  # brokers whose last receive was full
+        # By broker, and number of those at once: what is asked for, or has come and waits its turn
+        self._coming: dict[tuple[str, int], Future[Batch]] = {}
         name = f"consumer {group} of {topic}"
         self._session = Session(
             place,
@@ -107,18 +115,23 @@ class RocketMQConsumer:
         self._closed.wait(_PAUSE_WITHOUT_GROUP if missing else _PAUSE)
 
     def _take(self) -> Batch | None:
-        """Ask every broker that nothing is asked of yet; return what comes first."""
+        """Ask every broker of which too little is asked yet; return what comes first."""
         if self._closed.is_set():
             return None
         client = self._session.client(_PAUSE)
         for broker, queue in self._inbox.brokers(client).items():
-            if broker not in self._coming:
-                self._coming[broker] = self._inbox.ask(client, queue)
+            for number in range(self._asks if broker in self._backlogs else 1):
+                if (broker, number) not in self._coming:
+                    self._coming[broker, number] = self._inbox.ask(client, queue)
         done, _ = wait(self._coming.values(), return_when=FIRST_COMPLETED)
-        first = next(broker for broker, coming in self._coming.items() if coming in done)
+        first = next(ask for ask, coming in self._coming.items() if coming in done)
         if self._closed.is_set():
             return None
         batch = self._inbox.got(self._coming.pop(first))
+        if len(batch.messages) >= self._inbox.batch:
+            self._backlogs.add(first[0])
+        else:
+            self._backlogs.discard(first[0])
         self._no_group = ""
         return batch
 

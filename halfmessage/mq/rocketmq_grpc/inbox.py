@@ -46,7 +46,7 @@ class Inbox:
     def __init__(self, place: Place, options: BrokerOptions, group: str, topic: str, batch: int) -> None:
         """Take whose messages, and how many at a time."""
         self._place, self._options, self._group, self._topic = place, options, group, topic
-        self._batch = min(batch, _LARGEST_BATCH)
+        self.batch = min(batch, _LARGEST_BATCH)  # messages that one receive brings at most
 
     def brokers(self, client: Any) -> dict[str, Any]:
         """Return one readable queue of each broker: a receive gets messages of all queues of its broker.
@@ -69,7 +69,7 @@ class Inbox:
         over (seen on 5.2.0). And RocketMQ ends it for a new message only, not for one that comes again, so it is as
         short as the proxy allows.
         """
-        request = ReceiveMessageRequest(batch_size=self._batch, auto_renew=False)
+        request = ReceiveMessageRequest(batch_size=self.batch, auto_renew=False)
         request.message_queue.CopyFrom(queue.message_queue0())
         self._address(request.group)
         request.filter_expression.type, request.filter_expression.expression = FilterType.TAG, "*"

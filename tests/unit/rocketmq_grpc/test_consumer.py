@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -30,6 +30,8 @@ class Empty:
     code: int | None = None
     refused = 0
     brought: tuple[wire.Received, ...] = ()  # by the next receive
+
+    batch = 32
 
     def __init__(self, *_: Any) -> None:
         self.asked = 0
@@ -118,6 +120,54 @@ def test_only_what_was_put_on_a_hop_is_sent_on(session: Held, monkeypatch: pytes
     broker.close()
     assert handled == ["whole way", "due where its hop ended", "not put off"]
     assert sent_on == ["on a hop"]
+
+
+class Answering(Empty):
+    """An inbox whose receives come back when the test says so, with so many messages."""
+
+    under_way: ClassVar[list["Future[Batch]"]] = []
+    is_over = False  # then each comes back at once, with nothing
+    batch = 2
+
+    def ask(self, *_: Any) -> "Future[Batch]":
+        if Answering.is_over:
+            return future(Batch("endpoints", []))
+        Answering.under_way.append(asked := Future())
+        return asked
+
+    def got(self, coming: "Future[Batch]") -> Batch:
+        return coming.result()
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 1), (2, 2), (4, 3)])
+def test_of_a_backlog_several_batches_are_asked_for(
+    session: Held, monkeypatch: pytest.MonkeyPatch, threads: int, most: int
+) -> None:
+    """Once a receive comes back full, as many are under way as there are threads, three at most; then one again."""
+    assert not session.refusal
+    monkeypatch.setattr(module, "Inbox", Answering)
+    monkeypatch.setattr(Answering, "under_way", under_way := [])
+
+    def bring(*names: str) -> None:
+        under_way.pop(0).set_result(Batch("endpoints", [_put_off(name) for name in names]))
+
+    handled: list[str] = []
+
+    def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
+        handled.extend(delivery.message_id for delivery in deliveries)
+        return [Verdict.ACK] * len(deliveries)
+
+    broker = RocketMQBroker(Place("127.0.0.1", 1), BrokerOptions())
+    broker.consumer("stock", "t", handle, threads=threads)
+    eventually(lambda: len(under_way) == 1)
+    bring("a", "b")
+    eventually(lambda: (len(handled), len(under_way)) == (2, most))
+    for number in range(most):  # each brings less than it could, so none takes its place but for the last
+        bring(f"c{number}")
+    eventually(lambda: (len(handled), len(under_way)) == (2 + most, 1))
+    monkeypatch.setattr(Answering, "is_over", True)
+    bring()
+    broker.close()
 
 
 def test_a_broker_that_refuses_a_group_is_not_ready(broker: RocketMQBroker, session: Held) -> None:
