@@ -138,6 +138,17 @@ def test_each_step_of_placing_is_timed(shop: Shop) -> None:
     assert sorted(steps) == ["order.commit", "order.deduct", "order.half", "order.resolve", "order.schedule"]
 
 
+def test_where_nothing_has_to_be_told_nothing_is_asked(shop: Shop) -> None:
+    """An unpaid batch, and a free one that nobody has to hear of, cost no look at what participants have to confirm."""
+    told: list[str] = []
+    shop.faults.hooks["tell"] = lambda: told.append("asked")
+    free = _draft(shop)
+    free = replace(free, order=replace(free.order, status=Status.PAID, paid_at=free.order.created_at))
+    answers = shop.placing.place([_draft(shop)]) + shop.placing.place([free])
+    assert [type(answer) for answer in answers] == [Order, Order]
+    assert told == []
+
+
 def test_broker_down_at_begin(shop: Shop) -> None:
     """No half message: nothing happened."""
     shop.faults.plan("send_at", BrokerError())

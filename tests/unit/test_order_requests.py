@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from common.errors import IdempotencyMismatch, PeerUnavailable, TooManyRequests
 from common.registry import REQUEST_TOPIC
@@ -212,6 +212,28 @@ def test_the_same_key_in_another_process(shop: Shop) -> None:
     assert _count(shop, order_requests) == 1
     by_resolution = sorted(str(view.resolution) for view in shop.console.find(topic=REQUEST_TOPIC))
     assert by_resolution == ["commit", "rollback"]
+
+
+def _given(shop: Shop, statement: str, name: str) -> list[Any]:
+    """Return a list to which that parameter of each such statement is added as it is sent."""
+    given: list[Any] = []
+
+    def note(_c: object, _cursor: object, sent: str, _given: object, context: Any, _many: bool) -> None:
+        if sent.startswith(statement):
+            given.extend(row[name] for row in context.compiled_parameters)
+
+    event.listen(shop.database.engine, "before_cursor_execute", note)
+    return given
+
+
+def test_requests_are_written_in_one_order(shop: Shop) -> None:
+    """By key when they are taken in, by id when they are decided, lest two processes wait for each other's locks."""
+    keys = _given(shop, "INSERT INTO order_requests", "idempotency_key")
+    later, first = _submit(shop, _wanted(key="b"), _wanted(key="a"))
+    assert keys == ["a", "b"]
+    decided = _given(shop, "UPDATE order_requests", "request_id_1")
+    _refuse(shop, first, later)
+    assert decided == sorted([first.request_id, later.request_id])
 
 
 def test_keys_that_are_taken_again_and_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
