@@ -258,6 +258,17 @@ def test_a_batch_is_one_message(till: Till) -> None:
     assert sorted([states["c1"], states["d1"]]) == ["kept", "refunding"]
 
 
+def test_the_money_that_came_first_pays(till: Till) -> None:
+    """Of two charges that are handled together, whatever their names: the other one goes back, as it is told."""
+    till.owe(1)
+    for at, charge_id in enumerate(("c9", "c1"), 1):
+        till.inbox.store("fake", success(charge_id, 1), Via.CALLBACK)
+        came = update(payment_events).where(payment_events.c.charge_id == charge_id).values(received_at=at)
+        till.database.transact(lambda connection, came=came: connection.execute(came))
+    till.handling.handle([("fake", "taken-c1"), ("fake", "taken-c9")])
+    assert till.charge_states(1) == {"c9": "kept", "c1": "refunding"}
+
+
 def test_a_race_with_a_closing(till: Till) -> None:
     """An order that is closed after the half message was sent: the message is dropped, its money goes back."""
     till.owe(1, 2)

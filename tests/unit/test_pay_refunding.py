@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from common.errors import IdempotencyMismatch
 from common.idempotency import IdempotencyKey
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import FailpointRaised, NotFound
-from pay.model import NothingToRefund
+from pay.model import NothingToRefund, charges
 from pay.providers.port import Kind, ProviderEvent, RefundState
 from pay.service import claims, refunding
 from tests.payments import DOWN, Till, success
@@ -111,6 +112,27 @@ def test_a_refusal_is_kept_and_asked_about_again(till: Till) -> None:
     till.provider.refunds = lambda _: RefundState.DONE
     refund(till)
     assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+
+
+def test_the_providers_name_of_a_refund_is_kept(till: Till) -> None:
+    """An answer that does not name it again takes it from nobody who asks the provider about the money."""
+    late(till, 1)
+    till.provider.refunds = lambda _: RefundState.PENDING
+    till.refunding.run()
+    till.provider.refunds = lambda _: RefundState.REFUSED
+    refund(till)
+    (charge,) = till.payment(1).charges
+    assert (charge.status, charge.refund_id) == ("refused", "r-c1")
+
+
+def test_what_is_due_longest_comes_first(till: Till) -> None:
+    """Whatever its name: while more is due than is claimed together, none waits for ever."""
+    late(till, 1, 2, 3)
+    for order_id, at in ((1, 30), (2, 10), (3, 20)):
+        due = update(charges).where(charges.c.order_id == order_id).values(next_try_at=at)
+        till.database.transact(lambda connection, due=due: connection.execute(due))
+    due_first = claims.Claims(till.database, charges.c.next_try_at).take(2).rows
+    assert sorted(row.order_id for row in due_first) == [2, 3]
 
 
 def test_a_refusal_waits_long(till: Till) -> None:
