@@ -370,8 +370,8 @@ def test_killed_after_an_order_dropped_out(shop: Shop, point: str, monkeypatch: 
 
 
 def test_dropped_for_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order that was released is not written when the database has the transaction run again."""
-    drafts = [_draft(shop), _draft(shop, key="k")]
+    """An order that was released is not written when the database has the transaction run again; the others are."""
+    drafts = [_draft(shop), _draft(shop, key="k"), _draft(shop, key="later")]
     tries = itertools.count()
 
     def write_orders(connection: Connection, together: Sequence[Draft]) -> None:
@@ -383,11 +383,11 @@ def test_dropped_for_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "_write_orders", write_orders)
     shop.faults.plan("send", OperationalError("INSERT", {}, Exception(_DEADLOCK)), "after")
     answers = shop.placing.place(drafts)
-    assert [type(answer) for answer in answers] == [Order, KeyTaken]
+    assert [type(answer) for answer in answers] == [Order, KeyTaken, Order]
     assert not shop.faults.planned
     shop.quiet()
-    assert [_exists(shop, draft) for draft in drafts] == [True, False]
-    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
+    assert [_exists(shop, draft) for draft in drafts] == [True, False, True]
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released", "deducted"]
 
 
 def test_a_refusal_that_passes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
