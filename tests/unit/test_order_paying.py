@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Select, event, insert, update
-from sqlalchemy.dialects import mysql
+from sqlalchemy import insert, update
 
 from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
@@ -31,6 +30,7 @@ from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
 from tests.fakes import Shop
 from tests.in_memory_pay import PAGE, PAY_DOWN
+from tests.support import reads_on_mysql
 
 pytestmark = pytest.mark.P7
 
@@ -88,13 +88,7 @@ def test_marked_paid_with_its_provider(shop: Shop) -> None:
 
 def test_what_is_marked_was_read_locked(shop: Shop) -> None:
     """In the order of ids: what is closed between the look and the mark would be told as paid, on a real server."""
-    order_id, reads = shop.order({1: 1}).order_id, list[str]()
-
-    def note(_connection: object, statement: object, *_: object) -> None:
-        if isinstance(statement, Select):
-            reads.append(str(statement.compile(dialect=mysql.dialect())))
-
-    event.listen(shop.database.engine, "before_execute", note)
+    order_id, reads = shop.order({1: 1}).order_id, reads_on_mysql(shop.database)
     shop.paying.mark({order_id: "sandbox"})
     assert reads[0].endswith("ORDER BY orders.order_id FOR UPDATE"), reads
 
