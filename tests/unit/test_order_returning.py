@@ -191,7 +191,7 @@ def test_nothing_else_moves_it(shop: Shop) -> None:
 
 
 def test_no_participant_has_to_hear_of_the_payment_any_more(shop: Shop) -> None:
-    """What was to be confirmed of it is forgotten: who lets go can't confirm it. Of others' payments they still hear."""
+    """What was to be confirmed of it is forgotten: who lets go can't confirm it. Of others' payments it still hears."""
     order_id, other = _paid(shop), _paid(shop)
     row = {"participant": "coupon", "fate": "paid", "tx_id": 1, "since": 1}
     rows = [row | {"order_id": one} for one in (order_id, other)]
