@@ -40,8 +40,9 @@ class InMemoryPay(InMemoryParticipant, PayClient):
         self.payments.setdefault(order.order_id, Payment(PaymentStatus.OPEN))
 
     def give_back(self, order_id: int) -> None:
-        paid = self.payments[order_id].status is PaymentStatus.SUCCEEDED
-        self.payments[order_id] = Payment(PaymentStatus.REFUNDING if paid else PaymentStatus.CLOSED)
+        was = self.payments[order_id]
+        paid = was.status is PaymentStatus.SUCCEEDED
+        self.payments[order_id] = Payment(PaymentStatus.REFUNDING if paid else PaymentStatus.CLOSED, was.provider)
 
     def held(self, order_id: int) -> dict[str, Any]:
         return {"amount": 1, "status": self.payments[order_id].status} if order_id in self.payments else {}

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import Select, event
+from sqlalchemy.dialects import mysql
 
 from common.db import Database
 from halfmessage.participant.deducting import Decision
@@ -32,6 +33,18 @@ def short_of(decision: Decision) -> tuple[int, ...]:
 def lines_of(reservation: Reservation) -> dict[int, int]:
     """Return what a reservation of stock holds: quantities by goods id."""
     return {item["goods_id"]: item["quantity"] for item in reservation.held["items"]}
+
+
+def reads_on_mysql(database: Database) -> list[str]:
+    """Return a list to which each SELECT is added as it is sent, as MySQL is told it: SQLite knows no FOR UPDATE."""
+    reads: list[str] = []
+
+    def note(_connection: object, statement: object, *_: object) -> None:
+        if isinstance(statement, Select):
+            reads.append(str(statement.compile(dialect=mysql.dialect())))
+
+    event.listen(database.engine, "before_execute", note)
+    return reads
 
 
 class Transactions:

@@ -86,6 +86,7 @@ def test_stock_restored_lacks_reservations(shop: Shop) -> None:
         shop.pay(created)
     findings = _repair(shop)
     assert (findings.reserved, findings.closed, findings.violations) == (2, 0, [])
+    assert shop.counted["reserved"] == 2
     assert (shop.state(created), shop.state(paid), shop.available(1)) == ("deducted", "deducted", 7)
     assert shop.pay(created).status is Status.PAID
     assert shop.sweep.run(0.0) == Findings(verified=2)

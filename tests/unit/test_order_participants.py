@@ -244,6 +244,27 @@ def test_a_payment_is_told_at_once(shop: Shop) -> None:
     assert shop.stock.settled == []
 
 
+def test_a_payment_is_told_whatever_is_paid_beside_it(shop: Shop) -> None:
+    """Of orders that are paid together, one without a coupon keeps no other's from being used."""
+    with_coupon, without = _placed(shop), shop.order({1: 1}).order_id
+    shop.paying.mark({with_coupon: "sandbox", without: "sandbox"})
+    assert shop.coupon.headers[with_coupon].used
+    assert without not in shop.coupon.headers
+
+
+def test_a_payment_that_none_hears_of_is_told_to_none(shop: Shop) -> None:
+    """An order without a coupon costs no look at what is to be told, nor is a closed order told with payments."""
+    without, closed = shop.order({1: 1}).order_id, _placed(shop)
+    shop.faults.plan("resolve", BrokerError())
+    shop.closing.close([closed], CloseReason.TIMEOUT)
+    told: list[str] = []
+    shop.faults.hooks["tell"] = lambda: told.append("asked")
+    shop.paying.mark({without: "sandbox"})
+    assert told == []
+    shop.settlements.confirm_payments()
+    assert shop.settled() == {(closed, "stock", "void"), (closed, "coupon", "void")}
+
+
 def test_paid_again_is_not_told_again(shop: Shop) -> None:
     """Nor does a payment that came too late write anything down."""
     paid, closed = _placed(shop), _placed(shop)

@@ -30,6 +30,7 @@ from order.service.paying import Elsewhere, Paying
 from order.service.payments import Payments
 from tests.fakes import Shop
 from tests.in_memory_pay import PAGE, PAY_DOWN
+from tests.support import reads_on_mysql
 
 pytestmark = pytest.mark.P7
 
@@ -83,6 +84,21 @@ def test_marked_paid_with_its_provider(shop: Shop) -> None:
     assert [_order(shop, o).paid_through for o in (first, second)] == ["stripe", "wechat"]
     assert all(shop.payments.needs(_order(shop, o)) for o in (first, second))
     assert {order_id for order_id, _, fate in shop.payments.told if fate == "paid"} == {first, second}
+
+
+def test_what_is_marked_was_read_locked(shop: Shop) -> None:
+    """In the order of ids: what is closed between the look and the mark would be told as paid, on a real server."""
+    order_id, reads = shop.order({1: 1}).order_id, reads_on_mysql(shop.database)
+    shop.paying.mark({order_id: "sandbox"})
+    assert reads[0].endswith("ORDER BY orders.order_id FOR UPDATE"), reads
+
+
+def test_one_order_without_what_it_needs_holds_up_no_other(shop: Shop) -> None:
+    """Of orders paid together, one that is known to lack its pieces stays unpaid alone."""
+    lacking, held = (shop.order({1: 1}).order_id for _ in range(2))
+    _unheld(shop, lacking)
+    assert shop.paying.mark({lacking: "sandbox", held: "sandbox"}) == [lacking]
+    assert [_order(shop, o).status for o in (lacking, held)] == [Status.CREATED, Status.PAID]
 
 
 def test_somewhere_else(shop: Shop) -> None:
@@ -207,6 +223,19 @@ def test_a_payment_whose_order_was_restored(shop: Shop) -> None:
         shop.pay(order_id)
 
 
+def test_money_that_goes_back_pays_no_order(shop: Shop) -> None:
+    """A restored order is unpaid again, and pay sends its money back: neither a try nor the last question marks it."""
+    order_id = shop.order({1: 1}).order_id
+    shop.sweep.run(0.0)
+    shop.payments.succeed(order_id)
+    shop.payments.release(order_id, 1)
+    assert shop.payments.payments[order_id] == Payment(PaymentStatus.REFUNDING, "sandbox")
+    with pytest.raises(Unavailable, match="not held"):
+        shop.pay(order_id)
+    assert shop.overdue.close([order_id]) == [order_id]
+    assert _order(shop, order_id).status is Status.CLOSED
+
+
 def test_told_before_the_order_is_decided(shop: Shop) -> None:
     """A payment of an order that is not written yet comes again, until it is, or is known never to be."""
     shop.ids.age = 0.0
@@ -273,6 +302,14 @@ def test_the_last_question_unanswered(shop: Shop) -> None:
     order_id = shop.order({1: 1}).order_id
     shop.faults.plan("pay.ask", PAY_DOWN)
     assert shop.overdue.close([order_id]) == [order_id]
+
+
+def test_a_deployment_may_ask_no_last_question(shop: Shop) -> None:
+    """`ORDERS_LAST_QUESTION` 0: an order is closed without one."""
+    order_id = shop.order({1: 1}).order_id
+    overdue = Overdue(shop.closing, shop.paying, shop.payments, last_question=0.0)
+    assert overdue.close([order_id]) == [order_id]
+    assert shop.payments.questions == []
 
 
 def test_the_last_question_is_about_unpaid_orders(shop: Shop) -> None:

@@ -138,6 +138,17 @@ def test_each_step_of_placing_is_timed(shop: Shop) -> None:
     assert sorted(steps) == ["order.commit", "order.deduct", "order.half", "order.resolve", "order.schedule"]
 
 
+def test_where_nothing_has_to_be_told_nothing_is_asked(shop: Shop) -> None:
+    """An unpaid batch, and a free one that nobody has to hear of, cost no look at what participants have to confirm."""
+    told: list[str] = []
+    shop.faults.hooks["tell"] = lambda: told.append("asked")
+    free = _draft(shop)
+    free = replace(free, order=replace(free.order, status=Status.PAID, paid_at=free.order.created_at))
+    answers = shop.placing.place([_draft(shop)]) + shop.placing.place([free])
+    assert [type(answer) for answer in answers] == [Order, Order]
+    assert told == []
+
+
 def test_broker_down_at_begin(shop: Shop) -> None:
     """No half message: nothing happened."""
     shop.faults.plan("send_at", BrokerError())
@@ -359,8 +370,8 @@ def test_killed_after_an_order_dropped_out(shop: Shop, point: str, monkeypatch: 
 
 
 def test_dropped_for_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order that was released is not written when the database has the transaction run again."""
-    drafts = [_draft(shop), _draft(shop, key="k")]
+    """An order that was released is not written when the database has the transaction run again; the others are."""
+    drafts = [_draft(shop), _draft(shop, key="k"), _draft(shop, key="later")]
     tries = itertools.count()
 
     def write_orders(connection: Connection, together: Sequence[Draft]) -> None:
@@ -372,11 +383,11 @@ def test_dropped_for_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "_write_orders", write_orders)
     shop.faults.plan("send", OperationalError("INSERT", {}, Exception(_DEADLOCK)), "after")
     answers = shop.placing.place(drafts)
-    assert [type(answer) for answer in answers] == [Order, KeyTaken]
+    assert [type(answer) for answer in answers] == [Order, KeyTaken, Order]
     assert not shop.faults.planned
     shop.quiet()
-    assert [_exists(shop, draft) for draft in drafts] == [True, False]
-    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released"]
+    assert [_exists(shop, draft) for draft in drafts] == [True, False, True]
+    assert [shop.state(draft.order.order_id) for draft in drafts] == ["deducted", "released", "deducted"]
 
 
 def test_a_refusal_that_passes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

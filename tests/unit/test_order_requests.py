@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from common.errors import IdempotencyMismatch, PeerUnavailable, TooManyRequests
 from common.registry import REQUEST_TOPIC
@@ -214,6 +214,28 @@ def test_the_same_key_in_another_process(shop: Shop) -> None:
     assert by_resolution == ["commit", "rollback"]
 
 
+def _given(shop: Shop, statement: str, name: str) -> list[Any]:
+    """Return a list to which that parameter of each such statement is added as it is sent."""
+    given: list[Any] = []
+
+    def note(_c: object, _cursor: object, sent: str, _given: object, context: Any, _many: bool) -> None:
+        if sent.startswith(statement):
+            given.extend(row[name] for row in context.compiled_parameters)
+
+    event.listen(shop.database.engine, "before_cursor_execute", note)
+    return given
+
+
+def test_requests_are_written_in_one_order(shop: Shop) -> None:
+    """By key when they are taken in, by id when they are decided, lest two processes wait for each other's locks."""
+    keys = _given(shop, "INSERT INTO order_requests", "idempotency_key")
+    later, first = _submit(shop, _wanted(key="b"), _wanted(key="a"))
+    assert keys == ["a", "b"]
+    decided = _given(shop, "UPDATE order_requests", "request_id_1")
+    _refuse(shop, first, later)
+    assert decided == sorted([first.request_id, later.request_id])
+
+
 def test_keys_that_are_taken_again_and_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up, and told so."""
 
@@ -409,15 +431,19 @@ def test_an_order_that_the_client_placed_meanwhile(shop: Shop) -> None:
     found = _state(shop, request)
     assert (found.state, found.order_id) == (RequestState.CREATED, placed.order.order_id)
     assert _count(shop) == 1
+    assert shop.decided == ["created"]
 
 
 def test_rescue(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no message will bring any more is placed all the same, so many at a time; what is young is left alone."""
     monkeypatch.setattr(working_off, "ROWS", 2)
-    lost = _submit(shop, *(_wanted(user=f"u{n}") for n in range(3)))
+    lost = _submit(shop, *(_wanted(user=f"u{n}") for n in range(5)))
     (young,) = _submit(shop)
     for one in lost:
         _age(shop, one, 31)
+    with monkeypatch.context() as patch:
+        patch.setattr(working_off, "_PAGES", 1)
+        assert shop.working_off.rescue(30.0) == 2
     assert shop.working_off.rescue(30.0) == 3
     assert {_state(shop, one).state for one in lost} == {RequestState.CREATED}
     assert _state(shop, young).state is RequestState.QUEUED
@@ -444,7 +470,11 @@ def test_ahead(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """How many wait before it; beyond a bound it is not told, and of what is decided neither."""
     taken = _submit(shop, *(_wanted(user=f"u{n}") for n in range(4)))
     assert [_state(shop, one).ahead for one in taken] == [0, 1, 2, 3]
+    together = shop.requests._find([one.request_id for one in taken])  # of clients who ask at once
+    assert [one and one.ahead for one in together] == [0, 1, 2, 3]
     monkeypatch.setattr(requests, "COUNTED", 2)
+    with shop.database.read() as connection:
+        assert len(requests._oldest(connection, taken[-1].request_id)) == 2  # no more are read than are counted
     assert [_state(shop, one).ahead for one in taken] == [0, 1, None, None]
     monkeypatch.undo()
     shop.working_off.handle([_event(taken[0])])
@@ -478,7 +508,7 @@ def test_old_requests_are_forgotten(shop: Shop, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("common.purging.VALUES", 2)
     shop.ids.age = 100.0
     old = _submit(shop, *(_wanted(user=f"u{n}") for n in range(4)))
-    shop.ids.age = 0.0
+    shop.ids.age = 60.0
     (young,) = _submit(shop)
     _refuse(shop, *old[:3], young)
     rows = Transactions(shop.database)

@@ -191,12 +191,13 @@ def test_nothing_else_moves_it(shop: Shop) -> None:
 
 
 def test_no_participant_has_to_hear_of_the_payment_any_more(shop: Shop) -> None:
-    """What was to be confirmed of the payment is forgotten: a participant that lets go can't confirm it."""
-    order_id = _paid(shop)
-    row = {"order_id": order_id, "participant": "coupon", "fate": "paid", "tx_id": 1, "since": 1}
-    shop.database.transact(lambda connection: connection.execute(insert(settlements), [row]))
+    """What was to be confirmed of it is forgotten: who lets go can't confirm it. Of others' payments it still hears."""
+    order_id, other = _paid(shop), _paid(shop)
+    row = {"participant": "coupon", "fate": "paid", "tx_id": 1, "since": 1}
+    rows = [row | {"order_id": one} for one in (order_id, other)]
+    shop.database.transact(lambda connection: connection.execute(insert(settlements), rows))
     shop.returning.give_back(order_id, "x", owner=None)
-    assert shop.settled() == set()
+    assert shop.settled() == {(other, "coupon", "paid")}
 
 
 def test_the_sweep_voids_what_a_returned_order_holds(shop: Shop) -> None:

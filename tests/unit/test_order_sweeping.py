@@ -15,7 +15,7 @@ from halfmessage.errors import BrokerError, CommitOutcomeUnknown
 from halfmessage.mq.port import CheckAnswer
 from halfmessage.tx import coordinator, record
 from halfmessage.tx.record import AlreadyAborted, Outcome
-from order.model import CloseReason, Status, idempotency_keys, orders, transaction_records
+from order.model import CloseReason, Status, idempotency_keys, orders, settlements, transaction_records
 from order.service import settling, sweeping
 from order.service.sweeping import Findings, sweep_once
 from tests.fakes import RETENTION, Shop
@@ -60,12 +60,14 @@ def test_nothing_to_do(shop: Shop) -> None:
     assert shop.sweep.run(0.0) == Findings()
 
 
-def test_standing_orders_are_verified_once(shop: Shop) -> None:
+def test_standing_orders_are_verified_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Created and paid orders are verified; the next sweep has nothing to do with them."""
     created, paid = shop.order({1: 1}).order_id, shop.order({1: 1}).order_id
     shop.pay(paid)
+    monkeypatch.setattr(shop.checker, "outcome", None)  # the orders are there: no record is asked for
     assert shop.sweep.run(0.0) == Findings(verified=2)
     assert all(shop.reservations.get(o).verified for o in (created, paid))
+    assert [fate for *_, fate in shop.stock.settled] == ["stands", "stands"]  # it need not hear of a payment
     shop.stock.settled.clear()
     assert shop.sweep.run(0.0) == Findings()
     assert shop.stock.settled == []
@@ -228,6 +230,16 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
     assert shop.sweep.run(0.0) == Findings(verified=1)
 
 
+def test_committed_before_its_record_is_read(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look for the order before its record says committed may have come too early: its stock is not given back."""
+    order_id, committed = shop.order({1: 1}).order_id, list[int]()
+    seen, outcome = shop.sweep._statuses, shop.checker.outcome
+    monkeypatch.setattr(shop.sweep, "_statuses", lambda *asked: seen(*asked) if committed else {})
+    monkeypatch.setattr(shop.checker, "outcome", lambda tx_id: committed.append(tx_id) or outcome(tx_id))
+    assert shop.sweep.run(0.0) == Findings(verified=1)
+    assert shop.state(order_id) == "deducted"
+
+
 def test_overdue(shop: Shop) -> None:
     """Unpaid orders whose timeout never came are closed; paid ones and those not due are not."""
     overdue, paid, young = (shop.order({1: 1}).order_id for _ in range(3))
@@ -362,6 +374,43 @@ def test_confirmed_after_it_is_released(shop: Shop) -> None:
     assert not _confirmed(shop, order_id)
     assert sweep_once(shop.sweep, 0.0) == Findings(confirmed=1)
     assert (shop.state(order_id), shop.available(1)) == ("released", 10)
+
+
+def test_the_oldest_closing_is_confirmed_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the orders' own ages: over the border of a page, each is asked about, and none of them twice."""
+    monkeypatch.setattr(settling, "PAGE", 2)
+    order_ids, asked = _verified_closed_unreleased(shop, 3), list[list[int]]()
+    for since, order_id in enumerate(reversed(order_ids), 1):
+        row = update(settlements).where(settlements.c.order_id == order_id).values(since=since)
+        shop.database.transact(lambda c, row=row: c.execute(row))
+    shop.stock.settle = lambda fates: asked.append([order_id for order_id, *_ in fates]) or {}  # type: ignore[assignment, func-returns-value, method-assign]
+    assert shop.sweep.run(0.0) == Findings(undecided=3)
+    first, second, third = reversed(order_ids)
+    assert asked == [[first, second], [third]]
+
+
+def test_what_needs_the_broker_comes_last(shop: Shop) -> None:
+    """While it is down, releases are confirmed and old records purged all the same."""
+    (released,) = _verified_closed_unreleased(shop)
+    old = {"tx_id": 1, "outcome": "committed", "decided_at": 0}
+    shop.database.transact(lambda c: c.execute(insert(transaction_records), [old]))
+    overdue = shop.order({1: 1}).order_id
+    shop.database.transact(lambda c: c.execute(update(orders).where(orders.c.order_id == overdue).values(expires_at=0)))
+    shop.faults.plan("begin", BrokerError())
+    with pytest.raises(BrokerError):
+        shop.sweep.run(0.0)
+    assert _confirmed(shop, released)
+    assert _outcome(shop, 1) is None
+
+
+def test_what_is_found_is_counted_though_a_participant_is_down(shop: Shop) -> None:
+    """What the sweep did beside it is done, and an operator's panel says so."""
+    shop.order({1: 1})
+    shop.database.transact(lambda c: c.execute(update(orders).values(expires_at=0)))
+    shop.faults.plan("unverified", PeerUnavailable())
+    with pytest.raises(PeerUnavailable):
+        shop.sweep.run(0.0)
+    assert shop.counted["closed"] == 1
 
 
 @pytest.mark.parametrize("told", [{}, {0: "released"}, "deducted", None], ids=["none", "other", "live", "no state"])

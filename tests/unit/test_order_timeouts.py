@@ -136,6 +136,17 @@ def test_committed_in_between(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> No
     assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CLOSED
 
 
+def test_committed_before_its_record_is_read(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a record says committed, its order is looked for again: a look before it may have come too early."""
+    event = _placed(shop)
+    seen, outcome = shop.timeouts._expiries, shop.checker.outcome
+    committed: list[int] = []
+    monkeypatch.setattr(shop.timeouts, "_expiries", lambda events: seen(events) if committed else {})
+    monkeypatch.setattr(shop.checker, "outcome", lambda tx_id: committed.append(tx_id) or outcome(tx_id))
+    assert shop.timeouts.handle([event]) == [True]
+    assert shop.reader.get(event.order_ids[0], owner=None).status is Status.CLOSED
+
+
 def test_orders_that_are_there_are_looked_for_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart a broker delivers thousands of timeouts again, of orders that are paid or closed long since."""
     event = _placed(shop)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, update
 from common.errors import Malformed
 from halfmessage import failpoints
 from halfmessage.chunks import ROWS
+from halfmessage.clock import now_ms
 from halfmessage.errors import FailpointRaised, HalfMessageError, RowRefused, Unavailable
 from halfmessage.mq.port import CheckAnswer
 from pay.model import Via, charges, payment_events, payments
@@ -23,6 +24,7 @@ from pay.service.ledger import Ledger
 from pay.service.posting import Raced, Times
 from tests.fakes import BROKER_DOWN
 from tests.payments import TX, Till, success
+from tests.support import reads_on_mysql
 
 pytestmark = pytest.mark.P7
 TIMES = Times(tell_after=1, refused_again_after=1, poll_until=1)
@@ -258,6 +260,38 @@ def test_a_batch_is_one_message(till: Till) -> None:
     assert sorted([states["c1"], states["d1"]]) == ["kept", "refunding"]
 
 
+def test_the_money_that_came_first_pays(till: Till) -> None:
+    """Of two charges that are handled together, whatever their names: the other one goes back, as it is told."""
+    till.owe(1)
+    for at, charge_id in enumerate(("c9", "c1"), 1):
+        till.inbox.store("fake", success(charge_id, 1), Via.CALLBACK)
+        came = update(payment_events).where(payment_events.c.charge_id == charge_id).values(received_at=at)
+        till.database.transact(lambda connection, came=came: connection.execute(came))
+    till.handling.handle([("fake", "taken-c1"), ("fake", "taken-c9")])
+    assert till.charge_states(1) == {"c9": "kept", "c1": "refunding"}
+
+
+def test_what_is_decided_was_read_locked(till: Till) -> None:
+    """Payments, then charges, by each process in the order of their keys: none decides on what another moves."""
+    till.owe(1)
+    reads = reads_on_mysql(till.database)
+    till.hear(success("c1", 1))
+    of_payments, of_charges = (read for read in reads if read.endswith("FOR UPDATE"))
+    assert of_payments.endswith("ORDER BY payments.order_id FOR UPDATE")
+    assert of_charges.endswith("ORDER BY charges.charge_id FOR UPDATE")
+
+
+def test_money_of_no_try_holds_up_no_try(till: Till) -> None:
+    """Of successes that are handled together, one that names no try leaves the next one's to be noted all the same."""
+    till.owe(1, 2)
+    till.page(1)
+    till.hear(success("a1", 1), till.provider.take(till.page(2)))
+    assert [(row.state, row.to_close) for row in till.tries(2)] == [("over", True)]
+    (other,) = till.tries(1)
+    assert (other.state, other.to_close) == ("open", True)
+    assert other.asked_until > now_ms() + 3_500_000  # money may still come: as long as after a closing
+
+
 def test_a_race_with_a_closing(till: Till) -> None:
     """An order that is closed after the half message was sent: the message is dropped, its money goes back."""
     till.owe(1, 2)
@@ -460,6 +494,13 @@ def test_a_no_that_names_no_try_ends_none(till: Till) -> None:
     assert till.effects() == {"expired-None": ("none", None)}
 
 
+def _is_done_with(till: Till) -> bool:
+    """Whether the charge c1 says when it went back, pays no order, and is asked about no more."""
+    with till.database.read() as connection:
+        row = connection.execute(select(charges).where(charges.c.charge_id == "c1")).one()
+    return row.refunded_at is not None and row.kept_for is None and row.next_try_at is None
+
+
 def test_a_refund_that_is_heard_of(till: Till) -> None:
     """It ends the refund, once, and of money that was on its way alone."""
     till.owe(1)
@@ -470,7 +511,7 @@ def test_a_refund_that_is_heard_of(till: Till) -> None:
     assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
     assert till.effects()["again"] == ("known", None)
     assert till.counted() == (Counter(EUR=500), Counter(EUR=500))
-    assert till.refunding.run() == 0
+    assert _is_done_with(till)
 
 
 def test_a_part_that_went_back_is_no_refund(till: Till) -> None:
@@ -489,6 +530,7 @@ def test_a_provider_sends_back_what_pays_an_order(till: Till) -> None:
     till.hear(about(Kind.REFUNDED))
     assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
     assert till.payment(1).charges[0].reason == "by-provider"
+    assert _is_done_with(till)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -507,6 +549,7 @@ def test_a_refund_that_is_heard_of_before_its_charge(till: Till, *, together: bo
     assert (till.charge_states(1), till.state(1)) == ({"c1": "refunded"}, "open")
     assert till.state(2) == "succeeded"
     assert till.counted()[1] == Counter(EUR=500)
+    assert _is_done_with(till)
 
 
 def test_a_refund_that_is_refused_is_no_refund(till: Till) -> None:

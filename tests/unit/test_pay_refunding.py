@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from common.errors import IdempotencyMismatch
 from common.idempotency import IdempotencyKey
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import FailpointRaised, NotFound
-from pay.model import NothingToRefund
+from pay.model import NothingToRefund, charges
 from pay.providers.port import Kind, ProviderEvent, RefundState
 from pay.service import claims, refunding
 from tests.payments import DOWN, Till, success
+from tests.support import reads_on_mysql
 
 pytestmark = pytest.mark.P7
 
@@ -88,9 +90,30 @@ def test_a_pending_refund_is_no_refund(till: Till) -> None:
     refund(till)
     assert (till.charge_states(), till.state(1)) == ({"c1": "refunding"}, "refunding")
     assert till.counted()[1] == Counter()
+    assert sum(tally.refused for tally in till.tallies) == 0
     till.provider.refunds = lambda _: RefundState.DONE
     refund(till)
     assert till.state(1) == "refunded"
+
+
+def test_what_goes_back_says_since_when(till: Till) -> None:
+    """However it came to: operators are told for how long the oldest has been on its way."""
+    late(till, 7)
+    till.owe(2)
+    till.pay(2)
+    till.release(2)
+    with till.database.read() as connection:
+        since = connection.scalars(select(charges.c.refund_since)).all()
+    assert len(since) == 2
+    assert None not in since
+
+
+def test_one_refund_waits_for_no_other(till: Till) -> None:
+    """A payment whose money is back is refunded, though another order's is still on its way."""
+    late(till, 1, 2)
+    till.provider.refunds = lambda charge_id: RefundState.DONE if charge_id == "c1" else RefundState.PENDING
+    refund(till)
+    assert [till.state(order_id) for order_id in (1, 2)] == ["refunded", "refunding"]
 
 
 def test_a_refusal_is_kept_and_asked_about_again(till: Till) -> None:
@@ -111,6 +134,37 @@ def test_a_refusal_is_kept_and_asked_about_again(till: Till) -> None:
     till.provider.refunds = lambda _: RefundState.DONE
     refund(till)
     assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+
+
+def test_the_providers_name_of_a_refund_is_kept(till: Till) -> None:
+    """An answer that does not name it again takes it from nobody who asks the provider about the money."""
+    late(till, 1)
+    till.provider.refunds = lambda _: RefundState.PENDING
+    till.refunding.run()
+    till.provider.refunds = lambda _: RefundState.REFUSED
+    refund(till)
+    (charge,) = till.payment(1).charges
+    assert (charge.status, charge.refund_id) == ("refused", "r-c1")
+
+
+def test_what_is_written_was_read_locked(till: Till) -> None:
+    """Payments, then charges, as handling does: an answer is written on nothing that moves meanwhile."""
+    late(till, 1)
+    reads = reads_on_mysql(till.database)
+    till.refunding.run()
+    of_payments, of_charges = (read for read in reads if read.endswith("FOR UPDATE"))
+    assert of_payments.endswith("ORDER BY payments.order_id FOR UPDATE")
+    assert of_charges.endswith("ORDER BY charges.charge_id FOR UPDATE")
+
+
+def test_what_is_due_longest_comes_first(till: Till) -> None:
+    """Whatever its name: while more is due than is claimed together, none waits for ever."""
+    late(till, 1, 2, 3)
+    for order_id, at in ((1, 30), (2, 10), (3, 20)):
+        due = update(charges).where(charges.c.order_id == order_id).values(next_try_at=at)
+        till.database.transact(lambda connection, due=due: connection.execute(due))
+    due_first = claims.Claims(till.database, charges.c.next_try_at).take(2).rows
+    assert sorted(row.order_id for row in due_first) == [2, 3]
 
 
 def test_a_refusal_waits_long(till: Till) -> None:
