@@ -13,7 +13,7 @@ _PREFIXES: Final = frozenset(
     {*SERVICES, "close", "paying", "payment", "timeout", "check", "sweep"} - {"request", "purchase"}
 )
 PAY: Final = "pay"
-"""The service that half of the runs have as well."""
+"""The service that a quarter of the runs has as well."""
 FAILPOINTS: Final = tuple(sorted(point for point in POINTS if point.partition(".")[0] in _PREFIXES))
 """Those of what every run has."""
 PAY_FAILPOINTS: Final = tuple(

@@ -31,8 +31,8 @@ _LEASE, _SHORT_LEASE = 600.0, 6.0  # seconds; the long one is not renewed while 
 _RETENTION, _SHORT_RETENTION = 7 * 24 * 3600.0, 7.0  # seconds
 _LONGER: Final = 3.0
 """How many times longer all is held up where records are kept for a short time: until fences are purged too."""
-_PAYS: Final = 0.5
-"""Of all runs, how many have a pay service."""
+_PAYS: Final = 0.25
+"""Of all runs, how many have a pay service: one takes twice as long then."""
 _MORE_PAY: Final = 0.5
 """Of clients that would do nothing more, how many pay where there is one."""
 _PAID_WITHIN: Final = 25  # seconds that a person takes on the provider's page
@@ -108,7 +108,7 @@ class Plan:
 
 
 def plan_of(seed: int) -> Plan:
-    """Return the run of a seed: what half of the runs have of pay is drawn beside all the rest."""
+    """Return the run of a seed: what a quarter of the runs has of pay is drawn beside all the rest."""
     plan = _without_pay(seed)
     chance = Random(f"pay {seed}")
     if chance.random() >= _PAYS:
