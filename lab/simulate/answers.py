@@ -67,6 +67,10 @@ def _changed(told: Told, order: Found) -> Iterator[str]:
         yield f"{name} is {status}, and was said to be cancelled"
     if told.cancelled == (409, "order-paid") and status != "paid":
         yield f"{name} is {status}, and was said to be paid"
+    if told.paid == (_OK, "paid") and status != "paid":
+        yield f"{name} is {status}, and who paid was told that it is paid"
+    if told.paid == (409, "order-closed") and status != "closed":
+        yield f"{name} is {status}, and who paid was told that it is closed"
     if status == "paid" and not told.has_paid and not is_free:
         yield f"{name} is paid, and was not paid for"
     if is_free and status != "paid":

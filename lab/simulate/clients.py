@@ -1,5 +1,6 @@
 """Who places orders, cancels them and pays for them, and writes down every answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from lab.simulate.world import World
 _WITHIN: Final = 15.0  # seconds that a client waits: longer than any answer takes
 _TRIES: Final = 4
 _AGAIN_AFTER: Final = 3.0  # seconds
-_CREATED, _OK = 201, 200
+_CREATED, _OK, _PAYMENT_REQUIRED = 201, 200, 402
 _PROVIDER: Final = "sandbox"
 
 Answer = tuple[int, Any]
@@ -44,6 +45,8 @@ class Told:
     strangers: Answer | None = None
     """What another user was told who asked for its order to be cancelled."""
     has_paid: bool = False
+    paid: Answer | None = None
+    """What it was told when it paid, where there is a pay service."""
     is_done: bool = False
 
     @property
@@ -145,6 +148,27 @@ class Client:
             self._world.scheduler.sleep(_AGAIN_AFTER)
 
     def _pay(self, order_id: int, tx_id: int) -> None:
+        """Pay as the order service has it done, or where there is no pay service, have it told."""
+        if self._world.plan.pays:
+            self._pay_through(order_id)
+        else:
+            self._say_that_it_is_paid(order_id, tx_id)
+
+    def _pay_through(self, order_id: int) -> None:
+        """Ask for it as often as it takes; with another card where one was refused."""
+        told, scenario = self.told, self.told.wish.scenario
+        for _ in range(_TRIES):
+            told.has_paid = True
+            asked = {"user": told.wish.user, "order_id": order_id, "scenario": scenario}
+            status, answer = self._ask("/pay", asked)
+            told.paid = (status, answer.get("status") or answer.get("kind"))
+            if status == _PAYMENT_REQUIRED:
+                scenario = "card"
+            elif status and status < 500:  # noqa: PLR2004
+                return
+            self._world.scheduler.sleep(_AGAIN_AFTER)
+
+    def _say_that_it_is_paid(self, order_id: int, tx_id: int) -> None:
         """Say so as pay does; twice, as messages may come."""
         event = PaymentEvent(tx_id=1, order_ids=(order_id,), placed_by=(tx_id,), providers=(_PROVIDER,))
         assert self._producer is not None  # noqa: S101 - there is one where a wish is to pay # nosec B101
@@ -171,7 +195,7 @@ class Client:
 def start_clients(world: World, process: Process) -> list[Client]:
     """Start a client for each wish; what says that orders are paid has a link to the broker of its own."""
     clients: list[Client] = []
-    pays = any(wish.then in {"pay", "both"} for wish in world.plan.wishes)
+    pays = not world.plan.pays and any(wish.then in {"pay", "both"} for wish in world.plan.wishes)
     withdraws = any(wish.coupon_id == WITHDRAWN for wish in world.plan.wishes)
 
     def main() -> None:
@@ -207,7 +231,7 @@ def _withdraw(world: World) -> None:
         world.withdrawn_at = world.scheduler.now // 1_000_000
 
 
-def serve_goods(_method: str, _path: str, payload: bytes | None) -> tuple[int, bytes]:
+def serve_goods(_method: str, _path: str, payload: bytes | None, _headers: Mapping[str, str]) -> tuple[int, bytes]:
     """Be the goods service: whatever is asked for costs 4.99."""
     asked = orjson.loads(payload or b"{}")["goods_ids"]
     items = [

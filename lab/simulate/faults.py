@@ -12,8 +12,14 @@ SERVICES: Final = ("order", "stock", "coupon")
 _PREFIXES: Final = frozenset(
     {*SERVICES, "close", "paying", "payment", "timeout", "check", "sweep"} - {"request", "purchase"}
 )
+PAY: Final = "pay"
+"""The service that a quarter of the runs has as well."""
 FAILPOINTS: Final = tuple(sorted(point for point in POINTS if point.partition(".")[0] in _PREFIXES))
-"""Those of what is simulated."""
+"""Those of what every run has."""
+PAY_FAILPOINTS: Final = tuple(
+    sorted(point for point in POINTS if point.partition(".")[0] in {PAY, "event", "success", "attempt", "refund"})
+)
+"""Those of the pay service."""
 _BEFORE_COMMIT: Final = ".before_commit"
 """How the names of failpoints end at which a lock is held, and after which the thread's next step is COMMIT."""
 _OFTEN: Final = tuple(
@@ -31,7 +37,7 @@ _PAIRED: Final = 0.3
 _LONGEST: Final = 12.0  # seconds of a delay: longer than any deadline
 _AT_DEADLINES: Final = (4.5, 10.0)
 """Seconds of a delay that ends while a check-back, a fence, a lock or a call is just about to be given up, or made."""
-_BUSY: Final = {"order": 600, "stock": 250, "coupon": 200}  # statements in a usual run
+_BUSY: Final = {"order": 600, "stock": 250, "coupon": 200, PAY: 250}  # statements in a usual run
 _CALMS_AT: Final = 30.0  # seconds after the beginning: later nothing strikes by itself
 
 
@@ -43,6 +49,7 @@ class Trigger(StrEnum):
     COMMIT = "commit"
     CALL = "call"
     TIME = "time"
+    PROVIDER = "provider"
 
 
 _AT_COMMIT: Final = ("crash-before", "crash-after", "fail-before", "fail-after")
@@ -57,7 +64,32 @@ _KINDS: Final = {
 
 `database-fails`, `broker-fails`: for a while every other statement does. `cut-off`: no call arrives for a while.
 """
-_LASTING: Final = frozenset({"delay", "late", "freeze", "database-fails", "broker-fails", "cut-off"})
+OF_PROVIDER: Final = {
+    "begin": ("fails", "fails-done", "no-and-takes"),
+    "ask": ("fails",),
+    "close": ("fails",),
+    "charge": ("other-amount", "other-currency", "sent-back"),
+    "refund": ("fails", "fails-done", "pending", "refused", "refused-done"),
+    "callback": ("lost", "late", "twice", "forged"),
+}
+"""What the provider does wrong, by what it is at.
+
+`fails`: 503, and nothing was done; `fails-done`: 503, though it was. `no-and-takes`: it says no, and takes the money
+later. `sent-back`: unasked, and it tells so before it tells that it was taken. `refused-done`: it is done later all
+the same. `forged`: a stranger calls pay back as well.
+"""
+_LASTING: Final = frozenset(
+    {"delay", "late", "twice", "no-and-takes", "sent-back", "freeze", "database-fails", "broker-fails", "cut-off"}
+)
+_PAY_WEIGHTS: Final = {
+    Trigger.PROVIDER: 8,
+    Trigger.FAILPOINT: 5,
+    Trigger.STATEMENT: 1,
+    Trigger.COMMIT: 2,
+    Trigger.CALL: 3,
+    Trigger.TIME: 2,
+}
+_MOST_OF_PAY: Final = 4  # faults of the pay service and its provider
 _WEIGHTS: Final = {
     Trigger.FAILPOINT: 8,
     Trigger.STATEMENT: 2,
@@ -111,6 +143,28 @@ def _one(chance: Random) -> Fault:
     nth = chance.randint(1, most.get(trigger, int(_CALMS_AT)))
     if trigger is Trigger.CALL:
         place = chance.choice(("stock", "stock", "coupon", "goods"))
+    return Fault(trigger, place, nth, kind, _seconds(chance))
+
+
+def drawn_of_pay(chance: Random) -> Sequence[Fault]:
+    """Draw what goes wrong at the pay service, and at its provider; it may be nothing."""
+    return [_one_of_pay(chance) for _ in range(chance.randint(0, _MOST_OF_PAY))]
+
+
+def _one_of_pay(chance: Random) -> Fault:
+    (trigger,) = chance.choices(list(_PAY_WEIGHTS), list(_PAY_WEIGHTS.values()))
+    nth = chance.choice((1, 1, 1, 2, 2, 3))
+    if trigger is Trigger.FAILPOINT:
+        return _at_failpoint(chance, chance.choice(PAY_FAILPOINTS), nth)
+    if trigger is Trigger.PROVIDER:
+        place = chance.choice(list(OF_PROVIDER))
+        return Fault(trigger, place, nth, chance.choice(OF_PROVIDER[place]), _seconds(chance))
+    kind, place = chance.choice(_KINDS[trigger]), PAY
+    if trigger is Trigger.CALL:
+        place, nth = chance.choice((PAY, "sandbox")), chance.randint(1, 10)
+    else:
+        most = {Trigger.STATEMENT: _BUSY[PAY], Trigger.COMMIT: _BUSY[PAY] // 5}
+        nth = chance.randint(1, most.get(trigger, int(_CALMS_AT)))
     return Fault(trigger, place, nth, kind, _seconds(chance))
 
 

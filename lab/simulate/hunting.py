@@ -31,6 +31,7 @@ SIMULATED: Final = (
     "order.clients.coupon",
     "order.clients.lookups",
     "order.clients.participant",
+    "order.clients.pay",
     "order.consumer",
     "order.model",
     "order.service.auditing",
@@ -47,6 +48,10 @@ SIMULATED: Final = (
     "order.service.sweeping",
     "order.service.telling",
     "order.service.timeouts",
+    "pay.api",
+    "pay.model",
+    "pay.providers.sandbox",
+    "pay.service",
     "stock.service.pieces",
     "stock.service.strategies.in_database",
 )

@@ -1,5 +1,6 @@
-"""The order service as it is wired by its own `build`, but for the web, order requests, returns and pay."""
+"""The order service as it is wired by its own `build`, but for the web, order requests and returns."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from lab.simulate.world import World
 from order.clients.coupon import CouponClient
 from order.clients.goods import GoodsClient
 from order.clients.lookups import LookUps
+from order.clients.pay import PayClient
 from order.clients.stock import StockClient
 from order.consumer import EventConsumer
 from order.model import Order, transaction_records
@@ -33,7 +35,7 @@ from order.service.auditing import Audit
 from order.service.closing import Closing
 from order.service.ordering import Ordering, Request
 from order.service.overdue import Overdue
-from order.service.paying import Paying
+from order.service.paying import Elsewhere, Paying
 from order.service.placing import Draft, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
@@ -43,9 +45,13 @@ from order.service.sweeping import Sweep, sweep_once
 from order.service.telling import Telling
 from order.service.timeouts import Timeouts
 
+PROVIDER: Final = "sandbox"
+"""Whose interface the simulated provider has."""
 DEADLINE: Final = 5.0
 """Seconds that a local transaction may take."""
-_GRACE: Final = 7.0  # seconds
+GRACE: Final = 7.0  # seconds
+LAST_QUESTION: Final = 1.5
+"""Seconds that providers may be asked before an order is closed."""
 _PEER_TIMEOUT: Final = 2.0
 _CACHE: Final = 0.5
 _LANES, _BATCH, _QUEUE, _LONGEST_WAIT = 1, 512, 384, 5.0
@@ -58,14 +64,16 @@ def start_order(world: World, process: Process) -> None:
     looking_ahead = ThreadedAside("looking ahead", 2)
     peers = {
         name: Peer(name, f"http://{name}", lambda: "", timeout=_PEER_TIMEOUT, connections=1)
-        for name in ("goods", "stock", "coupon")
+        for name in ("goods", *world.plan.services)
+        if name != "order"
     }
 
     def look_up_at(kind: type[LookUps[Any]], peer: Peer) -> Any:
         return kind(peer, max_age=_CACHE, timeout=_PEER_TIMEOUT, aside=looking_ahead)
 
     coupons = CouponClient.connect(peers["coupon"], "coupon", look_up_at)
-    participants = [StockClient(peers["stock"], "stock"), coupons]
+    payments = PayClient(peers["pay"], "pay") if world.plan.pays else None
+    participants = [StockClient(peers["stock"], "stock"), coupons, *([] if payments is None else [payments])]
     records = Records(transaction_records, retention=world.plan.retention)
     checker = Checker(database, records, deadline=DEADLINE)
     ids = LeasedIds(database, "order", lease_seconds=world.plan.lease, workers=WORKERS["order"])
@@ -85,8 +93,8 @@ def start_order(world: World, process: Process) -> None:
     def is_held(order: Order) -> bool:
         return all(audit.is_held(order) for audit in audits)
 
-    paying = Paying(database, reader, None, is_held, settlements, telling.soon)
-    overdue = Overdue(closing, paying, None, last_question=0.0)
+    paying = Paying(database, reader, payments, is_held, settlements, telling.soon)
+    overdue = Overdue(closing, paying, payments, last_question=LAST_QUESTION)
     sweep = Sweep(database, records, checker, overdue, settlements, audits)
     batcher: Batcher[Draft, Order] = Batcher(
         placing.place,
@@ -111,8 +119,8 @@ def start_order(world: World, process: Process) -> None:
     for topic, consumer in consumers.items():
         broker.consumer(BY_NAME["order"].group(topic), topic, consumer, batch=_MESSAGES, ready=standby.ready)
     if world.plan.sweeps:
-        Periodic("sweep", world.plan.sweep_every, lambda: sweep_once(sweep, _GRACE)).start()
-    world.network.listen(process, partial(_serve, ordering, closing))
+        Periodic("sweep", world.plan.sweep_every, lambda: sweep_once(sweep, GRACE)).start()
+    world.network.listen(process, partial(_serve, ordering, closing, paying))
 
 
 class _Noted:
@@ -130,12 +138,27 @@ class _Noted:
         return issued
 
 
-def _serve(ordering: Ordering, closing: Closing, method: str, path: str, payload: bytes | None) -> Answer:
-    """Answer a client: `POST /orders`, or `POST /cancel` of an order."""
-    del method
+def _serve(
+    ordering: Ordering,
+    closing: Closing,
+    paying: Paying,
+    _method: str,
+    path: str,
+    payload: bytes | None,
+    _headers: Mapping[str, str],
+) -> Answer:
+    """Answer a client: `POST /orders`, `POST /cancel`, or `POST /pay` of an order."""
     body = orjson.loads(payload or b"{}")
     try:
-        order = _place(ordering, body) if path == "/orders" else closing.cancel(body["order_id"], owner=body["user"])
+        if path == "/orders":
+            order = _place(ordering, body)
+        elif path == "/cancel":
+            order = closing.cancel(body["order_id"], owner=body["user"])
+        else:
+            paid = paying.pay(body["order_id"], PROVIDER, body["scenario"], owner=body["user"])
+            if isinstance(paid, Elsewhere):
+                return 202, orjson.dumps({"order_id": paid.order_id, "status": "elsewhere"})
+            order = paid
     except HalfMessageError as error:
         kind = kind_of(type(error))
         return kind.status, orjson.dumps({"kind": kind.slug, "detail": error.detail})

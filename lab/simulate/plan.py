@@ -11,6 +11,9 @@ from lab.simulate.faults import Fault, Trigger
 from lab.simulate.templates import FEW, PLENTY
 
 Then = Literal["", "cancel", "pay", "both", "stranger"]
+SCENARIOS: Final = ("card", "card", "card", "decline", "callback", "silent", "twice", "never", "late", "page")
+"""How the provider is to behave; see docs/payments.md, and `lab.simulate.provider`."""
+
 Twin = Literal["", "same", "other"]
 
 _MOST_ORDERS: Final = 5
@@ -28,6 +31,11 @@ _LEASE, _SHORT_LEASE = 600.0, 6.0  # seconds; the long one is not renewed while 
 _RETENTION, _SHORT_RETENTION = 7 * 24 * 3600.0, 7.0  # seconds
 _LONGER: Final = 3.0
 """How many times longer all is held up where records are kept for a short time: until fences are purged too."""
+_PAYS: Final = 0.25
+"""Of all runs, how many have a pay service: one takes twice as long then."""
+_MORE_PAY: Final = 0.5
+"""Of clients that would do nothing more, how many pay where there is one."""
+_PAID_WITHIN: Final = 25  # seconds that a person takes on the provider's page
 _LAST_AT: Final = 48.0
 """Seconds from the beginning, when a last order is placed: what was held up goes on by then, and nothing goes wrong."""
 
@@ -38,6 +46,7 @@ class Wish:
 
     `twin`: its key is used by another request at once, for the same order or another one. `again_after`: so long after
     all else it asks once more under its key, and for another order under it. `must`: it has to get its order.
+    `scenario`: how the provider behaves where it pays.
     """
 
     number: int
@@ -52,11 +61,13 @@ class Wish:
     twin: Twin = ""
     again_after: float | None = None
     must: bool = False
+    scenario: str = "card"
 
     def __str__(self) -> str:
         """Tell it in words."""
+        through = f" ({self.scenario})" if self.scenario != "card" else ""
         with_coupon = "" if self.coupon_id is None else f" with coupon {self.coupon_id}"
-        then = f", then {self.then} after {self.then_after:.1f} s" if self.then else ""
+        then = f", then {self.then}{through} after {self.then_after:.1f} s" if self.then else ""
         key = ", asked again under its key" if self.has_key else ""
         twin = f", twice at once for {self.twin}" if self.twin else ""
         again = "" if self.again_after is None else f", once more after {self.again_after:.1f} s"
@@ -70,6 +81,7 @@ class Plan:
 
     `sweeps`: or messages alone have to bring all to rest, of which the broker loses none then, and gives none up.
     `processes`: of the order service. `lease`: of worker ids. `retention`: of transaction records.
+    `pays`: there is a pay service, and its provider; else messages alone say that an order is paid.
     """
 
     seed: int
@@ -82,6 +94,12 @@ class Plan:
     processes: int = 1
     lease: float = _LEASE
     retention: float = _RETENTION
+    pays: bool = False
+
+    @property
+    def services(self) -> Sequence[str]:
+        """Which services there are."""
+        return (*faults.SERVICES, *([faults.PAY] if self.pays else []))
 
     @property
     def keeps_records(self) -> bool:
@@ -90,7 +108,26 @@ class Plan:
 
 
 def plan_of(seed: int) -> Plan:
-    """Return the run of a seed."""
+    """Return the run of a seed: what a quarter of the runs has of pay is drawn beside all the rest."""
+    plan = _without_pay(seed)
+    chance = Random(f"pay {seed}")
+    if chance.random() >= _PAYS:
+        return plan
+    wishes = [wish if wish.must else _paying(chance, wish) for wish in plan.wishes]
+    drawn = [one for one in faults.drawn_of_pay(chance) if plan.sweeps or one.kind != "forget"]
+    return replace(plan, pays=True, wishes=wishes, faults=[*plan.faults, *drawn])
+
+
+def _paying(chance: Random, wish: Wish) -> Wish:
+    """Return a wish of a client that knows how it pays; more of them do."""
+    word = chance.choice(SCENARIOS)
+    if word in {"late", "page"}:
+        word = f"{word}:{chance.randint(1, _PAID_WITHIN)}"
+    does_pay = not wish.then and chance.random() < _MORE_PAY
+    return replace(wish, scenario=word, then="pay" if does_pay else wish.then)
+
+
+def _without_pay(seed: int) -> Plan:
     chance = Random(f"plan {seed}")
     wishes = [_wish(chance, number) for number in range(chance.randint(1, _MOST_ORDERS))]
     if chance.random() < _SHORT:

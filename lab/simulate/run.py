@@ -11,13 +11,15 @@ from halfmessage.mq.embedded.wakeup import Wakeup
 from lab.simulate import scheduler as schedulers
 from lab.simulate.clients import Client, serve_goods, start_clients
 from lab.simulate.connections import SimulatedConnection
-from lab.simulate.faults import SERVICES, Fault
+from lab.simulate.faults import Fault
 from lab.simulate.history import History
 from lab.simulate.keeper import Keeper
 from lab.simulate.logged import logged_by
-from lab.simulate.ordering import start_order
+from lab.simulate.ordering import PROVIDER, start_order
 from lab.simulate.participants import start_coupon, start_stock
+from lab.simulate.paying import start_pay
 from lab.simulate.plan import Plan
+from lab.simulate.provider import Provider
 from lab.simulate.scheduler import Process, TooLong
 from lab.simulate.substitution import simulated
 from lab.simulate.templates import Templates
@@ -31,7 +33,7 @@ _RESTS_WITHIN: Final = 400.0  # seconds after the beginning
 
 _COLLECTS_EVERY: Final = 20  # runs
 
-_STARTS: Final = {"order": start_order, "stock": start_stock, "coupon": start_coupon}
+_STARTS: Final = {"order": start_order, "stock": start_stock, "coupon": start_coupon, "pay": start_pay}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,14 @@ class Simulator:
 def _carried_out(world: World, books: Books) -> Outcome:
     goods, people = Process("goods"), Process("clients")
     world.network.listen(goods, serve_goods)
-    for name in (name for service in SERVICES for name in world.processes(service)):
+    provider = Provider(world, Process(PROVIDER)) if world.plan.pays else None
+    if provider is not None:
+        world.network.listen(provider.process, provider.serve)
+    for name in (name for service in world.plan.services for name in world.processes(service)):
         world.boot(name)
     clients = start_clients(world, people)
     world.strike_in_time()
-    rest = _Rest(world, books, clients)
+    rest = _Rest(world, books, clients, provider)
     rest.look_in(_CALM_AT)
     wrong: list[str] = []
     try:
@@ -137,7 +142,7 @@ def _carried_out(world: World, books: Books) -> Outcome:
         wrong = [f"a thread ended with {type(error).__name__}: {str(error).partition(chr(10))[0]}"]
         world.history.add(world.scheduler.now, "world", "raised", traceback=traceback.format_exc())
     told = [client.told for client in clients]
-    wrong = wrong or rest.moving or books.wrong(world, told)
+    wrong = wrong or rest.moving or books.wrong(world, told, provider)
     for line in wrong:
         world.history.add(world.scheduler.now, "world", "wrong", line=line)
     return Outcome(world.plan, wrong, world.injector.struck, world.history, world.seconds(), world.scheduler.steps)
@@ -146,8 +151,9 @@ def _carried_out(world: World, books: Books) -> Outcome:
 class _Rest:
     """Sees whether a run has come to rest."""
 
-    def __init__(self, world: World, books: Books, clients: Sequence[Client]) -> None:
+    def __init__(self, world: World, books: Books, clients: Sequence[Client], provider: Provider | None) -> None:
         self._world = world
+        self._provider = provider
         self._books = books
         self._clients = clients
         self.is_over = False
@@ -171,9 +177,5 @@ class _Rest:
         down = [f"{service} is down" for service, is_up in self._world.up.items() if not is_up]
         busy = [f"client {one.told.wish.number} is busy" for one in self._clients if not one.told.is_done]
         held = ["a thread is held up"] if self._world.injector.is_any_held() else []
-        return (
-            down
-            or busy
-            or held
-            or self._books.moving(self._world.scheduler.now // 1_000_000, sweeps=self._world.plan.sweeps)
-        )
+        now, sweeps = self._world.scheduler.now // 1_000_000, self._world.plan.sweeps
+        return down or busy or held or self._books.moving(now, sweeps=sweeps, provider=self._provider)

@@ -27,7 +27,7 @@ from halfmessage.mq.embedded.wakeup import Wakeup
 from lab.simulate import primitives
 from lab.simulate.scheduler import the
 
-_PACKAGES: Final = ("common", "coupon", "halfmessage", "order", "stock")
+_PACKAGES: Final = ("common", "coupon", "halfmessage", "order", "pay", "stock")
 _OTHERS: Final = ("pybreaker",)
 _PID: Final = 1  # a number that is stored with messages, and the same in each run
 

@@ -14,7 +14,7 @@ from lab.simulate.coupons import COUPONS, Coupon
 from lab.simulate.scheduler import BEGIN
 
 BROKER: Final = "broker"
-DATABASES: Final = ("order", "stock", "coupon")
+DATABASES: Final = ("order", "stock", "coupon", "pay")
 PLENTY: Final = 1
 FEW: Final = 2
 """Goods of which there are many pieces, and few."""

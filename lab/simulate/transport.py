@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,8 +20,8 @@ from lab.simulate.injector import Injector
 from lab.simulate.scheduler import Process, Scheduler, Task
 
 Answer = tuple[int, bytes]
-Serve = Callable[[str, str, bytes | None], Answer]
-"""Answers a call: method, path, body."""
+Serve = Callable[[str, str, bytes | None, Mapping[str, str]], Answer]
+"""Answers a call: method, path, body, and headers where they matter."""
 
 _OK: Final = 200
 _ON_ITS_WAY: Final = 0.0004  # seconds that a call takes to arrive
@@ -46,10 +47,14 @@ class Routes:
         """Declare a route."""
         return self._declare("PUT", path, declared)
 
+    def callback(self, path: str, **declared: Any) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
+        """Declare a POST of a party outside."""
+        return self._declare("POST", path, {**declared, "foreign": True})
+
     def _declare(
         self, method: str, path: str, declared: Mapping[str, Any]
     ) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-        pattern = re.compile(re.sub(r"\{(\w+_id)\}", r"(?P<\1>[0-9]+)", path))
+        pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>\\w+)", re.sub(r"\{(\w+_id)\}", r"(?P<\1>[0-9]+)", path)))
 
         def take(view: Callable[..., Reply]) -> Callable[..., Reply]:
             self._routes.append((method, pattern, view, declared))
@@ -57,13 +62,16 @@ class Routes:
 
         return take
 
-    def serve(self, method: str, path: str, payload: bytes | None) -> Answer:
+    def serve(self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]) -> Answer:
         """Answer a call as the web layer would; errors of ours have their status."""
         place = urlsplit(path)
         for of_method, pattern, view, declared in self._routes:
             match = pattern.fullmatch(place.path)
             if of_method == method and match is not None:
-                given: dict[str, Any] = {name: int(text) for name, text in match.groupdict().items()}
+                named = match.groupdict().items()
+                given: dict[str, Any] = {name: int(text) if name.endswith("_id") else text for name, text in named}
+                if declared.get("foreign"):
+                    given |= {"headers": headers, "read": lambda: payload or b""}
                 if body := declared.get("body"):
                     given["body"] = body.model_validate_json(payload or b"{}")
                 if query := declared.get("query"):
@@ -78,6 +86,8 @@ def _answer(view: Callable[..., Reply], given: Mapping[str, Any]) -> Answer:
     except HalfMessageError as error:
         return kind_of(type(error)).status, b"{}"
     body = reply.body
+    if isinstance(body, bytes):
+        return reply.status, body
     return reply.status, body.model_dump_json().encode() if isinstance(body, BaseModel) else orjson.dumps(body)
 
 
@@ -106,7 +116,15 @@ class Network:
         """Have calls to a service come to this process from now on, until it ends."""
         self._listening[process.name] = (process, serve)
 
-    def call(self, service: str, method: str, path: str, body: bytes | None, within: float) -> Answer:
+    def call(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        body: bytes | None,
+        within: float,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
         """Make a call. Raise urllib3's errors."""
         injector = self._injector
         until = self._scheduler.now + int(within * 1e9)
@@ -121,12 +139,16 @@ class Network:
         call = _Call(injector.living())
         for _ in range(2 if kind == "twice" else 1):
             if kind != "lost":
-                self._arrive(there, call, (method, path, body), fault)
+                self._arrive(there, call, (method, path, body, headers), fault)
         self._wait(call, until)
         return self._told(call, path, kind)
 
     def _arrive(
-        self, there: tuple[Process, Serve], call: _Call, asked: tuple[str, str, bytes | None], fault: Fault | None
+        self,
+        there: tuple[Process, Serve],
+        call: _Call,
+        asked: tuple[str, str, bytes | None, Mapping[str, str]],
+        fault: Fault | None,
     ) -> None:
         """Have a call worked on by a task of the other process: what that answers first is the answer."""
         process, serve = there

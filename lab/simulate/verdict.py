@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,9 @@ from lab.judge.stock import conservation
 from lab.simulate.answers import Found, untrue
 from lab.simulate.clients import Told
 from lab.simulate.coupons import COUPONS, WITHDRAWN
+from lab.simulate.money import Money
 from lab.simulate.ordering import DEADLINE
+from lab.simulate.provider import Provider
 from lab.simulate.templates import BROKER, DATABASES
 from lab.simulate.world import World
 
@@ -37,6 +39,9 @@ _SWEPT: Final = {
     ),
     "coupon does not know that its order stands": (
         "SELECT order_id FROM coupon.reservations WHERE state = 'deducted' AND NOT verified"
+    ),
+    "pay does not know that its order stands": (
+        "SELECT order_id FROM pay.reservations WHERE state = 'deducted' AND NOT verified"
     ),
 }
 _DEAD: Final = "SELECT message_id FROM broker.deliveries WHERE state = 'dead'"
@@ -75,6 +80,7 @@ class Books:
             self._all.execute("ATTACH ? AS ?", (f"{folder / name}.db", name))
         uris = {name: f"file:{folder / name}.db?mode=ro" for name in DATABASES}
         self._each = {name: sqlite3.connect(uri, uri=True, isolation_level=None) for name, uri in uris.items()}
+        self._money = Money()
 
     def _ask(self, query: str) -> Rows:
         return self._all.execute(query).fetchall()
@@ -83,16 +89,16 @@ class Books:
         connection = self._each[name]
         return lambda query: connection.execute(query).fetchall()
 
-    def moving(self, now: int, *, sweeps: bool) -> list[str]:
+    def moving(self, now: int, *, sweeps: bool, provider: Provider | None) -> list[str]:
         """Return what is not at rest at a time (ms since the epoch); what only a sweep moves is, without one."""
         for what, query in (_MOVING | (_SWEPT if sweeps else {})).items():
             if found := self._ask(query.format(now=now, soon=_SOON)):
                 return [f"{what}: {found[0][0]}"]
-        return []
+        return [] if provider is None else list(islice(self._money.moving(self._ask, provider), 1))
 
-    def wrong(self, world: World, clients: Sequence[Told]) -> list[str]:
+    def wrong(self, world: World, clients: Sequence[Told], provider: Provider | None) -> list[str]:
         """Return what breaks the promise, in words: what the judge of the drills says, and what was told untruly."""
-        orders, stock, coupon = map(self._ask_of, DATABASES)
+        orders, stock, coupon, pay = map(self._ask_of, DATABASES)
         acknowledged = [order_id for told in clients for order_id in told.order_ids]
         invariants = [
             conservation(stock, None),
@@ -101,6 +107,9 @@ class Books:
             coupons(orders, coupon, None),
         ]
         wrong = [line for one in invariants for line in one.broken if world.plan.keeps_records or _RECORD not in line]
+        wrong += (
+            [] if provider is None else self._money.wrong(orders, pay, provider, was_calm=not world.injector.struck)
+        )
         wrong += [f"message {row[0]} is a dead letter" for row in self._ask(_DEAD)]
         wrong += [f"transaction {row[0]} is fenced before its deadline" for row in self._ask(_EARLY)]
         wrong += [f"coupon has to confirm order {row[0]}, which has none" for row in self._ask(_NOT_NEEDED)]
@@ -134,6 +143,7 @@ class Books:
         """Close the connections."""
         for connection in (self._all, *self._each.values()):
             connection.close()
+        self._money.close()
 
 
 def issued_by_two(issued: Sequence[tuple[int, str]]) -> Iterator[str]:

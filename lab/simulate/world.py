@@ -28,8 +28,10 @@ from lab.simulate.transport import Network
 _AWAY: Final = (0.1, 6.0)  # seconds from the end of a process to its next start
 _BELL: Final = (1, 25)  # ms until another process sees that the broker's file was changed, as its looks do
 
+_SWEPT: Final = "'order_rollback', 'order_timeout'"  # topics whose messages nothing is lost without
+_TOLD_AGAIN: Final = f"{_SWEPT}, 'payment_succeeded'"  # those, where a pay service tells of a payment again
 _FORGOTTEN: Final = """
-DELETE FROM messages WHERE topic IN ('order_rollback', 'order_timeout') AND (
+DELETE FROM messages WHERE topic IN ({topics}) AND (
     stage = 'half' OR id IN (SELECT message_id FROM deliveries WHERE state = 'pending')
 )
 """
@@ -141,7 +143,7 @@ class World:
         """Have the broker lose what it has and has not delivered, as one whose disk has died."""
         connection = sqlite3.connect(self.path(BROKER), timeout=0, isolation_level=None)
         try:
-            connection.execute(_FORGOTTEN)
+            connection.execute(_FORGOTTEN.format(topics=_TOLD_AGAIN if self.plan.pays else _SWEPT))
         except sqlite3.OperationalError:  # a process is writing: a disk dies at another moment
             self.history.add(self.scheduler.now, "world", "forgets nothing: the broker's file is locked")
         finally:
@@ -150,6 +152,11 @@ class World:
     def database(self, service: str) -> SimulatedDatabase:
         """Return the database of a service, for one life of it."""
         return SimulatedDatabase(self._keeper.engine(service))
+
+    def is_due(self, service: str, table: str, column: str) -> bool:
+        """Tell whether the time of a row has come, by a column in ms since the epoch; it costs the run nothing."""
+        query = f"SELECT 1 FROM {table} WHERE {column} <= :now LIMIT 1"  # noqa: S608 # nosec B608 - names of ours
+        return self._keeper.glance(service, query, now=self.scheduler.now // 1_000_000)
 
     def broker(self) -> EmbeddedBroker:
         """Open the broker's file, for one life of a process. Raise `BrokerError`."""

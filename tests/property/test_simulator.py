@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lab.simulate.faults import FAILPOINTS, Fault, Trigger
+from lab.simulate.faults import FAILPOINTS, OF_PROVIDER, PAY_FAILPOINTS, Fault, Trigger
 from lab.simulate.history import History
 from lab.simulate.plan import Plan, plan_of
 from lab.simulate.run import Outcome, Simulator
@@ -51,7 +52,14 @@ def with_fault(seed: int, *faults: Fault) -> Plan:
     return replace(plan, wishes=[wish], faults=faults, pay_timeout=7.0, processes=1)
 
 
-def events(outcome: Outcome, what: str) -> list[dict[str, str]]:
+def with_pay(*faults: Fault, scenario: str = "card", then_after: float = 0.5) -> Plan:
+    """Return a run of one order, which is paid through the provider; it stands for 7 s."""
+    plan = with_fault(3, *faults)
+    wish = replace(plan.wishes[0], at=0.5, has_key=True, then="pay", then_after=then_after, scenario=scenario)
+    return replace(plan, wishes=[wish], pays=True, sweeps=True, sweep_every=5.0)
+
+
+def events(outcome: Outcome, what: str) -> list[dict[str, Any]]:
     return [event for line in outcome.history.lines() if (event := json.loads(line))["what"] == what]
 
 
@@ -132,6 +140,68 @@ def test_the_broker_forgets_while_a_thread_is_held_up(simulator: Simulator) -> N
     assert "sweep.fenced" in [event["point"] for event in events(outcome, "passed")]
 
 
+@pytest.mark.parametrize("point", PAY_FAILPOINTS)
+def test_a_crash_at_a_failpoint_of_pay_is_survived(simulator: Simulator, point: str) -> None:
+    """Order, payment and the provider's ledger agree once all is at rest; some points take money that goes back."""
+    scenario = "twice" if point.startswith(("event", "refund")) else "card"
+    outcome = simulator.run(with_pay(Fault(Trigger.FAILPOINT, point, 1, "crash"), scenario=scenario))
+    assert not outcome.wrong
+    assert len(events(outcome, "dies")) == len(outcome.struck)
+    assert events(outcome, "takes money")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"), [(place, kind) for place, kinds in OF_PROVIDER.items() for kind in sorted(set(kinds))]
+)
+def test_the_provider_errs(simulator: Simulator, place: str, kind: str) -> None:
+    """Each way: a late, double or wrong amount of money goes back, once."""
+    scenario = {"refund": "twice", "ask": "silent", "close": "late:12"}.get(place, "card")
+    outcome = simulator.run(with_pay(Fault(Trigger.PROVIDER, place, 1, kind, 3.0), scenario=scenario))
+    assert not outcome.wrong
+    assert [fault.kind for fault in outcome.struck] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "taken", "back"),
+    [
+        ("card", 1, 0),
+        ("callback", 1, 0),
+        ("silent", 1, 0),
+        ("decline", 1, 0),
+        ("twice", 2, 1),
+        ("never", 0, 0),
+        ("late:3", 1, 0),
+        ("late:12", 1, 1),
+        ("page:3", 1, 0),
+        ("page:12", 0, 0),
+    ],
+)
+def test_money_in_time_pays_and_other_money_goes_back(
+    simulator: Simulator, scenario: str, taken: int, back: int
+) -> None:
+    """Who was declined pays with another card; a page of a closed order takes no money."""
+    outcome = simulator.run(with_pay(scenario=scenario))
+    assert not outcome.wrong
+    assert len(events(outcome, "takes money")) == taken
+    asked_back = {event["path"] for event in events(outcome, "call") if event["path"].endswith("/refunds")}
+    assert len(asked_back) == back
+
+
+def test_the_last_question_keeps_an_order(simulator: Simulator) -> None:
+    """Of money that was taken just before its time was over nothing is heard otherwise."""
+    outcome = simulator.run(with_pay(scenario="silent", then_after=5.5))
+    assert not outcome.wrong
+    assert "/payments/ask" in {event["path"] for event in events(outcome, "call")}
+    assert not [event for event in events(outcome, "passed") if event["point"] == "close.committed"]
+
+
+def test_a_forged_callback_is_refused(simulator: Simulator) -> None:
+    """Of a stranger that knows the format, and not the key."""
+    outcome = simulator.run(with_pay(Fault(Trigger.PROVIDER, "callback", 1, "forged")))
+    assert not outcome.wrong
+    assert 401 in {event["status"] for event in events(outcome, "answer")}
+
+
 def test_two_processes_of_order_share_a_database(simulator: Simulator) -> None:
     """A key that is used at both of them at once makes one order; so does one that is used for another order."""
     for twin in ("same", "other"):
@@ -181,6 +251,21 @@ def test_planted_bugs_are_found() -> None:
     assert found.returncode == 1, found.stderr
     assert "2 of 3 planted bugs" in found.stdout
     assert f"{slow}: not in 5 runs" in found.stdout
+
+
+def pays_twice(plan: Plan) -> bool:
+    """Tell whether little else happens in a run than that a client pays twice."""
+    paid = [wish for wish in plan.wishes if wish.then == "pay" and wish.scenario == "twice"]
+    return plan.pays and len(plan.faults) <= 1 and any(wish.then_after < plan.pay_timeout - 1 for wish in paid)
+
+
+def test_a_planted_bug_of_pay_is_found() -> None:
+    """Money that came twice has to come to rest at the provider."""
+    seed = next(seed for seed in range(5000) if pays_twice(plan_of(seed)))
+    failed = simulate("--seed", str(seed), "--mutant", "second-charge-kept")
+    assert failed.returncode == 1, failed.stderr
+    assert "WRONG: money is on its way back" in failed.stdout
+    assert simulate("--seed", str(seed)).returncode == 0
 
 
 def test_a_failing_seed_is_told_and_repeated() -> None:
