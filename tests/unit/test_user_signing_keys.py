@@ -99,7 +99,7 @@ def test_instances_that_start_at_once_make_one_key(tmp_path: Path) -> None:
 
 
 def test_a_restart_keeps_keys_and_tokens(tmp_path: Path) -> None:
-    """They are rows and nothing else: a container that is made anew, as in docker/, needs no files of the one before."""
+    """They are rows and nothing else: a container that is made anew, as in docker/, needs no file of the one before."""
     before = Users(tmp_path)
     before.accounts.register(NAME, PASSWORD)
     before.keys.rotate()
