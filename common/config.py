@@ -128,7 +128,10 @@ class Settings(Addresses):
         default="20000/second", description="tries of all users to buy in one flash sale, in the words of Flask-Limiter"
     )
     flash_queue_rate: int = Field(
-        default=0, ge=0, le=100_000, description="buyers of a sale admitted a second, by queue ticket; 0: no tickets"
+        default=0,
+        ge=0,
+        le=100_000,
+        description="buyers admitted a second to a sale that does not say, by queue ticket; 0: none is needed",
     )
     buying_queue: int = Field(
         default=1000, ge=1, le=4000, description="tries to buy at once or waiting for it; more get 503"

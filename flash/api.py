@@ -35,6 +35,7 @@ from flash.schema import (
 )
 from flash.service.buying import location_of
 from flash.service.purchasing import Purchasing
+from flash.service.queueing import Queueing
 from flash.service.reading import SaleReader
 from flash.service.selling import Selling
 from flash.service.showing import Showing
@@ -53,6 +54,7 @@ class UseCases:
     purchasing: Purchasing
     showing: Showing
     surveying: Surveying
+    queue: Queueing
 
 
 def install(
@@ -176,4 +178,4 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
 
 
 def _shown(use_cases: UseCases, sales: Sequence[Sale]) -> list[SaleOut]:
-    return [SaleOut.of(sale, *use_cases.showing.glance(sale)) for sale in sales]
+    return [SaleOut.of(sale, *use_cases.showing.glance(sale), use_cases.queue.rate(sale)) for sale in sales]

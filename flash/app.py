@@ -80,15 +80,17 @@ def build(settings: Settings) -> Service:
     )
     admissions: Batcher[Asked, None] = Batcher(admitting.admit, **_bounds(settings))
     take: Callable[[Wanted], int] = tracing.together("buy", buying.buy, **_bounds(settings), observe=told.batch)
+    queue = _queue(settings, reader, pieces)
     use_cases = rest.UseCases(
         reader=reader,
         selling=Selling(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish),
         purchasing=Purchasing(
             *(reader, pieces, ids, looks.submit, take, sweeping.forgotten),
             admit=admissions.submit,
-            queue=_queue(settings, reader, pieces),
+            queue=queue,
         ),
         showing=Showing(pieces),
+        queue=queue,
         surveying=Surveying(database, pieces),
     )
     workers = [
@@ -140,13 +142,11 @@ def _buckets(redis: "RedisClient | None", name: str, limit: str) -> Buckets:
     return SharedBuckets(redis, name, Rate.of(limit))
 
 
-def _queue(settings: Settings, reader: SaleReader, pieces: Pieces) -> Queueing | None:
+def _queue(settings: Settings, reader: SaleReader, pieces: Pieces) -> Queueing:
     """Return what gives and checks queue tickets, where buyers are to queue."""
-    if not settings.flash_queue_rate:
-        return None
-    placing = Placing(pieces, settings.flash_queue_rate)
-    places: Batcher[Joining, Place] = Batcher(placing.place, **_bounds(settings))
-    return Queueing(reader, Tickets(settings.jwt_secret.get_secret_value()), places.submit)
+    places: Batcher[Joining, Place] = Batcher(Placing(pieces).place, **_bounds(settings))
+    tickets = Tickets(settings.jwt_secret.get_secret_value())
+    return Queueing(reader, tickets, places.submit, per_second=settings.flash_queue_rate)
 
 
 def _bounds(settings: Settings) -> Bounds:

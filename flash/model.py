@@ -118,7 +118,10 @@ class NotYourTurn(TooManyRequests):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSale:
-    """A sale to open: so many pieces of one goods at a price, `per_user` at most to one user."""
+    """A sale to open: so many pieces of one goods at a price, `per_user` at most to one user.
+
+    `queue_rate`: buyers who have their turn in a second, by queue ticket; 0: none is needed; None: as is set for all.
+    """
 
     goods_id: int
     quantity: int
@@ -126,6 +129,7 @@ class NewSale:
     per_user: int
     starts_at: int
     ends_at: int
+    queue_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +185,7 @@ sales = Table(
     Column("allotted", BigInteger, nullable=False),
     Column("word", BigInteger, nullable=False, server_default=text("1")),
     Column("heard", BigInteger, nullable=False, server_default=text("0")),
+    Column("queue_rate", Integer),
     CheckConstraint("held >= 0", name="sales_held_not_negative"),
     CheckConstraint("held <= allotted", name="sales_not_oversold"),
     Index("sales_by_state", "state", "sale_id"),

@@ -10,7 +10,7 @@ from common.schema import Currency, Id, Instant, Money, PageQuery, Schema
 from flash.model import NewSale, PurchaseFate, Sale, SaleState
 from flash.pieces.port import MOST_PIECES, Phase
 from flash.service.holding import Want
-from flash.service.queueing import LONGEST, Ticket
+from flash.service.queueing import FASTEST, LONGEST, Ticket
 from flash.service.surveying import Survey
 from halfmessage.clock import rfc3339
 
@@ -29,6 +29,10 @@ class NewSaleIn(Schema):
     starts_at: Instant
     ends_at: Annotated[Instant, Field(description="later than starts_at, and than now")]
     per_user: OfOne = 1
+    queue_rate: Annotated[int, Field(ge=0, le=FASTEST)] | None = Field(
+        default=None,
+        description="buyers who have their turn in a second, by queue ticket; 0: none is needed; null: as is set",
+    )
 
     @field_validator("ends_at")
     @classmethod
@@ -54,6 +58,7 @@ class SaleOut(Schema):
     market_price: int | None
     currency: Currency
     per_user: int
+    queue_rate: int = Field(description="buyers who have their turn in a second; 0: no queue ticket is needed")
     starts_at: Instant
     ends_at: Instant
     state: State
@@ -63,17 +68,19 @@ class SaleOut(Schema):
     closed_at: Instant | None
 
     @classmethod
-    def of(cls, sale: Sale, phase: Phase, left: int | None) -> "SaleOut":
+    def of(cls, sale: Sale, phase: Phase, left: int | None, queue_rate: int) -> "SaleOut":
         """Show a sale."""
         return cls(
             **{name: getattr(sale, name) for name in _AS_THEY_ARE},
             state="open" if sale.state == "open" else "closed",
             phase=phase,
             left=left,
+            queue_rate=queue_rate,
         )
 
 
-_AS_THEY_ARE = tuple(name for name in SaleOut.model_fields if name not in {"state", "phase", "left"})
+_REASONED = {"state", "phase", "left", "queue_rate"}
+_AS_THEY_ARE = tuple(name for name in SaleOut.model_fields if name not in _REASONED)
 
 
 class SecondOut(Schema):

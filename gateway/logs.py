@@ -11,10 +11,17 @@ ACCESS: Final = "gateway-access.log"
 ERRORS: Final = "gateway.log"
 _MEGABYTE: Final = 1024 * 1024
 _HIDDEN: Final = "REDACTED"
-_NAMES: Final = "token|access_token|refresh_token|id_token|jwt|authorization|password|csrf|code"
+SHOWN: Final = ("cursor", "limit", "open", "order_id", "status", "usable")
+"""The parameters whose values are logged: those that the calls have. Any other may be a secret under any name."""
+_LONGEST: Final = 31  # characters of a part of a path; no call has a longer one, and a secret is longer
 _SECRETS: Final = (
-    (rf"(?i)([?&](?:{_NAMES})=)[^&]*", "${1}" + _HIDDEN),
+    # No address has a space, which Go refuses: it marks what is shown until the rest is hidden. Go has no look-ahead.
+    (rf"([?&;])((?:{'|'.join(SHOWN)})=)", "${1} ${2}"),
+    (r"([?&;](?:[A-Za-z0-9_.%\[\]-]{1,32}=)?)[^ &;][^&;]*", "${1}" + _HIDDEN),
+    (r"([?&;]) ", "${1}"),
     (r"/page/[^/?]+", f"/page/{_HIDDEN}"),  # who has the address of a payment's page may pay
+    (r"/by-code/[^/?]+", f"/by-code/{_HIDDEN}"),  # who has the code of a coupon may use it
+    (rf"/[^/?;]{{{_LONGEST + 1},}}", f"/{_HIDDEN}"),
     (r"eyJ[A-Za-z0-9_%-]{8,}(?:\.|%2[eE])[A-Za-z0-9_.%-]*", _HIDDEN),  # a JWT, wherever it stands
 )
 

@@ -19,6 +19,7 @@ from flash.service.checking import PurchaseChecker
 from flash.service.finishing import Finishing
 from flash.service.holding import Want, flash_reservations
 from flash.service.purchasing import Purchasing
+from flash.service.queueing import Queueing
 from flash.service.reading import SaleReader
 from flash.service.returning import Returning
 from flash.service.selling import Selling
@@ -112,8 +113,11 @@ class Market:
         )
         self.buying = Buying(self.producer, self.pieces, self.ids, lambda *_: None)
         self.selling = Selling(self.database, self.reader, goods, stock, self.pieces, self.ids, self.finishing.finish)
+        nothing: Any = None
         self.purchasing = Purchasing(
-            self.reader, self.pieces, self.ids, self._look, self._take, self.sweeping.forgotten, admit=lambda _: None
+            *(self.reader, self.pieces, self.ids, self._look, self._take, self.sweeping.forgotten),
+            admit=lambda _: None,
+            queue=Queueing(self.reader, nothing, nothing),
         )
         self.showing = Showing(self.pieces)
         self.reservations = flash_reservations(self.database, self.pieces)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from flash.model import NoQueue
 from flash.pieces.port import Buyer, Look, Pieces, Purchase
 from flash.service.buying import Wanted, refusal_by
 from flash.service.queueing import Queueing, Ticket
@@ -28,12 +27,12 @@ class Purchasing:
         forgotten: Callable[[int], object],
         *,
         admit: Callable[[tuple[int, str]], object],
-        queue: Queueing | None = None,
+        queue: Queueing,
     ) -> None:
         """Take what reads sales, the store of pieces, what issues ids, and what looks and takes for many at a time.
 
         `forgotten` is told of a sale that the store does not know. `admit` raises `TooManyRequests`, see `admitting`.
-        `queue`: who checks tickets; None: none is needed.
+        `queue`: who gives and checks tickets.
         """
         self._admit = admit
         self._queue = queue
@@ -45,9 +44,7 @@ class Purchasing:
         self._forgotten = forgotten
 
     def join(self, sale_id: int, user_id: str) -> tuple[Ticket, str]:
-        """Return a user's queue ticket, and how it is written. Raise `NoQueue`, `TooManyRequests`, or as `Queueing`."""
-        if self._queue is None:
-            raise NoQueue
+        """Return a user's queue ticket, and how it is written. Raise `TooManyRequests`, or as `Queueing` does."""
         self._admit((sale_id, user_id))
         return self._queue.join(sale_id, user_id)
 
@@ -59,8 +56,7 @@ class Purchasing:
         """
         self._admit((sale_id, user_id))
         sale = self._reader.known(sale_id)
-        if self._queue is not None:
-            self._queue.check(ticket, sale_id, user_id)
+        self._queue.check(ticket, sale, user_id)
         look = self._look((sale_id, user_id))
         if look is None or not look.is_ready:
             self._forgotten(sale_id)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import jwt
 
 from common.buckets import whole_seconds
-from flash.model import Ended, NotYourTurn, QueueFull, TicketRefused
+from flash.model import Ended, NoQueue, NotYourTurn, QueueFull, Sale, TicketRefused
 from flash.pieces.port import Pieces, Place
 from flash.service.reading import SaleReader
 from halfmessage.clock import now_ms
@@ -20,14 +20,16 @@ from halfmessage.errors import HalfMessageError, Unavailable
 
 LASTS: Final = 600
 """Seconds that a ticket is good for from its turn on; one that was asked for later, from then on."""
+FASTEST: Final = 100_000
+"""Turns of a sale in a second, at most."""
 LONGEST: Final = 512
 """Characters of a ticket."""
 _ALGORITHM, _AUDIENCE = "HS256", "orders/flash-queue"
 _CLAIMS: Final = ("aud", "sub", "exp", "sale", "place", "turn")
 _US: Final = 1_000_000  # microseconds of a second
 
-Joining = tuple[int, str]
-"""The id of a sale, and the user."""
+Joining = tuple[int, int, str]
+"""The id of a sale, how many have their turn in a second, from 1, and the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,48 +73,62 @@ class Tickets:
 class Placing:
     """Gives places to those who ask meanwhile, together."""
 
-    def __init__(self, pieces: Pieces, per_second: int) -> None:
-        """Take the store of pieces, and how many have their turn in a second, from 1."""
+    def __init__(self, pieces: Pieces) -> None:
+        """Take the store of pieces."""
         self._pieces = pieces
-        self._between = max(1, _US // per_second)
 
     def place(self, asked: Sequence[Joining]) -> list[Place | HalfMessageError]:
         """Return the place of each, in their order, or why there is none."""
-        of_sales: dict[int, dict[str, None]] = {}
-        for sale_id, user_id in asked:
-            of_sales.setdefault(sale_id, {})[user_id] = None
+        of_sales: dict[tuple[int, int], dict[str, None]] = {}
+        for sale_id, per_second, user_id in asked:
+            of_sales.setdefault((sale_id, per_second), {})[user_id] = None
         found: dict[Joining, Place | HalfMessageError] = {}
-        for sale_id, users in of_sales.items():
-            places = self._pieces.queue(sale_id, list(users), between=self._between)
+        for (sale_id, per_second), users in of_sales.items():
+            places = self._pieces.queue(sale_id, list(users), between=max(1, _US // per_second))
             for number, user_id in enumerate(users):
                 if places is None:
-                    found[sale_id, user_id] = Unavailable("The sale is being counted anew; try again.")
+                    found[sale_id, per_second, user_id] = Unavailable("The sale is being counted anew; try again.")
                 else:
-                    found[sale_id, user_id] = places[number] or QueueFull()
+                    found[sale_id, per_second, user_id] = places[number] or QueueFull()
         return [found[one] for one in asked]
 
 
 class Queueing:
-    """Gives tickets, and checks them."""
+    """Gives tickets, and checks them, of sales that have a queue."""
 
-    def __init__(self, reader: SaleReader, tickets: Tickets, place: Callable[[Joining], Place]) -> None:
-        """Take what reads sales, what writes tickets, and what gives places to many at a time."""
+    def __init__(
+        self, reader: SaleReader, tickets: Tickets, place: Callable[[Joining], Place], *, per_second: int = 0
+    ) -> None:
+        """Take what reads sales, what writes tickets, and what gives places to many at a time.
+
+        `per_second`: how many have their turn in a second where a sale does not say; 0: buyers do not queue there.
+        """
         self._reader, self._tickets, self._place = reader, tickets, place
+        self._per_second = per_second
+
+    def rate(self, sale: Sale) -> int:
+        """Return how many buyers have their turn in a second; 0: the sale has no queue."""
+        return self._per_second if sale.queue_rate is None else sale.queue_rate
 
     def join(self, sale_id: int, user_id: str) -> tuple[Ticket, str]:
         """Return a user's ticket, and how it is written; again: of the same place.
 
-        Raise `NotFound`, `Ended`, `QueueFull` or `Unavailable`.
+        Raise `NotFound`, `NoQueue`, `Ended`, `QueueFull` or `Unavailable`.
         """
-        now = now_ms()
-        if self._reader.known(sale_id).ends_at <= now:
+        now, sale = now_ms(), self._reader.known(sale_id)
+        rate = self.rate(sale)
+        if not rate:
+            raise NoQueue
+        if sale.ends_at <= now:
             raise Ended
-        place = self._place((sale_id, user_id))
+        place = self._place((sale_id, rate, user_id))
         ticket = Ticket(sale_id, user_id, place, max(now, place.turn_at) + LASTS * 1000)
         return ticket, self._tickets.write(ticket)
 
-    def check(self, text: str | None, sale_id: int, user_id: str) -> None:
-        """Let a user buy whose turn has come. Raise `TicketRefused` or `NotYourTurn`."""
-        wait = self._tickets.turn(text, sale_id, user_id) - now_ms()
+    def check(self, text: str | None, sale: Sale, user_id: str) -> None:
+        """Let a user buy whose turn has come, or where none queue. Raise `TicketRefused` or `NotYourTurn`."""
+        if not self.rate(sale):
+            return
+        wait = self._tickets.turn(text, sale.sale_id, user_id) - now_ms()
         if wait > 0:
             raise NotYourTurn(whole_seconds(wait / 1000))

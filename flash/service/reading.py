@@ -20,8 +20,8 @@ COLUMNS: Final = tuple(field.name for field in fields(Sale))
 
 
 def sale_of(row: Mapping[Any, Any]) -> Sale:
-    """Return the sale that a row, or an answer that was kept, says."""
-    return Sale(**{name: row[name] for name in COLUMNS})
+    """Return the sale that a row, or an answer that was kept, says; an earlier release's has no `queue_rate`."""
+    return Sale(**{name: row[name] for name in COLUMNS if name in row})
 
 
 def told_of(row: Row[Any]) -> Purchase:

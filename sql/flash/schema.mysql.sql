@@ -130,6 +130,7 @@ CREATE TABLE sales (
     allotted bigint NOT NULL,
     word bigint NOT NULL DEFAULT 1,
     heard bigint NOT NULL DEFAULT 0,
+    queue_rate int DEFAULT NULL,
     PRIMARY KEY (sale_id),
     KEY sales_by_state (state,sale_id),
     CONSTRAINT sales_held_not_negative CHECK (held >= 0),

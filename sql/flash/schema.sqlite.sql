@@ -139,6 +139,7 @@ CREATE TABLE sales (
     allotted BIGINT NOT NULL,
     word BIGINT DEFAULT 1 NOT NULL,
     heard BIGINT DEFAULT 0 NOT NULL,
+    queue_rate INTEGER,
     PRIMARY KEY (sale_id),
     CONSTRAINT sales_held_not_negative CHECK (held >= 0),
     CONSTRAINT sales_not_oversold CHECK (held <= allotted)

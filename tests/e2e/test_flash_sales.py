@@ -182,6 +182,21 @@ def test_buyers_queue(shop: Shop) -> None:
     assert slug(first.ask("flash", "POST", where)) == "no-queue"
 
 
+def test_one_sale_has_a_queue_and_another_has_none(shop: Shop) -> None:
+    """As each says when it is opened; it is told to who looks at it."""
+    queued, _ = opened(shop, 5, queue_rate=50)
+    plain, _ = opened(shop, 5)
+    assert [sale_of(shop, sale_id)["queue_rate"] for sale_id in (queued, plain)] == [50, 0]
+    user = shop.user()
+    assert (slug(buy(user, queued)), buy(user, plain).status) == ("ticket-refused", 202)
+    ticket = user.post("flash", f"/flash-sales/{queued}/tickets")["ticket"]
+    body = {"ticket": ticket}
+    eventually(lambda: user.ask("flash", "POST", f"/flash-sales/{queued}/orders", json_body=body).status == 202)
+    assert slug(user.ask("flash", "POST", f"/flash-sales/{plain}/tickets")) == "no-queue"
+    refused = shop.admin.ask("flash", "POST", "/flash-sales", json_body=terms(shop.goods(stock=5), 1, queue_rate=-1))
+    assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/queue_rate")
+
+
 def test_tries_are_limited_for_each_user_and_each_sale(shop: Shop) -> None:
     """What is too much is told at once, with when to come again; another sale is not touched by it."""
     with shop.settings("flash", flash_rate_limit="2/hour", flash_sale_rate_limit="3/hour"):

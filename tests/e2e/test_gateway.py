@@ -486,11 +486,12 @@ def test_the_access_log_has_no_secrets(shop: Shop) -> None:
     """One line of JSON for each call, with its request id, and without tokens."""
     token = shop.deployment.token("alice")
     marked = {"Authorization": f"Bearer {token}", "Cookie": "orders_console=very-secret", "X-Request-Id": "logged-once"}
-    shop.raw("gateway", "GET", f"/goods?access_token={token}&x=1", headers=marked)
+    shop.raw("gateway", "GET", f"/goods?access_token={token}&limit=1&x=very-secret", headers=marked)
     path = shop.deployment.directory.log("gateway").with_name(logs.ACCESS)
     line = eventually(lambda: next((one for one in path.read_text().splitlines() if "logged-once" in one), None))
     told = json.loads(line)
-    assert (told["request_id"], told["request"]["uri"]) == ("logged-once", "/goods?access_token=REDACTED&x=1")
+    shown = "/goods?access_token=REDACTED&limit=1&x=REDACTED"
+    assert (told["request_id"], told["request"]["uri"]) == ("logged-once", shown)
     everything = path.read_text() + path.with_name(logs.ERRORS).read_text()
     assert token not in everything
     assert "very-secret" not in everything

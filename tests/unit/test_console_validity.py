@@ -16,6 +16,7 @@ from tests.unit import vnu
 from tests.unit.console_letters import TOPIC, Lying
 from tests.unit.console_site import Browser, running, token
 
+TEMPLATES = Path(__file__).parents[2] / "console" / "templates"
 HOSTILE = "<script>alert(1)</script>\"'&<b>"
 AT = "2026-11-28T10:00:00.000Z"
 ORDER: Mapping[str, Any] = {
@@ -137,3 +138,11 @@ def test_every_page_is_valid_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     finally:
         lying.close()
     assert vnu.errors(tmp_path / "pages") == []
+
+
+@pytest.mark.parametrize("page", sorted(TEMPLATES.glob("*.html")), ids=lambda page: page.stem)
+def test_a_fact_and_its_name_stay_together(page: Path) -> None:
+    """Facts are laid out in columns: each name is with its value in one box, or it would be in the column beside it."""
+    for facts in re.findall(r'<dl class="facts">(.*?)</dl>', page.read_text(), re.DOTALL):
+        assert len(re.findall(r"<div><dt>", facts)) == facts.count("<dt>") > 0
+        assert len(re.findall(r"</dd></div>", facts)) == facts.count("</dd>") == facts.count("<dt>")

@@ -141,6 +141,12 @@ class TestCompose:
         for volume in services["keys"]["volumes"]:
             assert f"{volume.partition(':')[2]} " in f"{directories} ", volume
 
+    def test_users_keys_outlive_containers(self, services: dict[str, Any]) -> None:
+        """They are rows of user's database, which is on a named volume, as `docker compose up` again finds it."""
+        assert "@mysql:3306/user?" in services["user"]["environment"]["ORDERS_DATABASE_URL"]
+        assert "mysql-data:/var/lib/mysql" in services["mysql"]["volumes"]
+        assert not any("/var/lib/mysql" in one for one in services["mysql"].get("tmpfs", ()))
+
     def test_volumes_are_named(self, compose: dict[str, Any]) -> None:
         """Data outlives its container in a named volume; what is mounted from here is read-only and exists."""
         used = set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from common.buckets import ProcessBuckets, Rate
 from common.errors import TooManyRequests
-from flash.model import Ended, NoQueue, NotYourTurn, QueueFull, TicketRefused
+from flash.model import Ended, NoQueue, NotYourTurn, QueueFull, Sale, TicketRefused
 from flash.model import pieces as tables
 from flash.pieces.in_database import DatabasePieces
 from flash.pieces.port import Place
@@ -19,6 +19,7 @@ from flash.service import queueing
 from flash.service.admitting import Admitting
 from flash.service.purchasing import Purchasing
 from flash.service.queueing import LASTS, Placing, Queueing, Ticket, Tickets
+from flash.service.reading import sale_of
 from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError, NotFound, Unavailable
 from tests.flash import HOUR, Market
@@ -52,9 +53,9 @@ class Queue:
 
     def __init__(self, market: Market, per_second: int = 10, most: int = 100) -> None:
         self.pieces = DatabasePieces(market.database, tables, most_places=most)
-        self.placing = Placing(self.pieces, per_second)
+        self.placing = Placing(self.pieces)
         self.tickets = Tickets(SECRET)
-        self.queueing = Queueing(market.reader, self.tickets, self.place)
+        self.queueing = Queueing(market.reader, self.tickets, self.place, per_second=per_second)
         nothing: Any = None
         self.purchasing = Purchasing(
             *(market.reader, market.pieces, market.ids, market._look, market._take, nothing),
@@ -62,7 +63,7 @@ class Queue:
             queue=self.queueing,
         )
 
-    def place(self, asked: tuple[int, str]) -> Place:
+    def place(self, asked: tuple[int, int, str]) -> Place:
         (found,) = self.placing.place([asked])
         if isinstance(found, HalfMessageError):
             raise found
@@ -84,6 +85,37 @@ def test_a_ticket_lets_its_user_buy_from_its_turn_on(market: Market) -> None:
         queue.purchasing.buy(sale.sale_id, "cid", 1, text)
     assert raised.value.retry_after in {1, 2}
     assert market.left(sale) == 8
+
+
+def test_a_sale_says_itself_whether_and_how_fast_its_buyers_queue(market: Market) -> None:
+    """Whatever is set for those that do not say; another sale beside it has its own queue, or none."""
+    later = {"starts_at": now_ms() + HOUR, "ends_at": now_ms() + 2 * HOUR}  # turns then are by no clock
+    slow, fast = (market.open(1, queue_rate=rate, **later) for rate in (1, 1000))
+    none = market.open(1, queue_rate=0)
+    plain, queue, unset = market.open(1), Queue(market, per_second=10), Queue(market, per_second=0)
+    for doors, silent in ((queue, 10), (unset, 0)):
+        rates = [doors.queueing.rate(market.reader.known(sale.sale_id)) for sale in (slow, fast, none, plain)]
+        assert rates == [1, 1000, 0, silent]
+
+    def apart(sale: Sale) -> int:
+        """Return how many ms are between the turns of two users."""
+        first, second = (unset.purchasing.join(sale.sale_id, user)[0] for user in ("ann", "bob"))
+        return second.place.turn_at - first.place.turn_at
+
+    assert (apart(slow), apart(fast)) == (1000, 1)
+    for doors, sale in ((unset, slow), (queue, plain)):
+        with pytest.raises(TicketRefused):
+            doors.purchasing.buy(sale.sale_id, "eve", 1)
+    for doors, sale in ((queue, none), (unset, plain)):
+        assert isinstance(doors.purchasing.buy(sale.sale_id, "eve", 1), int)
+        with pytest.raises(NoQueue):
+            doors.purchasing.join(sale.sale_id, "eve")
+
+
+def test_a_sale_of_an_earlier_release_does_not_say(market: Market) -> None:
+    """As it was kept under its Idempotency-Key then: without the field."""
+    kept = asdict(market.open(1))
+    assert sale_of({name: value for name, value in kept.items() if name != "queue_rate"}).queue_rate is None
 
 
 def test_tickets_that_are_refused(market: Market) -> None:
@@ -146,7 +178,10 @@ def test_those_who_join_at_once(market: Market) -> None:
     """Each of their sale, in their order; a sale that the store does not know has none for now."""
     first, second, queue = market.open(1), market.open(1), Queue(market)
     market.pieces.forget(second.sale_id)
-    asked = [(first.sale_id, "a"), (second.sale_id, "a"), (first.sale_id, "b"), (first.sale_id, "a")]
+    asked = [
+        *((first.sale_id, 10, "a"), (second.sale_id, 10, "a")),
+        *((first.sale_id, 10, "b"), (first.sale_id, 10, "a")),
+    ]
     places = queue.placing.place(asked)
     numbers = [one.number for one in places if isinstance(one, Place)]
     assert numbers == [0, 1, 0]

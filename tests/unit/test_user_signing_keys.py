@@ -98,6 +98,20 @@ def test_instances_that_start_at_once_make_one_key(tmp_path: Path) -> None:
     made.close()
 
 
+def test_a_restart_keeps_keys_and_tokens(tmp_path: Path) -> None:
+    """They are rows and nothing else: a container that is made anew, as in docker/, needs no file of the one before."""
+    before = Users(tmp_path)
+    before.accounts.register(NAME, PASSWORD)
+    before.keys.rotate()
+    token = before.accounts.log_in(NAME, PASSWORD, ADDRESS).access_token
+    published = before.keys.published()
+    before.close()
+    after = Users(tmp_path)
+    assert after.keys.published() == published
+    assert Verifier(None, after.keys).verify(f"Bearer {token}")
+    after.close()
+
+
 def test_another_instance_signs_with_a_rotated_key_without_a_restart(world: Users) -> None:
     """It reads the keys again by itself."""
     other = SigningKeys(world.database, LIFETIME, clock=world.now)
