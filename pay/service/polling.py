@@ -130,16 +130,33 @@ class Polling:
                 values["to_close"] = False
             connection.execute(update(attempts).where(is_ours).values(values))
             if look is not None:
-                _end(connection, row, look.events)
+                self._end(connection, row, look.events)
 
     def _next(self, row: Any, look: _Looked | None) -> int | None:
-        """Return when a try is asked about next, ms since the epoch; None: no more."""
-        next_at = now_ms() + distance(self._pace.first, self._pace.longest, row.polls)
+        """Return when a try is asked about next, ms since the epoch; None: no more.
+
+        Of one that failed or expired the distances have no bound but the time for asking: of each there are few.
+        """
+        is_to_close = row.to_close and (look is None or not look.was_closed)
+        is_over = row.state == AttemptState.OVER and not is_to_close
+        longest = self._pace.until if is_over else self._pace.longest
+        next_at = now_ms() + distance(self._pace.first, longest, row.polls)
         if row.asked_until is None:
             return next_at
-        is_to_close = row.to_close and (look is None or not look.was_closed)
         until = row.asked_until + (int(self._pace.until * 1000) if is_to_close else 0)
         return next_at if next_at <= until else None
+
+    def _end(self, connection: Connection, row: Any, events: Collection[ProviderEvent]) -> None:
+        """End a try of which the provider says how it ended, however that was heard of before."""
+        said = [event for event in events if event.kind in _FINAL]
+        if row.state == AttemptState.OVER or not said:
+            return
+        now = now_ms()
+        if any(event.kind is Kind.SUCCEEDED for event in said):
+            tries.took(connection, row.provider, row.reference, now, at_once=False)
+        else:
+            until = now + int(self._pace.until * 1000)
+            tries.end(connection, row.provider, row.reference, said[0].reason or said[0].kind.value, now, until)
 
 
 def _closed(provider: Provider, reference: str) -> bool:
@@ -150,18 +167,6 @@ def _closed(provider: Provider, reference: str) -> bool:
         log.warning("a try could not be closed", provider=provider.name, reason=error.detail)
         return False
     return True
-
-
-def _end(connection: Connection, row: Any, events: Collection[ProviderEvent]) -> None:
-    """End a try of which the provider says how it ended, however that was heard of before."""
-    said = [event for event in events if event.kind in _FINAL]
-    if row.state == AttemptState.OVER or not said:
-        return
-    now = now_ms()
-    if any(event.kind is Kind.SUCCEEDED for event in said):
-        tries.took(connection, row.provider, row.reference, now, at_once=False)
-    else:
-        tries.end(connection, row.provider, row.reference, said[0].reason or said[0].kind.value, now)
 
 
 class Allowance:

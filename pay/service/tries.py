@@ -6,18 +6,19 @@ from sqlalchemy import Connection, update
 
 from pay.model import AttemptState, attempts, cut
 
-DOUBT: Final = 60_000
-"""Ms for which a provider that said no is asked on: some take the money all the same."""
 LOOK_BACK: Final = 10_000
-"""Ms after which a provider that took money at once is asked about it."""
+"""Ms after which a provider that took money at once, or said no, is asked about it."""
 
 _OVER: Final = AttemptState.OVER.value
 
 
-def end(connection: Connection, provider: str, reference: str, refusal: str, now: int) -> None:
-    """Note that a try failed, or expired. It is asked about for a while, in the distances that it has. `now` in ms."""
-    values = {"state": _OVER, "refusal": cut(refusal), "asked_until": now + DOUBT}
-    _move(connection, provider, reference, **values)
+def end(connection: Connection, provider: str, reference: str, refusal: str, now: int, until: int) -> None:
+    """Note that a try failed, or expired. Some providers take the money all the same: it is asked about until a time.
+
+    Soon at first, then in distances that double (see `pay.service.polling`). Times in ms.
+    """
+    asked = {"asked_until": until, "polls": 0, "next_poll_at": now + LOOK_BACK}
+    _move(connection, provider, reference, state=_OVER, refusal=cut(refusal), **asked)
 
 
 def took(connection: Connection, provider: str, reference: str, now: int, *, at_once: bool) -> None:

@@ -14,6 +14,7 @@ from pay.providers.port import Kind, ProviderUnavailable
 from pay.service.claims import Claims, distance
 from pay.service.crew import Crew
 from pay.service.polling import Allowance
+from pay.service.tries import LOOK_BACK
 from tests.payments import DOWN, Till
 
 pytestmark = pytest.mark.P7
@@ -133,6 +134,27 @@ def test_a_provider_that_says_no_is_asked_on_for_a_while(till: Till, kind: Kind)
     assert till.state(1) == "succeeded"
 
 
+def test_money_that_is_taken_long_after_the_provider_said_no(till: Till) -> None:
+    """Its callback got lost, and the order is closed: asked on in distances that double, pay finds and returns it."""
+    till.owe(1)
+    page = till.page(1)
+    till.hear(till.provider.no(page, Kind.FAILED))
+    till.release(1)
+    first = the_try(till).next_poll_at - now_ms()
+    assert 0 < first <= LOOK_BACK  # however far away the next question was
+    for _ in range(8):
+        poll(till)
+    away = the_try(till).next_poll_at - now_ms()
+    assert away > 600_000 * 0.75  # beyond the longest distance of tries that are open: there are few such questions
+    till.provider.take(page)
+    poll(till)
+    assert till.charge_states() == {"c1": "refunding"}
+    assert the_try(till).next_poll_at is not None
+    till.database.transact(lambda connection: connection.execute(update(attempts).values(asked_until=now_ms() - 1)))
+    poll(till)
+    assert the_try(till).next_poll_at is None
+
+
 def test_how_a_try_ended_is_seen_though_its_event_is_known(till: Till) -> None:
     """A callback may not name the try: the poll does."""
     till.owe(1)
@@ -192,6 +214,21 @@ def test_what_a_provider_does_wrong_holds_up_no_other(till: Till) -> None:
     assert sorted(till.state(order_id) for order_id in (1, 2)) == ["open", "succeeded"]
     poll(till)
     assert till.state(1) == till.state(2) == "succeeded"
+
+
+@pytest.mark.parametrize("wrong", [{"amount": -1}, {"currency": "euro"}, {"charge_id": "c" * 129}])
+def test_what_can_not_be_stored_keeps_nothing_back(till: Till, wrong: dict[str, Any]) -> None:
+    """A provider's answer has an event that is none: the money beside it pays, by the last question as well."""
+    till.owe(1, 2)
+    for order_id in (1, 2):
+        reference = till.page(order_id)
+        event = till.provider.take(reference)
+        till.provider.sessions[reference].events.insert(0, replace(event, event_id=f"wrong {order_id}", **wrong))
+    assert [state.value for _, state, _ in till.last_question.ask([1])] == ["succeeded"]
+    till.make_due()
+    till.polling.run()
+    assert till.state(2) == "succeeded"
+    assert "wrong 1" not in till.effects()
 
 
 def test_two_processes_share_the_work(till: Till) -> None:
