@@ -24,6 +24,9 @@ from pay.service.crew import Crew
 from pay.service.inbox import EventKey, Inbox
 from pay.service.payments import owed_by
 
+OFTEN: Final = 8
+"""Questions about a try that failed or expired in the usual distances; the later ones are ever rarer."""
+
 _FINAL: Final = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.EXPIRED})
 
 log = structlog.get_logger()
@@ -135,15 +138,16 @@ class Polling:
     def _next(self, row: Any, look: _Looked | None) -> int | None:
         """Return when a try is asked about next, ms since the epoch; None: no more.
 
-        Of one that failed or expired the distances have no bound but the time for asking: of each there are few.
+        Of one that failed or expired the distances have no bound, after some, but the time for asking. A question
+        that was not answered is asked again though that time is over, as much longer as others are asked.
         """
-        is_to_close = row.to_close and (look is None or not look.was_closed)
-        is_over = row.state == AttemptState.OVER and not is_to_close
-        longest = self._pace.until if is_over else self._pace.longest
+        is_left = look is None or (row.to_close and not look.was_closed)
+        is_rare = row.state == AttemptState.OVER and not is_left and row.polls >= OFTEN
+        longest = self._pace.until if is_rare else self._pace.longest
         next_at = now_ms() + distance(self._pace.first, longest, row.polls)
         if row.asked_until is None:
             return next_at
-        until = row.asked_until + (int(self._pace.until * 1000) if is_to_close else 0)
+        until = row.asked_until + (int(self._pace.until * 1000) if is_left else 0)
         return next_at if next_at <= until else None
 
     def _end(self, connection: Connection, row: Any, events: Collection[ProviderEvent]) -> None:

@@ -24,10 +24,12 @@ def end(connection: Connection, provider: str, reference: str, refusal: str, now
 def took(connection: Connection, provider: str, reference: str, now: int, *, at_once: bool) -> None:
     """Note that a try took the money. It is asked about once more: a provider may have taken it twice.
 
-    Unless it did so at once, it is closed before, so that it takes no more. `now` in ms.
+    Unless it did so at once, it is closed before, so that it takes no more, and asked about a second time a moment
+    later: a payment may have been under way. `now` in ms.
     """
-    again = {"to_close": not at_once, "polls": 0, "next_poll_at": now + (LOOK_BACK if at_once else 0)}
-    _move(connection, provider, reference, state=_OVER, asked_until=now, **again)
+    later = LOOK_BACK if at_once else 0
+    again = {"to_close": not at_once, "polls": 0, "next_poll_at": now + later, "asked_until": now + LOOK_BACK - later}
+    _move(connection, provider, reference, state=_OVER, **again)
 
 
 def _move(connection: Connection, provider: str, reference: str, **values: object) -> None:

@@ -33,6 +33,12 @@ def poll(till: Till) -> int:
     return till.polling.run()
 
 
+def look_on(till: Till) -> None:
+    """Poll for as long as a try that took the money is looked at."""
+    for _ in range(4):
+        poll(till)
+
+
 def the_try(till: Till, order_id: int = 1) -> Any:
     (row,) = till.tries(order_id)
     return row
@@ -48,6 +54,7 @@ def test_a_callback_that_got_lost(till: Till) -> None:
     assert till.state(1) == "succeeded"
     assert till.payment(1).events[0].via == "poll"
     assert poll(till) == 1
+    look_on(till)
     assert till.provider.closed == [page]
     assert (the_try(till).state, the_try(till).next_poll_at) == ("over", None)
     assert poll(till) == 0
@@ -72,6 +79,31 @@ def test_money_that_was_taken_at_once_and_twice(till: Till) -> None:
     assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
     assert till.provider.closed == []
     assert poll(till) == 0
+
+
+def test_a_question_that_failed_is_asked_again(till: Till) -> None:
+    """Money was taken at once, and twice: the one look back must be answered, or the second is never heard of."""
+    till.owe(1)
+    till.pay(1)
+    till.provider.take(the_try(till).reference)
+    till.provider.faults.plan("ask", DOWN)
+    poll(till)
+    assert till.charge_states() == {"c1": "kept"}
+    poll(till)
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
+    assert the_try(till).next_poll_at is None
+
+
+def test_money_that_was_under_way_when_its_page_was_closed(till: Till) -> None:
+    """It is taken after the first look, and its callback gets lost: there is a second look a moment later."""
+    till.owe(1)
+    page = till.page(1)
+    till.hear(till.provider.take(page))
+    poll(till)
+    assert till.provider.closed == [page]
+    till.provider.take(page)
+    poll(till)
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
 
 
 @pytest.mark.parametrize("closed_by", ["closing", "another success"])
@@ -118,6 +150,7 @@ def test_closing_that_fails_is_tried_again(till: Till) -> None:
     assert (the_try(till).to_close, the_try(till).next_poll_at is None) == (True, False)
     poll(till)
     assert till.provider.closed == [page]
+    look_on(till)
     assert the_try(till).next_poll_at is None
 
 
