@@ -114,7 +114,8 @@ def _declare_callbacks(api: Api, use_cases: UseCases, count: Count) -> None:
             count("unknown", "unknown-provider")
             raise NotFound
         try:
-            event = who.read(headers, read())
+            raw = read()
+            event = who.read(headers, raw)
             is_new = use_cases.inbox.store(provider, event, Via.CALLBACK)
         except OrdersError as error:
             structlog.get_logger().warning("callback refused", provider=provider, reason=error.detail)

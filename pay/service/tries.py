@@ -27,9 +27,8 @@ def took(connection: Connection, provider: str, reference: str, now: int, *, at_
     Unless it did so at once, it is closed before, so that it takes no more, and asked about a second time a moment
     later: a payment may have been under way. `now` in ms.
     """
-    later = LOOK_BACK if at_once else 0
-    again = {"to_close": not at_once, "polls": 0, "next_poll_at": now + later, "asked_until": now + LOOK_BACK - later}
-    _move(connection, provider, reference, state=_OVER, **again)
+    again = {"to_close": not at_once, "polls": 0, "next_poll_at": now + (LOOK_BACK if at_once else 0)}
+    _move(connection, provider, reference, state=_OVER, asked_until=now + (0 if at_once else LOOK_BACK), **again)
 
 
 def _move(connection: Connection, provider: str, reference: str, **values: object) -> None:
