@@ -8,6 +8,8 @@ from pay.model import AttemptState, attempts, cut
 
 LOOK_BACK: Final = 10_000
 """Ms after which a provider that took money at once, or said no, is asked about it."""
+LOOK_ON: Final = 60_000
+"""Ms for which a try that took money and was closed is asked about: a payment may have been under way."""
 
 _OVER: Final = AttemptState.OVER.value
 
@@ -24,11 +26,10 @@ def end(connection: Connection, provider: str, reference: str, refusal: str, now
 def took(connection: Connection, provider: str, reference: str, now: int, *, at_once: bool) -> None:
     """Note that a try took the money. It is asked about once more: a provider may have taken it twice.
 
-    Unless it did so at once, it is closed before, so that it takes no more, and asked about a second time a moment
-    later: a payment may have been under way. `now` in ms.
+    Unless it did so at once, it is closed before, so that it takes no more, and asked about for `LOOK_ON`. `now` in ms.
     """
     again = {"to_close": not at_once, "polls": 0, "next_poll_at": now + (LOOK_BACK if at_once else 0)}
-    _move(connection, provider, reference, state=_OVER, asked_until=now + (0 if at_once else LOOK_BACK), **again)
+    _move(connection, provider, reference, state=_OVER, asked_until=now + (0 if at_once else LOOK_ON), **again)
 
 
 def _move(connection: Connection, provider: str, reference: str, **values: object) -> None:

@@ -35,7 +35,7 @@ def poll(till: Till) -> int:
 
 def look_on(till: Till) -> None:
     """Poll for as long as a try that took the money is looked at."""
-    for _ in range(4):
+    for _ in range(6):
         poll(till)
 
 
@@ -95,12 +95,14 @@ def test_a_question_that_failed_is_asked_again(till: Till) -> None:
 
 
 def test_money_that_was_under_way_when_its_page_was_closed(till: Till) -> None:
-    """It is taken after the first look, and its callback gets lost: there is a second look a moment later."""
+    """It is taken after the first look, and its callback gets lost: it is looked at on for a minute."""
     till.owe(1)
     page = till.page(1)
     till.hear(till.provider.take(page))
     poll(till)
     assert till.provider.closed == [page]
+    for _ in range(3):  # 5, 10 and 20 s later at most
+        poll(till)
     till.provider.take(page)
     poll(till)
     assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
