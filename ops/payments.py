@@ -15,7 +15,7 @@ from ops.ledgers import pages
 from ops.provider_books import Books, Taken
 from ops.returns import under_way
 from order.model import Status, orders
-from pay.model import ChargeState, PaymentState, attempts, charges, payments
+from pay.model import ChargeState, PaymentState, Reason, attempts, charges, payments
 
 _ORDERS: Select[Any] = select(
     *(orders.c.order_id, orders.c.status, orders.c.total_amount, orders.c.currency, orders.c.paid_through),
@@ -27,7 +27,7 @@ _PAYMENTS: Select[Any] = select(
 )
 _CHARGES: Select[Any] = select(
     *(charges.c.order_id, charges.c.provider, charges.c.charge_id, charges.c.state, charges.c.amount),
-    *(charges.c.currency, charges.c.refusal, charges.c.taken_at, charges.c.refund_since),
+    *(charges.c.currency, charges.c.refusal, charges.c.taken_at, charges.c.refund_since, charges.c.reason),
 )
 _ASKED: Select[Any] = select(attempts.c.order_id).where(attempts.c.next_poll_at.is_not(None))
 
@@ -62,6 +62,7 @@ class _Charge:
     refusal: str | None
     taken_at: int
     refund_since: int | None
+    reason: str | None
 
 
 class Payments:
@@ -180,10 +181,25 @@ class Payments:
         elif kept:
             what = f"its payment is {payment.state if payment else 'unknown'}, but its money is kept"
             yield wrong("payment", order_id, what, BY_HAND)
+        if order is not None and order.status is Status.PAID and payment is not None:
+            yield from self._judge_gone(order_id, payment, taken)
         is_returning = order is not None and order.is_returning
         for charge in taken:
             if not is_returning or charge.state is not ChargeState.REFUNDING:
                 yield from self._judge_charge(order_id, charge)
+
+    def _judge_gone(self, order_id: str, payment: _Payment, taken: Sequence[_Charge]) -> Iterator[Finding]:
+        """Judge the payment of a paid order whose money went back; an admin who had it sent back has decided so."""
+        if payment.state not in {PaymentState.REFUNDING, PaymentState.REFUNDED}:
+            return
+        if any(charge.reason == Reason.BY_ADMIN for charge in taken):
+            return
+        went = [charge for charge in taken if charge.reason in _PAID_BEFORE]
+        why = ", ".join(sorted({str(charge.reason) for charge in went})) or "of unknown reason"
+        what = f"the order is paid, but its payment is {payment.state} ({why})"
+        since = max((charge.refund_since or 0 for charge in went), default=0)
+        found = by_age(Gravity.DISAGREEMENT, "order", order_id, what, since, self._grace)
+        yield found if found.gravity is Gravity.IN_PROGRESS else replace(found, remedy=_RETURN)
 
     def _judge_charge(self, order_id: str, charge: _Charge) -> Iterator[Finding]:
         """Judge money that is to go back."""
@@ -233,6 +249,9 @@ class Payments:
 
 
 _TELL_AGAIN = "have the provider send its events of this payment again, see docs/backup.md: pay asks for none"
+_RETURN = "settle it with the customer; the order's return takes back what was bought: POST /orders/{id}/return"
+_PAID_BEFORE = frozenset({Reason.BY_PROVIDER, Reason.ORDER_CLOSED})
+"""Why money went back that had paid an order, but for an admin's word."""
 _ASK_PROVIDER = "ask the provider why; pay goes on asking for it, slowly"
 
 

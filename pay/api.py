@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.errors import Forbidden, Malformed
+from common.errors import Forbidden, OrdersError
 from common.idempotency import key_of
 from common.web import Api, Reply, current_identity, replayed
-from halfmessage.errors import NotFound
+from halfmessage.errors import HalfMessageError, NotFound
 from pay.model import NothingToRefund, UnknownProvider, Via
 from pay.providers.port import BadSignature, Provider
 from pay.schema import (
@@ -113,13 +113,16 @@ def _declare_callbacks(api: Api, use_cases: UseCases, count: Count) -> None:
         if who is None:
             count("unknown", "unknown-provider")
             raise NotFound
-        raw = read()
         try:
+            raw = read()
             event = who.read(headers, raw)
             is_new = use_cases.inbox.store(provider, event, Via.CALLBACK)
-        except (BadSignature, Malformed) as error:
+        except OrdersError as error:
             structlog.get_logger().warning("callback refused", provider=provider, reason=error.detail)
             count(provider, error.slug)
+            raise
+        except HalfMessageError:  # not stored, or not known to be: the provider calls again
+            count(provider, "not-stored")
             raise
         count(provider, "new" if is_new else "known")
         if is_new:

@@ -19,6 +19,7 @@ class Instruments:
         self._taken = metrics.counter("money_taken", "Money that providers took, in minor units", "currency")
         self._refunded = metrics.counter("money_refunded", "Money that went back, in minor units", "currency")
         self._refused = metrics.counter("refunds_refused", "Refunds that a provider refused; each is a finding")
+        self._unasked = metrics.counter("refunds_unasked", "Money of paid orders that a provider sent back by itself")
         self._callbacks = metrics.counter("callbacks", "Callbacks by verdict", "provider", "verdict")
         self._polls = metrics.counter("polls", "Tries that a provider was asked about")
         self._steps = metrics.histogram("step_seconds", "Steps of the protocol", "step")
@@ -32,6 +33,7 @@ class Instruments:
         for currency, amount in tally.refunded.items():
             self._refunded.labels(currency).inc(amount)
         self._refused.inc(tally.refused)
+        self._unasked.inc(tally.unasked)
 
     def callback(self, provider: str, verdict: str) -> None:
         """Count a callback."""

@@ -319,5 +319,9 @@ class Till:
             refunded.update(tally.refunded)
         return taken, refunded
 
+    def unasked(self) -> int:
+        """Return how often money of a paid order was counted as sent back by its provider itself."""
+        return sum(tally.unasked for tally in self.tallies)
+
 
 DOWN = ProviderUnavailable("down")

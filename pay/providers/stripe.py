@@ -4,6 +4,7 @@ A try is a session, its `reference` the session's id; money is a PaymentIntent, 
 gives a charge its name. What is not of ours (other sessions of the same account) means nothing: its metadata tells.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -125,13 +126,15 @@ class StripeProvider:
         return Refund(_STATES.get(told["status"], RefundState.PENDING), refund.id, told.get("failure_reason"))
 
     def read(self, headers: Mapping[str, str], raw: bytes) -> ProviderEvent:
-        """See `Provider`. The library checks the signature, and its age."""
+        """See `Provider`. The library checks the signature, and its age; but not that it is not of the future."""
         header = headers.get("stripe-signature", "")
         try:
             self._stripe.WebhookSignature.verify_header(raw, header, self._secret, self._tolerance)
         # What no signature can be, or no text, the library answers with any of these.
         except (self._stripe.SignatureVerificationError, ValueError, TypeError) as error:
             raise BadSignature from error
+        if _signed_at(header) > time.time() + self._tolerance:
+            raise BadSignature("The webhook's signature is from the future.")
         try:
             return _of_event(orjson.loads(raw), raw)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -180,6 +183,11 @@ class StripeProvider:
         except self._stripe.StripeError as error:
             log.warning("stripe failed", kind=type(error).__name__, status=error.http_status, request=error.request_id)
             raise ProviderUnavailable("Stripe did not answer as it should; try again.") from error
+
+
+def _signed_at(header: str) -> int:
+    """Return when a webhook was signed, in seconds since the epoch; of a header that the library has read."""
+    return next(int(part.partition("=")[2]) for part in header.split(",") if part.startswith("t="))
 
 
 def _refused(asked: Asked, reason: str) -> Begun:

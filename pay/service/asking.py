@@ -4,15 +4,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import bindparam, select
 
 from common.db import Database
+from common.errors import Malformed
 from halfmessage.chunks import rows_in
+from halfmessage.errors import RowRefused
 from pay.model import AttemptState, PaymentState, Via, attempts, payments
 from pay.providers.port import Provider, ProviderEvent
 from pay.service.crew import Crew
 from pay.service.inbox import EventKey, Inbox
 from pay.service.reading import PaymentReader, Standing
+
+log = structlog.get_logger()
 
 MOST_OF_ORDER: Final = 3
 """Open tries of one order that are asked about before it is closed: the newest."""
@@ -29,13 +34,22 @@ _OPEN = (
 def ask(providers: Mapping[str, Provider], inbox: Inbox, attempt: Any) -> list[ProviderEvent]:
     """Ask about a try (a row of `attempts`, with its reference); return what was said, stored.
 
-    Raise `ProviderUnavailable`, or what storing raises.
+    What can't be stored is told in the log, and keeps back nothing that was said beside it. Raise
+    `ProviderUnavailable`, or what storing raises.
     """
     said = providers[attempt.provider].ask(attempt.reference)
     events = [replace(event, reference=attempt.reference) for event in said]
-    for event in events:
-        inbox.store(attempt.provider, event, Via.POLL)
-    return events
+    return [event for event in events if _is_stored(inbox, attempt.provider, event)]
+
+
+def _is_stored(inbox: Inbox, provider: str, event: ProviderEvent) -> bool:
+    """Store what was said; return whether it can be."""
+    try:
+        inbox.store(provider, event, Via.POLL)
+    except (Malformed, RowRefused) as error:
+        log.error("a provider says what can't be stored", provider=provider, reason=error.detail)  # noqa: TRY400 - not ours
+        return False
+    return True
 
 
 class LastQuestion:

@@ -28,11 +28,12 @@ Said = tuple[EventEffect, str | None]
 
 @dataclass(slots=True)
 class Tally:
-    """What a transaction did to money: minor units by currency, and refusals."""
+    """What a transaction did to money: minor units by currency; refusals; what paid an order and went back unasked."""
 
     taken: Counter[str] = field(default_factory=Counter)
     refunded: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+    unasked: int = 0
 
 
 @dataclass(slots=True)
@@ -159,6 +160,7 @@ class Ledger:
             log.error("a provider sent back what pays an order", provider=event.provider, charge_id=event.charge_id)
             self._to_refunding(self.payments[charge["order_id"]])
             charge.update(reason=Reason.BY_PROVIDER.value, refund_since=self.now)
+            self.tally.unasked += 1
         charge.update(state=ChargeState.REFUNDED.value, kept_for=None, next_try_at=None, refunded_at=self.now)
         self.tally.refunded[charge["currency"]] += charge["amount"]
         return EventEffect.REFUNDED, event.reason

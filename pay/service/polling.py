@@ -24,6 +24,9 @@ from pay.service.crew import Crew
 from pay.service.inbox import EventKey, Inbox
 from pay.service.payments import owed_by
 
+OFTEN: Final = 8
+"""Questions about a try that failed or expired in the usual distances; the later ones are ever rarer."""
+
 _FINAL: Final = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.EXPIRED})
 
 log = structlog.get_logger()
@@ -130,16 +133,34 @@ class Polling:
                 values["to_close"] = False
             connection.execute(update(attempts).where(is_ours).values(values))
             if look is not None:
-                _end(connection, row, look.events)
+                self._end(connection, row, look.events)
 
     def _next(self, row: Any, look: _Looked | None) -> int | None:
-        """Return when a try is asked about next, ms since the epoch; None: no more."""
-        next_at = now_ms() + distance(self._pace.first, self._pace.longest, row.polls)
+        """Return when a try is asked about next, ms since the epoch; None: no more.
+
+        Of one that failed or expired the distances have no bound, after some, but the time for asking. A question
+        that was not answered is asked again though that time is over, as much longer as others are asked.
+        """
+        is_left = look is None or (row.to_close and not look.was_closed)
+        is_rare = row.state == AttemptState.OVER and not is_left and row.polls >= OFTEN
+        longest = self._pace.until if is_rare else self._pace.longest
+        next_at = now_ms() + distance(self._pace.first, longest, row.polls)
         if row.asked_until is None:
             return next_at
-        is_to_close = row.to_close and (look is None or not look.was_closed)
-        until = row.asked_until + (int(self._pace.until * 1000) if is_to_close else 0)
+        until = row.asked_until + (int(self._pace.until * 1000) if is_left else 0)
         return next_at if next_at <= until else None
+
+    def _end(self, connection: Connection, row: Any, events: Collection[ProviderEvent]) -> None:
+        """End a try of which the provider says how it ended, however that was heard of before."""
+        said = [event for event in events if event.kind in _FINAL]
+        if row.state == AttemptState.OVER or not said:
+            return
+        now = now_ms()
+        if any(event.kind is Kind.SUCCEEDED for event in said):
+            tries.took(connection, row.provider, row.reference, now, at_once=False)
+        else:
+            until = now + int(self._pace.until * 1000)
+            tries.end(connection, row.provider, row.reference, said[0].reason or said[0].kind.value, now, until)
 
 
 def _closed(provider: Provider, reference: str) -> bool:
@@ -150,18 +171,6 @@ def _closed(provider: Provider, reference: str) -> bool:
         log.warning("a try could not be closed", provider=provider.name, reason=error.detail)
         return False
     return True
-
-
-def _end(connection: Connection, row: Any, events: Collection[ProviderEvent]) -> None:
-    """End a try of which the provider says how it ended, however that was heard of before."""
-    said = [event for event in events if event.kind in _FINAL]
-    if row.state == AttemptState.OVER or not said:
-        return
-    now = now_ms()
-    if any(event.kind is Kind.SUCCEEDED for event in said):
-        tries.took(connection, row.provider, row.reference, now, at_once=False)
-    else:
-        tries.end(connection, row.provider, row.reference, said[0].reason or said[0].kind.value, now)
 
 
 class Allowance:

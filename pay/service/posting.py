@@ -92,6 +92,7 @@ class Posting:
 
     def _write_tries(self) -> None:
         now = self.ledger.now
+        until = now + self._times.poll_until
         for event in self.ledger.tries:
             if event.reference is None:
                 continue
@@ -99,8 +100,8 @@ class Posting:
                 at_once = event.via == Via.ANSWER
                 tries.took(self._connection, event.provider, event.reference, now, at_once=at_once)
             else:
-                tries.end(self._connection, event.provider, event.reference, event.reason or event.kind, now)
-        close_tries(self._connection, self.ledger.paid, now, now + self._times.poll_until)
+                tries.end(self._connection, event.provider, event.reference, event.reason or event.kind, now, until)
+        close_tries(self._connection, self.ledger.paid, now, until)
 
     def _write_charges(self) -> None:
         after = sorted(self.ledger.charges.items())

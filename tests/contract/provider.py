@@ -144,6 +144,12 @@ class ProviderContract:
         with pytest.raises(BadSignature):
             stand.provider.read(headers, raw)
 
+    def test_a_callback_from_the_future_is_refused(self, stand: Stand) -> None:
+        """Its signature would be good for longer than any: whose clock is wrong is found out at once."""
+        headers, raw = stand.callback(self.paid(stand), at=time.time() + TOLERANCE + 60)
+        with pytest.raises(BadSignature):
+            stand.provider.read(headers, raw)
+
     def test_a_callback_within_the_tolerance_is_read(self, stand: Stand) -> None:
         """Clocks differ, and callbacks take their time."""
         headers, raw = stand.callback(self.paid(stand), at=time.time() - TOLERANCE + 60)

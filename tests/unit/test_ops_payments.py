@@ -173,6 +173,39 @@ def test_the_money_of_an_open_return_is_under_way(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("reason", "ago", "gravity"),
+    [
+        ("by-provider", AGES_AGO, Gravity.DISAGREEMENT),
+        ("order-closed", AGES_AGO, Gravity.DISAGREEMENT),
+        ("by-provider", 0, Gravity.IN_PROGRESS),
+    ],
+)
+def test_a_paid_order_whose_money_went_back(site: Site, reason: str, ago: int, gravity: Gravity) -> None:
+    """No admin had it sent back: the order is told until it is returned. What is young may be a return being begun."""
+    site.order(1, "paid", through="sandbox")
+    site.payment(1, "refunded")
+    site.charge(1, 1, "refunded", reason=reason, refund_since=now_ms() - ago)
+    site.taken(1, 1, "done")
+    (finding,) = site.found(1)
+    what = f"the order is paid, but its payment is refunded ({reason})"
+    assert (finding.gravity, finding.what) == (gravity, what)
+    assert "return" in finding.remedy or gravity is Gravity.IN_PROGRESS
+    site.do("order", update(orders).values(status="returned", returned_at=now_ms() - AGES_AGO))
+    assert site.found(1) == []
+
+
+def test_an_admin_may_send_the_money_of_a_paid_order_back(site: Site) -> None:
+    """The customer keeps what was bought: that is a decision, and agrees. Money that was double is another matter."""
+    site.order(1, "paid", through="sandbox")
+    site.payment(1, "refunded")
+    site.charge(1, 1, "refunded", reason="by-admin", refund_since=1)
+    site.charge(2, 1, "refunded", reason="double", refund_since=1)
+    site.taken(1, 1, "done")
+    site.taken(2, 1, "done")
+    assert site.found(1) == []
+
+
 def test_a_paid_order_without_a_payment(site: Site) -> None:
     """Its payment was lost: the repair opens it anew, and then the provider has to tell of it again, once it has."""
     site.order(1, "paid", through="sandbox")

@@ -161,7 +161,7 @@ def test_callbacks_that_can_not_be_read(call: Call) -> None:
     assert called_back(call, taken(), path="/callbacks/fake?a=b").status_code == 422
     assert call("GET", "/callbacks/fake", as_=None).status_code == 405
     metrics = call("GET", "/metrics").text
-    for verdict, provider in (("malformed", "fake"), ("unknown-provider", "unknown")):
+    for verdict, provider in (("malformed", "fake"), ("too-large", "fake"), ("unknown-provider", "unknown")):
         assert f'orders_callbacks_total{{provider="{provider}",verdict="{verdict}"}}' in metrics
 
 
@@ -295,6 +295,7 @@ def test_the_database_does_not_answer(call: Call, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Inbox, "store", down)
     assert called_back(call, taken()).status_code == 503
+    assert 'orders_callbacks_total{provider="fake",verdict="not-stored"} 1.0' in call("GET", "/metrics").text
 
 
 @pytest.mark.parametrize(

@@ -531,6 +531,7 @@ def test_a_provider_sends_back_what_pays_an_order(till: Till) -> None:
     assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
     assert till.payment(1).charges[0].reason == "by-provider"
     assert _is_done_with(till)
+    assert till.unasked() == 1
 
 
 @pytest.mark.parametrize("together", [True, False])

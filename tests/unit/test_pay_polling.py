@@ -14,6 +14,7 @@ from pay.providers.port import Kind, ProviderUnavailable
 from pay.service.claims import Claims, distance
 from pay.service.crew import Crew
 from pay.service.polling import Allowance
+from pay.service.tries import LOOK_BACK
 from tests.payments import DOWN, Till
 
 pytestmark = pytest.mark.P7
@@ -32,6 +33,12 @@ def poll(till: Till) -> int:
     return till.polling.run()
 
 
+def look_on(till: Till) -> None:
+    """Poll for as long as a try that took the money is looked at."""
+    for _ in range(6):
+        poll(till)
+
+
 def the_try(till: Till, order_id: int = 1) -> Any:
     (row,) = till.tries(order_id)
     return row
@@ -47,6 +54,7 @@ def test_a_callback_that_got_lost(till: Till) -> None:
     assert till.state(1) == "succeeded"
     assert till.payment(1).events[0].via == "poll"
     assert poll(till) == 1
+    look_on(till)
     assert till.provider.closed == [page]
     assert (the_try(till).state, the_try(till).next_poll_at) == ("over", None)
     assert poll(till) == 0
@@ -71,6 +79,33 @@ def test_money_that_was_taken_at_once_and_twice(till: Till) -> None:
     assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
     assert till.provider.closed == []
     assert poll(till) == 0
+
+
+def test_a_question_that_failed_is_asked_again(till: Till) -> None:
+    """Money was taken at once, and twice: the one look back must be answered, or the second is never heard of."""
+    till.owe(1)
+    till.pay(1)
+    till.provider.take(the_try(till).reference)
+    till.provider.faults.plan("ask", DOWN)
+    poll(till)
+    assert till.charge_states() == {"c1": "kept"}
+    poll(till)
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
+    assert the_try(till).next_poll_at is None
+
+
+def test_money_that_was_under_way_when_its_page_was_closed(till: Till) -> None:
+    """It is taken after the first look, and its callback gets lost: it is looked at on for a minute."""
+    till.owe(1)
+    page = till.page(1)
+    till.hear(till.provider.take(page))
+    poll(till)
+    assert till.provider.closed == [page]
+    for _ in range(3):  # 5, 10 and 20 s later at most
+        poll(till)
+    till.provider.take(page)
+    poll(till)
+    assert till.charge_states() == {"c1": "kept", "c2": "refunding"}
 
 
 @pytest.mark.parametrize("closed_by", ["closing", "another success"])
@@ -117,6 +152,7 @@ def test_closing_that_fails_is_tried_again(till: Till) -> None:
     assert (the_try(till).to_close, the_try(till).next_poll_at is None) == (True, False)
     poll(till)
     assert till.provider.closed == [page]
+    look_on(till)
     assert the_try(till).next_poll_at is None
 
 
@@ -131,6 +167,27 @@ def test_a_provider_that_says_no_is_asked_on_for_a_while(till: Till, kind: Kind)
     till.provider.take(page)
     poll(till)
     assert till.state(1) == "succeeded"
+
+
+def test_money_that_is_taken_long_after_the_provider_said_no(till: Till) -> None:
+    """Its callback got lost, and the order is closed: asked on in distances that double, pay finds and returns it."""
+    till.owe(1)
+    page = till.page(1)
+    till.hear(till.provider.no(page, Kind.FAILED))
+    till.release(1)
+    first = the_try(till).next_poll_at - now_ms()
+    assert 0 < first <= LOOK_BACK  # however far away the next question was
+    for _ in range(8):
+        poll(till)
+    away = the_try(till).next_poll_at - now_ms()
+    assert away > 600_000 * 0.75  # beyond the longest distance of tries that are open: there are few such questions
+    till.provider.take(page)
+    poll(till)
+    assert till.charge_states() == {"c1": "refunding"}
+    assert the_try(till).next_poll_at is not None
+    till.database.transact(lambda connection: connection.execute(update(attempts).values(asked_until=now_ms() - 1)))
+    poll(till)
+    assert the_try(till).next_poll_at is None
 
 
 def test_how_a_try_ended_is_seen_though_its_event_is_known(till: Till) -> None:
@@ -192,6 +249,21 @@ def test_what_a_provider_does_wrong_holds_up_no_other(till: Till) -> None:
     assert sorted(till.state(order_id) for order_id in (1, 2)) == ["open", "succeeded"]
     poll(till)
     assert till.state(1) == till.state(2) == "succeeded"
+
+
+@pytest.mark.parametrize("wrong", [{"amount": -1}, {"currency": "euro"}, {"charge_id": "c" * 129}])
+def test_what_can_not_be_stored_keeps_nothing_back(till: Till, wrong: dict[str, Any]) -> None:
+    """A provider's answer has an event that is none: the money beside it pays, by the last question as well."""
+    till.owe(1, 2)
+    for order_id in (1, 2):
+        reference = till.page(order_id)
+        event = till.provider.take(reference)
+        till.provider.sessions[reference].events.insert(0, replace(event, event_id=f"wrong {order_id}", **wrong))
+    assert [state.value for _, state, _ in till.last_question.ask([1])] == ["succeeded"]
+    till.make_due()
+    till.polling.run()
+    assert till.state(2) == "succeeded"
+    assert "wrong 1" not in till.effects()
 
 
 def test_two_processes_share_the_work(till: Till) -> None:
