@@ -48,6 +48,8 @@ def checked_name(kind: str, name: str) -> str:
 def checked_key(key: str | int) -> str:
     """Return a message's key as text. Raise `MessageRefused`: a broker finds messages by keys without blanks."""
     text = str(key)
-    if not _KEY.fullmatch(text):
-        raise MessageRefused(f"A key is 1 to {LONGEST_KEY} characters without blanks; this is {text[:40]!r}.")
+    if isinstance(key, bool) or not isinstance(key, str | int) or not _KEY.fullmatch(text):
+        raise MessageRefused(
+            f"A key is a whole number, or 1 to {LONGEST_KEY} characters without blanks; this is {key!r:.40}."
+        )
     return text
