@@ -170,13 +170,15 @@ class TransactionalMessages:
         """Start a run in your session's transaction: it runs if, and only if, that is committed. Return its id.
 
         `key`: a saga has one run of each; `value`: JSON, which each step is given as `Call.input`. What the session has
-        to write is written first. Raise `Conflict` where there is a run of this key, `StateTooLarge`, `Misconfigured`;
-        or what the database raises.
+        to write is written first. On SQLite, which has one writer, the first one of a process comes before the session
+        has written anything, or after a look at `saga_engine`. Raise `Conflict` where there is a run of this key,
+        `StateTooLarge`, `Misconfigured`; or what the database raises.
         """
+        engine = self.saga_engine  # before the session writes: what is opened now writes a lease of its own
         if not session.in_transaction():
             session.connection(execution_options={"writes": True})
         session.flush()
-        return self.saga_engine.begin(session.connection(), saga, str(key), value)
+        return engine.begin(session.connection(), saga, str(key), value)
 
     @property
     def saga_engine(self) -> SagaEngine:

@@ -24,6 +24,7 @@ from halfmessage.saga.plan import Delay
 from halfmessage.transactional import Options
 from halfmessage.transactional.tables import METADATA, RECORDS, SAGAS
 from tests import postgresql
+from tests.library.shop import Base, Paid
 from tests.support import eventually as soon
 
 pytestmark = pytest.mark.embedded("a saga's log needs a database and no broker")
@@ -105,6 +106,15 @@ def test_a_run_begins_with_the_transaction(trips: Trips) -> None:
     eventually(lambda: trips.tx.status().is_quiet)
     assert trips.state("7") is RunState.DONE
     assert (trips.noted[0], sorted(trips.noted[1:3]), trips.noted[3]) == ("open", ["flight", "room"], "close")
+
+
+def test_the_first_run_of_a_process_begins_beside_rows(trips: Trips) -> None:
+    """What a process opens writes a lease: before the session has the one lock of SQLite, or it waits for itself."""
+    Base.metadata.create_all(trips.engine)
+    with Session(trips.engine) as session, session.begin():
+        session.add(Paid(order_id=7))
+        trips.tx.begin_saga(session, "trip", key=7)
+    assert trips.tx.status().sagas.open == 1
 
 
 def test_a_refusal_turns_it_back(trips: Trips) -> None:
