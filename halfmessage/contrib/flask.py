@@ -25,6 +25,10 @@ from sqlalchemy.orm import Session
 from halfmessage import transactional
 from halfmessage.contrib.flask_commands import group
 from halfmessage.errors import Misconfigured
+from halfmessage.saga.barrier import Barrier
+from halfmessage.saga.definition import Saga
+from halfmessage.saga.engine import Engine as SagaEngine
+from halfmessage.saga.operating import Sagas
 from halfmessage.transactional import Options, OutgoingMessage
 from halfmessage.transactional.incoming import Handler, Subscription
 
@@ -41,6 +45,7 @@ class TransactionalMessages:
     def __init__(self, app: Flask | None = None, engine: Engine | None = None, **settings: Any) -> None:
         """Take an app and all that `init_app` takes, or nothing, and have `init_app` called later."""
         self._declared: list[Subscription] = []
+        self._sagas: list[Saga] = []
         self._made: WeakSet[transactional.TransactionalMessages] = WeakSet()
         self._app = app
         if app is not None:
@@ -78,6 +83,8 @@ class TransactionalMessages:
         )
         for subscription in self._declared:
             made.subscribe(subscription)
+        for saga in self._sagas:
+            made.saga(saga)
         self._made.add(made)
         app.extensions[NAME] = made
         app.cli.add_command(group)
@@ -99,6 +106,32 @@ class TransactionalMessages:
             return handler
 
         return declare
+
+    def saga(self, saga: Saga) -> Saga:
+        """See `halfmessage.transactional.TransactionalMessages.saga`; of each app, also of later ones."""
+        for made in self._made:
+            made.saga(saga)
+        self._sagas.append(saga)
+        return saga
+
+    def begin_saga(self, session: Session, saga: str, *, key: str | int, value: Any = None) -> int:
+        """See `halfmessage.transactional.TransactionalMessages.begin_saga`."""
+        return self.current.begin_saga(session, saga, key=key, value=value)
+
+    @property
+    def saga_engine(self) -> SagaEngine:
+        """See `halfmessage.transactional.TransactionalMessages.saga_engine`."""
+        return self.current.saga_engine
+
+    @property
+    def sagas(self) -> Sagas:
+        """See `halfmessage.transactional.TransactionalMessages.sagas`."""
+        return self.current.sagas
+
+    @property
+    def barrier(self) -> Barrier:
+        """See `halfmessage.transactional.TransactionalMessages.barrier`."""
+        return self.current.barrier
 
     @property
     def current(self) -> transactional.TransactionalMessages:

@@ -21,6 +21,9 @@ def broken(tx: TransactionalMessages) -> Iterator[str]:
     for name in ("half", "parked", "dead", "pending"):
         if many := getattr(stats, name):
             yield f"{many} messages are {name} and stay so"
+    for run in tx.sagas.list():
+        errors = "; ".join(f"{name}: {step.error}" for name, step in run.steps.items() if step.error)
+        yield f"the run of {run.saga} with the key {run.key} is {run.state} and stays so" + f": {errors}" * bool(errors)
     with tx.engine.connect() as connection:
         outcomes = dict(connection.execute(select(tables.RECORDS.c.tx_id, tables.RECORDS.c.outcome)).tuples().all())
         handled = set(connection.scalars(select(tables.INBOX.c.digest)))

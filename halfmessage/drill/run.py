@@ -18,6 +18,7 @@ _BEYOND_PATIENCE = 60.0
 """Seconds that a process has to come up, act and end, besides those in which all must get quiet."""
 SEE_LOG = "see its log"
 _LOG = 40  # last lines of a process that are kept
+_SHOWN = 2000  # characters of its log, where the drill can't be run
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Drill:
     def run(self, only: str = "") -> Iterator[Result]:
         """Run the steps whose names have `only` in them, of all acts; tell each.
 
-        Raise `Misconfigured` where the service can't even act undisturbed.
+        Raise `Misconfigured` where the service can't even act undisturbed, or does nothing that could be struck.
         """
         with tempfile.TemporaryDirectory(prefix="halfmessage-drill-") as directory:
             home = Path(directory)
@@ -49,6 +50,8 @@ class Drill:
                 key = 1
                 job = replace(self._job, what="act", act=act, key=key)
                 found = self._answer(job, self._fresh(template, home / f"{act}-found"))
+                if not found["passed"]:
+                    raise Misconfigured(_nothing(act, found))
                 for step in steps.of(act, found["passed"]):
                     if only not in step.name:
                         continue
@@ -64,6 +67,8 @@ class Drill:
             broken.append("the process did not come to this point again")
         elif acted.returncode and not died:
             broken.append(f"the process ended with an error; {SEE_LOG}")
+        elif not step.armed and (error := _last(acted)["error"]):
+            broken.append(f"{step.act} raised {error}, though nothing failed")
         if step.then:
             log.append(self._process(replace(job, what="settle", armed=step.then), where).stderr)
         settled = self._process(replace(job, what="settle"), where)
@@ -79,8 +84,8 @@ class Drill:
     def _answer(self, job: Job, where: Path) -> dict[str, Any]:
         done = self._process(job, where)
         if done.returncode:
-            raise Misconfigured(f"The service could not {job.what}:\n{done.stderr[-2000:]}")
-        return _last(done)
+            raise Misconfigured(f"The service could not {job.what}:\n{done.stderr[-_SHOWN:]}")
+        return _last(done) | {"log": done.stderr[-_SHOWN:]}
 
     def _process(self, job: Job, where: Path) -> subprocess.CompletedProcess[str]:
         limit = job.patience + _BEYOND_PATIENCE
@@ -96,6 +101,14 @@ class Drill:
     def _fresh(template: Path, where: Path) -> Path:
         shutil.copytree(template, where)
         return where
+
+
+def _nothing(act: str, found: dict[str, Any]) -> str:
+    raised = f" It raised {found['error']}." if found["error"] else ""
+    return (
+        f"{act} sent no message and began no saga, though nothing failed: there is no step to strike at.{raised}"
+        f" Its log ends with:\n{found['log']}"
+    )
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -16,13 +16,15 @@
     def check(key: int) -> None:          # once all is quiet: assert what must hold
         ...
 
-The process that acts also consumes. What `act` raises is no fault: a client's request may fail. All must hold even so.
+The process that acts also consumes. What `act` raises at a step is no fault: a client's request may fail. All must hold
+even so. Where nothing is killed, it is one; catch there what you expect.
 """
 
 import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import getattr_static
 from pathlib import Path
 from types import ModuleType
 
@@ -66,7 +68,8 @@ def _tx_of(service: ModuleType) -> TransactionalMessages:
     values = list(vars(service).values())
     if callable(create := getattr(service, "create_app", None)):
         values.append(create())
-    extensions = [getattr(value, "extensions", None) for value in values if not isinstance(value, type)]
+    # As they are: a proxy that a service imports, Flask's `request` say, stands for nothing outside of a request
+    extensions = [getattr_static(value, "extensions", None) for value in values if not isinstance(value, type)]
     values += [each.get("halfmessage") for each in extensions if isinstance(each, dict)]
     found = {id(value): value for value in values if isinstance(value, TransactionalMessages)}
     if len(found) != 1:

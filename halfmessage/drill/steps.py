@@ -1,8 +1,13 @@
 """Where a drill strikes: every point that a service passes, one after another."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from halfmessage.failpoints import of_saga
+
+_OF_SAGA: Final = of_saga("saga")
 _MEANINGS = {
     "half_sent": "the half message is stored, the transaction is not committed",
     "before_commit": "all is written, and COMMIT was not sent",
@@ -11,6 +16,12 @@ _MEANINGS = {
     "resolved": "the message is on its way, and the caller has no answer",
     "received": "a message came, and nothing was done",
     "handled": "the consumer has committed, and the broker does not know",
+    "started": "the run of a saga is written down, and nothing was called",
+    "claimed": "the run is this process's to drive, and nothing was called",
+    "answered": "a step of the saga has answered, and nothing of it is written down",
+    "recorded": "how the step ended is written down",
+    "turned": "the run has turned back, and nothing is undone",
+    "put_off": "the run waits for its next try",
 }
 
 
@@ -38,19 +49,32 @@ class Step:
 
     @property
     def is_to_die(self) -> bool:
-        """Whether the process that acts dies of it."""
+        """Whether the process that acts must die of it.
+
+        How often a saga passes a point depends on which of its branches is first: where it is less often than in the
+        undisturbed run, nothing is killed, and what must hold is looked at all the same.
+        """
         return self.armed.endswith("=kill")
 
 
 def _told(spec: str) -> str:
     point, _, action = spec.partition("=")
-    return f"{point} fails" if action == "raise" else f"killed at {point}"
+    _, _, nth = action.partition("@")
+    return f"{point} fails" if action == "raise" else f"killed at {point}" + (f", passage {nth}" if nth else "")
 
 
 def of(act: str, passed: Sequence[str]) -> list[Step]:
-    """Return the steps of an act that passed these points, in the order of passing."""
+    """Return the steps of an act that passed these points, in the order of passing.
+
+    A point of a saga is struck at each passage, for each is another step of the saga.
+    """
     points = [point for point in dict.fromkeys(passed) if not point.startswith("check.")]
-    steps = [Step(act, ""), *(Step(act, f"{point}=kill") for point in points)]
+    steps = [Step(act, "")]
+    seen = Counter[str]()
+    for point in passed:
+        seen[point] += 1
+        if point in points and (seen[point] == 1 or point in _OF_SAGA):
+            steps.append(Step(act, f"{point}=kill" + (f"@{seen[point]}" if seen[point] > 1 else "")))
     for point in points:
         if point.endswith(".half_sent"):
             steps.extend(Step(act, f"{point}=kill", f"check.{moment}=kill") for moment in ("received", "fenced"))

@@ -6,6 +6,8 @@ from typing import Final
 
 from halfmessage.errors import MessageRefused, Misconfigured
 from halfmessage.mq.port import BrokerOptions
+from halfmessage.saga.engine import LEASE
+from halfmessage.saga.plan import Delay
 
 MOST_BYTES: Final = 1024 * 1024
 """Of a body, as JSON. RocketMQ takes 4 MiB by default, with properties (`maxMessageSize`)."""
@@ -33,7 +35,14 @@ class Options:
     batch: int = 16
     """Messages that one thread takes at once; each has a transaction of its own."""
     poll_every: float = 0.25
-    """Between two looks into an outbox (`table://`); what this process committed is looked for at once."""
+    """Between two looks into an outbox (`table://`), where what this process committed is looked for at once; and
+    between two looks for runs of sagas that are due."""
+    saga_lease: float = LEASE
+    """After which a run is taken over from a process that wrote nothing down: longer than a step may take."""
+    saga_delay: Delay = field(default_factory=Delay)
+    """Before a step that failed is tried again."""
+    saga_retention: float = 30 * 24 * 3600.0
+    """Of runs that ended, and of the barrier's rows; from then on a run of the same key is a new one."""
     broker: BrokerOptions = field(default_factory=BrokerOptions)
     """Check-backs, retries, dead letters, retention."""
 
@@ -48,6 +57,8 @@ def checked_name(kind: str, name: str) -> str:
 def checked_key(key: str | int) -> str:
     """Return a message's key as text. Raise `MessageRefused`: a broker finds messages by keys without blanks."""
     text = str(key)
-    if not _KEY.fullmatch(text):
-        raise MessageRefused(f"A key is 1 to {LONGEST_KEY} characters without blanks; this is {text[:40]!r}.")
+    if isinstance(key, bool) or not isinstance(key, str | int) or not _KEY.fullmatch(text):
+        raise MessageRefused(
+            f"A key is a whole number, or 1 to {LONGEST_KEY} characters without blanks; this is {key!r:.40}."
+        )
     return text

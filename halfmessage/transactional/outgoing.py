@@ -15,6 +15,10 @@ from halfmessage.transactional.sessions import begun, commit
 from halfmessage.transactional.ways import Opened, Way
 
 RULE: Final = "m.begin commits at the end of its block: don't commit or roll back inside of it."
+_SENT: Final = (
+    "The body was sent before this change, which no consumer would see: set it once, inside of m.begin (m.body = …), "
+    "or give it to message (body=…) and leave it."
+)
 _UNSET: Final = object()
 
 
@@ -42,7 +46,7 @@ class Draft:
     @body.setter
     def body(self, body: Any) -> None:
         if self._encoded is not None:
-            raise Misconfigured("The body was sent before the transaction was begun: it can't be set again inside.")
+            raise Misconfigured(_SENT)
         self._body = body
 
     def _begun(self) -> int:
@@ -57,7 +61,12 @@ class Draft:
         return self._way.open(tx_id, Message(self._topic, self._encoded, keys=(self._key,)))
 
     def _decide(self, session: Session, opened: Opened) -> None:
-        """Write what decides the message into the session's transaction, last of all."""
+        """Write what decides the message into the session's transaction, last of all.
+
+        Raise `Misconfigured` for a body that was changed after it was sent: a dict that was given, and filled inside.
+        """
+        if _encoded(self._body) != self._encoded:
+            raise Misconfigured(_SENT)
         opened.write(session.connection())
         failpoints.hit(f"{self._topic}.before_commit")
 

@@ -15,10 +15,13 @@ from halfmessage.errors import HalfMessageError, Misconfigured
 from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Backlog, BrokerStats, Handler, MessageView, State
+from halfmessage.saga.definition import Saga
+from halfmessage.saga.operating import Counts
 from halfmessage.transactional import tables
 from halfmessage.transactional.incoming import Subscription, purge_inbox
 from halfmessage.transactional.options import Options
 from halfmessage.transactional.outbox.broker import Outbox
+from halfmessage.transactional.sagas import Around, ServiceSagas
 from halfmessage.transactional.ways import HalfMessages, Rows, Way
 from halfmessage.tx.coordinator import Checker, Coordinator
 from halfmessage.tx.record import Records
@@ -67,22 +70,32 @@ class Status:
 
     stats: BrokerStats
     backlog: tuple[Backlog, ...]
+    sagas: Counts
 
     @property
     def needs_attention(self) -> bool:
         """Whether something lies still until somebody sends it on."""
-        return bool(self.stats.dead or self.stats.parked)
+        return bool(self.stats.dead or self.stats.parked or self.sagas.troubled)
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is on its way."""
-        return not (self.stats.half or self.stats.pending)
+        return not (self.stats.half or self.stats.pending or self.sagas.open)
 
 
 class Running:
     """Ids, a broker with a producer, consumers, and the housekeeping."""
 
-    def __init__(self, name: str, database: Transactor, url: str, sends: Sequence[str], options: Options) -> None:
+    def __init__(
+        self,
+        name: str,
+        database: Transactor,
+        url: str,
+        sends: Sequence[str],
+        sagas: Sequence[Saga],
+        options: Options,
+        around: Around,
+    ) -> None:
         """Open them. Raise `BrokerError`, `DatabaseUnavailable`, `LeaseLost`, `Misconfigured`."""
         self.pid = os.getpid()
         self._database, self._options = database, options
@@ -94,6 +107,7 @@ class Running:
         self.ids = LeasedIds(database, name, table=tables.LEASES.name)
         self.ids.start()
         try:
+            self.sagas = ServiceSagas(database, self.ids, sagas, options, around)
             self._deliverer, self.way = self._opened(name, url, sends)
         except BaseException:
             self.ids.close()
@@ -124,10 +138,11 @@ class Running:
     def status(self) -> Status:
         """Return what an operator watches."""
         console = self.console()
-        return Status(console.stats(), tuple(console.backlog()))
+        return Status(console.stats(), tuple(console.backlog()), self.sagas.counts())
 
     def keep_house(self) -> None:
-        """Purge now and then, on a thread."""
+        """Purge now and then, and drive sagas, on a thread each."""
+        self.sagas.start()
         self._house = threading.Thread(target=self._keep_house, name="halfmessage-housekeeping", daemon=True)
         self._house.start()
 
@@ -144,6 +159,8 @@ class Running:
         purges: list[Callable[[], int]] = [
             lambda: self._database.transact(lambda c: self._records.purge(c, _PURGED_TOGETHER)),
             lambda: self._database.transact(lambda c: purge_inbox(c, options.inbox_retention, _PURGED_TOGETHER)),
+            self.sagas.purge_runs,
+            self.sagas.purge_barrier,
         ]
         if (outbox := self._outbox) is not None:
             purges.append(lambda: outbox.purge(_PURGED_TOGETHER))
@@ -154,6 +171,7 @@ class Running:
         self._closed.set()
         if self._house is not None:
             self._house.join()
+        self.sagas.close()
         self._deliverer.close()
         self.ids.close()
 

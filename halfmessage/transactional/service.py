@@ -12,6 +12,10 @@ from sqlalchemy.orm import Session
 
 from halfmessage.db import EngineTransactor, prepare
 from halfmessage.errors import Misconfigured
+from halfmessage.saga.barrier import Barrier
+from halfmessage.saga.definition import Saga
+from halfmessage.saga.engine import Engine as SagaEngine
+from halfmessage.saga.operating import Sagas
 from halfmessage.transactional.incoming import Handler, Inbox, Subscription
 from halfmessage.transactional.options import Options, checked_key, checked_name
 from halfmessage.transactional.outgoing import Draft, OutgoingMessage
@@ -70,6 +74,7 @@ class TransactionalMessages:
         self._sessions = sessions or (lambda: Session(engine))
         self._around = around
         self._subscriptions: list[Subscription] = []
+        self._sagas: list[Saga] = []
         self._lock = threading.Lock()
         self._running: Running | None = None
         self._consuming = False
@@ -147,8 +152,51 @@ class TransactionalMessages:
         """What was declared."""
         return tuple(self._subscriptions)
 
+    def saga(self, saga: Saga) -> Saga:
+        """Have the processes that consume drive a saga's runs; return it. Its log is in this database.
+
+        Of several with one name the first is that of new runs, the others are for runs that were started earlier. Steps
+        run within `around`. Raise `Misconfigured` for the same definition twice, or where something is open already.
+        """
+        with self._lock:
+            if self._running is not None:
+                raise Misconfigured("Declare sagas before `start`, and before the first message.")
+            if any(each.definition == saga.definition for each in self._sagas):
+                raise Misconfigured(f"The saga {saga.name!r} was declared already; of another one, raise `version`.")
+            self._sagas.append(saga)
+        return saga
+
+    def begin_saga(self, session: Session, saga: str, *, key: str | int, value: Any = None) -> int:
+        """Start a run in your session's transaction: it runs if, and only if, that is committed. Return its id.
+
+        `key`: a saga has one run of each; `value`: JSON, which each step is given as `Call.input`. What the session has
+        to write is written first. On SQLite, which has one writer, the first one of a process comes before the session
+        has written anything, or after a look at `saga_engine`. Raise `Conflict` where there is a run of this key,
+        `StateTooLarge`, `Misconfigured`; or what the database raises.
+        """
+        engine = self.saga_engine  # before the session writes: what is opened now writes a lease of its own
+        if not session.in_transaction():
+            session.connection(execution_options={"writes": True})
+        session.flush()
+        return engine.begin(session.connection(), saga, str(key), value)
+
+    @property
+    def saga_engine(self) -> SagaEngine:
+        """What `begin_saga` stands on: `start` and `run` a saga without a transaction of yours, `drive` a run."""
+        return self._open().sagas.engine
+
+    @property
+    def sagas(self) -> Sagas:
+        """What an operator does with runs: `list`, `show`, `of_key`, `retry`, `give_up`, `skip`."""
+        return self._open().sagas.runs
+
+    @property
+    def barrier(self) -> Barrier:
+        """What makes calls of somebody's saga happen once here: `barrier.do(request.headers["Idempotency-Key"], …)`."""
+        return self._open().sagas.barrier
+
     def start(self) -> None:
-        """Answer check-backs, consume and purge on threads of this process, until `close`; after any fork.
+        """Answer check-backs, consume, drive sagas and purge on threads of this process, until `close`; after any fork.
 
         Raise `BrokerError`, `DatabaseUnavailable`, `Misconfigured`.
         """
@@ -189,7 +237,9 @@ class TransactionalMessages:
     def _open(self) -> Running:
         with self._lock:
             if self._running is None:
-                self._running = Running(self.name, self._database, self._url, self._sends, self.options)
+                self._running = Running(
+                    self.name, self._database, self._url, self._sends, self._sagas, self.options, self._around
+                )
             elif self._running.pid != os.getpid():
                 raise Misconfigured("This process was forked after it was started: start it in each process.")
             return self._running

@@ -7,12 +7,15 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Tab
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 from halfmessage.ids import SNOWFLAKE, lease_table
+from halfmessage.saga.model import barrier_table, saga_tables
 from halfmessage.tx.record import record_table
 
 METADATA = MetaData()
 _BODY = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")  # their TEXT has 64 KiB
 RECORDS = record_table(METADATA, "halfmessage_records")
 LEASES = lease_table(METADATA, "halfmessage_leases")
+SAGAS = saga_tables(METADATA, "halfmessage_sagas")
+BARRIER = barrier_table(METADATA, "halfmessage_barrier")
 
 INBOX = Table(
     "halfmessage_inbox",

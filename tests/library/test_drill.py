@@ -1,12 +1,15 @@
 """`halfmessage drill`: a service that is right holds at every step, and bugs that are planted in it are found."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from halfmessage.drill import steps
 from halfmessage.drill.cli import BROKEN, HELD, MISUSED, main
+from tests.library.test_distribution import ROOT, TUTORIAL, blocks
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flask_20_lines"
 pytestmark = [
@@ -92,6 +95,122 @@ def test_what_can_not_be_drilled_is_said(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "app.py").write_text("")
     assert main(["drill", "--app", str(tmp_path / "app.py")]) == MISUSED
     assert "drill.py is no file" in capsys.readouterr().err
+
+
+def test_a_service_that_does_nothing_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each request is refused, so that rows and mails agree: none. That is said, with what the service logged."""
+    app = _planted(
+        tmp_path,
+        '        m.body = {"order_id": order_id}\n',
+        '        session.commit()\n        m.body = {"order_id": 1}\n',
+    )
+    assert main(["drill", "--app", str(app)]) == MISUSED
+    said = capsys.readouterr().err
+    assert "act sent no message and began no saga" in said
+    assert "don't commit or roll back inside" in said
+
+
+def test_an_act_that_raises_though_nothing_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a step a request may fail; where nothing is killed, there is a fault."""
+    app = _planted(tmp_path, '    return {"status": "paid"}, 201\n', '    raise LookupError("no such thing")\n')
+    drill = app.with_name("drill.py")
+    drill.write_text(drill.read_text().replace("app.test_client()", "app.testing = True\n    app.test_client()"))
+    assert main(["drill", "--app", str(app), "--only", "nothing fails"]) == BROKEN
+    assert "act raised LookupError('no such thing'), though nothing failed" in capsys.readouterr().out
+
+
+def test_what_a_service_imports_of_flask_is_no_app(tmp_path: Path) -> None:
+    """`request` and its like raise outside of a request, whatever they are asked for."""
+    app = tmp_path / "proxied.py"
+    app.write_text("from flask import current_app, g, request, session\n" + (EXAMPLE / "app.py").read_text())
+    scenario = tmp_path / "what.py"
+    scenario.write_text("def act(key): ...\ndef check(key): ...\n")
+    program = (
+        "import sys; from pathlib import Path; from halfmessage.drill.scenario import load\n"
+        "print(load(*map(Path, sys.argv[1:])).tx.name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, app, scenario], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("shop\n", "")
+
+
+def test_a_saga_is_struck_at_each_passage() -> None:
+    """A point of a message is struck once; one of a saga for each of its steps."""
+    passed = ["a.committed", "saga.claimed", "saga.answered", "saga.answered", "a.committed"]
+    found = steps.of("act", passed)
+    assert [step.name for step in found] == [
+        "nothing fails",
+        "killed at a.committed",
+        "killed at saga.claimed",
+        "killed at saga.answered",
+        "killed at saga.answered, passage 2",
+        "a.before_commit fails",
+    ]
+    assert [step.is_to_die for step in found] == [False, True, True, True, False, False]
+    assert found[4].armed == "saga.answered=kill@2"
+
+
+_TRIPS = blocks(TUTORIAL)
+
+
+def _trips(home: Path, old: str = "", new: str = "") -> list[str]:
+    """Write the saga of the tutorial, with a bug; return the words of its drill."""
+    text = _TRIPS["trips.py"]
+    assert not old or text.count(old) == 1
+    (home / "trips.py").write_text(text.replace(old, new) if old else text)
+    (home / "trips_drill.py").write_text(_TRIPS["trips_drill.py"])
+    return ["drill", "--app", str(home / "trips.py"), "--scenario", str(home / "trips_drill.py")]
+
+
+def test_a_saga_holds_at_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed each time that it is claimed, a step has answered, or was written down; done, or all undone."""
+    code = main([*_trips(tmp_path), "--patience", "60"])
+    said = capsys.readouterr().out
+    assert code == HELD, said
+    for step in (
+        "act_booked: killed at saga.recorded, passage 4",
+        "act_refused: killed at saga.turned",
+        "act_refused: killed at saga.answered, passage 3",
+    ):
+        assert f"held   {step}" in said
+
+
+_SAGA_BUGS = {
+    "a compensation is missing": (
+        'Outside("flight", do=hold, undo=let_go,',
+        'Outside("flight", do=hold, undo=lambda call: None,',
+        "act_refused: nothing fails",
+        "check: a trip that is refused holds 1",
+    ),
+    "a step can't be undone, and one beside it is refused": (
+        'Outside("flight", do=hold, undo=let_go,',
+        'Outside("flight", do=hold, undo=None,',
+        "act_refused: nothing fails",
+        "is running and stays so: room: no room is left",
+    ),
+    "a step is not idempotent": (
+        """    return tx.barrier.do(call.idempotency_key, lambda connection: connection.execute(one) and {"number": 1})
+""",
+        """    with Session(engine) as session, session.begin():
+        session.execute(one)
+    return {"number": 1}
+""",
+        "act_booked: killed at saga.answered",
+        "check: a trip that is booked holds ",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", _SAGA_BUGS)
+def test_a_planted_bug_of_a_saga_is_found(bug: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A compensation that is missing, one that there can't be, and a step whose repetition is another effect."""
+    old, new, step, told = _SAGA_BUGS[bug]
+    words = [*_trips(tmp_path, old, new), "--only", step.partition(": ")[2], "--patience", "10"]
+    assert main(words) == BROKEN
+    said = capsys.readouterr().out
+    assert f"BROKEN {step}" in said
+    assert told in said
 
 
 def test_steps_are_the_points_that_were_passed() -> None:

@@ -199,7 +199,7 @@ def test_the_operators_commands(tmp_path: Path) -> None:
             raise ValueError("not now")
 
     run = app.test_cli_runner().invoke
-    assert run(args=["tx", "migrate"]).output == "The tables are at revision halfmessage_0001.\n"
+    assert run(args=["tx", "migrate"]).output == "The tables are at revision halfmessage_0002.\n"
     assert run(args=["tx", "status"]).exit_code == 0
     with app.app_context():
         made = tx.current
@@ -225,7 +225,7 @@ def test_the_operators_commands(tmp_path: Path) -> None:
 def test_the_migration_makes_what_the_code_reads(tmp_path: Path) -> None:
     """No difference between the tables of the revisions and those in the code; done again, it does nothing."""
     engine = _engine(tmp_path)
-    assert migrations.upgrade(engine) == migrations.upgrade(engine) == "halfmessage_0001"
+    assert migrations.upgrade(engine) == migrations.upgrade(engine) == "halfmessage_0002"
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": migrations.VERSION_TABLE})
         assert compare_metadata(context, METADATA) == []

@@ -83,6 +83,22 @@ def test_a_body_that_is_known_is_sent_before_the_transaction_begins(shop: Shop) 
     eventually(lambda: shop.mails() == [7])
 
 
+def test_a_body_that_was_given_is_not_filled_inside(shop: Shop) -> None:
+    """The dict was sent as it was: what is put into it later no consumer would see, so nothing happens at all."""
+    body = {"order_id": 0}
+
+    def pay() -> None:
+        with shop.tx.message("order_paid", key=7, body=body) as m, Session(shop.engine) as s, m.begin(s):
+            s.add(Paid(order_id=7))
+            body["order_id"] = 7
+
+    shop.tx.start()
+    with pytest.raises(Misconfigured, match="sent before this change"):
+        pay()
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert (shop.paid(), shop.mails()) == ([], [])
+
+
 def test_a_transaction_that_reads_first_goes_on(shop: Shop) -> None:
     """A session has begun by then; its transaction is the one that is committed."""
     shop.tx.start()
@@ -128,7 +144,10 @@ def test_a_message_has_a_body_that_is_json(shop: Shop) -> None:
     for body in ({1: {2}}, float("nan"), "x" * 2**20):
         with pytest.raises(MessageRefused):
             shop.pay(7, body=lambda m, _, body=body: setattr(m, "body", body))  # type: ignore[misc]
-    for key in ("", "two words", "x" * 129):
+    nothing = shop.tx.message("order_paid", key=None)  # type: ignore[arg-type]
+    with pytest.raises(MessageRefused, match="whole number"), nothing:
+        pass
+    for key in ("", "two words", "x" * 129, True):
         with pytest.raises(MessageRefused):
             shop.pay(7, key=key)
     assert shop.paid() == []
