@@ -51,7 +51,7 @@ _OF_ANY = "messages AS m WHERE 1"
 # of one subscription: from its deliveries, the newest first, which an index has in this order; never from all messages
 _OF_GROUP = (
     "deliveries AS g INDEXED BY deliveries_by_subscription CROSS JOIN messages AS m ON m.id = g.message_id"
-    " WHERE g.subscription_id = :subscription"
+    " WHERE g.subscription_id + 0 = :subscription"
 )
 _SUBSCRIPTIONS = """
 SELECT id FROM subscriptions WHERE consumer_group = :group AND (:topic IS NULL OR topic = :topic)
