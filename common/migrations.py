@@ -84,11 +84,12 @@ def _sqlite_schema(connection: Connection) -> str:
 
 
 def _mysql_schema(connection: Connection) -> str:
-    """Return what SHOW CREATE TABLE says, without what differs between servers: widths, quotes, counters."""
+    """Return what SHOW CREATE TABLE says, without what differs between servers: widths, counters, needless quotes."""
     tables = sorted(set(connection.execute(text("SHOW TABLES")).scalars()) - {"alembic_version"})
     statements = []
     for table in tables:
         ddl = connection.execute(text(f"SHOW CREATE TABLE `{table}`")).one()[1]
-        ddl = re.sub(r"\b(bigint|int)\(\d+\)", r"\1", ddl).replace("`", "").replace("\n  ", "\n    ")
+        ddl = re.sub(r"\b(bigint|int)\(\d+\)", r"\1", ddl).replace("\n  ", "\n    ")
+        ddl = re.sub(r"`(\w+)`", lambda name: connection.dialect.identifier_preparer.quote(name[1]), ddl)
         statements.append(re.sub(r" AUTO_INCREMENT=\d+", "", ddl))
     return ";\n\n".join(statements) + ";\n"

@@ -21,6 +21,7 @@ from lab.bench.figures import Measured, Run, run_of
 from lab.bench.fill import Filling, Kind, Series
 from lab.bench.load import Job, Sample
 from lab.bench.meter import Meter
+from lab.bench.pace import requests_of
 from lab.bench.runner import LOAD, Runner
 from lab.bench.wire import Requests
 from ops.waiting import wait_for
@@ -47,7 +48,7 @@ class CallbacksBench:
         """Measure callbacks at a rate (of a second) while so many clients place orders. Raise `NotInTime`."""
         measured = Measured(f"callbacks, {clients} clients place orders", "open", _CONNECTIONS, _KINDS, rate)
         effort = self._bench.effort
-        number = int(rate * (effort.warm_up + effort.seconds)) + 1
+        number = requests_of(rate, effort.warm_up + effort.seconds)  # no more: money that nothing tells of is wrong
         for run in range(effort.runs):
             self._bench.tell(f"{measured.title}: run {run + 1} of {effort.runs}")
             series = self._fill(Kind.UNPAID, number)

@@ -124,7 +124,8 @@ class _Loop:
         begin = clock()
         self._warm = begin + job.warm_up
         self._stop = self._warm + job.seconds
-        pace: Pace = ClosedLoop() if job.rate is None else OpenLoop(job.rate, begin, self._stop)
+        lasts = job.warm_up + job.seconds
+        pace: Pace = ClosedLoop() if job.rate is None else OpenLoop(job.rate, begin, lasts)
         requests = iter(job.requests)
         now, give_up_at = begin, self._stop + _PATIENCE
         while now < give_up_at:

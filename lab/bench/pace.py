@@ -26,11 +26,16 @@ class ClosedLoop:
         return now
 
 
-class OpenLoop:
-    """`rate` requests a second, evenly, whatever became of those before; nothing more from `until` on."""
+def requests_of(rate: float, seconds: float) -> int:
+    """Return how many requests an open loop sends: `rate` a second for so many seconds, at least one."""
+    return max(1, round(rate * seconds))
 
-    def __init__(self, rate: float, begin: float, until: float) -> None:
-        self._rate, self._begin, self._until = rate, begin, until
+
+class OpenLoop:
+    """`rate` requests a second, evenly, for so many `seconds`, whatever became of those before: see `requests_of`."""
+
+    def __init__(self, rate: float, begin: float, seconds: float) -> None:
+        self._rate, self._begin, self._last = rate, begin, requests_of(rate, seconds)
         self._number = 0
         self.due = begin
 
@@ -39,5 +44,5 @@ class OpenLoop:
         intended = self.due
         self._number += 1
         due = self._begin + self._number / self._rate  # not a sum: its rounding errors would add up
-        self.due = due if due < self._until else float("inf")
+        self.due = due if self._number < self._last else float("inf")
         return intended

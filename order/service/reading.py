@@ -1,10 +1,24 @@
 """Orders as they stand, and how they are read: those that are asked for at the same time, together."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, literal, select, tuple_
+from orjson import loads
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
 from common.db import Database
 from common.schema import parse_id
@@ -23,16 +37,40 @@ from order.model import (
     placing_calls,
 )
 
-# Made once, for they run for every request; an order has at least one line, and none of its columns' names.
-_WITH_LINES = select(orders, *(column for column in order_lines.c if column.name != "order_id")).join_from(
-    orders, order_lines
+# A row comes as one text, a JSON array that the database makes: PyMySQL takes about a microsecond in Python for each
+# value it reads, which was most of what a page of orders cost (docs/performance.md).
+_FIRST_COLUMNS: Final = (
+    *(orders.c.order_id, orders.c.tx_id, orders.c.user_id, orders.c.status, orders.c.close_reason),
+    *(orders.c.receiver_name, orders.c.receiver_phone, orders.c.receiver_address),
 )
-_BY_IDS = _WITH_LINES.where(orders.c.order_id.in_(bindparam("order_ids", expanding=True)))
-_KEY = (idempotency_keys.c.user_id, idempotency_keys.c.idempotency_key)
+_OTHER_COLUMNS: Final = (  # as `Order` has them after its receiver
+    *(orders.c.goods_amount, orders.c.currency, orders.c.created_at, orders.c.expires_at),
+    *(orders.c.paid_at, orders.c.closed_at, orders.c.coupon_id, orders.c.discount_amount),
+    *(orders.c.paid_through, orders.c.sale_id, orders.c.purchase_id, orders.c.returned_at),
+)
+_LINE_COLUMNS: Final = (  # the first tells which line; the others as `Line` has them
+    *(order_lines.c.position, order_lines.c.goods_id, order_lines.c.name, order_lines.c.brief, order_lines.c.image),
+    *(order_lines.c.quantity, order_lines.c.unit_price, order_lines.c.market_price),
+)
+_KEY_COLUMNS: Final = (idempotency_keys.c.user_id, idempotency_keys.c.idempotency_key, idempotency_keys.c.request_hash)
+_REST_AT: Final = len(_FIRST_COLUMNS)
+_LINE_AT: Final = _REST_AT + len(_OTHER_COLUMNS)
+_KEY_AT: Final = _LINE_AT + len(_LINE_COLUMNS)
+_COLUMNS: Final = (*_FIRST_COLUMNS, *_OTHER_COLUMNS, *_LINE_COLUMNS)
+_PACKED = func.json_array(*_COLUMNS)
+_PACKED_WITH_KEY = func.json_array(*_COLUMNS, *_KEY_COLUMNS)
+
+# Made once, for they run for every request; an order has at least one line.
+_BY_IDS = (
+    select(_PACKED)
+    .join_from(orders, order_lines, order_lines.c.order_id == orders.c.order_id)
+    .where(orders.c.order_id.in_(bindparam("order_ids", expanding=True)))
+)
 _BY_KEYS = (
-    _WITH_LINES.add_columns(idempotency_keys.c.idempotency_key, idempotency_keys.c.request_hash)
-    .join(idempotency_keys, idempotency_keys.c.order_id == orders.c.order_id)
-    .where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
+    select(_PACKED_WITH_KEY)
+    .join_from(idempotency_keys, orders, orders.c.order_id == idempotency_keys.c.order_id)
+    .join(order_lines, order_lines.c.order_id == orders.c.order_id)
+    .where(tuple_(*_KEY_COLUMNS[:2]).in_(bindparam("keys", expanding=True)))
 )
 _OF_IDS = orders.c.order_id.in_(bindparam("order_ids", expanding=True))
 _STATUSES = select(orders.c.order_id, orders.c.status).where(_OF_IDS)
@@ -40,6 +78,7 @@ _EXPIRIES = select(orders.c.order_id, orders.c.expires_at).where(_OF_IDS)
 _LANES = 1  # two make twice as many queries half as large, see docs/performance.md
 _TOGETHER = 256  # orders in one query
 _LONGEST_QUEUE = 1 << 16  # more than there may be threads: none is refused
+_ABOVE_ALL: Final = 2**63 - 1  # no id is larger
 _LONGEST_WAIT = 5.0  # seconds until its query begins; as long as one may wait for a connection
 
 Key = tuple[str, str]
@@ -74,20 +113,18 @@ class OrderReader:
 
     def page(self, user_id: str, *, status: Status | None, below: int | None, limit: int) -> list[Order]:
         """Return the user's orders with ids below `below`, newest first."""
-        query = select(orders).where(orders.c.user_id == user_id).order_by(orders.c.order_id.desc()).limit(limit)
-        if status is not None:
-            query = query.where(orders.c.status == status.value)
-        if below is not None:
-            query = query.where(orders.c.order_id < below)
+        asked = {"of_user": user_id, "below": _ABOVE_ALL if below is None else below, "most": limit}
         with self._database.read() as connection:
-            return _assemble(connection, connection.execute(query).all())
+            if status is None:
+                return _newest_first(connection.execute(_PAGE, asked))
+            return _newest_first(connection.execute(_PAGE_OF_STATUS, asked | {"of_status": status.value}))
 
     def newest(self, *, status: Status | None, before: tuple[int, ...] | None, limit: int) -> list[Order]:
         """Return everybody's orders, newest first: by id, or of one status by when they expire, which has an index.
 
         `before` is the `place_of` the last one of the page before.
         """
-        query = select(orders).limit(limit)
+        query = select(orders.c.order_id).limit(limit)
         if status is None:
             query = query.order_by(orders.c.order_id.desc())
             if before is not None:
@@ -99,7 +136,8 @@ class OrderReader:
                 # The first condition is true wherever the second is: MySQL looks up a range by it, not by pairs
                 query = query.where(by[0] <= before[0], tuple_(*by) < tuple_(*map(literal, before)))
         with self._database.read() as connection:
-            return _assemble(connection, connection.execute(query).all())
+            found = _newest_first(connection.execute(_those(query)))
+        return sorted(found, key=lambda order: place_of(order, status), reverse=True)
 
     def found(self, text: str, *, limit: int) -> dict[str, list[Order]]:
         """Return up to `limit` orders, the newest, of each way in which they may be meant: by what it is called.
@@ -116,7 +154,7 @@ class OrderReader:
         with self._database.read() as connection:
             ways["x-request-id"] = orders.c.order_id.in_(_placed_by(connection, text, limit))
             return {
-                way: _assemble(connection, connection.execute(_newest_of(condition, limit)).all())
+                way: _newest_first(connection.execute(_those(_newest_of(condition, limit))))
                 for way, condition in ways.items()
             }
 
@@ -143,31 +181,39 @@ def _placed_by(connection: Connection, request_id: str, limit: int) -> Sequence[
     return connection.scalars(query.order_by(calls.order_id.desc()).limit(limit)).all()
 
 
-def _newest_of(condition: ColumnElement[bool], limit: int) -> Select[Any]:
-    return select(orders).where(condition).order_by(orders.c.order_id.desc()).limit(limit)
-
-
 def find_orders(connection: Connection, order_ids: Collection[int]) -> dict[int, Order]:
     """Return those of the orders that exist."""
-    rows = rows_in(connection, _BY_IDS, "order_ids", order_ids)
-    return {order_id: _order(lines[0], map(_line, lines)) for order_id, lines in _of_each(rows).items()}
+    return _of_rows(_unpacked(rows_in(connection, _BY_IDS, "order_ids", order_ids)))
 
 
 def find_by_keys(connection: Connection, keys: Collection[Key]) -> dict[Key, FirstAnswer]:
     """Return what was made under those of the idempotency keys that are taken."""
-    of_each = _of_each(rows_in(connection, _BY_KEYS, "keys", keys)).values()
-    return {
-        (lines[0].user_id, lines[0].idempotency_key): (lines[0].request_hash, _order(lines[0], map(_line, lines)))
-        for lines in of_each
-    }
+    rows = _unpacked(rows_in(connection, _BY_KEYS, "keys", keys))
+    found = _of_rows(rows)
+    under = {row[0]: row[_KEY_AT:] for row in rows}
+    return {(user_id, key): (hashed, found[order_id]) for order_id, (user_id, key, hashed) in under.items()}
 
 
-def _of_each(rows: Iterable[Row[Any]]) -> Mapping[int, list[Row[Any]]]:
-    """Return the rows, one for each line, of each order in the order of its lines: sorted here, for a few cost less."""
-    lines: defaultdict[int, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        lines[row.order_id].append(row)
-    return {order_id: sorted(those, key=_position) for order_id, those in lines.items()}
+def _newest_of(condition: ColumnElement[bool], limit: int | BindParameter[int]) -> Select[Any]:
+    """Return a query of the ids of so many orders, the newest."""
+    return select(orders.c.order_id).where(condition).order_by(orders.c.order_id.desc()).limit(limit)
+
+
+def _those(ids: Select[Any]) -> Select[Any]:
+    """Return a query of the orders whose ids a query finds, in no order: they are few, and sorted here."""
+    found = ids.subquery()
+    return (
+        select(_PACKED)
+        .join_from(found, orders, orders.c.order_id == found.c.order_id)
+        .join(order_lines, order_lines.c.order_id == orders.c.order_id)
+    )
+
+
+_OF_USER = (orders.c.user_id == bindparam("of_user")) & (orders.c.order_id < bindparam("below"))
+_PAGE = _those(_newest_of(_OF_USER, bindparam("most", type_=Integer)))
+_PAGE_OF_STATUS = _those(
+    _newest_of(_OF_USER & (orders.c.status == bindparam("of_status")), bindparam("most", type_=Integer))
+)
 
 
 def statuses(
@@ -184,51 +230,35 @@ def expiries(connection: Connection, order_ids: Collection[int]) -> dict[int, in
     return {order_id: int(at) for order_id, at in rows_in(connection, _EXPIRIES, "order_ids", order_ids)}
 
 
-def _assemble(connection: Connection, rows: Sequence[Row[Any]]) -> list[Order]:
-    lines: dict[int, list[Line]] = {row.order_id: [] for row in rows}
-    query = (
-        select(order_lines)
-        .where(order_lines.c.order_id.in_(lines))
-        .order_by(order_lines.c.order_id, order_lines.c.position)
-    )
-    for line in connection.execute(query) if lines else ():
-        lines[line.order_id].append(_line(line))
-    return [_order(row, lines[row.order_id]) for row in rows]
+def _unpacked(rows: Iterable[Row[Any]]) -> list[list[Any]]:
+    return [loads(text) for (text,) in rows]
 
 
-def _position(row: Row[Any]) -> int:
-    return int(row.position)
+def _newest_first(rows: Iterable[Row[Any]]) -> list[Order]:
+    found = _of_rows(_unpacked(rows))
+    return [found[order_id] for order_id in sorted(found, reverse=True)]
 
 
-def _line(row: Row[Any]) -> Line:
-    return Line(row.goods_id, row.name, row.brief, row.image, row.quantity, row.unit_price, row.market_price)
+def _of_rows(rows: Iterable[list[Any]]) -> dict[int, Order]:
+    """Return the order that each row is a line of, by its id; lines are sorted here, for a few cost less."""
+    of_each: defaultdict[int, list[list[Any]]] = defaultdict(list)
+    for row in rows:
+        of_each[row[0]].append(row)
+    return {order_id: _order(those) for order_id, those in of_each.items()}
 
 
-def _order(row: Row[Any], lines: Iterable[Line]) -> Order:
+def _order(rows: list[list[Any]]) -> Order:
+    """Return an order of its rows, one for each line."""
+    if len(rows) > 1:
+        rows.sort(key=itemgetter(_LINE_AT))
+    order_id, tx_id, user_id, status, close_reason, name, phone, address = rows[0][:_REST_AT]
     return Order(
-        row.order_id,
-        row.tx_id,
-        row.user_id,
-        Status(row.status),
-        CloseReason(row.close_reason) if row.close_reason else None,
-        tuple(lines),
-        _receiver(row),
-        row.goods_amount,
-        row.currency,
-        row.created_at,
-        row.expires_at,
-        row.paid_at,
-        row.closed_at,
-        row.coupon_id,
-        row.discount_amount,
-        row.paid_through,
-        row.sale_id,
-        row.purchase_id,
-        row.returned_at,
+        order_id,
+        tx_id,
+        user_id,
+        Status(status),
+        CloseReason(close_reason) if close_reason else None,
+        tuple(Line(*row[_LINE_AT + 1 : _KEY_AT]) for row in rows),
+        None if name is None else Receiver(name, phone, address),
+        *rows[0][_REST_AT:_LINE_AT],
     )
-
-
-def _receiver(row: Row[Any]) -> Receiver | None:
-    if row.receiver_name is None:
-        return None
-    return Receiver(row.receiver_name, row.receiver_phone, row.receiver_address)

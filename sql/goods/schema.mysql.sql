@@ -32,9 +32,9 @@ CREATE TABLE idempotency_keys (
 
 CREATE TABLE room_goods (
     room_id bigint NOT NULL,
-    position int NOT NULL,
+    `position` int NOT NULL,
     goods_id bigint NOT NULL,
-    PRIMARY KEY (room_id,position),
+    PRIMARY KEY (room_id,`position`),
     UNIQUE KEY room_goods_once (room_id,goods_id),
     KEY goods_id (goods_id),
     CONSTRAINT room_goods_ibfk_1 FOREIGN KEY (room_id) REFERENCES rooms (room_id),

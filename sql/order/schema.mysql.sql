@@ -16,7 +16,7 @@ CREATE TABLE idempotency_keys (
 
 CREATE TABLE order_lines (
     order_id bigint NOT NULL,
-    position int NOT NULL,
+    `position` int NOT NULL,
     goods_id bigint NOT NULL,
     name varchar(255) NOT NULL,
     brief varchar(1024) NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE order_lines (
     quantity int NOT NULL,
     unit_price bigint NOT NULL,
     market_price bigint DEFAULT NULL,
-    PRIMARY KEY (order_id,position),
+    PRIMARY KEY (order_id,`position`),
     CONSTRAINT order_lines_ibfk_1 FOREIGN KEY (order_id) REFERENCES orders (order_id),
     CONSTRAINT order_lines_quantity_positive CHECK (quantity > 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -94,7 +94,7 @@ CREATE TABLE placing_calls (
 CREATE TABLE sagas (
     run_id bigint NOT NULL,
     saga varchar(64) NOT NULL,
-    key varchar(128) NOT NULL,
+    `key` varchar(128) NOT NULL,
     definition varchar(64) NOT NULL,
     state varchar(9) NOT NULL,
     epoch int NOT NULL,
@@ -107,7 +107,7 @@ CREATE TABLE sagas (
     created_at bigint NOT NULL,
     ended_at bigint DEFAULT NULL,
     PRIMARY KEY (run_id),
-    UNIQUE KEY saga (saga,key),
+    UNIQUE KEY saga (saga,`key`),
     KEY ix_sagas_due_at (due_at),
     KEY ix_sagas_ended_at (ended_at),
     KEY sagas_by_state (state,run_id)

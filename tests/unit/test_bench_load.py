@@ -12,7 +12,7 @@ import pytest
 
 from lab.bench import wire
 from lab.bench.load import Job, run
-from lab.bench.pace import ClosedLoop, OpenLoop
+from lab.bench.pace import ClosedLoop, OpenLoop, requests_of
 from lab.bench.wire import Answer, Malformed, Requests, make_request, read_answer
 
 CREATED = b'HTTP/1.1 201 Created\r\nContent-Length: 18\r\nX: y\r\n\r\n{"order_id": "77"}'
@@ -124,9 +124,20 @@ def test_other_answers_that_are_no_errors() -> None:
 
 def test_open_loop_is_never_late_for_good() -> None:
     """The n-th request is due n / rate after the beginning, however late those before were taken; none at the end."""
-    pace = OpenLoop(4.0, begin=10.0, until=11.0)
+    pace = OpenLoop(4.0, begin=10.0, seconds=1.0)
     assert [pace.take(now) for now in (10.0, 17.0, 17.0, 17.0)] == [10.0, 10.25, 10.5, 10.75]
     assert pace.due == float("inf")
+
+
+@pytest.mark.parametrize("rate", [3.0, 7.3, 200.0])
+@pytest.mark.parametrize("begin", [0.1, 1234.567, 98765.4321])
+def test_open_loop_sends_what_it_was_said_to(rate: float, begin: float) -> None:
+    """As many requests as `requests_of` tells, whenever it begins: some benches prepare something for each."""
+    pace, sent = OpenLoop(rate, begin, seconds=13.0), 0
+    while pace.due < float("inf"):
+        pace.take(0.0)
+        sent += 1
+    assert sent == requests_of(rate, 13.0)
 
 
 def test_closed_loop_counts_from_sending() -> None:

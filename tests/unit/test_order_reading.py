@@ -4,14 +4,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, insert
 
+from common.idempotency import IdempotencyKey
 from halfmessage.errors import NotFound
-from order.model import Status
+from order.model import Line, Order, Receiver, Status, idempotency_keys, order_lines, orders
 from order.service.reading import OrderReader, place_of
+from order.service.rows import key_row, line_rows, order_row
 from tests.fakes import Shop
 from tests.support import eventually
 
@@ -60,6 +63,42 @@ def test_pages_by_status(shop: Shop) -> None:
     shop.closing.cancel(closed, owner=None)
     for status, order_id in ((Status.CREATED, unpaid), (Status.PAID, paid), (Status.CLOSED, closed)):
         assert [o.order_id for o in shop.reader.page("ann", status=status, below=None, limit=9)] == [order_id]
+
+
+_HARD = [
+    "",
+    "\"quoted\" \\ / \\u0041 \\n 'single' `back` %s {} [1, null]",
+    "tab\t and\nlines \u2028 \u2029 \u0085",
+    "".join(map(chr, range(0x20, 0x7F))),
+    "".join(map(chr, range(0x80, 0x17F))),
+    "e\u0301 \u4e2d\u6587 \ufeff \ufffd \uffff \ue000 \U0001f469\u200d\U0001f680 \U0010ffff",
+    "null",
+    "12345678901234567890",
+    "1e400",
+]
+
+
+@pytest.mark.parametrize("text", _HARD)
+def test_what_was_written_is_what_is_read(shop: Shop, text: str) -> None:
+    """To the character and the digit, though a row comes as a text that the database makes."""
+    most = 2**63 - 1
+    line = Line(most, text, text, text or None, 2**31 - 1, most, most)
+    free = Line(1, text, text, None, 1, 0, None)
+    receiver = Receiver(text[:64], text[:32], text[:255])
+    made = Order(most - 1, most, "ann", Status.PAID, None, (free, line), receiver, most, "EUR", most, most, most)
+    order = replace(made, coupon_id=most, discount_amount=most - 5)
+    key = IdempotencyKey("ann", "\"\\'k\u00e9y", "hash")
+
+    def write(connection: Connection) -> None:
+        connection.execute(insert(orders), order_row(order))
+        connection.execute(insert(order_lines), line_rows(order))
+        connection.execute(insert(idempotency_keys), key_row(key, order.order_id))
+
+    shop.database.transact(write)
+    assert shop.reader.get(order.order_id, owner="ann") == order
+    assert shop.reader.page("ann", status=Status.PAID, below=None, limit=1) == [order]
+    assert shop.reader.newest(status=Status.PAID, before=None, limit=1) == [order]
+    assert shop.reader.first_answer("ann", key.key) == ("hash", order)
 
 
 class _Held:
