@@ -5,11 +5,12 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from http import HTTPStatus
 from statistics import median
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from common.schema import encode_cursor
 from console.app import build
@@ -51,7 +52,7 @@ class Timed:
     def wrong(self) -> str:
         """What is wrong with it; empty where nothing is."""
         if self.statuses != {HTTPStatus.OK}:
-            return f"{self.name}: answered with {sorted(self.statuses - {HTTPStatus.OK})}"
+            return f"{self.name}: answered with {sorted(self.statuses - {HTTPStatus.OK})} (0: not at all)"
         if median(self.took) > LIMIT:
             return f"{self.name}: {median(self.took):,.0f} ms, more than {LIMIT:g} ms"
         return ""
@@ -177,9 +178,7 @@ class ConsoleBench:
             for number in range(1, _ACTIONS + 1)
         ]  # fmt: skip
         for some in chunks(rows, 500):
-            self._sut.database("console").transact(
-                lambda connection, some=some: connection.execute(insert(actions), some)
-            )
+            self._sut.database("console").transact(partial(_insert, rows=some))
         return 1
 
     def _drill(self) -> str:
@@ -204,18 +203,29 @@ class ConsoleBench:
 
 
 def ask(connection: http.client.HTTPConnection, timed: Timed, headers: Mapping[str, str]) -> None:
-    """Ask for a page once more, on a connection that is kept, and add how long the whole answer took."""
-    began = time.perf_counter()
-    connection.request("GET", timed.page.path, headers=dict(headers))
-    answer = connection.getresponse()
-    answer.read()
+    """Ask for a page once more, on a connection that is kept, and add how long the whole answer took.
+
+    One that does not come, or not within the connection's time, is noted as status 0.
+    """
+    began, status = time.perf_counter(), 0
+    try:
+        connection.request("GET", timed.page.path, headers=dict(headers))
+        answer = connection.getresponse()
+        answer.read()
+        status = HTTPStatus.OK if _leads_on(answer) else answer.status
+    except (OSError, http.client.HTTPException):
+        connection.close()  # the next request opens it again
     timed.took.append((time.perf_counter() - began) * 1000)
-    timed.statuses.add(HTTPStatus.OK if _leads_on(answer) else answer.status)
+    timed.statuses.add(status)
 
 
 def _leads_on(answer: http.client.HTTPResponse) -> bool:
     """Whether it leads to another page, which is an answer: as of the payment of an order. The login is none."""
     return answer.status == HTTPStatus.SEE_OTHER and not str(answer.getheader("Location")).startswith("/login")
+
+
+def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    connection.execute(insert(actions), rows)
 
 
 def _minute(at: int) -> str:

@@ -54,7 +54,7 @@ def test_a_page_that_nothing_is_known_of_is_not_left_out(declared: dict[str, tup
     [
         ([LIMIT * 5, LIMIT, 1.0], 200, ""),
         ([LIMIT * 5, LIMIT + 1, 1.0], 200, "/x: 201 ms, more than 200 ms"),
-        ([1.0], 404, "/x: answered with [404]"),
+        ([1.0], 404, "/x: answered with [404] (0: not at all)"),
     ],
 )
 def test_a_page_is_judged(took: list[float], status: int, wrong: str) -> None:
@@ -89,6 +89,8 @@ def test_a_page_is_timed_until_all_of_it_is_there() -> None:
         thread.join()
     assert (len(timed.took), timed.statuses) == (2, {200})
     assert min(timed.took) > 0
+    ask(connection, timed, {"Cookie": "a=b"})
+    assert (len(timed.took), timed.statuses) == (3, {200, 0})
 
 
 def test_messages_that_settled_orders_left(tmp_path: Path) -> None:
