@@ -41,7 +41,13 @@ def install(site: Site, drills: Drills, actions: Actions) -> None:
 
     @site.page("/drills/<id:drill_id>")
     def show_one(viewer: Viewer, drill_id: int) -> Result:  # noqa: ARG001
-        context = {"drill": drills.one(drill_id), "events": drills.events(drill_id), "shown": SHOWN, "longest": LONGEST}
+        context = {
+            "drill": drills.one(drill_id),
+            "events": drills.events(drill_id),
+            "story": drills.story(drill_id),
+            "shown": SHOWN,
+            "longest": LONGEST,
+        }
         return Shown("drill.html", context)
 
     @site.page("/drills/<id:drill_id>/report.html")

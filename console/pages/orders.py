@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from markupsafe import Markup
-
 from common.errors import Malformed, PeerUnavailable
 from console.clients.services import Refused
 from console.pages.site import ADMIN, HTML, OWNER, Form, Raw, Result, See, Shown, Site
 from console.pages.viewer import Viewer
 from console.service.orders import STATUSES, OneOrder, Orders
-from console.story import draw, write_file
+from console.story import write_file
 
 _DONE: Final[Mapping[str, str]] = {
     "paid": "It is paid.",
@@ -67,8 +65,7 @@ def _install_order(site: Site, orders: Orders) -> None:
 
 
 def _shown(order_id: int, one: OneOrder, *, did: str = "", wrong: str = "", status: int = 200) -> Shown:
-    picture = Markup(draw(one.story)) if one.story is not None else None  # noqa: S704  # nosec B704 - escaped by `draw`
-    given = {"order_id": str(order_id), "one": one, "picture": picture, "did": did, "wrong": wrong}
+    given = {"order_id": str(order_id), "one": one, "did": did, "wrong": wrong}
     return Shown("order.html", given, status)
 
 

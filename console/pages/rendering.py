@@ -11,6 +11,7 @@ from markupsafe import Markup
 from common.currencies import written
 from console.pages.assets import Assets
 from console.pages.place import placed
+from console.story import Story, draw
 from halfmessage.clock import from_rfc3339, rfc3339
 
 _LIVE: Final = "live"
@@ -39,7 +40,13 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"time": time_of, "money": written, "seconds": seconds, "written": evidence}
+        self._environment.filters |= {
+            "time": time_of,
+            "money": written,
+            "seconds": seconds,
+            "written": evidence,
+            "drawn": picture_of,
+        }
         self._environment.globals |= {"asset": assets.url, "menu": self.menu, "viewer": None, "path": ""}
 
     def render(self, name: str, given: Mapping[str, Any], *, live_only: bool = False) -> str:
@@ -57,6 +64,11 @@ def time_of(at: int | str | None) -> Markup:
     text = rfc3339(at if isinstance(at, int) else from_rfc3339(at))
     shown = f"{text[:23].replace('T', ' ')} UTC"
     return Markup('<time datetime="{}">{}</time>').format(text, shown)
+
+
+def picture_of(story: Story) -> Markup:
+    """Draw a story; its steps are links to `#step-1` and so on, which the page has."""
+    return Markup(draw(story))  # noqa: S704  # nosec B704 - everything in it is escaped where it is made
 
 
 def evidence(value: object) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from flask import Request, Response
+from flask import Flask, Request, Response
 
 from common.errors import Forbidden, Malformed, Unauthenticated
 from common.web import Api
@@ -20,6 +20,7 @@ from halfmessage.errors import NotFound
 
 ADMIN: Final = ("admin",)
 OWNER: Final = ("orders", "admin")
+_PAGES: Final = "console pages"  # where an application keeps what was declared
 _MOST_FIELDS: Final = 520  # of a form: five hundred things that are ticked, and what is said of them
 
 
@@ -88,6 +89,7 @@ class Site:
                 return self._answer(request, viewer, view(viewer=viewer, **arguments))
 
             self._api.app.add_url_rule(rule, f"GET {rule}", show)
+            self._api.app.extensions.setdefault(_PAGES, {})[rule] = tuple(query)
             return view
 
         return declare
@@ -135,6 +137,12 @@ class Site:
 
 
 HTML: Final = "text/html; charset=utf-8"
+
+
+def pages_of(app: Flask) -> Mapping[str, Sequence[str]]:
+    """Return the rule of every page that was declared, and the parameters that it takes."""
+    found: Mapping[str, Sequence[str]] = app.extensions.get(_PAGES, {})
+    return found
 
 
 def one(form: Form, name: str) -> str:

@@ -20,6 +20,7 @@ import structlog
 
 from console.service.breaking import Fault, Step, known, named
 from console.service.commands import environment, last_words
+from console.story import Story, StoryError, read_file
 from halfmessage.clock import now_ms
 from halfmessage.errors import Conflict, HalfMessageError, NotFound, Unavailable
 
@@ -111,6 +112,14 @@ class Drills:
         lines = _bytes(self._folder / str(drill_id) / "events.jsonl").split(b"\n")
         return [json.loads(line) for line in lines[:-1][:SHOWN]]  # the last one is empty, or not whole yet
 
+    def story(self, drill_id: int) -> Story | None:
+        """Return the story of a drill's order so far; None: nothing is known of one, or another release told it."""
+        told = _bytes(self._folder / str(drill_id) / _FILES["story"])
+        try:
+            return read_file(told.decode(errors="replace")) if told else None
+        except StoryError:
+            return None
+
     def page(self, drill_id: int) -> bytes:
         """Return a drill's report as it was written, one HTML page. Raise `NotFound`."""
         html = _bytes(self._folder / str(drill_id) / "report.html")
@@ -189,7 +198,12 @@ class Drills:
         return Drill(drill_id, step, fault, asked["who"], asked["began_at"], is_running, result, failure)
 
 
-_FILES: Final[Mapping[str, str]] = {"json": "report.json", "html": "report.html", "events": "events.jsonl"}
+_FILES: Final[Mapping[str, str]] = {
+    "json": "report.json",
+    "html": "report.html",
+    "events": "events.jsonl",
+    "story": "story.html",
+}
 
 
 def _take(descriptor: int, kind: int = fcntl.LOCK_EX) -> None:

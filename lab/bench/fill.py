@@ -15,74 +15,55 @@ from functools import partial
 from sqlalchemy import Connection, text
 
 from common.db import Database
+from halfmessage.clock import now_ms
 from halfmessage.ids import EPOCH
+from lab.bench.fill_sql import (
+    AT,
+    CALLS,
+    CHARGES,
+    HELD,
+    KEYS,
+    KINDS,
+    LINES,
+    NUMBERS,
+    ORDERS,
+    PAID,
+    PAYMENTS,
+    RECORDS,
+    RESERVATIONS,
+    RETURNS,
+    SETTLEMENTS,
+    TAKE,
+)
 
 CHUNK = 10_000
 _NODE_BITS = 22  # of a snowflake: what is below its time
 _LIFE = 900_000  # ms from placing an order to when it falls due, of those that do not fall due later
-
-_NUMBERS = "CREATE TABLE bench_numbers (n INTEGER PRIMARY KEY)"
-_KINDS = "CREATE TABLE bench_kinds (place INTEGER PRIMARY KEY, goods_id BIGINT NOT NULL, user_id VARCHAR(64) NOT NULL)"
-_FROM = """
-FROM (SELECT n + :start AS n FROM bench_numbers WHERE n < :size) AS s
-JOIN bench_kinds AS k ON k.place = s.n % :kinds
-"""
-_ID = ":first_id + s.n * :step"
-_TX = ":first_id + (s.n - s.n % :group) * :step"
-_AT = ":first_ms + s.n * :gap"
-
-_ORDERS = f"""
-INSERT INTO orders (order_id, tx_id, user_id, status, close_reason, total_amount, goods_amount, currency, created_at,
-    expires_at, paid_at, closed_at)
-SELECT {_ID}, {_TX}, k.user_id, {{status}}, {{reason}}, 250, 250, 'EUR', {_AT}, {{due}}, {{paid}}, {{closed}}
-{_FROM}
-"""  # nosec B608 - constants of this module
-_SETTLEMENTS = f"""
-INSERT INTO settlements (order_id, participant, fate, tx_id, since)
-SELECT {_ID}, '{{participant}}', 'void', {_TX}, {_AT} + 1 {_FROM}
-"""  # nosec B608
-_LINES = f"""
-INSERT INTO order_lines (order_id, position, goods_id, name, brief, quantity, unit_price)
-SELECT {_ID}, 0, k.goods_id, 'Tea', '', 1, 250 {_FROM}
-"""  # nosec B608
-_RECORDS = f"""
-INSERT INTO transaction_records (tx_id, outcome, decided_at)
-SELECT {_ID}, 'committed', {_AT} {_FROM} WHERE s.n % :group = 0
-"""  # nosec B608
-_RESERVATIONS = f"""
-INSERT INTO reservations (order_id, tx_id, state, verified, created_at, released_at)
-SELECT {_ID}, {_TX}, {{state}}, {{verified}}, {_AT}, {{released}} {_FROM}
-"""  # nosec B608
-_HELD = f"""
-INSERT INTO reservation_lines (order_id, goods_id, quantity) SELECT {_ID}, k.goods_id, 1 {_FROM}
-"""  # nosec B608
-_PAYMENTS = f"""
-INSERT INTO payments (order_id, user_id, amount, currency, state, known, tellings, expires_at, created_at)
-SELECT {_ID}, k.user_id, 250, 'EUR', {{payment}}, 0, 0, {{due}}, {_AT} {_FROM}
-"""  # nosec B608
-_TAKE = "UPDATE stock SET available = available - :pieces WHERE goods_id = :goods_id"
 
 
 class Kind(StrEnum):
     """How the orders are."""
 
     SETTLED = "settled"  # paid, but every tenth, which was closed long ago
+    KNOWN = "known"  # the same, with all that the console may ask for: payments, charges, keys and ids of calls
     UNPAID = "unpaid"
     CANCELLED = "cancelled"  # and what they hold is not released yet
     CLOSED = "closed"  # long ago
 
 
 _CLOSED_TENTH = "CASE WHEN s.n % 10 = 0 THEN {} ELSE {} END"
-_VALUES: Mapping[Kind, Mapping[str, str]] = {
+_VALUES: dict[Kind, Mapping[str, str]] = {
     Kind.SETTLED: {
         "status": _CLOSED_TENTH.format("'closed'", "'paid'"),
         "reason": _CLOSED_TENTH.format("'timeout'", "NULL"),
-        "due": f"{_AT} + {_LIFE}",
-        "paid": _CLOSED_TENTH.format("NULL", f"{_AT} + 1000"),
-        "closed": _CLOSED_TENTH.format(f"{_AT} + {_LIFE}", "NULL"),
+        "due": f"{AT} + {_LIFE}",
+        "paid": _CLOSED_TENTH.format("NULL", f"{AT} + 1000"),
+        "closed": _CLOSED_TENTH.format(f"{AT} + {_LIFE}", "NULL"),
         "state": _CLOSED_TENTH.format("'released'", "'deducted'"),
         "verified": "1",
-        "released": _CLOSED_TENTH.format(f"{_AT} + {_LIFE}", "NULL"),
+        "released": _CLOSED_TENTH.format(f"{AT} + {_LIFE}", "NULL"),
+        "payment": _CLOSED_TENTH.format("'closed'", "'succeeded'"),
+        "provider": _CLOSED_TENTH.format("NULL", "'sandbox'"),
     },
     Kind.UNPAID: {
         "status": "'created'",
@@ -98,9 +79,9 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
     Kind.CANCELLED: {
         "status": "'closed'",
         "reason": "'cancelled'",
-        "due": f"{_AT} + {_LIFE}",
+        "due": f"{AT} + {_LIFE}",
         "paid": "NULL",
-        "closed": f"{_AT} + 1",
+        "closed": f"{AT} + 1",
         "state": "'deducted'",
         "verified": "1",
         "released": "NULL",
@@ -109,15 +90,19 @@ _VALUES: Mapping[Kind, Mapping[str, str]] = {
     Kind.CLOSED: {
         "status": "'closed'",
         "reason": "'timeout'",
-        "due": f"{_AT} + 1",
+        "due": f"{AT} + 1",
         "paid": "NULL",
-        "closed": f"{_AT} + 1",
+        "closed": f"{AT} + 1",
         "state": "'released'",
         "verified": "1",
-        "released": f"{_AT} + 1",
+        "released": f"{AT} + 1",
         "payment": "'closed'",
     },
 }
+
+
+_VALUES[Kind.KNOWN] = _VALUES[Kind.SETTLED]
+_SETTLED = frozenset({Kind.SETTLED, Kind.KNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +127,13 @@ class Series:
         """Return the id of the transaction that an order was placed in."""
         return self.order_id(number - number % self.group)
 
+    def born_at(self, number: int) -> int:
+        """Return when an order was placed (ms since the epoch)."""
+        return self.first_ms + number * self.gap
+
     def is_live(self, number: int) -> bool:
         """Whether an order holds stock."""
-        return self.kind is not Kind.CLOSED and (self.kind is not Kind.SETTLED or number % 10 != 0)
+        return self.kind is not Kind.CLOSED and (self.kind not in _SETTLED or number % 10 != 0)
 
     def parameters(self) -> dict[str, int]:
         """Return what the statements need to know."""
@@ -155,6 +144,7 @@ class Series:
             "gap": self.gap,
             "group": self.group,
             "due": self.due,
+            "now": now_ms(),
         }
 
     @property
@@ -169,7 +159,8 @@ class Series:
 class Filling:
     """Writes orders of a series into the databases of order, stock and pay. Use `open`.
 
-    Pay has what was to be paid of orders that are not paid; those that are were so before there was a pay service.
+    Pay has what was to be paid of orders that are not paid; those that are were so before there was a pay service,
+    except for `Kind.KNOWN`.
     """
 
     def __init__(self, order: Database, stock: Database, pay: Database, goods: Sequence[str], series: Series) -> None:
@@ -193,14 +184,18 @@ class Filling:
 
     def add(self, begin: int, end: int, tell: Callable[[int], None] = lambda _: None) -> None:
         """Write the orders number `begin` to `end` - 1; `tell` is told how many there are after each chunk."""
-        values = _VALUES[self._series.kind]
-        in_order = [_ORDERS.format(**values), _LINES, _RECORDS]
-        if self._series.kind is Kind.CANCELLED:
-            in_order += [_SETTLEMENTS.format(participant=one) for one in ("stock", "pay")]
-        in_pay = (
-            [] if self._series.kind is Kind.SETTLED else [one.format(**values) for one in (_RESERVATIONS, _PAYMENTS)]
-        )
-        in_stock = [_RESERVATIONS.format(**values), _HELD]
+        kind, values = self._series.kind, _VALUES[self._series.kind]
+        in_order = [ORDERS.format(**values), LINES, RECORDS]
+        if kind is Kind.CANCELLED:
+            in_order += [SETTLEMENTS.format(participant=one) for one in ("stock", "pay")]
+        if kind is Kind.KNOWN:
+            in_order += [KEYS, CALLS, RETURNS]
+        in_pay = [] if kind is Kind.SETTLED else [RESERVATIONS.format(**values)]
+        if kind is Kind.KNOWN:
+            in_pay += [PAID.format(**values), CHARGES]
+        elif kind is not Kind.SETTLED:
+            in_pay.append(PAYMENTS.format(**values))
+        in_stock = [RESERVATIONS.format(**values), HELD]
         for start in range(begin, end, CHUNK):
             size = min(CHUNK, end - start)
             given = {**self._series.parameters(), "start": start, "size": size, "kinds": len(self._goods)}
@@ -215,7 +210,7 @@ class Filling:
         taken = Counter(self._goods[n % len(self._goods)] for n in numbers if self._series.is_live(n))
         rows = [{"goods_id": int(goods_id), "pieces": pieces} for goods_id, pieces in sorted(taken.items())]
         if rows:
-            connection.execute(text(_TAKE), rows)
+            connection.execute(text(TAKE), rows)
 
 
 def _execute(connection: Connection, statements: Sequence[str], given: Mapping[str, int]) -> None:
@@ -224,8 +219,8 @@ def _execute(connection: Connection, statements: Sequence[str], given: Mapping[s
 
 
 def _help(connection: Connection, goods: Sequence[str]) -> None:
-    connection.execute(text(_NUMBERS))
-    connection.execute(text(_KINDS))
+    connection.execute(text(NUMBERS))
+    connection.execute(text(KINDS))
     connection.execute(text("INSERT INTO bench_numbers (n) VALUES (:n)"), [{"n": n} for n in range(CHUNK)])
     rows = [
         {"place": place, "goods_id": int(goods_id), "user_id": f"user-{place}"} for place, goods_id in enumerate(goods)

@@ -53,6 +53,7 @@ class Setup:
     instances: Mapping[str, int] = field(default_factory=dict)
     pay_timeout: float = _PAY_TIMEOUT
     gateway: bool = False
+    console: bool = False
 
     def plan(self, servers: Servers | None) -> Plan:
         """Return the plan of a deployment. Raise `CommandFailed`."""
@@ -63,6 +64,7 @@ class Setup:
             instances=self.instances,
             servers=servers,
             gateway=Gateway() if self.gateway else None,
+            console=self.console,
         )
 
 

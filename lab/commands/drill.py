@@ -74,6 +74,12 @@ class _Drills(click.Command):
     help="What happens, as it happens, to a file: one JSON object a line.",
 )
 @click.option(
+    "--story",
+    "story_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of one drill: the story of its order so far, every second, as a file that a browser opens.",
+)
+@click.option(
     "--faults",
     "faults_file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -105,6 +111,7 @@ def command(
     json_file: Path | None,
     html_file: Path | None,
     events_file: Path | None,
+    story_file: Path | None,
     faults_file: Path | None,
     brief: bool,
     lanes: int,
@@ -133,12 +140,14 @@ def command(
         return
     if bool(names) == everything:
         raise click.UsageError("Name the drills to play, or say --all; --list shows them.")
+    if story_file is not None and len(names) != 1:
+        raise click.UsageError("--story is of one drill: name it alone.")
     drills = catalogue.on(servers) if everything else catalogue.named(names, servers)
     slots = _slots(data_dir, servers, 1 if real else min(lanes, len(drills)), rocketmq)
     again = _again(servers, rocketmq)
     screen = Screen(out, len(drills), brief=brief, prefixed=len(slots.lanes) > 1)
     tell = screen.event if events_file is None else written_to(events_file, screen.event)
-    report = _play(screen, drills, servers, slots, again, tell, stretch=stretch)
+    report = _play(screen, drills, servers, slots, again, tell, stretch=stretch, story_file=story_file)
     files.write(out, report.as_json(), lambda: page.render(report), json_file=json_file, html_file=html_file)
     ctx.exit(1 if report.failed else 0)
 
@@ -187,6 +196,7 @@ def _play(
     tell: Tell,
     *,
     stretch: float,
+    story_file: Path | None,
 ) -> Report:
     forget_settings()
     log_to(slots.run / "drill.log")
@@ -194,7 +204,14 @@ def _play(
         signal.signal(signum, signal.default_int_handler)
     screen.begin(f"Playing {len(drills)} drills in {slots.run}")
     began, began_at, results = time.monotonic(), now_ms(), list[Result]()
-    played = play_all(drills, slots.lanes, tell, repeat=lambda drill: again.format(drill.name), stretch=stretch)
+    played = play_all(
+        drills,
+        slots.lanes,
+        tell,
+        repeat=lambda drill: again.format(drill.name),
+        stretch=stretch,
+        story_file=story_file,
+    )
     try:
         with screen.progress():
             for result in played:

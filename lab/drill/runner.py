@@ -4,6 +4,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from traceback import format_exception, format_exception_only
 
@@ -16,6 +17,7 @@ from lab.drill.pending import console
 from lab.drill.result import Event, Kind, Result
 from lab.drill.slot import Slot
 from lab.drill.sut import SystemUnderTest
+from lab.drill.watching import keep, watched
 from lab.judge.invariant import Invariant
 from lab.judge.judge import Judge
 
@@ -26,31 +28,43 @@ _STAGINGS = 3  # at most; a busy machine fails one in some hundred
 _SWEEP_BY_DEFAULT = 60.0  # seconds, as in common.config
 
 
-def play(drill: Drill, slot: Slot, tell: Tell = lambda *_: None, *, repeat: str = "", stretch: float = 1.0) -> Result:
+def play(
+    drill: Drill,
+    slot: Slot,
+    tell: Tell = lambda *_: None,
+    *,
+    repeat: str = "",
+    stretch: float = 1.0,
+    story_file: Path | None = None,
+) -> Result:
     """Play one drill and return what came of it. A deployment on which one failed is kept, and not used again.
 
     `stretch` multiplies the limit, for a machine that is busy with something else. One whose situation did not come
-    about is played again on a new deployment, `_STAGINGS` times in all.
+    about is played again on a new deployment, `_STAGINGS` times in all. `story_file`: where the story of its order is
+    kept, so far as it is known, while it runs.
     """
     for _ in range(_STAGINGS - 1):
         try:
-            return _play(drill, slot, tell, repeat, stretch)
+            return _play(drill, slot, tell, repeat, stretch, story_file)
         except NotStaged as error:
             tell(drill.name, Event(now_ms(), Kind.STEP, f"{error.detail} It is played again."))
             slot.drop()
-    return _play(drill, slot, tell, repeat, stretch, last=True)
+    return _play(drill, slot, tell, repeat, stretch, story_file, last=True)
 
 
-def _play(drill: Drill, slot: Slot, tell: Tell, repeat: str, stretch: float, *, last: bool = False) -> Result:
+def _play(
+    drill: Drill, slot: Slot, tell: Tell, repeat: str, stretch: float, story_file: Path | None, *, last: bool = False
+) -> Result:
     result = _blank(drill, slot, repeat, stretch)
     began = time.monotonic()
     run: DrillRun | None = None
     try:
         sut = slot.sut(drill.profile)
         run = DrillRun(sut, slot.backing, result.limit, lambda event: tell(drill.name, event), stretch=stretch)
-        drill.play(run)
-        if run.recovery is None:
-            run.settle()
+        with watched(run, story_file):
+            drill.play(run)
+            if run.recovery is None:
+                run.settle()
     except HalfMessageError as error:
         if isinstance(error, NotStaged) and not last:
             raise
@@ -60,7 +74,7 @@ def _play(drill: Drill, slot: Slot, tell: Tell, repeat: str, stretch: float, *, 
         (slot.directory / "traceback.txt").write_text("".join(format_exception(error)), encoding="utf-8")
     result.took = time.monotonic() - began
     if run is not None:
-        _write_down(result, run)
+        _write_down(result, run, story_file)
     _clear_up(result, drill, slot, run)
     return result
 
@@ -77,11 +91,12 @@ def _blank(drill: Drill, slot: Slot, repeat: str, stretch: float) -> Result:
     return Result(drill.name, drill.breaks, drill.where, drill.holds, now_ms(), limit, words, repeat=repeat)
 
 
-def _write_down(result: Result, run: DrillRun) -> None:
+def _write_down(result: Result, run: DrillRun, story_file: Path | None) -> None:
     result.events, result.recovery = run.events, run.recovery
     try:
         result.order_id = run.concerns()
         result.story = run.story()
+        keep(result.story, story_file)
         look = run.rest() if result.passed else run.look()
         judged = look.invariants or Judge.of(run.sut.deployment).invariants()
         result.invariants = [*judged, _quiet(run.sut, look.left)]
@@ -146,6 +161,7 @@ def play_all(
     *,
     repeat: Callable[[Drill], str] = lambda _: "",
     stretch: float = 1.0,
+    story_file: Path | None = None,
 ) -> Generator[Result]:
     """Play drills in several slots side by side; yield each result as it comes. Closes the slots."""
     queue = DrillQueue(drills)
@@ -154,7 +170,7 @@ def play_all(
     def lane(slot: Slot) -> None:
         try:
             while drill := queue.take(slot):
-                results.put(play(drill, slot, tell, repeat=repeat(drill), stretch=stretch))
+                results.put(play(drill, slot, tell, repeat=repeat(drill), stretch=stretch, story_file=story_file))
         finally:
             slot.close()
             results.put(None)

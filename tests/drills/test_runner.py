@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from console.story import read_file, verify
 from lab.drill import drill_run
 from lab.drill.drill import Drill
 from lab.drill.drill_run import DrillRun, Look
@@ -158,6 +159,24 @@ def test_a_drill_that_passed_leaves_nothing(tmp_path: Path) -> None:
     assert result.passed
     assert result.recovery is not None
     assert not any(tmp_path.iterdir())
+
+
+def test_the_story_of_its_order_is_kept_while_a_drill_runs(tmp_path: Path) -> None:
+    """Somebody can watch it: a story file, whole at any moment, of what is known so far; at the end, of all."""
+    file, seen = tmp_path / "story.html", []
+
+    def stage(run: DrillRun) -> None:
+        run.placed()
+        run.wait("its story", file.exists)
+        seen.append(verify(file.read_text(encoding="utf-8")).story)
+
+    slot = Slot(tmp_path / "lane")
+    result = play(_drill("watched", stage), slot, stretch=10.0, story_file=file)  # a busy machine is not judged here
+    slot.close()
+    assert result.passed, result.reason
+    assert result.story is not None
+    assert [story.order_id for story in seen] == [result.order_id]
+    assert read_file(file.read_text(encoding="utf-8")) == result.story
 
 
 def test_a_directory_that_is_not_ours_is_refused(tmp_path: Path) -> None:

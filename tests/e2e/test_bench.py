@@ -53,6 +53,21 @@ def test_orders(tmp_path: Path) -> None:
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
+def test_console(tmp_path: Path) -> None:
+    """Every page is there, and timed; what one takes on a busy machine is judged by no test."""
+    file = tmp_path / "bench.json"
+    result = bench(
+        "console", "--orders", "300", "--runs", "1", "--seconds", "2", "--place", str(tmp_path), "--json", str(file)
+    )
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert not [line for line in found["wrong"] if "more than" not in line], result.output
+    assert all(one["polls"] >= 50 and one["cores"]["console"] > 0 for one in found["facts"]["open_pages"])
+    assert (found["facts"]["orders"], found["facts"]["messages"]) == (300, 300)
+    pages = found["facts"]["pages"]
+    assert {"/", "/orders", "/find", "/messages", "/drills/<id:drill_id>"} <= {page["rule"] for page in pages}
+    assert all(0 < page["median"] <= page["worst"] for page in pages)
+
+
 def test_burst(tmp_path: Path) -> None:
     """Each answer of 202 came to one order, and it is told how fast they were worked off."""
     found = figures(tmp_path, "burst", "--clients", "4")

@@ -227,9 +227,14 @@ def test_something_is_broken_and_heals_while_one_looks_on(browser: Browser, base
         expect(seen.page.get_by_role("heading", level=1)).to_have_text("kill-order.deducted")
         _check(seen, "a drill that runs", idle=False)
         expect(seen.page.locator("#live")).to_contain_text("was killed by SIGKILL at order.deducted", timeout=90_000)
+        expect(seen.page.get_by_role("group", name=re.compile("What happened to order"))).to_be_visible(timeout=30_000)
+        _load_anew(seen)
+        _check(seen, "a drill whose order heals", idle=False)
         verdict = seen.page.locator("section[aria-labelledby=verdict]")
         expect(verdict).to_contain_text("passed", timeout=60_000)
         expect(verdict).to_contain_text("total = available + live reservations")
+        expect(seen.page.locator("p.sentence.ended")).to_contain_text("never came to be")
+        _load_anew(seen)
         _check(seen, "a drill that ended")
         report = seen.page.get_by_role("link", name="The whole report").get_attribute("href")
         seen.go("/drills")
@@ -257,6 +262,12 @@ def _check_file(browser: Browser, base: str, html: str) -> None:
         seen.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         assert seen.faults() == []
         assert not seen.is_too_wide()
+
+
+def _load_anew(seen: Visit) -> None:
+    """Load the page once more: what it weighs is that, and not all that was polled before."""
+    seen.loaded.clear()
+    seen.page.reload()
 
 
 def _check(seen: Visit, path: str, *, idle: bool = True) -> None:

@@ -14,10 +14,12 @@ import console.app
 from common.errors import Malformed
 from console.service.breaking import named
 from console.service.drills import KEPT, Drill, DrillRuns, Drills
+from console.story import tell, write_file
 from halfmessage.errors import DatabaseUnavailable, NotFound, Unavailable
 from lab.drill import faults
 from ops.deployment import Deployment, Plan
 from ops.places import PACKAGES
+from tests.stories import AT, half, order_row
 from tests.support import eventually
 from tests.unit.console_site import Browser, running, token
 
@@ -44,6 +46,10 @@ _REPORTS = f"""
 json.dump({{"drills": [json.loads({json.dumps(RESULT)!r})]}}, open(given["json"], "w"))
 open(given["html"], "w").write("<p>the report</p>")
 """
+_TELLS = f"""
+open(given["story"], "w").write({write_file(tell(order_row(), [half(answer=HOSTILE)], order_id="7", now_ms=AT))!r})
+"""
+_GOES_ON = "import time; time.sleep(60)"
 Made = Callable[..., Drills]
 
 
@@ -237,6 +243,37 @@ def test_a_fault_is_chosen_watched_and_judged(site: Browser) -> None:
     assert policy.startswith("default-src 'none'")
     assert policy.endswith("; sandbox")
     assert site.get("/drills/5").status_code == 404
+
+
+def test_the_order_is_seen_to_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a drill runs: its order's picture so far, with the evidence of each step, in the part that is polled."""
+    monkeypatch.setattr(console.app, "Drills", partial(Drills, command=command(_PLAYS + _TELLS + _GOES_ON)))
+    with running(tmp_path, console_drills=True, console_data_dir=tmp_path) as service:
+        service.start[1]()
+        site = Browser(service, token())
+        where = site.post("/drills/start", {**hidden(site.get("/drills").text), "drill": NAME}).headers["Location"]
+        part = eventually(lambda: (found := site.get(where, HX_Request="true").text).count("<svg") and found, within=30)
+        assert "Its order 7" in part
+        assert 'href="#step-1"' in part
+        assert 'id="step-1"' in part
+        assert "every 1s" in part
+        assert HOSTILE not in part
+
+
+def test_a_story_that_is_none_is_left_out(made: Made, tmp_path: Path) -> None:
+    """It was told by another release, or damaged: the drill is shown without its picture."""
+    drills = made(_TELLS + _REPORTS)
+    played(drills)
+    story = drills.story(7)
+    assert story is not None
+    assert story.order_id == "7"
+    file = tmp_path / "drills" / "7" / "story.html"
+    file.write_text(file.read_text().replace("</html>", ""))
+    assert drills.story(7) is None
+    file.write_bytes(b"\xff")
+    assert drills.story(7) is None
+    file.unlink()
+    assert drills.story(7) is None
 
 
 def test_a_drill_that_is_none_breaks_nothing(site: Browser) -> None:

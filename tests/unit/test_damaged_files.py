@@ -360,6 +360,8 @@ def test_damaged_keys_stop_no_purge(tmp_path: Path) -> None:
         raw.execute("ALTER TABLE messages DROP COLUMN checksum")
         raw.execute("DROP TRIGGER messages_deleted")
         raw.execute("CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN SELECT json(OLD.keys); END")
+        for index in ("messages_by_topic", "deliveries_by_subscription"):
+            raw.execute(f"DROP INDEX {index}")
         raw.execute("PRAGMA user_version=2")
     with closing(EmbeddedBroker(path, BrokerOptions(retention=0.0))) as broker:
         sender = broker.producer("order")

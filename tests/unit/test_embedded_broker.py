@@ -377,7 +377,7 @@ def test_file_of_another_version(path: Path) -> None:
     EmbeddedBroker(path, OPTIONS).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("PRAGMA user_version=99")
-    _assert_refused(path, BrokerError, "schema version 99, this build knows 3")
+    _assert_refused(path, BrokerError, "schema version 99, this build knows 4")
 
 
 def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
@@ -387,6 +387,8 @@ def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
         for table in ("checks", "deliveries"):
             raw.execute(f"ALTER TABLE {table} DROP COLUMN pid")
         raw.execute("ALTER TABLE messages DROP COLUMN checksum")
+        for index in ("messages_by_topic", "deliveries_by_subscription"):
+            raw.execute(f"DROP INDEX {index}")
         raw.execute("PRAGMA user_version=1")
         raw.execute("INSERT INTO subscriptions (topic, consumer_group) VALUES (?, 'stock')", (TOPIC,))
         raw.execute(
@@ -410,7 +412,7 @@ def test_a_file_of_the_first_version_is_brought_to_this_one(path: Path) -> None:
             assert view.checks == (Check(5, None, None),)
             assert view.groups[0].pid == os.getpid()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("PRAGMA user_version").fetchone() == (3,)
+        assert raw.execute("PRAGMA user_version").fetchone() == (4,)
         told = raw.execute("SELECT sql FROM sqlite_schema WHERE name = 'checks'").fetchone()[0]
         assert "pid INTEGER" in told
 
@@ -714,7 +716,7 @@ def test_retention_deletes_what_is_over_and_shrinks_the_file(path: Path) -> None
     assert {state: view.message_id for state in kept for view in console.find(state=state)} == kept
     broker.close()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT count(*) FROM message_keys").fetchone() == (3,)
+        assert raw.execute("SELECT count(*) FROM message_keys").fetchone() == (4,)
         assert raw.execute("SELECT count(*) FROM checks").fetchone() == (1,)
         assert raw.execute("SELECT count(*) FROM deliveries").fetchone() == (2,)
 

@@ -7,8 +7,9 @@ delayed, done. Waiting for a retry is `delayed`; in-flight with the invisible ti
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from halfmessage.clock import now_ms
@@ -45,8 +46,16 @@ CASE m.stage WHEN 'half' THEN 0 WHEN 'parked' THEN 1 WHEN 'dropped' THEN 6 ELSE 
 _MESSAGE = f"""
 SELECT {COLUMNS}, {_RANK} AS rank,
     m.producer_group, m.deliver_at, m.resolution, m.resolved_at, m.check_count, m.next_check_at
-FROM messages AS m
-"""  # noqa: S608  # nosec B608
+FROM"""  # nosec B608
+_OF_ANY = "messages AS m WHERE 1"
+# of one subscription: from its deliveries, the newest first, which an index has in this order; never from all messages
+_OF_GROUP = (
+    "deliveries AS g INDEXED BY deliveries_by_subscription CROSS JOIN messages AS m ON m.id = g.message_id"
+    " WHERE g.subscription_id + 0 = :subscription"
+)
+_SUBSCRIPTIONS = """
+SELECT id FROM subscriptions WHERE consumer_group = :group AND (:topic IS NULL OR topic = :topic)
+"""
 _GROUPS = f"""
 SELECT d.message_id, s.consumer_group, {_DELIVERY_RANK}, d.attempts, d.visible_at, d.done_at, d.pid
 FROM deliveries AS d JOIN subscriptions AS s ON s.id = d.subscription_id
@@ -56,16 +65,25 @@ _CHECKS = """
 SELECT message_id, at, answer, pid FROM checks
 WHERE message_id IN (SELECT value FROM json_each(:ids)) ORDER BY message_id, number
 """
-_UNSUBSCRIBED = "m.topic NOT IN (SELECT topic FROM subscriptions)"
-_PENDING = "m.id IN (SELECT message_id FROM deliveries WHERE state = 'pending')"
+_PENDING = "SELECT message_id FROM deliveries WHERE state = 'pending'"
+# messages that no group has: of the topics without any, found by going from each topic to the next in the index
+_UNSUBSCRIBED = """
+WITH RECURSIVE topics (topic) AS (
+    SELECT min(topic) FROM messages
+    UNION ALL
+    SELECT (SELECT min(topic) FROM messages WHERE topic > topics.topic) FROM topics WHERE topic IS NOT NULL
+)
+SELECT id FROM messages WHERE topic IN (SELECT topic FROM topics WHERE topic NOT IN (SELECT topic FROM subscriptions))
+"""
+_UNDELIVERED = f"SELECT * FROM ({_PENDING}) UNION ALL SELECT * FROM ({_UNSUBSCRIBED})"  # noqa: S608  # nosec B608
 # besides the rank, which alone would look at every message: conditions that an index answers
 _NARROWED = {
     State.HALF: "m.id IN (SELECT id FROM messages WHERE stage = 'half')",
     State.PARKED: "m.id IN (SELECT id FROM messages WHERE stage = 'parked')",
     State.DEAD: "m.id IN (SELECT message_id FROM deliveries WHERE state = 'dead')",
-    State.IN_FLIGHT: _PENDING,
-    State.READY: f"({_PENDING} OR {_UNSUBSCRIBED})",
-    State.DELAYED: f"({_PENDING} OR {_UNSUBSCRIBED})",
+    State.IN_FLIGHT: f"m.id IN ({_PENDING})",
+    State.READY: f"m.id IN ({_UNDELIVERED})",
+    State.DELAYED: f"m.id IN ({_UNDELIVERED})",
     State.DONE: "m.stage IN ('visible', 'dropped')",  # most are: newest first finds them at once
 }
 _WANTED = {
@@ -73,14 +91,11 @@ _WANTED = {
     "key": "m.id IN (SELECT message_id FROM message_keys WHERE key = :key)",
     "id": "m.id = :id",
     "rank": "rank = :rank",
-    "group": (
-        "EXISTS (SELECT 1 FROM deliveries AS d WHERE d.message_id = m.id"
-        " AND d.subscription_id IN (SELECT id FROM subscriptions WHERE consumer_group = :group))"
-    ),
-    "born_from": "m.id >= :born_from",
-    "born_until": "m.id < :born_until",
-    "before": "m.id < :before",
+    "born_from": "{id} >= :born_from",
+    "born_until": "{id} < :born_until",
+    "before": "{id} < :before",
 }
+_ALSO_OF_TOPIC = "+m.topic = :topic"  # by no index: what else is asked for leaves fewer than a topic has
 _STATS = """
 SELECT (SELECT count(*) FROM messages WHERE stage = 'half'),
     (SELECT min(born_at) FROM messages WHERE stage = 'half'),
@@ -136,21 +151,25 @@ class EmbeddedConsole:
             "key": key,
             "id": None if message_id is None else number_of(message_id),
             "rank": None if state is None else _ATTENTION.index(state),
-            "group": group,
             "born_from": born_from,
             "born_until": born_until,
             "before": None if before is None else number_of(before[1]),
         }
-        conditions = ["1", *(_WANTED[name] for name, value in wanted.items() if value is not None)]
+        conditions = [_WANTED[name] for name, value in wanted.items() if value is not None]
+        if topic is not None and (key is not None or state not in {None, State.DONE}):
+            conditions[0] = _ALSO_OF_TOPIC
         if state is not None:
             conditions.append(_NARROWED[state])
-        query = " ".join((_MESSAGE, "WHERE", " AND ".join(conditions), "ORDER BY m.id DESC LIMIT :limit"))
         now = now_ms()
         with self._reader.snapshot() as connection:
             for time in ("born_from", "born_until"):
                 if wanted[time] is not None:
                     wanted[time] = _first_since(connection, wanted[time])
-            rows = connection.execute(query, {**wanted, "now": now, "limit": limit}).fetchall()
+            given = {**wanted, "now": now, "limit": limit}
+            if group is None:
+                rows = connection.execute(_query(_OF_ANY, "m.id", conditions), given).fetchall()
+            else:
+                rows = _of_group(connection, group, conditions, given)
             return _views(connection, rows, now)
 
     def stats(self) -> BrokerStats:
@@ -201,6 +220,23 @@ class EmbeddedConsole:
 
         self._store.writer.do(work)
         self._store.wakeup.ring()
+
+
+def _query(of: str, number: str, conditions: Sequence[str]) -> str:
+    """Write a search, newest first; `number` is the column of messages' numbers that it is in the order of."""
+    words = " AND ".join((of, *conditions)).format(id=number)
+    return f"{_MESSAGE} {words} ORDER BY {number} DESC LIMIT :limit"  # nosec B608 - all ours
+
+
+def _of_group(
+    connection: sqlite3.Connection, group: str, conditions: Sequence[str], given: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    """Return what was found among the deliveries of each subscription of a group: a message is in one of them."""
+    query = _query(_OF_GROUP, "g.message_id", conditions)
+    found: list[tuple[Any, ...]] = []
+    for (subscription,) in connection.execute(_SUBSCRIPTIONS, {"group": group, "topic": given["topic"]}).fetchall():
+        found += connection.execute(query, {**given, "subscription": subscription})
+    return sorted(found, key=itemgetter(0), reverse=True)[: given["limit"]]
 
 
 def _first_since(connection: sqlite3.Connection, born_at: int) -> int:

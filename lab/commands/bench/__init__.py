@@ -17,6 +17,7 @@ _BENCHES = {
     "growth": "Place orders on databases that hold ten times as many, again and again.",
     "connections": "Keep idle connections at the gateway: its memory, and orders beside them.",
     "soak": "Place very many orders while processes are killed with kill -9.",
+    "console": "Ask the console for every page among a million orders and messages.",
     "stock": "Compare the strategies of taking stock.",
     "library": "What the library adds to a transaction of one's own.",
     "calls": "Call stock as order does, over REST and over gRPC, beside a whole order.",
