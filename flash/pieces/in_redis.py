@@ -116,15 +116,14 @@ class RedisPieces:
         """See `Pieces`."""
         bounded(len(purchase_ids), MOST)
         fields = [_field(one) for one in purchase_ids]
-        if not fields:
-            return {}
-
-        def read(client: redis.Redis) -> dict[int, Purchase]:
-            values: Any = client.hmget(self._key(sale_id, "purchases"), fields)
-            told = zip(fields, values, strict=True)
-            return {int(field): _purchase(field, value) for field, value in told if value is not None}
-
-        return self._client.call(read)  # which answers for values that are none of ours, too
+        values = (
+            self._client.call(lambda client: client.hmget(self._key(sale_id, "purchases"), fields)) if fields else []
+        )
+        try:
+            found = [_purchase(field, value) for field, value in zip(fields, values, strict=True) if value is not None]
+        except ValueError as error:  # it is none of ours: what is there is not known
+            raise RedisUnavailable from error
+        return {one.purchase_id: one for one in found}
 
     def open_purchases(self, sale_id: int, *, before: int, after: int = 0, limit: int = MOST) -> list[Purchase]:
         """See `Pieces`."""
