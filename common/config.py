@@ -15,6 +15,7 @@ from halfmessage.mq.port import BrokerOptions
 
 MOST_HASHES: Final = 64  # at once, of one process
 LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
+LONGEST_CALL: Final = 10.0  # seconds, of a provider: work that pay has claimed stores no answer that comes later
 
 
 class Settings(Addresses):
@@ -160,7 +161,12 @@ class Settings(Addresses):
     return_to: str = Field(
         default="", description="where a customer's browser goes after a provider's own page; empty: callback_base"
     )
-    provider_timeout: float = Field(default=10.0, gt=0, le=60, description="for one call to Stripe or WeChat Pay")
+    provider_timeout: float = Field(
+        default=LONGEST_CALL,
+        gt=0,
+        le=LONGEST_CALL,
+        description="for one call to Stripe or WeChat Pay; what is answered later is not waited for",
+    )
     stripe_secret_key: SecretStr = SecretStr("")
     stripe_webhook_secret: SecretStr = SecretStr("")
     stripe_api: str = Field(default="", description="where Stripe's API is, in tests; empty: at Stripe")

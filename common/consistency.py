@@ -12,6 +12,8 @@ from common import registry
 if TYPE_CHECKING:
     from common.config import Settings
 
+LONGEST: Final = 10 * 366 * 24 * 3600.0
+"""Seconds of any duration. Longer ones, `inf` too, pass as numbers, and are no time that a row or a clock can hold."""
 LONGEST_TIMER: Final = 24 * 3600.0  # seconds that RocketMQ's proxy keeps a message, as it comes: `maxDelayTimeMills`
 _KNOWN_SECRETS: Final = ("change", "secret", "example", "password", "development")
 _DATABASES: Final = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
@@ -47,6 +49,14 @@ def _ordered(settings: "Settings", less: str, more: str, why: str) -> Faults:
     if getattr(settings, less) > getattr(settings, more):
         first, second = _named(settings, less, more)
         yield f"{first} is more than {second}: {why}"
+
+
+def _finite(settings: "Settings") -> Faults:
+    """Durations that there can be."""
+    for name, field in type(settings).model_fields.items():
+        if field.annotation is float and getattr(settings, name) > LONGEST:
+            (told,) = _named(settings, name)
+            yield f"{told} is more than {LONGEST:g}, ten years: no time of ours is so far away"
 
 
 def _times(settings: "Settings") -> Faults:
@@ -95,6 +105,9 @@ def _rate_limit(settings: "Settings") -> Faults:
         if len(parsed) != 1 or parsed[0].amount < 1 or ";" in given or "/0 " in given:
             (told,) = _named(settings, name)
             yield f"{told} is not one limit: a number from 1, a slash, second, minute, hour or day, as in 10/second"
+        elif name == "flash_sale_rate_limit" and settings.flash_queue_rate * parsed[0].get_expiry() > parsed[0].amount:
+            turns, limit = _named(settings, "flash_queue_rate", name)
+            yield f"{turns} is more than {limit}: buyers would be refused whose turn it is"
 
 
 def _networks(settings: "Settings") -> Faults:
@@ -103,6 +116,10 @@ def _networks(settings: "Settings") -> Faults:
     except ValueError:
         (told,) = _named(settings, "proxy_networks")
         yield f"{told} is not a list of networks such as 10.0.0.0/8, with commas between"
+        return
+    if settings.proxies and not settings.trusted_networks:
+        given, told = _named(settings, "proxies", "proxy_networks")
+        yield f"{given} and {told}: no proxy would be believed, and all who call would be one address"
 
 
 def _processes(settings: "Settings") -> Faults:
@@ -226,10 +243,13 @@ def _tokens(settings: "Settings") -> Faults:
         yield f"{given} needs ORDERS_PUBLIC_KEYS: no service could tell another by its token"
     if settings.public_keys is None and settings.key_file is not None:
         yield "ORDERS_KEY_FILE needs ORDERS_PUBLIC_KEYS: other services would sign as this one does, and be refused"
+    if settings.public_keys is None and settings.operator_tokens in {"admin", "none"}:
+        (given,) = _named(settings, "operator_tokens")
+        yield f"{given} needs ORDERS_PUBLIC_KEYS: tokens of the secret may do all, whoever makes them"
 
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
-    *(_times, _sizes, _rate_limit, _networks),
+    *(_finite, _times, _sizes, _rate_limit, _networks),
     *(_processes, _urls, _discovery, _outside, _parts, _tokens, _production),
 )
 

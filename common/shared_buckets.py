@@ -17,8 +17,12 @@ _SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local tokens, between, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
-full_at = math.min(full_at, now + burst)
+-- What another release wrote, or anybody, is no bucket: it would be an error here, or never run out.
+local found = redis.pcall('GET', KEYS[1])
+local full_at = type(found) == 'string' and string.match(found, '^%d+$') and tonumber(found) or 0
+if full_at < now or full_at > now + burst then
+    full_at = now
+end
 local granted = math.min(tokens, math.floor((now + burst - full_at) / between))
 full_at = full_at + granted * between
 if granted > 0 then

@@ -22,6 +22,7 @@ PATH: Final = "/.well-known/jwks.json"
 REFETCH: Final = 60.0  # seconds between two questions for keys that are not known
 _AGAIN_AFTER: Final = 1.0  # seconds after a question that was not answered
 _TIMEOUT: Final = 1.0  # seconds for one instance's answer
+_PATIENCE: Final = 2.0  # seconds that a request waits for what another one is asking
 
 log = structlog.get_logger()
 
@@ -67,8 +68,10 @@ class UserKeys:
         """
         found = self._known(kid)
         if found is None or time.monotonic() >= self._stale:
-            self._ask(wait=found is None)
+            is_answered = self._ask(wait=found is None)
             found = self._known(kid)
+            if found is None and not is_answered:
+                raise PeerUnavailable("The user service is being asked for its keys; try again.")
         if found is None and self._failed:
             raise PeerUnavailable("The user service does not tell its keys; try again.")
         return found
@@ -77,16 +80,20 @@ class UserKeys:
         key = (self._keys or {}).get(kid)
         return key.raw if key is not None and (key.ends_at is None or time.time() < key.ends_at) else None
 
-    def _ask(self, *, wait: bool) -> None:
-        """Ask, unless it was done too lately. A thread that could `wait` does so only for a user that answered last."""
+    def _ask(self, *, wait: bool) -> bool:
+        """Ask, unless it was done too lately; return False where another thread is still asking.
+
+        A thread that could `wait` does so only for a user that answered last, and for `_PATIENCE` at most.
+        """
         asked_at = time.monotonic()
-        if not self._asking.acquire(blocking=wait and not self._failed, timeout=-1):
-            return
+        if not self._asking.acquire(timeout=_PATIENCE if wait and not self._failed else 0):
+            return False
         try:
             if asked_at >= self._next and time.monotonic() >= self._next:
                 self._refresh()
         finally:
             self._asking.release()
+        return True
 
     def _refresh(self) -> None:
         try:

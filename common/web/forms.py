@@ -7,17 +7,20 @@ from urllib.parse import parse_qsl
 from flask import Request
 
 from common.errors import Malformed, UnsupportedMediaType
-from common.web.requests import refuse_repeated_headers
+from common.web.requests import refuse, refuse_repeated_headers, unheard
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_UNHEARD: Final = unheard(keyed=False, writes=True)
 
 
 def read_form(request: Request, read: Callable[[Request], bytes], *, most_fields: int) -> list[tuple[str, str]]:
     """Return the fields of a form, empty ones too, in their order; `read` returns its body, as `Bodies` do.
 
-    Raise `UnsupportedMediaType`, `Malformed` (also for more than `most_fields`) or what reading a body raises.
+    A header that would make another call of it, an Idempotency-Key above all, is refused, not ignored. Raise `Invalid`
+    for one, `UnsupportedMediaType`, `Malformed` (also for more than `most_fields`) or what reading a body raises.
     """
     refuse_repeated_headers(request)
+    refuse(request, _UNHEARD)
     if request.mimetype != _FORM:
         raise UnsupportedMediaType("Send the form as a browser does.")
     try:

@@ -119,7 +119,10 @@ class RedisPieces:
         values = (
             self._client.call(lambda client: client.hmget(self._key(sale_id, "purchases"), fields)) if fields else []
         )
-        found = (_purchase(field, value) for field, value in zip(fields, values, strict=True) if value is not None)
+        try:
+            found = [_purchase(field, value) for field, value in zip(fields, values, strict=True) if value is not None]
+        except ValueError as error:  # it is none of ours: what is there is not known
+            raise RedisUnavailable from error
         return {one.purchase_id: one for one in found}
 
     def open_purchases(self, sale_id: int, *, before: int, after: int = 0, limit: int = MOST) -> list[Purchase]:
@@ -159,8 +162,12 @@ class RedisPieces:
 
     def totals(self, sale_id: int) -> Totals | None:
         """See `Pieces`."""
-        values = self._client.call(lambda client: client.hmget(self._key(sale_id, "sale"), list(_COUNTS)))
-        version, *counts = (int(value or 0) for value in values)
+
+        def read(client: redis.Redis) -> list[int]:
+            values: Any = client.hmget(self._key(sale_id, "sale"), list(_COUNTS))
+            return [int(value or 0) for value in values]
+
+        version, *counts = self._client.call(read)
         return Totals(*counts) if version else None
 
     def purge(self) -> int:
@@ -217,7 +224,10 @@ def _field(purchase_id: int) -> str:
 
 
 def _purchase(field: str | bytes, value: str | bytes) -> Purchase:
+    """Return a purchase. Raise `ValueError` for what is none, as somebody else wrote it."""
     state, quantity, tx_id, user_id = _text(value).split("|", 3)
+    if state not in _STATES:
+        raise ValueError(state)
     return Purchase(int(field), user_id, int(quantity), _STATES[state], int(tx_id))
 
 

@@ -7,7 +7,7 @@
 Reckoned again until nothing is still to be placed: then the sale is done.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from flash.service.reading import sale_of
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES
 from halfmessage.clock import now_ms
-from halfmessage.errors import Unavailable
+from halfmessage.errors import HalfMessageError, Unavailable
 
 _UNHEARD = sales.c.heard < sales.c.word
 
@@ -44,18 +44,22 @@ class Finishing:
     def run(self) -> int:
         """Reckon what closed sales own, and have stock hear it; return how many sales' words were heard.
 
-        Raise `Unavailable` or `OutcomeUnknown`: the next run goes on.
+        Raise what the first sale raised that could not be: the others had their turn, and the next run goes on.
         """
-        for row in self._rows(sales.c.state == SaleState.CLOSED.value):
-            self._reckon(row)
-        return self._tell(self._rows(_UNHEARD & (sales.c.state != SaleState.OPENING.value)))
+        failed = _each(self._reckon, self._rows(sales.c.state == SaleState.CLOSED.value))
+        unheard = self._rows(_UNHEARD & (sales.c.state != SaleState.OPENING.value))
+        failed = _each(self._tell, unheard) or failed
+        if failed is not None:
+            raise failed
+        return len(unheard)
 
     def finish(self, sale_id: int) -> None:
         """Do that for one sale, now. Raise as `run` does."""
         one = sales.c.sale_id == sale_id
         for row in self._rows(one & (sales.c.state == SaleState.CLOSED.value)):
             self._reckon(row)
-        self._tell(self._rows(one & _UNHEARD))
+        for row in self._rows(one & _UNHEARD):
+            self._tell(row)
 
     def _rows(self, which: Any) -> list[Row[Any]]:
         with self._database.read() as connection:
@@ -83,13 +87,22 @@ class Finishing:
             return int(row.allotted - row.held)
         return sum(one.quantity for page in pages for one in page)
 
-    def _tell(self, rows: Collection[Row[Any]]) -> int:
-        for row in rows:
-            self._stock.allot(row.sale_id, row.goods_id, row.allotted, row.word)
-            failpoints.hit("sale.allotted")
-            heard = update(sales).where((sales.c.sale_id == row.sale_id) & (sales.c.heard < row.word))
-            self._database.transact(partial(Connection.execute, statement=heard.values(heard=row.word)))
-        return len(rows)
+    def _tell(self, row: Row[Any]) -> None:
+        self._stock.allot(row.sale_id, row.goods_id, row.allotted, row.word)
+        failpoints.hit("sale.allotted")
+        heard = update(sales).where((sales.c.sale_id == row.sale_id) & (sales.c.heard < row.word))
+        self._database.transact(partial(Connection.execute, statement=heard.values(heard=row.word)))
+
+
+def _each(step: Callable[[Row[Any]], None], rows: Collection[Row[Any]]) -> HalfMessageError | None:
+    """Do a step for each sale; return what the first one raised that failed. One sale must not keep the others."""
+    first: HalfMessageError | None = None
+    for row in rows:
+        try:
+            step(row)
+        except HalfMessageError as error:
+            first = first or error
+    return first
 
 
 def _reckon(connection: Connection, sale_id: int, under_way: int, *, is_late: bool) -> None:

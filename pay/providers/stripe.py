@@ -128,6 +128,9 @@ class StripeProvider:
     def read(self, headers: Mapping[str, str], raw: bytes) -> ProviderEvent:
         """See `Provider`. The library checks the signature, and its age; but not that it is not of the future."""
         header = headers.get("stripe-signature", "")
+        # Two lines of one header are one line with a comma between (RFC 9110, 5.3)
+        if sum(part.strip().startswith("t=") for part in header.split(",")) > 1:
+            raise Malformed("Send the header Stripe-Signature once.")
         try:
             self._stripe.WebhookSignature.verify_header(raw, header, self._secret, self._tolerance)
         # What no signature can be, or no text, the library answers with any of these.

@@ -12,7 +12,7 @@ from common.redis_client import RedisClient
 from flash.pieces.factory import store_of
 from flash.pieces.in_database import DatabasePieces
 from flash.pieces.in_redis import RedisPieces
-from flash.pieces.port import Answer, Pieces, Purchase, PurchaseState, Verdict
+from flash.pieces.port import Answer, Buyer, Pieces, Purchase, PurchaseState, Verdict
 from flash.pieces.tables import PiecesTables
 from halfmessage.errors import Misconfigured, OutcomeUnknown, Unavailable
 from halfmessage.tx.record import Outcome
@@ -178,6 +178,21 @@ def test_full(place: Place) -> None:
         shop.buy("a")
     place.server.admin.config_set("maxmemory", "0")
     assert shop.left == 2
+
+
+@pytest.mark.parametrize("foreign", ["", "a", "t|1", "x|1|1|ann", "t|one|1|ann"])
+def test_what_is_no_purchase_is_not_answered_with_a_fault(place: Place, foreign: str) -> None:
+    """Another release wrote it, or anybody: it is not known what is there, which is told as such; the rest goes on."""
+    shop = place.start().shop(9)
+    known, other = new_id(), new_id()
+    shop.pieces.hold(shop.sale_id, [Buyer(known, "ann", 1)])
+    place.server.admin.hset(f"orders:flash:{{{shop.sale_id}}}:purchases", str(other).zfill(19), foreign)
+    with pytest.raises(Unavailable):
+        shop.pieces.find(shop.sale_id, [known, other])
+    assert shop.pieces.find(shop.sale_id, [known]).keys() == {known}
+    place.server.admin.hset(f"orders:flash:{{{shop.sale_id}}}:sale", "taken", "many")
+    with pytest.raises(Unavailable):
+        shop.pieces.totals(shop.sale_id)
 
 
 def test_forgets_by_itself(place: Place) -> None:

@@ -6,16 +6,19 @@ from typing import Any
 from sqlalchemy import insert
 
 from common.db import Database
+from common.idempotency import purge_older
 from common.telemetry import Metrics
 from halfmessage.clock import now_ms
 from pay import model
 from pay.instruments import Instruments
 from pay.model import PaymentState
 from pay.providers.port import Kind, ProviderEvent
+from pay.service.inbox import forget_strangers
 from tests.payments import Till, success
 from tests.real.conftest import Migrated, OpenDatabase
 from tests.real.explaining import ROWS, Collected, opened
 
+OLD = 20  # idempotency keys, and events of strangers, to purge
 NEW = range(10**9, 10**9 + 20)
 
 
@@ -39,6 +42,13 @@ def _fill(database: Database) -> None:
         charge |= {"currency": "EUR", "taken_at": 1, "kept_for": order_id if is_paid else None}
         if is_paid or is_late:
             rows[model.charges].append(charge | {"state": "kept" if is_paid else "refunded"})
+    for number in range(ROWS):
+        used = {"user_id": f"u{number % 9}", "idempotency_key": f"k{number}", "request_hash": "", "answer": {}}
+        rows[model.idempotency_keys].append(used | {"created_at": 1 if number < OLD else now})
+    for number in range(OLD):
+        event = {"provider": "fake", "event_id": f"stranger{number}", "order_id": None, "charge_id": None}
+        event |= {"kind": "other", "via": "callback", "raw": b"", "received_at": 1, "handled_at": now}
+        rows[model.payment_events].append(event)
     for table, values in rows.items():
         if values:
             database.transact(lambda c, table=table, values=values: c.execute(insert(table), values))  # type: ignore[misc]
@@ -78,6 +88,8 @@ def _live(till: Till, aside: Database) -> None:
         till.polling.run()
         till.refunding.run()
         till.telling.run()
+    assert purge_older(till.database, model.idempotency_keys, 3600) == OLD
+    assert forget_strangers(till.database, 3600) >= OLD
     till.reader.get(paid, owner=None)
     till.reader.lookup(list(NEW))
     for status in (None, PaymentState.REFUNDED, PaymentState.REFUNDING):

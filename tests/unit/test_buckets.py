@@ -83,6 +83,23 @@ def test_a_redis_that_was_emptied(shared: MakeBuckets, valkey: RedisServer) -> N
     assert some.take({"ann": 3})["ann"].tokens == 2
 
 
+@pytest.mark.parametrize("foreign", ["", "abc", "-1", "nan", "inf", "9" * 15, "9" * 400, None])
+def test_what_is_no_bucket_counts_as_none(
+    shared: MakeBuckets, valkey: RedisServer, request: pytest.FixtureRequest, foreign: str | None
+) -> None:
+    """Another release wrote it, or anybody (None: a list): that user has a full bucket, and all others have theirs."""
+    some = shared("2/hour")
+    with closing(RedisClient(valkey.url)) as client:
+        key = f"orders:bucket:{request.node.name}:ann"
+        if foreign is None:
+            client.call(lambda redis: redis.rpush(key, "x"))
+        else:
+            client.call(lambda redis: redis.set(key, foreign))
+        assert [one.tokens for one in some.take({"bob": 3, "ann": 1}).values()] == [2, 1]
+        assert [one.tokens for one in shared("2/hour").take({"bob": 1, "ann": 3}).values()] == [0, 1]
+        assert client.call(lambda redis: redis.pttl(key)) > 0
+
+
 def test_a_full_bucket_takes_no_room(shared: MakeBuckets, valkey: RedisServer) -> None:
     """Redis forgets it when it is full again."""
     shared("1000/second").take({"ann": 1})

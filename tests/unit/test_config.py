@@ -7,11 +7,12 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from common.config import MOST_HASHES, Settings, explain
+from common.config import LONGEST_CALL, MOST_HASHES, Settings, explain
 from common.consistency import faults_of
 from common.reservations.schema import LONGEST_BODY, MAX_ORDERS
 from goods.schema import LONGEST_LOOKUP
 from halfmessage.chunks import LINES
+from pay.service.claims import CALLS_WITHIN
 
 GOOD = {"port": 1, "jwt_secret": "s" * 32, "database_url": "sqlite://"}
 
@@ -140,6 +141,15 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         ({"threads": 8, "request_streams": 8}, "ORDERS_REQUEST_STREAMS=8 must be less than ORDERS_THREADS=8"),
         ({"placing_queue": 1001}, "ORDERS_PLACING_QUEUE=1001: Input should be less than or equal to 1000"),
         ({"port": "x"}, "ORDERS_PORT=x: Input should be a valid integer"),
+        ({"record_retention": 1e30}, "ORDERS_RECORD_RETENTION=1e+30 is more than 3.16224e+08, ten years"),
+        ({"refresh_token_lifetime": float("inf")}, "ORDERS_REFRESH_TOKEN_LIFETIME=inf is more than 3.16224e+08"),
+        ({"provider_timeout": 11.0}, "ORDERS_PROVIDER_TIMEOUT=11.0: Input should be less than or equal to 10"),
+        ({"proxies": 1, "proxy_networks": " , "}, "ORDERS_PROXIES=1 and ORDERS_PROXY_NETWORKS= , : no proxy would"),
+        (
+            {"flash_queue_rate": 200, "flash_sale_rate_limit": "6000/minute"},
+            "ORDERS_FLASH_QUEUE_RATE=200 is more than ORDERS_FLASH_SALE_RATE_LIMIT=6000/minute: buyers would be",
+        ),
+        ({"operator_tokens": "none"}, "ORDERS_OPERATOR_TOKENS=none needs ORDERS_PUBLIC_KEYS: tokens of the secret"),
     ],
 )
 def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], told: str) -> None:
@@ -156,6 +166,7 @@ def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], to
     [
         PRODUCTION,
         {"rate_limit": "5/2 second"},
+        {"flash_queue_rate": 100, "flash_sale_rate_limit": "6000/minute"},
         {"rate_limit": "10 per minute"},
         {"stock_url": "http://a:1, https://b:2/"},
         {"stock_url": "http://a", "goods_url": "https://a"},
@@ -221,6 +232,18 @@ def test_what_is_secret_is_not_told(secret: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as raised:
         Settings.model_validate(GOOD | secret)
     assert "hush" not in "".join(explain(raised.value))
+
+
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+def test_no_duration_is_without_an_end(name: str) -> None:
+    """What is taken as a number and is no time would fail later: with the first row, or the first wait."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate(GOOD | {name: float("inf")})
+
+
+def test_no_call_of_a_provider_outlasts_what_waits_for_it() -> None:
+    """An answer that comes after the claim's calls are over would be thrown away each time."""
+    assert LONGEST_CALL <= CALLS_WITHIN
 
 
 def test_a_users_share_of_the_queue() -> None:

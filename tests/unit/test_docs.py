@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from common.registry import ALL_NAMES
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     {page.relative_to(ROOT) for folder in ("docs", "findings") for page in (ROOT / folder).rglob("*.md")}
@@ -18,3 +20,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     """To a file that a move of the code has not left behind."""
     links = _LINK.findall((ROOT / page).read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
+
+
+def test_the_backup_takes_every_database() -> None:
+    """The command that people copy, and the words about each, name all services and the broker."""
+    page = (ROOT / "docs" / "backup.md").read_text(encoding="utf-8")
+    (loop,) = re.findall(r"for db in ([a-z ]+); do", page)
+    assert set(loop.split()) == {"broker", *ALL_NAMES}
+    rows = {name.strip() for row in re.findall(r"^\| ([a-z, ]+) \|", page, re.MULTILINE) for name in row.split(",")}
+    assert {"broker", *ALL_NAMES} - rows == set()

@@ -109,6 +109,30 @@ def test_a_closing_that_stock_does_not_hear(market: Market) -> None:
     assert not market.database.transact(lambda connection: void(connection, sale.sale_id))
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_sale_that_stock_refuses_keeps_no_other(
+    market: Market, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """As a restored stock may: it is tried again, and the others' pieces come back meanwhile."""
+    ids = [market.open(3).sale_id, market.open(2).sale_id]
+    for sale_id in ids:
+        market.database.transact(lambda connection, one=sale_id: mark_closed(connection, one))  # type: ignore[misc]
+    stock = market.finishing._stock
+    allot = stock.allot
+
+    def refuse(sale_id: int, *rest: int) -> None:
+        if sale_id == ids[which]:
+            raise InsufficientStock
+        allot(sale_id, *rest)
+
+    monkeypatch.setattr(stock, "allot", refuse)
+    with pytest.raises(InsufficientStock):
+        market.finishing.run()
+    with market.database.read() as connection:
+        rows = connection.execute(select(sales.c.sale_id, sales.c.heard < sales.c.word)).all()
+    assert {sale_id for sale_id, is_unheard in rows if is_unheard} == {ids[which]}
+
+
 def test_a_store_that_does_not_answer_at_the_end(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing goes back until it tells what is under way, unless that is too old to become an order."""
     sale = market.open(3)

@@ -147,6 +147,17 @@ def test_pressing_twice_pays_once(stand: SandboxStand) -> None:
     assert len(stand.client.get(f"/sessions/{session['reference']}", headers=KEY).json["charges"]) == 1
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match", "X-HTTP-Method-Override"])
+def test_what_a_form_does_not_honour_is_refused(stand: SandboxStand, name: str) -> None:
+    """A press that comes again under a key would be another one: nothing is done, rather than the key ignored."""
+    session = begun(stand, scenario="page")
+    answer = stand.client.post(f"/page/{session['reference']}", data={"choice": "pay"}, headers={name: "k"})
+    assert answer.status_code == 422
+    assert answer.json is not None
+    assert answer.json["errors"] == [{"pointer": f"/{name}", "message": f"This call takes no {name}"}]
+    assert "Not paid yet" in page(stand, session).text
+
+
 def test_what_is_no_form_or_no_choice_is_refused(stand: SandboxStand) -> None:
     """And takes nothing; a page that is none is not found."""
     where = f"/page/{begun(stand)['reference']}"

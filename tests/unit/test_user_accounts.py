@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 
 from common.auth import Identity, Verifier
 from common.errors import OrdersError
+from halfmessage.chunks import VALUES
 from halfmessage.errors import NotFound, Overloaded
 from tests.users import ADDRESS, NAME, PASSWORD, CheapHashing, Users
 from user.model import (
@@ -371,6 +373,25 @@ def test_a_deleted_user_is_gone(world: Users, alice: int) -> None:
     with pytest.raises(NotFound):
         world.accounts.get(alice)
     assert world.accounts.register(NAME, PASSWORD).user_id != alice
+
+
+def test_a_user_who_logged_in_for_years_is_deleted_by_short_transactions(world: Users, alice: int) -> None:
+    """No statement deletes more rows than one transaction may change."""
+    row = {"user_id": alice, "name": NAME, "address": ADDRESS, "outcome": "ok", "at": 1}
+    rows = [row | {"log_in_id": number} for number in range(1, 3 * VALUES)]
+    rows.append(row | {"log_in_id": 3 * VALUES, "user_id": alice + 1})
+    world.database.transact(lambda connection: connection.execute(insert(log_ins), rows))
+    deleted: list[int] = []
+
+    def count(_: Any, cursor: Any, statement: str, *__: Any) -> None:
+        if statement.startswith("DELETE FROM log_ins"):
+            deleted.append(cursor.rowcount)
+
+    event.listen(world.database.engine, "after_cursor_execute", count)
+    world.accounts.remove(alice, PASSWORD, ADDRESS)
+    assert sum(deleted) == 3 * VALUES - 1
+    assert max(deleted) <= VALUES
+    assert [one["user_id"] for one in world.all(log_ins)] == [alice + 1]
 
 
 def test_known_passwords_are_refused(tmp_path: Path) -> None:

@@ -99,6 +99,28 @@ def test_a_user_that_is_down_is_asked_once_a_second(user: User) -> None:
     assert keys.find("a") is not None
 
 
+def test_who_waits_for_another_one_s_question_waits_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that drips its answer holds up one request; who asks meanwhile is told to try again."""
+    monkeypatch.setattr("common.user_keys._PATIENCE", 0.01)
+    is_asked, goes_on = threading.Event(), threading.Event()
+
+    def drip() -> Any:
+        is_asked.set()
+        goes_on.wait(30)
+        return {"keys": [jwk("a")]}
+
+    keys = UserKeys("http://user", fetch=drip)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(keys.find, "a")
+        assert is_asked.wait(10)
+        try:
+            with pytest.raises(PeerUnavailable):
+                pool.submit(keys.find, "a").result(5)
+        finally:
+            goes_on.set()
+        assert first.result(10) == b"\x01" * 32
+
+
 def test_a_key_that_was_withdrawn_goes(user: User) -> None:
     """After `FRESH` the keys are asked for again, though all tokens name known ones."""
     keys = UserKeys("http://user", fetch=user.fetch)

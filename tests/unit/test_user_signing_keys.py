@@ -1,21 +1,24 @@
 """Signing keys: published before they sign, and until their last token has ended; never a restart."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from common import ed25519
 from common.auth import Verifier
 from common.errors import Unauthenticated
 from common.jwk import raw_of, text_of, thumbprint
 from common.user_keys import REFETCH, UserKeys
+from halfmessage.errors import Unavailable
 from tests.users import ADDRESS, NAME, PASSWORD, Users
 from user.model import signing_keys
 from user.schema import Jwks
 from user.service import keys as module
-from user.service.keys import LEAD, MARGIN, SigningKeys
+from user.service.keys import LEAD, MARGIN, SigningKey, SigningKeys
 
 LIFETIME = 900.0
 
@@ -119,6 +122,31 @@ def test_another_instance_signs_with_a_rotated_key_without_a_restart(world: User
     made = world.keys.rotate()
     world.go_on(LEAD)
     assert other.signer().kid == made.kid
+
+
+def test_a_database_that_hangs_holds_up_one_who_asks_for_keys(world: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others go on with the keys that are known: none waits for a lock that the first one holds."""
+    kid = world.keys.signer().kid
+    is_reading, goes_on = threading.Event(), threading.Event()
+    read = world.keys._all
+
+    def hang(connection: Connection) -> Sequence[SigningKey]:
+        is_reading.set()
+        goes_on.wait(30)
+        return read(connection)
+
+    monkeypatch.setattr(world.keys, "_all", hang)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(world.keys.signer)
+        assert is_reading.wait(10)
+        try:
+            assert pool.submit(world.keys.find, kid).result(5) is not None
+            monkeypatch.setattr(module, "_READ_WITHIN", 0.01)
+            with pytest.raises(Unavailable):  # what must be read anew is not waited for without an end
+                pool.submit(world.keys.purge).result(5)
+        finally:
+            goes_on.set()
+        assert first.result(10).kid == kid
 
 
 def test_a_private_key_shows_nowhere(world: Users) -> None:

@@ -125,9 +125,13 @@ class Accounts:
         return self.get(user_id)
 
     def remove(self, user_id: int, password: str, address: str) -> None:
-        """Delete a user, their log-ins, and what is kept of these. Orders stay. Raise as `change_password` does."""
+        """Delete a user, their log-ins, and what is kept of these. Orders stay. Raise as `change_password` does.
+
+        What is kept may be many rows: they go first, so that the transaction which deletes the user is a short one.
+        """
         user = self.get(user_id)
         claim = self._checked(user, password, address)
+        self._parts.audit.forget(user_id)
 
         def work(connection: Connection) -> bool:
             which = (_C.user_id == user_id, _C.password_hash == user.password_hash)

@@ -45,6 +45,10 @@ class Audit:
         with self._database.read() as connection:
             return connection.execute(known.limit(1)).first() is not None
 
+    def forget(self, user_id: int) -> int:
+        """Delete what is kept of one user, so many rows a transaction; return how many. Raise as `purge` does."""
+        return purge(self._database, _C.user_id, user_id + 1, _C.user_id >= user_id)  # along the index of users
+
     def purge(self) -> int:
         """Delete what is too old, and what is too much; return how many rows."""
         old = purge(self._database, _C.at, now_ms() - self._kept)

@@ -20,7 +20,7 @@ from common.db import Database
 from common.jwk import raw_of, text_of, thumbprint
 from common.user_keys import REFETCH
 from halfmessage.clock import now_ms
-from halfmessage.errors import DuplicateRow, NotFound
+from halfmessage.errors import DuplicateRow, NotFound, Unavailable
 from user.model import signing_keys
 
 LEAD: Final = (
@@ -28,6 +28,7 @@ LEAD: Final = (
 )  # seconds that a key is published before it signs: by then all verifiers may have asked for it
 MARGIN: Final = 60.0  # seconds that it stays after its last token has ended: clocks differ
 _READ_AFTER: Final = 5.0  # seconds
+_READ_WITHIN: Final = 2.0  # seconds that a request waits for what another one is reading
 _C = signing_keys.c
 
 
@@ -52,7 +53,7 @@ class SigningKeys:
         self._stays = int((lifetime + MARGIN) * 1000)
         self._keys: Sequence[SigningKey] = ()
         self._read_at = float("-inf")  # time.monotonic()
-        self._guard = threading.Lock()
+        self._reading = threading.Lock()
 
     def ensure(self) -> None:
         """Make the first key where there is none; it signs at once. Raise as `transact` does."""
@@ -98,12 +99,30 @@ class SigningKeys:
         return len(over)
 
     def _read(self, *, anew: bool = False) -> Sequence[SigningKey]:
-        with self._guard:
-            if anew or not self._keys or time.monotonic() >= self._read_at + _READ_AFTER:
+        """Return the keys, read again where that is due; `anew`: in any case.
+
+        One thread reads at a time. Others go on with what is known: a database that hangs holds up one request, and a
+        key is published long before it signs. Raise `Unavailable` where nothing is known, or all is to be read anew,
+        and another thread is reading for `_READ_WITHIN`.
+        """
+        if not (anew or self._is_due()):
+            return self._keys
+        is_needed = anew or not self._keys
+        if not self._reading.acquire(timeout=_READ_WITHIN if is_needed else 0):
+            if is_needed:
+                raise Unavailable("The signing keys are being read; try again.")
+            return self._keys
+        try:
+            if anew or self._is_due():
                 with self._database.read() as connection:
                     self._keys = self._all(connection)
                 self._read_at = time.monotonic()
             return self._keys
+        finally:
+            self._reading.release()
+
+    def _is_due(self) -> bool:
+        return not self._keys or time.monotonic() >= self._read_at + _READ_AFTER
 
     def _all(self, connection: Connection) -> Sequence[SigningKey]:
         rows = connection.execute(select(signing_keys).order_by(_C.number)).all()

@@ -76,6 +76,14 @@ class TestStripe(ProviderContract):
         return stand
 
 
+@pytest.mark.parametrize("joined_by", [",", ", "])
+def test_a_signature_comes_once(stand: StripeStand, joined_by: str) -> None:
+    """Two lines of one header are one line with commas: the library would take the time of the first for both."""
+    headers, raw = stand.event("checkout.session.expired", {"id": "cs_1", "object": "checkout.session"})
+    with pytest.raises(Malformed, match="once"):
+        stand.provider.read({"stripe-signature": joined_by.join(2 * [headers["stripe-signature"]])}, raw)
+
+
 def asked(amount: int, currency: str) -> Asked:
     return Asked(5_001, 7_001, amount, currency, EXPIRES_AT)
 
