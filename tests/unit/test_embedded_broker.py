@@ -716,7 +716,7 @@ def test_retention_deletes_what_is_over_and_shrinks_the_file(path: Path) -> None
     assert {state: view.message_id for state in kept for view in console.find(state=state)} == kept
     broker.close()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT count(*) FROM message_keys").fetchone() == (4,)
+        assert raw.execute("SELECT count(*) FROM message_keys").fetchone() == (3,)
         assert raw.execute("SELECT count(*) FROM checks").fetchone() == (1,)
         assert raw.execute("SELECT count(*) FROM deliveries").fetchone() == (2,)
 

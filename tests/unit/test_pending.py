@@ -13,7 +13,7 @@ from common import migrations
 from common.db import Database
 from coupon.model import metadata as coupon_tables
 from coupon.model import reservations
-from flash.model import pieces
+from flash.model import pieces, sales
 from flash.pieces.factory import store_of
 from flash.pieces.port import Buyer, Terms, Verdict
 from halfmessage.clock import now_ms
@@ -163,14 +163,33 @@ def test_an_attempt_that_its_provider_has_not_heard_of_is_on_its_way(tmp_path: P
     assert pending.claimed_until(deployment) == 4_000
 
 
+_SALE = {
+    "sale_id": 1,
+    "state": "open",
+    "goods_id": 1,
+    "name": "",
+    "brief": "",
+    "unit_price": 1,
+    "currency": "EUR",
+    "quantity": 5,
+    "per_user": 1,
+    "starts_at": 0,
+    "created_at": 0,
+    "closed_at": 1,
+    "held": 0,
+    "allotted": 5,
+    "word": 1,
+    "heard": 1,
+}
+
+
 def test_what_moves_between_a_sale_and_its_orders_is_on_its_way(tmp_path: Path) -> None:
     """Sales that are not done, words that stock has not heard, purchases that come back; where there is flash."""
     url = f"sqlite:///{tmp_path}/flash.db"
     migrations.upgrade("flash", url)
-    sale = "INSERT INTO sales VALUES (1, 'closed', 1, '', '', NULL, NULL, 1, 'EUR', 5, 1, 0, 1, 0, 1, 0, 5, 2, 1)"
     bought = "INSERT INTO purchases VALUES (7, 1, 'ann', 1, 0, 'free', 0), (8, 1, 'ann', 1, 0, 'returned', 0)"
     with create_engine(url).begin() as connection:
-        connection.execute(text(sale))
+        connection.execute(insert(sales).values(_SALE | {"state": "closed", "closed_at": 1, "word": 2, "ends_at": 1}))
         connection.execute(text(bought))
     deployment = _with_flash(url)
     assert pending.sales(deployment) == [
@@ -187,10 +206,9 @@ def test_a_purchase_that_is_no_order_yet_is_on_its_way(tmp_path: Path) -> None:
     """Though no message is to be seen, as RocketMQ hides one that a killed process took: until it is a row."""
     url = f"sqlite:///{tmp_path}/flash.db"
     migrations.upgrade("flash", url)
-    sale = "INSERT INTO sales VALUES (1, 'open', 1, '', '', NULL, NULL, 1, 'EUR', 5, 1, 0, :end, 0, 1, 0, 5, 1, 1)"
     end = now_ms() + 60_000
     with create_engine(url).begin() as connection:
-        connection.execute(text(sale), {"end": end})
+        connection.execute(insert(sales).values(_SALE | {"ends_at": end}))
     deployment, bought = _with_flash(url), [Buyer(new_id(), "ann"), Buyer(new_id(), "bob")]
     with closing(Database(url)) as database, closing(store_of("", database, pieces)) as store:
         store.put(Terms(1, 1, 5, 0, end, 1))
@@ -210,9 +228,7 @@ def test_a_store_of_pieces_that_does_not_answer_is_told(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/flash.db"
     migrations.upgrade("flash", url)
     with create_engine(url).begin() as connection:
-        connection.execute(
-            text("INSERT INTO sales VALUES (1, 'open', 1, '', '', NULL, NULL, 1, 'EUR', 5, 1, 0, 9, 0, 1, 0, 5, 1, 1)")
-        )
+        connection.execute(insert(sales).values(_SALE | {"ends_at": 9}))
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         deployment = _with_flash(url, f"redis://127.0.0.1:{nobody.getsockname()[1]}")
