@@ -33,6 +33,7 @@ from console.pages import (
     sagas,
     sales,
     stock,
+    story_files,
     transactions,
 )
 from console.pages import messages as message_pages
@@ -121,6 +122,7 @@ def _install_orders(site: Site, services: Services, messages: Messages) -> None:
     reading = Orders(services)
     orders.install(site, reading)
     find.install(site, Finding(reading, services, messages))
+    story_files.install(site)
 
 
 def _install_what_is_done(

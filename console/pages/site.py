@@ -1,6 +1,6 @@
 """Declares pages and forms: who may see them, what they take, and how they are rendered."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from common.errors import Forbidden, Malformed, Unauthenticated
 from common.web import Api
 from common.web.bodies import has_unread_body
 from common.web.flask_app import Answer
-from common.web.forms import read_form
+from common.web.forms import read_form, read_form_with_file
 from common.web.requests import current_request, refuse_parameters, refuse_unread_body, unique_parameters
 from console.pages.guard import refuse_other_sites
 from console.pages.rendering import Menu, Templates
@@ -98,23 +98,51 @@ class Site:
         """Declare where a form is sent. The view gets `viewer`, every `<…>` of the rule, and `form`."""
 
         def declare(view: View) -> View:
-            def act(**arguments: Any) -> Response:
-                request = current_request()
-                refuse_other_sites(request)
-                viewer = self._viewer(request, scopes)
-                if isinstance(viewer, Answer):
-                    return viewer
+            def act(viewer: Viewer, request: Request, arguments: Mapping[str, Any]) -> Result:
                 form = fields_of(request, self._api.bodies.read)
-                if not self._sessions.is_ours(viewer, one(form, "csrf")):
-                    raise Forbidden(
-                        "This form is not from a page of yours, or from before you logged in: open it anew."
-                    )
-                return self._answer(request, viewer, view(viewer=viewer, form=form, **arguments))
+                self._prove(viewer, form)
+                return view(viewer=viewer, form=form, **arguments)
 
-            self._api.app.add_url_rule(rule, f"POST {rule}", act, methods=["POST"])
+            self._take(rule, scopes, act)
             return view
 
         return declare
+
+    def upload(self, rule: str, *, file: str, scopes: Sequence[str] = ADMIN) -> Callable[[View], View]:
+        """Declare where a form is sent with a file: its field of that name, as large as a body may be.
+
+        The view gets `viewer`, every `<…>` of the rule, and `sent`, its bytes; none where no file was chosen.
+        """
+
+        def declare(view: View) -> View:
+            def act(viewer: Viewer, request: Request, arguments: Mapping[str, Any]) -> Result:
+                read = self._api.bodies.read
+                fields, sent = read_form_with_file(request, read, file=file, most_fields=_MOST_FIELDS)
+                self._prove(viewer, _by_name(fields))
+                return view(viewer=viewer, sent=sent, **arguments)
+
+            self._take(rule, scopes, act)
+            return view
+
+        return declare
+
+    def _take(
+        self, rule: str, scopes: Sequence[str], act: Callable[[Viewer, Request, Mapping[str, Any]], Result]
+    ) -> None:
+        def answer(**arguments: Any) -> Response:
+            request = current_request()
+            refuse_other_sites(request)
+            viewer = self._viewer(request, scopes)
+            if isinstance(viewer, Answer):
+                return viewer
+            return self._answer(request, viewer, act(viewer, request, arguments))
+
+        self._api.app.add_url_rule(rule, f"POST {rule}", answer, methods=["POST"])
+
+    def _prove(self, viewer: Viewer, form: Form) -> None:
+        """Raise `Forbidden` for a form that is not from a page of the viewer's."""
+        if not self._sessions.is_ours(viewer, one(form, "csrf")):
+            raise Forbidden("This form is not from a page of yours, or from before you logged in: open it anew.")
 
     def _viewer(self, request: Request, scopes: Sequence[str]) -> Viewer | Answer:
         """Return who looks, or where to log in. Raise `NotFound` for who may not know of this page."""
@@ -152,10 +180,12 @@ def one(form: Form, name: str) -> str:
 
 def fields_of(request: Request, read: Callable[[Request], bytes]) -> Form:
     """Return a form's fields, none of an empty request. Raise as `read_form` does."""
+    return _by_name(read_form(request, read, most_fields=_MOST_FIELDS)) if has_unread_body(request) else {}
+
+
+def _by_name(fields: Iterable[tuple[str, str]]) -> Form:
     found: dict[str, list[str]] = {}
-    if not has_unread_body(request):
-        return found
-    for name, value in read_form(request, read, most_fields=_MOST_FIELDS):
+    for name, value in fields:
         found.setdefault(name, []).append(value)
     return found
 

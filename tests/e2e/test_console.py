@@ -193,7 +193,7 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
 PAGES = (
     *("/", "/orders", "/orders/{order}", "/orders?user=nobody", "/find?q={order}", "/find", "/nowhere"),
     *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile", "/drills"),
-    *("/transactions", "/sales", "/sales/{sale}", "/find?q={sale}"),
+    *("/transactions", "/sales", "/sales/{sale}", "/find?q={sale}", "/story-files"),
 )
 
 
@@ -249,10 +249,18 @@ def test_something_is_broken_and_heals_while_one_looks_on(browser: Browser, base
 
 @pytest.mark.timeout(300)
 def test_a_saved_story_is_accessible(browser: Browser, shop: Shop, base: str, admin: str, placed: str) -> None:
-    """Axe finds nothing in the file, all evidence open, on a small dark screen."""
+    """Axe finds nothing in the file, all evidence open, on a small dark screen; nor where the console opens it."""
     cookie = {"Cookie": f"orders_console={admin}", "Accept": "text/html"}
     saved = shop.raw("console", "GET", f"/orders/{placed}/story.html", headers=cookie)
     _check_file(browser, base, saved.data.decode())
+    with visit(browser, base, admin, width=360, dark=True) as seen:
+        seen.go("/story-files")
+        kept = {"name": "story.html", "mimeType": "text/html", "buffer": saved.data}
+        seen.page.get_by_label("Story file").set_input_files(kept)
+        seen.page.get_by_role("button", name="Open").click()
+        expect(seen.page.get_by_role("heading", level=1)).to_have_text(f"Order {placed}, as it was saved")
+        expect(seen.page.get_by_role("status")).to_contain_text("The file is intact.")
+        _check(seen, "a story file, opened")
 
 
 def _check_file(browser: Browser, base: str, html: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from common.errors import PeerUnavailable
 from common.process import Service
 from console.clients.services import Services
+from console.story import write_file
 from halfmessage.mq.port import Message
-from tests.stories import entry, half, order_row
+from tests.stories import entry, half, order_row, told
 from tests.unit import vnu
 from tests.unit.console_letters import TOPIC, Lying
 from tests.unit.console_site import Browser, running, token
@@ -105,6 +107,13 @@ def keep_pages(service: Service, folder: Path, message_id: str) -> set[str]:
             (folder / f"{len(kept)}{re.sub('[^a-z0-9]', '-', path.lower())}.html").write_bytes(shown.data)
             kept.add(path)
     (folder / "login.html").write_bytes(Browser(service).get("/login").data)
+    csrf = re.search('name="csrf" value="([0-9a-f]{64})"', browser.get("/story-files").text)
+    assert csrf is not None
+    file = (BytesIO(write_file(told(half(), *CHECKS, order=order_row())).encode()), "story.html")
+    sent = {"data": {"csrf": csrf[1], "story": file}, "content_type": "multipart/form-data"}
+    opened = browser.client.post("/story-files", headers={"Accept": "text/html"}, **sent)
+    assert opened.status_code == 200
+    (folder / "opened.html").write_bytes(opened.data)
     return kept
 
 
