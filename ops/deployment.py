@@ -32,6 +32,10 @@ from ops.waiting import wait_for
 __all__ = ["HOST", "Deployment", "Plan", "free_port_base", "ports_are_free"]
 
 _HS256 = "ORDERS_HS256_TOKENS"
+_OTHERS = (
+    *registry.PARTICIPANTS,
+    *(name for name in registry.ALL_NAMES if name not in {"order", *registry.PARTICIPANTS}),
+)
 WITH_SERVERS = ("halfmessage.mq.rocketmq_grpc.broker", "redis", "sqlalchemy.dialects.mysql.pymysql")
 """What services load more where their data is on servers, in as much time as all else."""
 _STRAGGLERS = 20.0  # seconds; processes whose supervisor was killed finish their requests and end by themselves
@@ -284,12 +288,16 @@ class Deployment:
         return {"ORDERS_CONSOLE_DATA_DIR": str(self.directory.root), "ORDERS_CONSOLE_DRILLS": drills}
 
     def _core(self, name: str) -> dict[str, str]:
-        """Return the core of a process: that of order, which has most to do, is none of the others'."""
+        """Return the core of a process: that of order, which has most to do, is none of the others'.
+
+        These are spread over what is left, participants first, for they are asked at the same time.
+        """
         cores = at_hand()
         if len(cores) < 2:  # noqa: PLR2004 - nothing to choose from
             return {}
         service = self.plan.processes[name]
-        number = self.plan.instances_of(service).index(name) + (service != "order")
+        place = 0 if service == "order" else 1 + _OTHERS.index(service) % (len(cores) - 1)
+        number = place + self.plan.instances_of(service).index(name)
         return {"ORDERS_CORE": str(cores[number % len(cores)])}
 
     def _shared_metrics(self, name: str) -> dict[str, str]:
