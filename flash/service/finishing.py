@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from common.db import Database
 from flash.clients.stock import StockClient
@@ -26,6 +26,10 @@ from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError, Unavailable
 
 _UNHEARD = sales.c.heard < sales.c.word
+_PAGE = select(sales).order_by(sales.c.sale_id).limit(VALUES)
+# Made once, for they run twice a second
+_CLOSED_ONES = _PAGE.where(sales.c.state == SaleState.CLOSED.value)
+_UNHEARD_ONES = _PAGE.where(_UNHEARD & (sales.c.state != SaleState.OPENING.value))
 
 
 class Finishing:
@@ -46,8 +50,8 @@ class Finishing:
 
         Raise what the first sale raised that could not be: the others had their turn, and the next run goes on.
         """
-        failed = _each(self._reckon, self._rows(sales.c.state == SaleState.CLOSED.value))
-        unheard = self._rows(_UNHEARD & (sales.c.state != SaleState.OPENING.value))
+        failed = _each(self._reckon, self._rows(_CLOSED_ONES))
+        unheard = self._rows(_UNHEARD_ONES)
         failed = _each(self._tell, unheard) or failed
         if failed is not None:
             raise failed
@@ -56,14 +60,14 @@ class Finishing:
     def finish(self, sale_id: int) -> None:
         """Do that for one sale, now. Raise as `run` does."""
         one = sales.c.sale_id == sale_id
-        for row in self._rows(one & (sales.c.state == SaleState.CLOSED.value)):
+        for row in self._rows(_CLOSED_ONES.where(one)):
             self._reckon(row)
-        for row in self._rows(one & _UNHEARD):
+        for row in self._rows(_PAGE.where(one & _UNHEARD)):
             self._tell(row)
 
-    def _rows(self, which: Any) -> list[Row[Any]]:
+    def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         with self._database.read() as connection:
-            return list(connection.execute(select(sales).where(which).order_by(sales.c.sale_id).limit(VALUES)))
+            return list(connection.execute(query))
 
     def _reckon(self, row: Row[Any]) -> None:
         is_late = now_ms() - row.closed_at > self._drained_ms

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import ColumnElement, Row, bindparam, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from common.db import Database
 from common.purging import purge
@@ -33,6 +33,12 @@ from halfmessage.mq.port import Producer
 _MOST_SALES: Final = 1000  # that one sweep looks at, the newest
 _BY_IDS = select(purchases).where(purchases.c.purchase_id.in_(bindparam("purchase_ids", expanding=True)))
 _LIVE: Final = (SaleState.OPEN.value, SaleState.CLOSED.value)
+# Made once, for they run twice a second for as long as the process lives
+_NEWEST = select(sales).order_by(sales.c.sale_id.desc()).limit(_MOST_SALES)
+_ABANDONED = _NEWEST.where((sales.c.state == SaleState.OPENING.value) & (sales.c.created_at < bindparam("before")))
+_OVER = _NEWEST.where((sales.c.state == SaleState.OPEN.value) & (sales.c.ends_at <= bindparam("now")))
+_ALL_LIVE = _NEWEST.where(sales.c.state.in_(_LIVE))
+_SOME_LIVE = _ALL_LIVE.where(sales.c.sale_id.in_(bindparam("sale_ids", expanding=True)))
 
 log = structlog.get_logger()
 
@@ -95,15 +101,14 @@ class Sweeping:
 
     def _void(self) -> int:
         """Give up sales that somebody began to open and did not: no client was told that they stand."""
-        is_old = (sales.c.state == SaleState.OPENING.value) & (sales.c.created_at < now_ms() - self._grace_ms)
-        found = self._sales(is_old)
+        found = self._sales(_ABANDONED, before=now_ms() - self._grace_ms)
         for sale in found:
             self._database.transact(partial(void, sale_id=sale.sale_id))
         return len(found)
 
     def _end(self) -> int:
         """Close sales whose time is over."""
-        found = self._sales((sales.c.state == SaleState.OPEN.value) & (sales.c.ends_at <= now_ms()))
+        found = self._sales(_OVER, now=now_ms())
         for sale in found:
             self._database.transact(partial(mark_closed, sale_id=sale.sale_id))
             failpoints.hit("sale.closed")
@@ -113,13 +118,11 @@ class Sweeping:
         """Tell the store all sales anew where it may have lost something, else those that it was found not to know."""
         now_known_as = self._pieces.incarnation()
         forgotten, self._forgotten = self._forgotten, set()
-        which: ColumnElement[bool] = sales.c.state.in_(_LIVE)
-        if now_known_as == self._known_as:
-            if not forgotten:
-                return 0
-            which &= sales.c.sale_id.in_(forgotten)
+        is_the_same = now_known_as == self._known_as
+        if is_the_same and not forgotten:
+            return 0
         try:
-            found = self._sales(which)
+            found = self._sales(_SOME_LIVE, sale_ids=sorted(forgotten)) if is_the_same else self._sales(_ALL_LIVE)
             for sale in found:
                 rebuild_sale(self._database, self._pieces, sale)
         except HalfMessageError:
@@ -131,7 +134,7 @@ class Sweeping:
     def _look_at_purchases(self) -> int:
         """Look at what the store says is bought and is no row, and at what became of it."""
         before = first_of(now_ms() - self._grace_ms)
-        return sum(self._look_at_sale(sale, before) for sale in self._sales(sales.c.state.in_(_LIVE)))
+        return sum(self._look_at_sale(sale, before) for sale in self._sales(_ALL_LIVE))
 
     def _look_at_sale(self, sale: Sale, before: int) -> int:
         pages = islice(pages_of_open(self._pieces, sale.sale_id, before=before), MOST_PAGES)
@@ -166,10 +169,9 @@ class Sweeping:
         old = first_of(now_ms() - int(2 * KEEP * 1000))
         return self._pieces.purge() + purge(self._database, purchases.c.purchase_id, old, gone)
 
-    def _sales(self, which: Any) -> list[Sale]:
-        newest = select(sales).where(which).order_by(sales.c.sale_id.desc()).limit(_MOST_SALES)
+    def _sales(self, query: Select[Any], **given: Any) -> list[Sale]:
         with self._database.read() as connection:
-            return [sale_of(row) for row in connection.execute(newest).mappings()]
+            return [sale_of(row) for row in connection.execute(query, given).mappings()]
 
     def _rows(self, purchase_ids: Collection[int]) -> dict[int, Row[Any]]:
         with self._database.read() as connection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, Integer, Table, and_, bindparam, literal, select, true, update
 
 from common.db import Database
 from halfmessage.chunks import VALUES, chunks
@@ -59,7 +59,12 @@ class Claims:
         """Take the database, the column that says when a row is due (ms; NULL: never), and which rows alone count."""
         self._database = database
         self._due = due
-        self._only = true() if only is None else only
+        is_due = (true() if only is None else only) & (due <= bindparam("now"))
+        # Made once: each is asked twice a second for as long as the process lives, mostly in vain
+        self._any = select(literal(1)).select_from(due.table).where(is_due).limit(1)
+        due_rows = select(*told(due.table)).where(is_due).order_by(due)
+        # Rows that another process is claiming, or moving, are its own: they are passed over, not waited for
+        self._first = due_rows.limit(bindparam("most", type_=Integer)).with_for_update(skip_locked=True)
 
     def take(self, limit: int) -> Claim:
         """Return up to `limit` rows that are due, longest first; each is due again after `CLAIMED_FOR`.
@@ -69,14 +74,12 @@ class Claims:
         table: Table = self._due.table
         now = now_ms()
         until = now + int(CLAIMED_FOR * 1000)
-        query = select(*told(table)).where(self._only & (self._due <= now)).order_by(self._due).limit(limit)
         with self._database.read() as connection:  # while nothing is due, nothing is written
-            if limit < 1 or connection.execute(query.limit(1)).first() is None:
+            if limit < 1 or connection.execute(self._any, {"now": now}).first() is None:
                 return Claim([], until)
 
         def work(connection: Connection) -> list[Any]:
-            # Rows that another process is claiming, or moving, are its own: they are passed over, not waited for
-            rows = list(connection.execute(query.with_for_update(skip_locked=True)))
+            rows = list(connection.execute(self._first, {"now": now, "most": limit}))
             for which in by_keys(table, (key_of(table, row) for row in rows)):
                 connection.execute(update(table).where(which).values({self._due.name: until}))
             return rows

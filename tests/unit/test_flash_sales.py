@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from common.errors import IdempotencyMismatch, Invalid, PeerUnavailable
 from common.purchases import PurchaseEvent
@@ -59,7 +59,7 @@ def test_a_sale_that_never_came_to_be_is_left_alone(market: Market) -> None:
     market.faults.plan("allot", KeyboardInterrupt())  # type: ignore[arg-type] - the process ends here
     with pytest.raises(KeyboardInterrupt):
         market.open(4)
-    (row,) = market.sweeping._sales(sales.c.state == "opening")
+    (row,) = market.sweeping._sales(select(sales).where(sales.c.state == "opening"))
     with pytest.raises(NotFound):
         market.reader.get(row.sale_id)
     market.database.transact(lambda c: c.execute(update(sales).values(created_at=0)))
