@@ -15,6 +15,7 @@ from halfmessage.mq.port import BrokerOptions
 
 MOST_HASHES: Final = 64  # at once, of one process
 LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
+MOST_TURNS: Final = 100_000  # of a flash sale's queue in a second
 LONGEST_CALL: Final = 10.0  # seconds, of a provider: work that pay has claimed stores no answer that comes later
 
 
@@ -131,7 +132,7 @@ class Settings(Addresses):
     flash_queue_rate: int = Field(
         default=0,
         ge=0,
-        le=100_000,
+        le=MOST_TURNS,
         description="buyers admitted a second to a sale that does not say, by queue ticket; 0: none is needed",
     )
     buying_queue: int = Field(

@@ -4,13 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
+from common.config import MOST_TURNS
 from common.purchases import MOST_OF_ONE
 from common.reservations.schema import DecisionOut, ReservationOut, WantIn
 from common.schema import Currency, Id, Instant, Money, PageQuery, Schema
 from flash.model import NewSale, PurchaseFate, Sale, SaleState
 from flash.pieces.port import MOST_PIECES, Phase
 from flash.service.holding import Want
-from flash.service.queueing import FASTEST, LONGEST, Ticket
+from flash.service.queueing import LONGEST, Ticket
 from flash.service.surveying import Survey
 from halfmessage.clock import rfc3339
 
@@ -29,7 +30,7 @@ class NewSaleIn(Schema):
     starts_at: Instant
     ends_at: Annotated[Instant, Field(description="later than starts_at, and than now")]
     per_user: OfOne = 1
-    queue_rate: Annotated[int, Field(ge=0, le=FASTEST)] | None = Field(
+    queue_rate: Annotated[int, Field(ge=0, le=MOST_TURNS)] | None = Field(
         default=None,
         description="buyers who have their turn in a second, by queue ticket; 0: none is needed; null: as is set",
     )

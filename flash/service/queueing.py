@@ -20,8 +20,6 @@ from halfmessage.errors import HalfMessageError, Unavailable
 
 LASTS: Final = 600
 """Seconds that a ticket is good for from its turn on; one that was asked for later, from then on."""
-FASTEST: Final = 100_000
-"""Turns of a sale in a second, at most."""
 LONGEST: Final = 512
 """Characters of a ticket."""
 _ALGORITHM, _AUDIENCE = "HS256", "orders/flash-queue"

@@ -136,8 +136,8 @@ class OrderReader:
                 # The first condition is true wherever the second is: MySQL looks up a range by it, not by pairs
                 query = query.where(by[0] <= before[0], tuple_(*by) < tuple_(*map(literal, before)))
         with self._database.read() as connection:
-            found = _newest_first(connection.execute(_those(query)))
-        return sorted(found, key=lambda order: place_of(order, status), reverse=True)
+            found = _of_rows(_unpacked(connection.execute(_those(query))))
+        return sorted(found.values(), key=lambda order: place_of(order, status), reverse=True)
 
     def found(self, text: str, *, limit: int) -> dict[str, list[Order]]:
         """Return up to `limit` orders, the newest, of each way in which they may be meant: by what it is called.
