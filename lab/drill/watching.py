@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.replacing import replace_file
 from console.story import Story, write_file
 from halfmessage.errors import HalfMessageError
 from lab.drill.drill_run import DrillRun
@@ -38,9 +39,7 @@ def keep(story: Story | None, file: Path | None) -> None:
     """Write a story to a file, whole at any moment. Nothing without a story, or a file. Raise `StoryError`."""
     if story is None or file is None:
         return
-    new = file.with_suffix(".new")
-    new.write_text(write_file(story), encoding="utf-8")
-    new.replace(file)
+    replace_file(file, write_file(story).encode())
 
 
 def _watch(run: DrillRun, file: Path, over: threading.Event) -> None:
