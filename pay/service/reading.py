@@ -125,13 +125,17 @@ class PaymentReader:
 
         Without events, charges and tries, which `get` tells.
         """
-        query = select(payments).order_by(payments.c.order_id.desc()).limit(limit)
+        ids = select(payments.c.order_id).order_by(payments.c.order_id.desc()).limit(limit)
         if status is not None:
-            query = query.where(payments.c.state == status.value)
+            ids = ids.where(payments.c.state == status.value)
         if below is not None:
-            query = query.where(payments.c.order_id < below)
+            ids = ids.where(payments.c.order_id < below)
+        # first the ids alone: for whole rows of a state MariaDB walked along all that are newer than `below`
+        found = ids.subquery()
+        query = select(payments).join(found, payments.c.order_id == found.c.order_id)
         with self._database.read() as connection:
-            return [_payment(row) for row in connection.execute(query)]
+            rows = sorted(connection.execute(query), key=lambda row: row.order_id, reverse=True)
+        return [_payment(row) for row in rows]
 
     def lookup(self, order_ids: Collection[int]) -> list[Standing]:
         """Return where those stand that exist."""

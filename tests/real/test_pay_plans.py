@@ -19,6 +19,7 @@ from tests.real.conftest import Migrated, OpenDatabase
 from tests.real.explaining import ROWS, Collected, opened
 
 OLD = 20  # idempotency keys, and events of strangers, to purge
+PAGE = 20  # payments
 NEW = range(10**9, 10**9 + 20)
 
 
@@ -61,8 +62,8 @@ def test_pay(tmp_path: Path, migrated: Migrated, open_database: OpenDatabase) ->
         till = Till(tmp_path, database=database)
         collected = Collected(database)
         _live(till, open_database(url))
-        # a walk along the primary key that leaves most rows out would end at its LIMIT, too, but late
-        assert collected.keys("WHERE payments.state = %(state_1)s") == {"payments_by_state"}
+        # a walk along either key that leaves most rows out would end at its LIMIT, too, but late
+        assert collected.most_read("payments.state = %(state_1)s") < 10 * PAGE
         assert not collected.complaints(), "\n".join(collected.last)
         till.close()
 
@@ -92,9 +93,9 @@ def _live(till: Till, aside: Database) -> None:
     assert forget_strangers(till.database, 3600) >= OLD
     till.reader.get(paid, owner=None)
     till.reader.lookup(list(NEW))
-    for status in (None, PaymentState.REFUNDED, PaymentState.REFUNDING):
-        for below in (None, 2000):
-            till.reader.page(status, below=below, limit=20)
+    for status in (None, PaymentState.SUCCEEDED, PaymentState.REFUNDED):  # the first is that of most
+        for below in (None, ROWS // 2):
+            till.reader.page(status, below=below, limit=PAGE)
     Instruments(Metrics("pay"), till.database)._waiting()
     with till.database.read() as connection:
         effect = till.reservations._effect
