@@ -4,9 +4,10 @@ import json
 import struct
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from halfmessage.mq.rocketmq_console.connections import Request
 from halfmessage.mq.rocketmq_console.message import decode
 from halfmessage.mq.rocketmq_console.remoting import Address, Refused
 
@@ -58,6 +59,7 @@ class Shelves:
         self.created: list[str] = []
         self.unlisted: set[str] = set()  # topics that are stored and can't be pulled
         self.viewed = 0
+        self.asked: list[tuple[int, Mapping[str, Any]]] = []  # codes and fields, whatever was answered
         self.clock = 1_000
 
     def put(self, topic: str, message_id: str, body: bytes = b"", *, redeliveries: int = 0, **properties: str) -> int:
@@ -74,6 +76,7 @@ class Shelves:
 
     def call(self, _server: Address, code: int, fields: Mapping[str, Any], body: bytes = b"", **_: object) -> Answer:
         """Answer as `halfmessage.mq.rocketmq_console.remoting._call` does."""
+        self.asked.append((code, fields))
         topic = str(fields.get("topic", ""))
         if code == _SEND:
             return self._send(topic, fields, body)
@@ -81,6 +84,16 @@ class Shelves:
             105: self._route, 29: self._since, 30: self._end, 31: self._begin, 14: self._consumed, 11: self._pull,
             12: self._query, 17: self._create, 33: self._view, 321: self._queue,
         }[code](topic, fields)  # fmt: skip
+
+    def ask(self, server: Address, requests: Iterable[Request]) -> list[Answer | Refused]:
+        """Answer as `halfmessage.mq.rocketmq_console.connections.Connections.ask` does."""
+        return [self._answer(server, *request) for request in requests]
+
+    def _answer(self, server: Address, code: int, fields: Mapping[str, Any]) -> Answer | Refused:
+        try:
+            return self.call(server, code, fields)
+        except Refused as refusal:
+            return refusal
 
     def _route(self, topic: str, _: Mapping[str, Any]) -> Answer:
         if topic not in self.topics:
@@ -109,7 +122,12 @@ class Shelves:
         page = self.topics.get(topic, [])[begin : begin + 2]
         if not page:
             raise Refused("nothing new", 19)
-        return {"nextBeginOffset": str(begin + len(page))}, b"".join(page)
+        following = {"nextBeginOffset": str(begin + len(page))}
+        tags = str(fields["subscription"]).split(" || ")
+        page = page if tags == ["*"] else [one for one in page if next(iter(decode(one))).tag in tags]
+        if not page:
+            raise Refused("no message has such a tag", 20, following)
+        return following, b"".join(page)
 
     def _queue(self, topic: str, fields: Mapping[str, Any]) -> Answer:
         """Tell where messages are, with the hashes of their tags (queryConsumeQueue of AdminBrokerProcessor.java)."""

@@ -2,10 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Mapping
 from contextlib import closing
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -16,16 +14,17 @@ from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import BrokerOptions, MessageView, Resolution, State
 from halfmessage.mq.rocketmq_console import console as console_module
 from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.connections import Connections
 from halfmessage.mq.rocketmq_console.console import RocketMQConsole
 from halfmessage.mq.rocketmq_console.message import StoredMessage
 from halfmessage.mq.rocketmq_console.remoting import Address
-from tests.unit.rocketmq_store import HALF, Answer, Shelves
+from tests.unit.rocketmq_store import HALF, Shelves
 
 ADDRESS, NAMESRV = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
 TOPIC, GROUP = "me-order_rollback", "me-stock"
 RETRY, DEAD, PARKED = f"%RETRY%{GROUP}_{TOPIC}", f"%DLQ%{GROUP}", "TRANS_CHECK_MAX_TIME_TOPIC"
 REVIVE = "rmq_sys_REVIVE_LOG_DefaultCluster"
-QUERY = 12  # RequestCode.java
+PULL, QUERY = 11, 12  # RequestCode.java
 OPS, CHECKER = "RMQ_SYS_TRANS_OP_HALF_TOPIC", "CID_RMQ_SYS_TRANS"
 SENT = {"KEYS": "11 12", "REAL_TOPIC": TOPIC, "TRAN_MSG": "true", "PGROUP": TOPIC, "REAL_QID": "3", "tx_id": "5"}
 OWN = {"orders__group": "me-order"}
@@ -39,6 +38,7 @@ def shelves(monkeypatch: pytest.MonkeyPatch) -> Shelves:
     for topic in (HALF, OPS, PARKED, TOPIC, "me-order_timeout"):
         shelves.topics[topic] = []
     monkeypatch.setattr(remoting, "_call", shelves.call)
+    monkeypatch.setattr(Connections, "ask", lambda _, server, requests: shelves.ask(server, requests))
     return shelves
 
 
@@ -367,13 +367,43 @@ def test_pages_go_on_where_one_ended(shelves: Shelves, console: RocketMQConsole)
 def test_pages_look_at_a_bounded_number(
     shelves: Shelves, console: RocketMQConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each queue: what lies deeper is found by key or id alone."""
+    """Of each queue, the newest that a page is for: those before are found by a page after, by key or by id."""
     monkeypatch.setattr(console_module, "PAGED", 3)
     for number in range(5):
         half(shelves, f"H{number}")
-    newest = console.find(limit=1)[0]
-    assert [view.message_id for view in console.find(before=newest.cursor)] == ["H3", "H2"]
+    assert [view.message_id for view in console.find()] == ["H4", "H3", "H2"]
     assert [view.message_id for view in console.find(message_id="H0")] == ["H0"]
+
+
+def test_pages_lead_to_the_oldest_message(shelves: Shelves, console: RocketMQConsole) -> None:
+    """However far that is: each page looks at some more than its own, wherever it begins."""
+    number = 2_000
+    for count in range(number):
+        half(shelves, f"H{count:04}")
+        shelves.put("me-order_timeout", f"T{count:04}", KEYS="1")
+        shelves.put(OPS, "", str(count).encode())
+    shelves.consumed[CHECKER, HALF] = shelves.consumed[CHECKER, OPS] = number
+    seen: list[str] = []
+    before, most = None, 0
+    while found := console.find(limit=100, before=before):
+        before = found[-1].cursor
+        seen += [view.message_id for view in found]
+        pulled = [fields for code, fields in shelves.asked if code == PULL and fields["topic"] != OPS]
+        shelves.asked.clear()
+        most = max(most, len(pulled))
+    assert seen == [f"{kind}{count:04}" for count in reversed(range(number)) for kind in "TH"]
+    assert most < 300, "messages are given two at a time here"
+
+
+def test_a_late_copy_does_not_hide_newer_messages(shelves: Shelves, console: RocketMQConsole) -> None:
+    """A check stores a half message anew behind all that were sent meanwhile."""
+    for count in range(100):
+        half(shelves, f"H{count:03}")
+    for late in range(3):
+        half(shelves, f"H{late:03}", TRANSACTION_CHECK_TIMES="1", orders__born_at=str(1_001 + late))
+    assert [view.message_id for view in console.find(limit=50)] == [f"H{count:03}" for count in range(99, 49, -1)]
+    until = console.find(message_id="H060")[0].born_at
+    assert [v.message_id for v in console.find(limit=3, born_until=until)] == ["H059", "H058", "H057"]
 
 
 def test_what_a_group_was_given_and_what_was_born_between_two_times(shelves: Shelves, console: RocketMQConsole) -> None:
@@ -421,17 +451,10 @@ def test_of_many_messages_only_the_newest_are_looked_up(
     """A limit spares the lookups of the others, ten requests each: those of a thousand took ten seconds."""
     for number in range(30):
         shelves.put(TOPIC, f"M{number:02}", b"body", **(SENT | OWN))
-    asked: list[object] = []
-    looked_up = shelves.call
-
-    def counted(server: Address, code: int, fields: Mapping[str, Any], *rest: Any, **more: Any) -> Answer:
-        asked.extend([fields["key"]] if code == QUERY else [])
-        return looked_up(server, code, fields, *rest, **more)
-
-    monkeypatch.setattr(remoting, "_call", counted)
+    monkeypatch.setattr(console_module, "_TOGETHER", 2)
     found = console.find(state=State.READY, limit=2)
     assert [view.message_id for view in found] == ["M29", "M28"]
-    assert set(asked) == {"M29", "M28"}
+    assert {fields["key"] for code, fields in shelves.asked if code == QUERY} == {"M29", "M28"}
     assert len(console.find(state=State.READY)) == 30
 
 

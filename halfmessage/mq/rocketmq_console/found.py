@@ -3,6 +3,7 @@
 from halfmessage.errors import ConsoleUnavailable
 from halfmessage.mq.port import Backlog, BrokerStats, Cursor, MessageView, State
 from halfmessage.mq.rocketmq_console import remoting
+from halfmessage.mq.rocketmq_console.connections import Connections
 from halfmessage.mq.rocketmq_console.console import RocketMQConsole
 from halfmessage.mq.rocketmq_console.remoting import Address
 
@@ -16,6 +17,7 @@ class FoundConsole:
     def __init__(self, namesrv: Address, prefix: str, subscriptions: tuple[tuple[str, str], ...]) -> None:
         """Take the name server, what begins the names of topics and groups, and the topics with their groups."""
         self._namesrv, self._prefix, self._subscriptions = namesrv, prefix, subscriptions
+        self._connections = Connections()
 
     def find(
         self,
@@ -71,4 +73,10 @@ class FoundConsole:
                 "use RocketMQ's dashboard or mqadmin."
             )
         (broker,) = brokers.values()
-        return RocketMQConsole(broker, self._namesrv, self._prefix, subscriptions=self._subscriptions)
+        return RocketMQConsole(
+            broker,
+            self._namesrv,
+            self._prefix,
+            subscriptions=self._subscriptions,
+            connections=self._connections,
+        )

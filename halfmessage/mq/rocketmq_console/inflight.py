@@ -38,7 +38,7 @@ class InFlight:
         self._store = store
         given: dict[Pop, set[int]] = defaultdict(set)
         answered: dict[Pop, set[int]] = defaultdict(set)
-        for queue in store.queues(REVIVE_TOPIC):
+        for _, queue in store.queues_of([REVIVE_TOPIC]):
             for message in store.read(REVIVE_TOPIC, queue, store.consumed(REVIVE_GROUP, REVIVE_TOPIC, queue)):
                 _note(message, given, answered)
         now, end = now_ms(), store.end(TIMER_TOPIC, _ONLY_QUEUE)
@@ -58,8 +58,9 @@ class InFlight:
     def messages(self, lane: Lane) -> Iterator[StoredMessage]:
         """Yield them, up to `_READ_AT_MOST`, the lowest offsets first."""
         for topic in lane.consumed:
-            for queue, offset in sorted(self._places[lane.real_group, topic], key=lambda at: at[1])[:_READ_AT_MOST]:
-                yield from self._store.read(topic, queue, offset, offset + 1)
+            places = sorted(self._places[lane.real_group, topic], key=lambda at: at[1])[:_READ_AT_MOST]
+            found = self._store.at((topic, queue, offset) for queue, offset in places)
+            yield from (message for message in found if message is not None)
 
 
 def _note(message: StoredMessage, given: dict[Pop, set[int]], answered: dict[Pop, set[int]], *, after: int = 0) -> None:

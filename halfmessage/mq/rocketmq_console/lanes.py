@@ -1,6 +1,6 @@
 """Where the messages of one deployment lie on its RocketMQ: a message moves through several topics in its life."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -88,6 +88,11 @@ class Lanes:
     def topics(self) -> tuple[str, ...]:
         """Every topic that a message of ours may lie in."""
         return (*_SHARED, *self.by_topic)
+
+    @staticmethod
+    def topics_of(lanes: Sequence[Lane]) -> list[str]:
+        """Return every topic that a message of some lanes of one topic may lie in."""
+        return list(dict.fromkeys((*_SHARED, *(topic for lane in lanes for topic in (*lane.consumed, lane.dead)))))
 
     def of(self, message: StoredMessage) -> tuple[tuple[Lane, ...], Spot] | None:
         """Return the lanes of a message's topic and what it means that it lies there; None: not ours."""

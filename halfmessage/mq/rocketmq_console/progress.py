@@ -1,17 +1,20 @@
 """How far RocketMQ is: which half messages are open, and what waits for its consumers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 from halfmessage.mq.rocketmq_console.lanes import CHECKING_GROUP, HALF_TOPIC, RESOLVED_TOPIC, Lane, Lanes
 from halfmessage.mq.rocketmq_console.message import StoredMessage
-from halfmessage.mq.rocketmq_console.store import Store
+from halfmessage.mq.rocketmq_console.store import Queue, Store
 
 _ONLY_QUEUE = 0
+_OLDEST, _NEWEST = 1_000, 4_000  # open half messages that are read; where more are open, the others are only counted
 
 
 class OpenHalves:
-    """The half messages that were open when this was made.
+    """The half messages that were open when this was first asked about one.
 
     As the broker finds out itself (TransactionalMessageServiceImpl.check of 5.2.0): those from its own offset in the
     topic of half messages on, but for those whose offsets lie in the topic of resolved ones. With each check it stores
@@ -19,19 +22,51 @@ class OpenHalves:
     """
 
     def __init__(self, store: Store, lanes: Lanes) -> None:
-        """Look. Raise `BrokerError`."""
-        self._store = store
-        begin = store.consumed(CHECKING_GROUP, HALF_TOPIC, _ONLY_QUEUE)  # first: a check moves on what it checked
-        self.end = store.end(HALF_TOPIC, _ONLY_QUEUE)
-        halves = [m for m in store.read(HALF_TOPIC, _ONLY_QUEUE, begin, self.end) if lanes.of(m)]
-        begin = store.consumed(CHECKING_GROUP, RESOLVED_TOPIC, _ONLY_QUEUE)
-        resolved = {offset for offset, _ in self._resolved(begin)}  # after them: each was resolved for certain
-        newest = {message.message_id: message for message in halves}
-        self.messages = {key: m for key, m in newest.items() if m.offset not in resolved}
+        """Take what to ask; nothing is asked yet."""
+        self._store, self._lanes = store, lanes
+        self._resolved_at: dict[int, int] = {}
+
+    @cached_property
+    def _open(self) -> "_Open":
+        begin = self._store.consumed(CHECKING_GROUP, HALF_TOPIC, _ONLY_QUEUE)  # first: a check moves on what it checked
+        end = self._store.end(HALF_TOPIC, _ONLY_QUEUE)
+        # then, so that each was resolved for certain; most were, so just the others are read
+        resolved = {at for at, _ in self._resolved(self._store.consumed(CHECKING_GROUP, RESOLVED_TOPIC, _ONLY_QUEUE))}
+        left = [at for at in range(begin, end) if at not in resolved]
+        looked_at = [*left[:_OLDEST], *left[_OLDEST:][-_NEWEST:]]
+        lying = self._store.at((HALF_TOPIC, _ONLY_QUEUE, at) for at in looked_at)
+        newest = {half.message_id: half for half in lying if half is not None and self._lanes.of(half)}
+        return _Open(newest, frozenset(left).difference(looked_at), end)
+
+    @property
+    def messages(self) -> Mapping[str, StoredMessage]:
+        """They, by id; of more than 5,000 the oldest 1,000 and the newest 4,000. Raise `BrokerError`, as all here."""
+        return self._open.messages
+
+    @property
+    def unread(self) -> int:
+        """How many more there are, of all deployments of the broker."""
+        return len(self._open.unread)
 
     def has(self, halves: list[StoredMessage]) -> bool:
         """Whether a half message, found by one of its copies, is open; one that came later counts as open."""
-        return any(half.message_id in self.messages or half.offset >= self.end for half in halves)
+        those = self._open
+        return any(
+            half.message_id in those.messages or half.offset in those.unread or half.offset >= those.end
+            for half in halves
+        )
+
+    def learn(self, those: Iterable[Sequence[StoredMessage]]) -> None:
+        """Look together when some half messages were resolved, each given by its copies: as `resolved_at` tells."""
+        newest = [max(halves, key=_offset) for halves in those if halves]
+        left = {half.offset for half in newest} - self._resolved_at.keys()
+        if left:
+            begin = self._since(min((half.stored_at or 0 for half in newest if half.offset in left), default=0))
+            for offset, at in self._resolved(begin):
+                self._resolved_at.setdefault(offset, at)
+                left.discard(offset)
+                if not left:
+                    return
 
     def resolved_at(self, halves: list[StoredMessage]) -> int | None:
         """Return when the newest of a half message's copies was resolved, in ms since the epoch; None: it was not.
@@ -39,9 +74,12 @@ class OpenHalves:
         Said by what RocketMQ stored for it. That no copy is open does not say it: a check stores the next copy, and
         for a moment no index knows that yet.
         """
-        newest = max(halves, key=lambda half: half.offset)
-        begin = self._store.since(RESOLVED_TOPIC, _ONLY_QUEUE, newest.stored_at or 0)
-        return next((at for offset, at in self._resolved(begin) if offset == newest.offset), None)
+        self.learn([halves])
+        return self._resolved_at.get(max(halves, key=_offset).offset)
+
+    def _since(self, time: int) -> int:
+        queue = (RESOLVED_TOPIC, _ONLY_QUEUE)
+        return self._store.since([queue], time)[queue]
 
     def _resolved(self, begin: int) -> Iterator[tuple[int, int]]:
         """Yield the offsets of half messages that were resolved, and when."""
@@ -49,6 +87,15 @@ class OpenHalves:
             for offset in message.body.decode("ascii").split(","):
                 if offset:
                     yield int(offset), message.stored_at or 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Open half messages by id, offsets of those that were not read, and the offset after all that were known."""
+
+    messages: Mapping[str, StoredMessage]
+    unread: frozenset[int]
+    end: int
 
 
 class Consumption:
@@ -59,33 +106,42 @@ class Consumption:
         self._store = store
         self._known: dict[tuple[str, str, int], int] = {}
 
+    def learn(self, lanes: Iterable[Lane], queues: Iterable[Queue]) -> None:
+        """Ask together how far some groups are at some queues: those of these that are theirs."""
+        at = list(queues)
+        self._ask([(lane.real_group, *queue) for lane in lanes for queue in at if queue[0] in lane.consumed])
+
     def passed(self, lane: Lane, message: StoredMessage) -> bool:
         """Whether a message was given to its group."""
         return message.offset < self._consumed(lane, message.topic, message.queue)
 
-    def waiting(self, lane: Lane) -> Iterator[StoredMessage]:
-        """Yield what the group was not given yet."""
-        for topic in lane.consumed:
-            for queue in self._store.queues(topic):
-                yield from self._store.read(topic, queue, self._consumed(lane, topic, queue))
+    def given(self, lanes: Sequence[Lane]) -> dict[Queue, int]:
+        """Return for each queue of some groups the offset up to which all of them that consume it were given it."""
+        queues = self._store.queues_of(dict.fromkeys(topic for lane in lanes for topic in lane.consumed))
+        self.learn(lanes, queues)
+        return {
+            queue: min(self._consumed(lane, *queue) for lane in lanes if queue[0] in lane.consumed) for queue in queues
+        }
 
     def oldest(self, lane: Lane) -> Iterator[StoredMessage]:
         """Yield the first message of each queue that the group was not given yet."""
-        for topic in lane.consumed:
-            for queue in self._store.queues(topic):
-                begin = self._consumed(lane, topic, queue)
-                yield from islice(self._store.read(topic, queue, begin), 1)
+        for (topic, queue), begin in self.given([lane]).items():
+            yield from islice(self._store.read(topic, queue, begin), 1)
 
     def behind(self, lane: Lane) -> int:
         """Count what the group was not given yet."""
-        return sum(
-            max(0, self._store.end(topic, queue) - self._consumed(lane, topic, queue))
-            for topic in lane.consumed
-            for queue in self._store.queues(topic)
-        )
+        given = self.given([lane])
+        return sum(max(0, end - given[queue]) for queue, end in self._store.ends(given).items())
 
     def _consumed(self, lane: Lane, topic: str, queue: int) -> int:
         key = (lane.real_group, topic, queue)
-        if key not in self._known:
-            self._known[key] = self._store.consumed(*key)
+        self._ask([key])
         return self._known[key]
+
+    def _ask(self, wanted: Iterable[tuple[str, str, int]]) -> None:
+        if left := [key for key in dict.fromkeys(wanted) if key not in self._known]:
+            self._known |= self._store.consumed_by(left)
+
+
+def _offset(half: StoredMessage) -> int:
+    return half.offset

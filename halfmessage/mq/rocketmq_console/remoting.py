@@ -8,7 +8,7 @@ One call takes a millisecond; a start of the admin tool a second.
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +26,19 @@ _VERSION = 453  # V5_2_0 in MQVersion.java: newer than 4.9.4, so that answers ar
 _SHORTEST_FRAME = 4  # bytes: the length of the header
 _LARGEST_FRAME = 16 * 1024 * 1024
 _READABLE_WRITABLE = 6
+PATIENCE = 3.0  # seconds in which a server sends nothing
+
+Answer = tuple[Mapping[str, Any], bytes]
+"""Its fields and its body."""
 
 
 class Refused(BrokerError):
-    """The server answered that it won't; `code` says why, in RocketMQ's ResponseCode.java."""
+    """The server answered that it won't; `code` says why, in RocketMQ's ResponseCode.java, `fields` more of it."""
 
-    def __init__(self, detail: str, code: int) -> None:
-        """Take the line to show, and the code."""
+    def __init__(self, detail: str, code: int, fields: Mapping[str, Any] | None = None) -> None:
+        """Take the line to show, the code and the fields."""
         super().__init__(detail)
-        self.code = code
+        self.code, self.fields = code, fields or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,17 @@ def delete_group(broker: Address, group: str) -> None:
 
 def route(server: Address, topic: str) -> dict[str, Any]:
     """Return where a topic is, asked of a name server or of a proxy's remoting port. Raise `BrokerError`."""
-    found: dict[str, Any] = _loads(_call(server, _ROUTE, {"topic": topic})[1])
-    return found
+    return read_route(_call(server, *route_request(topic)))
+
+
+def route_request(topic: str) -> tuple[int, Mapping[str, object]]:
+    """Return how a name server is asked where a topic is."""
+    return _ROUTE, {"topic": topic}
+
+
+def read_route(answer: Answer) -> dict[str, Any]:
+    """Return where a topic is, as a name server answered."""
+    return _loads(answer[1])
 
 
 def send(
@@ -173,46 +186,30 @@ def send(
     return str(_call(server, _SEND, fields, body)[0].get("msgId", ""))
 
 
-def call(server: Address, code: int, fields: Mapping[str, object]) -> tuple[Mapping[str, Any], bytes]:
-    """Send any request of RequestCode.java; return the answer's fields and body. Raise `BrokerError`, `Refused`."""
-    return _call(server, code, fields)
-
-
-def _call(
-    server: Address, code: int, fields: Mapping[str, object], body: bytes = b"", *, within: float = 3.0
-) -> tuple[Mapping[str, Any], bytes]:
-    """Ask once on a connection of its own; return the answer's fields and body. Raise `BrokerError`."""
+def encoded(code: int, fields: Mapping[str, object], body: bytes = b"", *, number: int = 1) -> bytes:
+    """Return a request as it is sent; `number` comes back with its answer."""
     header = {
         "code": code,
         "language": "PYTHON",
         "version": _VERSION,
-        "opaque": 1,
+        "opaque": number,
         "flag": 0,
         "extFields": {name: _java(value) for name, value in fields.items()},
         "serializeTypeCurrentRPC": "JSON",
     }
-    try:
-        with socket.create_connection((server.host, server.port), timeout=within) as connection:
-            connection.sendall(_frame(header, body))
-            answer, payload = _read_frame(connection)
-    except (OSError, ValueError) as error:
-        raise BrokerError(f"{server.host}:{server.port} does not answer: {error}.") from error
-    if answer.get("code") != _SUCCESS:
-        told = int(answer.get("code", -1))
-        raise Refused(f"{server.host}:{server.port} refused: {answer.get('remark')} (code {told}).", told)
-    return answer.get("extFields") or {}, payload
-
-
-def _frame(header: Mapping[str, Any], body: bytes) -> bytes:
     head = json.dumps(header).encode()
     return b"".join(((4 + len(head) + len(body)).to_bytes(4), len(head).to_bytes(4), head, body))
 
 
-def _read_frame(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
-    length = int.from_bytes(_read(connection, 4))
+def received(read: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes]:
+    """Return the header and the body of the next answer; `read` returns so many bytes, or fewer at the end of all.
+
+    Raise `ConnectionResetError`, `ValueError` for what is no answer, and what `read` does.
+    """
+    length = int.from_bytes(_exactly(read, 4))
     if not _SHORTEST_FRAME <= length <= _LARGEST_FRAME:
         raise ValueError(f"a frame of {length} bytes")
-    frame = _read(connection, length)
+    frame = _exactly(read, length)
     encoding, head_length = frame[0], int.from_bytes(frame[1:4])
     if encoding != 0:
         raise ValueError(f"a header in encoding {encoding}")
@@ -220,14 +217,39 @@ def _read_frame(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
     return header, frame[4 + head_length :]
 
 
-def _read(connection: socket.socket, count: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < count:
-        part = connection.recv(count - len(parts))
-        if not part:
-            raise ConnectionResetError("the connection was closed")
-        parts += part
-    return bytes(parts)
+def answered(server: Address, header: Mapping[str, Any], body: bytes) -> Answer:
+    """Return what a server answered: its fields and the body. Raise `Refused`."""
+    if header.get("code") != _SUCCESS:
+        told = int(header.get("code", -1))
+        remark = f"{server.host}:{server.port} refused: {header.get('remark')} (code {told})."
+        raise Refused(remark, told, header.get("extFields"))
+    return header.get("extFields") or {}, body
+
+
+def _call(
+    server: Address, code: int, fields: Mapping[str, object], body: bytes = b"", *, within: float = PATIENCE
+) -> Answer:
+    """Ask once on a connection of its own; return the answer's fields and body. Raise `BrokerError`."""
+    try:
+        with socket.create_connection((server.host, server.port), timeout=within) as connection:
+            connection.sendall(encoded(code, fields, body))
+            with connection.makefile("rb") as answers:
+                header, payload = received(answers.read)
+    except (OSError, ValueError) as error:
+        raise unanswered(server, error) from error
+    return answered(server, header, payload)
+
+
+def unanswered(server: Address, error: Exception) -> BrokerError:
+    """Return what to raise where a server did not answer."""
+    return BrokerError(f"{server.host}:{server.port} does not answer: {error}.")
+
+
+def _exactly(read: Callable[[int], bytes], count: int) -> bytes:
+    octets = read(count)
+    if len(octets) < count:
+        raise ConnectionResetError("the connection was closed")
+    return octets
 
 
 def _loads(text: bytes) -> dict[str, Any]:

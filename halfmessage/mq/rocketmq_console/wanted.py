@@ -21,9 +21,14 @@ class Wanted:
     before: Cursor | None
 
     @property
-    def leaves_out(self) -> bool:
-        """Whether some of the newest messages are left out for another reason than their topic or state."""
-        return any(each is not None for each in (self.group, self.born_from, self.born_until, self.before))
+    def until(self) -> int | None:
+        """Before when all of them were born (ms since the epoch); None: there is no such time."""
+        before = [time for time in (self.born_until, self.before and self.before[0] + 1) if time is not None]
+        return min(before, default=None)
+
+    def may_be_of(self, lane: Lane) -> bool:
+        """Whether one may be of a lane."""
+        return self.topic in {None, lane.topic} and self.group in {None, lane.group}
 
     def is_copy(self, message: StoredMessage, known: tuple[tuple[Lane, ...], Spot] | None) -> bool:
         """Whether a copy may be of one; `known`: the lanes of its topic, and what it means that it lies there."""
