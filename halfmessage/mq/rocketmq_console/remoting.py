@@ -213,7 +213,7 @@ def received(read: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes]:
     encoding, head_length = frame[0], int.from_bytes(frame[1:4])
     if encoding != 0:
         raise ValueError(f"a header in encoding {encoding}")
-    header: dict[str, Any] = _loads(frame[4 : 4 + head_length])
+    header: dict[str, Any] = json.loads(frame[4 : 4 + head_length])
     return header, frame[4 + head_length :]
 
 
