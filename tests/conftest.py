@@ -26,6 +26,10 @@ settings.register_profile(
 )
 settings.load_profile("at-once")
 
+UNMEASURED = frozenset({"model", "e2e", "drills"})
+"""Directories of tests that run models, or processes of their own, which are not measured: that would take their own
+process a third more of the processor."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Know the promises' markers."""
@@ -34,8 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip on real servers what has nothing to say of them."""
+    """Skip on real servers what has nothing to say of them; measure lines only where they run in this process."""
     for item in items:
+        if item.path.relative_to(item.config.rootpath).parts[1] in UNMEASURED:
+            item.add_marker("no_cover")
         if REAL and (marker := item.get_closest_marker("embedded")):
             item.add_marker(pytest.mark.skip(reason=f"on the embedded broker and SQLite only: {marker.args[0]}"))
 

@@ -28,7 +28,41 @@ MUTANTS = (
         "delivered-message-counts-as-half",
         "totals count what was committed while a check stored it anew",
         _CONSOLE + "test_what_was_committed_is_neither_half_nor_parked",
-        ("halfmessage.mq.rocketmq_console.console:RocketMQConsole.stats", "if not self._was_given(message)", ""),
+        (
+            "halfmessage.mq.rocketmq_console.console:RocketMQConsole.stats",
+            "if message.message_id not in given",
+            "",
+        ),
+    ),
+    edited(
+        "answers-by-arrival",
+        "a broker's answers are taken in the order in which they come, not for what was asked",
+        "tests/unit/test_stack_connections.py::test_answers_are_told_apart_whatever_their_order",
+        (
+            "halfmessage.mq.rocketmq_console.connections:_Connection.ask",
+            "map(found.__getitem__, numbered)",
+            "iter(found.values())",
+        ),
+    ),
+    edited(
+        "late-copy-hides-newer",
+        "a page trusts that the oldest message of a piece tells how old the unread ones are",
+        _CONSOLE + "test_a_late_copy_does_not_hide_newer_messages",
+        (
+            "halfmessage.mq.rocketmq_console.newest:newest",
+            "max(map(age, piece[: max(1, len(piece) // 4)]), default=_FOR_EVER)",
+            "min(map(age, piece), default=_FOR_EVER)",
+        ),
+    ),
+    edited(
+        "pages-end-at-the-newest",
+        "every page of messages is looked for among the newest of each queue",
+        _CONSOLE + "test_pages_lead_to_the_oldest_message",
+        (
+            "halfmessage.mq.rocketmq_console.newest:newest",
+            "last = _born_before(store, until, first, last)",
+            "pass",
+        ),
     ),
     edited(
         "delivered-message-resumed",
