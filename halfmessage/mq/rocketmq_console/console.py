@@ -5,7 +5,7 @@ by age only. The old one counts as gone from then on, so a second resend or resu
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -22,7 +22,7 @@ from halfmessage.mq.rocketmq_console.message import StoredMessage, pack
 from halfmessage.mq.rocketmq_console.newest import newest
 from halfmessage.mq.rocketmq_console.progress import Consumption, OpenHalves
 from halfmessage.mq.rocketmq_console.remoting import Address
-from halfmessage.mq.rocketmq_console.store import Reader, Store
+from halfmessage.mq.rocketmq_console.store import Queue, Reader, Store
 from halfmessage.mq.rocketmq_console.views import Copies, age, at, identity, view
 from halfmessage.mq.rocketmq_console.wanted import Wanted
 from halfmessage.mq.rocketmq_grpc.names import BORN_AT, ONWARD, OWN
@@ -101,6 +101,7 @@ class RocketMQConsole:
         halves = sorted(look.halves.messages.values(), key=age)
         given = look.given(halves[:_COUNTED])
         still = [message for message in halves if message.message_id not in given]
+        behind = look.consumption.behind(list(self._lanes))
         now = now_ms()  # once: what is nowhere is not a millisecond old
         oldest = min((message.born_at or now for message in still), default=now)
         return BrokerStats(
@@ -108,22 +109,24 @@ class RocketMQConsole:
             oldest_half_age=max(0.0, (now - oldest) / 1000),
             parked=self._number_left_behind(look, Spot.PARKED, [PARKED_TOPIC]),
             dead=self._number_left_behind(look, Spot.DEAD, [lane.dead for lane in self._lanes]),
-            pending=sum(look.consumption.behind(lane) for lane in self._lanes),
+            pending=sum(len(offsets) for waiting in behind.values() for offsets in waiting.values()),
         )
 
     def backlog(self) -> list[Backlog]:
         """Return what each group has before it; what was given in the last seconds may be left out (`InFlight`)."""
         look = self._look()
-        in_flight = InFlight(look.store)
+        lanes = list(self._lanes)
+        behind, in_flight = look.consumption.behind(lanes), InFlight(look.store)
+        oldest = {lane: look.first_of(behind[lane]) for lane in lanes}
 
         def of(lane: Lane) -> Backlog:
-            lying = (*look.consumption.oldest(lane), *in_flight.messages(lane))
             now = now_ms()
-            oldest = min((message.stored_at or now for message in lying), default=now)
-            age = max(0.0, (now - oldest) / 1000)
-            return Backlog(lane.group, lane.topic, look.consumption.behind(lane), in_flight.count(lane), age)
+            lying = (*oldest[lane], *in_flight.messages(lane))
+            age = max(0.0, (now - min((message.stored_at or now for message in lying), default=now)) / 1000)
+            waiting = sum(map(len, behind[lane].values()))
+            return Backlog(lane.group, lane.topic, waiting, in_flight.count(lane), age)
 
-        return [of(lane) for lane in self._lanes]
+        return [of(lane) for lane in lanes]
 
     def resend(self, message_id: str) -> None:
         """Store a message again for each group that it is dead to, where its redeliveries lie.
@@ -253,6 +256,12 @@ class _Look:
                 wanted += [(topic, identity(message)) for topic in topics]
         found = self.store.lookups(wanted, by_id=True)
         return _sorted(self._lanes, (copy for copies in found for copy in copies))
+
+    def first_of(self, offsets: Mapping[Queue, range]) -> list[StoredMessage]:
+        """Return the first message of each queue among some offsets, that is kept."""
+        begins = self.store.begins(offsets)
+        at = [(*queue, max(those.start, begins[queue])) for queue, those in offsets.items()]
+        return [message for message in self.store.at(at) if message is not None]
 
     def given(self, halves: Iterable[StoredMessage]) -> set[str]:
         """Return the ids of those half messages of which a copy was committed (`Copies.given`)."""

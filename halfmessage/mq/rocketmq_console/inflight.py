@@ -23,6 +23,7 @@ REVIVE_GROUP = "CID_RMQ_SYS_REVIVE_GROUP"
 _CHECKPOINT, _ANSWER, _ANSWERS = "ck", "ack", "bAck"  # tags
 _TAGS = (_CHECKPOINT, _ANSWER, _ANSWERS)
 _READ_AT_MOST = 1_000  # messages, to find the oldest of a group's
+_REVIVED_AT_MOST = 5_000
 _TIMERS_AT_MOST = 20_000  # of the newest: among them are the timeouts of orders, too
 _ONLY_QUEUE = 0
 
@@ -38,9 +39,8 @@ class InFlight:
         self._store = store
         given: dict[Pop, set[int]] = defaultdict(set)
         answered: dict[Pop, set[int]] = defaultdict(set)
-        for _, queue in store.queues_of([REVIVE_TOPIC]):
-            for message in store.read(REVIVE_TOPIC, queue, store.consumed(REVIVE_GROUP, REVIVE_TOPIC, queue)):
-                _note(message, given, answered)
+        for message in _not_revived(store):
+            _note(message, given, answered)
         now, end = now_ms(), store.end(TIMER_TOPIC, _ONLY_QUEUE)
         newest = store.read(TIMER_TOPIC, _ONLY_QUEUE, max(0, end - _TIMERS_AT_MOST), end, tags=_TAGS)
         for message in newest:
@@ -61,6 +61,19 @@ class InFlight:
             places = sorted(self._places[lane.real_group, topic], key=lambda at: at[1])[:_READ_AT_MOST]
             found = self._store.at((topic, queue, offset) for queue, offset in places)
             yield from (message for message in found if message is not None)
+
+
+def _not_revived(store: Store) -> Iterator[StoredMessage]:
+    """Yield what is to be revived and was not looked at yet, of each queue at most `_REVIVED_AT_MOST`, the oldest."""
+    queues = store.queues_of([REVIVE_TOPIC])
+    passed = store.consumed_by((REVIVE_GROUP, *queue) for queue in queues)
+    ends = store.ends(queues)
+    left = [queue for queue in queues if passed[(REVIVE_GROUP, *queue)] < ends[queue]]
+    kept = store.begins(left)
+    begins = {queue: max(passed[(REVIVE_GROUP, *queue)], kept[queue]) for queue in left}
+    there = store.between(begins, {queue: min(ends[queue], begins[queue] + _REVIVED_AT_MOST) for queue in left})
+    for messages in there.values():
+        yield from messages
 
 
 def _note(message: StoredMessage, given: dict[Pop, set[int]], answered: dict[Pop, set[int]], *, after: int = 0) -> None:

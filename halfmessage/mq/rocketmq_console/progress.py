@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 from halfmessage.mq.rocketmq_console.lanes import CHECKING_GROUP, HALF_TOPIC, RESOLVED_TOPIC, Lane, Lanes
 from halfmessage.mq.rocketmq_console.message import StoredMessage
@@ -99,48 +98,44 @@ class _Open:
 
 
 class Consumption:
-    """How far each group is, asked once for each of its queues."""
+    """How far each group is, and where each queue ends; each is asked once."""
 
     def __init__(self, store: Store) -> None:
         """Take what to ask; nothing is asked yet."""
         self._store = store
         self._known: dict[tuple[str, str, int], int] = {}
+        self._ends: dict[Queue, int] = {}
 
     def learn(self, lanes: Iterable[Lane], queues: Iterable[Queue]) -> None:
         """Ask together how far some groups are at some queues: those of these that are theirs."""
         at = list(queues)
-        self._ask([(lane.real_group, *queue) for lane in lanes for queue in at if queue[0] in lane.consumed])
+        wanted = dict.fromkeys((lane.real_group, *queue) for lane in lanes for queue in at if queue[0] in lane.consumed)
+        if left := [key for key in wanted if key not in self._known]:
+            self._known |= self._store.consumed_by(left)
 
     def passed(self, lane: Lane, message: StoredMessage) -> bool:
         """Whether a message was given to its group."""
-        return message.offset < self._consumed(lane, message.topic, message.queue)
+        queue = (message.topic, message.queue)
+        self.learn([lane], [queue])
+        return message.offset < self._known[(lane.real_group, *queue)]
 
     def given(self, lanes: Sequence[Lane]) -> dict[Queue, int]:
         """Return for each queue of some groups the offset up to which all of them that consume it were given it."""
         queues = self._store.queues_of(dict.fromkeys(topic for lane in lanes for topic in lane.consumed))
         self.learn(lanes, queues)
         return {
-            queue: min(self._consumed(lane, *queue) for lane in lanes if queue[0] in lane.consumed) for queue in queues
+            queue: min(self._known[(lane.real_group, *queue)] for lane in lanes if queue[0] in lane.consumed)
+            for queue in queues
         }
 
-    def oldest(self, lane: Lane) -> Iterator[StoredMessage]:
-        """Yield the first message of each queue that the group was not given yet."""
-        for (topic, queue), begin in self.given([lane]).items():
-            yield from islice(self._store.read(topic, queue, begin), 1)
-
-    def behind(self, lane: Lane) -> int:
-        """Count what the group was not given yet."""
-        given = self.given([lane])
-        return sum(max(0, end - given[queue]) for queue, end in self._store.ends(given).items())
-
-    def _consumed(self, lane: Lane, topic: str, queue: int) -> int:
-        key = (lane.real_group, topic, queue)
-        self._ask([key])
-        return self._known[key]
-
-    def _ask(self, wanted: Iterable[tuple[str, str, int]]) -> None:
-        if left := [key for key in dict.fromkeys(wanted) if key not in self._known]:
-            self._known |= self._store.consumed_by(left)
+    def behind(self, lanes: Sequence[Lane]) -> dict[Lane, dict[Queue, range]]:
+        """Return for each group the offsets of each queue that it was not given yet, of those that have some."""
+        self._ends |= self._store.ends(queue for queue in self.given(lanes) if queue not in self._ends)
+        found: dict[Lane, dict[Queue, range]] = {}
+        for lane in lanes:
+            waiting = {queue: range(begin, self._ends[queue]) for queue, begin in self.given([lane]).items()}
+            found[lane] = {queue: offsets for queue, offsets in waiting.items() if offsets}
+        return found
 
 
 def _offset(half: StoredMessage) -> int:
