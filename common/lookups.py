@@ -1,6 +1,6 @@
 """Looking at several things at once by their ids, for the other services: `POST /<things>/lookup`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from pydantic import Field, create_model
@@ -10,6 +10,12 @@ from common.web import Api, Reply
 
 MOST: Final = 200  # ids of one look-up
 LONGEST: Final = 8 * 1024  # bytes that as many have at most
+
+
+class Found(Schema):
+    """Those of the things asked for that exist; a service's names what they are."""
+
+    items: Sequence[Schema]
 
 
 def install_lookup(
@@ -28,7 +34,7 @@ def install_lookup(
     body_of = create_model("Lookup", __base__=Schema, __doc__=f"Which {things} to look up.", **{ids: asked})  # type: ignore[call-overload]
     found = tuple[item, ...]  # type: ignore[valid-type]
     doc = f"Those of the {things} asked for that exist."
-    answer = create_model("Found", __base__=Schema, __doc__=doc, items=(found, ...))
+    answer = create_model("Found", __base__=Found, __doc__=doc, items=(found, ...))
 
     def look(body: Schema) -> Reply:
         return Reply(answer(items=tuple(map(show, look_up(getattr(body, ids))))))

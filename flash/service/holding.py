@@ -32,7 +32,7 @@ ALREADY_BOUGHT: Final = "already-bought"
 
 # Made once, for they run for every order: SQLAlchemy keeps what it compiled of them.
 _SALES = Counts(sales.c.sale_id, "held")
-_USERS: Tallies[str] = Tallies(sale_users.c.sale_user, "held")
+_USERS = Tallies(sale_users.c.sale_user, "held")
 _HOLDERS = Counts(purchases.c.purchase_id, "holders")
 _PURCHASES: States[int] = States(purchases.c.purchase_id, purchases.c.fate)
 _OF_ORDERS = holdings.c.order_id.in_(bindparam("order_ids", expanding=True))

@@ -44,7 +44,7 @@ class Limited(Direct[Wanted], Generic[Wanted]):
         self._things = Counts(thing, "held", "used")
         self._uses: States[int] = States(uses.c.order_id, uses.c.state)
         (user,) = users.primary_key
-        self._users: Tallies[str] = Tallies(user, "taken")
+        self._users = Tallies(user, "taken")
 
     @property
     def held(self) -> Table:
