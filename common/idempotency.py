@@ -8,7 +8,7 @@ no row, and may succeed later. Orders are placed in batches and keep a table of 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel
@@ -120,6 +120,19 @@ class Keys(Generic[T]):
             return self._database.transact(run)
         except DuplicateRow:  # the same key, or the same row of `work`'s, came in between: now it is found
             return self._database.transact(run)
+
+    def store(self, key: IdempotencyKey | None, table: Table, made: T, **columns: Any) -> Answered[T]:
+        """Insert what was made as a row, or return what was made under this key before; raises as `once` does.
+
+        The row has its fields, and further `columns`, which go before them.
+        """
+        row = asdict(cast("Any", made)) | columns
+
+        def work(connection: Connection) -> T:
+            connection.execute(insert(table).values(row))
+            return made
+
+        return self.once(key, work)
 
     def find(self, key: IdempotencyKey | None) -> Answered[T] | None:
         """Return what a call got under this key, None where there was none, or no key.

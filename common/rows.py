@@ -1,7 +1,8 @@
 """Rows of a table as objects: looked up by their ids, listed newest first, changed."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from dataclasses import fields
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Column, ColumnElement, Connection, CursorResult, bindparam, select, update
 
@@ -16,11 +17,19 @@ class Rows(Generic[T]):
     """The rows of one table of a database. Each method raises `Unavailable` where it can't be asked."""
 
     def __init__(
-        self, database: Database, key: Column[int], columns: Iterable[str], read: Callable[[Mapping[Any, Any]], T]
+        self,
+        database: Database,
+        key: Column[int],
+        shape: Callable[..., T],
+        read: Callable[[Mapping[Any, Any]], T] | None = None,
     ) -> None:
-        """Take the table's key, an id, and the columns of which `read` makes an object."""
-        self._database, self._key, self._read = database, key, read
-        self._all = select(*(key.table.c[name] for name in columns))
+        """Take the table's key, an id, and the dataclass of an object, whose fields are called as the columns are.
+
+        `read` makes an object of the columns' values where these are not what its fields are.
+        """
+        self._database, self._key = database, key
+        self._read = read or (lambda row: shape(**row))
+        self._all = select(*(key.table.c[field.name] for field in fields(cast("Any", shape))))
         # Built once: they are the most frequent questions
         self._by_id = self._all.where(key == bindparam("id"))
         self._by_ids = self._all.where(key.in_(bindparam("ids", expanding=True)))

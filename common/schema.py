@@ -3,12 +3,7 @@
 Every constraint shows in the JSON schema as well, so that the OpenAPI document promises exactly what is accepted.
 """
 
-import base64
-import binascii
-import hashlib
 import re
-import struct
-from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
@@ -24,7 +19,6 @@ from pydantic import (
 )
 
 from common.currencies import CURRENCIES
-from common.errors import Invalid
 from halfmessage.clock import from_rfc3339, rfc3339
 
 T = TypeVar("T")
@@ -128,6 +122,21 @@ def distinct_by(name: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def later_than(name: str) -> AfterValidator:
+    """Refuse a time that is not later than that of the field `name`, which stands before it, where both are told."""
+
+    def check(value: int, info: ValidationInfo) -> int:
+        earlier = info.data.get(name)
+        if earlier is not None and value <= earlier:
+            raise ValueError(f"Input should be later than {name}")
+        return value
+
+    return AfterValidator(check)
+
+
+UserId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
+"""Whose something is: the `sub` of a token, see `common.auth`."""
+
 MAX_MONEY = 10**11
 Money = Annotated[int, Field(ge=0, le=MAX_MONEY)]
 """Integer minor units. The limit keeps the total of the largest order (50 x 999 pieces) below 2**53, exact in JSON."""
@@ -164,59 +173,17 @@ def _decimal(value: object) -> object:
 QueryInt = Annotated[int, BeforeValidator(_decimal)]
 """A natural number in a query string, in canonical decimal. Bound it with `Field(ge=…, le=…)`."""
 
-PageLimit = Annotated[QueryInt, Field(ge=1, le=100, description="how many to return at most")]
-"""Give it the default 20."""
 
-_CHECK = 4  # bytes: finds typing errors and cut ends; not a secret, a cursor gives no rights
-
-
-def encode_cursor(*position: int) -> str:
-    """Return an opaque cursor for a position in a list (one to four 64-bit integers)."""
-    packed = struct.pack(f">{len(position)}q", *position)
-    return base64.urlsafe_b64encode(packed + _check(packed)).rstrip(b"=").decode()
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        if value not in {"true", "false"}:
+            raise ValueError("Input should be 'true' or 'false'")
+        return value == "true"
+    return value
 
 
-def decode_cursor(cursor: str, length: int = 1) -> tuple[int, ...]:
-    """Return the position that `encode_cursor` was given; raise `Invalid` for anything else."""
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    packed, check = raw[:-_CHECK], raw[-_CHECK:]
-    if len(packed) != 8 * length or check != _check(packed):
-        raise Invalid(errors=[{"pointer": "/cursor", "message": "Input should be a next_cursor of this list"}])
-    position: tuple[int, ...] = struct.unpack(f">{length}q", packed)
-    if encode_cursor(*position) != cursor:  # base64 has several spellings of the same bytes
-        raise Invalid(errors=[{"pointer": "/cursor", "message": "Input should be a next_cursor of this list"}])
-    return position
-
-
-def _check(packed: bytes) -> bytes:
-    return hashlib.sha256(b"cursor" + packed).digest()[:_CHECK]
-
-
-Cursor = Annotated[
-    str,
-    StringConstraints(min_length=16, max_length=48, pattern="^[A-Za-z0-9_-]+$"),
-    Field(description="the next_cursor of the page before; opaque"),
-]
-
-
-class PageQuery(Query):
-    """What every list takes: at most `limit` items, those older than the last one of the page before."""
-
-    limit: PageLimit = 20
-    cursor: Cursor | None = None
-
-    @property
-    def before(self) -> int | None:
-        """The id of the last item of the page before; None on the first page. Raise `Invalid`."""
-        return None if self.cursor is None else decode_cursor(self.cursor)[0]
-
-    def page(self, found: Sequence[T], id_of: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
-        """Return the page and the cursor of the next one, None at the end; one more was looked for than is shown."""
-        shown = found[: self.limit]
-        return shown, encode_cursor(id_of(shown[-1])) if len(found) > self.limit else None
+QueryFlag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"enum": ["true", "false"], "type": "string"})]
+"""True or false in a query string, as these words."""
 
 
 class Health(Schema):

@@ -2,9 +2,10 @@
 
 from common.errors import Invalid
 from common.idempotency import key_of
-from common.web import Api, Reply, current_identity, replayed
+from common.lookups import install_lookup
+from common.web import Api, Reply, created, current_identity
 from coupon.model import CodeTaken
-from coupon.schema import LONGEST_LOOKUP, CouponFound, CouponOut, CouponsPage, CouponsQuery, Found, Lookup, NewCoupon
+from coupon.schema import CouponFound, CouponOut, CouponsPage, CouponsQuery, NewCoupon
 from coupon.service.rules import Coupons, Viewer
 
 
@@ -18,7 +19,7 @@ def _declare_reading(api: Api, coupons: Coupons) -> None:
     @api.get("/coupons", query=CouponsQuery, returns={200: CouponsPage}, errors=[Invalid])
     def list_coupons(query: CouponsQuery) -> Reply:
         """List the coupons for every user and one's own, newest first; an admin sees all."""
-        found = coupons.list(_viewer(), query.limit + 1, query.before, usable=query.is_usable)
+        found = coupons.list(_viewer(), query.limit + 1, query.before, usable=query.usable)
         shown, more = query.page(found, lambda one: one.coupon_id)
         return Reply(CouponsPage(items=tuple(map(CouponOut.of_attributes, shown)), next_cursor=more))
 
@@ -32,10 +33,7 @@ def _declare_reading(api: Api, coupons: Coupons) -> None:
         """Find the coupon with a code that an order of the caller's could use now."""
         return Reply(CouponOut.of_attributes(coupons.by_code(code, _viewer())))
 
-    @api.post("/coupons/lookup", scopes=("service",), body=Lookup, returns={200: Found}, body_at_least=LONGEST_LOOKUP)
-    def lookup_coupons(body: Lookup) -> Reply:
-        """Look at several coupons at once, for the other services; unknown ones are left out."""
-        return Reply(Found(items=tuple(map(CouponFound.of_attributes, coupons.lookup(body.coupon_ids)))))
+    install_lookup(api, "coupons", "coupon_ids", CouponFound, coupons.lookup, CouponFound.of_attributes)
 
 
 def _declare_writing(api: Api, coupons: Coupons) -> None:
@@ -46,8 +44,8 @@ def _declare_writing(api: Api, coupons: Coupons) -> None:
         """Make a coupon."""
         key = key_of(current_identity().user_id, idempotency_key, "POST /coupons", body)
         made = coupons.make(body.parsed(), key)
-        where = {"Location": f"/coupons/{made.answer.coupon_id}"}
-        return Reply(CouponOut.of_attributes(made.answer), 201, where | replayed(made.replayed))
+        shown = CouponOut.of_attributes(made.answer)
+        return created(shown, f"/coupons/{shown.coupon_id}", again=made.replayed)
 
     @api.post("/coupons/{coupon_id}/withdraw", scopes=("admin",), returns={200: CouponOut})
     def withdraw_coupon(coupon_id: int) -> Reply:

@@ -29,7 +29,5 @@ def build(settings: Settings) -> Service:
         reservation=UseReservation,
         routes=partial(rest.install, coupons=Coupons(database, ids)),
         keys=idempotency_keys,
-        checks={"ids": ids.ask},
-        start=[ids.start],
-        stop=[ids.close],
+        ids=ids,
     )

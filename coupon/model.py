@@ -3,14 +3,11 @@
 Times in ms since the epoch, UTC; money in integer minor units.
 """
 
-from enum import StrEnum
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKey,
     Index,
     MetaData,
     String,
@@ -24,17 +21,9 @@ from common.heartbeat import heartbeat_table
 from common.idempotency import key_table
 from halfmessage.errors import Conflict
 from halfmessage.ids import SNOWFLAKE, lease_table
-from halfmessage.participant.model import RESERVATIONS, header_table
+from halfmessage.participant.model import header_table, use_tables
 
 metadata = MetaData()
-
-
-class UseState(StrEnum):
-    """Legal moves: held → used (the order is paid), and either → free (the reservation is released)."""
-
-    HELD = "held"
-    USED = "used"
-    FREE = "free"
 
 
 class CodeTaken(Conflict):
@@ -69,30 +58,7 @@ coupons = Table(
 )
 
 reservations = header_table(metadata)
-
-coupon_uses = Table(
-    "coupon_uses",
-    metadata,
-    Column("order_id", SNOWFLAKE, ForeignKey(f"{RESERVATIONS}.order_id"), primary_key=True, autoincrement=False),
-    Column("coupon_id", SNOWFLAKE, ForeignKey("coupons.coupon_id"), nullable=False),
-    Column("user_id", String(64), nullable=False),
-    Column("state", String(4), nullable=False),
-    Index("coupon_uses_by_coupon", "coupon_id"),
-)
-
-coupon_users = Table(  # one text for both ids: lists of pairs have no index on MariaDB
-    "coupon_users",
-    metadata,
-    Column("coupon_user", String(96), primary_key=True),
-    Column("taken", BigInteger, nullable=False),
-    CheckConstraint("taken >= 0", name="coupon_users_taken_not_negative"),
-)
-
+coupon_uses, coupon_users = use_tables(metadata, coupons.c.coupon_id)
 worker_leases = lease_table(metadata)
 heartbeat = heartbeat_table(metadata)
 idempotency_keys = key_table(metadata)
-
-
-def coupon_user(coupon_id: int, user_id: str) -> str:
-    """Return the key of how many uses of a coupon a user holds or has had."""
-    return f"{coupon_id} {user_id}"

@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
+from common.paging import Page, PageQuery
 from common.reservations.schema import DecisionOut, ReservationOut, WantIn
-from common.schema import MAX_MONEY, Currency, Id, Instant, Money, PageQuery, Schema, Word
+from common.schema import MAX_MONEY, Currency, Id, Instant, Money, QueryFlag, Schema, UserId, Word, later_than
 from coupon.service import rules
 from coupon.service.uses import Want
 
 MOST_USES = 10**9
 _WHOLE = 100  # per cent
 Kind = Literal["amount", "percent"]
-UserId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 Uses = Annotated[int, Field(ge=1, le=MOST_USES)]
 Reason = Literal["used", "expired", "not-started", "withdrawn", "below-minimum", "other-currency"]
 
@@ -41,7 +41,9 @@ class NewCoupon(Schema):
     user_id: UserId | None = Field(default=None, description="whose it is; null: every user's")
     uses_per_user: Uses = 1
     starts_at: Instant | None = None
-    ends_at: Instant | None = Field(default=None, description="later than starts_at; from then on it is expired")
+    ends_at: Annotated[Instant, later_than("starts_at")] | None = Field(
+        default=None, description="later than starts_at; from then on it is expired"
+    )
 
     @field_validator("value")
     @classmethod
@@ -56,14 +58,6 @@ class NewCoupon(Schema):
         if info.data.get("kind") == "amount" and currency is None:
             raise ValueError("An amount needs a currency")
         return currency
-
-    @field_validator("ends_at")
-    @classmethod
-    def _after_its_start(cls, ends_at: int | None, info: ValidationInfo) -> int | None:
-        starts_at = info.data.get("starts_at")
-        if ends_at is not None and starts_at is not None and ends_at <= starts_at:
-            raise ValueError("Input should be later than starts_at")
-        return ends_at
 
     def parsed(self) -> rules.NewCoupon:
         """Return it as the use case takes it."""
@@ -99,34 +93,11 @@ class CouponFound(CouponOut):
 class CouponsQuery(PageQuery):
     """Which coupons to list; `usable`: by an order of the caller's, now."""
 
-    usable: Literal["true", "false"] | None = None
-
-    @property
-    def is_usable(self) -> bool | None:
-        """Whether only usable ones are listed, or only others; None: all."""
-        return None if self.usable is None else self.usable == "true"
+    usable: QueryFlag | None = None
 
 
-class CouponsPage(Schema):
+class CouponsPage(Page[CouponOut]):
     """Coupons, newest first."""
-
-    items: tuple[CouponOut, ...]
-    next_cursor: str | None = Field(description="for the next page; null at the end")
-
-
-LONGEST_LOOKUP = 8 * 1024  # bytes that as many ids as one look-up takes have at most
-
-
-class Lookup(Schema):
-    """Which coupons to look up."""
-
-    coupon_ids: tuple[Id, ...] = Field(min_length=1, max_length=200)
-
-
-class Found(Schema):
-    """Those of the coupons asked for that exist."""
-
-    items: tuple[CouponFound, ...]
 
 
 class OrderIn(WantIn):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from common.errors import Invalid, TooManyRequests
 from common.idempotency import key_of
-from common.web import Api, ProblemWith, Reply, current_identity, replayed
+from common.web import Api, ProblemWith, Reply, created, current_identity
 from common.web.problems import kind_of
 from flash.clients.goods import UnknownGoods
 from flash.model import (
@@ -149,8 +149,8 @@ def _install_selling(api: Api, use_cases: UseCases) -> None:
         if body.ends_at <= now_ms() and not use_cases.selling.is_known(key):
             raise Invalid(errors=[{"pointer": "/ends_at", "message": "Input should be later than now"}])
         opened = use_cases.selling.open(body.parsed(), key)
-        where = {"Location": f"/flash-sales/{opened.answer.sale_id}"}
-        return Reply(_shown(use_cases, [opened.answer])[0], 201, where | replayed(opened.replayed))
+        (shown,) = _shown(use_cases, [opened.answer])
+        return created(shown, f"/flash-sales/{shown.sale_id}", again=opened.replayed)
 
     @api.post("/flash-sales/{sale_id}/close", scopes=("admin",), returns={200: SaleOut}, errors=[NotFound])
     def close_sale(sale_id: int) -> Reply:
@@ -162,7 +162,7 @@ def _install_reading(api: Api, use_cases: UseCases) -> None:
     @api.get("/flash-sales", query=SalesQuery, returns={200: SalesPage}, errors=[Invalid])
     def list_sales(query: SalesQuery) -> Reply:
         """List sales, newest first."""
-        found = use_cases.reader.newest(query.limit + 1, query.before, is_open=query.is_open)
+        found = use_cases.reader.newest(query.limit + 1, query.before, is_open=query.open)
         shown, more = query.page(found, lambda sale: sale.sale_id)
         return Reply(SalesPage(items=tuple(_shown(use_cases, shown)), next_cursor=more))
 

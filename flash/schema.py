@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field
 
 from common.config import MOST_TURNS
+from common.paging import Page, PageQuery
 from common.purchases import MOST_OF_ONE
 from common.reservations.schema import DecisionOut, ReservationOut, WantIn
-from common.schema import Currency, Id, Instant, Money, PageQuery, Schema
+from common.schema import Currency, Id, Instant, Money, QueryFlag, Schema, UserId, later_than
 from flash.model import NewSale, PurchaseFate, Sale, SaleState
 from flash.pieces.port import MOST_PIECES, Phase
 from flash.service.holding import Want
@@ -15,7 +16,6 @@ from flash.service.queueing import LONGEST, Ticket
 from flash.service.surveying import Survey
 from halfmessage.clock import rfc3339
 
-UserId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Pieces = Annotated[int, Field(ge=1, le=MOST_PIECES)]
 OfOne = Annotated[int, Field(ge=1, le=MOST_OF_ONE)]
 State = Literal["open", "closed"]
@@ -28,20 +28,12 @@ class NewSaleIn(Schema):
     quantity: Pieces
     unit_price: Money
     starts_at: Instant
-    ends_at: Annotated[Instant, Field(description="later than starts_at, and than now")]
+    ends_at: Annotated[Instant, later_than("starts_at"), Field(description="later than starts_at, and than now")]
     per_user: OfOne = 1
     queue_rate: Annotated[int, Field(ge=0, le=MOST_TURNS)] | None = Field(
         default=None,
         description="buyers who have their turn in a second, by queue ticket; 0: none is needed; null: as is set",
     )
-
-    @field_validator("ends_at")
-    @classmethod
-    def _after_its_start(cls, ends_at: int, info: ValidationInfo) -> int:
-        starts_at = info.data.get("starts_at")
-        if starts_at is not None and ends_at <= starts_at:
-            raise ValueError("Input should be later than starts_at")
-        return ends_at
 
     def parsed(self) -> NewSale:
         """Return it as the use case takes it."""
@@ -143,19 +135,11 @@ _OF_SALE = tuple(name for name in SurveyOut.model_fields if name in Sale.__datac
 class SalesQuery(PageQuery):
     """Which sales to list; `open`: those in which users can buy, or will be able to, or only others."""
 
-    open: Literal["true", "false"] | None = None
-
-    @property
-    def is_open(self) -> bool | None:
-        """Whether only open ones are listed, or only others; None: all."""
-        return None if self.open is None else self.open == "true"
+    open: QueryFlag | None = None
 
 
-class SalesPage(Schema):
+class SalesPage(Page[SaleOut]):
     """Sales, newest first."""
-
-    items: tuple[SaleOut, ...]
-    next_cursor: str | None = Field(description="for the next page; null at the end")
 
 
 class Buy(Schema):

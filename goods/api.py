@@ -2,9 +2,10 @@
 
 from common.errors import Invalid
 from common.idempotency import key_of
-from common.schema import PageQuery
-from common.web import Api, Reply, current_identity, replayed
-from goods.schema import LONGEST_LOOKUP, ChangedGoods, Found, GoodsOut, GoodsPage, Lookup, NewGoods, RoomList, RoomOut
+from common.lookups import install_lookup
+from common.paging import PageQuery
+from common.web import Api, Reply, created, current_identity
+from goods.schema import ChangedGoods, GoodsOut, GoodsPage, NewGoods, RoomList, RoomOut
 from goods.service import Catalogue, Rooms, UnknownGoods
 from halfmessage.errors import NotFound
 
@@ -31,10 +32,7 @@ def _declare_reading(api: Api, catalogue: Catalogue) -> None:
         """Look at one of the goods."""
         return Reply(GoodsOut.of(catalogue.get(goods_id)))
 
-    @api.post("/goods/lookup", scopes=("service",), body=Lookup, returns={200: Found}, body_at_least=LONGEST_LOOKUP)
-    def lookup_goods(body: Lookup) -> Reply:
-        """Look at several of the goods at once, for the other services; unknown ones are left out."""
-        return Reply(Found(items=tuple(GoodsOut.of(one) for one in catalogue.lookup(body.goods_ids))))
+    install_lookup(api, "goods", "goods_ids", GoodsOut, catalogue.lookup, GoodsOut.of)
 
 
 def _declare_writing(api: Api, catalogue: Catalogue) -> None:
@@ -43,8 +41,7 @@ def _declare_writing(api: Api, catalogue: Catalogue) -> None:
         """Add goods; their stock starts at 0."""
         key = key_of(current_identity().user_id, idempotency_key, "POST /goods", body)
         added = catalogue.add(body.parsed(), key)
-        where = {"Location": f"/goods/{added.answer.goods_id}"}
-        return Reply(GoodsOut.of(added.answer), 201, where | replayed(added.replayed))
+        return created(GoodsOut.of(added.answer), f"/goods/{added.answer.goods_id}", again=added.replayed)
 
     @api.patch("/goods/{goods_id}", scopes=("admin",), body=ChangedGoods, returns={200: GoodsOut})
     def change_goods(goods_id: int, body: ChangedGoods) -> Reply:

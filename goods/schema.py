@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
+from common.paging import Page
 from common.schema import Currency, Id, Line, Money, Schema, Text
 from goods import service
 
@@ -88,26 +89,8 @@ class ChangedGoods(Schema):
         return changes | {"images": list(self.images)} if "images" in changes else changes
 
 
-class GoodsPage(Schema):
+class GoodsPage(Page[GoodsOut]):
     """Goods, newest first."""
-
-    items: tuple[GoodsOut, ...]
-    next_cursor: str | None = Field(description="for the next page; null at the end")
-
-
-LONGEST_LOOKUP = 8 * 1024  # bytes that as many ids as one look-up takes have at most
-
-
-class Lookup(Schema):
-    """Which goods to look up."""
-
-    goods_ids: tuple[Id, ...] = Field(min_length=1, max_length=200)
-
-
-class Found(Schema):
-    """Those of the goods asked for that exist."""
-
-    items: tuple[GoodsOut, ...]
 
 
 class RoomList(Schema):

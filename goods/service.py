@@ -47,8 +47,7 @@ class Room:
     items: tuple[Goods, ...]
 
 
-_COLUMNS = [field.name for field in fields(Goods)]
-_GOODS = select(*(goods.c[name] for name in _COLUMNS))
+_GOODS = select(*(goods.c[field.name] for field in fields(Goods)))
 _OF_IDS = select(goods.c.goods_id).where(goods.c.goods_id.in_(bindparam("ids", expanding=True)))
 
 
@@ -65,7 +64,7 @@ class Catalogue:
         """Keep them in `database`; take new ids from `ids`."""
         self._ids = ids
         self._added = Keys(database, idempotency_keys, _goods)
-        self._rows = Rows(database, goods.c.goods_id, _COLUMNS, _goods)
+        self._rows = Rows(database, goods.c.goods_id, Goods, _goods)
 
     def add(self, new: NewGoods, key: IdempotencyKey | None = None) -> Answered[Goods]:
         """Store new goods, once for each key.
@@ -74,13 +73,7 @@ class Catalogue:
         """
         added = Goods(goods_id=self._ids.next(), **asdict(new))
         now = now_ms()
-        row = {**asdict(added), "images": list(added.images), "created_at": now, "updated_at": now}
-
-        def work(connection: Connection) -> Goods:
-            connection.execute(insert(goods).values(row))
-            return added
-
-        return self._added.once(key, work)
+        return self._added.store(key, goods, added, images=list(added.images), created_at=now, updated_at=now)
 
     def change(self, goods_id: int, changes: Mapping[str, Any]) -> Goods:
         """Change fields of goods. Raise `NotFound`, `Unavailable` (not changed) or `OutcomeUnknown`."""

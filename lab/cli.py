@@ -1,4 +1,4 @@
-"""The command line of a clone, `python -m lab`: `./scripts/drill`, `bench`, `simulate` and `reference` run it."""
+"""The command line of a clone, `python -m lab`: what `./scripts/drill`, `bench`, `simulate` and others run."""
 
 import click
 
@@ -9,6 +9,7 @@ _COMMANDS = {
     "drill": "Break things on a private deployment, with real processes and real kill -9.",
     "simulate": "Run the services on a virtual clock, and break them at every step.",
     "reference": "Write the library's reference from its docstrings.",
+    "render": "Write what derives from the list of services: docker/, and lists in other files.",
 }
 
 

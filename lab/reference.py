@@ -28,7 +28,14 @@ PAGES: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
         "What both are made of: brokers behind one port, transactions on an engine, ids, participants, failpoints.",
         (
             *("mq.factory", "mq.port", "tx.record", "tx.coordinator", "db", "ids", "participant.effect"),
-            *("participant.reservations", "participant.consumer", "participant.model", "failpoints", "clock"),
+            *(
+                "participant.limited",
+                "participant.reservations",
+                "participant.consumer",
+                "participant.model",
+                "failpoints",
+                "clock",
+            ),
         ),
     ),
 }

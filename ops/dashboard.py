@@ -124,7 +124,7 @@ def _dashboard(panels: Sequence[Panel]) -> dict[str, Any]:
     return {
         "uid": "orders",
         "title": "Orders",
-        "description": "Written by `orders docker render` from ops/dashboard.py: change it there.",
+        "description": "Written by ./scripts/render from ops/dashboard.py: change it there.",
         "tags": ["orders"],
         "schemaVersion": _SCHEMA,
         "editable": True,

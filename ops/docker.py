@@ -27,8 +27,8 @@ MYSQL_PORT, REDIS_PORT = 3306, 6379
 # with "the target uri is not valid: ipv4:broker:8081". So the broker's container has a fixed address.
 BROKER_ADDRESS = "172.28.77.10"
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # nosec B104 - a container's network is its own
-_NOTE = "Written by `orders docker render` from ops/stack/settings.py: change it there."
-_PROMETHEUS_NOTE = "Written by `orders docker render` from common/registry.py: change it there."
+_NOTE = "Written by ./scripts/render from ops/stack/settings.py: change it there."
+_PROMETHEUS_NOTE = "Written by ./scripts/render from common/registry.py: change it there."
 _PLACE = render.BrokerPlace(
     namesrv=f"namesrv:{NAMESRV_PORT}",
     address=BROKER_ADDRESS,
@@ -54,22 +54,6 @@ def files() -> dict[str, str]:
         "prometheus/prometheus.yml": f"# {_PROMETHEUS_NOTE}\n{_prometheus()}",
         "grafana/orders.json": dashboard.render(),
     }
-
-
-def write(folder: Path) -> list[Path]:
-    """Write every file below `folder`; return those that changed. Raise `CommandFailed`."""
-    changed = []
-    for name, text in files().items():
-        path = folder / name
-        try:
-            if path.exists() and path.read_text(encoding="utf-8") == text:
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise CommandFailed(f"{error.filename}: {error.strerror}.") from error
-        changed.append(path)
-    return changed
 
 
 def write_gateway(folder: Path) -> Path:

@@ -8,8 +8,8 @@ import structlog
 
 from common.errors import TooManyRequests
 from common.idempotency import key_of
+from common.paging import encode_cursor
 from common.reservations.schema import LONGEST_BODY
-from common.schema import encode_cursor
 from common.web import Api, ProblemWith, Reply, current_identity, current_request_id, replayed
 from common.web.problems import kind_of
 from common.web.requests import EVENTS, current_request, wants_events

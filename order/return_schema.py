@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from common.schema import Id, Line, PageQuery, Schema, Text
+from common.paging import PageQuery
+from common.schema import Id, Line, Schema, Text
 from halfmessage.clock import rfc3339
 from halfmessage.saga.model import LONGEST_REASON, Run, RunState, StepRow, StepState
 from order.schema import Time

@@ -7,23 +7,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from common.paging import Cursor, PageLimit, PageQuery, decode_cursor
 from common.registry import SANDBOX
 from common.reservations.schema import MAX_ORDERS
-from common.schema import (
-    Cursor,
-    Id,
-    Line,
-    Money,
-    PageLimit,
-    PageQuery,
-    Quantity,
-    Query,
-    Schema,
-    Text,
-    Word,
-    decode_cursor,
-    distinct_by,
-)
+from common.schema import Id, Line, Money, Quantity, Query, Schema, Text, UserId, Word, distinct_by
 from halfmessage.clock import rfc3339
 from order.clients.pay import Payment, PaymentStatus
 from order.model import CloseReason, Order, Reason, RequestState, Status
@@ -269,7 +256,7 @@ class AnybodysQuery(Query):
     limit: PageLimit = 20
     cursor: Cursor | None = None
     status: Status | None = None
-    user_id: Annotated[str, Field(pattern="^[!-~]{1,64}$")] | None = None
+    user_id: UserId | None = None
 
     @property
     def before(self) -> tuple[int, ...] | None:

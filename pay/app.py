@@ -111,12 +111,13 @@ def build(settings: Settings) -> Service:
         keys=idempotency_keys,
         broker=broker,
         metrics=metrics,
-        checks={"ids": ids.ask, "broker": partial(broker.ping, PAYMENT_TOPIC)},
-        start=[ids.start, *(worker.start for worker in workers)],
+        ids=ids,
+        checks={"broker": partial(broker.ping, PAYMENT_TOPIC)},
+        start=[worker.start for worker in workers],
         stop=[
             *(worker.close for worker in workers),
             *(crew.close for crew in (asking, polls, refunds)),
-            *(soon_aside.close, broker.close, ids.close),
+            *(soon_aside.close, broker.close),
         ],
     )
 

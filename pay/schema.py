@@ -5,8 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from common.paging import PageQuery
 from common.reservations.schema import MAX_ORDERS, DecisionOut, ReservationOut, WantIn
-from common.schema import LAST_INSTANT, Currency, Id, Instant, PageQuery, QueryInt, Schema, Word
+from common.schema import LAST_INSTANT, Currency, Id, Instant, QueryInt, Schema, UserId, Word
 from pay.model import AttemptState, ChargeState, EventEffect, PaymentState, Via
 from pay.providers.port import Kind
 from pay.service.attempts import AttemptRequest, Tried
@@ -14,7 +15,6 @@ from pay.service.payments import Want
 from pay.service.refunding import SentBack
 
 LONGEST_LOOKUP = 32 * 1024  # bytes that as many ids as one look-up takes have at most
-UserId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 Amount = Annotated[int, Field(ge=1, le=2**53, description="minor units")]
 Scenario = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 _Ms = Annotated[int, Field(ge=0, le=LAST_INSTANT, description="ms since the epoch")]

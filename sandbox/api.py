@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from common.errors import IdempotencyMismatch, Invalid
-from common.schema import decode_cursor, encode_cursor
+from common.paging import decode_cursor, encode_cursor
 from common.web import Api, Reply
 from halfmessage.errors import NotFound
 from sandbox.schema import FaultsIn, FaultsOut, LedgerPage, LedgerQuery, RefundIn, RefundOut, SessionIn, SessionOut

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 from sqlalchemy import Row
 
-from common.schema import Currency, Id, Instant, PageQuery, Schema, Word
+from common.paging import Page, PageQuery
+from common.schema import Currency, Id, Instant, Schema, Word
 from sandbox.model import SessionState
 from sandbox.service import reading
 from sandbox.service.books import NewSession, Refund
@@ -111,11 +112,8 @@ class SessionOut(Schema):
         return cls(**row, state=state.value, page=page, charges=charges, events=events)
 
 
-class LedgerPage(Schema):
+class LedgerPage(Page[SessionOut]):
     """Sessions, oldest first, with all that was taken and sent back."""
-
-    items: tuple[SessionOut, ...]
-    next_cursor: str | None = Field(description="for the next page; null at the end")
 
 
 class LedgerQuery(PageQuery):

@@ -1,4 +1,4 @@
-"""What every participant begins with, for its first migration. It never changes: what comes later is a migration."""
+"""What participants begin with, for a first migration. It never changes: what comes later is a migration."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,5 +27,29 @@ def create_tables() -> None:
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("beats", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **MYSQL,
+    )
+
+
+def create_use_tables(name: str) -> None:
+    """Create what `halfmessage.participant.limited` writes beside the table of things, `<name>s` with `<name>_id`."""
+    op.create_table(
+        f"{name}_uses",
+        sa.Column("order_id", SNOWFLAKE, autoincrement=False, nullable=False),
+        sa.Column(f"{name}_id", SNOWFLAKE, nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=4), nullable=False),
+        sa.PrimaryKeyConstraint("order_id"),
+        sa.ForeignKeyConstraint(["order_id"], ["reservations.order_id"]),
+        sa.ForeignKeyConstraint([f"{name}_id"], [f"{name}s.{name}_id"]),
+        **MYSQL,
+    )
+    op.create_index(f"{name}_uses_by_{name}", f"{name}_uses", [f"{name}_id"], unique=False)
+    op.create_table(
+        f"{name}_users",
+        sa.Column(f"{name}_user", sa.String(length=96), nullable=False),
+        sa.Column("taken", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(f"{name}_user"),
+        sa.CheckConstraint("taken >= 0", name=f"{name}_users_taken_not_negative"),
         **MYSQL,
     )

@@ -21,6 +21,7 @@ from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
 from halfmessage.clock import now_ms
+from halfmessage.ids import LeasedIds
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker
 from halfmessage.participant.consumer import RollbackConsumer
@@ -42,6 +43,7 @@ def participant_service(
     reservation: type[ReservationOut],
     routes: Callable[[Api], None] = lambda _: None,
     keys: Table | None = None,
+    ids: LeasedIds | None = None,
     broker: Broker | None = None,
     metrics: Metrics | None = None,
     checks: Mapping[str, Callable[[], object]] = _NONE,
@@ -52,8 +54,8 @@ def participant_service(
 
     `title` and `description` are its API's; what goes over its internal calls are `want`, `decision` and
     `reservation`. Its own parts: `routes` beside those calls; `keys`, the table of the idempotency keys of its routes;
-    `broker` and `metrics`, where it has more to do with them, and closes the broker itself; `checks` without which it
-    isn't ready; what `start`s before messages come, and what `stop`s after them.
+    `ids` that it leases; `broker` and `metrics`, where it has more to do with them, and closes the broker itself;
+    `checks` without which it isn't ready; what `start`s before messages come, and what `stop`s after them.
     Raise `OrdersError` where something it needs can't be had.
     """
     name = reservations.name
@@ -82,13 +84,14 @@ def participant_service(
         slow_bodies=settings.threads // 2,
         verifier=verifier_of(settings, name),
         metrics=metrics,
-        checks={"database": heartbeat.ask, "broker": link.ping, **checks},
+        checks={"database": heartbeat.ask, "broker": link.ping, **({"ids": ids.ask} if ids else {}), **checks},
     )
     routes(api)
     install_reservations(api, reservations, want=want, decision=decision, reservation=reservation)
+    leased, returned = ([ids.start], [ids.close]) if ids else ([], [])
     subscribe = partial(consumer.subscribe, link, ROLLBACK_TOPIC, standby.ready)
     return Service(
         api,
-        start=[partial(schema_version.require, name, database), *start, subscribe, forgetting.start],
-        stop=[forgetting.close, *(one.close for one in own), *stop, database.close],
+        start=[partial(schema_version.require, name, database), *leased, *start, subscribe, forgetting.start],
+        stop=[forgetting.close, *(one.close for one in own), *stop, *returned, database.close],
     )

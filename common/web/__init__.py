@@ -18,7 +18,17 @@ an `OrdersError`; every class of it that it may raise belongs into `errors`.
 from common.web.api import Api
 from common.web.observe import current_request_id
 from common.web.problems import ProblemWith
-from common.web.routes import Reply, Route, current_identity, replayed
+from common.web.routes import Reply, Route, created, current_identity, replayed
 from common.web.server import serve
 
-__all__ = ["Api", "ProblemWith", "Reply", "Route", "current_identity", "current_request_id", "replayed", "serve"]
+__all__ = [
+    "Api",
+    "ProblemWith",
+    "Reply",
+    "Route",
+    "created",
+    "current_identity",
+    "current_request_id",
+    "replayed",
+    "serve",
+]

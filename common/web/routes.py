@@ -36,6 +36,11 @@ def replayed(again: bool) -> dict[str, str]:
     return {"Idempotency-Replayed": "true"} if again else {}
 
 
+def created(body: BaseModel, where: str, *, again: bool = False) -> Reply:
+    """Return the answer to what made a new thing: the thing, and its path; `again`: it was made before."""
+    return Reply(body, 201, {"Location": where} | replayed(again))
+
+
 class IdConverter(BaseConverter):
     """Ids in paths, canonical decimal; a path with anything else in its place is unknown."""
 

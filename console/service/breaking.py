@@ -29,7 +29,7 @@ class Step:
 
 @cache
 def steps() -> Sequence[Step]:
-    """Return what can be broken where: `./scripts/drill --faults console/faults.json` wrote it."""
+    """Return what can be broken where: `./scripts/render` wrote it."""
     told = json.loads(files("console").joinpath("faults.json").read_text(encoding="utf-8"))
     return [Step(step["point"], step["where"], [Fault(**one) for one in step["faults"]]) for step in told["steps"]]
 

@@ -1,13 +1,13 @@
 """Coupons and their rules: made, found, withdrawn."""
 
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from heapq import merge
 from itertools import islice
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, cast, func, insert, literal, or_, select, true
+from sqlalchemy import ColumnElement, cast, func, literal, or_, select, true
 from sqlalchemy import String as Text
 
 from common.db import Database
@@ -80,18 +80,14 @@ class Viewer:
         )
 
 
-def _read(row: Mapping[str, Any]) -> Coupon:
-    return Coupon(**row)
-
-
 class Coupons:
     """The coupons of one database."""
 
     def __init__(self, database: Database, ids: IdSource) -> None:
         """Keep them in `database`; take new ids from `ids`."""
         self._ids = ids
-        self._made = Keys(database, idempotency_keys, _read)
-        self._rows = Rows(database, coupons.c.coupon_id, [field.name for field in fields(Coupon)], _read)
+        self._made = Keys(database, idempotency_keys, lambda answer: Coupon(**answer))
+        self._rows = Rows(database, coupons.c.coupon_id, Coupon)
 
     def make(self, new: NewCoupon, key: IdempotencyKey | None = None) -> Answered[Coupon]:
         """Store a new coupon, once for each key; without a code it gets one.
@@ -100,13 +96,8 @@ class Coupons:
         """
         code = new.code or "".join(secrets.choice(_LETTERS) for _ in range(_CODE))
         made = Coupon(coupon_id=self._ids.next(), **asdict(replace(new, code=code)))
-
-        def work(connection: Connection) -> Coupon:
-            connection.execute(insert(coupons).values(**asdict(made), created_at=now_ms()))
-            return made
-
         try:
-            return self._made.once(key, work)
+            return self._made.store(key, coupons, made, created_at=now_ms())
         except DuplicateRow:
             raise CodeTaken from None
 

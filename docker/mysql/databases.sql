@@ -1,4 +1,4 @@
--- Written by `orders docker render` from ops/stack/settings.py: change it there.
+-- Written by ./scripts/render from ops/stack/settings.py: change it there.
 CREATE DATABASE IF NOT EXISTS `console` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 GRANT ALL PRIVILEGES ON `console`.* TO 'orders'@'%';
 CREATE DATABASE IF NOT EXISTS `order` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from common.db import Database
 from flash.model import PurchaseFate, SaleState, holdings, purchases, reservations, sale_user, sale_users, sales
 from flash.pieces.port import MOST, Buyer, Pieces
-from halfmessage.chunks import VALUES, chunks, rows_in
+from halfmessage.chunks import chunks, rows_in
 from halfmessage.errors import HalfMessageError
-from halfmessage.participant.counts import Counts
+from halfmessage.participant.counts import Counts, Tallies
 from halfmessage.participant.effect import Effect, Members, Refusal, Taker
 from halfmessage.participant.reservations import Reservations
+from halfmessage.participant.states import States
 from halfmessage.tx.record import Outcome
 
 T = TypeVar("T")
@@ -31,14 +32,9 @@ ALREADY_BOUGHT: Final = "already-bought"
 
 # Made once, for they run for every order: SQLAlchemy keeps what it compiled of them.
 _SALES = Counts(sales.c.sale_id, "held")
-_USERS = Counts(sale_users.c.sale_user, "held")
+_USERS = Tallies(sale_users.c.sale_user, "held")
 _HOLDERS = Counts(purchases.c.purchase_id, "holders")
-_USERS_HELD = select(sale_users.c.sale_user, sale_users.c.held).where(
-    sale_users.c.sale_user.in_(bindparam("keys", expanding=True))
-)
-_OF_IDS = purchases.c.purchase_id.in_(bindparam("purchase_ids", expanding=True))
-_PURCHASES = select(purchases).where(_OF_IDS)
-_MOVE = update(purchases).where(_OF_IDS).values(fate=bindparam("to"))
+_PURCHASES: States[int] = States(purchases.c.purchase_id, purchases.c.fate)
 _OF_ORDERS = holdings.c.order_id.in_(bindparam("order_ids", expanding=True))
 _HELD = select(holdings.c.order_id, holdings.c.purchase_id).where(_OF_ORDERS)
 _DESCRIBED = (
@@ -125,7 +121,7 @@ class Holding(Effect[Want]):
     def give_back(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Let their purchases go: one that no order holds any more is free, until it is known what became of it."""
         left = Counter(purchase_id for _, purchase_id in rows_in(connection, _HELD, "order_ids", order_ids))
-        found = {row.purchase_id: row for row in rows_in(connection, _PURCHASES, "purchase_ids", sorted(left))}
+        found = {row.purchase_id: row for row in _PURCHASES.find(connection, sorted(left))}
         _SALES.lock(connection, {row.sale_id for row in found.values()})
         rows = _HOLDERS.lock(connection, sorted(left))
         _HOLDERS.add(connection, {one: (-number,) for one, number in left.items()})
@@ -204,8 +200,8 @@ class _Books:
     def __init__(self, connection: Connection, wants: Collection[Want]) -> None:
         self.sales = _SALES.lock(connection, {want.sale_id for want in wants})
         ids = sorted({want.purchase_id for want in wants})
-        self.known = {row.purchase_id: row for row in rows_in(connection, _PURCHASES, "purchase_ids", ids)}
-        self.users = dict(rows_in(connection, _USERS_HELD, "keys", sorted({want.user for want in wants})))
+        self.known = {row.purchase_id: row for row in _PURCHASES.find(connection, ids)}
+        self.users = _USERS.known(connection, {want.user for want in wants})
         self.more_of_sale, self.more_of_user, self.entered = Counter(), Counter(), {}
 
     def enter(self, want: Want) -> Refusal | None:
@@ -250,11 +246,7 @@ class _Books:
         _HOLDERS.add(connection, {one: (book.more,) for one, book in again.items()})
         _move(connection, [self.known[one] for one in again], PurchaseFate.HELD)
         _SALES.add(connection, {one: (more,) for one, more in self.more_of_sale.items() if more})
-        unknown = [key for key, more in self.more_of_user.items() if more and key not in self.users]
-        if unknown:
-            rows = [{"sale_user": key, "held": self.more_of_user[key]} for key in unknown]
-            connection.execute(insert(sale_users), rows)
-        _USERS.add(connection, {key: (more,) for key, more in self.more_of_user.items() if more and key in self.users})
+        _USERS.count(connection, {key: more for key, more in self.more_of_user.items() if more}, self.users)
 
 
 def flash_reservations(database: Database, pieces: Pieces) -> Reservations[Want]:
@@ -285,5 +277,4 @@ def _count(connection: Connection, rows: Collection[Row[Any]], sign: int) -> Non
 
 
 def _move(connection: Connection, rows: Collection[Row[Any]], fate: PurchaseFate) -> None:
-    for part in chunks((row.purchase_id for row in rows if row.fate != fate), VALUES):
-        connection.execute(_MOVE, {"purchase_ids": part, "to": fate.value})
+    _PURCHASES.move(connection, (row.purchase_id for row in rows if row.fate != fate), fate.value)

@@ -36,7 +36,7 @@ class SaleReader:
     def __init__(self, database: Database) -> None:
         """Take the flash service's database."""
         self._database = database
-        self._rows: Rows[Sale] = Rows(database, sales.c.sale_id, COLUMNS, sale_of)
+        self._rows: Rows[Sale] = Rows(database, sales.c.sale_id, Sale, sale_of)
         self._known: OrderedDict[int, Sale] = OrderedDict()
         self._guard = Lock()
 

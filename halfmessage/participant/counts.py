@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Column, Connection, Row, bindparam, select
+from sqlalchemy import Column, Connection, Row, bindparam, insert, select
 
 from halfmessage.chunks import VALUES, chunks, rows_in
 
@@ -39,6 +39,28 @@ class Counts(Generic[K]):
             parameters += [key for key, _ in part]
             statement = _statement(*self._sets, len(part), positional=connection.dialect.positional)
             connection.exec_driver_sql(statement, tuple(parameters))
+
+
+class Tallies(Counts[str]):
+    """Counts in one column by a text, whose rows come with the first thing that they count."""
+
+    def __init__(self, key: Column[str], column: str) -> None:
+        """Take the table's key, and the column that counts."""
+        super().__init__(key, column)
+        self._column = column
+        self._found = select(key, key.table.c[column]).where(key.in_(bindparam("keys", expanding=True)))
+        self._new = insert(key.table)
+
+    def known(self, connection: Connection, keys: Collection[str]) -> dict[str, int]:
+        """Return the counts of those keys that have one."""
+        return dict(rows_in(connection, self._found, "keys", sorted(keys)))
+
+    def count(self, connection: Connection, changes: Mapping[str, int], known: Collection[str]) -> None:
+        """Add to counts (key → how much); `known`: the keys that have one, by the caller's lock."""
+        new = [{self._key: key, self._column: more} for key, more in changes.items() if key not in known]
+        if new:
+            connection.execute(self._new, new)
+        self.add(connection, {key: (more,) for key, more in changes.items() if key in known})
 
 
 @lru_cache(maxsize=4 * VALUES)

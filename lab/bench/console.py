@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from common.schema import encode_cursor
+from common.paging import encode_cursor
 from console.app import build
 from console.model import actions
 from console.pages.site import pages_of

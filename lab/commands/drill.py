@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from halfmessage.clock import now_ms
-from lab.drill import catalogue, faults, page
+from lab.drill import catalogue, page
 from lab.drill.backing import Embedded
 from lab.drill.drill import Drill, ServerKind
 from lab.drill.event_log import written_to
@@ -79,12 +79,6 @@ class _Drills(click.Command):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Of one drill: the story of its order so far, every second, as a file that a browser opens.",
 )
-@click.option(
-    "--faults",
-    "faults_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Play nothing: write what can be broken at which step, as console/faults.json has it.",
-)
 @click.option("--brief", is_flag=True, help="One line a drill.")
 @click.option(
     "--lanes", type=click.IntRange(1, 8), default=_LANES, show_default=True, help="Deployments played on side by side."
@@ -112,7 +106,6 @@ def command(
     html_file: Path | None,
     events_file: Path | None,
     story_file: Path | None,
-    faults_file: Path | None,
     brief: bool,
     lanes: int,
     stretch: float,
@@ -132,9 +125,6 @@ def command(
     """
     servers = ServerKind.REAL if real else ServerKind.EMBEDDED
     out = terminal.console()
-    if faults_file is not None:
-        files.write(out, faults.document(), str, json_file=faults_file, html_file=None)
-        return
     if listed:
         _list(out, catalogue.on(servers) if real else list(catalogue.DRILLS))
         return

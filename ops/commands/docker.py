@@ -1,4 +1,4 @@
-"""`orders docker`: what the containers of `docker/` run once, and what keeps its files in step with the stack's."""
+"""`orders docker`: what the containers of `docker/` run once."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,6 @@ import click
 from common import registry
 from ops import docker, options, tokens
 from ops.keys import KeyStore
-from ops.places import PACKAGES
 
 _YEAR = 365 * 86400.0
 
@@ -16,25 +15,6 @@ _YEAR = 365 * 86400.0
 @click.group("docker")
 def command() -> None:
     """Prepare what `docker compose up` in docker/ needs; the containers run these themselves."""
-
-
-@command.command("render")
-@click.option(
-    "--into",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=PACKAGES / "docker",
-    show_default="docker in the clone",
-    help="Where to write.",
-)
-def render(into: Path) -> None:
-    """Write the configuration files of docker/ from the settings that `orders stack` uses.
-
-    \b
-    Example:
-      orders docker render
-    """
-    for path in docker.write(into):
-        click.echo(f"Wrote {path}.")
 
 
 @command.command("migrate")

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from coupon.model import UseState, coupon_user, coupon_users, coupon_uses, coupons
+from coupon.model import coupon_users, coupon_uses, coupons
+from halfmessage.participant.model import UseState, use_of
 from ops.findings import BY_HAND, Finding, Gravity, by_age, wrong
 from ops.holdings.holdings import Holdings
 from ops.ledgers import OrderRow
@@ -30,7 +31,7 @@ class CouponHoldings(Holdings):
                 )
             })  # fmt: skip
             users = Counter({
-                coupon_user(coupon_id, user_id): number
+                use_of(coupon_id, user_id): number
                 for coupon_id, user_id, number in connection.execute(
                     by_user.where(live).group_by(coupon_uses.c.coupon_id, coupon_uses.c.user_id)
                 )

@@ -11,10 +11,11 @@ from common.db import Database
 from common.reservations.routes import install_reservations
 from common.web import Api
 from coupon import model
-from coupon.model import coupon_user, coupon_users, coupon_uses, coupons
+from coupon.model import coupon_users, coupon_uses, coupons
 from coupon.schema import OrderIn, UseDecision, UseReservation
 from coupon.service.rules import Coupons, NewCoupon
 from coupon.service.uses import Want, coupon_reservations
+from halfmessage.participant.model import use_of
 from halfmessage.participant.reservations import Reservations
 from tests.contract.participants import Case, ParticipantContract
 from tests.fakes import Ids
@@ -43,7 +44,7 @@ class Uses(Case[Want]):
     metadata = model.metadata
     refusal = "refused"
     last: ClassVar = LAST
-    wants = tuple(replace(LAST, coupon_id=n, user_id=user) for n in (2, 3) for user in (ANN, BOB))
+    wants = tuple(replace(LAST, thing_id=n, user_id=user) for n in (2, 3) for user in (ANN, BOB))
 
     def prepare(self, database: Database) -> None:
         rules = Coupons(database, _Numbered())
@@ -59,7 +60,7 @@ class Uses(Case[Want]):
 
     def body(self, want: Want) -> dict[str, Any]:
         return {
-            "coupon_id": str(want.coupon_id), "user_id": want.user_id, "goods_amount": want.goods_amount,
+            "coupon_id": str(want.thing_id), "user_id": want.user_id, "goods_amount": want.goods_amount,
             "currency": want.currency, "version": want.version,
         }  # fmt: skip
 
@@ -68,18 +69,18 @@ class Uses(Case[Want]):
             rows = connection.execute(select(coupons)).all()
             taken = dict(connection.execute(select(coupon_users.c.coupon_user, coupon_users.c.taken)).all())  # type: ignore[arg-type]
         left: dict[Hashable, int] = {row.coupon_id: row.uses - row.held - row.used for row in rows}
-        users = {coupon_user(n, user): limit for n, limit in PER_USER.items() for user in (ANN, BOB)}
+        users = {use_of(n, user): limit for n, limit in PER_USER.items() for user in (ANN, BOB)}
         return left | {key: limit - taken.get(key, 0) for key, limit in users.items()}
 
     def takes(self, want: Want) -> Mapping[Hashable, int]:
-        return {want.coupon_id: 1, want.user: 1}
+        return {want.thing_id: 1, want.user: 1}
 
     def used(self, database: Database) -> dict[Hashable, int]:
         with database.read() as connection:
             found: dict[Hashable, int] = dict(connection.execute(select(coupons.c.coupon_id, coupons.c.used)).all())  # type: ignore[arg-type]
             users = connection.execute(select(coupon_uses).where(coupon_uses.c.state == "used")).all()
-        mine = [coupon_user(row.coupon_id, row.user_id) for row in users]
-        return found | {coupon_user(n, user): mine.count(coupon_user(n, user)) for n in PER_USER for user in (ANN, BOB)}
+        mine = [use_of(row.coupon_id, row.user_id) for row in users]
+        return found | {use_of(n, user): mine.count(use_of(n, user)) for n in PER_USER for user in (ANN, BOB)}
 
 
 class TestCoupon(ParticipantContract):

@@ -54,7 +54,7 @@ def main() -> None:
         told["held"] = sut.admin.get(name, f"/reservations/{order_id}")
         told["agrees"] = _reconciled(sut.deployment)
         told["judged"] = Judge.of(sut.deployment).wrong()
-        _set(sut.deployment, "UPDATE wraps SET available = 0")
+        _set(sut.deployment, "UPDATE wraps SET uses = held + used")
         refused = sut.place(user, goods)
         told["refused"] = refused and [refused.status, refused.body]
         told["after_refusal"] = _reconciled(sut.deployment)["found"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from common.registry import PARTICIPANTS
 from lab.drill.freezing import frozen
 from ops.client import Answer, Client
 from tests.e2e.shop import Shop, at_once, cancel, eventually_status, pay, place, placed, slug
@@ -180,7 +181,7 @@ def test_readiness_tells_who_does_not_answer(shop: Shop) -> None:
         answer = shop.raw("order", "GET", "/readyz")
         assert slug(answer) == "unavailable"
         assert answer.json["checks"] == {
-            **dict.fromkeys(("database", "ids", "broker", "goods", "coupon", "pay", "flash", "discovery"), "ok"),
+            **dict.fromkeys(("database", "ids", "broker", "goods", *PARTICIPANTS, "discovery"), "ok"),
             "stock": "failed",
         }
         assert shop.raw("order", "GET", "/healthz").status == 200

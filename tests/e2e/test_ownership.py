@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.registry import NAMES
+from common.registry import NAMES, PARTICIPANTS
 from ops.client import Answer, Client
 from tests.e2e.shop import Shop, pay, place, placed, slug
 
@@ -24,14 +24,11 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/stock/{goods_id}/withdraw"),  # for admins alone
     ("stock", "/internal/allotments/{sale_id}"),  # for services alone
-    ("stock", "/reservations/{order_id}"),  # for services and admins alone
     ("goods", "/goods/{goods_id}"),
     ("goods", "/rooms/{room_id}/goods"),
     ("coupon", "/coupons/{coupon_id}"),  # of everybody, or one's own: see test_contract_coupon.py
     ("coupon", "/coupons/by-code/{code}"),
     ("coupon", "/coupons/{coupon_id}/withdraw"),  # for admins alone
-    ("coupon", "/reservations/{order_id}"),  # for services and admins alone
-    ("pay", "/reservations/{order_id}"),  # for services and admins alone
     ("pay", "/payments/{payment_id}/attempts"),  # for services alone
     ("pay", "/payments/{payment_id}/refund"),  # for admins alone
     ("pay", "/callbacks/{provider}"),  # for who can sign
@@ -42,7 +39,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("flash", "/internal/purchases/{purchase_id}"),  # for services alone
     ("flash", "/admin/purchases/{purchase_id}"),  # for admins alone
     ("flash", "/admin/sales/{sale_id}"),  # for admins alone
-    ("flash", "/reservations/{order_id}"),  # for services and admins alone
+    *((name, "/reservations/{order_id}") for name in PARTICIPANTS),  # for services and admins alone
     ("sandbox", "/sessions/{reference}"),  # the provider's, which knows no users
     ("sandbox", "/sessions/{reference}/close"),
     ("sandbox", "/charges/{charge_id}/refunds"),

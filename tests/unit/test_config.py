@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from common.config import LONGEST_CALL, MOST_HASHES, Settings, explain
 from common.consistency import faults_of
+from common.lookups import LONGEST
 from common.reservations.schema import LONGEST_BODY, MAX_ORDERS
-from goods.schema import LONGEST_LOOKUP
 from halfmessage.chunks import LINES
 from pay.service.claims import CALLS_WITHIN
 
@@ -270,4 +270,4 @@ def test_stock_takes_whatever_an_order_process_may_send() -> None:
     assert len(orjson.dumps({"tx_id": str(largest), "orders": orders})) <= LONGEST_BODY
     fates = [{"order_id": str(largest), "tx_id": str(largest), "fate": "stands"}] * MAX_ORDERS
     assert len(orjson.dumps({"orders": fates})) <= LONGEST_BODY
-    assert len(orjson.dumps({"goods_ids": [str(largest)] * 200})) <= LONGEST_LOOKUP
+    assert len(orjson.dumps({"goods_ids": [str(largest)] * 200})) <= LONGEST

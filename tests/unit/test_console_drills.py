@@ -80,7 +80,7 @@ def played(drills: Drills, drill_id: int = 7) -> Drill:
 
 
 def test_what_can_be_chosen_is_what_drills_can_break() -> None:
-    """After a change: ./scripts/drill --faults console/faults.json."""
+    """After a change: ./scripts/render."""
     told = json.loads((PACKAGES / "console" / "faults.json").read_text())
     assert told == faults.document()
     assert named(NAME)[0].point == "order.deducted"

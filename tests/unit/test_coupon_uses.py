@@ -107,7 +107,7 @@ DAY = 86_400_000
         ({"user_id": "bob"}, {}, ("changed", None)),
         ({"user_id": "ann"}, {}, ("deducted", None)),
         ({}, {"version": 2}, ("changed", None)),
-        ({}, {"coupon_id": 999}, ("changed", None)),
+        ({}, {"thing_id": 999}, ("changed", None)),
     ],
 )
 def test_each_rule(
@@ -223,7 +223,7 @@ def test_what_was_released_is_forgotten_by_age(
 
 def test_an_order_whose_rows_the_database_refuses_gets_no_use() -> None:
     """Its counts are wrong already: that it is told, and the rest of its batch goes on."""
-    refusal = Uses().unfit(Want(1, "ann", 1000, "EUR", 1))
+    refusal = Uses(coupons.c.coupon_id, coupon_uses, coupon_users).unfit(Want(1, "ann", 1000, "EUR", 1))
     assert (refusal.verdict, refusal.members) == ("refused", {"reason": "used"})
 
 

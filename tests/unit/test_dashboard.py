@@ -27,7 +27,7 @@ QUERIES = [target["expr"] for panel in json.loads(dashboard.render())["panels"] 
 
 
 def test_it_is_up_to_date() -> None:
-    """What docker/ has is what `orders docker render` writes."""
+    """What docker/ has is what `./scripts/render` writes."""
     assert RENDERED.read_text(encoding="utf-8") == dashboard.render() == docker.files()["grafana/orders.json"]
 
 

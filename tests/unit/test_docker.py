@@ -223,11 +223,6 @@ def _upstream(services: dict[str, Any], name: str, below: tuple[str, ...] = ()) 
 class TestOneSource:
     """The settings of the servers are those of `orders stack`."""
 
-    @pytest.mark.parametrize("name", docker.files())
-    def test_files_are_as_rendered(self, name: str) -> None:
-        """No file was changed by hand, or the settings without `orders docker render`."""
-        assert (DOCKER / name).read_text() == docker.files()[name], "run: orders docker render"
-
     def test_broker(self) -> None:
         """broker.conf and rmq-proxy.json carry every setting of the stack, with RocketMQ's own times."""
         found = values((DOCKER / "rocketmq/broker.conf").read_text())
@@ -416,14 +411,6 @@ class TestDockerfile:
 
 class TestCommands:
     """What the containers run once."""
-
-    def test_render_changes_nothing_twice(self, tmp_path: Path) -> None:
-        """`orders docker render` writes what differs and tells of it; once more there is nothing to tell."""
-        first = CliRunner().invoke(command, ["render", "--into", str(tmp_path)])
-        assert first.output.count("Wrote") == len(docker.files())
-        (tmp_path / "rocketmq" / "broker.conf").write_text("by hand")
-        again = CliRunner().invoke(command, ["render", "--into", str(tmp_path)])
-        assert again.output == f"Wrote {tmp_path / 'rocketmq' / 'broker.conf'}.\n"
 
     def test_gateway(self, tmp_path: Path) -> None:
         """Caddy takes what the container is given; its version is the image's, its port the one that is published."""

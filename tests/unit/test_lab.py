@@ -25,8 +25,8 @@ def in_the_wheel() -> set[str]:
     """Return the packages that setuptools finds: by the patterns of setup.cfg, as `find:` compares them."""
     found = ConfigParser()
     found.read(ROOT / "setup.cfg")
-    patterns = found["options.packages.find"]["include"].split()
-    return {name for name in packages() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    patterns = found["options.packages.find"]["exclude"].split()
+    return {name for name in packages() if not any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 def top(names: set[str]) -> set[str]:

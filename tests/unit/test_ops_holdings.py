@@ -9,8 +9,9 @@ from sqlalchemy import insert, update
 
 from common import migrations
 from common.db import Database
-from coupon.model import coupon_user, coupon_users, coupon_uses, coupons, reservations
+from coupon.model import coupon_users, coupon_uses, coupons, reservations
 from halfmessage.clock import now_ms
+from halfmessage.participant.model import use_of
 from ops.findings import Finding, Limits
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
@@ -59,7 +60,7 @@ class Site:
         self.do(insert(coupon_uses).values(order_id=order_id, coupon_id=COUPON, user_id=f"u{order_id}", state=state))
         if state != "free":
             self.do(update(coupons).where(coupons.c.coupon_id == COUPON).values({state: coupons.c[state] + 1}))
-            self.do(insert(coupon_users).values(coupon_user=coupon_user(COUPON, f"u{order_id}"), taken=1))
+            self.do(insert(coupon_users).values(coupon_user=use_of(COUPON, f"u{order_id}"), taken=1))
 
     def found(self, *order_ids: int) -> list[Finding]:
         return self.compared.judge(order_ids)

@@ -18,7 +18,8 @@ from werkzeug.test import TestResponse
 
 from common.auth import Verifier, issue
 from common.our_tokens import BySecret, ServiceToken
-from common.schema import Currency, Id, Line, Money, PageQuery, Quantity, Schema, decode_cursor
+from common.paging import PageQuery, decode_cursor
+from common.schema import Currency, Id, Line, Money, Quantity, Schema
 from common.telemetry import Metrics
 from common.web import Api, ProblemWith, Reply, current_identity
 from halfmessage.errors import Conflict, DatabaseUnavailable, DuplicateRow, Unavailable

@@ -4,7 +4,8 @@ from lab.drill.mutants.mutant import edited
 
 _USES = "tests/unit/test_coupon_uses.py::"
 _RULES = "tests/unit/test_coupon_rules.py::"
-_REFUSAL = "coupon.service.uses:_refusal"
+_REFUSAL = "coupon.service.uses:Uses.refusal"
+_LIMITED = "halfmessage.participant.limited:Limited"
 _EACH_RULE = _USES + "test_each_rule"
 
 MUTANTS = (
@@ -12,43 +13,43 @@ MUTANTS = (
         "coupon-below-its-minimum",
         "an order that costs less than a coupon asks for gets it",
         _EACH_RULE,
-        (_REFUSAL, "want.goods_amount < rule.minimum_amount", "False"),
+        (_REFUSAL, "want.goods_amount < thing.minimum_amount", "False"),
     ),
     edited(
         "coupon-of-another-currency",
         "an amount in one currency is taken off another",
         _EACH_RULE,
-        (_REFUSAL, "rule.currency not in {None, want.currency}", "False"),
+        (_REFUSAL, "thing.currency not in {None, want.currency}", "False"),
     ),
     edited(
         "coupon-before-its-time",
         "a coupon is used before it starts",
         _EACH_RULE,
-        (_REFUSAL, "rule.starts_at is not None and rule.starts_at > now", "False"),
+        (_REFUSAL, "thing.starts_at is not None and thing.starts_at > now", "False"),
     ),
     edited(
         "coupon-after-its-time",
         "a coupon that expired since the order was priced is used",
         _USES + "test_a_coupon_that_expires_between_pricing_and_reservation",
-        (_REFUSAL, "rule.ends_at is not None and rule.ends_at <= now", "False"),
+        (_REFUSAL, "thing.ends_at is not None and thing.ends_at <= now", "False"),
     ),
     edited(
         "use-of-another-users-coupon",
         "a user's own coupon is used by another",
         _EACH_RULE,
-        (_REFUSAL, "rule.user_id not in {None, want.user_id}", "False"),
+        (_REFUSAL, "thing.user_id not in {None, want.user_id}", "False"),
     ),
     edited(
         "coupon-priced-by-old-rules",
         "an order keeps the discount of rules that have changed",
         _USES + "test_a_coupon_withdrawn_while_it_is_held_stays_held",
-        (_REFUSAL, "rule.version != want.version", "False"),
+        (_REFUSAL, "thing.version != want.version", "False"),
     ),
     edited(
         "coupon-used-though-withdrawn",
         "a withdrawn coupon is used by an order that was priced after",
         _USES + "test_a_coupon_withdrawn_while_it_is_held_stays_held",
-        (_REFUSAL, '"withdrawn": rule.withdrawn', '"withdrawn": False'),
+        (_REFUSAL, '"withdrawn": thing.withdrawn', '"withdrawn": False'),
     ),
     edited(
         "coupon-withdrawn-with-its-version",
@@ -60,37 +61,37 @@ MUTANTS = (
         "coupon-used-by-one-user-for-ever",
         "a user gets more uses than one may have",
         _USES + "test_one_user_at_fifty_clients",
-        (_REFUSAL, "taken >= rule.uses_per_user", "False"),
+        (_REFUSAL, "taken >= thing.uses_per_user", "False"),
     ),
     edited(
         "coupon-users-counted-once-a-batch",
         "in one batch a user gets more uses than one may have",
         _USES + "test_uses_end_for_all_and_for_each",
-        ("coupon.service.uses:Uses.take_all", "taken[want.user] += 1", "pass"),
+        (_LIMITED + ".take_all", "taken[want.user] += 1", "pass"),
     ),
     edited(
         "coupon-use-not-given-back",
         "an order is closed, and its use stays held",
         _USES + "test_uses_end_for_all_and_for_each",
-        ("coupon.service.uses:Uses.give_back", "held=-1", "held=0"),
+        (_LIMITED + ".give_back", "held=-1", "held=0"),
     ),
     edited(
         "coupon-user-not-given-back",
         "an order is closed, and its user has had the use all the same",
         _USES + "test_uses_end_for_all_and_for_each",
-        ("coupon.service.uses:Uses.give_back", "(-uses,)", "(0,)"),
+        (_LIMITED + ".give_back", "(-uses,)", "(0,)"),
     ),
     edited(
         "coupon-not-used-up",
         "a payment leaves the use held",
         _USES + "test_payment_uses_a_coupon_up_once",
-        ("coupon.service.uses:Uses.paid", "held=-1, used=1", "held=0, used=0"),
+        (_LIMITED + ".paid", "held=-1, used=1", "held=0, used=0"),
     ),
     edited(
         "coupon-used-up-twice",
         "a payment that is told again uses another use up",
         _USES + "test_payment_uses_a_coupon_up_once",
-        ("coupon.service.uses:Uses.paid", "{UseState.HELD}", "{UseState.HELD, UseState.USED}"),
+        (_LIMITED + ".paid", "{UseState.HELD}", "{UseState.HELD, UseState.USED}"),
     ),
     edited(
         "coupon-shown-to-others",
