@@ -25,8 +25,8 @@ MUTANTS = (
     edited(
         "ready-though-read-only",
         "readiness asks the database with an empty transaction, which a read-only one commits",
-        _HEARTBEAT + "test_asking_is_a_statement_that_writes",
-        ("common.heartbeat:_ask", "connection.execute(_NONE)", "pass"),
+        _HEARTBEAT + "test_asking_is_statements_that_write",
+        ("common.heartbeat:_ask", "_try_all(connection)", "pass"),
     ),
     edited(
         "standby-writes-nothing",
@@ -75,6 +75,22 @@ MUTANTS = (
         "the embedded broker delivers and checks nothing until a clock set back has caught up",
         _CLOCK + "test_half_before_it",
         ("halfmessage.clock:Watch.follow", "before - ahead > NOTICED", "False"),
+    ),
+    edited(
+        "writing-asked-by-half",
+        "a database in which rows can only be changed, not added, is called ready, and messages are burnt on it",
+        "tests/unit/test_heartbeat.py::test_asking_is_statements_that_write",
+        ("common.heartbeat:_try_all", "_NONE", "_NONE[:1]"),
+    ),
+    edited(
+        "one-sale-keeps-all",
+        "one flash sale that can't be given pieces back keeps those of all others",
+        "tests/unit/test_flash_troubles.py::test_one_sale_that_takes_nothing_back_keeps_no_other",
+        (
+            "flash.service.returning:Returning._tell",
+            "query = _UNTOLD_ONES.where(_ROW.sale_id.not_in(sorted(without)))",
+            "pass",
+        ),
     ),
     edited(
         "clock-set-back-pays-late",
