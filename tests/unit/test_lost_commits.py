@@ -14,6 +14,8 @@ from werkzeug.test import TestResponse
 from halfmessage.db import EngineTransactor
 from halfmessage.errors import CommitOutcomeUnknown
 from tests.contract.providers.test_sandbox import SandboxStand
+from tests.unit.test_pay_api import ORDER, OWED, TRY, call, called_back, owe, taken
+from tests.unit.test_pay_api import Call as PayCall
 from tests.unit.test_sandbox_http import KEY, begun
 from tests.unit.test_user_http import Site
 from tests.users import NAME, PASSWORD
@@ -23,6 +25,7 @@ NEW: Final = "another " + PASSWORD
 UNKNOWN: Final = "/problems/outcome-unknown"
 
 Call = Callable[[], TestResponse]
+__all__ = ["call"]  # a fixture
 
 
 @contextmanager
@@ -158,3 +161,54 @@ def test_sandbox(stand: SandboxStand, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for prepare in (session, closed, refund):
         assert_told(monkeypatch, prepare)
+
+
+def test_pay(call: PayCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reservation, its end, a try, what a provider calls back, money that is sent back."""
+
+    def owed(which: int) -> str:
+        order_id = str(ORDER + (next(numbers) << 12) + which)
+        answer = call("POST", "/reservations", {"tx_id": "77", "orders": [{"order_id": order_id, **OWED}]})
+        assert answer.status_code == 200
+        return order_id
+
+    def paid(which: int) -> str:
+        order_id = owed(which)
+        assert call("POST", f"/payments/{order_id}/attempts", TRY).json["status"] == "succeeded"
+        return order_id
+
+    def reservation(which: int) -> Call:
+        order = {"order_id": str(ORDER + which), **OWED}
+        return lambda: call("POST", "/reservations", {"tx_id": "77", "orders": [order]})
+
+    def settled(which: int) -> Call:
+        order = {"order_id": owed(which), "tx_id": "77", "fate": "void"}
+        return lambda: call("POST", "/reservations/settle", {"orders": [order]})
+
+    def attempt(which: int) -> Call:
+        path = f"/payments/{owed(which)}/attempts"
+        return lambda: call("POST", path, TRY)
+
+    def callback(which: int) -> Call:
+        said = taken(f"c{which}00", int(owed(which)))
+        return lambda: called_back(call, said)
+
+    def refund(which: int) -> Call:
+        path = f"/payments/{paid(which)}/refund"
+        keyed = {"Idempotency-Key": f"k{which}"}
+        return lambda: call("POST", path, {"reason": "broken"}, as_="admin", headers=keyed)
+
+    numbers = itertools.count(1)
+    for prepare in (reservation, settled, attempt, callback, refund):
+        assert_told(monkeypatch, prepare)
+
+
+def test_pay_sends_back_once_for_a_key(call: PayCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer that was lost comes again, under its key."""
+    owe(call)
+    call("POST", f"/payments/{ORDER}/attempts", TRY)
+    keyed, body = {"Idempotency-Key": "k"}, {"reason": "broken"}
+    with losing(monkeypatch, 1):
+        assert call("POST", f"/payments/{ORDER}/refund", body, as_="admin", headers=keyed).status_code == 503
+    again = call("POST", f"/payments/{ORDER}/refund", body, as_="admin", headers=keyed)
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
