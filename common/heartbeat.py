@@ -6,7 +6,7 @@ Neither a read nor an empty transaction tells: a read-only MariaDB answers both 
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, insert, update
+from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, delete, insert, literal, select, update
 
 from common.db import Database
 
@@ -26,7 +26,14 @@ def heartbeat_table(metadata: MetaData) -> Table:
 _HEARTBEAT = heartbeat_table(MetaData())
 _BEAT = update(_HEARTBEAT).where(_HEARTBEAT.c.id == _ONLY).values(beats=_HEARTBEAT.c.beats + 1)
 _FIRST = insert(_HEARTBEAT).values(id=_ONLY, beats=1)
-_NONE = update(_HEARTBEAT).where(_HEARTBEAT.c.id == 0).values(beats=0)  # there is no such row
+_IS_NONE = _HEARTBEAT.c.id == 0  # there is no such row
+_OF_NONE = select(literal(0, Integer), literal(0, BigInteger)).select_from(_HEARTBEAT).where(_IS_NONE)
+_NONE = (
+    update(_HEARTBEAT).where(_IS_NONE).values(beats=0),
+    insert(_HEARTBEAT).from_select(["id", "beats"], _OF_NONE),
+    delete(_HEARTBEAT).where(_IS_NONE),
+)
+"""What a service does to rows: a user may have lost the right to one of them alone (GRANT of MariaDB)."""
 
 
 class _Asked(Exception):
@@ -43,8 +50,8 @@ class Heartbeat:
     def ask(self) -> None:
         """Raise `OrdersError` unless the database would let a row be written; for a probe that comes every second.
 
-        It is told to change a row that is not there, and rolls back: that is refused as any change would be, but
-        locks nothing, writes nothing and waits for no disk. A disk that is full is seen by `beat` alone.
+        It is told to change, copy and delete a row that is not there, and rolls back: that is refused as any change
+        would be, but locks nothing, writes nothing and waits for no disk. A disk that is full is seen by `beat` alone.
         """
         with suppress(_Asked):
             self._database.transact(_ask)
@@ -55,10 +62,16 @@ class Heartbeat:
 
 
 def _ask(connection: Connection) -> None:
-    connection.execute(_NONE)
+    _try_all(connection)
     raise _Asked
 
 
+def _try_all(connection: Connection) -> None:
+    for statement in _NONE:
+        connection.execute(statement)
+
+
 def _beat(connection: Connection) -> None:
+    _try_all(connection)
     if connection.execute(_BEAT).rowcount == 0:
         connection.execute(_FIRST)

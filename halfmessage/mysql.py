@@ -17,7 +17,11 @@ READ_ONLY: Final = frozenset({1290, 1792, 1836, 1036})
 # its packets broken (1158 to 1161), killed (1927), idle for too long (4031), server offline (3032), node of a Galera
 # cluster not ready (1047); and of the client: gone, lost, out of step, broken packet.
 _BROKEN: Final = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 2027, 2055, 4031})
-USELESS: Final = READ_ONLY | _BROKEN | {1047, 3032}
+# A connection has the rights of when it was opened, so one that lacks a right (1142, of a column 1143) may be of a time
+# when its user had lost it, and stays so though the user has it again:
+# https://dev.mysql.com/doc/refman/8.4/en/privilege-changes.html
+_WITHOUT_RIGHT: Final = frozenset({1142, 1143})
+USELESS: Final = READ_ONLY | _BROKEN | _WITHOUT_RIGHT | {1047, 3032}
 # The transaction is rolled back by then, or its connection is useless: lock wait timeout, deadlock, and 1305, what a
 # savepoint's roll back says when the deadlock took the whole transaction.
 REPEATABLE: Final = USELESS | {1205, 1213, 1305}

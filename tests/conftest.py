@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from halfmessage.mq.embedded.file import BrokerFile
 from tests.databases import USE_CASES
 from tests.promises import PROMISES
 from tests.stack import REAL
+from tests.support import SetClock
 
 # A property that fails says at once with what, whatever an example costs. Hypothesis makes examples smaller for up to
 # five minutes (https://github.com/HypothesisWorks/hypothesis/issues/2340), which is longer than a test may take, and a
@@ -84,3 +86,15 @@ def _plain_tracebacks() -> None:
 def _no_context() -> None:
     """Begin each test without what requests of another one bound to its log lines."""
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    """Return what sets the wall clock, by seconds from the right time."""
+    true, shift = time.time_ns, [0]
+
+    def set_by(seconds: float) -> None:
+        shift[0] = int(seconds * 1e9)
+
+    monkeypatch.setattr(time, "time_ns", lambda: true() + shift[0])
+    return set_by

@@ -13,6 +13,9 @@ from halfmessage.participant.reservations import Reservation
 
 T = TypeVar("T")
 
+SetClock = Callable[[float], None]
+"""Sets the wall clock, by seconds from the right time: the fixture `set_clock`."""
+
 
 def eventually(condition: Callable[[], T], *, within: float = 5.0) -> T:
     """Return the first truthy value of `condition`; fail the test after `within` seconds."""

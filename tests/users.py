@@ -46,7 +46,7 @@ class Users:
         self.database = Database(database_url(folder, "user"))
         self.database.transact(metadata.create_all)
         self._now = now_ms()
-        ids = Ids()
+        self.ids = ids = Ids()
         self.hashing = hashing or CheapHashing()
         self.keys = SigningKeys(self.database, 900.0, clock=self.now)
         self.keys.ensure()

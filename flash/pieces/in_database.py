@@ -27,9 +27,10 @@ from flash.pieces.port import (
     Terms,
     Totals,
     Verdict,
+    in_step,
 )
 from flash.pieces.purchase_rows import PurchaseRows
-from flash.pieces.sale_rows import SaleRows, terms_of
+from flash.pieces.sale_rows import BeingForgotten, SaleRows, terms_of
 from flash.pieces.tables import PiecesTables
 from flash.pieces.taking import Taking, again, all_of, bounded, phase_of
 from halfmessage.errors import DuplicateRow, NotFound, Unavailable
@@ -134,14 +135,8 @@ class DatabasePieces:
 
     def forget(self, sale_id: int) -> None:
         """See `Pieces`."""
-
-        def work(connection: Connection) -> None:
-            self._sales.lock(connection, sale_id)
-            while self._rows.forget(connection, sale_id, MOST):
-                pass
-            self._sales.forget(connection, sale_id)
-
-        self._transact(work)
+        if self._transact(lambda connection: self._sales.begin_to_forget(connection, sale_id)):
+            self._go_on_forgetting(sale_id)
 
     def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:
         """See `Pieces`."""
@@ -190,7 +185,8 @@ class DatabasePieces:
 
     def ping(self) -> None:
         """See `Pieces`."""
-        self._database.ping()
+        with self._database.read() as connection:
+            in_step(self._sales.now(connection), self._within_ms)
 
     def close(self) -> None:
         """See `Pieces`: the database is the service's, which closes it."""
@@ -242,6 +238,20 @@ class DatabasePieces:
 
         return self._transact(work)
 
+    def _go_on_forgetting(self, sale_id: int) -> None:
+        """Forget the rest of a sale that is being forgotten, so many rows a transaction; whatever needs it may."""
+
+        def some(connection: Connection) -> bool:
+            if not self._sales.is_being_forgotten(connection, sale_id):
+                return False
+            if self._rows.forget(connection, sale_id, MOST):
+                return True
+            self._sales.forget(connection, sale_id)
+            return False
+
+        while self._database.transact(some):
+            pass
+
     def _forget(self, sale_id: int) -> int:
         """Delete all of a sale, so many rows a transaction; return how many there were."""
         forgotten = 1
@@ -257,4 +267,6 @@ class DatabasePieces:
                 return self._database.transact(work)
             except DuplicateRow:
                 continue
+            except BeingForgotten as error:
+                self._go_on_forgetting(error.sale_id)
         raise Unavailable

@@ -25,6 +25,7 @@ from flash.pieces.port import (
     Terms,
     Totals,
     Verdict,
+    in_step,
 )
 from flash.pieces.scripts import script
 from flash.pieces.taking import bounded
@@ -181,7 +182,8 @@ class RedisPieces:
 
     def ping(self) -> None:
         """See `Pieces`."""
-        self._client.ping()
+        seconds, microseconds = self._client.call(lambda client: client.time())
+        in_step(seconds * 1000 + microseconds // 1000, self._within_ms)
 
     def close(self) -> None:
         """See `Pieces`."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from halfmessage.clock import now_ms
+from halfmessage.errors import Unavailable
 from halfmessage.tx.record import Outcome
 
 MOST: Final = 256
@@ -150,6 +152,16 @@ class Totals:
     """Transactions that the checker decided."""
 
 
+def in_step(store_ms: int, within_ms: int) -> None:
+    """Raise `Unavailable` where the store's clock is so far from ours that `take` finds every transaction too old."""
+    ahead = store_ms - now_ms()
+    if abs(ahead) >= within_ms:
+        which = "ahead of" if ahead > 0 else "behind"
+        raise Unavailable(
+            f"The clock of the store of pieces is {abs(ahead) / 1000:.0f} s {which} ours: nothing is sold."
+        )
+
+
 class Pieces(Protocol):
     """A store of pieces. Thread-safe; any number of processes share it.
 
@@ -231,7 +243,7 @@ class Pieces(Protocol):
         """Return what changes whenever the store may have lost something: rebuild each sale then."""
 
     def ping(self) -> None:
-        """Raise `Unavailable` unless the store answers."""
+        """Raise `Unavailable` unless the store answers, and lets transactions in that are begun now (`in_step`)."""
 
     def close(self) -> None:
         """Close the connections."""

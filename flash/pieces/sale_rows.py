@@ -12,6 +12,17 @@ _CLOCKS: Final = {
     "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
 }
+_BEING_FORGOTTEN: Final = -1
+"""The version of a sale's terms while its purchases are deleted: it is not known, and nothing is counted for it."""
+
+
+class BeingForgotten(Exception):
+    """The rest of a sale is to be forgotten before anything is written of it."""
+
+    def __init__(self, sale_id: int) -> None:
+        """Take the sale."""
+        super().__init__(sale_id)
+        self.sale_id = sale_id
 
 
 class SaleRows:
@@ -30,15 +41,29 @@ class SaleRows:
     def find(self, connection: Connection, sale_id: int, *, locked: bool = False) -> Any:
         """Return the row of a sale whose terms are known, else None."""
         sale = self._row(connection, sale_id, locked=locked)
-        return sale if sale is not None and sale.version else None
+        return sale if sale is not None and sale.version > 0 else None
 
     def lock(self, connection: Connection, sale_id: int) -> Any:
-        """Return the row of a sale, locked; one that says nothing yet where there was none."""
+        """Return the row of a sale, locked; one that says nothing yet where there was none. Raise `BeingForgotten`."""
         if (sale := self._row(connection, sale_id, locked=True)) is None:
             kept_until = self.now(connection) + self._keep_ms
             connection.execute(insert(self._sales), {"sale_id": sale_id, "kept_until": kept_until})
             sale = self._row(connection, sale_id, locked=True)
+        if sale.version == _BEING_FORGOTTEN:
+            raise BeingForgotten(sale_id)
         return sale
+
+    def begin_to_forget(self, connection: Connection, sale_id: int) -> bool:
+        """Forget the terms of a sale, at once; return whether there is more of it."""
+        if self._row(connection, sale_id, locked=True) is None:
+            return False
+        self.change(connection, sale_id, version=_BEING_FORGOTTEN, is_ready=False)
+        return True
+
+    def is_being_forgotten(self, connection: Connection, sale_id: int) -> bool:
+        """Tell whether there is more to forget of a sale, and lock its row."""
+        sale = self._row(connection, sale_id, locked=True)
+        return sale is not None and sale.version == _BEING_FORGOTTEN
 
     def change(self, connection: Connection, sale_id: int, **values: Any) -> None:
         """Change columns of a sale."""

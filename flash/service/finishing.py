@@ -7,7 +7,6 @@
 Reckoned again until nothing is still to be placed: then the sale is done.
 """
 
-from collections.abc import Callable, Collection
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -20,10 +19,11 @@ from flash.model import PurchaseFate, SaleState, purchases, sales
 from flash.pieces.paging import MOST_PAGES, pages_of_open
 from flash.pieces.port import Pieces
 from flash.service.reading import sale_of
+from flash.service.turns import Turns
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES
 from halfmessage.clock import now_ms
-from halfmessage.errors import HalfMessageError, Unavailable
+from halfmessage.errors import Unavailable
 
 _UNHEARD = sales.c.heard < sales.c.word
 _PAGE = select(sales).order_by(sales.c.sale_id).limit(VALUES)
@@ -50,11 +50,11 @@ class Finishing:
 
         Raise what the first sale raised that could not be: the others had their turn, and the next run goes on.
         """
-        failed = _each(self._reckon, self._rows(_CLOSED_ONES))
+        turns = Turns()
+        turns.each(self._rows(_CLOSED_ONES), self._reckon)
         unheard = self._rows(_UNHEARD_ONES)
-        failed = _each(self._tell, unheard) or failed
-        if failed is not None:
-            raise failed
+        turns.each(unheard, self._tell)
+        turns.end()
         return len(unheard)
 
     def finish(self, sale_id: int) -> None:
@@ -96,17 +96,6 @@ class Finishing:
         failpoints.hit("sale.allotted")
         heard = update(sales).where((sales.c.sale_id == row.sale_id) & (sales.c.heard < row.word))
         self._database.transact(partial(Connection.execute, statement=heard.values(heard=row.word)))
-
-
-def _each(step: Callable[[Row[Any]], None], rows: Collection[Row[Any]]) -> HalfMessageError | None:
-    """Do a step for each sale; return what the first one raised that failed. One sale must not keep the others."""
-    first: HalfMessageError | None = None
-    for row in rows:
-        try:
-            step(row)
-        except HalfMessageError as error:
-            first = first or error
-    return first
 
 
 def _reckon(connection: Connection, sale_id: int, under_way: int, *, is_late: bool) -> None:

@@ -15,6 +15,7 @@ from common.db import Database
 from flash.clients.orders import Fate, OrdersClient
 from flash.model import PurchaseFate, SaleState, purchases, sales
 from flash.pieces.port import MOST, Buyer, Pieces, Purchase
+from flash.service.turns import Turns
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES, chunks, rows_in
 from halfmessage.errors import DuplicateRow
@@ -64,14 +65,28 @@ class Returning:
         self._tell()
 
     def _tell(self) -> int:
-        rows = sorted(self._page(_UNTOLD_ONES), key=lambda row: (row.sale_id, row.purchase_id))
-        for sale_id, of_sale in groupby(rows, lambda row: row.sale_id):
-            for part in chunks(of_sale, MOST):
-                self._pieces.give_back(sale_id, [Buyer(row.purchase_id, row.user_id, row.quantity) for row in part])
-                failpoints.hit("sale.given_back")
-                told = update(purchases).where(_ROW.purchase_id.in_([row.purchase_id for row in part]))
-                self._database.transact(partial(Connection.execute, statement=told.values(told=True)))
-        return len(rows)
+        """Tell the store what was returned; return how many purchases, at most `VALUES` beside those that fail.
+
+        What fails is left out of the next page, or there might be so much of it that nothing else is on any.
+        """
+        turns, told, without, query = Turns(), 0, set[int](), _UNTOLD_ONES
+        while True:
+            rows = sorted(self._page(query), key=lambda row: (row.sale_id, row.purchase_id))
+            of_sales = [(sale_id, list(of_sale)) for sale_id, of_sale in groupby(rows, lambda row: row.sale_id)]
+            failed = turns.each(of_sales, lambda one: self._tell_of(*one))
+            told += len(rows) - sum(len(of_sale) for _, of_sale in failed)
+            without |= {sale_id for sale_id, _ in failed}
+            if not failed or len(without) >= VALUES:
+                turns.end()
+                return told
+            query = _UNTOLD_ONES.where(_ROW.sale_id.not_in(sorted(without)))
+
+    def _tell_of(self, sale_id: int, rows: Sequence[Row[Any]]) -> None:
+        for part in chunks(rows, MOST):
+            self._pieces.give_back(sale_id, [Buyer(row.purchase_id, row.user_id, row.quantity) for row in part])
+            failpoints.hit("sale.given_back")
+            told = update(purchases).where(_ROW.purchase_id.in_([row.purchase_id for row in part]))
+            self._database.transact(partial(Connection.execute, statement=told.values(told=True)))
 
     def _page(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self._database.read() as connection:

@@ -23,6 +23,7 @@ from flash.service.reading import sale_of
 from flash.service.rebuilding import rebuild_sale
 from flash.service.returning import Returning
 from flash.service.selling import mark_closed, void
+from flash.service.turns import Turns
 from halfmessage import failpoints
 from halfmessage.chunks import rows_in
 from halfmessage.clock import now_ms
@@ -102,39 +103,57 @@ class Sweeping:
     def _void(self) -> int:
         """Give up sales that somebody began to open and did not: no client was told that they stand."""
         found = self._sales(_ABANDONED, before=now_ms() - self._grace_ms)
-        for sale in found:
-            self._database.transact(partial(void, sale_id=sale.sale_id))
+        turns = Turns()
+        turns.each(found, lambda sale: self._database.transact(partial(void, sale_id=sale.sale_id)))
+        turns.end()
         return len(found)
 
     def _end(self) -> int:
         """Close sales whose time is over."""
         found = self._sales(_OVER, now=now_ms())
-        for sale in found:
-            self._database.transact(partial(mark_closed, sale_id=sale.sale_id))
-            failpoints.hit("sale.closed")
+        turns = Turns()
+        turns.each(found, self._close)
+        turns.end()
         return len(found)
 
+    def _close(self, sale: Sale) -> None:
+        self._database.transact(partial(mark_closed, sale_id=sale.sale_id))
+        failpoints.hit("sale.closed")
+
     def _rebuild(self) -> int:
-        """Tell the store all sales anew where it may have lost something, else those that it was found not to know."""
+        """Tell the store all sales anew where it may have lost something, else those that it was found not to know.
+
+        One that can't be told keeps no other: it is told again the next time.
+        """
         now_known_as = self._pieces.incarnation()
         forgotten, self._forgotten = self._forgotten, set()
         is_the_same = now_known_as == self._known_as
         if is_the_same and not forgotten:
             return 0
         try:
-            found = self._sales(_SOME_LIVE, sale_ids=sorted(forgotten)) if is_the_same else self._sales(_ALL_LIVE)
-            for sale in found:
-                rebuild_sale(self._database, self._pieces, sale)
+            found = self._some(forgotten) if is_the_same else self._sales(_ALL_LIVE)
         except HalfMessageError:
             self._forgotten |= forgotten
             raise
+        turns = Turns()
+        failed = turns.each(found, lambda sale: rebuild_sale(self._database, self._pieces, sale))
+        self._forgotten |= {sale.sale_id for sale in failed}
         self._known_as = now_known_as
+        turns.end()
         return len(found)
+
+    def _some(self, sale_ids: Collection[int]) -> list[Sale]:
+        with self._database.read() as connection:
+            rows = rows_in(connection, _SOME_LIVE, "sale_ids", sorted(sale_ids))
+        return [sale_of(row._mapping) for row in rows]  # noqa: SLF001 - its public name
 
     def _look_at_purchases(self) -> int:
         """Look at what the store says is bought and is no row, and at what became of it."""
         before = first_of(now_ms() - self._grace_ms)
-        return sum(self._look_at_sale(sale, before) for sale in self._sales(_ALL_LIVE))
+        turns, looked = Turns(), list[int]()
+        turns.each(self._sales(_ALL_LIVE), lambda sale: looked.append(self._look_at_sale(sale, before)))
+        turns.end()
+        return sum(looked)
 
     def _look_at_sale(self, sale: Sale, before: int) -> int:
         pages = islice(pages_of_open(self._pieces, sale.sale_id, before=before), MOST_PAGES)

@@ -58,7 +58,7 @@ class Driver:
                 self._hear()
             elif self.run.state not in OPEN:
                 return self.run
-            elif not plan.ready(self.saga, self.run, now_ms()):
+            elif not plan.ready(self.saga, self.run, now_ms(), self.means.longest):
                 return self._put_off()
             self.keep()
 
@@ -70,7 +70,7 @@ class Driver:
     def _call_ready(self) -> None:
         """Call steps that are ready: one alone in this thread, several outside ones at once."""
         busy = {step for step, _ in self._busy.values()}
-        names = plan.ready(self.saga, self.run, now_ms(), busy)
+        names = plan.ready(self.saga, self.run, now_ms(), self.means.longest, busy)
         outside = [name for name in names if isinstance(self.saga.steps[name], Outside)]
         local = [name for name in names if name not in outside]
         if len(outside) == 1 and not local and not self._busy:

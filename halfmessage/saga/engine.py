@@ -10,13 +10,14 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
 
 from halfmessage import failpoints
-from halfmessage.clock import now_ms
+from halfmessage.clock import Watch, now_ms
 from halfmessage.db import Transactor
 from halfmessage.errors import Conflict, DuplicateRow, HalfMessageError, Misconfigured
 from halfmessage.ids import IdSource
@@ -34,6 +35,7 @@ LEASE: Final = 30.0
 """Seconds after which a run is taken over from an instance that wrote nothing down meanwhile."""
 ALERT_AFTER: Final = 5
 """Failures of a step after which, and after each as many more, the alert is told."""
+_APART: Final = 5000  # ms that the clocks of two machines may differ by
 _MARGIN: Final = 1.0  # seconds of a lease beyond its longest step
 
 log = structlog.get_logger()
@@ -85,6 +87,7 @@ class Engine:
         self._owner = f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._name = name
         delay = delay or Delay()
+        self._clock = Watch()
         self._means = Means(database, self.log, name, int(lease * 1000), delay, alert, alert_after)
 
     def begin(
@@ -202,6 +205,7 @@ class Engine:
 
         A run that fails does not hold up the others. Raise `DatabaseUnavailable` where it can't be looked.
         """
+        self._clock.follow(self._bring_near)
         with self.database.read() as connection:
             due = self.log.due(connection, tuple(self.sagas), now_ms(), RUNS)
         taken = 0
@@ -213,3 +217,17 @@ class Engine:
             except HalfMessageError as error:
                 log.warning("a run is left until its claim is over", run_id=run_id, reason=error.detail)
         return taken
+
+    def _bring_near(self) -> None:
+        """Have runs be due now that are due later than they could have been put off by now, some at a time.
+
+        Under a right clock there are none. Of a run that another instance drives the claim ends, as after its lease.
+        """
+        while True:
+            latest = now_ms() + max(self._means.lease, self._means.longest) + _APART
+            with self.database.read() as connection:
+                far = self.log.far(connection, latest, RUNS)
+            if not far:
+                return
+            self.database.transact(partial(self.log.bring_near, run_ids=far, latest=latest, now=now_ms()))
+            log.warning("the clock went back: runs of the future are due now", runs=len(far))

@@ -51,6 +51,9 @@ class Log:
             .order_by(runs.due_at)
             .limit(bindparam("most"))
         )
+        is_far = runs.due_at > bindparam("latest")
+        self._far = select(runs.run_id).where(is_far).limit(bindparam("most"))
+        self._near = update(tables.runs).where(is_far, runs.run_id.in_(ids)).values(due_at=bindparam("now"))
         self._step = update(tables.steps).where(steps.run_id == bindparam("of_run"), steps.step == bindparam("of_step"))
 
     def insert(self, connection: Connection, run: Run) -> None:
@@ -81,6 +84,14 @@ class Log:
     def due(self, connection: Connection, known: Collection[str], now: int, most: int) -> list[int]:
         """Return runs of known definitions that any instance may take, those first that wait longest."""
         return list(connection.scalars(self._due, {"known": list(known), "now": now, "most": most}))
+
+    def far(self, connection: Connection, latest: int, most: int) -> list[int]:
+        """Return runs that are due after a time."""
+        return list(connection.scalars(self._far, {"latest": latest, "most": most}))
+
+    def bring_near(self, connection: Connection, run_ids: Collection[int], latest: int, now: int) -> None:
+        """Have those of the runs be due now that are due after a time."""
+        connection.execute(self._near, {"ids": sorted(run_ids), "latest": latest, "now": now})
 
     def claim(
         self, connection: Connection, run_id: int, known: Collection[str], owner: str, now: int, until: int

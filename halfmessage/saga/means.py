@@ -41,6 +41,11 @@ class Means:
     alert: Callable[[Trouble], object]
     alert_after: int
 
+    @property
+    def longest(self) -> int:
+        """The longest delay of a step that failed, in ms."""
+        return int(self.delay.longest * 1000)
+
     def tell(self, run: Run, step: str | None, tries: int, error: str) -> None:
         """Alert, where it is time to. What the alert raises is logged: the run has nothing to do with it."""
         if tries == 0 or tries % self.alert_after:

@@ -34,9 +34,17 @@ class Answer:
     error: str | None = None
 
 
-def ready(saga: Saga, run: Run, now: int, busy: Collection[str] = ()) -> list[str]:
-    """Return the steps to be called now, but those that are `busy` already."""
-    return [step for step in wanted(saga, run) if step not in busy and run.steps[step].next_at <= now]
+def ready(saga: Saga, run: Run, now: int, longest: int, busy: Collection[str] = ()) -> list[str]:
+    """Return the steps to be called now, but those that are `busy` already. Times in ms.
+
+    Also those that were put off further than the `longest` delay from now: the clock was set back since.
+    """
+
+    def is_due(step: str) -> bool:
+        at = run.steps[step].next_at
+        return at <= now or at > now + longest
+
+    return [step for step in wanted(saga, run) if step not in busy and is_due(step)]
 
 
 def wanted(saga: Saga, run: Run) -> list[str]:

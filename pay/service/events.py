@@ -25,7 +25,7 @@ from halfmessage.errors import (
 )
 from halfmessage.tx.coordinator import Coordinator
 from halfmessage.tx.record import AlreadyAborted, Outcome
-from pay.model import payment_events, reservations, told
+from pay.model import CLAIMED_FOR, payment_events, reservations, told
 from pay.service.claims import Claims, by_keys
 from pay.service.inbox import EventKey
 from pay.service.ledger import Tally
@@ -53,7 +53,7 @@ class Handling:
         self._coordinator = coordinator
         self._times = times
         self._tell = tell
-        self._due = Claims(database, payment_events.c.handle_at)
+        self._due = Claims(database, payment_events.c.handle_at, longest=CLAIMED_FOR)
 
     def handle(self, keys: Collection[EventKey]) -> None:
         """Handle those of the events that are not handled yet, so many together.

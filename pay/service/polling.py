@@ -78,8 +78,11 @@ class Polling:
         self._pace = pace
         self._count = count
         is_open = attempts.c.state == AttemptState.OPEN.value
-        self._open = Claims(database, attempts.c.next_poll_at, only=is_open)
-        self._over = Claims(database, attempts.c.next_poll_at, only=attempts.c.state == AttemptState.OVER.value)
+        longest = max(pace.first, pace.longest)
+        is_over = attempts.c.state == AttemptState.OVER.value
+        is_rare = ~attempts.c.to_close & (attempts.c.polls > OFTEN)
+        self._open = Claims(database, attempts.c.next_poll_at, only=is_open, longest=longest)
+        self._over = Claims(database, attempts.c.next_poll_at, only=is_over, longest=longest, but=is_rare)
         self._allowance = Allowance(pace.per_second)
 
     def run(self) -> int:

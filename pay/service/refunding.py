@@ -58,7 +58,7 @@ class Refunding:
         self._crew = crew
         self._first, self._longest = first, longest
         self._tell = tell
-        self._due = Claims(database, charges.c.next_try_at)
+        self._due = Claims(database, charges.c.next_try_at, longest=max(first, longest))
 
     def run(self) -> int:
         """Ask for what is due, so many charges together; return how many were asked about.

@@ -1,7 +1,5 @@
 """A success that the order service has not confirmed is told again: the broker may have given up on its message."""
 
-from typing import Final
-
 import structlog
 from sqlalchemy import Connection, update
 
@@ -12,10 +10,8 @@ from halfmessage.clock import now_ms
 from halfmessage.ids import IdSource
 from halfmessage.mq.port import Producer
 from pay.model import payments
-from pay.service.claims import Claim, Claims, distance
+from pay.service.claims import LONGEST, Claim, Claims, distance
 from pay.service.events import payment_event
-
-_LONGEST: Final = 600.0  # seconds between two tellings
 
 log = structlog.get_logger()
 
@@ -29,7 +25,7 @@ class Telling:
         self._producer = producer
         self._ids = ids
         self._first = first
-        self._due = Claims(database, payments.c.tell_at)
+        self._due = Claims(database, payments.c.tell_at, longest=max(first, LONGEST))
 
     def run(self) -> int:
         """Tell what is due again, by one message; return how many payments. Raise what database and broker raise."""
@@ -47,5 +43,5 @@ class Telling:
         for row in sorted(claim.rows, key=lambda row: row.order_id):
             # Known, or sent back meanwhile: then it has no time any more
             is_ours = (payments.c.order_id == row.order_id) & (payments.c.tell_at == claim.until)
-            again = now_ms() + distance(self._first, max(self._first, _LONGEST), row.tellings + 1)
+            again = now_ms() + distance(self._first, max(self._first, LONGEST), row.tellings + 1)
             connection.execute(update(payments).where(is_ours).values(tellings=row.tellings + 1, tell_at=again))

@@ -17,12 +17,12 @@ from flash.pieces.port import MOST, MOST_PIECES, Answer, Buyer, Phase, Pieces, P
 from flash.pieces.rebuilding import rebuild
 from halfmessage import clock
 from halfmessage.clock import now_ms
-from halfmessage.errors import NotFound
+from halfmessage.errors import NotFound, Unavailable
 from halfmessage.tx.record import Outcome
 from tests.contract.pieces.shop import HOUR, Shop, buyer, new_id, verdicts
 from tests.contract.pieces.steps import steps_of
 from tests.contract.pieces.stores import DATABASES, REDISES, THREADS, Open, OwnServers, opened
-from tests.support import eventually
+from tests.support import SetClock, eventually
 
 pytestmark = [pytest.mark.P1, pytest.mark.P3]
 
@@ -696,6 +696,18 @@ class TestKeeping:
         shop = make()
         shop.pieces.ping()
         assert shop.pieces.incarnation() == shop.other().incarnation()
+
+    @pytest.mark.parametrize("hours", [-1, 1])
+    def test_another_clock(self, make: MakeShop, set_clock: SetClock, hours: int) -> None:
+        """A store whose clock is an hour from ours sells nothing, and says that it is not ready; until it is right."""
+        shop = make()
+        set_clock(hours * 3600)
+        assert shop.buy("a")[1] is ABORTED
+        with pytest.raises(Unavailable, match=f"3600 s {'ahead of' if hours < 0 else 'behind'} ours"):
+            shop.pieces.ping()
+        set_clock(0)
+        shop.pieces.ping()
+        assert shop.buy("a")[1] is TAKEN
 
 
 def _is_forgotten(pieces: Pieces, sale_id: int) -> bool:

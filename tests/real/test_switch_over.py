@@ -165,3 +165,27 @@ def test_read_only_for_a_while(ours: Database, old: Primary) -> None:
     old.as_root("SET GLOBAL read_only = 0")
     heartbeat.ask()
     heartbeat.beat()
+
+
+@pytest.mark.parametrize("right", ["INSERT", "UPDATE", "DELETE"])
+def test_a_right_that_is_lost_for_a_while(
+    ours: Database, old: Primary, right: str, open_database: OpenDatabase
+) -> None:
+    """A connection has the rights of when it was opened: those of the meantime are replaced once one is refused.
+
+    Whichever right it is, both probes say so: a service does all three to its rows.
+    """
+    ours_at = f"`test\\_%`.* {{}} {make_url(old.url).username}@'127.0.0.1'"
+    old.as_root(f"REVOKE {right} ON {ours_at.format('FROM')}")
+    late = open_database(old.url, pool_size=_KEPT)
+    with ExitStack() as stack:
+        for _ in range(_KEPT):
+            stack.enter_context(late.read()).execute(text("SELECT 1"))
+    for probe in (Heartbeat(late).ask, Heartbeat(late).beat):
+        with pytest.raises(DatabaseUnavailable):
+            probe()
+    old.as_root(f"GRANT {right} ON {ours_at.format('TO')}")
+    for _ in range(_KEPT):
+        Heartbeat(late).ask()
+        Heartbeat(late).beat()
+    Heartbeat(ours).beat()

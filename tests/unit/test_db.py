@@ -376,7 +376,7 @@ def _failing_once(database: Database, monkeypatch: pytest.MonkeyPatch, what: str
     return seen
 
 
-@pytest.mark.parametrize("code", [1290, 1792, 1836, 1036, 1047, 1053, 1152, 1927, 2006, 2013, 3032, 4031])
+@pytest.mark.parametrize("code", [1290, 1792, 1836, 1036, 1047, 1053, 1142, 1143, 1152, 1927, 2006, 2013, 3032, 4031])
 def test_a_connection_that_is_useless_is_dropped(watched: Database, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """What its server says can't be done there is done on a new connection, not on another kept one of its age."""
     with watched.engine.connect() as one, watched.engine.connect() as other:

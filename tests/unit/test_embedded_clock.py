@@ -1,6 +1,5 @@
 """The embedded broker when the clock is set back by an hour: what was to come soon comes soon, none of it early."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,25 +9,11 @@ from halfmessage.clock import now_ms
 from halfmessage.mq.embedded import EmbeddedBroker, clockset, deliveries
 from halfmessage.mq.embedded.housekeeping import claim_purge
 from halfmessage.mq.port import BrokerOptions, CheckAnswer, Delivery, Message, Resolution, State, Verdict
-from tests.support import eventually
+from tests.support import SetClock, eventually
 
 HOUR = 3600.0
 TOPIC = "order_rollback"
 OPTIONS = BrokerOptions(check_first_after=0.3, check_interval=0.1, invisible_for=0.3, retry_longest=0.3)
-
-SetClock = Callable[[float], None]
-
-
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
-    """Return what sets the wall clock, by seconds from the right time."""
-    true, shift = time.time_ns, [0]
-
-    def set_by(seconds: float) -> None:
-        shift[0] = int(seconds * 1e9)
-
-    monkeypatch.setattr(time, "time_ns", lambda: true() + shift[0])
-    return set_by
 
 
 @pytest.fixture

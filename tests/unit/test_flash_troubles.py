@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from common.errors import RedisUnavailable
 from flash import model
-from flash.model import InsufficientStock, SaleState, sales
+from flash.model import InsufficientStock, PurchaseFate, SaleState, purchases, sales
 from flash.pieces.factory import store_of
 from flash.pieces.in_redis import RedisPieces
-from flash.pieces.port import Buyer, Phase, Purchase, PurchaseState
+from flash.pieces.port import MOST, Buyer, Phase, Purchase, PurchaseState
+from flash.pieces.rebuilding import rebuild
 from flash.service import reading, returning
 from flash.service.buying import Looking
 from flash.service.holding import Want
 from flash.service.selling import mark_closed, void
+from halfmessage.chunks import VALUES
 from halfmessage.clock import now_ms
 from halfmessage.errors import BrokerError, DuplicateRow, Misconfigured, NotFound, OutcomeUnknown, Unavailable
 from halfmessage.ids import first_of
@@ -131,6 +133,105 @@ def test_one_sale_that_stock_refuses_keeps_no_other(
     with market.database.read() as connection:
         rows = connection.execute(select(sales.c.sale_id, sales.c.heard < sales.c.word)).all()
     assert {sale_id for sale_id, is_unheard in rows if is_unheard} == {ids[which]}
+
+
+def failing_for(monkeypatch: pytest.MonkeyPatch, where: object, name: str, sale_id: int) -> None:
+    """Have one call fail wherever it is about this sale."""
+    do = getattr(where, name)
+
+    def fail(about: Any, *rest: Any, **named: Any) -> Any:
+        if getattr(about, "sale_id", about) == sale_id:
+            raise Unavailable
+        return do(about, *rest, **named)
+
+    monkeypatch.setattr(where, name, fail)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_sale_that_can_not_be_told_anew_keeps_no_other(
+    market: Market, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """As one may with a value that is none of ours: it is told once it can be, though the store stays the same."""
+    opened = [market.open(3), market.open(2)]
+    for sale in opened:
+        market.pieces.forget(sale.sale_id)
+    with monkeypatch.context() as patched:
+        failing_for(patched, market.pieces, "put", opened[which].sale_id)
+        market.sweeping.often()
+        known = [market.pieces.look(sale.sale_id) is not None for sale in opened]
+        assert known == [which == 1, which == 0]
+    market.sweeping.often()
+    assert all(market.pieces.look(sale.sale_id) for sale in opened)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_sale_that_can_not_be_looked_at_keeps_no_other(
+    market: Market, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """Purchases of the others whose message is gone are told again."""
+    opened = [market.open(3), market.open(2)]
+    for sale in opened:
+        market.bought(sale, "ann")
+    before = len(market.messages())
+    failing_for(monkeypatch, market.pieces, "open_purchases", opened[which].sale_id)
+    market.ids.age = -5.0
+    market.sweeping.sweep()
+    assert len(market.messages()) == before + 1
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_sale_that_takes_nothing_back_keeps_no_other(
+    market: Market, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """However many purchases of it wait before those of the others."""
+    opened = [market.open(3), market.open(3)]
+    for sale in opened[which:] + opened[:which]:
+        rows = [
+            {"purchase_id": market.ids.next(), "sale_id": sale.sale_id, "user_id": f"u{number}", "quantity": 1}
+            | {"holders": 0, "fate": PurchaseFate.RETURNED.value}
+            for number in range(VALUES + 10)
+        ]
+        market.database.transact(lambda connection, rows=rows: connection.execute(purchases.insert(), rows))
+    failing_for(monkeypatch, market.pieces, "give_back", opened[which].sale_id)
+    with pytest.raises(Unavailable):
+        market.returning.run()
+    with pytest.raises(Unavailable):
+        market.returning.run()
+    with market.database.read() as connection:
+        untold = select(purchases.c.sale_id).where(~purchases.c.told).distinct()
+        assert list(connection.scalars(untold)) == [opened[which].sale_id]
+
+
+def test_a_sale_is_forgotten_by_many_small_transactions(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much was bought in it; from the first on nothing is sold, and what comes meanwhile is told after it."""
+    market.stock.available = 3 * MOST
+    sale = market.open(3 * MOST)
+    for start in range(0, 3 * MOST, MOST):
+        market.buy(sale, *(f"u{number}" for number in range(start, start + MOST)))
+    assert market.left(sale) == 0
+    deleted: list[int] = []
+    forget = market.pieces._rows.forget
+
+    def forget_some(connection: Connection, sale_id: int, limit: int) -> int:
+        if len(deleted) == 1:
+            deleted.append(0)
+            raise Unavailable  # its process dies
+        deleted.append(forget(connection, sale_id, limit))
+        return deleted[-1]
+
+    monkeypatch.setattr(market.pieces._rows, "forget", forget_some)
+    with pytest.raises(Unavailable):
+        market.pieces.forget(sale.sale_id)
+    assert market.pieces.look(sale.sale_id) is None
+    assert market.pieces.totals(sale.sale_id) is None
+    assert max(deleted) <= 2 * MOST
+    market.pieces.hold(sale.sale_id, [Buyer(77, "late", 1)])
+    assert len(deleted) > 3, "what writes of the sale has the rest forgotten first"
+    rebuild(market.pieces, sale.terms, [])
+    totals = market.pieces.totals(sale.sale_id)
+    assert totals is not None
+    assert (totals.taken, totals.held, totals.pieces) == (0, 1, 1)
+    assert market.left(sale) == 3 * MOST - 1
 
 
 def test_a_store_that_does_not_answer_at_the_end(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -434,3 +434,38 @@ def test_what_is_no_list_is_refused_at_start(tmp_path: Path, content: bytes | No
         listed.write_bytes(content)
     with pytest.raises(OrdersError, match="ORDERS_BREACHED_PASSWORDS"):
         Breached(listed)
+
+
+@pytest.mark.usefixtures("alice")
+def test_a_clock_that_is_set_back_delays_no_log_in(world: Users) -> None:
+    """A delay of seconds is not one of an hour; and the tries that were counted are, so the next one waits again."""
+    wrong(world, times=FREE + 1)
+    with pytest.raises(LogInDelayed):
+        world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    world.go_on(-3600)
+    wrong(world)
+    with pytest.raises(LogInDelayed) as delayed:
+        world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    assert delayed.value.retry_after == delay_after(FREE + 2)
+    world.go_on(delay_after(FREE + 2))
+    assert world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+
+
+@pytest.mark.usefixtures("alice")
+def test_clocks_that_differ_by_little_give_no_try(world: Users) -> None:
+    """Of two instances whose clocks are seconds apart, none lets a try through that the other one delays."""
+    wrong(world, times=FREE + 1)
+    world.go_on(-4)
+    with pytest.raises(LogInDelayed):
+        world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+
+
+@pytest.mark.usefixtures("alice")
+def test_the_newest_log_in_stays_after_the_clock_was_set_back(world: Users) -> None:
+    """One more than there may be ends another one, though its own id is the lowest now."""
+    for _ in range(MOST):
+        world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    world.ids.age = 3600.0
+    tokens = world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    assert world.rows(sessions) == MOST
+    assert world.sessions.refresh(tokens.refresh_token, ADDRESS)

@@ -161,3 +161,22 @@ def test_a_key_s_name_is_its_thumbprint() -> None:
     """The example of RFC 8037, appendix A.3."""
     public = raw_of("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
     assert thumbprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def test_a_clock_that_is_set_back_behind_the_first_key(world: Users) -> None:
+    """It goes on signing, and others go on taking its tokens: nobody has to wait until its time has come again."""
+    first = world.keys.signer()
+    world.go_on(-3600)
+    assert world.keys.signer() == first
+    assert [key.kid for key in world.keys.published()] == [first.kid]
+    tokens = world.accounts.register(NAME, PASSWORD), world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    assert tokens[1].access_token
+
+
+def test_a_clock_that_is_set_back_behind_the_only_key_that_is_left(world: Users) -> None:
+    """After a rotation whose first key is gone, the second one signs."""
+    second = world.keys.rotate()
+    world.go_on(LEAD + LIFETIME + MARGIN + 1)
+    assert world.keys.purge() == 1
+    world.go_on(-3600)
+    assert world.keys.signer().kid == second.kid

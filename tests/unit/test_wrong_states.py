@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from common import migrations, schema_version
 from common.db import Database
 from common.errors import SchemaMismatch
+from common.registry import ALL_NAMES
 from halfmessage.errors import DatabaseUnavailable
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import BrokerOptions
@@ -215,17 +216,26 @@ def test_up_refuses_before_anything_is_started(name: str, root: Path) -> None:
     assert DataDir(root).lock.holder() is None
 
 
-def test_a_service_says_in_one_line_why_it_does_not_start(root: Path) -> None:
-    """In its log, with exit code 1."""
-    _sql(root / "goods.db", "UPDATE alembic_version SET version_num = 'goods9999'")
+@pytest.mark.parametrize("service", ALL_NAMES)
+def test_a_service_says_in_one_line_why_it_does_not_start(root: Path, service: str) -> None:
+    """In its log, with exit code 1, whichever it is; and it changes nothing: a newer release starts as before."""
+    path = root / f"{service}.db"
+    migrations.upgrade(service, DataDir(root).database_url(service))  # the one that has none yet
+    _sql(path, "UPDATE alembic_version SET version_num = substr(version_num, 1, length(version_num) - 4) || '9999'")
+    with closing(sqlite3.connect(path)) as connection:
+        before = list(connection.iterdump())
     environment = {
         "ORDERS_PORT": "0",
         "ORDERS_JWT_SECRET": "x" * 32,
-        "ORDERS_DATABASE_URL": DataDir(root).database_url("goods"),
+        "ORDERS_DATABASE_URL": DataDir(root).database_url(service),
+        "ORDERS_BROKER_URL": f"embedded:///{root}/none.db",
         "PATH": "",
     }
-    command = [sys.executable, "-m", "goods"]
+    command = [sys.executable, "-m", service]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
     assert done.returncode == 1
-    assert "goods9999" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    (line,) = done.stderr.splitlines()
+    assert f"The {service} database has schema version {service}9999" in line
+    assert f"none later than {schema_version.known(service)[-1]}: a newer release made it" in line
+    with closing(sqlite3.connect(path)) as connection:
+        assert list(connection.iterdump()) == before

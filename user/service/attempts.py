@@ -20,6 +20,7 @@ from user.model import LogInDelayed, attempts
 FREE: Final = 5  # wrong passwords without a delay
 LONGEST: Final = 900  # seconds of the longest delay: some 100 tries a day
 _KEPT: Final = 24 * 3600 * 1000  # ms after the last try: then they count no more
+_APART: Final = 5000  # ms that the clocks of two machines may differ by
 _C = attempts.c
 
 
@@ -61,7 +62,8 @@ class Attempts:
         if row is None:
             connection.execute(insert(attempts).values(name=name, place=place, failures=1, next_at=now, last_at=now))
             return Claim(name, place, 1)
-        if now < row.next_at:
+        # After a try of the future the clock went back: that one delays nothing, or it would until the clock caught up
+        if row.last_at - _APART <= now < row.next_at:
             raise LogInDelayed(-((now - row.next_at) // 1000))  # rounded up
         failures = 1 if now - row.last_at > _KEPT else row.failures + 1
         next_at = now + delay_after(failures) * 1000

@@ -66,12 +66,14 @@ class SigningKeys:
         return self._add(lambda last: max(self._clock(), last or 0) + int(LEAD * 1000))
 
     def signer(self) -> SigningKey:
-        """Return the key that signs now. Raise `Unavailable`, or `NotFound` where there is none."""
-        now = self._clock()
-        for key in reversed(self._read()):
-            if key.signs_from <= now:
-                return key
-        raise NotFound("There is no signing key.")
+        """Return the key that signs now. Raise `Unavailable`, or `NotFound` where there is none.
+
+        Where the time of none has come, the clock went back: then the first one does, which has signed already.
+        """
+        now, keys = self._clock(), self._read()
+        if not keys:
+            raise NotFound("There is no signing key.")
+        return next((key for key in reversed(keys) if key.signs_from <= now), keys[0])
 
     def published(self) -> list[SigningKey]:
         """Return the keys whose tokens are good, or will be."""

@@ -67,8 +67,10 @@ class Sessions:
         row = {"session_id": session_id, "user_id": user_id, "family_hash": _hash(family), "token_hash": _hash(own)}
         ends = now + int(self._lifetimes.refresh * 1000)
         connection.execute(insert(sessions).values(**row, created_at=now, refreshed_at=now, expires_at=ends))
-        of_user = select(_C.session_id).where(_C.user_id == user_id).order_by(_C.session_id.desc())
-        beyond = connection.scalars(of_user.offset(MOST).limit(MOST)).all()
+        # Never the new one: after the clock went back, its id is lower than those from before
+        is_other = (_C.user_id == user_id) & (_C.session_id != session_id)
+        others = select(_C.session_id).where(is_other).order_by(_C.session_id.desc())
+        beyond = connection.scalars(others.offset(MOST - 1).limit(MOST)).all()
         if beyond:
             connection.execute(delete(sessions).where(_C.session_id.in_(beyond)))
         return self._tokens(user_id, session_id, f"{family}.{own}", is_admin=is_admin)

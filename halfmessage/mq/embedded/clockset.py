@@ -6,16 +6,13 @@ been set by now. A delayed message is left alone: its time is a time of day, and
 """
 
 import sqlite3
-import time
 
 import structlog
 
-from halfmessage.clock import now_ms
+from halfmessage.clock import NOTICED, Watch, now_ms
 from halfmessage.mq.embedded.reader import Reader
 from halfmessage.mq.embedded.store import in_ms
 from halfmessage.mq.port import BrokerOptions
-
-_NOTICED = 500  # ms that a clock must go back to be noticed; that much later may things come
 
 _CHECKS = "UPDATE messages SET next_check_at = :now WHERE stage = 'half' AND next_check_at > :now + :check"
 _CLAIMED = """
@@ -33,24 +30,14 @@ AND EXISTS (SELECT 1 FROM messages WHERE id = message_id AND deliver_at IS NULL)
 """
 
 
-class Watch:
-    """Sees a clock go back: while this process runs by a clock that can't be set, before by what is in the file."""
+def watch(reader: Reader) -> Watch:
+    """Return what sees a clock go back; at the first look, by the newest message in the file."""
+    return Watch(lambda: _newest_is_of_the_future(reader))
 
-    def __init__(self, reader: Reader) -> None:
-        """Take what reads the file."""
-        self._reader = reader
-        self._ahead: float | None = None  # of the wall clock before the other one, in ms
 
-    def went_back(self) -> bool:
-        """Tell whether it did since the last look; at the first whether the newest message is of the future."""
-        before, ahead = self._ahead, now_ms() - time.monotonic() * 1000
-        went_back = self._newest_is_of_the_future() if before is None else before - ahead > _NOTICED
-        self._ahead = ahead
-        return went_back
-
-    def _newest_is_of_the_future(self) -> bool:
-        newest = self._reader.query("SELECT born_at FROM messages ORDER BY id DESC LIMIT 1")
-        return bool(newest) and int(newest[0][0]) > now_ms() + _NOTICED
+def _newest_is_of_the_future(reader: Reader) -> bool:
+    newest = reader.query("SELECT born_at FROM messages ORDER BY id DESC LIMIT 1")
+    return bool(newest) and int(newest[0][0]) > now_ms() + NOTICED
 
 
 def bring_near(connection: sqlite3.Connection, options: BrokerOptions) -> None:

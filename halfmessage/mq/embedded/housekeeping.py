@@ -71,7 +71,7 @@ class Housekeeper:
         self._store = store
         self._closed = threading.Event()
         self._next_look = 0.0
-        self._clock = clockset.Watch(store.reader)
+        self._clock = clockset.watch(store.reader)
         self._thread = threading.Thread(
             target=keep_going, args=(self._step, self._closed, "housekeeping"), name="broker-housekeeper", daemon=True
         )
@@ -92,10 +92,12 @@ class Housekeeper:
         self._closed.set()
         self._thread.join()
 
+    def _bring_near(self) -> None:
+        self._store.writer.do(lambda connection: clockset.bring_near(connection, self._store.options))
+        self._store.wakeup.ring()
+
     def _step(self) -> None:
-        if self._clock.went_back():
-            self._store.writer.do(lambda connection: clockset.bring_near(connection, self._store.options))
-            self._store.wakeup.ring()
+        self._clock.follow(self._bring_near)
         if checkback.missed(self._store.reader, self._store.options):
             self._store.writer.do(lambda connection: checkback.count_missed(connection, self._store.options))
         if time.monotonic() >= self._next_look:

@@ -17,6 +17,7 @@ from halfmessage.saga.model import MOST_BYTES, Run, RunState
 from halfmessage.saga.operating import Sagas
 from halfmessage.saga.plan import Delay
 from tests.contract.saga.shop import Shop
+from tests.support import SetClock
 
 ALL_STAND = {"reserve": 1, "charge": 1, "ship": 1}
 NONE_STANDS = dict.fromkeys(ALL_STAND, 0)
@@ -99,6 +100,34 @@ def test_a_failed_step_waits(shop: Shop) -> None:
     assert 0 < run.due_at - now_ms() <= 60_000, "no longer than its deadline, at which it turns back"
     assert engine.sweep() == 0
     assert not engine.drive(run.run_id)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_failed_step_waits_no_longer_where_the_clock_is_set_back(
+    shop: Shop, set_clock: SetClock, restarted: bool
+) -> None:
+    """An hour back, the step that was put off by some seconds is tried again at once, and no other hour is waited."""
+    engine = shop.make(_sequence(shop, _fail), delay=Delay(first=20, longest=20))
+    run_id = engine.run("sale", "7").run_id
+    assert restarted or engine.sweep() == 0
+    set_clock(-3600.0)
+    assert engine.sweep() == 1
+    run = Sagas(engine).show(run_id)
+    assert [row.tries for row in run.steps.values() if row.error] == [2]
+    assert run.due_at is not None
+    assert run.due_at - now_ms() <= 20_000
+    assert engine.sweep() == 0
+
+
+def test_a_run_whose_instance_died_waits_no_longer_where_the_clock_is_set_back(shop: Shop, set_clock: SetClock) -> None:
+    """Its claim of before is over."""
+    dying = shop.make(_sequence(shop, _die))
+    with pytest.raises(_Dead):
+        dying.run("sale", "7")
+    engine = shop.make(_sequence(shop))
+    assert engine.sweep() == 0
+    set_clock(-3600.0)
+    assert engine.sweep() == 1
 
 
 def test_so_many_failures_turn_it_back(shop: Shop) -> None:

@@ -25,8 +25,8 @@ MUTANTS = (
     edited(
         "ready-though-read-only",
         "readiness asks the database with an empty transaction, which a read-only one commits",
-        _HEARTBEAT + "test_asking_is_a_statement_that_writes",
-        ("common.heartbeat:_ask", "connection.execute(_NONE)", "pass"),
+        _HEARTBEAT + "test_asking_is_statements_that_write",
+        ("common.heartbeat:_ask", "_try_all(connection)", "pass"),
     ),
     edited(
         "standby-writes-nothing",
@@ -74,7 +74,57 @@ MUTANTS = (
         "clock-set-back-unseen",
         "the embedded broker delivers and checks nothing until a clock set back has caught up",
         _CLOCK + "test_half_before_it",
-        ("halfmessage.mq.embedded.clockset:Watch.went_back", "before - ahead > _NOTICED", "False"),
+        ("halfmessage.clock:Watch.follow", "before - ahead > NOTICED", "False"),
+    ),
+    edited(
+        "writing-asked-by-half",
+        "a database in which rows can only be changed, not added, is called ready, and messages are burnt on it",
+        "tests/unit/test_heartbeat.py::test_asking_is_statements_that_write",
+        ("common.heartbeat:_try_all", "_NONE", "_NONE[:1]"),
+    ),
+    edited(
+        "one-sale-keeps-all",
+        "one flash sale that can't be given pieces back keeps those of all others",
+        "tests/unit/test_flash_troubles.py::test_one_sale_that_takes_nothing_back_keeps_no_other",
+        (
+            "flash.service.returning:Returning._tell",
+            "query = _UNTOLD_ONES.where(_ROW.sale_id.not_in(sorted(without)))",
+            "pass",
+        ),
+    ),
+    edited(
+        "clock-set-back-pays-late",
+        "money that is to go back, or that no callback told of, waits until a clock set back has caught up",
+        "tests/unit/test_pay_clock.py::test_what_was_put_off_by_seconds",
+        ("pay.service.claims:Claims.take", "self._clock.follow(lambda: self._bring_near(table))", "pass"),
+    ),
+    edited(
+        "clock-set-back-asks-all",
+        "a clock set back has pay ask providers about every try of the last three days at once",
+        "tests/unit/test_pay_clock.py::test_what_could_have_been_put_off_so_far",
+        ("pay.service.polling:Polling.__init__", "longest=longest, but=is_rare", "longest=longest"),
+    ),
+    edited(
+        "clock-set-back-forgotten-by-a-failure",
+        "a database that is away as the clock is set back has all wait until the clock has caught up",
+        "tests/unit/test_pay_clock.py::test_it_is_tried_again_where_that_fails",
+        (
+            "halfmessage.clock:Watch.follow",
+            "before, ahead = self._ahead, now_ms() - time.monotonic() * 1000",
+            "before, self._ahead = self._ahead, now_ms() - time.monotonic() * 1000; ahead = self._ahead",
+        ),
+    ),
+    edited(
+        "clock-set-back-locks-users-out",
+        "one wrong password before a clock is set back by an hour keeps its user out for that hour",
+        "tests/unit/test_user_accounts.py::test_a_clock_that_is_set_back_delays_no_log_in",
+        ("user.service.attempts:Attempts._claim", "row.last_at - _APART <= now < row.next_at", "now < row.next_at"),
+    ),
+    edited(
+        "sale-of-another-clock-ready",
+        "a store of pieces whose clock is an hour off sells nothing, and flash says that it is ready",
+        "tests/contract/test_pieces.py::TestKeeping::test_another_clock",
+        ("flash.pieces.port:in_step", "abs(ahead) >= within_ms", "False"),
     ),
     edited(
         "delayed-message-early",

@@ -143,7 +143,7 @@ MUTANTS = (
         "tries-counted-afterwards",
         "who tries at once tries as often as they like",
         _ACCOUNTS + "test_wrong_passwords_make_the_next_wait",
-        ("user.service.attempts:Attempts._claim", "if now < row.next_at:", "if False:"),
+        ("user.service.attempts:Attempts._claim", "if row.last_at - _APART <= now < row.next_at:", "if False:"),
     ),
     edited(
         "unknown-names-answered-faster",
