@@ -155,6 +155,12 @@ class RocketMQConsole:
             group=producers,
         )
 
+    def check_now(self, message_id: str) -> None:  # noqa: ARG002 - it can be done to none
+        """Raise `ConsoleUnavailable`: no request of RocketMQ's protocol has it ask before its time."""
+        raise ConsoleUnavailable(
+            "RocketMQ asks about half messages at times of its own (transactionCheckInterval in broker.conf)."
+        )
+
     def _was_given(self, half: StoredMessage) -> bool:
         """Whether a copy of a half message was committed (`Copies.given`), in up to four lookups."""
         known = self._lanes.of(half)
