@@ -8,6 +8,7 @@ from typing import Any, Final
 from common.errors import Malformed
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
 from console.clients.services import Services
+from console.service.checking import RECORDS_AT
 from console.service.looking import Silent
 from console.service.searching import Page, Search
 from console.service.trying import tried
@@ -17,7 +18,6 @@ from halfmessage.tx.record import Outcome
 
 OF: Final[Mapping[str, str]] = MappingProxyType({"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC})
 """What transactions are of, and the topic of their messages."""
-_RECORDS_AT: Final = MappingProxyType({ROLLBACK_TOPIC: "order", PAYMENT_TOPIC: "pay"})
 _MOST_RECORDS: Final = 50  # that a service tells at once
 _UNDECIDED: Final = (State.HALF, State.PARKED)
 
@@ -91,7 +91,7 @@ class Transactions:
         self, token: str, topic: str, views: Sequence[MessageView]
     ) -> Mapping[str, Mapping[str, Any]] | Silent:
         tx_ids = [view.message.properties[TX_ID] for view in views if view.message.topic == topic]
-        return tried(lambda: self._records(token, _RECORDS_AT[topic], tx_ids))
+        return tried(lambda: self._records(token, RECORDS_AT[topic], tx_ids))
 
     def _records(self, token: str, service: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}

@@ -71,6 +71,7 @@ class Neighbours:
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("console")) as service:
+        service.start[1]()  # ids
         yield service
 
 
@@ -220,12 +221,36 @@ def test_a_provider_s_own_page(alice: Browser, neighbours: Neighbours) -> None:
     assert 'href="https://pay.example/1?a=&lt;b&gt;"' in page.text
 
 
-def test_only_admins_sweep(alice: Browser, root: Browser, neighbours: Neighbours) -> None:
-    """A user is shown no button, and finds no such address."""
+def form_of(browser: Browser, **fields: str) -> dict[str, str]:
+    """Return what the form of an order's page sends."""
+    html = browser.get("/orders/7").text
+    return dict(re.findall(r'name="(csrf|form_id)" value="([0-9a-f]+)"', html)) | fields
+
+
+@pytest.mark.parametrize("action", ["check", "sweep"])
+def test_only_admins_check_and_sweep(alice: Browser, root: Browser, neighbours: Neighbours, action: str) -> None:
+    """A user is shown no button, and finds no such address; a form of nobody's is refused, and nothing is done."""
     neighbours.answers["/sweep"] = {}
-    assert "Sweep now" not in alice.get("/orders/7").text
-    assert alice.post("/orders/7/sweep", {"csrf": csrf(alice)}).status_code == 404
-    assert root.post("/orders/7/sweep", {"csrf": csrf(root)}).status_code == 303
+    assert f"{action.capitalize()} now" not in alice.get("/orders/7").text
+    assert alice.post(f"/orders/7/{action}", {"csrf": csrf(alice)}).status_code == 404
+    assert root.post(f"/orders/7/{action}", {"form_id": "1"}).status_code == 403
+    assert ("order", "/sweep") not in {asked[:2] for asked in neighbours.asked}
+    assert root.post(f"/orders/7/{action}", form_of(root)).status_code == 303
+
+
+def test_a_sweep_is_written_down(root: Browser, neighbours: Neighbours) -> None:
+    """Who, when, why, and what it did; sent twice, it is done once."""
+    neighbours.answers["/sweep"] = {"released": 2, "undecided": 1, "violations": []}
+    form = form_of(root, why=HOSTILE)
+    for _ in range(2):
+        done = root.post("/orders/7/sweep", form)
+    assert [asked[:2] for asked in neighbours.asked].count(("order", "/sweep")) == 1
+    page = root.get(done.headers["Location"]).text
+    assert "Of all orders: 2 given back, 1 left undecided" in page.partition('id="live"')[0]
+    table = page.partition('id="done"')[2]
+    assert "<td>root</td><td>sweep now</td>" in table
+    assert "&lt;script&gt;alert(1)" in table
+    assert "<script>alert" not in page
 
 
 @pytest.mark.parametrize("query", ["status=weird", "limit=5", "status=paid&status=paid"])
