@@ -121,7 +121,7 @@ def build(settings: Settings) -> Service:
 
 def _install_orders(site: Site, services: Services, messages: Messages, actions: Actions) -> None:
     reading = Orders(services)
-    orders.install(site, reading, Checking(messages, services), actions)
+    orders.install(site, reading, messages, Checking(messages, services), actions)
     find.install(site, Finding(reading, services, messages))
     story_files.install(site)
 

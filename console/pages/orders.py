@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from common.errors import Malformed, PeerUnavailable
+from console.clients.broker import Messages
 from console.clients.services import Refused
 from console.pages.asking import asked_of
 from console.pages.site import ADMIN, HTML, OWNER, Form, Raw, Result, See, Shown, Site
@@ -14,7 +15,9 @@ from console.pages.viewer import Viewer
 from console.service.actions import Actions
 from console.service.checking import Checking
 from console.service.doing import Doing
+from console.service.kept import kept_of
 from console.service.orders import STATUSES, Orders
+from console.service.trying import tried
 from console.story import write_file
 
 _DONE: Final[Mapping[str, str]] = {
@@ -26,9 +29,9 @@ _ASKED: Final = "asked"
 """The word after which a page says how the last action ended that was written down."""
 
 
-def install(site: Site, orders: Orders, checking: Checking, actions: Actions) -> None:
+def install(site: Site, orders: Orders, messages: Messages, checking: Checking, actions: Actions) -> None:
     """Add the pages."""
-    pages = _Pages(orders, actions)
+    pages = _Pages(orders, actions, messages)
     _install_lists(site, orders)
     _install_order(site, orders, pages)
     _install_actions(site, orders, pages)
@@ -64,12 +67,16 @@ class _Pages:
 
     orders: Orders
     actions: Actions
+    messages: Messages
 
     def show(self, viewer: Viewer, order_id: int, *, did: str = "", wrong: str = "", status: int = 200) -> Shown:
         """Show an order as it is; `did`: what was done just now, `wrong`: what stood in its way."""
+        one = self.orders.one(viewer.token, order_id)
+        asks_broker = one.story is None and viewer.is_admin
         given: dict[str, Any] = {
             "order_id": str(order_id),
-            "one": self.orders.one(viewer.token, order_id),
+            "one": one,
+            "kept": tried(lambda: kept_of(self.messages, order_id)) if asks_broker else None,
             "form_id": self.actions.form_id,  # these two are for admins, the last is not shown to a poll
             "done": partial(self.actions.of, _thing(order_id)),
             "last": None,

@@ -14,6 +14,7 @@ from halfmessage.mq.embedded.console import EmbeddedConsole
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer, HalfMessage, Message, State
 from tests.support import eventually
+from tests.unit.console_letters import Lying
 from tests.unit.console_site import Browser, running, token
 
 HOSTILE = "<script>alert(1)</script>"
@@ -119,6 +120,54 @@ def test_where_the_broker_can_not_be_told_the_service_decides(
     assert broker.console().find(message_id=half.message_id)[0].state is State.HALF
     played.is_up = False
     assert "not known" in said(check(browser))
+
+
+def test_the_broker_tells_of_an_order_whose_service_is_gone(browser: Browser, broker: Broker) -> None:
+    """Why nothing goes on, and what will; each message is led to. Without one that is open, that is said."""
+    assert "The broker keeps no message of it" in browser.get("/orders/7").text
+    broker.producer("order").begin(PLACING)
+    html = browser.get("/orders/7").text
+    assert "The order and what happened to it: The order service did not answer." in html
+    sentence = html.partition('<p class="sentence unknown">')[2].partition("</p>")[0]
+    assert "Placing has begun, and the broker has not heard how it ended (the next check is due at" in sentence
+    kept = html.partition('<h2 id="kept">')[2].partition("</section>")[0]
+    (half,) = broker.console().find(key="7")
+    assert f'<a href="/messages/{half.message_id}">' in kept
+    assert '<a href="/payments/7">' in kept
+
+
+@pytest.mark.parametrize(("state", "words"), [("parked", "asked once how placing ended"), ("dead", "is a dead letter")])
+def test_what_waits_for_an_operator_is_said_without_the_order_service(
+    tmp_path: Path, played: Played, state: str, words: str
+) -> None:
+    """A parked half message, and a dead letter."""
+    assert played
+    lying = Lying(tmp_path)
+    try:
+        if state == "dead":
+            lying.dead()
+        else:
+            half = lying.producer.begin(PLACING)
+            lying.until(half.message_id, State.PARKED)
+        with running(tmp_path) as service:
+            service.start[1]()
+            html = Browser(service, token()).get("/orders/7").text
+    finally:
+        lying.close()
+    stuck = html.partition('<p class="sentence stuck">')[2].partition("</p>")[0]
+    assert stuck.startswith("Stuck: ")
+    assert words in stuck
+
+
+def test_users_are_not_told_of_messages(tmp_path: Path, played: Played, broker: Broker) -> None:
+    """The broker knows no owners: only order could say whose order it is."""
+    assert played
+    broker.producer("order").begin(PLACING)
+    with running(tmp_path) as service:
+        service.start[1]()
+        html = Browser(service, token("eve", ("orders",))).get("/orders/7").text
+    assert "has begun" not in html
+    assert 'id="kept"' not in html
 
 
 def test_an_order_without_a_half_message_has_nothing_to_check(browser: Browser, played: Played) -> None:

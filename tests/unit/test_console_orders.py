@@ -132,11 +132,21 @@ def test_a_returned_order_shows_its_return(root: Browser, alice: Browser, neighb
     neighbours.answers["/orders/7/return"] = told
     html = root.get("/orders/7").text
     assert "Its return is running" in html
+    assert "Its return does not get on: restock failed 3 times (&lt;script&gt;" in html
+    assert "and is tried again as soon as a process of order has time" in html
     assert '<th scope="row">restock</th>' in html
     assert '<td class="figure">3</td>' in html
     assert '<a href="/sagas/9">' in html
     assert HOSTILE not in html
     assert '<a href="/sagas/9">' not in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = {
+        **told, "steps": [{**steps[0], "tries": 0, "next_try_at": "2026-11-28T10:00:07.000Z"}]
+    }  # fmt: skip
+    assert "Its return goes on: restock comes next, at 2026-11-28 10:00:07 UTC." in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = {**told, "state": "given-up", "why": "settled by hand"}
+    assert "Its return was given up (settled by hand)" in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = {**told, "state": "done"}
+    assert 'class="sentence stuck"' not in alice.get("/orders/7").text
     neighbours.answers["/orders/7/return"] = PeerUnavailable("It did not answer.")
     assert "Its return: It did not answer." in root.get("/orders/7").text
 
