@@ -185,6 +185,18 @@ def test_what_is_left_of_an_order_that_never_was_is_shown(root: Browser, neighbo
     assert "half message" in page.text
 
 
+def test_what_may_be_left_of_an_order_is_not_said_to_be_nothing(
+    root: Browser, alice: Browser, neighbours: Neighbours
+) -> None:
+    """There is no row of it, and its timeline does not answer: to an admin not known, to a user no order of theirs."""
+    del neighbours.answers["/orders/7"]
+    neighbours.answers["/orders/7/timeline"] = PeerUnavailable("The order service did not answer.")
+    page = root.get("/orders/7")
+    assert page.status_code == 200
+    assert "What happened to it: The order service did not answer." in page.text
+    assert alice.get("/orders/7").status_code == 404
+
+
 def test_an_order_that_may_still_change_is_asked_for_again(root: Browser) -> None:
     """A poll gets the part that changes alone."""
     assert 'hx-trigger="every 2s"' in root.get("/orders/7").text
