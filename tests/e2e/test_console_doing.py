@@ -122,10 +122,11 @@ def test_a_parked_half_message_is_resumed(shop: Shop, root: Visitor) -> None:
     eventually(lambda: "seen" in root.get(sent.path).text, within=30)
 
 
+@pytest.mark.embedded("RocketMQ can't be told to ask, and asks within 3 s; tests/unit/test_console_checking.py has it")
 def test_a_half_message_is_asked_about_now(shop: Shop, root: Visitor) -> None:
-    """The order process died after the deduction; of the check that is due in ten minutes nobody has to wait for.
+    """The order process died after the deduction; the check that is due in ten minutes need not be waited for.
 
-    On RocketMQ, which can't be told to ask, order decides itself. Either way it is kept who asked, and why.
+    It is kept who asked, and why.
     """
     user, tea = shop.user(), shop.goods()
     supervisor = shop.deployment.supervisor
