@@ -34,5 +34,11 @@ def decimals(currency: str) -> int:
 
 
 def written(amount: int, currency: str) -> str:
-    """Write an amount in minor units as people do: 12.50 EUR, 500 JPY, 1.234 KWD."""
+    """Write an amount in minor units as people do: 12.50 EUR, 500 JPY, 1.234 KWD.
+
+    Of a currency that is none of `CURRENCIES` it is not known what a minor unit is, which is said: a provider may tell
+    of one, and one that rows have may leave the list.
+    """
+    if currency not in _DECIMALS:
+        return f"{amount:,} minor units of {currency}"
     return f"{Decimal(amount).scaleb(-decimals(currency)):,f} {currency}"

@@ -1,6 +1,6 @@
 """Transaction records over REST: of a service that sends transactional messages, for those who look into them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -46,8 +46,20 @@ class RecordsOut(Schema):
         )
 
 
-def install(api: Api, database: Database, records: Records) -> None:
-    """Declare the route that tells admins the records in a database."""
+class DecisionOut(Schema):
+    """How a transaction ended; null: it may still be under way, as its deadline is not past."""
+
+    tx_id: Id
+    outcome: Outcome | None
+
+
+def install(api: Api, database: Database, records: Records, decide: Callable[[int], Outcome | None]) -> None:
+    """Declare the routes that tell admins the records in a database; `decide` is `Checker.outcome`."""
+
+    @api.post("/admin/records/{tx_id}/check", scopes=("admin",), returns={200: DecisionOut})
+    def check(tx_id: int) -> Reply:
+        """Find out how a transaction ended as a check-back does: past its deadline it is given up for good."""
+        return Reply(DecisionOut(tx_id=tx_id, outcome=decide(tx_id)))
 
     @api.get("/admin/records", scopes=("admin",), query=RecordsQuery, returns={200: RecordsOut})
     def show_records(query: RecordsQuery) -> Reply:

@@ -42,6 +42,7 @@ from console.pages.rendering import Templates
 from console.pages.site import Site
 from console.pages.viewer import Sessions
 from console.service.actions import Actions
+from console.service.checking import Checking
 from console.service.drills import Drills
 from console.service.finding import Finding
 from console.service.letters import Letters
@@ -95,8 +96,8 @@ def build(settings: Settings) -> Service:
     data_dir = settings.console_data_dir
     reconciling = Reconciling(None if data_dir is None else command_of(data_dir))
     overview.install(site, looking_on, lambda: reconciling.standings(settings.participant_names))
-    _install_orders(site, services, messages)
     actions, stocks = Actions(database, ids), Stocks(services)
+    _install_orders(site, services, messages, actions)
     _install_what_is_done(site, settings, services, messages, actions)
     stock.install(site, services, stocks, actions)
     coupons.install(site, services, actions)
@@ -118,9 +119,9 @@ def build(settings: Settings) -> Service:
     )
 
 
-def _install_orders(site: Site, services: Services, messages: Messages) -> None:
+def _install_orders(site: Site, services: Services, messages: Messages, actions: Actions) -> None:
     reading = Orders(services)
-    orders.install(site, reading)
+    orders.install(site, reading, messages, Checking(messages, services), actions)
     find.install(site, Finding(reading, services, messages))
     story_files.install(site)
 

@@ -150,7 +150,7 @@ def build(settings: Settings) -> Service:
         count=instruments.placed,
     )
     returns.install(api)
-    records_over_rest.install(api, database, records)
+    records_over_rest.install(api, database, records, checker.outcome)
     if console is not None:
         instruments.metrics.observe_all("Messages that need attention", partial(_message_gauges, console))
     standby = Standby(*probes)

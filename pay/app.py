@@ -85,7 +85,7 @@ def build(settings: Settings) -> Service:
 
     def routes(api: Api) -> None:
         rest.install(api, use_cases, told.callback)
-        records_over_rest.install(api, database, records)
+        records_over_rest.install(api, database, records, checker.outcome)
 
     def forget() -> None:
         purge_records(database, records)

@@ -7,7 +7,7 @@ from typing import Final
 from common.errors import Malformed
 from console.clients.services import Refused
 from console.service.actions import LONGEST_WHY, Actions, Asked, Outcome, SentBefore
-from halfmessage.errors import NotFound, Unavailable
+from halfmessage.errors import ConsoleUnavailable, MessageNotFound, NotFound, Unavailable
 
 _NOT_SURE: Final = frozenset({Outcome.BEGUN, Outcome.UNKNOWN})
 _LOST: Final = "No answer came: it may have been done. Send the same form again: it is done once at most."
@@ -21,6 +21,8 @@ class Doing:
 
     def once(self, asked: Asked, call: Callable[[str], object]) -> None:
         """Do what is `asked` by `call`, which gets the Idempotency-Key of the form; write down how it ended.
+
+        What `call` returns as text is written down beside it.
 
         A form that is sent again does nothing more, unless it is not known whether it did: then it is called again
         under the same key. A `call` that takes no key must be one that may be repeated.
@@ -47,9 +49,11 @@ def why_of(text: str, *, required: bool = True) -> str:
 
 def _outcome(call: Callable[[], object]) -> tuple[Outcome, str]:
     try:
-        call()
-    except (Refused, NotFound) as error:
+        said = call()
+    except MessageNotFound as error:
+        return Outcome.NOTHING, error.detail
+    except (Refused, NotFound, ConsoleUnavailable) as error:
         return Outcome.REFUSED, error.detail
     except Unavailable:
         return Outcome.UNKNOWN, _LOST
-    return Outcome.DONE, ""
+    return Outcome.DONE, said if isinstance(said, str) else ""

@@ -8,11 +8,15 @@ from common.errors import PeerUnavailable
 from console.clients.services import Refused, Services
 from console.service.looking import Silent
 from console.story import Story, tell
-from halfmessage.clock import now_ms
+from console.story.words import plain, times, when
+from halfmessage.clock import from_rfc3339, now_ms
 from halfmessage.errors import NotFound
+from halfmessage.saga.model import RunState, StepState
 
 PAGE: Final = 25  # orders of a list
 STATUSES: Final = ("created", "paid", "closed", "returned")
+
+_ENDED_WELL: Final = frozenset({RunState.DONE, RunState.UNDONE})
 
 Order = Mapping[str, Any]
 """What `GET /orders/{id}` answers."""
@@ -37,6 +41,11 @@ class OneOrder:
     """Its return, as `GET /orders/{id}/return` tells it; None: there is none, or it was not told."""
 
     @property
+    def return_sentence(self) -> str | None:
+        """Where its return is, what comes next and when; None: there is none, or it has done all that it was to do."""
+        return None if self.returned is None else _where(self.returned)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more happens to it, so that there is no need to look again."""
         return not self.silent and self.story is not None and self.story.mood == "ended"
@@ -57,11 +66,11 @@ class Orders:
         """Return a page of everybody's orders, or of one user's, to an admin. Raise as `Services.get` does."""
         return self._page("/admin/orders", token, user_id=user, status=status, cursor=cursor)
 
-    def one(self, token: str, order_id: int) -> OneOrder:
+    def one(self, token: str, order_id: int, *, is_admin: bool) -> OneOrder:
         """Return an order and its story.
 
         Raise `NotFound` where the viewer may not see it, or nothing is left of it. An admin also sees what is left of
-        an order that never came to be.
+        an order that never came to be; while its timeline is not told, it is not known whether anything is.
         """
         silent: list[Silent] = []
         order: Order | None = None
@@ -75,9 +84,11 @@ class Orders:
         try:
             entries = self._services.get("order", f"/orders/{order_id}/timeline", token)["entries"]
         except (PeerUnavailable, Refused) as error:
-            if missing is not None:
+            if missing is not None and not is_admin:
                 raise missing from error
-            return OneOrder(order, None, [*silent, Silent(f"What happened to it: {error.detail}")])
+            if silent:  # one service, one reason
+                return OneOrder(None, None, [Silent(f"The order and what happened to it: {error.detail}")])
+            return OneOrder(order, None, [Silent(f"What happened to it: {error.detail}")])
         returned = self._return_of(token, order, silent)
         story = tell(order, entries, order_id=str(order_id), now_ms=now_ms())
         return OneOrder(order, story, silent, returned)
@@ -111,3 +122,22 @@ class Orders:
     def _page(self, path: str, token: str, **query: str | None) -> OrderPage:
         answer = self._services.get("order", path, token, limit=PAGE, **query)
         return OrderPage(answer["items"], answer["next_cursor"])
+
+
+def _where(run: Mapping[str, Any]) -> str | None:
+    """Say in one sentence where a return is that has not ended well."""
+    state = run["state"]
+    if state in _ENDED_WELL:
+        return None
+    if state == RunState.GIVEN_UP:
+        return f"Its return was given up ({plain(run['why'])}): nothing more is tried, and what is left is by hand."
+    does = "Its return turns back" if state == RunState.UNDOING else "Its return goes on"
+    step = next((one for one in run["steps"] if one["state"] == StepState.WAITING), None)
+    if step is None:
+        return f"{does}: nothing is left but to write down that it ended."
+    again = step["next_try_at"]
+    at = "as soon as a process of order has time" if again is None else when(from_rfc3339(again), now_ms())
+    if not step["tries"]:
+        return f"{does}: {plain(step['name'])} comes next, {at}."
+    failed = f"{plain(step['name'])} failed {times(step['tries'])} ({plain(step['last_error'])})"
+    return f"Its return does not get on: {failed}, and is tried again {at}, or now by an operator."

@@ -8,16 +8,16 @@ from typing import Any, Final
 from common.errors import Malformed
 from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
 from console.clients.services import Services
+from console.service.checking import RECORDS_AT
+from console.service.kept import purpose_of
 from console.service.looking import Silent
 from console.service.searching import Page, Search
 from console.service.trying import tried
 from halfmessage.mq.port import MessageView, State
-from halfmessage.tx.coordinator import DELIVER_IF, TX_ID
-from halfmessage.tx.record import Outcome
+from halfmessage.tx.coordinator import TX_ID
 
 OF: Final[Mapping[str, str]] = MappingProxyType({"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC})
 """What transactions are of, and the topic of their messages."""
-_RECORDS_AT: Final = MappingProxyType({ROLLBACK_TOPIC: "order", PAYMENT_TOPIC: "pay"})
 _MOST_RECORDS: Final = 50  # that a service tells at once
 _UNDECIDED: Final = (State.HALF, State.PARKED)
 
@@ -35,10 +35,8 @@ class Transaction:
 
     @property
     def purpose(self) -> str:
-        """What it is for: an aborted placement has its rollback delivered, a committed closing has."""
-        if self.view.message.topic == PAYMENT_TOPIC:
-            return "paying"
-        return "placing" if self.view.message.properties.get(DELIVER_IF) == Outcome.ABORTED.value else "closing"
+        """What it is for: placing, closing or paying."""
+        return purpose_of(self.view)
 
     @property
     def order_ids(self) -> Sequence[str]:
@@ -91,7 +89,7 @@ class Transactions:
         self, token: str, topic: str, views: Sequence[MessageView]
     ) -> Mapping[str, Mapping[str, Any]] | Silent:
         tx_ids = [view.message.properties[TX_ID] for view in views if view.message.topic == topic]
-        return tried(lambda: self._records(token, _RECORDS_AT[topic], tx_ids))
+        return tried(lambda: self._records(token, RECORDS_AT[topic], tx_ids))
 
     def _records(self, token: str, service: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}

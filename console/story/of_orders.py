@@ -78,6 +78,8 @@ def _held(entry: Entry) -> str:
 def _unknown(entry: Entry) -> Drawn:
     if entry.event == "money to be sent back":
         return of_money.not_done(entry)
+    if entry.event == "deduction" and entry.get("reason") == f"{entry.source} has no reservation":
+        return Drawn(entry.source, entry.source, f"nothing is reserved at {plain(entry.source)}", "so far, as it says")
     what = {
         "deduction": f"what {plain(entry.source)} holds",
         "local transaction": f"how {plain(entry.get('transaction'))} ended",

@@ -250,6 +250,13 @@ class Console(Protocol):
     def resume(self, message_id: str) -> None:
         """Have a parked half message checked again, counted anew. Raise `MessageNotFound`."""
 
+    def check_now(self, message_id: str) -> None:
+        """Have an open half message checked back now and not when it is due, its checks counted anew.
+
+        Nothing else is done: who answers, and what becomes of it, is as in any check-back. Raise `MessageNotFound`, or
+        `ConsoleUnavailable` where the broker asks at times of its own.
+        """
+
     def forget(self, group: str) -> None:
         """Keep nothing any more for a consumer group that is gone: what it was due, and that it ever subscribed.
 

@@ -401,6 +401,40 @@ def test_parked_after_the_last_check_then_resumed(broker_factory: BrokerFactory)
 
 
 @pytest.mark.needs("check_times")
+def test_a_half_message_is_checked_now(broker_factory: BrokerFactory) -> None:
+    """Though its check is due in an hour; asked for ten times it is still not parked; resolved, there is none."""
+    broker = broker_factory(check_max=2, check_first_after=3600.0, check_interval=3600.0)
+    oracle = Oracle(CheckAnswer.UNKNOWN)
+    half = broker.producer("order", oracle).begin(ROLLBACK)
+
+    def ask_again() -> None:
+        before = len(oracle.asked)
+        broker.console().check_now(half.message_id)
+        eventually(lambda: len(oracle.asked) > before)
+
+    for _ in range(10):
+        ask_again()
+    assert view(broker, half.message_id).state is State.HALF
+    oracle.answers = [CheckAnswer.ROLLBACK]
+    broker.console().check_now(half.message_id)
+    eventually(lambda: view(broker, half.message_id).state is State.DONE)
+    with pytest.raises(MessageNotFound):
+        broker.console().check_now(half.message_id)
+
+
+@pytest.mark.needs("check_times")
+def test_a_check_that_no_process_answers_is_not_put_off(broker_factory: BrokerFactory) -> None:
+    """Asked for while no producer is there, it is still overdue since when it was."""
+    broker = broker_factory(check_max=100, check_first_after=0.03, check_interval=3600.0)
+    half = broker.producer("order").begin(ROLLBACK)
+    due = view(broker, half.message_id).next_check_at
+    assert due is not None
+    eventually(lambda: now_ms() > due)
+    broker.console().check_now(half.message_id)
+    assert view(broker, half.message_id).next_check_at == due
+
+
+@pytest.mark.needs("check_times")
 def test_missed_checks_count_when_no_producer_is_online(broker_factory: BrokerFactory) -> None:
     """The count rises each interval though no process is there to answer, and the message is parked in the end."""
     broker = broker_factory(check_max=2, check_first_after=0.03, check_interval=0.03)

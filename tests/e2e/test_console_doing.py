@@ -122,6 +122,31 @@ def test_a_parked_half_message_is_resumed(shop: Shop, root: Visitor) -> None:
     eventually(lambda: "seen" in root.get(sent.path).text, within=30)
 
 
+@pytest.mark.embedded("RocketMQ can't be told to ask, and asks within 3 s; tests/unit/test_console_checking.py has it")
+def test_a_half_message_is_asked_about_now(shop: Shop, root: Visitor) -> None:
+    """The order process died after the deduction; the check that is due in ten minutes need not be waited for.
+
+    It is kept who asked, and why.
+    """
+    user, tea = shop.user(), shop.goods()
+    supervisor = shop.deployment.supervisor
+    late = {"ORDERS_CHECK_FIRST_AFTER": "600", "ORDERS_CHECK_INTERVAL": "600"}
+    supervisor.restart("order", extra_env={"ORDERS_FAILPOINTS": "order.deducted=kill", **late})
+    supervisor.wait_ready("order")
+    with pytest.raises(Unreachable):
+        place(user, {tea: 4})
+    supervisor.wait_ready("order")
+    order_id = shop.newest_order_id()
+    eventually(lambda: "Placing has begun but is not decided" in root.get(f"/orders/{order_id}").text, within=30)
+    page = root.get(f"/orders/{order_id}")
+    asked = root.send(page, f"/orders/{order_id}/check", why=f"she waits {HOSTILE}")
+    assert "Check now" in asked.text
+    assert f"she waits {HOSTILE}" in asked.text
+    assert "<script>alert" not in asked.html
+    eventually(lambda: shop.available(tea) == 10, within=30)
+    eventually(lambda: "never came to be" in root.get(page.path).text, within=30)
+
+
 def test_restocked_once_for_each_form(shop: Shop, root: Visitor) -> None:
     """A double click adds once; the total is set; what stock refuses is told in its words; what adds up is shown."""
     user, tea = shop.user(), shop.goods(name=f"Tea {HOSTILE}")

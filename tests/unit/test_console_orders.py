@@ -71,6 +71,7 @@ class Neighbours:
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("console")) as service:
+        service.start[1]()  # ids
         yield service
 
 
@@ -131,11 +132,21 @@ def test_a_returned_order_shows_its_return(root: Browser, alice: Browser, neighb
     neighbours.answers["/orders/7/return"] = told
     html = root.get("/orders/7").text
     assert "Its return is running" in html
+    assert "Its return does not get on: restock failed 3 times (&lt;script&gt;" in html
+    assert "and is tried again as soon as a process of order has time" in html
     assert '<th scope="row">restock</th>' in html
     assert '<td class="figure">3</td>' in html
     assert '<a href="/sagas/9">' in html
     assert HOSTILE not in html
     assert '<a href="/sagas/9">' not in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = {
+        **told, "steps": [{**steps[0], "tries": 0, "next_try_at": "2026-11-28T10:00:07.000Z"}]
+    }  # fmt: skip
+    assert "Its return goes on: restock comes next, at 2026-11-28 10:00:07 UTC." in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = {**told, "state": "given-up", "why": "settled by hand"}
+    assert "Its return was given up (settled by hand)" in alice.get("/orders/7").text
+    neighbours.answers["/orders/7/return"] = {**told, "state": "done"}
+    assert 'class="sentence stuck"' not in alice.get("/orders/7").text
     neighbours.answers["/orders/7/return"] = PeerUnavailable("It did not answer.")
     assert "Its return: It did not answer." in root.get("/orders/7").text
 
@@ -172,6 +183,18 @@ def test_what_is_left_of_an_order_that_never_was_is_shown(root: Browser, neighbo
     page = root.get("/orders/7")
     assert page.status_code == 200
     assert "half message" in page.text
+
+
+def test_what_may_be_left_of_an_order_is_not_said_to_be_nothing(
+    root: Browser, alice: Browser, neighbours: Neighbours
+) -> None:
+    """There is no row of it, and its timeline does not answer: to an admin not known, to a user no order of theirs."""
+    del neighbours.answers["/orders/7"]
+    neighbours.answers["/orders/7/timeline"] = PeerUnavailable("The order service did not answer.")
+    page = root.get("/orders/7")
+    assert page.status_code == 200
+    assert "What happened to it: The order service did not answer." in page.text
+    assert alice.get("/orders/7").status_code == 404
 
 
 def test_an_order_that_may_still_change_is_asked_for_again(root: Browser) -> None:
@@ -220,12 +243,36 @@ def test_a_provider_s_own_page(alice: Browser, neighbours: Neighbours) -> None:
     assert 'href="https://pay.example/1?a=&lt;b&gt;"' in page.text
 
 
-def test_only_admins_sweep(alice: Browser, root: Browser, neighbours: Neighbours) -> None:
-    """A user is shown no button, and finds no such address."""
+def form_of(browser: Browser, **fields: str) -> dict[str, str]:
+    """Return what the form of an order's page sends."""
+    html = browser.get("/orders/7").text
+    return dict(re.findall(r'name="(csrf|form_id)" value="([0-9a-f]+)"', html)) | fields
+
+
+@pytest.mark.parametrize("action", ["check", "sweep"])
+def test_only_admins_check_and_sweep(alice: Browser, root: Browser, neighbours: Neighbours, action: str) -> None:
+    """A user is shown no button, and finds no such address; a form of nobody's is refused, and nothing is done."""
     neighbours.answers["/sweep"] = {}
-    assert "Sweep now" not in alice.get("/orders/7").text
-    assert alice.post("/orders/7/sweep", {"csrf": csrf(alice)}).status_code == 404
-    assert root.post("/orders/7/sweep", {"csrf": csrf(root)}).status_code == 303
+    assert f"{action.capitalize()} now" not in alice.get("/orders/7").text
+    assert alice.post(f"/orders/7/{action}", {"csrf": csrf(alice)}).status_code == 404
+    assert root.post(f"/orders/7/{action}", {"form_id": "1"}).status_code == 403
+    assert ("order", "/sweep") not in {asked[:2] for asked in neighbours.asked}
+    assert root.post(f"/orders/7/{action}", form_of(root)).status_code == 303
+
+
+def test_a_sweep_is_written_down(root: Browser, neighbours: Neighbours) -> None:
+    """Who, when, why, and what it did; sent twice, it is done once."""
+    neighbours.answers["/sweep"] = {"released": 2, "undecided": 1, "violations": []}
+    form = form_of(root, why=HOSTILE)
+    for _ in range(2):
+        done = root.post("/orders/7/sweep", form)
+    assert [asked[:2] for asked in neighbours.asked].count(("order", "/sweep")) == 1
+    page = root.get(done.headers["Location"]).text
+    assert "Of all orders: 2 given back, 1 left undecided" in page.partition('id="live"')[0]
+    table = page.partition('id="done"')[2]
+    assert "<td>root</td><td>sweep now</td>" in table
+    assert "&lt;script&gt;alert(1)" in table
+    assert "<script>alert" not in page
 
 
 @pytest.mark.parametrize("query", ["status=weird", "limit=5", "status=paid&status=paid"])

@@ -31,9 +31,14 @@ ORDER: Mapping[str, Any] = {
 PAYMENT: Mapping[str, Any] = {
     "payment_id": "7", "order_id": "7", "user_id": HOSTILE, "amount": 250, "currency": "EUR", "status": "succeeded",
     "provider": HOSTILE, "known": False, "created_at": AT, "expires_at": AT, "succeeded_at": AT, "closed_at": None,
-    "events": [], "attempts": [], "charges": [
-        {"charge_id": HOSTILE, "provider": HOSTILE, "amount": 250, "currency": "EUR", "status": "kept", "tries": 0,
-         "refusal": None, "taken_at": AT, "refunded_at": None, "reason": None, "note": HOSTILE}
+    "events": [
+        {"event_id": HOSTILE, "kind": HOSTILE, "via": HOSTILE, "amount": 250, "currency": HOSTILE, "effect": HOSTILE,
+         "reason": HOSTILE, "received_at": AT}
+    ],
+    "attempts": [{"provider": HOSTILE, "status": HOSTILE, "refusal": HOSTILE, "polls": 2, "created_at": AT}],
+    "charges": [
+        {"charge_id": HOSTILE, "provider": HOSTILE, "amount": 250, "currency": HOSTILE, "status": HOSTILE, "tries": 0,
+         "refusal": HOSTILE, "taken_at": AT, "refunded_at": None, "reason": HOSTILE, "note": HOSTILE}
     ],
 }  # fmt: skip
 GOODS: Mapping[str, Any] = {
@@ -53,9 +58,9 @@ SURVEY: Mapping[str, Any] = {
     "stock_has_heard": False, "sold": [{"at": AT, "purchases": 3}], "waits_for": [HOSTILE],
 }  # fmt: skip
 SAGA: Mapping[str, Any] = {
-    "run_id": "7", "saga": "return", "key": "7", "state": "running", "is_known": False, "worked_on_by": None,
+    "run_id": "7", "saga": HOSTILE, "key": "7", "state": "running", "is_known": False, "worked_on_by": None,
     "why": HOSTILE, "begun_at": AT, "ended_at": None, "steps": [
-        {"name": "refund", "state": "waiting", "tries": 2, "last_error": HOSTILE, "next_try_at": AT},
+        {"name": HOSTILE, "state": "waiting", "tries": 2, "last_error": HOSTILE, "next_try_at": AT},
         {"name": "restock", "state": "done", "tries": 0, "last_error": None, "next_try_at": None},
     ],
 }  # fmt: skip
@@ -147,6 +152,35 @@ def test_every_page_is_valid_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     finally:
         lying.close()
     assert vnu.errors(tmp_path / "pages") == []
+
+
+def test_nothing_that_others_wrote_is_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, keys, bodies, what providers said, errors of returns, reasons, story files: text on every page."""
+    kept = tmp_path / "pages"
+    kept.mkdir()
+    monkeypatch.setattr(Services, "get", answer)
+    lying = Lying(tmp_path)
+    try:
+        sent = lying.producer.send(
+            Message("other", HOSTILE.encode(), keys=(HOSTILE, "7"), properties={HOSTILE: HOSTILE})
+        )
+        with running(tmp_path, console_data_dir=tmp_path, console_drills=True) as service:
+            service.start[1]()  # ids
+            browser = Browser(service, token())
+            for path in ("/sagas/7/retry", "/orders/7/sweep", "/payments/7/refund", "/stock/7/restock"):
+                where = re.sub("/[a-z]+$", "", path)
+                form = dict(re.findall(r'name="(csrf|form_id)" value="([0-9a-f]+)"', browser.get(where).text))
+                browser.post(path, {**form, "why": HOSTILE, "quantity": "1"})
+            keep_pages(service, kept, sent)
+    finally:
+        lying.close()
+    pages = {page.name.lstrip("0123456789"): page.read_text() for page in kept.iterdir()}
+    assert {name for name, html in pages.items() if "<script>alert" in html or "<b>" in html} == set()
+    shown = {name for name, html in pages.items() if "&lt;script&gt;alert" in html}
+    wanted = ("orders", "orders-7", "find-q-7", "payments-7", "sagas-7", "sales", "sales-7", "stock-7", "coupons-7")
+    assert {f"-{name}.html" for name in wanted} <= shown
+    assert any(name.startswith("-messages-0") for name in shown)
+    assert "250 minor units of &lt;script&gt;" in pages["-payments-7.html"]
 
 
 @pytest.mark.parametrize("page", sorted(TEMPLATES.glob("*.html")), ids=lambda page: page.stem)

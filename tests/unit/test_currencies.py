@@ -50,3 +50,8 @@ def test_decimals_are_those_of_iso_4217() -> None:
 def test_amounts_as_people_write_them(amount: int, currency: str, text: str) -> None:
     """With the decimals of their currency, and exact however large."""
     assert written(amount, currency) == text
+
+
+def test_an_amount_in_a_currency_that_is_not_known() -> None:
+    """It is told as it is: a provider's event may name any three letters."""
+    assert written(12345, "XTS") == "12,345 minor units of XTS"

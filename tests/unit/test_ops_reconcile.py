@@ -49,6 +49,9 @@ class Messages:
     def forget(self, group: str) -> None:
         raise NotImplementedError
 
+    def check_now(self, message_id: str) -> None:
+        raise NotImplementedError
+
     def resume(self, message_id: str) -> None:
         raise NotImplementedError
 

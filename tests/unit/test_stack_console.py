@@ -206,6 +206,12 @@ def test_a_dead_letter_is_resent_once(shelves: Shelves, console: RocketMQConsole
     assert len(shelves.topics[RETRY]) == 2
 
 
+def test_no_half_message_is_checked_before_its_time(console: RocketMQConsole) -> None:
+    """RocketMQ has no request for it, which is said."""
+    with pytest.raises(ConsoleUnavailable, match="times of its own"):
+        console.check_now("A")
+
+
 def test_a_parked_half_message_is_resumed_once(shelves: Shelves, console: RocketMQConsole) -> None:
     """It becomes a half message that no producer was asked about yet, of the same producers; parked anew, it counts."""
     half(shelves, TRANSACTION_CHECK_TIMES="15")

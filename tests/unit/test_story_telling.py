@@ -241,3 +241,14 @@ def test_a_purchase_s_message_gives_nothing_back() -> None:
     closed = entry("order closed", "order", 40, close_reason="cancelled")
     story = told(*_bought(), closed, order=order_row("closed", close_reason="cancelled"))
     assert "which the sweep gives back" in story.sentence
+
+
+def test_a_participant_that_holds_nothing_is_not_said_to_be_unknown() -> None:
+    """It answered: nothing so far. One that did not answer is drawn as not known."""
+    nothing = entry("deduction", "coupon", None, known=False, reason="coupon has no reservation")
+    silent = entry("deduction", "stock", None, known=False, reason="stock did not answer")
+    labels = {step.begins: (step.label, step.tone.value) for step in told(nothing, silent).steps}
+    assert labels == {
+        "coupon": ("nothing is reserved at coupon", "plain"),
+        "stock": ("what stock holds: not known", "wait"),
+    }

@@ -202,6 +202,17 @@ class EmbeddedConsole:
             message_id,
         )
 
+    def check_now(self, message_id: str) -> None:
+        """Have an open half message checked by the first process of its group that looks; what is overdue stays so.
+
+        Counted anew, as no number of these may have it parked.
+        """
+        self._change(
+            "UPDATE messages SET check_count = 0, next_check_at = min(next_check_at, :now)"
+            " WHERE id = :id AND stage = 'half'",
+            message_id,
+        )
+
     def forget(self, group: str) -> None:
         """Unsubscribe a group, so many messages at a time; done again, it goes on where it was."""
         subscriptions = self._store.writer.do(lambda connection: deliveries.to_forget(connection, group))

@@ -170,6 +170,12 @@ class RocketMQConsole:
             group=producers,
         )
 
+    def check_now(self, message_id: str) -> None:  # noqa: ARG002 - it can be done to none
+        """Raise `ConsoleUnavailable`: no request of RocketMQ's protocol has it ask before its time."""
+        raise ConsoleUnavailable(
+            "RocketMQ asks about half messages at times of its own (transactionCheckInterval in broker.conf)."
+        )
+
     def _look(self) -> "_Look":
         store = Store(self._broker, self._namesrv, self._connections)
         return _Look(store, self._lanes)

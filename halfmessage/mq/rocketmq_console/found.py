@@ -61,6 +61,10 @@ class FoundConsole:
         """Store a parked half message again. Raise `MessageNotFound`, `BrokerError`."""
         self._found().resume(message_id)
 
+    def check_now(self, message_id: str) -> None:
+        """Raise `ConsoleUnavailable`: RocketMQ asks at times of its own."""
+        self._found().check_now(message_id)
+
     def forget(self, group: str) -> None:
         """Raise `ConsoleUnavailable`: RocketMQ keeps nothing for the sake of a group."""
         self._found().forget(group)
