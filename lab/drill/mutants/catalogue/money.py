@@ -234,6 +234,18 @@ MUTANTS = (
         ("pay.service.tries:took", "now + (LOOK_BACK if at_once else 0)", "None"),
     ),
     edited(
+        "given-up-for-our-absence",
+        "what a provider took while pay was down for days is not heard of, as the first question failed",
+        _POLLS + "test_a_try_is_not_given_up_for_our_own_absence",
+        ("pay.service.polling:Polling._next", "is_left and row.polls < OFTEN", "False"),
+    ),
+    edited(
+        "closed-and-forgotten",
+        "money that was under way when a page was closed, days late, is not heard of",
+        _POLLS + "test_a_try_is_not_given_up_for_our_own_absence",
+        ("pay.service.polling:Polling._next", "look.was_closed:", "False:"),
+    ),
+    edited(
         "polls-without-a-bound",
         "a provider is asked as fast as we can",
         _POLLS + "test_so_many_calls_a_second",
