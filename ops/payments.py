@@ -12,6 +12,7 @@ from common.db import Database
 from common.registry import SANDBOX
 from ops.findings import BY_HAND, WAIT, Finding, Gravity, by_age, wrong
 from ops.ledgers import pages
+from ops.other_money import other_money
 from ops.provider_books import Books, Taken
 from ops.returns import under_way
 from order.model import Status, orders
@@ -103,10 +104,11 @@ class Payments:
             yield from self._books.ids()
 
     def nameless(self) -> list[Finding]:
-        """Return money that a provider took for no order of ours, and that is not back yet."""
+        """Return money of no order of ours that is not back yet, or of which its provider says otherwise."""
         with self._pay.read() as connection:
             rows = connection.execute(_CHARGES.where(charges.c.order_id.is_(None))).all()
-        return [finding for row in rows for finding in self._judge_charge("none", _charge(row))]
+            otherwise = list(other_money(connection, charges.c.order_id.is_(None)))
+        return otherwise + [finding for row in rows for finding in self._judge_charge("none", _charge(row))]
 
     def judge(self, order_ids: Collection[int]) -> list[Finding]:
         """Return what is wrong with these orders and their money."""
@@ -123,8 +125,9 @@ class Payments:
             for row in connection.execute(_CHARGES.where(charges.c.order_id.in_(order_ids))):
                 taken[row.order_id].append(_charge(row))
             asked = set(connection.scalars(_ASKED.where(attempts.c.order_id.in_(order_ids))))
+            otherwise = list(other_money(connection, charges.c.order_id.in_(order_ids)))
         books = {} if self._books is None else self._books.taken(order_ids)
-        return [
+        return otherwise + [
             finding
             for order_id in order_ids
             for finding in (

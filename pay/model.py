@@ -68,6 +68,7 @@ class AttemptState(StrEnum):
 class ChargeState(StrEnum):
     """Legal moves: none → kept → refunding, none → refunding, refunding → refunded, refunding ⇄ refused → refunded.
 
+    And refunded → refunding, refused: a refund that was done failed since, as a provider that is asked says.
     `kept`: it pays its order; of an order one at most, which is a unique key. `refused`: the provider said that it does
     not send it back; it is asked again, slowly. Of a charge whose refund is heard of first: none → refunded.
     """
@@ -90,7 +91,8 @@ class EventEffect(StrEnum):
     """What an event did.
 
     `paid`: its money is kept, and the order is told. `refunding`: its money goes back. `known`: what it says was known.
-    `ended`: a try is over. `refunded`, `refund-refused`: of a charge. `none`: it means nothing to us.
+    `ended`: a try is over. `refunded`, `refund-refused`: of a charge; of one that was refunded before, the provider is
+    asked. `none`: it means nothing to us, or is about other money than is known (`reason` tells).
     """
 
     PAID = "paid"
@@ -134,7 +136,8 @@ PROVIDER = String(64)
 TEXT = String(255)
 """A provider's words, cut to that length."""
 LONGEST_TEXT = 255
-CHARGE = String(128)
+LONGEST_NAME: Final = 128
+CHARGE = String(LONGEST_NAME)
 
 reservations = header_table(metadata)
 
@@ -223,7 +226,7 @@ charges = Table(
     Column("next_try_at", BigInteger),  # refunding, or refused: when the provider is asked
     Column("taken_at", BigInteger, nullable=False),
     Column("refund_since", BigInteger),
-    Column("refunded_at", BigInteger),
+    Column("refunded_at", BigInteger),  # and perhaps failed since: then it is not the last word
     UniqueConstraint("kept_for", name="charges_kept_once"),
     CheckConstraint("(state = 'kept') = (kept_for IS NOT NULL)", name="charges_kept_for_an_order"),
     Index("charges_of_order", "order_id", "taken_at"),
@@ -242,6 +245,6 @@ def told(table: Table) -> list[Column[Any]]:
     return [column for column in table.c if not isinstance(column.type, LargeBinary)]
 
 
-def cut(words: str | None) -> str | None:
-    """Return a provider's words as long as a column has room for."""
-    return None if words is None else words[:LONGEST_TEXT]
+def cut(words: str | None, longest: int = LONGEST_TEXT) -> str | None:
+    """Return a provider's words as long as a column has room for, without halves of characters, which none takes."""
+    return None if words is None else words[:longest].encode("utf-8", "replace").decode()

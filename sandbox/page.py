@@ -16,7 +16,7 @@ from common.web import Api
 from common.web.flask_app import Answer
 from common.web.forms import read_form
 from common.web.requests import current_request, refuse_parameters
-from halfmessage.clock import rfc3339
+from halfmessage.clock import now_ms, rfc3339
 from sandbox.model import SessionState
 from sandbox.service.asking import Asking
 from sandbox.service.reading import Reader, Session
@@ -60,11 +60,14 @@ def install(api: Api, asking: Asking, reader: Reader) -> None:
 
     def act(reference: str) -> Answer:
         chosen = _choice(current_request(), api)
-        if chosen != "leave":  # who closes the tab does nothing
-            if chosen not in acts:
-                raise Malformed("The form has no such choice.")
+        back = f"/page/{reference}"
+        if chosen == "leave":  # who closes the tab does nothing
+            back += "#left"
+        elif chosen in acts:
             acts[chosen](reference)
-        return Answer("", 303, {**_HEADERS, "Location": f"/page/{reference}"}, content_type="text/plain")
+        else:
+            raise Malformed("The form has no such choice.")
+        return Answer("", 303, {**_HEADERS, "Location": back}, content_type="text/plain")
 
     def style() -> Answer:
         refuse_parameters(current_request())
@@ -109,6 +112,7 @@ def _shown(session: Session, reader: Reader) -> dict[str, object]:
         "told": _TOLD[session.state],
         "reason": row.reason,
         "expires_at": row.expires_at,
+        "is_over": now_ms() >= row.expires_at,
         "planned": reader.planned(session),
         "choices": session.state is SessionState.OPEN and scenario(row.scenario).by_hand,
         "scenario": row.scenario,

@@ -243,18 +243,26 @@ def _failed(session: Mapping[str, Any], event_id: str, raw: bytes) -> ProviderEv
 
 
 def _of_refund(refund: Mapping[str, Any], event_id: str, raw: bytes) -> ProviderEvent | None:
-    """Return what became of a refund of ours; one that was made by hand may be of a part of a charge."""
+    """Return what became of a refund; one that was made by hand may be of a part, or of no charge of ours."""
     state = _STATES.get(refund["status"] or "")
-    if _REFUND_KEY not in (refund.get("metadata") or {}) or state not in {RefundState.DONE, RefundState.REFUSED}:
+    is_ours = _REFUND_KEY in (refund.get("metadata") or {})
+    is_said = state is RefundState.DONE or (is_ours and state is RefundState.REFUSED)
+    if not is_said or refund["payment_intent"] is None:
         return None
     currency = refund["currency"].upper()
+    try:
+        amount = from_stripe(refund["amount"], currency)
+    except Malformed:
+        if is_ours:
+            raise
+        return None  # another shop's, in what we take no money in
     return ProviderEvent(
         event_id,
         Kind.REFUNDED if state is RefundState.DONE else Kind.REFUND_REFUSED,
         None,
         raw,
         charge_id=refund["payment_intent"],
-        amount=from_stripe(refund["amount"], currency),
+        amount=amount,
         currency=currency,
         reason=refund.get("failure_reason"),
     )

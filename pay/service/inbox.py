@@ -26,7 +26,8 @@ _MOST_WAITING: Final = 1000  # events; further ones get 503 at once
 _LONGEST_WAIT: Final = 5.0  # seconds until a batch of them begins
 _BYTES: Final = 1_000_000  # that one transaction stores, or one event alone: a provider's answer may have 4 MB
 _MOST: Final = 2**63 - 1
-_NAME = re.compile(r"[^\x00]{1,128}")
+# MariaDB takes names that differ by spaces at the end for one, and no database takes halves of characters
+_NAME = re.compile(r"[^\x00\ud800-\udfff]{0,127}[^\x00\ud800-\udfff ]")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NEW = insert(payment_events)
 

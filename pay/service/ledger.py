@@ -24,6 +24,8 @@ ChargeKey = tuple[str, str]
 Values = dict[str, Any]
 """A row, by the names of its columns."""
 Said = tuple[EventEffect, str | None]
+Money = tuple[int | None, str | None]
+"""An amount in minor units and its currency, as an event says it; None: it does not say."""
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Tally:
 class Ledger:
     """The payments (order id → row) and the charges that some events are about, as they stand under their locks.
 
-    `sent_back`: for charges the amounts of refunds that were heard of before the charge was. `now`, and the time until
+    `sent_back`: for charges the money of refunds that were heard of before the charge was. `now`, and the time until
     a refusal is asked about again, in ms. What the events did gathers in the other members.
     """
 
@@ -48,7 +50,7 @@ class Ledger:
     refused_again_after: int
     payments: Mapping[int, Values]
     charges: dict[ChargeKey, Values]
-    sent_back: Mapping[ChargeKey, Collection[int | None]]
+    sent_back: Mapping[ChargeKey, Collection[Money]]
     paid: list[int] = field(default_factory=list)
     reopened: defaultdict[PaymentState, list[int]] = field(default_factory=lambda: defaultdict(list))
     tries: list[Any] = field(default_factory=list)
@@ -79,8 +81,13 @@ class Ledger:
             log.error("a provider took money that it does not name", provider=event.provider, event_id=event.event_id)
             return EventEffect.NONE, event.reason
         self.tries.append(event)
-        if _key(event) in self.charges:
-            return EventEffect.KNOWN, event.reason
+        charge = self.charges.get(_key(event))
+        if charge is not None:
+            other = _other_money((event.amount, event.currency), charge)
+            if other is None:
+                return EventEffect.KNOWN, event.reason
+            log.error("a provider took other money than it said", provider=event.provider, charge_id=event.charge_id)
+            return EventEffect.NONE, other
         self.tally.taken[event.currency] += event.amount
         if self._is_sent_back(event):
             self.charges[_key(event)] = self._charge(event, ChargeState.REFUNDED, Reason.BY_PROVIDER)
@@ -97,7 +104,8 @@ class Ledger:
         return EventEffect.PAID, event.reason
 
     def _is_sent_back(self, event: Any) -> bool:
-        return not {None, event.amount}.isdisjoint(self.sent_back.get(_key(event), ()))
+        taken = {"amount": event.amount, "currency": event.currency}
+        return any(_other_money(money, taken) is None for money in self.sent_back.get(_key(event), ()))
 
     def _reason(self, event: Any) -> Reason | None:
         """Return why money goes back; None: it pays."""
@@ -153,9 +161,14 @@ class Ledger:
             return EventEffect.NONE, event.reason
         if charge["state"] == ChargeState.REFUNDED:
             return EventEffect.KNOWN, event.reason
-        if event.amount not in {None, charge["amount"]}:
-            log.error("a provider sent back another amount", provider=event.provider, charge_id=event.charge_id)
-            return EventEffect.NONE, Reason.OTHER_AMOUNT
+        other = _other_money((event.amount, event.currency), charge)
+        if other is not None:
+            log.error("a provider sent back other money", provider=event.provider, charge_id=event.charge_id)
+            self.tally.unasked += charge["state"] == ChargeState.KEPT
+            return EventEffect.NONE, other
+        if charge["refunded_at"] is not None:  # and failed since, or before: the provider knows
+            charge["next_try_at"] = self.now
+            return EventEffect.KNOWN, event.reason
         if charge["state"] == ChargeState.KEPT:
             log.error("a provider sent back what pays an order", provider=event.provider, charge_id=event.charge_id)
             self._to_refunding(self.payments[charge["order_id"]])
@@ -167,6 +180,9 @@ class Ledger:
 
     def _refund_refused(self, event: Any) -> Said:
         charge = self.charges.get(_key(event))
+        if charge is not None and charge["state"] == ChargeState.REFUNDED and charge["reason"] != Reason.BY_PROVIDER:
+            charge["next_try_at"] = self.now  # it failed since, or the event is an old one: the provider knows
+            return EventEffect.REFUND_REFUSED, event.reason
         if charge is None or charge["state"] not in _REFUNDABLE:
             return EventEffect.NONE, event.reason
         log.error("a refund was refused", provider=event.provider, charge_id=event.charge_id, reason=event.reason)
@@ -178,6 +194,14 @@ class Ledger:
 
 def _key(event: Any) -> ChargeKey:
     return event.provider, event.charge_id
+
+
+def _other_money(told: Money, charge: Mapping[str, Any]) -> Reason | None:
+    """Return in what the money of an event is not a charge's; None: it is, as far as the event says."""
+    amount, currency = told
+    if currency not in {None, charge["currency"]}:
+        return Reason.OTHER_CURRENCY
+    return None if amount in {None, charge["amount"]} else Reason.OTHER_AMOUNT
 
 
 def _names_money(event: Any) -> bool:

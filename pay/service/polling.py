@@ -25,7 +25,9 @@ from pay.service.inbox import EventKey, Inbox
 from pay.service.payments import owed_by
 
 OFTEN: Final = 8
-"""Questions about a try that failed or expired in the usual distances; the later ones are ever rarer."""
+"""Questions about a try that failed or expired in the usual distances; the later ones are ever rarer.
+
+And those that go unanswered, at least, before a try is given up."""
 
 _FINAL: Final = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.EXPIRED})
 
@@ -142,14 +144,19 @@ class Polling:
         """Return when a try is asked about next, ms since the epoch; None: no more.
 
         Of one that failed or expired the distances have no bound, after some, but the time for asking. A question
-        that was not answered is asked again though that time is over, as much longer as others are asked.
+        that was not answered is asked again though that time is over, as much longer as others are asked, and so
+        often in any case: pay itself may have been down until now. One that was just closed is asked about once more,
+        as a payment may have been under way.
         """
         is_left = look is None or (row.to_close and not look.was_closed)
         is_rare = row.state == AttemptState.OVER and not is_left and row.polls >= OFTEN
         longest = self._pace.until if is_rare else self._pace.longest
-        next_at = now_ms() + distance(self._pace.first, longest, row.polls)
-        if row.asked_until is None:
+        now = now_ms()
+        next_at = now + distance(self._pace.first, longest, row.polls)
+        if row.asked_until is None or (is_left and row.polls < OFTEN):
             return next_at
+        if look is not None and look.was_closed:
+            return min(next_at, now + tries.LOOK_ON)
         until = row.asked_until + (int(self._pace.until * 1000) if is_left else 0)
         return next_at if next_at <= until else None
 

@@ -13,7 +13,7 @@ from pay.model import ChargeState, PaymentState, Via, charges, payment_events, p
 from pay.providers.port import Kind
 from pay.service import tries
 from pay.service.claims import by_keys
-from pay.service.ledger import ChargeKey, Ledger, Values
+from pay.service.ledger import ChargeKey, Ledger, Money, Values
 from pay.service.payments import close_tries, move, owed_by
 
 _MOVING = ("state", "kept_for", "reason", "refund_id", "refusal", "next_try_at", "refund_since", "refunded_at")
@@ -61,7 +61,7 @@ class Posting:
         owed = {row.order_id: dict(row._mapping) for row in owed_by(connection, orders - {None}, lock=lock)}  # noqa: SLF001 - public
         rows = read_charges(connection, keys, lock=lock)
         taken = {(row.provider, row.charge_id): dict(row._mapping) for row in rows}  # noqa: SLF001 - its public name
-        self._was = {key: charge["state"] for key, charge in taken.items()}
+        self._was = {key: charge.copy() for key, charge in taken.items()}
         sent_back = _said_to_be_sent_back(connection, keys)
         self.ledger = Ledger(now_ms(), times.refused_again_after, owed, taken, sent_back)
 
@@ -109,10 +109,10 @@ class Posting:
         if new:
             self._connection.execute(insert(charges), new)
         moved = [
-            {"its_provider": key[0], "its_id": key[1], "was": self._was[key]}
+            {"its_provider": key[0], "its_id": key[1], "was": self._was[key]["state"]}
             | {f"to_{name}": charge[name] for name in _MOVING}
             for key, charge in after
-            if key in self._was and charge["state"] != self._was[key]
+            if key in self._was and charge != self._was[key]
         ]
         self._each(_MOVE, moved)
 
@@ -138,8 +138,8 @@ def read_charges(connection: Connection, keys: Iterable[ChargeKey], *, lock: boo
     return found
 
 
-def _said_to_be_sent_back(connection: Connection, keys: Iterable[ChargeKey]) -> dict[ChargeKey, set[int | None]]:
-    """Return the amounts of refunds that were heard of, by charge, whether they are handled or not."""
+def _said_to_be_sent_back(connection: Connection, keys: Iterable[ChargeKey]) -> dict[ChargeKey, set[Money]]:
+    """Return the money of refunds that were heard of, by charge, whether they are handled or not."""
     columns = payment_events.c
     of_provider, found = defaultdict(list), defaultdict(set)
     for provider, charge_id in sorted(keys):
@@ -148,6 +148,7 @@ def _said_to_be_sent_back(connection: Connection, keys: Iterable[ChargeKey]) -> 
     for provider, charge_ids in of_provider.items():
         for part in chunks(charge_ids, VALUES):
             is_it = (columns.provider == provider) & columns.charge_id.in_(part)
-            for row in connection.execute(select(columns.charge_id, columns.amount).where(is_it & heard)):
-                found[provider, row.charge_id].add(row.amount)
+            said = select(columns.charge_id, columns.amount, columns.currency).where(is_it & heard)
+            for row in connection.execute(said):
+                found[provider, row.charge_id].add((row.amount, row.currency))
     return found

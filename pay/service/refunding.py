@@ -16,7 +16,7 @@ from common.idempotency import Answered, IdempotencyKey, Keys
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import NotFound
-from pay.model import ChargeState, NothingToRefund, PaymentState, Reason, charges, cut, idempotency_keys
+from pay.model import LONGEST_NAME, ChargeState, NothingToRefund, PaymentState, Reason, charges, cut, idempotency_keys
 from pay.providers.port import Provider, Refund, RefundState
 from pay.service.claims import CALLS_WITHIN, Claims, distance
 from pay.service.crew import Crew
@@ -84,17 +84,27 @@ class Refunding:
         return refund
 
     def _write(self, connection: Connection, answers: Collection[tuple[Any, Refund | None]]) -> Tally:
-        """Write what the providers answered, on charges that did not move meanwhile: an event may have said more."""
+        """Write what the providers answered, on charges that did not move meanwhile: an event may have said more.
+
+        Of a charge that had gone back already an event said that it did not: then the provider was asked for the truth.
+        """
         orders = {row.order_id for row, _ in answers if row.order_id is not None}
         owed_by(connection, orders)
         of_charge = {(row.provider, row.charge_id): refund for row, refund in answers}
-        rows = [row for row in read_charges(connection, of_charge, lock=True) if row.state in _GOING]
+        doubted = {(row.provider, row.charge_id) for row, _ in answers if row.state == ChargeState.REFUNDED}
+        rows = [
+            row
+            for row in read_charges(connection, of_charge, lock=True)
+            if row.state in _GOING or (row.state == ChargeState.REFUNDED and (row.provider, row.charge_id) in doubted)
+        ]
         after = [(row, self._after(row, of_charge[row.provider, row.charge_id])) for row in rows]
         tally = Tally()
         for row, values in after:
             _count(tally, row, values)
         if after:
             connection.execute(_TRIED, [_named(row, values) for row, values in after])
+        undone = [row.order_id for row, values in after if row.state == ChargeState.REFUNDED != values["state"]]
+        move(connection, [*filter(None, undone)], PaymentState.REFUNDED, PaymentState.REFUNDING)
         finish(connection, orders)
         return tally
 
@@ -106,9 +116,10 @@ class Refunding:
         values |= {"tries": row.tries + 1, "next_try_at": again}
         if refund is None:
             return values
-        values["refund_id"] = refund.refund_id or row.refund_id
+        values["refund_id"] = cut(refund.refund_id, LONGEST_NAME) or row.refund_id
         if refund.state is RefundState.DONE:
-            return values | {"state": ChargeState.REFUNDED.value, "next_try_at": None, "refunded_at": now}
+            done_at = now if row.state != ChargeState.REFUNDED else row.refunded_at
+            return values | {"state": ChargeState.REFUNDED.value, "next_try_at": None, "refunded_at": done_at}
         if refund.state is RefundState.PENDING:
             return values | {"state": ChargeState.REFUNDING.value}
         slowly = now + int(self._longest * 1000)
@@ -118,7 +129,7 @@ class Refunding:
 
 def _count(tally: Tally, row: Any, values: Values) -> None:
     """Count what an answer did to a charge; tell of a refusal, which somebody has to see to."""
-    if values["state"] == ChargeState.REFUNDED:
+    if values["state"] == ChargeState.REFUNDED and row.refunded_at is None:
         tally.refunded[row.currency] += row.amount
     elif values["state"] == ChargeState.REFUSED and row.state != ChargeState.REFUSED:
         tally.refused += 1

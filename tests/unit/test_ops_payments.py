@@ -309,6 +309,37 @@ def test_refunds_that_disagree(site: Site, state: str, refunds: tuple[str, ...],
     assert _one(site.found(1)) == (Gravity.DISAGREEMENT, what)
 
 
+@pytest.mark.parametrize(
+    ("state", "kind", "amount", "currency", "says"),
+    [
+        ("kept", "refunded", 100, "EUR", "says that it sent back 100 EUR of 1, which is 250 EUR here"),
+        ("refused", "refunded", 100, "EUR", "says that it sent back 100 EUR of 1, which is 250 EUR here"),
+        ("kept", "refunded", 250, "USD", "says that it sent back 250 USD of 1, which is 250 EUR here"),
+        ("refunded", "succeeded", 251, "EUR", "says that it took 251 EUR of 1, which is 250 EUR here"),
+        ("refunded", "refunded", 100, "EUR", None),
+        ("refunding", "refunded", 100, "EUR", None),
+        ("kept", "refunded", None, None, None),
+        ("kept", "succeeded", 250, "EUR", None),
+        ("kept", "refund-refused", 100, "EUR", None),
+    ],
+)
+@pytest.mark.parametrize("order_id", [1, None])
+def test_a_provider_says_otherwise(
+    site: Site, state: str, kind: str, amount: int | None, currency: str | None, says: str | None, order_id: int | None
+) -> None:
+    """A part that it sent back by itself, or another amount than it said first, is found once; no order is needed."""
+    site.charge(1, order_id, state, kept_for=9 if state == "kept" else None)
+    for via in ("callback", "poll"):
+        row = {
+            "provider": "sandbox", "event_id": via, "charge_id": "1", "kind": kind, "amount": amount,
+            "currency": currency, "via": via, "raw": b"", "received_at": 1,
+        }  # fmt: skip
+        site.do("pay", insert(pay.payment_events).values(row))
+    found = [*site.without_books.judge([1]), *site.without_books.nameless()]
+    told = [(finding.id, finding.what) for finding in found if "says that" in finding.what]
+    assert told == ([] if says is None else [("none" if order_id is None else "1", f"sandbox {says}")])
+
+
 def test_sent_back_by_the_provider_itself(site: Site) -> None:
     """Money that pay keeps and the provider has sent back is told, at once."""
     site.paid(1)

@@ -356,6 +356,13 @@ def test_money_sent_back(shop: Shop) -> None:
     back = _TAKEN | {"status": "refunded", "reason": "late", "refunded_at": "2026-01-01T00:00:09.000Z"}
     (entry,) = _of_pay(shop, charges=[back])
     assert (entry.event, entry.at, entry.evidence["reason"]) == ("money sent back", 1_767_225_609_000, "late")
+    failed = back | {"status": "refused", "refusal": "account closed"}
+    sent, to_send = _of_pay(shop, charges=[failed])
+    assert (sent.event, to_send.event, to_send.evidence["refusal"]) == (
+        "money sent back",
+        "money to be sent back",
+        "account closed",
+    )
 
 
 def test_pay_does_not_answer(shop: Shop) -> None:

@@ -136,6 +136,8 @@ def test_many_callbacks_at_once(till: Till) -> None:
         {"charge_id": "c" * 129},
         {"amount": -1},
         {"amount": 2**63},
+        {"event_id": "e "},
+        {"charge_id": "c\ud800"},
         {"currency": "eur"},
         {"currency": "EURO"},
     ],
@@ -523,6 +525,20 @@ def test_a_part_that_went_back_is_no_refund(till: Till) -> None:
     assert till.charge_states() == {"c1": "refunding"}
 
 
+@pytest.mark.parametrize("currency", ["USD", "JPY"])
+def test_a_refund_in_another_currency_is_no_refund(till: Till, currency: str) -> None:
+    """As many minor units of another currency are other money, whether the refund is heard of first or last."""
+    till.owe(1, 2)
+    till.release(1)
+    early = replace(about(Kind.REFUNDED, "c2", amount=500, currency=currency), payment_id=2)
+    till.hear(success("c1", 1), about(Kind.REFUNDED, amount=500, currency=currency), early)
+    till.hear(success("c2", 2))
+    assert till.effects()["refunded-c1"] == ("none", "other-currency")
+    assert (till.charge_states(1), till.state(1)) == ({"c1": "refunding"}, "refunding")
+    assert (till.charge_states(2), till.state(2)) == ({"c2": "kept"}, "succeeded")
+    assert till.counted()[1] == Counter()
+
+
 def test_a_provider_sends_back_what_pays_an_order(till: Till) -> None:
     """Then the payment is refunded, which is the truth, and an operator has to see to the order."""
     till.owe(1)
@@ -532,6 +548,25 @@ def test_a_provider_sends_back_what_pays_an_order(till: Till) -> None:
     assert till.payment(1).charges[0].reason == "by-provider"
     assert _is_done_with(till)
     assert till.unasked() == 1
+
+
+def test_a_part_of_what_pays_an_order_goes_back(till: Till) -> None:
+    """The order stays paid, its charge whole as it was taken; that a part went is counted, and found by reconcile."""
+    till.owe(1)
+    till.hear(success("c1", 1), about(Kind.REFUNDED, amount=200, currency="EUR"))
+    assert till.effects()["refunded-c1"] == ("none", "other-amount")
+    assert (till.charge_states(), till.state(1)) == ({"c1": "kept"}, "succeeded")
+    assert till.unasked() == 1
+
+
+@pytest.mark.parametrize(("other", "why"), [({"amount": 499}, "other-amount"), ({"currency": "USD"}, "other-currency")])
+def test_known_money_is_told_of_otherwise(till: Till, other: dict[str, Any], why: str) -> None:
+    """What was taken is what was said first; that the provider says otherwise is seen at the event."""
+    till.owe(1)
+    till.hear(success("c1", 1), replace(success("c1", 1), event_id="again", **other))
+    assert till.effects()["again"] == ("none", why)
+    assert (till.charge_states(), till.state(1)) == ({"c1": "kept"}, "succeeded")
+    assert till.counted() == (Counter(EUR=500), Counter())
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -13,7 +13,7 @@ from pay.model import CLAIMED_FOR, attempts
 from pay.providers.port import Kind, ProviderUnavailable
 from pay.service.claims import Claims, distance
 from pay.service.crew import Crew
-from pay.service.polling import Allowance
+from pay.service.polling import OFTEN, Allowance
 from pay.service.tries import LOOK_BACK
 from tests.payments import DOWN, Till
 
@@ -136,6 +136,60 @@ def test_a_try_is_given_up_some_time_after_closing(till: Till) -> None:
     assert poll(till) == 1
     assert the_try(till).next_poll_at is not None
     till.database.transact(lambda connection: connection.execute(update(attempts).values(asked_until=now_ms() - 1)))
+    assert poll(till) == 1
+    assert the_try(till).next_poll_at is None
+
+
+def absent(till: Till) -> None:
+    """Have pay been down for longer than tries are asked about."""
+    long_ago = now_ms() - int(3 * till.polling._pace.until * 1000)
+    till.database.transact(lambda connection: connection.execute(update(attempts).values(asked_until=long_ago)))
+
+
+def test_a_try_is_not_given_up_for_our_own_absence(till: Till) -> None:
+    """Pay comes back after days, and the first question fails: what was taken meanwhile is heard of all the same."""
+    till.owe(1)
+    page = till.page(1)
+    till.release(1)
+    absent(till)
+    till.provider.faults.plan("close", DOWN)
+    till.provider.faults.plan("ask", DOWN)
+    poll(till)
+    poll(till)
+    assert till.provider.closed == [page]
+    till.provider.take(page)  # it was under way
+    poll(till)
+    assert till.charge_states() == {"c1": "refunding"}
+
+
+def test_a_try_that_is_begun_after_our_absence_is_closed(till: Till) -> None:
+    """Its answer was lost before: begun again, to hear of its money, it must not stay open at the provider unasked."""
+    till.owe(1)
+    till.provider.faults.plan("begin", DOWN)
+    with pytest.raises(ProviderUnavailable):
+        till.pay(1, "page")
+    till.release(1)
+    absent(till)
+    poll(till)
+    (page,) = till.provider.sessions
+    assert till.provider.closed == []
+    poll(till)
+    assert till.provider.closed == [page]
+
+
+def test_a_provider_that_never_answers_is_given_up(till: Till) -> None:
+    """After the time, and so many questions."""
+    till.owe(1)
+    till.page(1)
+    till.release(1)
+    absent(till)
+    for _ in range(OFTEN):
+        till.provider.faults.plan("close", DOWN)
+        till.provider.faults.plan("ask", DOWN)
+        assert poll(till) == 1
+        assert the_try(till).next_poll_at is not None
+    till.provider.faults.plan("close", DOWN)
+    till.provider.faults.plan("ask", DOWN)
     assert poll(till) == 1
     assert the_try(till).next_poll_at is None
 

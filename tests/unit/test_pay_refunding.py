@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import FailpointRaised, NotFound
 from pay.model import NothingToRefund, charges
-from pay.providers.port import Kind, ProviderEvent, RefundState
+from pay.providers.port import Kind, ProviderEvent, Refund, RefundState
 from pay.service import claims, refunding
 from tests.payments import DOWN, Till, success
 from tests.support import reads_on_mysql
@@ -253,6 +254,88 @@ def test_money_of_no_order_goes_back(till: Till) -> None:
     till.hear(success("c9", None))
     refund(till)
     assert (till.charge_states(), till.provider.returned) == ({"c9": "refunded"}, Counter(c9=1))
+
+
+FAILED = ProviderEvent("failed", Kind.REFUND_REFUSED, 1, b"", "c1", 500, "EUR", reason="account closed")
+
+
+def test_a_refund_that_fails_after_it_was_done_is_no_refund(till: Till) -> None:
+    """A bank may send a refund back, weeks later: the provider is asked, and only its answer moves the money."""
+    late(till, 1)
+    refund(till)
+    till.provider.refunds = lambda _: RefundState.REFUSED
+    till.hear(FAILED)
+    assert till.effects()["failed"] == ("refund-refused", "account closed")
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    assert till.refunding.run() == 1
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refused"}, "refunding")
+    assert sum(tally.refused for tally in till.tallies) == 1
+    till.provider.refunds = lambda _: RefundState.DONE
+    refund(till)
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    assert till.counted() == (Counter(EUR=500), Counter(EUR=500))
+    assert refund(till) == 0
+
+
+def test_a_refusal_that_comes_late_undoes_no_refund(till: Till) -> None:
+    """It was said before the money went back: the provider, asked, says so; nothing goes back twice."""
+    late(till, 1)
+    refund(till)
+    till.hear(FAILED)
+    assert refund(till) == 1
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    assert till.provider.returned == Counter(c1=1)
+    assert till.counted() == (Counter(EUR=500), Counter(EUR=500))
+    assert refund(till) == 0
+
+
+def test_a_refund_that_failed_is_not_done_by_an_old_event(till: Till) -> None:
+    """What told of the refund before it failed may come after that: the provider is asked at once, not believed."""
+    late(till, 1)
+    refund(till)
+    till.provider.refunds = lambda _: RefundState.REFUSED
+    till.hear(FAILED)
+    refund(till)
+    till.hear(ProviderEvent("done", Kind.REFUNDED, 1, b"", "c1", 500, "EUR"))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refused"}, "refunding")
+    till.provider.refunds = lambda _: RefundState.DONE
+    assert till.refunding.run() == 1
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    assert till.counted() == (Counter(EUR=500), Counter(EUR=500))
+
+
+def test_a_refund_that_fails_while_the_provider_is_asked(till: Till) -> None:
+    """An answer is written on what was asked about alone: of money that was refunded meanwhile it says nothing."""
+    late(till, 1)
+    refund(till)
+    till.hear(FAILED)
+    till.provider.refunds = lambda _: RefundState.PENDING
+    refund(till)
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunding"}, "refunding")
+
+
+def test_what_a_provider_sent_back_by_itself_is_not_asked_for(till: Till) -> None:
+    """Nobody wanted it back: a refund of it that fails leads to no other, which would be of what pays an order."""
+    till.owe(1)
+    till.pay(1)
+    till.hear(ProviderEvent("done", Kind.REFUNDED, 1, b"", "c1", 500, "EUR"), FAILED)
+    assert till.effects()["failed"] == ("none", "account closed")
+    assert refund(till) == 0
+
+
+def test_a_providers_long_name_of_a_refund_holds_up_no_other(till: Till) -> None:
+    """MariaDB takes no longer one, and both databases no half of a character: it is for people, and cut."""
+    late(till, 1, 2)
+    answered = till.provider.refund
+
+    def answer(charge_id: str, amount: int, currency: str, key: str) -> Refund:
+        return replace(answered(charge_id, amount, currency, key), refund_id="r" * 200 + "\ud800")
+
+    till.provider.refund = answer  # type: ignore[method-assign]
+    till.provider.refunds = lambda charge_id: RefundState.DONE if charge_id == "c1" else RefundState.PENDING
+    refund(till)
+    assert till.charge_states() == {"c1": "refunded", "c2": "refunding"}
+    assert till.payment(1).charges[0].refund_id == "r" * 128
 
 
 def test_an_admin_sends_money_back_once(till: Till) -> None:

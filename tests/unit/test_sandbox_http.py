@@ -16,7 +16,7 @@ from tests.contract.providers.test_sandbox import SandboxStand
 KEY = {"Authorization": f"Bearer {agreed.api_key(settings().jwt_secret)}"}
 BODY: dict[str, Any] = {
     "attempt_id": "1", "payment_id": "5", "amount": 1250, "currency": "EUR", "callback_url": "http://127.0.0.1:1",
-    "expires_at": "2026-12-01T00:00:00Z", "scenario": "page",
+    "expires_at": "2096-12-01T00:00:00Z", "scenario": "page",
 }  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def page(stand: SandboxStand, session: dict[str, Any]) -> TestResponse:
 
 def press(stand: SandboxStand, session: dict[str, Any], choice: str) -> TestResponse:
     answer = stand.client.post(f"/page/{session['reference']}", data={"choice": choice})
-    assert (answer.status_code, answer.headers["Location"]) == (303, f"/page/{session['reference']}")
+    there = f"/page/{session['reference']}{'#left' if choice == 'leave' else ''}"
+    assert (answer.status_code, answer.headers["Location"]) == (303, there)
     return page(stand, session)
 
 
@@ -137,6 +138,19 @@ def test_what_a_person_may_do(stand: SandboxStand, choice: str, told: str, charg
     assert len(re.findall(r'<th scope="row">\d+</th><td>12\.50 EUR</td>', text)) == charges
     assert ("<button" in text) == (choice == "leave")
     assert ("A payment is under way" in text) == (choice == "wait")
+    assert ('id="left"' in text) == (choice == "leave")  # what its address points at, and so is shown
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "told"),
+    [("2096-12-01T00:00:00Z", "The order waits until"), ("2001-12-01T00:00:00Z", "time was over at")],
+)
+def test_the_page_says_whether_there_is_still_time(stand: SandboxStand, expires_at: str, told: str) -> None:
+    """A page may be open for longer than its order waits; it can be paid there all the same."""
+    text = page(stand, begun(stand, expires_at=expires_at)).text
+    found = re.findall("The order waits until|time was over at", text)
+    assert found == [told]
+    assert "<button" in text
 
 
 def test_pressing_twice_pays_once(stand: SandboxStand) -> None:

@@ -221,13 +221,27 @@ REFUND = {"id": "re_9", "payment_intent": "pi_9", "amount": 100, "currency": "eu
         ("refund.updated", REFUND | {"status": "succeeded", "metadata": {"orders_refund_key": "k"}}, Kind.REFUNDED),
         ("refund.updated", REFUND | {"status": "pending", "metadata": {"orders_refund_key": "k"}}, Kind.OTHER),
         ("refund.failed", REFUND | {"status": "failed", "metadata": {"orders_refund_key": "k"}}, Kind.REFUND_REFUSED),
-        ("refund.updated", REFUND | {"status": "succeeded", "metadata": {}}, Kind.OTHER),
+        ("refund.created", REFUND | {"status": "succeeded", "metadata": {}}, Kind.REFUNDED),
+        ("refund.created", REFUND | {"status": "succeeded", "metadata": None}, Kind.REFUNDED),
+        ("refund.created", REFUND | {"status": "pending", "metadata": {}}, Kind.OTHER),
+        ("refund.failed", REFUND | {"status": "failed", "metadata": {}}, Kind.OTHER),
+        ("refund.created", REFUND | {"status": "succeeded", "metadata": {}, "payment_intent": None}, Kind.OTHER),
+        ("refund.created", REFUND | {"status": "succeeded", "metadata": {}, "currency": "iqd"}, Kind.OTHER),
         ("invoice.paid", {"id": "in_1"}, Kind.OTHER),
     ],
 )
 def test_what_events_mean(stand: StripeStand, kind: str, about: dict[str, Any], meaning: Kind) -> None:
-    """A session that is complete may still be unpaid; a refund that was made by hand may be of a part."""
+    """A session that is complete may still be unpaid. A refund that was made by hand sent money back, too.
+
+    One of another shop of the account is no reason to refuse the webhook, whatever currency it is in.
+    """
     assert stand.read(kind, about).kind is meaning
+
+
+def test_a_refund_made_by_hand_says_how_much(stand: StripeStand) -> None:
+    """It may be of a part, which is no refund of the charge: the ledger tells them apart."""
+    event = stand.read("refund.created", REFUND | {"status": "succeeded", "metadata": {}})
+    assert (event.charge_id, event.amount, event.currency) == ("pi_9", 100, "EUR")
 
 
 def test_a_late_try_is_no_other_try(stand: StripeStand) -> None:

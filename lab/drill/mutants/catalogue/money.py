@@ -10,6 +10,7 @@ _PAYMENTS = "tests/unit/test_pay_payments.py::"
 _API = "tests/unit/test_pay_api.py::"
 _REASON = "pay.service.ledger:Ledger._reason"
 _AFTER = "pay.service.refunding:Refunding._after"
+_REFUSED = "pay.service.ledger:Ledger._refund_refused"
 _ROW = "pay.service.inbox:_row"
 _GIVE_BACK = "pay.service.payments:Payments.give_back"
 
@@ -108,7 +109,47 @@ MUTANTS = (
         "part-of-a-refund-is-one",
         "a charge of which a part went back is called refunded",
         _EVENTS + "test_a_part_that_went_back_is_no_refund",
-        ("pay.service.ledger:Ledger._refunded", 'event.amount not in {None, charge["amount"]}', "False"),
+        ("pay.service.ledger:Ledger._refunded", "if other is not None:", "if False:"),
+    ),
+    edited(
+        "refund-in-another-currency-is-one",
+        "as many minor units of another currency are taken for the money that was to go back",
+        _EVENTS + "test_a_refund_in_another_currency_is_no_refund",
+        ("pay.service.ledger:_other_money", 'currency not in {None, charge["currency"]}', "False"),
+    ),
+    edited(
+        "part-sent-back-untold",
+        "a provider sends back a part of what pays an order, and everything agrees",
+        "tests/unit/test_ops_payments.py::test_a_provider_says_otherwise",
+        ("ops.other_money:other_money", "connection.execute(_TOLD.where(which))", "()"),
+    ),
+    edited(
+        "refund-that-failed-stays-one",
+        "a refund that was done, and that the customer's bank sent back, is still called one",
+        _REFUNDS + "test_a_refund_that_fails_after_it_was_done_is_no_refund",
+        (_REFUSED, 'charge["next_try_at"] = self.now', "pass"),
+    ),
+    edited(
+        "payment-refunded-though-its-refund-failed",
+        "money that came back to the provider is to be sent again, and its payment is called refunded",
+        _REFUNDS + "test_a_refund_that_fails_after_it_was_done_is_no_refund",
+        (
+            "pay.service.refunding:Refunding._write",
+            "move(connection, [*filter(None, undone)], PaymentState.REFUNDED, PaymentState.REFUNDING)",
+            "pass",
+        ),
+    ),
+    edited(
+        "refund-done-by-an-old-event",
+        "news of a refund from before it failed make it one that is done",
+        _REFUNDS + "test_a_refund_that_failed_is_not_done_by_an_old_event",
+        ("pay.service.ledger:Ledger._refunded", 'charge["refunded_at"] is not None', "False"),
+    ),
+    edited(
+        "sent-back-by-itself-asked-for",
+        "money of a paid order that its provider sent back, and got again, is sent back once more",
+        _REFUNDS + "test_what_a_provider_sent_back_by_itself_is_not_asked_for",
+        (_REFUSED, 'charge["reason"] != Reason.BY_PROVIDER', "True"),
     ),
     edited(
         "refund-before-its-charge-forgotten",
@@ -116,7 +157,7 @@ MUTANTS = (
         _EVENTS + "test_a_refund_that_is_heard_of_before_its_charge",
         (
             "pay.service.ledger:Ledger._is_sent_back",
-            "not {None, event.amount}.isdisjoint(self.sent_back.get(_key(event), ()))",
+            "any(_other_money(money, taken) is None for money in self.sent_back.get(_key(event), ()))",
             "False",
         ),
     ),
@@ -191,6 +232,18 @@ MUTANTS = (
         "a page on which a user pays twice has the second payment",
         _POLLS + "test_a_try_that_takes_the_money_twice",
         ("pay.service.tries:took", "now + (LOOK_BACK if at_once else 0)", "None"),
+    ),
+    edited(
+        "given-up-for-our-absence",
+        "what a provider took while pay was down for days is not heard of, as the first question failed",
+        _POLLS + "test_a_try_is_not_given_up_for_our_own_absence",
+        ("pay.service.polling:Polling._next", "is_left and row.polls < OFTEN", "False"),
+    ),
+    edited(
+        "closed-and-forgotten",
+        "money that was under way when a page was closed, days late, is not heard of",
+        _POLLS + "test_a_try_is_not_given_up_for_our_own_absence",
+        ("pay.service.polling:Polling._next", "look.was_closed:", "False:"),
     ),
     edited(
         "polls-without-a-bound",
