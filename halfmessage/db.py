@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -39,6 +40,7 @@ _PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds at most before an attempt, doubl
 _WAL_KEPT = f"journal_size_limit={8 * 1024 * 1024}"  # bytes of log that a checkpoint leaves in place
 _SQLITE_DEFINITELY_NOT_COMMITTED = ("locked", "full", "busy", "readonly")
 _READ_ONLY: frozenset[object] = mysql.READ_ONLY | postgresql.READ_ONLY
+_is_committing = ContextVar("is_committing", default=False)
 _REPEATABLE: frozenset[object] = mysql.REPEATABLE | postgresql.REPEATABLE
 _DUPLICATE: frozenset[object] = mysql.DUPLICATE | postgresql.DUPLICATE
 _FAILED_CHECK: frozenset[object] = mysql.FAILED_CHECK | postgresql.FAILED_CHECK
@@ -170,6 +172,7 @@ def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterat
         raise _Retryable  # COMMIT was never sent
     if name == "postgresql" and postgresql.has_failed(connection):
         raise Misconfigured("A statement of the transaction failed, outside of a savepoint: PostgreSQL rolls it back.")
+    mine = _is_committing.set(True)
     try:
         yield
     except sa.DBAPIError as error:
@@ -181,6 +184,13 @@ def committing(connection: Connection, invalidate: Callable[[], None]) -> Iterat
         if name == "postgresql" and postgresql.is_rolled_back(error):
             raise _translate_driver(error) from error
         raise CommitOutcomeUnknown from error
+    finally:
+        _is_committing.reset(mine)
+
+
+def is_committing() -> bool:
+    """Whether a COMMIT that is sent now is the library's, and no other code's: what a drill strikes at."""
+    return _is_committing.get()
 
 
 def _is_there(connection: Connection) -> bool:

@@ -15,7 +15,10 @@ FOLDER: Final = "docs/library/reference"
 PAGES: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
     "messages": (
         "Transactional messages in your own transaction, and consumers whose effect happens once.",
-        ("transactional", "transactional.asynchronous", "contrib.flask", "contrib.pytest_plugin", "errors"),
+        (
+            *("transactional", "transactional.asynchronous", "contrib.flask", "contrib.pytest_plugin"),
+            *("drill.scenario", "errors"),
+        ),
     ),
     "sagas": (
         "Sagas: steps with compensations, for what no single transaction ends.",

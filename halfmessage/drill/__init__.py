@@ -2,6 +2,7 @@
 
 - `scenario`: what you bring: `act`, `check` and, where it is wanted, `prepare`
 - `child`: one process of your service, which is armed, acts, and dies; or settles, and is checked
+- `watching`, `losing`, `waiting`: what it sees of that process, which of its calls it loses, and how it waits
 - `invariants`: what must hold whatever the service does
 - `steps`: where it is killed
 - `run`: the steps, one after another

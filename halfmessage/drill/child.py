@@ -5,33 +5,41 @@ Its last line on standard output is a JSON object.
 
 import json
 import sys
-import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine, update
 
 from halfmessage import failpoints
-from halfmessage.drill import invariants
+from halfmessage.drill import invariants, losing
 from halfmessage.drill.scenario import Scenario, load
-from halfmessage.errors import Unavailable
+from halfmessage.drill.waiting import until_quiet
+from halfmessage.drill.watching import Watch
+from halfmessage.errors import Misconfigured
 from halfmessage.saga.plan import Delay
 from halfmessage.transactional.tables import METADATA, SAGAS
-
-_LOOK_EVERY = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the process is to do; `patience`: seconds in which all must be quiet."""
+    """What the process is to do; `patience`: seconds in which all must be quiet.
+
+    It acts for `keys` keys from `key` on, `times` for each. `lose`: see `Watch`. `answers`: what acts returned.
+    """
 
     app: str
     scenario: str
     what: str
     act: str = ""
     key: int = 0
+    keys: int = 1
+    times: int = 1
     armed: str = ""
+    lose: str = ""
+    answers: Mapping[str, Any] = field(default_factory=dict)
     patience: float = 20.0
 
 
@@ -58,20 +66,41 @@ def main() -> None:
 def _prepare(scenario: Scenario, _job: Job) -> dict[str, object]:
     METADATA.create_all(scenario.tx.engine)
     scenario.prepare()
-    return {"acts": list(scenario.acts)}
+    return {"acts": list(scenario.acts), "groups": [each.group for each in scenario.tx.subscriptions]}
 
 
 def _act(scenario: Scenario, job: Job) -> dict[str, object]:
-    error = None
-    with failpoints.recorded() as passed, scenario.tx as tx:
+    error: str | None = None
+    answers: dict[str, object] = {}
+    broken: list[str] = []
+    with failpoints.recorded() as passed, Watch(scenario.tx, job.lose) as watch, scenario.tx as tx:
         tx.start()
         failpoints.arm(job.armed, [job.armed.partition("=")[0]])
-        try:
-            scenario.acts[job.act](job.key)
-        except Exception as raised:  # noqa: BLE001 - a client's request may fail
-            error = repr(raised)
-        _until_quiet(scenario, job.patience)
-    return {"passed": passed, "error": error}
+        for key in _keys(job) * job.times:
+            try:
+                answers[str(key)] = scenario.acts[job.act](key)
+            except Exception as raised:  # noqa: BLE001 - a client's request may fail
+                answers[str(key)], error = None, repr(raised)
+        answers = _said(job, answers) if scenario.takes_answers else {}
+        if "/" in job.lose:
+            heard = replace(job, answers=answers)
+            broken = list(losing.turned(tx, watch, job.patience, lambda: _checked(scenario, heard)))
+        until_quiet(tx, job.patience)
+        called = losing.losable(tx, watch.called)
+    error = error or watch.failed
+    return {"passed": passed, "called": called, "error": error, "answers": answers, "broken": broken}
+
+
+def _said(job: Job, answers: dict[str, object]) -> dict[str, object]:
+    try:
+        json.dumps(answers)
+    except TypeError as error:
+        raise Misconfigured(f"What {job.act} returns is given to check, and has to be JSON: {error}") from error
+    return answers
+
+
+def _keys(job: Job) -> list[int]:
+    return list(range(job.key, job.key + job.keys))
 
 
 def _settle(scenario: Scenario, job: Job) -> dict[str, object]:
@@ -79,15 +108,20 @@ def _settle(scenario: Scenario, job: Job) -> dict[str, object]:
     with scenario.tx as tx:
         _end_claims(tx.engine)
         tx.start()
-        _until_quiet(scenario, job.patience)
-        broken = list(invariants.broken(tx))
+        until_quiet(tx, job.patience)
+        return {"broken": [*invariants.broken(tx), *_checked(scenario, job)]}
+
+
+def _checked(scenario: Scenario, job: Job) -> Iterator[str]:
+    """Tell what the scenario's check has to say of each key."""
+    for key in _keys(job):
+        of = f"check of key {key}" if job.keys > 1 else "check"
         try:
-            said = scenario.check(job.key)
+            said = scenario.checked(key, job.answers.get(str(key)))
         except Exception as raised:  # noqa: BLE001 - whatever it is, it does not hold
-            broken.append(f"check: {raised}" if isinstance(raised, AssertionError) else f"check: {raised!r}")
+            yield f"{of}: {raised}" if isinstance(raised, AssertionError) else f"{of}: {raised!r}"
         else:
-            broken.extend(f"check: {line}" for line in (said if isinstance(said, list) else ()))
-    return {"broken": broken}
+            yield from (f"{of}: {line}" for line in (said if isinstance(said, list) else ()))
 
 
 def _end_claims(engine: Engine) -> None:
@@ -95,20 +129,6 @@ def _end_claims(engine: Engine) -> None:
     held = update(SAGAS.runs).where(SAGAS.runs.c.owner.is_not(None), SAGAS.runs.c.due_at.is_not(None))
     with engine.execution_options(writes=True).begin() as connection:
         connection.execute(held.values(due_at=0))
-
-
-def _until_quiet(scenario: Scenario, patience: float) -> None:
-    """Return once nothing is on its way, or after `patience` seconds: then the invariants say what is."""
-    last = time.monotonic() + patience
-    while time.monotonic() < last and not _is_quiet(scenario):
-        time.sleep(_LOOK_EVERY)
-
-
-def _is_quiet(scenario: Scenario) -> bool:
-    try:
-        return scenario.tx.status().is_quiet
-    except Unavailable:  # a busy machine: asked again
-        return False
 
 
 def words(job: Job) -> list[str]:

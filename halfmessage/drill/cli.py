@@ -19,6 +19,8 @@ def main(words: Sequence[str] | None = None) -> int:
     drill = commands.add_parser("drill", help="kill a service at every step of its transactions, and say what held")
     drill.add_argument("--app", type=Path, required=True, help="the file with its TransactionalMessages")
     drill.add_argument("--scenario", type=Path, help="the file with act and check; drill.py beside the app")
+    earlier = "the file of the version that is deployed now: it acts, and --app comes back in its place"
+    drill.add_argument("--upgrade-from", type=Path, metavar="FILE", help=earlier)
     drill.add_argument("--only", default="", metavar="TEXT", help="those steps that have this in their names")
     drill.add_argument("--html", type=Path, help="write a page, too")
     drill.add_argument("--patience", type=float, default=20.0, help="seconds until all must be quiet (20)")
@@ -26,15 +28,16 @@ def main(words: Sequence[str] | None = None) -> int:
     scenario = asked.scenario or asked.app.with_name("drill.py")
     results = []
     try:
-        for result in Drill(asked.app, scenario, patience=asked.patience).run(asked.only):
+        made = Drill(asked.app, scenario, patience=asked.patience, earlier=asked.upgrade_from)
+        for result in made.run(asked.only):
             print(line(result), flush=True)  # noqa: T201 - a command line prints
             results.append(result)
     except HalfMessageError as error:
         print(error.detail, file=sys.stderr)  # noqa: T201
         return MISUSED
-    print(summary(results))  # noqa: T201
+    print(summary(results, made.untouched))  # noqa: T201
     if asked.html is not None:
-        asked.html.write_text(page(asked.app.name, results), encoding="utf-8")
+        asked.html.write_text(page(asked.app.name, results, made.untouched), encoding="utf-8")
     return BROKEN if any(result.broken for result in results) else HELD
 
 

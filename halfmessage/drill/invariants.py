@@ -1,13 +1,13 @@
 """What must hold once all is quiet, whatever a service does: read from the database and the broker."""
 
-import json
 from collections.abc import Iterator
 
 from sqlalchemy import select
 
+from halfmessage.errors import MessageRefused
 from halfmessage.mq.port import MessageView, Resolution, State
 from halfmessage.transactional import TransactionalMessages, tables
-from halfmessage.transactional.incoming import Subscription, digest
+from halfmessage.transactional.incoming import Subscription, digest, read
 from halfmessage.tx.opened import TX_ID
 from halfmessage.tx.record import Outcome
 
@@ -23,6 +23,11 @@ def broken(tx: TransactionalMessages) -> Iterator[str]:
             yield f"{many} messages are {name} and stay so"
     for run in tx.sagas.list():
         errors = "; ".join(f"{name}: {step.error}" for name, step in run.steps.items() if step.error)
+        if not tx.sagas.is_known(run):
+            errors = (
+                "it was begun under a definition that is declared no more; declare that one too, behind the new one, "
+                "until no run of it is open"
+            )
         yield f"the run of {run.saga} with the key {run.key} is {run.state} and stays so" + f": {errors}" * bool(errors)
     with tx.engine.connect() as connection:
         outcomes = dict(connection.execute(select(tables.RECORDS.c.tx_id, tables.RECORDS.c.outcome)).tuples().all())
@@ -45,9 +50,11 @@ def _unhandled(view: MessageView, subscriptions: tuple[Subscription, ...], handl
     for each in subscriptions:
         if each.topic != view.message.topic:
             continue
-        once = view.message.properties[TX_ID]
-        if each.once_per is not None:
-            once = json.loads(view.message.body)[each.once_per]
+        try:
+            _, once = read(each, view.message)
+        except MessageRefused as error:
+            yield f"{each.group} can't take {_named(view)}: {error.detail}"
+            continue
         if digest(each, once) not in handled:
             yield f"{_named(view)} was delivered, and {each.group} did nothing"
 

@@ -19,18 +19,19 @@ def line(result: Result) -> str:
     return "\n".join([said + meaning, *(f"         {each}" for each in (*result.broken, *last))])
 
 
-def summary(results: Sequence[Result]) -> str:
-    """Return the last line."""
+def summary(results: Sequence[Result], untouched: Sequence[str] = ()) -> str:
+    """Return the last line. `untouched`: consumers that nothing came to."""
     held = sum(not result.broken for result in results)
-    return f"{held} of {len(results)} steps held."
+    missing = f" No act came to: {', '.join(untouched)}." if untouched else ""
+    return f"{held} of {len(results)} steps held.{missing}"
 
 
-def page(app: str, results: Sequence[Result]) -> str:
+def page(app: str, results: Sequence[Result], untouched: Sequence[str] = ()) -> str:
     """Return a page of HTML that stands alone: what was done at each step, what held, what the processes said."""
     rows = "".join(_row(result) for result in results)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Drill of {escape(app)}</title>'
-        f"<style>{_STYLE}</style><h1>Drill of {escape(app)}</h1><p>{summary(results)}</p>"
+        f"<style>{_STYLE}</style><h1>Drill of {escape(app)}</h1><p>{escape(summary(results, untouched))}</p>"
         "<table><thead><tr><th>Step<th>Moment<th>What held<th>Log</thead>"
         f"<tbody>{rows}</table></html>\n"
     )

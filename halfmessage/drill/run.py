@@ -33,9 +33,16 @@ class Result:
 class Drill:
     """A service, drilled step by step."""
 
-    def __init__(self, app: Path, scenario: Path, *, patience: float) -> None:
-        """Take its files; `patience` in seconds."""
-        self._job = Job(str(app.resolve()), str(scenario.resolve()), "prepare", patience=patience)
+    def __init__(self, app: Path, scenario: Path, *, patience: float, earlier: Path | None = None) -> None:
+        """Take its files; `patience` in seconds. `earlier`: a version that acts, and that `app` comes back as.
+
+        Raise `Misconfigured` for an earlier file of another name, which the scenario would not import.
+        """
+        if earlier is not None and earlier.name != app.name:
+            raise Misconfigured(f"{earlier} has to be called {app.name}: the scenario imports it by that name.")
+        self._later = Job(str(app.resolve()), str(scenario.resolve()), "prepare", patience=patience)
+        self._job = replace(self._later, app=str((earlier or app).resolve()))
+        self.untouched: tuple[str, ...] = ()  # consumers' groups that no act came to, once all were run
 
     def run(self, only: str = "") -> Iterator[Result]:
         """Run the steps whose names have `only` in them, of all acts; tell each.
@@ -46,32 +53,42 @@ class Drill:
             home = Path(directory)
             template = home / "template"
             template.mkdir()
-            for act in self._answer(self._job, template)["acts"]:
-                key = 1
+            prepared = self._answer(self._job, template)
+            key, called = 1, set[str]()  # a database that is a server's is the same for all steps: no key twice
+            for act in prepared["acts"]:
                 job = replace(self._job, what="act", act=act, key=key)
                 found = self._answer(job, self._fresh(template, home / f"{act}-found"))
                 if not found["passed"]:
                     raise Misconfigured(_nothing(act, found))
-                for step in steps.of(act, found["passed"]):
+                key += 1
+                for step in steps.of(act, found["passed"], [name for name in found["called"] if name not in called]):
                     if only not in step.name:
                         continue
-                    key += 1
                     yield self._step(step, key, self._fresh(template, home / f"{act}-{key}"))
+                    key += step.keys
+                called.update(found["called"])
+            self.untouched = tuple(group for group in prepared["groups"] if group not in called)
 
     def _step(self, step: steps.Step, key: int, where: Path) -> Result:
-        job = replace(self._job, act=step.act, key=key)
-        acted = self._process(replace(job, what="act", armed=step.armed), where)
-        log, broken = [acted.stderr], []
+        job = replace(self._job, act=step.act, key=key, keys=step.keys)
+        acted = self._process(replace(job, what="act", armed=step.armed, times=step.times, lose=step.lose), where)
+        log, broken = [acted.stderr], list[str]()
         died = acted.returncode == -signal.SIGKILL
         if step.is_to_die and not died:
             broken.append("the process did not come to this point again")
         elif acted.returncode and not died:
             broken.append(f"the process ended with an error; {SEE_LOG}")
-        elif not step.armed and (error := _last(acted)["error"]):
-            broken.append(f"{step.act} raised {error}, though nothing failed")
+        elif not died:
+            told = _last(acted)
+            job = replace(job, answers=told["answers"])
+            broken.extend(told["broken"])
+            if step.must_succeed and told["error"]:
+                broken.append(f"{step.act} raised {told['error']}, though nothing failed")
         if step.then:
             log.append(self._process(replace(job, what="settle", armed=step.then), where).stderr)
-        settled = self._process(replace(job, what="settle"), where)
+        if job.app != self._later.app:
+            log.append(self._process(self._later, where).stderr)
+        settled = self._process(replace(job, what="settle", app=self._later.app), where)
         log.append(settled.stderr)
         if settled.returncode:
             broken.append(f"the service did not come back; {SEE_LOG}")

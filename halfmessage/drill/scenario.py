@@ -17,14 +17,19 @@
         ...
 
 The process that acts also consumes. What `act` raises at a step is no fault: a client's request may fail. All must hold
-even so. Where nothing is killed, it is one; catch there what you expect.
+even so. Where nothing fails, it is one, and so is a request of Flask's that ends in an exception: catch there what you
+expect.
+
+`check(key, answer)` is given what `act` returned, JSON: None where no answer came, or `act` raised. So it sees a
+service that says 201 and did nothing. A run of a saga may always turn back, by its deadline or an operator's word: that
+must hold as well, whatever `act` asked for. What your service calls over REST is started in this file, on a thread.
 """
 
 import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import getattr_static
+from inspect import getattr_static, signature
 from pathlib import Path
 from types import ModuleType
 
@@ -39,7 +44,16 @@ class Scenario:
     tx: TransactionalMessages
     prepare: Callable[[], object]
     acts: dict[str, Callable[[int], object]]
-    check: Callable[[int], object]
+    check: Callable[..., object]
+
+    @property
+    def takes_answers(self) -> bool:
+        """Whether `check` has a second argument."""
+        return len(signature(self.check).parameters) > 1
+
+    def checked(self, key: int, answer: object) -> object:
+        """Call `check`."""
+        return self.check(key, answer) if self.takes_answers else self.check(key)
 
 
 def load(app: Path, scenario: Path) -> Scenario:

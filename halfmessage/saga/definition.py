@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -138,6 +138,17 @@ class Saga:
     def longest_step(self) -> float:
         """Seconds that the longest step may take."""
         return max(step.within for step in self.steps.values())
+
+    def wrapped(self, wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> "Saga":
+        """Return the same definition, each function of which is wrapped; `wrap` is told saga/step/direction, too."""
+
+        def changed(step: Outside | Local) -> Outside | Local:
+            name = f"{self.name}/{step.name}"
+            undo = step.undo and wrap(f"{name}/{Direction.UNDO}", step.undo)
+            return replace(step, do=wrap(f"{name}/{Direction.DO}", step.do), undo=undo)  # type: ignore[arg-type]
+
+        steps = [changed(step) for step in self.steps.values()]
+        return Saga(self.name, steps, deadline=self.deadline, version=self.version, tries=self.tries)
 
     def _needs(self, steps: Sequence[Step]) -> Mapping[str, frozenset[str]]:
         needs: dict[str, frozenset[str]] = {}

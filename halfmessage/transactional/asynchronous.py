@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from halfmessage.db import is_prepared
 from halfmessage.errors import CommitOutcomeUnknown, HalfMessageError, Misconfigured
 from halfmessage.transactional.outgoing import RULE, Draft
-from halfmessage.transactional.sessions import begun, commit
+from halfmessage.transactional.sessions import Begun, begun, commit, within
 from halfmessage.transactional.ways import Opened
 
 
@@ -30,6 +30,8 @@ class AsyncOutgoingMessage(Draft):
         out. Raise `Misconfigured` for a session whose engine was not prepared, too.
         """
         _hold_prepared(session)
+        if within(session.sync_session) is not None:
+            raise Misconfigured("The transaction of an AsyncSession has one message: let several groups consume it.")
         tx_id = self._begun()
         opened: Opened | None = None if self._body is self.UNSET else await asyncio.to_thread(self._open, tx_id)
         try:
@@ -38,6 +40,8 @@ class AsyncOutgoingMessage(Draft):
                 await session.flush()
                 if opened is None:
                     opened = await asyncio.to_thread(self._open, tx_id)
+                else:
+                    self._hold_unchanged()
                 await session.run_sync(self._decide, opened)
         except (Exception, asyncio.CancelledError):  # of what is like a crash the check-back takes care
             try:
@@ -61,7 +65,7 @@ class AsyncOutgoingMessage(Draft):
 
 @asynccontextmanager
 async def _begun(session: AsyncSession) -> AsyncIterator[None]:
-    wrapped = begun(session.sync_session, RULE)
+    wrapped = begun(session.sync_session, RULE, Begun())
     await session.run_sync(lambda _: wrapped.__enter__())
     try:
         yield

@@ -22,14 +22,15 @@ from sqlalchemy.orm import Session
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import FailpointRaised, MessageRefused
-from halfmessage.mq.port import Delivery, Verdict
-from halfmessage.transactional.sessions import begun, commit
+from halfmessage.mq.port import Delivery, Message, Verdict
+from halfmessage.transactional.sessions import transaction
 from halfmessage.transactional.tables import INBOX
 from halfmessage.tx.opened import TX_ID
 
 Handler = Callable[[Any, Session], object]
 """Gets a body and a session in a transaction; what it raises rolls back and has the message come again, later."""
 
+_RULE = "The consumer's transaction is committed after it: don't commit or roll back in it."
 _SHOWN = 255  # characters of a key that are kept for people
 
 log = structlog.get_logger()
@@ -83,34 +84,23 @@ class Inbox:
         group = self._subscription.group
         failpoints.hit(f"{group}.received")
         body, row = self._read(delivery)
-        with self._sessions() as session:
-            with begun(session, "The consumer's transaction is committed after it: don't commit or roll back in it."):
-                try:
-                    session.connection().execute(insert(INBOX), row)
-                except IntegrityError:
-                    is_new = False
-                else:
-                    is_new = True
-                    with self._around():
-                        self._subscription.handler(body, session)
-                    session.flush()
-                    failpoints.hit(f"{group}.before_commit")
-            if not is_new:
-                session.rollback()
-                return
-            commit(session)
-        failpoints.hit(f"{group}.handled")
+        with self._sessions() as session, transaction(session, _RULE) as made:
+            try:
+                session.connection().execute(insert(INBOX), row)
+            except IntegrityError:
+                made.needless = True
+            else:
+                with self._around():
+                    self._subscription.handler(body, session)
+                session.flush()
+                failpoints.hit(f"{group}.before_commit")
+        if not made.needless:
+            failpoints.hit(f"{group}.handled")
 
     def _read(self, delivery: Delivery) -> tuple[Any, dict[str, Any]]:
         """Return the body, and the inbox row. Raise `MessageRefused` for what is none of ours."""
         wanted = self._subscription
-        try:
-            body = json.loads(delivery.message.body)
-            once = delivery.message.properties[TX_ID] if wanted.once_per is None else body[wanted.once_per]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise MessageRefused(f"The message has no {wanted.once_per or TX_ID!r}, or is no JSON.") from error
-        if isinstance(once, bool) or not isinstance(once, str | int):
-            raise MessageRefused(f"{wanted.once_per!r} is text or a whole number; this is {once!r}.")
+        body, once = read(wanted, delivery.message)
         return body, {
             "digest": digest(wanted, once),
             "consumer_group": wanted.group,
@@ -118,6 +108,18 @@ class Inbox:
             "once_key": str(once)[:_SHOWN],
             "handled_at": now_ms(),
         }
+
+
+def read(wanted: Subscription, message: Message) -> tuple[Any, str | int]:
+    """Return a message's body, and by what it counts as the same. Raise `MessageRefused` for what is none of ours."""
+    try:
+        body = json.loads(message.body)
+        once = message.properties[TX_ID] if wanted.once_per is None else body[wanted.once_per]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise MessageRefused(f"The message has no {wanted.once_per or TX_ID!r}, or is no JSON.") from error
+    if isinstance(once, bool) or not isinstance(once, str | int):
+        raise MessageRefused(f"{wanted.once_per!r} is text or a whole number; this is {once!r}.")
+    return body, once
 
 
 def digest(subscription: Subscription, once: str | int) -> str:

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from halfmessage import failpoints
-from halfmessage.errors import CommitOutcomeUnknown, FailpointRaised, HalfMessageError, MessageRefused, Misconfigured
+from halfmessage.errors import CommitOutcomeUnknown, FailpointRaised, MessageRefused, Misconfigured
 from halfmessage.mq.port import Message
 from halfmessage.transactional.options import MOST_BYTES
-from halfmessage.transactional.sessions import begun, commit
+from halfmessage.transactional.sessions import transaction, within
 from halfmessage.transactional.ways import Opened, Way
 
 RULE: Final = "m.begin commits at the end of its block: don't commit or roll back inside of it."
@@ -20,6 +21,22 @@ _SENT: Final = (
     "or give it to message (body=…) and leave it."
 )
 _UNSET: Final = object()
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """A message that leaves with a transaction; `opened` from when the broker has it."""
+
+    tell: Callable[[Opened], None]
+    opened: Opened | None = None
+
+    def committed(self) -> None:
+        if self.opened is not None:
+            self.tell(self.opened)
+
+    def dropped(self) -> None:
+        if self.opened is not None:
+            self.opened.dropped()
 
 
 class Draft:
@@ -60,13 +77,13 @@ class Draft:
         self._encoded = _encoded(self._body)
         return self._way.open(tx_id, Message(self._topic, self._encoded, keys=(self._key,)))
 
-    def _decide(self, session: Session, opened: Opened) -> None:
-        """Write what decides the message into the session's transaction, last of all.
-
-        Raise `Misconfigured` for a body that was changed after it was sent: a dict that was given, and filled inside.
-        """
+    def _hold_unchanged(self) -> None:
+        """Refuse a body that was changed after it was sent: a dict that was given, and filled inside."""
         if _encoded(self._body) != self._encoded:
             raise Misconfigured(_SENT)
+
+    def _decide(self, session: Session, opened: Opened) -> None:
+        """Write what decides the message into the session's transaction, last of all."""
         opened.write(session.connection())
         failpoints.hit(f"{self._topic}.before_commit")
 
@@ -86,33 +103,43 @@ class OutgoingMessage(Draft):
     def begin(self, session: Session) -> Iterator[None]:
         """Wrap the local transaction of a session, which is begun here and committed at the end of the block.
 
-        One that the session has begun by reading goes on. What leaves the block as an exception rolls it back, and
-        drops the message. Raise `BrokerError` or `DatabaseUnavailable` (nothing happened), `AlreadyAborted` (it took
-        longer than `Options.deadline`; nothing happened), `CommitOutcomeUnknown` (the connection was lost in COMMIT:
-        the check-back finds out, and the message follows it), `MessageRefused` for a body that is none, or
-        `Misconfigured` where the block committed or rolled back by itself. Your own statements raise what they raise.
+        One that the session has begun by reading goes on. One that the library commits already, a consumer's or that of
+        another message, is taken part in: it is committed at its own end, with all its messages, or none of them.
+        What leaves the block as an exception rolls it back, and drops the message. Raise `BrokerError` or
+        `DatabaseUnavailable` (nothing happened), `AlreadyAborted` (it took longer than `Options.deadline`; nothing
+        happened), `CommitOutcomeUnknown` (the connection was lost in COMMIT: the check-back finds out, and the message
+        follows it), `MessageRefused` for a body that is none, or `Misconfigured` where the block committed or rolled
+        back by itself. Your own statements raise what they raise.
         """
         tx_id = self._begun()
-        opened = None if self._body is _UNSET else self._open(tx_id)
-        try:
-            with begun(session, RULE):
+        leaving = _Leaving(self._committed)
+        if self._body is not _UNSET:  # before there is a lock that could wait for it
+            leaving.opened = self._open(tx_id)
+        if (made := within(session)) is None:
+            with transaction(session, RULE, leaving):
                 yield
-                session.flush()
-                opened = opened or self._open(tx_id)
-                self._decide(session, opened)
-        except Exception:  # of a crash, and what is like one (BaseException), the check-back takes care
-            session.rollback()
-            if opened is not None:
-                opened.dropped()
-            raise
-        try:
-            commit(session)
-        except CommitOutcomeUnknown:
-            raise
-        except HalfMessageError:  # it did not happen, for certain
-            opened.dropped()
-            raise
-        self._committed(opened)
+                self._left(session, leaving, tx_id)
+            return
+        made.joined.append(leaving)
+        made.unwritten += 1
+        _hold_whole(session)
+        yield
+        _hold_whole(session)
+        self._left(session, leaving, tx_id)
+        made.unwritten -= 1
+
+    def _left(self, session: Session, leaving: _Leaving, tx_id: int) -> None:
+        session.flush()
+        if leaving.opened is None:
+            leaving.opened = self._open(tx_id)
+        else:
+            self._hold_unchanged()
+        self._decide(session, leaving.opened)
+
+
+def _hold_whole(session: Session) -> None:
+    if session.in_nested_transaction():
+        raise Misconfigured("A savepoint could be rolled back without the message that is in it.")
 
 
 def _encoded(body: Any) -> bytes:

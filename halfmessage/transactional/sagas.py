@@ -5,7 +5,6 @@ Failpoints: those of `halfmessage.failpoints.of_saga`, of an engine named ``saga
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import wraps
 from typing import Any, Final
 
@@ -73,7 +72,7 @@ class ServiceSagas:
 def _inside(saga: Saga, around: Around) -> Saga:
     """Return the same definition, each function of which is run in a context: of a Flask app, say."""
 
-    def inside(work: Callable[..., Any]) -> Callable[..., Any]:
+    def inside(_name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(work)
         def run(*given: Any) -> Any:
             with around():
@@ -81,8 +80,4 @@ def _inside(saga: Saga, around: Around) -> Saga:
 
         return run
 
-    steps = [
-        replace(step, do=inside(step.do), undo=step.undo and inside(step.undo))  # type: ignore[arg-type]
-        for step in saga.steps.values()
-    ]
-    return Saga(saga.name, steps, deadline=saga.deadline, version=saga.version, tries=saga.tries)
+    return saga.wrapped(inside)

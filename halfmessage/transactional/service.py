@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import Engine
@@ -165,6 +166,20 @@ class TransactionalMessages:
                 raise Misconfigured(f"The saga {saga.name!r} was declared already; of another one, raise `version`.")
             self._sagas.append(saga)
         return saga
+
+    def wrap(self, wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Have what was declared so far wrapped, for what watches a service, as `halfmessage drill` does.
+
+        `wrap` is given a name and a function: a consumer, by its group, or one of a saga's, by saga/step/direction.
+        Raise `Misconfigured` where something is open already.
+        """
+        with self._lock:
+            if self._running is not None:
+                raise Misconfigured("Wrap before `start`, and before the first message.")
+            self._subscriptions = [
+                replace(each, handler=wrap(each.group, each.handler)) for each in self._subscriptions
+            ]
+            self._sagas = [saga.wrapped(wrap) for saga in self._sagas]
 
     def begin_saga(self, session: Session, saga: str, *, key: str | int, value: Any = None) -> int:
         """Start a run in your session's transaction: it runs if, and only if, that is committed. Return its id.

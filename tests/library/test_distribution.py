@@ -187,6 +187,18 @@ def test_it_tells_pytest_and_the_shell(alone: Environment) -> None:
     assert "--scenario" in _run(alone.home / "venv" / "bin" / "halfmessage", "drill", "--help", cwd=alone.home)
 
 
+def test_its_types_reach_another_program(alone: Environment) -> None:
+    """The wheel says that it is typed: a checker that finds it installed checks what a program does with it."""
+    program = alone.home / "plain.py"
+    program.write_text(blocks(TUTORIAL)["plain.py"])
+    words = [sys.executable, "-m", "mypy", "--strict", "--python-executable", alone.python, "--cache-dir", alone.home]
+    assert "Success" in _run(*words, program, cwd=alone.home)
+    program.write_text(program.read_text() + '\nwith tx.message("sold") as unnamed:\n    unnamed.text = 1\n')
+    said = subprocess.run([*words, program], capture_output=True, text=True, cwd=alone.home, check=False).stdout
+    for missing in ('Missing named argument "key"', '"OutgoingMessage" has no attribute "text"'):
+        assert missing in said
+
+
 @pytest.mark.timeout(900)  # an installation, six processes of Flask and two drills, beside other tests
 def test_the_tutorial_runs(with_flask: Environment) -> None:
     """Every block, as a reader types them: two processes, kill -9, a drill, a planted bug that it finds, and tests."""

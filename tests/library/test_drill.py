@@ -24,7 +24,7 @@ def test_the_example_holds_at_every_step(capsys: pytest.CaptureFixture[str], tmp
     page = tmp_path / "drill.html"
     assert main(["drill", "--app", str(EXAMPLE / "app.py"), "--html", str(page), "--patience", "60"]) == HELD
     said = capsys.readouterr().out
-    assert "12 of 12 steps held." in said
+    assert "17 of 17 steps held.\n" in said
     for point in ("half_sent", "before_commit", "committed", "before_resolve", "resolved"):
         assert f"killed at order_paid.{point}" in said
         assert f"killed at order_paid.{point}" in page.read_text()
@@ -34,6 +34,7 @@ _COMMIT = """    with tx.message("order_paid", key=order_id) as m, Session(engin
         session.add(Order(id=order_id))  # your session, your transaction
         m.body = {"order_id": order_id}
 """
+_SEND = '    session.add(Mail(order_id=body["order_id"]))  # once for each order, whatever comes twice\n'
 _BUGS = {
     "the row is committed in a transaction of its own, before the message": (
         _COMMIT,
@@ -53,32 +54,74 @@ _BUGS = {
 """,
         "killed at order_paid.resolved",
     ),
+    "two transactions of its own, and no point of the library between them": (
+        _COMMIT,
+        """    with Session(engine) as own, own.begin():
+        own.add(Order(id=order_id))
+    with Session(engine) as own, own.begin():
+        own.add(Mail(order_id=order_id))
+    with tx.message("order_shown", key=order_id) as m, Session(engine) as session, m.begin(session):
+        m.body = {"order_id": order_id}
+""",
+        "killed at act.own_commit, passage 2",
+    ),
+    "where the broker can't be reached, the row is written without a message": (
+        _COMMIT,
+        """    from halfmessage.errors import HalfMessageError
+    try:
+        with tx.message("order_paid", key=order_id) as m, Session(engine) as session, m.begin(session):
+            session.add(Order(id=order_id))
+            m.body = {"order_id": order_id}
+    except HalfMessageError:
+        with Session(engine) as own, own.begin():
+            own.merge(Order(id=order_id))
+""",
+        "order_paid.half_sent fails",
+    ),
+    "two orders count as one": (
+        'm.body = {"order_id": order_id}',
+        'm.body = {"order_id": order_id if order_id % 5 else 1}',
+        "10 keys",
+    ),
+    "a consumer commits after its message was acknowledged": (
+        _SEND,
+        """    from threading import Timer
+    def later():
+        with Session(engine) as own, own.begin():
+            own.add(Mail(order_id=body["order_id"]))
+    Timer(0.05, later).start()
+""",
+        "killed at mail.handled",
+    ),
 }
 
 
 def _planted(home: Path, old: str, new: str) -> Path:
     shutil.copytree(EXAMPLE, home / "planted")
-    app = home / "planted" / "app.py"
-    text = app.read_text()
+    return _changed(home / "planted" / "app.py", old, new)
+
+
+def _changed(file: Path, old: str, new: str) -> Path:
+    text = file.read_text()
     assert text.count(old) == 1
-    app.write_text(text.replace(old, new))
-    return app
+    file.write_text(text.replace(old, new))
+    return file
 
 
 @pytest.mark.parametrize("bug", _BUGS)
 def test_a_planted_bug_is_found(bug: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows and message in two transactions: whichever is first, a step between both tells."""
+    """Each at the one step that tells."""
     old, new, step = _BUGS[bug]
     app = _planted(tmp_path, old, new)
     assert main(["drill", "--app", str(app), "--only", step, "--patience", "10"]) == BROKEN
-    assert "check: " in capsys.readouterr().out
+    assert "         check" in capsys.readouterr().out
 
 
 def test_an_effect_outside_of_the_session_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A consumer that does something else than write into its session does it twice, after a crash."""
     app = _planted(
         tmp_path,
-        '    session.add(Mail(order_id=body["order_id"]))  # once for each order, whatever comes twice\n',
+        _SEND,
         '    with open("sent", "a") as sent:\n        sent.write(f"{body[\'order_id\']}\\n")\n',
     )
     drill = app.with_name("drill.py")
@@ -88,6 +131,49 @@ def test_an_effect_outside_of_the_session_is_found(tmp_path: Path, capsys: pytes
     drill.write_text(drill.read_text().replace(line, told))
     assert main(["drill", "--app", str(app), "--only", "killed at mail.before_commit"]) == BROKEN
     assert "1 orders have 2 mails" in capsys.readouterr().out
+
+
+def test_a_request_that_comes_again_is_told_from_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A client that had no answer asks again: by the message itself, instead of the order, that is another mail."""
+    app = _planted(tmp_path, 'group="mail", once_per="order_id")', 'group="mail")')
+    _changed(app, "        session.add(Order(id=order_id))", "        session.merge(Order(id=order_id))")
+    assert main(["drill", "--app", str(app), "--only", "asked for twice", "--patience", "10"]) == BROKEN
+    assert "check: 1 orders have 2 mails" in capsys.readouterr().out
+
+
+def test_an_answer_that_is_not_true_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` may take what `act` returned: a service that swallows what failed says 201, and did nothing."""
+    app = _planted(
+        tmp_path,
+        _COMMIT,
+        "    try:\n"
+        + "".join(f"    {line}\n" for line in _COMMIT.splitlines())
+        + '    except Exception:\n        app.logger.exception("never mind")\n',
+    )
+    drill = app.with_name("drill.py")
+    _changed(drill, "    app.test_client().post(", "    return app.test_client().post(")
+    _changed(drill, '/pay")\n', '/pay").status_code\n')
+    _changed(drill, "def check(key: int)", "def check(key: int, answer: int | None)")
+    drill.write_text(drill.read_text() + '    assert answer != 201 or paid, "it said 201, and nothing is paid"\n')
+    assert main(["drill", "--app", str(app), "--only", "before_commit", "--patience", "10"]) == BROKEN
+    said = capsys.readouterr().out
+    assert "held   act: killed at order_paid.before_commit" in said
+    assert "BROKEN act: order_paid.before_commit fails" in said
+    assert "check: it said 201, and nothing is paid" in said
+
+
+def test_a_message_that_no_consumer_can_take_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By what it lacks, not by a traceback of the drill."""
+    app = _planted(tmp_path, 'm.body = {"order_id": order_id}', 'm.body = {"order": order_id}')
+    assert main(["drill", "--app", str(app), "--only", "nothing fails", "--patience", "3"]) == BROKEN
+    assert "mail can't take order_paid 2: The message has no 'order_id', or is no JSON." in capsys.readouterr().out
+
+
+def test_a_consumer_that_nothing_comes_to_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A topic that is misspelt, or an act that is missing: what was not drilled does not count as held."""
+    app = _planted(tmp_path, 'tx.message("order_paid"', 'tx.message("order_payed"')
+    main(["drill", "--app", str(app), "--only", "nothing fails", "--patience", "3"])
+    assert "No act came to: mail." in capsys.readouterr().out
 
 
 def test_what_can_not_be_drilled_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +205,15 @@ def test_an_act_that_raises_though_nothing_fails_is_told(tmp_path: Path, capsys:
     assert "act raised LookupError('no such thing'), though nothing failed" in capsys.readouterr().out
 
 
+def test_a_request_that_ends_in_an_exception_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its client has an answer, 500, and all is consistent: the row is there, the mail too."""
+    app = _planted(
+        tmp_path, '    return {"status": "paid"}, 201\n', '    m.body = {"order_id": order_id, "late": True}\n'
+    )
+    assert main(["drill", "--app", str(app), "--only", "nothing fails"]) == BROKEN
+    assert "act raised Misconfigured" in capsys.readouterr().out
+
+
 def test_what_a_service_imports_of_flask_is_no_app(tmp_path: Path) -> None:
     """`request` and its like raise outside of a request, whatever they are asked for."""
     app = tmp_path / "proxied.py"
@@ -138,17 +233,27 @@ def test_what_a_service_imports_of_flask_is_no_app(tmp_path: Path) -> None:
 def test_a_saga_is_struck_at_each_passage() -> None:
     """A point of a message is struck once; one of a saga for each of its steps."""
     passed = ["a.committed", "saga.claimed", "saga.answered", "saga.answered", "a.committed"]
-    found = steps.of("act", passed)
+    found = steps.of("act", passed, ["mail", "trip/room/do", "trip/room/undo"])
     assert [step.name for step in found] == [
         "nothing fails",
+        "10 keys",
+        "asked for twice",
         "killed at a.committed",
         "killed at saga.claimed",
         "killed at saga.answered",
         "killed at saga.answered, passage 2",
         "a.before_commit fails",
+        "a.committed fails",
+        "mail fails once",
+        "trip/room/do is lost",
     ]
-    assert [step.is_to_die for step in found] == [False, True, True, True, False, False]
-    assert found[4].armed == "saga.answered=kill@2"
+    assert [step.name for step in found if step.is_to_die] == [
+        "killed at a.committed",
+        "killed at saga.claimed",
+        "killed at saga.answered",
+    ]
+    assert [step.name for step in found if step.must_succeed] == ["nothing fails", "10 keys"]
+    assert found[6].armed == "saga.answered=kill@2"
 
 
 _TRIPS = blocks(TUTORIAL)
@@ -156,9 +261,9 @@ _TRIPS = blocks(TUTORIAL)
 
 def _trips(home: Path, old: str = "", new: str = "") -> list[str]:
     """Write the saga of the tutorial, with a bug; return the words of its drill."""
-    text = _TRIPS["trips.py"]
-    assert not old or text.count(old) == 1
-    (home / "trips.py").write_text(text.replace(old, new) if old else text)
+    (home / "trips.py").write_text(_TRIPS["trips.py"])
+    if old:
+        _changed(home / "trips.py", old, new)
     (home / "trips_drill.py").write_text(_TRIPS["trips_drill.py"])
     return ["drill", "--app", str(home / "trips.py"), "--scenario", str(home / "trips_drill.py")]
 
@@ -176,6 +281,11 @@ def test_a_saga_holds_at_every_step(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert f"held   {step}" in said
 
 
+_UNDO = """    def work(connection: Connection, done: Any) -> None:
+        connection.execute(insert(Held).values(trip_id=int(call.key), number=-done["number"]))
+
+    tx.barrier.undo(call.idempotency_key, work)
+"""
 _SAGA_BUGS = {
     "a compensation is missing": (
         'Outside("flight", do=hold, undo=let_go,',
@@ -199,7 +309,51 @@ _SAGA_BUGS = {
         "act_booked: killed at saga.answered",
         "check: a trip that is booked holds ",
     ),
+    "a compensation is for a step that never came": (
+        _UNDO,
+        """    with Session(engine) as session, session.begin():
+        session.execute(insert(Held).values(trip_id=int(call.key), number=-1))
+""",
+        "act_booked: trip/flight/do is lost",
+        "before the call came: check: a trip that is refused holds -1",
+    ),
+    "a step comes after its compensation": (
+        "    return tx.barrier.do(call.idempotency_key, lambda connection: connection.execute(one)"
+        ' and {"number": 1})\n\n\ndef let_go(call: Call) -> None:\n' + _UNDO,
+        """    with Session(engine) as session, session.begin():
+        session.execute(one)
+
+
+def let_go(call: Call) -> None:
+    with Session(engine) as session, session.begin():
+        session.execute(Held.__table__.delete().where(Held.trip_id == int(call.key)))
+""",
+        "act_booked: trip/flight/do is lost",
+        "         check: a trip that is refused holds 1",
+    ),
+    "the saga is begun in another transaction than its trip": (
+        "        tx.begin_saga(",
+        "    with Session(engine) as session, session.begin():\n        tx.begin_saga(",
+        "act_booked: killed at act.own_commit, passage 2",
+        "check: a trip that is new holds 0",
+    ),
 }
+
+
+def test_an_upgrade_with_open_runs_is_drilled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version that declares another saga of the same name leaves the runs of the earlier one alone, for ever."""
+    (tmp_path / "earlier").mkdir()
+    words = _trips(tmp_path, 'Saga("trip", steps, deadline=3600)', 'Saga("trip", steps, deadline=3600, version=2)')
+    _trips(tmp_path / "earlier")
+    upgrade = [*words, "--upgrade-from", str(tmp_path / "earlier" / "trips.py"), "--only", "killed at saga.turned"]
+    assert main([*upgrade, "--patience", "10"]) == BROKEN
+    assert "is undoing and stays so: it was begun under a definition" in capsys.readouterr().out
+    both = 'Saga("trip", steps, deadline=3600, version=2))\ntx.saga(Saga("trip", steps, deadline=3600)'
+    _changed(tmp_path / "trips.py", 'Saga("trip", steps, deadline=3600, version=2)', both)
+    assert main(upgrade) == HELD
+    upgrade[-3] = str(EXAMPLE / "app.py")
+    assert main(upgrade) == MISUSED
+    assert "has to be called trips.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bug", _SAGA_BUGS)
@@ -218,9 +372,13 @@ def test_steps_are_the_points_that_were_passed() -> None:
     names = [step.name for step in steps.of("act", ["a.half_sent", "a.committed", "a.half_sent", "check.received"])]
     assert names == [
         "nothing fails",
+        "10 keys",
+        "asked for twice",
         "killed at a.half_sent",
         "killed at a.committed",
         "killed at a.half_sent and killed at check.received",
         "killed at a.half_sent and killed at check.fenced",
+        "a.half_sent fails",
         "a.before_commit fails",
+        "a.committed fails",
     ]

@@ -1,6 +1,7 @@
 """Transactional messages in any service: your session, your transaction; on a broker and on an outbox."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,93 @@ def test_savepoints_inside_are_yours(shop: Shop) -> None:
         m.body = {"order_id": 7}
     assert shop.paid() == [7, 8]
     eventually(lambda: shop.mails() == [7])
+
+
+def test_two_messages_leave_with_one_transaction(shop: Shop) -> None:
+    """Both, or neither: the second takes part in what the first one commits."""
+    told = list[str]()
+    for topic in ("packed", "billed"):
+        shop.tx.consumer(topic, group=topic)(lambda body, _session: told.append(body))
+    shop.tx.start()
+
+    def pay(order_id: int, fails: str = "") -> None:
+        with shop.tx.message("packed", key=order_id) as a, Session(shop.engine) as s, a.begin(s):
+            s.add(Paid(order_id=order_id))
+            a.body = f"packed {order_id}"
+            with shop.tx.message("billed", key=order_id) as b, b.begin(s):
+                b.body = f"billed {order_id}"
+                assert fails != "inside"
+            assert fails != "after"
+
+    pay(7)
+    for fails in ("inside", "after"):
+        with pytest.raises(AssertionError):
+            pay(8, fails)
+    eventually(lambda: len(told) == 2)
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert (sorted(told), shop.paid()) == (["billed 7", "packed 7"], [7])
+
+
+def test_a_message_that_failed_takes_the_transaction_along(shop: Shop) -> None:
+    """What it raised may not be swallowed: the rows would stand without it."""
+
+    def pay(session: Session) -> None:
+        with suppress(ZeroDivisionError), shop.tx.message("billed", key=7) as m, m.begin(session):
+            m.body = 1 / 0
+        with shop.tx.message("billed", key=8) as m, m.begin(session):
+            m.body = {}
+
+    with pytest.raises(Misconfigured, match="must leave the whole block"):
+        shop.pay(7, last=pay)
+    assert shop.paid() == []
+    assert shop.tx.status().stats.half == 0
+
+
+@pytest.mark.parametrize(
+    "point", ["packed.before_commit", "parcel.before_commit", "packed.committed", "parcel.handled"]
+)
+@pytest.mark.usefixtures("disarmed")
+def test_a_consumer_tells_what_it_did(shop: Shop, point: str) -> None:
+    """Its message leaves with its own transaction, wherever it dies: one for each that it was given."""
+    told = list[int]()
+
+    @shop.tx.consumer("order_paid", group="parcel", once_per="order_id")
+    def pack(body: dict[str, int], session: Session) -> None:
+        with shop.tx.message("packed", key=body["order_id"]) as m, m.begin(session):
+            session.add(Mail(order_id=body["order_id"], text="packed"))
+            m.body = body
+
+    shop.tx.consumer("packed", group="stamps")(lambda body, _session: told.append(body["order_id"]))
+    failpoints.arm(f"{point}=crash", [point])
+    with failpoints.recorded() as passed:
+        shop.tx.start()
+        shop.pay(7)
+        eventually(lambda: point in passed)
+        failpoints.arm("", [])
+        eventually(lambda: passed.count("parcel.received") == 2)
+        eventually(lambda: shop.tx.status().is_quiet)
+    assert (shop.mails(), told) == ([7, 7], [7])
+
+
+def test_a_session_on_a_transaction_of_others_is_refused(shop: Shop) -> None:
+    """Its commit would be none, and the message would go out whatever becomes of that transaction."""
+
+    def bill(session: Session) -> None:
+        with shop.tx.message("billed", key=7, body={}) as m, m.begin(session):
+            pass
+
+    def bill_in_a_savepoint(session: Session) -> None:
+        with session.begin_nested():
+            bill(session)
+
+    with shop.engine.begin() as connection:
+        with pytest.raises(Misconfigured, match="on a connection in a transaction"):
+            bill(Session(connection))
+        connection.rollback()
+    with pytest.raises(Misconfigured, match="savepoint"):
+        shop.pay(7, last=bill_in_a_savepoint)
+    assert shop.paid() == []
+    assert shop.tx.status().stats.half == 0
 
 
 def test_a_block_without_a_transaction_is_an_error(shop: Shop) -> None:

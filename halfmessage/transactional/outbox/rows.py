@@ -27,26 +27,24 @@ MOST_CAUGHT_UP = 500  # rows of one transaction
 def add(connection: Connection, message_id: int, message: Message) -> None:
     """Write a message and its deliveries, as part of a local transaction. Its only key is kept."""
     now = now_ms()
-    connection.execute(
-        insert(OUTBOX).values(
-            id=message_id,
-            topic=message.topic,
-            message_key=message.keys[0],
-            body=message.body.decode(),
-            born_at=now,
-        )
-    )
-    subscribed = select(
-        literal(message_id, OUTBOX.c.id.type),
-        SUBSCRIPTIONS.c.consumer_group,
-        literal(PENDING),
-        literal(now),
-        literal(0),
-    ).where(SUBSCRIPTIONS.c.topic == message.topic)
-    connection.execute(insert(DELIVERIES).from_select(_NEW, subscribed))
+    row = {"id": message_id, "topic": message.topic, "message_key": message.keys[0], "body": message.body.decode()}
+    connection.execute(_MESSAGE, row | {"born_at": now})
+    connection.execute(_ITS_DELIVERIES, {"number": message_id, "now": now, "told": message.topic})
 
 
 _NEW = ["message_id", "consumer_group", "state", "visible_at", "attempts"]
+# Made once, for each message: to make them takes longer than to run them
+_MESSAGE = insert(OUTBOX)
+_ITS_DELIVERIES = insert(DELIVERIES).from_select(
+    _NEW,
+    select(
+        bindparam("number", type_=OUTBOX.c.id.type),
+        SUBSCRIPTIONS.c.consumer_group,
+        literal(PENDING),
+        bindparam("now", type_=DELIVERIES.c.visible_at.type),
+        literal(0),
+    ).where(SUBSCRIPTIONS.c.topic == bindparam("told", type_=SUBSCRIPTIONS.c.topic.type)),
+)
 
 
 def subscribe(connection: Connection, group: str, topic: str) -> None:
