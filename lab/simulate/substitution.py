@@ -41,7 +41,8 @@ class _Like(ModuleType):
         self._real = real
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_real"], name)
+        value = self.__dict__[name] = getattr(self.__dict__["_real"], name)  # found at once the next time
+        return value
 
 
 class _Datetime(dt.datetime):
@@ -98,7 +99,7 @@ def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict
     threads = {
         name: getattr(primitives, name) for name in ("Lock", "RLock", "Condition", "Event", "Semaphore", "Thread")
     }
-    pools = {name: getattr(primitives, name) for name in ("Future", "ThreadPoolExecutor", "wait")}
+    pools = {name: getattr(primitives, name) for name in ("Future", "ThreadPoolExecutor")}
     pairs: list[tuple[object, Any]] = [
         (time, _Like(time, **clock)),
         (random, _Like(random, **chance)),
@@ -114,6 +115,7 @@ def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict
         *((getattr(time, name), ours) for name, ours in clock.items()),
         *((getattr(threading, name), ours) for name, ours in threads.items()),
         *((getattr(concurrent.futures, name), ours) for name, ours in pools.items()),
+        (concurrent.futures.wait, primitives.wait_for),
     ]
     return {id(real): ours for real, ours in pairs}
 
