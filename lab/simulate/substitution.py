@@ -24,6 +24,7 @@ import urllib3
 
 from halfmessage import failpoints, sqlite_file
 from halfmessage.mq.embedded.wakeup import Wakeup
+from halfmessage.sqlite_file import OpenFile
 from lab.simulate import primitives
 from lab.simulate.scheduler import the
 
@@ -84,6 +85,11 @@ def _undamaged(_connection: object, _within: float | None = None) -> None:
     """Stand for the look through a file that is opened: files are not damaged here, and a look takes real time."""
 
 
+def _unmoved(_file: OpenFile) -> bool:
+    """Stand for the look at where a file is, which three calls of the system take: none is moved here."""
+    return True
+
+
 def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict[int, Any]:
     """Return what stands for what, by the identity of that."""
     clock = {
@@ -140,6 +146,7 @@ def simulated(
         if name.partition(".")[0] in {*_PACKAGES, *_OTHERS} and module is not None:
             _replace(vars(module), replaced, undo)
     _assign(failpoints, "hit", passed, undo)
+    _assign(OpenFile, "is_there", _unmoved, undo)
     _assign(Wakeup, "_watch", lambda wakeup: watch(wakeup), undo)  # noqa: PLW0108 - a function, of which a method is made
     try:
         yield
