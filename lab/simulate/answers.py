@@ -10,6 +10,8 @@ _INTERNAL: Final = 500
 """What is told of what no part of the service has thought of; what is down, or not known, is 503."""
 _BEFORE: Final = {"returned": "paid"}
 """What an order was, and was told as, before it became something else."""
+_REFUSED: Final = frozenset({"order-not-paid", "return-too-late"})
+"""Why an order is not returned; another asking for it may have come earlier, or later, and have it returned."""
 _MAY_BE: Final = frozenset({"outcome-unknown", "idempotency-mismatch"})
 """Errors that do not say that there is no order under a key."""
 
@@ -90,11 +92,10 @@ def _returned(told: Told, order: Found) -> Iterator[str]:
     name, is_returned = f"order {order.order_id}", order.status == "returned"
     if is_returned and not told.has_returned:
         yield f"{name} is returned, and was not asked to be"
-    if told.returned is None:
-        return
-    if told.returned[0] == _ACCEPTED and not is_returned:
-        yield f"{name} is {order.status}, and was said to be on its way back"
-    if told.returned == (409, "order-not-paid") and told.paid == (_OK, "paid"):
-        yield f"{name} was said to be paid, and not to be paid when it was to be returned"
-    if _OK <= told.returned[0] < _SERVER and told.returned[0] != _ACCEPTED and is_returned:
-        yield f"{name} is returned, and was refused that: {told.returned}"
+    for status, kind in filter(None, (told.returned, told.returned_too)):
+        if status == _ACCEPTED and not is_returned:
+            yield f"{name} is {order.status}, and was said to be on its way back"
+        elif kind == "order-not-paid" and told.wish.then == "pay" and told.paid == (_OK, "paid"):
+            yield f"{name} was said to be paid, and then not to be"
+        elif _OK <= status < _SERVER and status != _ACCEPTED and is_returned and kind not in _REFUSED:
+            yield f"{name} is returned, and was refused that: {kind}"

@@ -43,6 +43,8 @@ _RETURNS: Final = 0.2
 """Of all runs, how many have clients that return what they paid for."""
 _RETURN: Final = 0.7
 """Of clients that may have paid, how many return their order in such a run."""
+_TWICE: Final = 0.3
+"""Of those, how many ask for it twice at once."""
 _LAST_AT: Final = 48.0
 """Seconds from the beginning, when a last order is placed: what was held up goes on by then, and nothing goes wrong."""
 
@@ -53,7 +55,8 @@ class Wish:
 
     `twin`: its key is used by another request at once, for the same order or another one. `again_after`: so long after
     all else it asks once more under its key, and for another order under it. `must`: it has to get its order.
-    `scenario`: how the provider behaves where it pays. `returns_after`: so long after that it returns its order.
+    `scenario`: how the provider behaves where it pays. `returns_after`: so long after that it returns its order,
+    `returns_twice`: asking for it twice at once.
     """
 
     number: int
@@ -70,6 +73,7 @@ class Wish:
     must: bool = False
     scenario: str = "card"
     returns_after: float | None = None
+    returns_twice: bool = False
 
     def __str__(self) -> str:
         """Tell it in words."""
@@ -80,6 +84,7 @@ class Wish:
         twin = f", twice at once for {self.twin}" if self.twin else ""
         again = "" if self.again_after is None else f", once more after {self.again_after:.1f} s"
         back = "" if self.returns_after is None else f", returned after {self.returns_after:.1f} s"
+        back += ", twice at once" if self.returns_twice else ""
         what = f"{self.quantity} of goods {self.goods_id}{with_coupon}"
         return f"at {self.at:.1f} s for {self.user} {what}{key}{twin}{then}{back}{again}"
 
@@ -151,7 +156,8 @@ def _returning(chance: Random, wish: Wish) -> Wish:
     after = round(chance.choice((0.02, 1.0, chance.uniform(0, 10), chance.uniform(10, 20))), 3)
     if chance.random() >= _RETURN:
         return wish
-    return replace(wish, returns_after=after, then=wish.then or chance.choice(("", "pay", "pay")))
+    then = wish.then or chance.choice(("", "pay", "pay"))
+    return replace(wish, returns_after=after, returns_twice=chance.random() < _TWICE, then=then)
 
 
 def _paying(chance: Random, wish: Wish) -> Wish:

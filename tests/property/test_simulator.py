@@ -206,7 +206,8 @@ def returned(*faults: Fault, scenario: str = "card", after: float = 1.0, pays: b
 @pytest.mark.parametrize(("scenario", "pays", "back"), [("card", True, 1), ("twice", True, 2), ("card", False, 0)])
 def test_a_paid_order_is_returned(simulator: Simulator, scenario: str, pays: bool, back: int) -> None:
     """Its money, all of it, its pieces and its coupon's use go back once; with no pay service, there is no money."""
-    outcome = simulator.run(returned(scenario=scenario, pays=pays))
+    plan = returned(scenario=scenario, pays=pays)
+    outcome = simulator.run(replace(plan, wishes=[replace(plan.wishes[0], returns_twice=True)]))
     assert not outcome.wrong
     assert [event["point"] for event in events(outcome, "passed")].count("return.recorded") >= 3
     asked_back = {event["path"] for event in events(outcome, "call") if event["path"].endswith("/refunds")}

@@ -19,6 +19,9 @@ def told(**more: Any) -> Told:
     return Told(WISH, **({"answers": [(201, 7)], "statuses": {"created"}} | more))
 
 
+PAYS = Told(replace(WISH, then="pay"), answers=[(201, 7)], statuses={"created"}, has_paid=True)
+
+
 @pytest.mark.parametrize(
     ("what", "orders"),
     [
@@ -39,6 +42,8 @@ def told(**more: Any) -> Told:
         (told(has_paid=True, has_returned=True, returned=(503, "outcome-unknown")), [RETURNED]),
         (told(has_returned=True, returned=(409, "order-not-paid"), shown_to_strangers=(404, "not-found")), [ORDER]),
         (told(has_paid=True, paid=(200, "paid"), returned=(409, "return-too-late")), [PAID]),
+        (told(has_paid=True, has_returned=True, returned=(409, "return-too-late")), [RETURNED]),
+        (told(has_paid=True, paid=(200, "paid"), returned=(409, "order-not-paid")), [PAID]),
     ],
 )
 def test_what_is_true(what: Told, orders: list[Found]) -> None:
@@ -60,8 +65,8 @@ def test_what_is_true(what: Told, orders: list[Found]) -> None:
         (told(shown_to_strangers=(200, None)), [ORDER], "another user may see"),
         (told(has_paid=True), [RETURNED], "not asked to be"),
         (told(has_paid=True, returned=(202, "running")), [PAID], "on its way back"),
-        (told(has_paid=True, has_returned=True, returned=(409, "return-too-late")), [RETURNED], "was refused that"),
-        (told(has_paid=True, paid=(200, "paid"), returned=(409, "order-not-paid")), [PAID], "not to be paid"),
+        (told(has_paid=True, has_returned=True, returned_too=(409, "conflict")), [RETURNED], "was refused that"),
+        (replace(PAYS, paid=(200, "paid"), returned=(409, "order-not-paid")), [PAID], "and then not to be"),
         (told(), [CLOSED], "not asked to be"),
         (told(), [CLOSED._replace(close_reason="timeout")], "before its time"),
         (told(cancelled=(200, "closed")), [ORDER], "said to be cancelled"),
