@@ -58,10 +58,10 @@ def command(
 ) -> None:
     """Run the services in one process on a virtual clock, and break something at every step a seed says.
 
-    Order, stock, coupon, pay, the embedded broker and the sweep, one step at a time: calls are lost, doubled and late,
-    statements fail, processes die at failpoints and in COMMIT. Then nothing breaks any more, time jumps until all is at
-    rest, and the judge of the drills looks at the databases. The same seed is the same history, to the byte. A seed
-    that fails is made small and told. Exit code 0 only if none fails.
+    Order with its returns, stock, coupon, pay, the embedded broker and the sweep, one step at a time: calls are lost,
+    doubled and late, statements fail, processes die at failpoints and in COMMIT. Then nothing breaks any more, time
+    jumps until all is at rest, and the judge of the drills looks at the databases. The same seed is the same history,
+    to the byte. A seed that fails is made small and told. Exit code 0 only if none fails.
 
     \b
     Examples:
