@@ -251,8 +251,15 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """Say BEGIN through the driver: SQLAlchemy's own way takes as long as all the rest of a short read."""
+    begin = "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(begin)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise sa.OperationalError(begin, None, error) from error
+    finally:
+        cursor.close()
 
 
 _LISTENERS: dict[str, dict[str, Callable[..., None]]] = {

@@ -15,11 +15,25 @@ Layout (Twitter's): 41 bits of ms since `EPOCH`, 10 of worker, 12 of sequence.
 import threading
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import structlog
 from snowflake import MAX_INSTANCE, MAX_SEQ, MAX_TS
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Update,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from halfmessage.clock import now_ms
 from halfmessage.db import Transactor
@@ -57,6 +71,25 @@ def lease_table(metadata: MetaData, name: str = LEASES) -> Table:
         Column("owner", String(64), nullable=False),
         Column("expires_at", BigInteger, nullable=False),
     )
+
+
+# Tables and statements are made once, for every lease is renewed as long as its process lives: SQLAlchemy keeps what it
+# compiled of them.
+
+
+@lru_cache
+def _leases(name: str) -> Table:
+    """Return the table of that name."""
+    return lease_table(MetaData(), name)
+
+
+@lru_cache
+def _extend(leases: Table) -> Update:
+    """Return the statement that makes `mine` last `until`, unless it is over `now`."""
+    columns = leases.c
+    mine = (columns.worker_id == bindparam("mine")) & (columns.owner == bindparam("me"))
+    is_there = columns.expires_at > bindparam("now")
+    return update(leases).where(mine & is_there).values(expires_at=bindparam("until"))
 
 
 def issued_at(snowflake: int) -> int:
@@ -124,7 +157,7 @@ class LeasedIds:
         self._workers = workers
         self._owner = f"{owner}-{uuid.uuid4().hex}"[:64]
         self._lease_ms = int(lease_seconds * 1000)
-        self._leases = lease_table(MetaData(), table)
+        self._leases = _leases(table)
         self._lock = threading.Lock()
         self._lease: _Lease | None = None
         self._worker_id = -1
@@ -215,11 +248,10 @@ class LeasedIds:
                 log.warning("worker id lease not renewed", reason=error.detail, worker_id=self.worker_id)
 
     def _extended(self, lease: _Lease, now: int) -> bool:
-        leases = self._leases
         expires_at = max(now + self._lease_ms, lease.expires_at)  # never earlier: the clock may have gone back
-        mine = (leases.c.worker_id == lease.worker_id) & (leases.c.owner == self._owner) & (leases.c.expires_at > now)
-        extend = update(leases).where(mine).values(expires_at=expires_at)
-        if self._database.transact(lambda connection: connection.execute(extend).rowcount) != 1:
+        named = {"mine": lease.worker_id, "me": self._owner, "now": now, "until": expires_at}
+        extend = _extend(self._leases)
+        if self._database.transact(lambda connection: connection.execute(extend, named).rowcount) != 1:
             return False
         with self._lock:
             lease.expires_at = expires_at

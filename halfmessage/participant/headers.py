@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, false, insert, select, update
+from sqlalchemy import Connection, Integer, Table, bindparam, delete, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from halfmessage.chunks import VALUES, rows_in
@@ -34,6 +34,14 @@ class Headers:
         self._release = update(table).where(of_orders & live).values(released)
         self._verify = update(table).where(of_orders & live).values(verified=True)
         self._forget = delete(table).where(of_orders)
+        self._page = (
+            select(columns.order_id, columns.tx_id, columns.created_at)
+            .where(columns.state == ReservationState.DEDUCTED)
+            .where((columns.order_id > bindparam("after")) & (columns.created_at <= bindparam("older_than")))
+            .order_by(columns.order_id)
+            .limit(bindparam("most", type_=Integer))
+        )
+        self._page_of_unverified = self._page.where(columns.verified == false())  # IS has no index on MySQL
 
     def insert(self, connection: Connection, orders: Mapping[int, int], state: ReservationState) -> None:
         """Write new headers (order id → tx id). Raise IntegrityError if one is there already."""
@@ -91,18 +99,9 @@ class Headers:
 
         Unverified ones, or all: lowest id first, at most `limit`.
         """
-        columns = self._table.c
-        query = (
-            select(columns.order_id, columns.tx_id, columns.created_at)
-            .where(columns.state == ReservationState.DEDUCTED)
-            .where((columns.order_id > after) & (columns.created_at <= older_than))
-            .order_by(columns.order_id)
-            .limit(limit)
-        )
-        if not or_verified:
-            query = query.where(columns.verified == false())  # IS has no index on MySQL
+        query = self._page if or_verified else self._page_of_unverified
         with database.read() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(query, {"after": after, "older_than": older_than, "most": limit}))
 
     def pages_of_released(self, database: Transactor, before: int) -> Iterator[list[int]]:
         """Yield the ids of what was released before that time (ms), `VALUES` at a time, from the lowest on.

@@ -3,7 +3,19 @@
 from collections.abc import Collection
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, bindparam, delete, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 
 from halfmessage.chunks import rows_in
@@ -47,7 +59,16 @@ class Records:
         """Take the table that `record_table` declared, and for how long a record may be asked for (seconds)."""
         self._table = table
         self._retention_ms = int(retention * 1000)
-        self._new = insert(table)  # made once: SQLAlchemy keeps what it compiled of it
+        # Made once: SQLAlchemy keeps what it compiled of them
+        self._new = insert(table)
+        columns, these = table.c, table.c.tx_id.in_(bindparam("tx_ids", expanding=True))
+        self._outcomes = select(columns.tx_id, columns.outcome).where(these)
+        self._old = (
+            select(columns.tx_id)
+            .where(columns.decided_at < bindparam("before"))
+            .order_by(columns.decided_at)
+            .limit(bindparam("most", type_=Integer))
+        )
 
     def commit(self, connection: Connection, tx_id: int) -> None:
         """Insert `committed` as part of a local transaction.
@@ -64,9 +85,8 @@ class Records:
 
     def find(self, connection: Connection, tx_ids: Collection[int]) -> dict[int, Outcome]:
         """Return the outcomes that are decided."""
-        columns = self._table.c
-        query = select(columns.tx_id, columns.outcome).where(columns.tx_id.in_(bindparam("tx_ids", expanding=True)))
-        return {tx_id: Outcome(outcome) for tx_id, outcome in rows_in(connection, query, "tx_ids", tx_ids)}
+        rows = rows_in(connection, self._outcomes, "tx_ids", tx_ids)
+        return {tx_id: Outcome(outcome) for tx_id, outcome in rows}
 
     def decided(self, connection: Connection, tx_ids: Collection[int]) -> dict[int, tuple[Outcome, int]]:
         """Return the outcomes that are decided, each with when that was (ms since the epoch)."""
@@ -97,11 +117,10 @@ class Records:
 
         They are kept twice as long as they may be asked for: clocks may differ, and decisions be late, by as much.
         """
-        columns, before = self._table.c, now_ms() - 2 * self._retention_ms
-        old = connection.scalars(
-            select(columns.tx_id).where(columns.decided_at < before).order_by(columns.decided_at).limit(limit)
-        ).all()
-        connection.execute(delete(self._table).where(columns.tx_id.in_(old)))
+        before = now_ms() - 2 * self._retention_ms
+        old = connection.scalars(self._old, {"before": before, "most": limit}).all()
+        if old:
+            connection.execute(delete(self._table).where(self._table.c.tx_id.in_(old)))
         return len(old)
 
     def _is_expired(self, tx_id: int) -> bool:

@@ -21,6 +21,7 @@ from ops import terminal
 
 _MOST_SEEDS: Final = 10_000_000
 _TELLS_EVERY: Final = 15.0  # seconds
+_APART: Final = 1_000_000  # seeds between two bases
 _MOST_FAILURES: Final = 10  # of one call: what fails more often than that fails for one reason
 
 
@@ -57,10 +58,10 @@ def command(
 ) -> None:
     """Run the services in one process on a virtual clock, and break something at every step a seed says.
 
-    Order, stock, coupon, pay, the embedded broker and the sweep, one step at a time: calls are lost, doubled and late,
-    statements fail, processes die at failpoints and in COMMIT. Then nothing breaks any more, time jumps until all is at
-    rest, and the judge of the drills looks at the databases. The same seed is the same history, to the byte. A seed
-    that fails is made small and told. Exit code 0 only if none fails.
+    Order with its returns, stock, coupon, pay, the embedded broker and the sweep, one step at a time: calls are lost,
+    doubled and late, statements fail, processes die at failpoints and in COMMIT. Then nothing breaks any more, time
+    jumps until all is at rest, and the judge of the drills looks at the databases. The same seed is the same history,
+    to the byte. A seed that fails is made small and told. Exit code 0 only if none fails.
 
     \b
     Examples:
@@ -171,17 +172,23 @@ def _tell_orders(out: Console, outcome: Outcome) -> None:
     "--runs", type=click.IntRange(1, _MOST_SEEDS), default=10_000, show_default=True, help="Of each, at most."
 )
 @click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed.")
+@click.option(
+    "--bases", type=click.IntRange(1, 99), default=1, show_default=True, help=f"Begin so often, {_APART:,} seeds apart."
+)
 @click.pass_context
-def mutants(ctx: click.Context, names: tuple[str, ...], runs: int, first: int) -> NoReturn:
+def mutants(ctx: click.Context, names: tuple[str, ...], runs: int, first: int, bases: int) -> NoReturn:
     """Plant the bugs of `./scripts/drill mutants`, one at a time, and tell how many runs it takes to find each.
 
-    Only those whose code is simulated. Exit code 0 only if each is found.
+    Only those whose code is simulated. Runs that don't come to that code are counted, and not made. Exit code 0 only
+    if each is found from each base.
     """
     _with_fixed_hashes()
     out = terminal.console()
     chosen = named(names) if names else [one for one in MUTANTS if hunting.is_simulated(one)]
     finds = []
-    for find in hunting.hunted(chosen, first=first, runs=runs):
+    for find in (
+        one for each in range(bases) for one in hunting.hunted(chosen, first=first + each * _APART, runs=runs)
+    ):
         finds.append(find)
         what = f"seed {find.seed}, after {find.runs:,} runs" if find.seed is not None else f"not in {find.runs:,} runs"
         out.print(f"{find.name}: {what}", markup=False, highlight=False, soft_wrap=True)
@@ -189,13 +196,25 @@ def mutants(ctx: click.Context, names: tuple[str, ...], runs: int, first: int) -
     ctx.exit(0 if all(find.seed is not None for find in finds) else 1)
 
 
+def _runs_of(find: Find) -> tuple[bool, int]:
+    return find.seed is None, find.runs
+
+
+def _told(find: Find) -> str:
+    return f"{find.runs:,}" if find.seed is not None else f"[bold]none in {find.runs:,}[/]"
+
+
 def _show(out: Console, finds: list[Find]) -> None:
     table = Table(title="Time to find", title_justify="left")
-    for heading in ("planted bug", "runs", "CPU s", "what was seen"):
+    for heading in ("planted bug", "runs (median)", "of each base", "CPU s", "what was seen"):
         table.add_column(heading, overflow="fold")
-    for find in sorted(finds, key=lambda one: (one.seed is None, one.runs)):
-        runs = f"{find.runs:,}" if find.seed is not None else f"[bold]none in {find.runs:,}[/]"
-        table.add_row(find.name, runs, f"{find.seconds:.1f}", find.said.replace("[", r"\["))
+    by_name: dict[str, list[Find]] = {}
+    for find in sorted(finds, key=_runs_of):
+        by_name.setdefault(find.name, []).append(find)
+    for name, found in by_name.items():
+        middle = found[(len(found) - 1) // 2]
+        said, seconds = found[0].said.replace("[", r"\["), sum(find.seconds for find in found)
+        table.add_row(name, _told(middle), " ".join(map(_told, found)), f"{seconds:.1f}", said)
     out.print(table)
-    found = sum(find.seed is not None for find in finds)
-    out.print(f"{found} of {len(finds)} planted bugs in simulated code were found.")
+    whole = sum(all(find.seed is not None for find in each) for each in by_name.values())
+    out.print(f"{whole} of {len(by_name)} planted bugs in simulated code were found.")

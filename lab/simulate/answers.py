@@ -5,9 +5,13 @@ from typing import Final, NamedTuple
 
 from lab.simulate.clients import Answer, Told
 
-_CREATED, _OK, _SERVER = 201, 200, 500
+_CREATED, _OK, _ACCEPTED, _SERVER = 201, 200, 202, 500
 _INTERNAL: Final = 500
 """What is told of what no part of the service has thought of; what is down, or not known, is 503."""
+_BEFORE: Final = {"returned": "paid"}
+"""What an order was, and was told as, before it became something else."""
+_REFUSED: Final = frozenset({"order-not-paid", "return-too-late"})
+"""Why an order is not returned; another asking for it may have come earlier, or later, and have it returned."""
 _MAY_BE: Final = frozenset({"outcome-unknown", "idempotency-mismatch"})
 """Errors that do not say that there is no order under a key."""
 
@@ -33,6 +37,7 @@ def untrue(told: Told, orders: Sequence[Found]) -> Iterator[str]:
         yield f"was told that nothing was created ({answers}), and has order {orders[0].order_id}"
     for order in orders:
         yield from _changed(told, order)
+        yield from _returned(told, order)
 
 
 def _of_its_key(told: Told) -> Iterator[str]:
@@ -46,6 +51,8 @@ def _of_its_key(told: Told) -> Iterator[str]:
         yield f"was told of an error inside: {[*told.answers, *told.others, *told.again]}"
     if told.strangers is not None and told.strangers[0] == _OK:
         yield "another user may cancel its order"
+    if told.shown_to_strangers is not None and told.shown_to_strangers[0] == _OK:
+        yield "another user may see how far its return is"
     if told.wish.must and not told.order_ids:
         yield f"got no order though nothing went wrong any more: {told.answers}"
 
@@ -58,7 +65,8 @@ def _says_none(answer: Answer) -> bool:
 
 def _changed(told: Told, order: Found) -> Iterator[str]:
     """Compare what became of a client's order with what it asked for and was told."""
-    name, status, is_free = f"order {order.order_id}", order.status, order.total_amount == 0
+    name, is_free = f"order {order.order_id}", order.total_amount == 0
+    status = _BEFORE.get(order.status, order.status)
     if order.close_reason == "cancelled" and not told.has_cancelled:
         yield f"{name} is cancelled, and was not asked to be"
     if order.close_reason == "timeout" and (order.closed_at or 0) < order.expires_at:
@@ -77,3 +85,17 @@ def _changed(told: Told, order: Found) -> Iterator[str]:
         yield f"{name} costs nothing, and is {status}"
     if told.statuses and told.statuses != {"paid" if is_free else "created"}:
         yield f"{name} was told as {sorted(told.statuses)} when it was created"
+
+
+def _returned(told: Told, order: Found) -> Iterator[str]:
+    """Compare whether an order is returned with what its client asked for and was told."""
+    name, is_returned = f"order {order.order_id}", order.status == "returned"
+    if is_returned and not told.has_returned:
+        yield f"{name} is returned, and was not asked to be"
+    for status, kind in filter(None, (told.returned, told.returned_too)):
+        if status == _ACCEPTED and not is_returned:
+            yield f"{name} is {order.status}, and was said to be on its way back"
+        elif kind == "order-not-paid" and told.wish.then == "pay" and told.paid == (_OK, "paid"):
+            yield f"{name} was said to be paid, and then not to be"
+        elif _OK <= status < _SERVER and status != _ACCEPTED and is_returned and kind not in _REFUSED:
+            yield f"{name} is returned, and was refused that: {kind}"

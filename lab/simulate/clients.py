@@ -47,6 +47,16 @@ class Told:
     has_paid: bool = False
     paid: Answer | None = None
     """What it was told when it paid, where there is a pay service."""
+    has_returned: bool = False
+    """It asked for its order to be returned, whatever became of it."""
+    returned: Answer | None = None
+    """What it was told when it returned its order."""
+    returned_too: Answer | None = None
+    """What it was told when it asked for that twice at once."""
+    return_asked_at: int | None = None
+    """When it first asked for that, in ms since the epoch."""
+    shown_to_strangers: Answer | None = None
+    """What another user was told who asked how far its return is."""
     is_done: bool = False
 
     @property
@@ -96,6 +106,11 @@ class Client:
         elif wish.then == "stranger":
             status, answer = self._ask("/cancel", {"user": "a stranger", "order_id": order_id})
             self.told.strangers = (status, answer.get("kind"))
+        if wish.returns_after is not None:
+            scheduler.sleep(wish.returns_after)
+            if wish.returns_twice:
+                scheduler.spawn(self._process, f"returner {wish.number}", lambda: self._return_too(order_id))
+            self._return(order_id)
         if wish.again_after is not None:
             scheduler.sleep(wish.again_after)
             self.told.again.append(self._ask_for(wish.quantity)[0])
@@ -146,6 +161,27 @@ class Client:
             if status and status < 500:  # noqa: PLR2004
                 return
             self._world.scheduler.sleep(_AGAIN_AFTER)
+
+    def _return(self, order_id: int) -> None:
+        """Ask for it as often as it takes; then another user asks how far it is."""
+        told = self.told
+        told.return_asked_at = self._world.scheduler.now // 1_000_000
+        for _ in range(_TRIES):
+            told.returned = self._ask_for_its_return(order_id)
+            if (status := told.returned[0]) and status < 500:  # noqa: PLR2004
+                break
+            self._world.scheduler.sleep(_AGAIN_AFTER)
+        status, answer = self._ask("/return/shown", {"user": "a stranger", "order_id": order_id})
+        told.shown_to_strangers = (status, answer.get("kind"))
+
+    def _return_too(self, order_id: int) -> None:
+        """Ask for it at the same time."""
+        self.told.returned_too = self._ask_for_its_return(order_id)
+
+    def _ask_for_its_return(self, order_id: int) -> Answer:
+        self.told.has_returned = True
+        status, answer = self._ask("/return", {"user": self.told.wish.user, "order_id": order_id})
+        return status, answer.get("kind") or answer.get("status")
 
     def _pay(self, order_id: int, tx_id: int) -> None:
         """Pay as the order service has it done, or where there is no pay service, have it told."""

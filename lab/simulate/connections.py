@@ -180,5 +180,6 @@ def opened(name: str | Path) -> SimulatedConnection:
         check_same_thread=False,
         factory=SimulatedConnection,
     )
-    connection.settings = {}
+    sqlite3.Connection.execute(connection, "PRAGMA synchronous=OFF")  # no power is lost here, and memory needs no sync
+    connection.settings = {"PRAGMA synchronous": "FULL"}  # so that whoever wants that is content
     return connection

@@ -20,6 +20,8 @@ PAY_FAILPOINTS: Final = tuple(
     sorted(point for point in POINTS if point.partition(".")[0] in {PAY, "event", "success", "attempt", "refund"})
 )
 """Those of the pay service."""
+RETURN_FAILPOINTS: Final = tuple(sorted(point for point in POINTS if point.startswith("return.")))
+"""Those of returns."""
 _BEFORE_COMMIT: Final = ".before_commit"
 """How the names of failpoints end at which a lock is held, and after which the thread's next step is COMMIT."""
 _OFTEN: Final = tuple(
@@ -90,6 +92,8 @@ _PAY_WEIGHTS: Final = {
     Trigger.TIME: 2,
 }
 _MOST_OF_PAY: Final = 4  # faults of the pay service and its provider
+_MOST_OF_RETURNS: Final = 3  # faults while orders are returned
+_RETURN_WEIGHTS: Final = {Trigger.FAILPOINT: 6, Trigger.CALL: 4, Trigger.TIME: 2}
 _WEIGHTS: Final = {
     Trigger.FAILPOINT: 8,
     Trigger.STATEMENT: 2,
@@ -166,6 +170,21 @@ def _one_of_pay(chance: Random) -> Fault:
         most = {Trigger.STATEMENT: _BUSY[PAY], Trigger.COMMIT: _BUSY[PAY] // 5}
         nth = chance.randint(1, most.get(trigger, int(_CALMS_AT)))
     return Fault(trigger, place, nth, kind, _seconds(chance))
+
+
+def drawn_of_returns(chance: Random) -> Sequence[Fault]:
+    """Draw what goes wrong while orders are returned; it may be nothing."""
+    return [_one_of_returns(chance) for _ in range(chance.randint(0, _MOST_OF_RETURNS))]
+
+
+def _one_of_returns(chance: Random) -> Fault:
+    (trigger,) = chance.choices(list(_RETURN_WEIGHTS), list(_RETURN_WEIGHTS.values()))
+    if trigger is Trigger.FAILPOINT:
+        return _at_failpoint(chance, chance.choice(RETURN_FAILPOINTS), chance.choice((1, 1, 2, 3, 4)))
+    kind = chance.choice(_KINDS[trigger])
+    if trigger is Trigger.CALL:
+        return Fault(trigger, chance.choice(("stock", "coupon", PAY)), chance.randint(3, 25), kind, _seconds(chance))
+    return Fault(trigger, "order", chance.randint(3, int(_CALMS_AT)), kind, _seconds(chance))
 
 
 def _at_failpoint(chance: Random, place: str, nth: int) -> Fault:

@@ -3,13 +3,13 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from lab.drill.mutants.mutant import DoesNotFit, Edit, Mutant
-from lab.simulate.plan import plan_of
+from lab.simulate.plan import Plan, plan_of
 from lab.simulate.run import Simulator
 from lab.simulate.templates import Templates, templates
 
@@ -27,6 +27,11 @@ SIMULATED: Final = (
     "halfmessage.ids",
     "halfmessage.mq.embedded",
     "halfmessage.participant",
+    "halfmessage.saga.driver",
+    "halfmessage.saga.engine",
+    "halfmessage.saga.log",
+    "halfmessage.saga.plan",
+    "halfmessage.saga.waking",
     "halfmessage.tx",
     "order.clients.coupon",
     "order.clients.lookups",
@@ -43,6 +48,8 @@ SIMULATED: Final = (
     "order.service.placing",
     "order.service.pricing",
     "order.service.reading",
+    "order.service.return_saga",
+    "order.service.returning",
     "order.service.settling",
     "order.service.successes",
     "order.service.sweeping",
@@ -56,6 +63,11 @@ SIMULATED: Final = (
     "stock.service.strategies.in_database",
 )
 """Modules, and packages, whose code the simulator runs."""
+_COMES_TO: Final[Mapping[tuple[str, ...], Callable[[Plan], bool]]] = {
+    ("pay",): lambda plan: plan.pays,
+    ("halfmessage.saga", "order.service.return_saga", "order.service.returning"): lambda plan: plan.returns,
+}
+"""Of modules, and packages, that not every run comes to, which runs do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +83,31 @@ class Find:
 
 def is_simulated(mutant: Mutant) -> bool:
     """Tell whether all that a planted bug changes is code that the simulator runs."""
+    return all(_is_in(module, SIMULATED) for module in _modules(mutant))
+
+
+def _modules(mutant: Mutant) -> list[str]:
     names = [change.function if isinstance(change, Edit) else getattr(change, "name", "") for change in mutant.changes]
-    modules = [name.partition(":")[0] for name in names]
-    return all(any(f"{module}.".startswith(f"{one}.") for one in SIMULATED) for module in modules)
+    return [name.partition(":")[0] for name in names]
+
+
+def _is_in(module: str, packages: Iterable[str]) -> bool:
+    return any(f"{module}.".startswith(f"{one}.") for one in packages)
+
+
+def may_show(mutant: Mutant, plan: Plan) -> bool:
+    """Tell whether a run comes to any code that a planted bug changes; one that does not is as it was without it."""
+    return any(
+        all(comes(plan) for packages, comes in _COMES_TO.items() if _is_in(module, packages))
+        for module in _modules(mutant)
+    )
 
 
 def hunted(mutants: Sequence[Mutant], *, first: int, runs: int) -> Iterator[Find]:
-    """Plant each in a process of its own, and make runs from the seed `first` on until one fails, or after `runs`."""
+    """Plant each in a process of its own, and make runs from the seed `first` on until one fails, or after `runs`.
+
+    Those that can't come to what it changes are counted, and not made.
+    """
     with templates() as files:
         for mutant in mutants:
             read, write = os.pipe()
@@ -114,6 +144,7 @@ def _hunt(mutant: Mutant, seeds: range, like: Templates) -> Find:
         began = time.process_time()
         with simulator.ready():
             for number, seed in enumerate(seeds, 1):
-                if wrong := simulator.run(plan_of(seed)).wrong:
+                plan = plan_of(seed)
+                if may_show(mutant, plan) and (wrong := simulator.run(plan).wrong):
                     return Find(mutant.name, seed, number, time.process_time() - began, wrong[0])
         return Find(mutant.name, None, len(seeds), time.process_time() - began, "")

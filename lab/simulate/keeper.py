@@ -3,7 +3,6 @@
 To open a file, to read its schema and to prepare statements takes longer than a run has.
 """
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -29,7 +28,6 @@ class Keeper:
         self._engines = {service: self._engine(service) for service in DATABASES}
         self._idle: list[SimulatedConnection] = []
         self._all: list[SimulatedConnection] = []
-        self._glances: dict[str, sqlite3.Connection] = {}
 
     def path(self, name: str) -> Path:
         """Return where a database is."""
@@ -67,12 +65,6 @@ class Keeper:
         self._all.append(connection)
         return connection
 
-    def glance(self, service: str, query: str, **named: int) -> bool:
-        """Tell whether a query finds something committed, by a connection that no process has and no fault strikes."""
-        if service not in self._glances:
-            self._glances[service] = sqlite3.connect(self.path(service), isolation_level=None)
-        return self._glances[service].execute(query, named).fetchone() is not None
-
     def reset(self) -> None:
         """Make the databases those of a new run."""
         self._templates.reset()
@@ -81,8 +73,6 @@ class Keeper:
         """Close all connections."""
         for connection in self._all:
             connection.close_for_good()
-        for glance in self._glances.values():
-            glance.close()
 
     @property
     def broker_path(self) -> Path:

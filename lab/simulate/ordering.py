@@ -1,8 +1,8 @@
-"""The order service as it is wired by its own `build`, but for the web, order requests and returns."""
+"""The order service as it is wired by its own `build`, but for the web and order requests."""
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -21,6 +21,7 @@ from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.batch import Batcher
 from halfmessage.tx.coordinator import Checker, Coordinator
 from halfmessage.tx.record import Records
+from lab.simulate.returning import start_returns
 from lab.simulate.scheduler import Process
 from lab.simulate.transport import Answer
 from lab.simulate.world import World
@@ -39,6 +40,7 @@ from order.service.paying import Elsewhere, Paying
 from order.service.placing import Draft, Placing
 from order.service.pricing import Pricing
 from order.service.reading import OrderReader
+from order.service.returning import Returning
 from order.service.settling import Settlements
 from order.service.successes import Successes
 from order.service.sweeping import Sweep, sweep_once
@@ -120,7 +122,19 @@ def start_order(world: World, process: Process) -> None:
         broker.consumer(BY_NAME["order"].group(topic), topic, consumer, batch=_MESSAGES, ready=standby.ready)
     if world.plan.sweeps:
         Periodic("sweep", world.plan.sweep_every, lambda: sweep_once(sweep, GRACE)).start()
-    world.network.listen(process, partial(_serve, ordering, closing, paying))
+    returning = None
+    if world.plan.returns:
+        returning = start_returns(database, noted, reader, participants, payments, settlements)
+    world.network.listen(process, partial(_serve, _UseCases(ordering, closing, paying, returning)))
+
+
+class _UseCases(NamedTuple):
+    """What clients ask for; nothing is returned where no client of the run wants that."""
+
+    ordering: Ordering
+    closing: Closing
+    paying: Paying
+    returning: Returning | None
 
 
 class _Noted:
@@ -139,23 +153,23 @@ class _Noted:
 
 
 def _serve(
-    ordering: Ordering,
-    closing: Closing,
-    paying: Paying,
+    use_cases: _UseCases,
     _method: str,
     path: str,
     payload: bytes | None,
     _headers: Mapping[str, str],
 ) -> Answer:
-    """Answer a client: `POST /orders`, `POST /cancel`, or `POST /pay` of an order."""
+    """Answer a client: `POST /orders`, `POST /cancel`, `/pay` or `/return` of an order, and how far that is."""
     body = orjson.loads(payload or b"{}")
     try:
         if path == "/orders":
-            order = _place(ordering, body)
+            order = _place(use_cases.ordering, body)
         elif path == "/cancel":
-            order = closing.cancel(body["order_id"], owner=body["user"])
+            order = use_cases.closing.cancel(body["order_id"], owner=body["user"])
+        elif path.startswith("/return"):
+            return 202 if path == "/return" else 200, orjson.dumps(_return(use_cases.returning, path, body))
         else:
-            paid = paying.pay(body["order_id"], PROVIDER, body["scenario"], owner=body["user"])
+            paid = use_cases.paying.pay(body["order_id"], PROVIDER, body["scenario"], owner=body["user"])
             if isinstance(paid, Elsewhere):
                 return 202, orjson.dumps({"order_id": paid.order_id, "status": "elsewhere"})
             order = paid
@@ -164,6 +178,14 @@ def _serve(
         return kind.status, orjson.dumps({"kind": kind.slug, "detail": error.detail})
     told = {"order_id": order.order_id, "tx_id": order.tx_id, "status": order.status}
     return (201 if path == "/orders" else 200), orjson.dumps(told)
+
+
+def _return(returning: Returning | None, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    assert returning is not None  # noqa: S101 - its client is in the plan # nosec B101
+    order_id, owner = body["order_id"], body["user"]
+    is_shown = path == "/return/shown"
+    run = returning.of(order_id, owner=owner) if is_shown else returning.give_back(order_id, "too big", owner=owner)
+    return {"order_id": order_id, "run_id": run.run_id, "status": run.state}
 
 
 def _place(ordering: Ordering, body: dict[str, Any]) -> Order:

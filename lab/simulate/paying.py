@@ -5,8 +5,6 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
-from sqlalchemy import Column
-
 from common.aside import ThreadedAside
 from common.periodic import Periodic
 from halfmessage.chunks import ROWS
@@ -19,8 +17,7 @@ from lab.simulate.participants import start_participant
 from lab.simulate.provider import SECRET
 from lab.simulate.scheduler import Process
 from lab.simulate.world import World
-from pay.model import attempts as attempted
-from pay.model import charges, payment_events, payments, transaction_records
+from pay.model import transaction_records
 from pay.providers.sandbox import SandboxProvider
 from pay.service.asking import LastQuestion
 from pay.service.attempts import Attempts
@@ -85,20 +82,14 @@ def start_pay(world: World, process: Process) -> None:
         "soon": Soon(handling.handle, ThreadedAside("handling", 1)),
     }
     ids.start()
-    for name, due, work in (
-        ("events", payment_events.c.handle_at, partial(while_any, handling.handle_due)),
-        ("polling", attempted.c.next_poll_at, polling.run),
-        ("refunding", charges.c.next_try_at, partial(while_any, refunding.run)),
-        ("telling", payments.c.tell_at, partial(while_any, telling.run)),
+    for name, work in (
+        ("events", partial(while_any, handling.handle_due)),
+        ("polling", polling.run),
+        ("refunding", partial(while_any, refunding.run)),
+        ("telling", partial(while_any, telling.run)),
     ):
-        Periodic(name, _LOOK_EVERY, partial(_if_due, world, due, work)).start()
+        Periodic(name, _LOOK_EVERY, work).start()
     start_participant(world, process, broker, database, reservations)
-
-
-def _if_due(world: World, column: Column[int], work: Callable[[], object]) -> None:
-    """Look for what is due only where something is: a look that finds nothing takes a hundred times as long."""
-    if world.is_due("pay", column.table.name, column.name):
-        work()
 
 
 def _in_batches(handling: Handling) -> Callable[[EventKey], None]:

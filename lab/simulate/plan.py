@@ -14,6 +14,9 @@ Then = Literal["", "cancel", "pay", "both", "stranger"]
 SCENARIOS: Final = ("card", "card", "card", "decline", "callback", "silent", "twice", "never", "late", "page")
 """How the provider is to behave; see docs/payments.md, and `lab.simulate.provider`."""
 
+RETURNED_WITHIN: Final = 12.0
+"""Seconds after it was paid, for which an order may be returned."""
+
 Twin = Literal["", "same", "other"]
 
 _MOST_ORDERS: Final = 5
@@ -36,6 +39,12 @@ _PAYS: Final = 0.25
 _MORE_PAY: Final = 0.5
 """Of clients that would do nothing more, how many pay where there is one."""
 _PAID_WITHIN: Final = 25  # seconds that a person takes on the provider's page
+_RETURNS: Final = 0.2
+"""Of all runs, how many have clients that return what they paid for."""
+_RETURN: Final = 0.7
+"""Of clients that may have paid, how many return their order in such a run."""
+_TWICE: Final = 0.3
+"""Of those, how many ask for it twice at once."""
 _LAST_AT: Final = 48.0
 """Seconds from the beginning, when a last order is placed: what was held up goes on by then, and nothing goes wrong."""
 
@@ -46,7 +55,8 @@ class Wish:
 
     `twin`: its key is used by another request at once, for the same order or another one. `again_after`: so long after
     all else it asks once more under its key, and for another order under it. `must`: it has to get its order.
-    `scenario`: how the provider behaves where it pays.
+    `scenario`: how the provider behaves where it pays. `returns_after`: so long after that it returns its order,
+    `returns_twice`: asking for it twice at once.
     """
 
     number: int
@@ -62,6 +72,8 @@ class Wish:
     again_after: float | None = None
     must: bool = False
     scenario: str = "card"
+    returns_after: float | None = None
+    returns_twice: bool = False
 
     def __str__(self) -> str:
         """Tell it in words."""
@@ -71,8 +83,10 @@ class Wish:
         key = ", asked again under its key" if self.has_key else ""
         twin = f", twice at once for {self.twin}" if self.twin else ""
         again = "" if self.again_after is None else f", once more after {self.again_after:.1f} s"
+        back = "" if self.returns_after is None else f", returned after {self.returns_after:.1f} s"
+        back += ", twice at once" if self.returns_twice else ""
         what = f"{self.quantity} of goods {self.goods_id}{with_coupon}"
-        return f"at {self.at:.1f} s for {self.user} {what}{key}{twin}{then}{again}"
+        return f"at {self.at:.1f} s for {self.user} {what}{key}{twin}{then}{back}{again}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +116,48 @@ class Plan:
         return (*faults.SERVICES, *([faults.PAY] if self.pays else []))
 
     @property
+    def returns(self) -> bool:
+        """Whether any client returns its order."""
+        return any(wish.returns_after is not None for wish in self.wishes)
+
+    @property
     def keeps_records(self) -> bool:
         """Whether no record of a transaction is purged while the run lasts."""
         return self.retention == _RETENTION
 
 
 def plan_of(seed: int) -> Plan:
-    """Return the run of a seed: what a quarter of the runs has of pay is drawn beside all the rest."""
-    plan = _without_pay(seed)
+    """Return the run of a seed: what some have of pay, and of returns, is drawn beside all the rest."""
+    return _with_returns(_with_pay(_without_pay(seed)))
+
+
+def _with_pay(plan: Plan) -> Plan:
+    seed = plan.seed
     chance = Random(f"pay {seed}")
     if chance.random() >= _PAYS:
         return plan
     wishes = [wish if wish.must else _paying(chance, wish) for wish in plan.wishes]
     drawn = [one for one in faults.drawn_of_pay(chance) if plan.sweeps or one.kind != "forget"]
     return replace(plan, pays=True, wishes=wishes, faults=[*plan.faults, *drawn])
+
+
+def _with_returns(plan: Plan) -> Plan:
+    chance = Random(f"returns {plan.seed}")
+    if chance.random() >= _RETURNS:
+        return plan
+    wishes = [wish if wish.must else _returning(chance, wish) for wish in plan.wishes]
+    drawn = [one for one in faults.drawn_of_returns(chance) if plan.sweeps or one.kind != "forget"]
+    with_returns = replace(plan, wishes=wishes, faults=[*plan.faults, *drawn])
+    return with_returns if with_returns.returns else plan
+
+
+def _returning(chance: Random, wish: Wish) -> Wish:
+    """Return a wish of a client that may return its order: one that pays, now and then too late or not at all."""
+    after = round(chance.choice((0.02, 1.0, chance.uniform(0, 10), chance.uniform(10, 20))), 3)
+    if chance.random() >= _RETURN:
+        return wish
+    then = wish.then or chance.choice(("", "pay", "pay"))
+    return replace(wish, returns_after=after, returns_twice=chance.random() < _TWICE, then=then)
 
 
 def _paying(chance: Random, wish: Wish) -> Wish:

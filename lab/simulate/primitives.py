@@ -296,6 +296,7 @@ class ThreadPoolExecutor:
     def __init__(self, max_workers: int = 1, thread_name_prefix: str = "pool") -> None:
         self._free = Semaphore(max_workers)
         self._name = thread_name_prefix
+        self._given: list[Future] = []
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Run `work` once a thread is free."""
@@ -303,24 +304,42 @@ class ThreadPoolExecutor:
 
         def run() -> None:
             self._free.acquire()
-            try:
-                future.set_result(work(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - asking for the result raises it
-                future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work(*args, **kwargs))
+                except Exception as error:  # noqa: BLE001 - asking for the result raises it
+                    future.set_exception(error)
+            self._given.remove(future)
             self._free.release()
 
+        self._given.append(future)
         scheduler = the()
         scheduler.spawn(scheduler.living().process, self._name, run)
         return future
 
-    def shutdown(self, wait: bool = True) -> None:
-        """Be told of no more; nothing in a simulation closes in an orderly way."""
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for what was given to it; `cancel_futures`: for what runs alone."""
+        given = list(self._given)
+        for future in given if cancel_futures else ():
+            future.cancel()
+        if wait:
+            wait_for(given)
 
 
-def wait(fs: Collection[Future], timeout: float | None = None) -> None:
-    """Stand for `concurrent.futures.wait`, until all have ended."""
+def wait_for(
+    fs: Collection[Future], timeout: float | None = None, return_when: str = futures.ALL_COMPLETED
+) -> tuple[list[Future], list[Future]]:
+    """Stand for `concurrent.futures.wait`, until all have ended, or the first; return those that have, and the others.
+
+    In the order in which they were given: sets of futures have another one each time.
+    """
     until = _deadline(the(), timeout)
+    is_first = return_when == futures.FIRST_COMPLETED
     for one in fs:
         ended = Event()
-        one.add_done_callback(lambda _, ended=ended: ended.set())  # type: ignore[misc]
+        for each in fs if is_first else [one]:
+            each.add_done_callback(lambda _, ended=ended: ended.set())  # type: ignore[misc]
         ended.wait(None if until is None else max(0.0, (until - the().now) / 1e9))
+        if is_first:
+            break
+    return [one for one in fs if one.done()], [one for one in fs if not one.done()]

@@ -57,6 +57,8 @@ class _Refund:
     number: int
     state: str
     reason: str | None = None
+    done_at: int = 0
+    """When the money went back, in ms since the epoch; 0: it did not."""
 
     def out(self) -> dict[str, Any]:
         return {"refund_id": str(self.number), "state": self.state, "reason": self.reason}
@@ -112,6 +114,16 @@ class Provider:
         for charge in self._charges.values():
             for refund in charge.refunds.values():
                 yield charge.number, refund.state
+
+    def sent_back(self) -> Iterator[tuple[int, int, int]]:
+        """Yield all money that went back: of which payment, when it was taken, and when it went (ms)."""
+        for charge in self._charges.values():
+            for refund in charge.refunds.values():
+                if refund.state == "done":
+                    yield int(charge.session.asked["payment_id"]), charge.taken_at, refund.done_at
+
+    def _now(self) -> int:
+        return self._world.scheduler.now // 1_000_000
 
     def serve(self, method: str, path: str, payload: bytes | None, _headers: Mapping[str, str]) -> Answer:
         """Answer pay."""
@@ -195,7 +207,7 @@ class Provider:
             amount += 1
         if kind == "other-currency":
             currency = _OTHER_CURRENCY
-        charge = _Charge(next(self._numbers), session, amount, currency, self._world.scheduler.now // 1_000_000)
+        charge = _Charge(next(self._numbers), session, amount, currency, self._now())
         self._charges[str(charge.number)] = charge
         self._world.injector.tell("takes money", charge=charge.number, order_id=session.asked["payment_id"])
         if kind == "sent-back":
@@ -206,7 +218,7 @@ class Provider:
     def _send_back(self, charge: _Charge, after: float) -> None:
         """Send money back unasked, tell of that first, and so many seconds after pay knows it that it was taken."""
         charge.session.tells = False
-        charge.refunds["its own"] = _Refund(next(self._numbers), "done")
+        charge.refunds["its own"] = _Refund(next(self._numbers), "done", done_at=self._now())
         raws = [self._event(charge.session, kind, **_about(charge)) for kind in ("refunded", "succeeded")]
         if charge.session.asked["scenario"] != "silent":
             self._call_back(*raws, between=after)
@@ -288,7 +300,7 @@ class Provider:
 
     def _decide(self, charge: _Charge, refund: _Refund, kind: str) -> None:
         """Say what becomes of a refund. A charge goes back under another key as well: that is seen in its ledger."""
-        refund.state, refund.reason = "done", None
+        refund.state, refund.reason, refund.done_at = "done", None, self._now()
         if kind.startswith("refused"):
             refund.state, refund.reason = "refused", "The balance is too low."
             self._tell_of(charge, "refund-refused", answered=True)
@@ -302,7 +314,7 @@ class Provider:
     def _do(self, charge: _Charge, refund: _Refund) -> None:
         """Do a refund that was pending, or refused; unless it was asked for again, and done."""
         if refund.state != "done":
-            refund.state, refund.reason = "done", None
+            refund.state, refund.reason, refund.done_at = "done", None, self._now()
             self._tell_of(charge, "refunded")
 
 

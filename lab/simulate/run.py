@@ -109,9 +109,11 @@ class Simulator:
     def run(self, plan: Plan) -> Outcome:
         """Carry a plan out, and judge what became of it."""
         self._keeper.reset()
+        self._world = None
         self._runs += 1
         if self._runs % _COLLECTS_EVERY == 0:
             gc.collect()
+            gc.freeze()  # what is left is kept by caches, for all runs to come
         world = self._world = World(plan, self._keeper, _STARTS)
         schedulers.activate(world.scheduler)
         try:

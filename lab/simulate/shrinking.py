@@ -40,5 +40,7 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         simpler += [replace(wish, coupon_id=None)] if wish.coupon_id else []
         simpler += [replace(wish, has_key=False)] if wish.has_key else []
         simpler += [replace(wish, scenario="card")] if wish.scenario != "card" else []
+        simpler += [replace(wish, returns_after=None)] if wish.returns_after is not None else []
+        simpler += [replace(wish, returns_twice=False)] if wish.returns_twice else []
         for one in simpler:
             yield replace(plan, wishes=[*plan.wishes[:place], one, *plan.wishes[place + 1 :]])

@@ -24,6 +24,7 @@ import urllib3
 
 from halfmessage import failpoints, sqlite_file
 from halfmessage.mq.embedded.wakeup import Wakeup
+from halfmessage.sqlite_file import OpenFile
 from lab.simulate import primitives
 from lab.simulate.scheduler import the
 
@@ -41,7 +42,8 @@ class _Like(ModuleType):
         self._real = real
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_real"], name)
+        value = self.__dict__[name] = getattr(self.__dict__["_real"], name)  # found at once the next time
+        return value
 
 
 class _Datetime(dt.datetime):
@@ -83,6 +85,11 @@ def _undamaged(_connection: object, _within: float | None = None) -> None:
     """Stand for the look through a file that is opened: files are not damaged here, and a look takes real time."""
 
 
+def _unmoved(_file: OpenFile) -> bool:
+    """Stand for the look at where a file is, which three calls of the system take: none is moved here."""
+    return True
+
+
 def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict[int, Any]:
     """Return what stands for what, by the identity of that."""
     clock = {
@@ -98,7 +105,7 @@ def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict
     threads = {
         name: getattr(primitives, name) for name in ("Lock", "RLock", "Condition", "Event", "Semaphore", "Thread")
     }
-    pools = {name: getattr(primitives, name) for name in ("Future", "ThreadPoolExecutor", "wait")}
+    pools = {name: getattr(primitives, name) for name in ("Future", "ThreadPoolExecutor")}
     pairs: list[tuple[object, Any]] = [
         (time, _Like(time, **clock)),
         (random, _Like(random, **chance)),
@@ -114,6 +121,7 @@ def _stand_ins(connect: Callable[..., Any], pool_of: Callable[..., Any]) -> dict
         *((getattr(time, name), ours) for name, ours in clock.items()),
         *((getattr(threading, name), ours) for name, ours in threads.items()),
         *((getattr(concurrent.futures, name), ours) for name, ours in pools.items()),
+        (concurrent.futures.wait, primitives.wait_for),
     ]
     return {id(real): ours for real, ours in pairs}
 
@@ -138,6 +146,7 @@ def simulated(
         if name.partition(".")[0] in {*_PACKAGES, *_OTHERS} and module is not None:
             _replace(vars(module), replaced, undo)
     _assign(failpoints, "hit", passed, undo)
+    _assign(OpenFile, "is_there", _unmoved, undo)
     _assign(Wakeup, "_watch", lambda wakeup: watch(wakeup), undo)  # noqa: PLW0108 - a function, of which a method is made
     try:
         yield

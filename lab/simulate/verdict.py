@@ -20,6 +20,7 @@ from lab.simulate.coupons import COUPONS, WITHDRAWN
 from lab.simulate.money import Money
 from lab.simulate.ordering import DEADLINE
 from lab.simulate.provider import Provider
+from lab.simulate.returning import returned_wrongly
 from lab.simulate.templates import BROKER, DATABASES
 from lab.simulate.world import World
 
@@ -28,6 +29,7 @@ _SOON: Final = 60_000  # ms: a message that waits for longer has its time, and i
 _MOVING: Final = {
     "an order is overdue": "SELECT order_id FROM 'order'.orders WHERE status = 'created' AND expires_at < {now}",
     "a half message is not resolved": "SELECT id FROM broker.messages WHERE stage = 'half'",
+    "an order is on its way back": "SELECT key FROM 'order'.sagas WHERE state IN ('running', 'undoing')",
     "a message is not delivered": (
         "SELECT message_id FROM broker.deliveries WHERE state = 'pending' AND visible_at < {now} + {soon}"
     ),
@@ -58,7 +60,7 @@ SELECT s.order_id FROM 'order'.settlements s JOIN 'order'.orders o ON o.order_id
 WHERE s.participant = 'coupon' AND o.coupon_id IS NULL
 """
 _PAID_BY_NONE: Final = """
-SELECT order_id FROM 'order'.orders WHERE status = 'paid' AND total_amount > 0 AND paid_through IS NULL
+SELECT order_id FROM 'order'.orders WHERE status IN ('paid', 'returned') AND total_amount > 0 AND paid_through IS NULL
 """
 _WITH_COUPONS: Final = """
 SELECT o.order_id, o.coupon_id, o.user_id, o.goods_amount, o.discount_amount, r.created_at
@@ -110,6 +112,7 @@ class Books:
         wrong += (
             [] if provider is None else self._money.wrong(orders, pay, provider, was_calm=not world.injector.struck)
         )
+        wrong += returned_wrongly(orders, clients, provider)
         wrong += [f"message {row[0]} is a dead letter" for row in self._ask(_DEAD)]
         wrong += [f"transaction {row[0]} is fenced before its deadline" for row in self._ask(_EARLY)]
         wrong += [f"coupon has to confirm order {row[0]}, which has none" for row in self._ask(_NOT_NEEDED)]

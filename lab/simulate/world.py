@@ -153,11 +153,6 @@ class World:
         """Return the database of a service, for one life of it."""
         return SimulatedDatabase(self._keeper.engine(service))
 
-    def is_due(self, service: str, table: str, column: str) -> bool:
-        """Tell whether the time of a row has come, by a column in ms since the epoch; it costs the run nothing."""
-        query = f"SELECT 1 FROM {table} WHERE {column} <= :now LIMIT 1"  # noqa: S608 # nosec B608 - names of ours
-        return self._keeper.glance(service, query, now=self.scheduler.now // 1_000_000)
-
     def broker(self) -> EmbeddedBroker:
         """Open the broker's file, for one life of a process. Raise `BrokerError`."""
         return EmbeddedBroker(self.path(BROKER), self.options)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Integer, bindparam, delete, insert, select
 
 from common.db import Database
 from halfmessage.clock import now_ms
@@ -22,6 +22,21 @@ from order.service.reading import find_orders, statuses
 
 PAGE = 500  # orders looked at together
 WALKED = 4  # pages of older orders that one look comes to, beside the newest
+
+# Made once: each sweep asks them of every participant. The newest orders first; those written down from the lowest on
+_NEWEST = (
+    select(orders.c.order_id)
+    .where(orders.c.created_at <= bindparam("before"))
+    .order_by(orders.c.order_id.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+_OLDER = _NEWEST.where(orders.c.order_id < bindparam("below"))
+_WRITTEN_DOWN = (
+    select(orders_unheld.c.order_id)
+    .where((orders_unheld.c.participant == bindparam("participant")) & (orders_unheld.c.order_id > bindparam("after")))
+    .order_by(orders_unheld.c.order_id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 log = structlog.get_logger()
 
@@ -95,11 +110,11 @@ class Audit:
         return still
 
     def _written_down(self) -> Iterator[Sequence[int]]:
-        written = select(orders_unheld.c.order_id).where(self._mine).order_by(orders_unheld.c.order_id).limit(PAGE)
         after = 0
         while True:
             with self._database.read() as connection:
-                page = connection.scalars(written.where(orders_unheld.c.order_id > after)).all()
+                named = {"participant": self.participant.name, "after": after, "most": PAGE}
+                page = connection.scalars(_WRITTEN_DOWN, named).all()
             if not page:
                 return
             yield page
@@ -131,11 +146,10 @@ class Audit:
 
     def _page_below(self, order_id: int | None, before: int) -> Sequence[int]:
         """Return the ids of orders made before a time (ms), newest first, from below this one on."""
-        query = select(orders.c.order_id).where(orders.c.created_at <= before)
-        if order_id is not None:
-            query = query.where(orders.c.order_id < order_id)
+        query = _NEWEST if order_id is None else _OLDER
+        named = {"before": before, "most": PAGE} | ({} if order_id is None else {"below": order_id})
         with self._database.read() as connection:
-            return connection.scalars(query.order_by(orders.c.order_id.desc()).limit(PAGE)).all()
+            return connection.scalars(query, named).all()
 
     def _pages(self, before: int) -> Iterator[Sequence[int]]:
         after = 0

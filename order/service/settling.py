@@ -7,7 +7,21 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, literal, or_, select, true, union_all
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    Integer,
+    Row,
+    String,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
 from common.db import Database
 from halfmessage.chunks import VALUES, chunks
@@ -21,6 +35,15 @@ PAGE = 500  # orders in one call
 _CONFIRMED = {"void": "released", "paid": "deducted"}
 """The state of the reservation that confirms a fate."""
 
+# Made once: each sweep asks them of every participant
+_PAGE = (
+    select(settlements.c.order_id, settlements.c.tx_id, settlements.c.fate, settlements.c.since)
+    .where((settlements.c.participant == bindparam("participant")) & (settlements.c.since <= bindparam("before")))
+    .order_by(settlements.c.since, settlements.c.order_id)
+    .limit(bindparam("most", type_=Integer))
+)
+_PAGE_OF_FATE = _PAGE.where(settlements.c.fate == bindparam("fate"))
+
 _Page = Sequence[Row[Any, Any, Any, Any]]
 
 
@@ -31,16 +54,17 @@ class Settlements:
         """Take the order service's database, and the participants of its orders."""
         self._database = database
         self._participants = participants
+        self._noting: dict[tuple[str, ...], Insert] = {}  # by the names of those that are told
 
     def note_void(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Write down, in the transaction that closes orders, that each participant they need has to let go."""
-        _note(connection, self._participants, order_ids, "void")
+        self._note(connection, self._participants, order_ids, "void")
 
     def note_paid(self, connection: Connection, paid: Sequence[Order]) -> bool:
         """Write down, in the transaction that pays orders, which participants have to hear of it; tell whether any."""
         hearing = [one for one in self._participants if one.hears_of_payment and any(map(one.needs, paid))]
         if hearing:
-            _note(connection, hearing, [order.order_id for order in paid], "paid")
+            self._note(connection, hearing, [order.order_id for order in paid], "paid")
         return bool(hearing)
 
     def forget_paid(self, connection: Connection, order_id: int) -> None:
@@ -54,8 +78,7 @@ class Settlements:
         Return how many orders it confirmed, and how many not. Raise what the database and the participant raise.
         """
         confirmed = unconfirmed = 0
-        which = true() if fate is None else settlements.c.fate == fate
-        for page in self._pages(participant, which & (settlements.c.since <= before)):
+        for page in self._pages(participant, before, fate):
             states = participant.settle([(row.order_id, row.tx_id, row.fate) for row in page])
             said = [row.order_id for row in page if states.get(row.order_id) == _CONFIRMED[row.fate]]
             self._delete(participant, said)
@@ -69,24 +92,32 @@ class Settlements:
             if participant.hears_of_payment:
                 self.confirm(participant, now_ms(), "paid")
 
-    def _pages(self, participant: Participant, which: ColumnElement[bool]) -> Iterator[_Page]:
+    def _note(
+        self, connection: Connection, participants: Sequence[Participant], order_ids: Collection[int], fate: Fate
+    ) -> None:
+        """Write a row for each of the participants that each of the orders needs, in one statement."""
+        names = tuple(one.name for one in participants)
+        noting = self._noting.get(names)
+        if noting is None:
+            noting = self._noting[names] = _noting(participants)
+        connection.execute(noting, {"these": order_ids, "noted_as": fate, "now": now_ms()})
+
+    def _pages(self, participant: Participant, before: int, fate: Fate | None) -> Iterator[_Page]:
         """Yield the participant's rows, oldest first; one that stays unconfirmed holds up no other."""
         columns = settlements.c
-        query = (
-            select(columns.order_id, columns.tx_id, columns.fate, columns.since)
-            .where((columns.participant == participant.name) & which)
-            .order_by(columns.since, columns.order_id)
-            .limit(PAGE)
-        )
-        beyond: ColumnElement[bool] = true()
+        named = {"participant": participant.name, "before": before, "most": PAGE}
+        query, named = (_PAGE, named) if fate is None else (_PAGE_OF_FATE, named | {"fate": fate})
+        beyond = query
         while True:
             with self._database.read() as connection:
-                page = connection.execute(query.where(beyond)).all()
+                page = connection.execute(beyond, named).all()
             if not page:
                 return
             yield page
             last = page[-1]
-            beyond = (columns.since > last.since) | ((columns.since == last.since) & (columns.order_id > last.order_id))
+            beyond = query.where(
+                (columns.since > last.since) | ((columns.since == last.since) & (columns.order_id > last.order_id))
+            )
 
     def _delete(self, participant: Participant, order_ids: Sequence[int]) -> None:
         of_participant = settlements.c.participant == participant.name
@@ -95,14 +126,20 @@ class Settlements:
             self._database.transact(partial(Connection.execute, statement=gone))
 
 
-def _note(connection: Connection, participants: Sequence[Participant], order_ids: Collection[int], fate: Fate) -> None:
-    """Write a row for each of the participants that each of the orders needs, in one statement."""
+def _noting(participants: Sequence[Participant]) -> Insert:
+    """Return the statement that writes a row for each of the participants that each of `these` orders needs."""
     names = union_all(*(select(literal(one.name).label("participant")) for one in participants)).subquery()
     needed = or_(*((names.c.participant == one.name) & one.needed for one in participants))
     of_each = (
-        select(orders.c.order_id, names.c.participant, literal(fate), orders.c.tx_id, literal(now_ms()))
+        select(
+            orders.c.order_id,
+            names.c.participant,
+            bindparam("noted_as", type_=String),
+            orders.c.tx_id,
+            bindparam("now", type_=BigInteger),
+        )
         .join_from(orders, names, needed)
-        .where(orders.c.order_id.in_(order_ids))
+        .where(orders.c.order_id.in_(bindparam("these", expanding=True)))
     )
     columns = ["order_id", "participant", "fate", "tx_id", "since"]
-    connection.execute(insert(settlements).from_select(columns, of_each))
+    return insert(settlements).from_select(columns, of_each)

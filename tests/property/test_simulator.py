@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lab.simulate.faults import FAILPOINTS, OF_PROVIDER, PAY_FAILPOINTS, Fault, Trigger
+from lab.simulate.coupons import OFF
+from lab.simulate.faults import FAILPOINTS, OF_PROVIDER, PAY_FAILPOINTS, RETURN_FAILPOINTS, Fault, Trigger
 from lab.simulate.history import History
 from lab.simulate.plan import Plan, plan_of
 from lab.simulate.run import Outcome, Simulator
@@ -193,6 +194,40 @@ def test_the_last_question_keeps_an_order(simulator: Simulator) -> None:
     assert not outcome.wrong
     assert "/payments/ask" in {event["path"] for event in events(outcome, "call")}
     assert not [event for event in events(outcome, "passed") if event["point"] == "close.committed"]
+
+
+def returned(*faults: Fault, scenario: str = "card", after: float = 1.0, pays: bool = True) -> Plan:
+    """Return a run of one order with a coupon, which is paid and then returned."""
+    plan = with_pay(*faults, scenario=scenario)
+    wish = replace(plan.wishes[0], returns_after=after, coupon_id=OFF)
+    return replace(plan, wishes=[wish], pays=pays)
+
+
+@pytest.mark.parametrize(("scenario", "pays", "back"), [("card", True, 1), ("twice", True, 2), ("card", False, 0)])
+def test_a_paid_order_is_returned(simulator: Simulator, scenario: str, pays: bool, back: int) -> None:
+    """Its money, all of it, its pieces and its coupon's use go back once; with no pay service, there is no money."""
+    plan = returned(scenario=scenario, pays=pays)
+    outcome = simulator.run(replace(plan, wishes=[replace(plan.wishes[0], returns_twice=True)]))
+    assert not outcome.wrong
+    assert [event["point"] for event in events(outcome, "passed")].count("return.recorded") >= 3
+    asked_back = {event["path"] for event in events(outcome, "call") if event["path"].endswith("/refunds")}
+    assert len(asked_back) == back
+
+
+def test_an_order_is_not_returned_too_late(simulator: Simulator) -> None:
+    """Nor one that is not paid for."""
+    for plan in (returned(after=14.0), replace(returned(scenario="never"), pay_timeout=16.0)):
+        outcome = simulator.run(plan)
+        assert not outcome.wrong
+        assert "return.started" not in {event["point"] for event in events(outcome, "passed")}
+
+
+@pytest.mark.parametrize("point", RETURN_FAILPOINTS)
+def test_a_crash_at_a_failpoint_of_returns_is_survived(simulator: Simulator, point: str) -> None:
+    """Another life of the process goes on with the return, once the claim on it is over."""
+    outcome = simulator.run(returned(Fault(Trigger.FAILPOINT, point, 1, "crash"), pays=point == "return.put_off"))
+    assert not outcome.wrong
+    assert len(events(outcome, "dies")) == len(outcome.struck)
 
 
 def test_a_forged_callback_is_refused(simulator: Simulator) -> None:

@@ -11,11 +11,15 @@ from lab.simulate.plan import Wish
 
 WISH = Wish(0, 0.5, 1, 2, None, has_key=True, then="cancel", then_after=1.0)
 ORDER = Found(7, "created", None, None, 1000, 998)
+PAID, RETURNED = ORDER._replace(status="paid"), ORDER._replace(status="returned")
 CLOSED = ORDER._replace(status="closed", close_reason="cancelled", closed_at=900)
 
 
 def told(**more: Any) -> Told:
     return Told(WISH, **({"answers": [(201, 7)], "statuses": {"created"}} | more))
+
+
+PAYS = Told(replace(WISH, then="pay"), answers=[(201, 7)], statuses={"created"}, has_paid=True)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,12 @@ def told(**more: Any) -> Told:
         (told(answers=[(422, "idempotency-mismatch")], others=[(201, 7)], statuses={"created"}), [ORDER]),
         (told(again=[(201, 7)], others=[(422, "idempotency-mismatch")], strangers=(404, "not-found")), [ORDER]),
         (told(again=[(503, "unavailable")]), [ORDER]),
+        (told(has_paid=True, paid=(200, "paid"), has_returned=True, returned=(202, "running")), [RETURNED]),
+        (told(has_paid=True, has_returned=True, returned=(503, "outcome-unknown")), [RETURNED]),
+        (told(has_returned=True, returned=(409, "order-not-paid"), shown_to_strangers=(404, "not-found")), [ORDER]),
+        (told(has_paid=True, paid=(200, "paid"), returned=(409, "return-too-late")), [PAID]),
+        (told(has_paid=True, has_returned=True, returned=(409, "return-too-late")), [RETURNED]),
+        (told(has_paid=True, paid=(200, "paid"), returned=(409, "order-not-paid")), [PAID]),
     ],
 )
 def test_what_is_true(what: Told, orders: list[Found]) -> None:
@@ -52,6 +62,11 @@ def test_what_is_true(what: Told, orders: list[Found]) -> None:
         (told(again=[(201, 8)]), [ORDER], "told of several orders"),
         (told(again=[(500, "internal")]), [ORDER], "an error inside"),
         (told(strangers=(200, None)), [ORDER], "another user may cancel"),
+        (told(shown_to_strangers=(200, None)), [ORDER], "another user may see"),
+        (told(has_paid=True), [RETURNED], "not asked to be"),
+        (told(has_paid=True, returned=(202, "running")), [PAID], "on its way back"),
+        (told(has_paid=True, has_returned=True, returned_too=(409, "conflict")), [RETURNED], "was refused that"),
+        (replace(PAYS, paid=(200, "paid"), returned=(409, "order-not-paid")), [PAID], "and then not to be"),
         (told(), [CLOSED], "not asked to be"),
         (told(), [CLOSED._replace(close_reason="timeout")], "before its time"),
         (told(cancelled=(200, "closed")), [ORDER], "said to be cancelled"),

@@ -1,6 +1,7 @@
 """Tasks take turns as a seed says, on a clock that jumps; what is left of a killed process does nothing."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED
 from queue import Empty
 
 import pytest
@@ -16,7 +17,7 @@ from lab.simulate.primitives import (
     SimpleQueue,
     Thread,
     ThreadPoolExecutor,
-    wait,
+    wait_for,
 )
 from lab.simulate.scheduler import BEGIN, Dead, Process, Scheduler, TooLong
 
@@ -266,7 +267,7 @@ def test_threads_are_tasks(scheduler: Scheduler, process: Process) -> None:
         pool = ThreadPoolExecutor(2)
         futures = [pool.submit(work, number) for number in range(3)]
         failed = pool.submit(fail)
-        wait([*futures, failed], 10)
+        wait_for([*futures, failed], 10)
         seen.append([future.result() for future in futures])
         seen.append(type(failed.exception()))
         with pytest.raises(TimeoutError):
@@ -276,6 +277,24 @@ def test_threads_are_tasks(scheduler: Scheduler, process: Process) -> None:
 
     carried_out(scheduler, process, main)
     assert seen == [True, False, [0, 2, 4], LookupError, 4]
+
+
+def test_the_first_that_ends_is_waited_for(scheduler: Scheduler, process: Process) -> None:
+    """And told apart from the others; a pool that is shut down waits for what runs, and forgets what does not."""
+    seen = list[object]()
+
+    def main() -> None:
+        pool = ThreadPoolExecutor(2)
+        slow, fast, late = (pool.submit(scheduler.sleep, after) for after in (5, 1, 3))
+        ended, others = wait_for([slow, fast], return_when=FIRST_COMPLETED)
+        seen.append((ended == [fast], others == [slow], seconds(scheduler)))
+        last = pool.submit(scheduler.sleep, 1)
+        pool.shutdown(cancel_futures=True)
+        seen.append((slow.done(), late.done(), last.cancelled(), seconds(scheduler)))
+        assert wait_for([slow, late], return_when=FIRST_COMPLETED) == ([slow, late], [])
+
+    carried_out(scheduler, process, main)
+    assert seen == [(True, True, 1), (True, True, True, 5)]
 
 
 def test_a_semaphore_lets_so_many_in(scheduler: Scheduler, process: Process) -> None:

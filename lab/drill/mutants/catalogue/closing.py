@@ -67,7 +67,7 @@ MUTANTS = (
         "a participant that a closed order never needed has to confirm it",
         _SEVERAL + "test_each_confirms_a_closed_order",
         (
-            "order.service.settling:_note",
+            "order.service.settling:_noting",
             "(names.c.participant == one.name) & one.needed",
             "names.c.participant == one.name",
         ),

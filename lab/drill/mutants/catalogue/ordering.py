@@ -65,7 +65,7 @@ MUTANTS = (
         "tests/unit/test_ids.py::test_renewing_is_written_down",
         (
             "halfmessage.ids:LeasedIds._extended",
-            "if self._database.transact(lambda connection: connection.execute(extend).rowcount) != 1:",
+            "if self._database.transact(lambda connection: connection.execute(extend, named).rowcount) != 1:",
             "if False:",
         ),
     ),
