@@ -20,6 +20,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("order", "/admin/sagas/{run_id}/retry"),
     ("order", "/admin/sagas/{run_id}/give-up"),
     ("order", "/admin/sagas/{run_id}/skip"),
+    ("order", "/admin/records/{tx_id}/check"),
     ("stock", "/stock/{goods_id}"),
     ("stock", "/stock/{goods_id}/restock"),
     ("stock", "/stock/{goods_id}/withdraw"),  # for admins alone
@@ -31,6 +32,7 @@ OF_EVERYBODY = {  # routes with an id of what belongs to no user
     ("coupon", "/coupons/{coupon_id}/withdraw"),  # for admins alone
     ("pay", "/payments/{payment_id}/attempts"),  # for services alone
     ("pay", "/payments/{payment_id}/refund"),  # for admins alone
+    ("pay", "/admin/records/{tx_id}/check"),
     ("pay", "/callbacks/{provider}"),  # for who can sign
     ("flash", "/flash-sales/{sale_id}"),
     ("flash", "/flash-sales/{sale_id}/close"),  # for admins alone
