@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from common.schema import PageQuery, decode_cursor, encode_cursor
+from common.paging import PageQuery, decode_cursor, encode_cursor
 from flash.pieces.paging import pages_of_open
 from flash.pieces.port import Buyer
 from flash.service import rebuilding
