@@ -14,6 +14,8 @@ from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_STOP, RESTORED
 
 _OK, _CREATED, _UNAVAILABLE, _NOT_FOUND = 200, 201, 503, 404
+_UNAUTHENTICATED = 401
+_PASSWORD, _NEWER = "correct horse battery", "wrong mule accumulator"
 _SWEPT_WITHIN = 90.0  # seconds, on a machine that is busy with much else
 _OLDER_THAN_THE_GRACE = 5.0  # seconds; longer than the deadline of a transaction in that profile
 _STOPPED_FOR = 8.0  # seconds; records are kept for 5 in that profile
@@ -182,6 +184,72 @@ def _pay(run: DrillRun) -> None:
     run.same("where the money of the paid orders is", {_standing(run, order_id) for order_id in (paid, lost)}, {"kept"})
 
 
+def _flash(run: DrillRun) -> None:
+    run.needing("flash")
+    closed = run.placed()
+    _settled_once(run)
+    backup = _back_up(run, "flash")
+    paid, unpaid = run.placed(), run.placed()
+    run.change(paid, "pay")
+    _released(run, closed)
+    _settled_once(run)
+    _restore(run, "flash", backup)
+    refused = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
+    swept = _repair(run)
+    run.same("orders whose pieces of the sale are reserved anew", swept["reserved"], 2)
+    run.settle()
+    run.stands("created", "paid", "closed")
+    answer = run.change(unpaid, "pay")
+    run.same("HTTP status of a payment now", answer and answer.status, _OK)
+    run.placed()
+    run.settle()
+
+
+def _user(run: DrillRun) -> None:
+    kept, lost = ({"name": name, "password": _PASSWORD} for name in ("kept", "lost"))
+    run.same("HTTP status of a registration", _ask(run, "user", "/users", kept)[0], _CREATED)
+    access = _log_in(run, kept)
+    order_id = _placed_by(run, access)
+    backup = _back_up(run, "user")
+    run.same("HTTP status of a registration", _ask(run, "user", "/users", lost)[0], _CREATED)
+    change = {"password": _PASSWORD, "new_password": _NEWER}
+    run.same("HTTP status of a new password", _ask(run, "user", "/users/me/password", change, access)[0], _OK)
+    newer = kept | {"password": _NEWER}
+    late = _placed_by(run, _log_in(run, newer))
+    _restore(run, "user", backup)
+    for whose, token in (("before the backup", access), ("now", _log_in(run, kept))):
+        _, page = _ask(run, "order", "/orders", None, token)
+        seen = {one["order_id"] for one in page["items"]}
+        run.same(f"orders that a user with a token of {whose} sees", seen, {order_id, late})
+    for who, asked in (("a user whom the backup lacks", lost), ("the newer password", newer)):
+        run.same(f"HTTP status of a log-in by {who}", _ask(run, "user", "/tokens", asked)[0], _UNAUTHENTICATED)
+    run.settle()
+
+
+def _log_in(run: DrillRun, asked: dict[str, str]) -> str:
+    """Return an access token."""
+    status, body = _ask(run, "user", "/tokens", asked)
+    run.same("HTTP status of a log-in", status, _OK)
+    return str(body["access_token"])
+
+
+def _placed_by(run: DrillRun, token: str) -> str:
+    asked = {"items": [{"goods_id": run.goods_id, "quantity": 2}]}
+    status, body = _ask(run, "order", "/orders", asked, token)
+    run.same("HTTP status of an order by a user of ours", status, _CREATED)
+    return str(body["order_id"])
+
+
+def _ask(run: DrillRun, service: str, path: str, body: Any, token: str = "") -> tuple[int, Any]:
+    """POST a body, or GET where there is none, as a client with a token of the user service's, or without."""
+    url = f"{run.sut.deployment.plan.urls[service]}{path}"
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    raw, method = (None, "GET") if body is None else (orjson.dumps(body), "POST")
+    answer = urllib3.request(method, url, body=raw, headers=headers, timeout=10.0, retries=False)
+    return answer.status, orjson.loads(answer.data)
+
+
 def _tell_again(run: DrillRun) -> None:
     """Have the provider send all its callbacks once more, as a person would in its dashboard."""
     secret = SecretStr(run.sut.deployment.directory.secret())
@@ -244,6 +312,16 @@ DRILLS = (
                 "pay",
                 "the repair opens payments anew; what the provider tells again of paid orders is kept, not sent back",
                 _pay,
+            ),
+            (
+                "flash",
+                "purchases newer than the backup can't be paid; the repair takes their pieces anew",
+                _flash,
+            ),
+            (
+                "user",
+                "passwords are the old ones; orders stay their users', tokens good; newer users are lost",
+                _user,
             ),
             ("goods", "orders and stock are as they were; goods newer than the backup can't be ordered", _goods),
         )
