@@ -17,9 +17,9 @@ def demo(*words: str) -> Result:
     return CliRunner().invoke(command, ["--flash", *words, "--port-base", str(free_port_base())])
 
 
-def test_it_sells_exactly_what_there_is() -> None:
+def test_it_sells_exactly_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each claim is made, the counts are those asked for, and nothing stays."""
-    before = set(Path(tempfile.gettempdir()).glob("orders-demo-*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test's demo lies
     done = demo("--buyers", "100", "--pieces", "12")
     assert done.exit_code == 0, done.output
     for told in (
@@ -30,7 +30,7 @@ def test_it_sells_exactly_what_there_is() -> None:
         "✓ every invariant holds",
     ):
         assert told in done.output
-    assert set(Path(tempfile.gettempdir()).glob("orders-demo-*")) <= before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_fails_where_something_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
