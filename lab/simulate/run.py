@@ -98,13 +98,15 @@ class Simulator:
         self.world.adopt(connection)
 
     def _passed(self, point: str) -> None:
-        self.world.injector.passed(point)
+        if schedulers.is_ours():
+            self.world.injector.passed(point)
 
     def _watch(self, wakeup: Wakeup) -> None:
         self.world.watch(wakeup)
 
     def _log(self, event: str, more: dict[str, Any]) -> None:
-        self.world.injector.tell("log", event=event, **more)
+        if schedulers.is_ours():
+            self.world.injector.tell("log", event=event, **more)
 
     def run(self, plan: Plan) -> Outcome:
         """Carry a plan out, and judge what became of it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from random import Random
+from threading import get_ident
 from typing import Any, Final
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -198,16 +199,22 @@ class Scheduler:
 
 active: Scheduler | None = None
 """The scheduler of the run in this interpreter: there is one at a time, as there is one clock."""
+_thread: int | None = None  # in which it runs
+
+
+def is_ours() -> bool:
+    """Whether this thread is the run's: one that was there before meets the simulated names, too, and is none of it."""
+    return get_ident() == _thread
 
 
 def the() -> Scheduler:
-    """Return the scheduler of the run. Raise `Dead` where there is none."""
-    if active is None:
+    """Return the scheduler of the run. Raise `Dead` where there is none, and in threads of others."""
+    if active is None or not is_ours():
         raise Dead
     return active
 
 
 def activate(scheduler: Scheduler | None) -> None:
     """Make it the scheduler of the run that begins, or none: it is over."""
-    global active  # noqa: PLW0603 - simulated primitives stand for those of the interpreter, which has one of each
-    active = scheduler
+    global active, _thread
+    active, _thread = scheduler, None if scheduler is None else get_ident()

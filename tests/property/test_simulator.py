@@ -4,23 +4,30 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from halfmessage import db, failpoints
+from halfmessage.clock import now_ms
 from lab.simulate.coupons import OFF
 from lab.simulate.faults import FAILPOINTS, OF_PROVIDER, PAY_FAILPOINTS, RETURN_FAILPOINTS, Fault, Trigger
 from lab.simulate.history import History
 from lab.simulate.plan import Plan, plan_of
 from lab.simulate.run import Outcome, Simulator
+from lab.simulate.scheduler import Dead
 from lab.simulate.shrinking import shrunk
 from lab.simulate.telling import timeline
 from lab.simulate.templates import templates
 
-# A thread that another test left in this process meets the scheduler's names while a run lasts, and ends of it.
+# A thread that another test left in this process meets the scheduler's names while a run lasts, and ends of it: see
+# `test_a_thread_of_others_has_no_part_in_a_run`.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +85,35 @@ def test_the_same_seed_is_the_same_history(simulator: Simulator) -> None:
     simulator.run(plan_of(99))
     assert [simulator.run(plan_of(seed)).history.digest() for seed in range(5)] == first
     assert len(set(first)) == len(first)
+
+
+def test_a_thread_of_others_has_no_part_in_a_run(simulator: Simulator) -> None:
+    """Whatever of the product it calls meanwhile: it was begun before, by another test, say."""
+    alone = [simulator.run(plan_of(seed)).history.digest() for seed in range(3)]
+    over, turns = threading.Event(), 0
+
+    def meddle() -> None:
+        nonlocal turns
+        while not over.is_set():
+            for act in (
+                lambda: failpoints.hit("order.half_sent"),
+                lambda: db.time.sleep(0.001),  # type: ignore[attr-defined] # as `halfmessage.db` calls it
+                lambda: structlog.get_logger().warning("none of the run's"),
+                now_ms,
+            ):
+                with suppress(Dead):
+                    act()
+            turns += 1
+
+    other = threading.Thread(target=meddle)
+    other.start()
+    try:
+        beside = [simulator.run(plan_of(seed)).history.digest() for seed in range(3)]
+    finally:
+        over.set()
+        other.join()
+    assert beside == alone
+    assert turns > 100
 
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
