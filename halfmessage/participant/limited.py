@@ -107,7 +107,7 @@ class Limited(Direct[Wanted], Generic[Wanted]):
     def paid(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Move what they hold to used; again: nothing."""
         rows = self._locked(connection, order_ids, {UseState.HELD})
-        self._count(connection, self._of(rows, UseState.HELD), held=-1, used=1)
+        self._count(connection, (getattr(row, self._thing) for row in rows), held=-1, used=1)
         self._uses.move(connection, (row.order_id for row in rows), UseState.USED.value)
 
     def describe(self, connection: Connection, order_id: int) -> Members:

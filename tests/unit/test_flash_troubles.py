@@ -164,6 +164,20 @@ def test_one_sale_that_can_not_be_told_anew_keeps_no_other(
     assert all(market.pieces.look(sale.sale_id) for sale in opened)
 
 
+def test_what_is_to_be_told_anew_is_not_lost_with_the_database(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it can't be read: the next look tells it, though the store stays the same."""
+    sale = market.open(3)
+    market.sweeping.often()
+    market.pieces.forget(sale.sale_id)
+    market.sweeping.forgotten(sale.sale_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(market.sweeping, "_some", raising(Unavailable()))
+        market.sweeping.often()
+    assert market.pieces.look(sale.sale_id) is None
+    market.sweeping.often()
+    assert market.pieces.look(sale.sale_id) is not None
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_one_sale_that_can_not_be_looked_at_keeps_no_other(
     market: Market, monkeypatch: pytest.MonkeyPatch, which: int
@@ -200,6 +214,20 @@ def test_one_sale_that_takes_nothing_back_keeps_no_other(
     with market.database.read() as connection:
         untold = select(purchases.c.sale_id).where(~purchases.c.told).distinct()
         assert list(connection.scalars(untold)) == [opened[which].sale_id]
+
+
+def test_two_that_forget_a_sale_are_both_done(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that comes to it later finds nothing left."""
+    sale = market.open(3)
+    go_on = market.pieces._go_on_forgetting
+
+    def twice(sale_id: int) -> None:
+        go_on(sale_id)
+        go_on(sale_id)
+
+    monkeypatch.setattr(market.pieces, "_go_on_forgetting", twice)
+    market.pieces.forget(sale.sale_id)
+    assert market.pieces.look(sale.sale_id) is None
 
 
 def test_a_sale_is_forgotten_by_many_small_transactions(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
