@@ -24,6 +24,7 @@ _REAL_SEEDS = (32, 45)  # connections to RocketMQ are cut, messages repeated, wh
 _STRETCH = 2.0  # of the limits: whoever runs tests does other things too
 
 
+@pytest.mark.timeout(300)  # two deployments, on real servers beside two other parts of CI
 def test_random_runs(tmp_path: Path) -> None:
     """Whatever was killed, cut or frozen, every answer was true and everything settled within its limit."""
     campaign = Campaign(tmp_path / "runs", lambda seed: f"seed {seed}", str, shrink_for=0.0, keep_all=True)
