@@ -33,6 +33,18 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server.close()
 
 
+def pay_and_die(shop: Shop, point: str, group: str) -> None:
+    """Have a process die at a point of a group's first delivery, and return once its message has come again."""
+    failpoints.arm(f"{point}=crash", [point])
+    with failpoints.recorded() as passed:
+        shop.tx.start()
+        shop.pay(7)
+        eventually(lambda: point in passed)
+        failpoints.arm("", [])
+        eventually(lambda: passed.count(f"{group}.received") == 2)
+        eventually(lambda: shop.tx.status().is_quiet)
+
+
 def test_what_is_committed_is_told_once(shop: Shop) -> None:
     """The rows and the message, both; its consumer's effect once."""
     shop.tx.start()
@@ -187,14 +199,7 @@ def test_a_consumer_tells_what_it_did(shop: Shop, point: str) -> None:
             m.body = body
 
     shop.tx.consumer("packed", group="stamps")(lambda body, _session: told.append(body["order_id"]))
-    failpoints.arm(f"{point}=crash", [point])
-    with failpoints.recorded() as passed:
-        shop.tx.start()
-        shop.pay(7)
-        eventually(lambda: point in passed)
-        failpoints.arm("", [])
-        eventually(lambda: passed.count("parcel.received") == 2)
-        eventually(lambda: shop.tx.status().is_quiet)
+    pay_and_die(shop, point, "parcel")
     assert (shop.mails(), told) == ([7, 7], [7])
 
 
@@ -284,14 +289,7 @@ def test_what_never_works_is_dead_until_it_is_resent(tmp_path: Path, broker: str
 @pytest.mark.usefixtures("disarmed")
 def test_a_consumer_that_dies_does_it_once(shop: Shop, point: str) -> None:
     """Before its commit nothing happened, after it the inbox row knows; the message comes again in each case."""
-    failpoints.arm(f"{point}=crash", [point])
-    with failpoints.recorded() as passed:
-        shop.tx.start()
-        shop.pay(7)
-        eventually(lambda: point in passed)
-        failpoints.arm("", [])
-        eventually(lambda: passed.count("mail.received") == 2)
-        eventually(lambda: shop.tx.status().is_quiet)
+    pay_and_die(shop, point, "mail")
     assert shop.mails() == [7]
 
 

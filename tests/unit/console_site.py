@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -14,9 +15,16 @@ from common.config import Settings
 from common.process import Service
 from common.registry import NAMES
 from console.app import build
+from console.clients.services import Services
 from console.pages.viewer import COOKIE
 
 SECRET = "k3X9q2L8r5W7y4H6p1G0s" * 2
+
+
+def play(monkeypatch: pytest.MonkeyPatch, played: Any) -> None:
+    """Have `played.get` and `played.post` answer in the place of the services."""
+    for method in ("get", "post"):
+        monkeypatch.setattr(Services, method, lambda _, *args, to=method, **asked: getattr(played, to)(*args, **asked))
 
 
 def settings(folder: Path, **given: Any) -> Settings:

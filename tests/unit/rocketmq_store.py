@@ -16,6 +16,12 @@ Answer = tuple[Mapping[str, Any], bytes]
 HALF = "RMQ_SYS_TRANS_HALF_TOPIC"
 
 
+def frame(header: Mapping[str, object], body: bytes = b"") -> bytes:
+    """Return an answer as RemotingCommand.java writes it."""
+    head = json.dumps(header).encode()
+    return (4 + len(head) + len(body)).to_bytes(4) + len(head).to_bytes(4) + head + body
+
+
 def encoded(
     topic: str,
     properties: Mapping[str, str],

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from common.errors import PeerUnavailable
-from console.clients.services import Services
 from halfmessage.errors import ConsoleUnavailable
 from halfmessage.mq.embedded.console import EmbeddedConsole
 from halfmessage.mq.factory import open_broker
 from halfmessage.mq.port import Broker, BrokerOptions, CheckAnswer, HalfMessage, Message, State
 from tests.support import eventually
 from tests.unit.console_letters import Lying
-from tests.unit.console_site import Browser, running, token
+from tests.unit.console_site import Browser, play, running, token
 
 HOSTILE = "<script>alert(1)</script>"
 PLACING = Message("order_rollback", b"{}", keys=("7",), properties={"tx_id": "41", "deliver_if": "aborted"})
@@ -42,8 +41,7 @@ class Played:
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     made = Played()
-    for method in ("get", "post"):
-        monkeypatch.setattr(Services, method, lambda _, *args, to=method, **asked: getattr(made, to)(*args, **asked))
+    play(monkeypatch, made)
     return made
 
 

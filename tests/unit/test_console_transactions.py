@@ -8,11 +8,10 @@ import pytest
 
 from common.errors import PeerUnavailable
 from common.registry import PAYMENT_TOPIC
-from console.clients.services import Services
 from halfmessage.mq.port import HalfMessage, Message, Resolution, State, Verdict
 from tests.support import eventually
 from tests.unit.console_letters import TOPIC, Lying
-from tests.unit.console_site import Browser, running, token
+from tests.unit.console_site import Browser, play, running, token
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -46,8 +45,7 @@ class Order:
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> Order:
     played = Order()
-    for method in ("get", "post"):
-        monkeypatch.setattr(Services, method, lambda _, *args, to=method, **asked: getattr(played, to)(*args, **asked))
+    play(monkeypatch, played)
     return played
 
 

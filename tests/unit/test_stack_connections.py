@@ -13,18 +13,14 @@ from halfmessage.mq.rocketmq_console import connections as module
 from halfmessage.mq.rocketmq_console import remoting
 from halfmessage.mq.rocketmq_console.connections import KEPT, UNDER_WAY, Connections
 from halfmessage.mq.rocketmq_console.remoting import Address, Refused
+from tests.unit.rocketmq_store import frame
 
 Asked = list[dict[str, object]]
 Serve = Callable[[socket.socket, Asked], None]
 
 
-def _frame(header: dict[str, object]) -> bytes:
-    head = json.dumps(header).encode()
-    return (4 + len(head)).to_bytes(4) + len(head).to_bytes(4) + head
-
-
 def _answer(request: dict[str, object], code: int = 0) -> bytes:
-    return _frame({"code": code, "opaque": request["opaque"], "extFields": request["extFields"], "remark": "no"})
+    return frame({"code": code, "opaque": request["opaque"], "extFields": request["extFields"], "remark": "no"})
 
 
 class Server:

@@ -19,6 +19,7 @@ from ops.stack import provision
 from ops.stack.plan import Ports, StackPlan
 from ops.stack.probes import PROBES, http2
 from ops.stack.stack import Stack
+from tests.unit.rocketmq_store import frame
 
 
 class Server:
@@ -32,8 +33,7 @@ class Server:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def says(self, header: dict[str, object], body: bytes = b"") -> None:
-        head = json.dumps(header).encode()
-        self.answer = (4 + len(head) + len(body)).to_bytes(4) + len(head).to_bytes(4) + head + body
+        self.answer = frame(header, body)
 
     def close(self) -> None:
         with suppress(OSError):  # closed before

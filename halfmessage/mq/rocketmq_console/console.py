@@ -206,7 +206,7 @@ class RocketMQConsole:
                 return newest(look.store, [PARKED_TOPIC], _ALL, until=wanted.until)
             case State.DEAD:
                 return newest(look.store, [lane.dead for lane in lanes], _ALL, until=wanted.until)
-        lying = dict.fromkeys(topic for lane in lanes for topic in (*lane.consumed, lane.dead))
+        lying = dict.fromkeys(topic for lane in lanes for topic in lane.shown)
         shared = () if wanted.group is not None else (HALF_TOPIC, PARKED_TOPIC)  # what lies there is no group's yet
         return newest(look.store, [*shared, *lying], PAGED, until=wanted.until)
 
@@ -274,7 +274,7 @@ class _Look:
         wanted: list[tuple[str, str]] = []
         for half in halves:
             if known := self._lanes.of(half):
-                topics = {topic for lane in known[0] for topic in (*lane.consumed, lane.dead)}
+                topics = {topic for lane in known[0] for topic in lane.shown}
                 wanted += [(topic, half.message_id) for topic in self.store.holding(topics)]
         found = self.store.lookups(wanted, by_id=True)
         return {message_id for (_, message_id), there in zip(wanted, found, strict=True) if there}

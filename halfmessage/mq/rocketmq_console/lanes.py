@@ -53,9 +53,14 @@ class Lane:
         """What the group consumes."""
         return self.real_topic, *self.retries
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Where what was given to the group lies, or will be, or died with it: it is no half message any more."""
+        return *self.consumed, self.dead
+
     def has(self, message: StoredMessage) -> bool:
-        """Whether a copy was given to the group, or will be, or died with it: copies of other groups are not its."""
-        return message.topic in {*self.consumed, self.dead}
+        """Whether a copy is one of the group's: copies of other groups are not its."""
+        return message.topic in self.shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Lanes:
     @staticmethod
     def topics_of(lanes: Sequence[Lane]) -> list[str]:
         """Return every topic that a message of some lanes of one topic may lie in."""
-        return list(dict.fromkeys((*_SHARED, *(topic for lane in lanes for topic in (*lane.consumed, lane.dead)))))
+        return list(dict.fromkeys((*_SHARED, *(topic for lane in lanes for topic in lane.shown))))
 
     def of(self, message: StoredMessage) -> tuple[tuple[Lane, ...], Spot] | None:
         """Return the lanes of a message's topic and what it means that it lies there; None: not ours."""

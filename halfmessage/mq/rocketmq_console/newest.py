@@ -8,9 +8,7 @@ from halfmessage.mq.rocketmq_console.message import StoredMessage
 from halfmessage.mq.rocketmq_console.store import Queue, Store
 from halfmessage.mq.rocketmq_console.views import age
 
-_FIRST = (
-    16  # messages of each queue that are read first; then twice as many of the queue that has the newest, and so on
-)
+_FIRST = 16  # messages of each queue that are read first; then twice as many of the one that has the newest, and so on
 _NEAR = 32  # messages by which a queue's order of storing may differ from the order of birth, and no page misses one
 _FOR_EVER = (2**63, "")
 

@@ -83,10 +83,6 @@ class Store:
             self._queues[topic] = max((int(queue["readQueueNums"]) for queue in told), default=0)
         return [(topic, queue) for topic in named for queue in range(self._queues.get(topic, 0))]
 
-    def queues(self, topic: str) -> range:
-        """Return the queues of a topic."""
-        return range(len(self.queues_of([topic])))
-
     def holding(self, topics: Iterable[str]) -> list[str]:
         """Return those topics that have, or had, a message when they were first asked about."""
         named = list(topics)
