@@ -12,6 +12,7 @@ from lab.drill import backups
 from lab.drill.drill import Drill, Limit, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_STOP, RESTORED
+from ops.client import Client
 
 _OK, _CREATED, _UNAVAILABLE, _NOT_FOUND = 200, 201, 503, 404
 _UNAUTHENTICATED = 401
@@ -52,11 +53,12 @@ def _repair(run: DrillRun) -> dict[str, Any]:
     return swept
 
 
-def _released(run: DrillRun, order_id: str) -> None:
+def _released(run: DrillRun, order_id: str, by: str = "stock") -> None:
+    """Cancel an order, and wait until a participant that holds something for it has given that back."""
     run.change(order_id, "cancel")
     run.wait(
-        "the stock of the cancelled order to be back",
-        lambda: run.sut.admin.get("stock", f"/reservations/{order_id}")["state"] == "released" or None,
+        f"{by} to have given back what it held for the cancelled order",
+        lambda: run.sut.admin.get(by, f"/reservations/{order_id}")["state"] == "released" or None,
     )
 
 
@@ -76,23 +78,39 @@ def _sweep(run: DrillRun) -> dict[str, Any]:
     return dict(answer.body)
 
 
-def _stock(run: DrillRun) -> None:
+def _participant(run: DrillRun, name: str, held: str) -> None:
+    """Restore a participant whose reservations, of something `held`, an order is not paid without."""
+    run.needing(name)
     closed = run.placed()
     _settled_once(run)
-    backup = _back_up(run, "stock")
+    backup = _back_up(run, name)
     paid, unpaid = run.placed(), run.placed()
     run.change(paid, "pay")
-    _released(run, closed)
+    _released(run, closed, name)
     _settled_once(run)
-    _restore(run, "stock", backup)
+    _restore(run, name, backup)
     refused = run.change(unpaid, "pay")
     run.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
     swept = _repair(run)
-    run.same("orders whose stock is reserved anew", swept["reserved"], 2)
+    run.same(f"orders whose {held} reserved anew", swept["reserved"], 2)
     run.settle()
     run.stands("created", "paid", "closed")
     answer = run.change(unpaid, "pay")
     run.same("HTTP status of a payment now", answer and answer.status, _OK)
+    run.settle()
+
+
+def _stock(run: DrillRun) -> None:
+    _participant(run, "stock", "stock is")
+
+
+def _coupon(run: DrillRun) -> None:
+    _participant(run, "coupon", "use of their coupon is")
+
+
+def _flash(run: DrillRun) -> None:
+    _participant(run, "flash", "pieces of the sale are")
+    run.placed()
     run.settle()
 
 
@@ -143,27 +161,6 @@ def _goods(run: DrillRun) -> None:
     run.settle()
 
 
-def _coupon(run: DrillRun) -> None:
-    run.needing("coupon")
-    closed = run.placed()
-    _settled_once(run)
-    backup = _back_up(run, "coupon")
-    paid, unpaid = run.placed(), run.placed()
-    run.change(paid, "pay")
-    _released(run, closed)
-    _settled_once(run)
-    _restore(run, "coupon", backup)
-    refused = run.change(unpaid, "pay")
-    run.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
-    swept = _repair(run)
-    run.same("orders whose use of their coupon is reserved anew", swept["reserved"], 2)
-    run.settle()
-    run.stands("created", "paid", "closed")
-    answer = run.change(unpaid, "pay")
-    run.same("HTTP status of a payment now", answer and answer.status, _OK)
-    run.settle()
-
-
 def _pay(run: DrillRun) -> None:
     closed, paid = run.placed(), run.placed()
     _settled_once(run)
@@ -184,70 +181,47 @@ def _pay(run: DrillRun) -> None:
     run.same("where the money of the paid orders is", {_standing(run, order_id) for order_id in (paid, lost)}, {"kept"})
 
 
-def _flash(run: DrillRun) -> None:
-    run.needing("flash")
-    closed = run.placed()
-    _settled_once(run)
-    backup = _back_up(run, "flash")
-    paid, unpaid = run.placed(), run.placed()
-    run.change(paid, "pay")
-    _released(run, closed)
-    _settled_once(run)
-    _restore(run, "flash", backup)
-    refused = run.change(unpaid, "pay")
-    run.same("HTTP status of a payment for what is not held", refused and refused.status, _UNAVAILABLE)
-    swept = _repair(run)
-    run.same("orders whose pieces of the sale are reserved anew", swept["reserved"], 2)
-    run.settle()
-    run.stands("created", "paid", "closed")
-    answer = run.change(unpaid, "pay")
-    run.same("HTTP status of a payment now", answer and answer.status, _OK)
-    run.placed()
-    run.settle()
-
-
 def _user(run: DrillRun) -> None:
     kept, lost = ({"name": name, "password": _PASSWORD} for name in ("kept", "lost"))
-    run.same("HTTP status of a registration", _ask(run, "user", "/users", kept)[0], _CREATED)
-    access = _log_in(run, kept)
-    order_id = _placed_by(run, access)
-    backup = _back_up(run, "user")
-    run.same("HTTP status of a registration", _ask(run, "user", "/users", lost)[0], _CREATED)
-    change = {"password": _PASSWORD, "new_password": _NEWER}
-    run.same("HTTP status of a new password", _ask(run, "user", "/users/me/password", change, access)[0], _OK)
     newer = kept | {"password": _NEWER}
-    late = _placed_by(run, _log_in(run, newer))
-    _restore(run, "user", backup)
-    for whose, token in (("before the backup", access), ("now", _log_in(run, kept))):
-        _, page = _ask(run, "order", "/orders", None, token)
-        seen = {one["order_id"] for one in page["items"]}
-        run.same(f"orders that a user with a token of {whose} sees", seen, {order_id, late})
+    _register(run, kept)
+    with _log_in(run, kept) as early:
+        order_id = _placed_by(run, early)
+        backup = _back_up(run, "user")
+        _register(run, lost)
+        change = {"password": _PASSWORD, "new_password": _NEWER}
+        answer = early.ask("user", "POST", "/users/me/password", json_body=change)
+        run.same("HTTP status of a new password", answer.status, _OK)
+        with _log_in(run, newer) as client:
+            late = _placed_by(run, client)
+        _restore(run, "user", backup)
+        with _log_in(run, kept) as client:
+            for whose, one in (("before the backup", early), ("now", client)):
+                seen = {order["order_id"] for order in one.get("order", "/orders")["items"]}
+                run.same(f"orders that a user with a token of {whose} sees", seen, {order_id, late})
     for who, asked in (("a user whom the backup lacks", lost), ("the newer password", newer)):
-        run.same(f"HTTP status of a log-in by {who}", _ask(run, "user", "/tokens", asked)[0], _UNAUTHENTICATED)
+        answer = run.sut.admin.ask("user", "POST", "/tokens", json_body=asked)
+        run.same(f"HTTP status of a log-in by {who}", answer.status, _UNAUTHENTICATED)
     run.settle()
 
 
-def _log_in(run: DrillRun, asked: dict[str, str]) -> str:
-    """Return an access token."""
-    status, body = _ask(run, "user", "/tokens", asked)
-    run.same("HTTP status of a log-in", status, _OK)
-    return str(body["access_token"])
+def _register(run: DrillRun, asked: dict[str, str]) -> None:
+    answer = run.sut.admin.ask("user", "POST", "/users", json_body=asked)
+    run.same("HTTP status of a registration", answer.status, _CREATED)
 
 
-def _placed_by(run: DrillRun, token: str) -> str:
+def _log_in(run: DrillRun, asked: dict[str, str]) -> Client:
+    """Return a client with an access token of the user service's."""
+    answer = run.sut.admin.ask("user", "POST", "/tokens", json_body=asked)
+    run.same("HTTP status of a log-in", answer.status, _OK)
+    return Client(run.sut.deployment.plan.urls, answer.body["access_token"])
+
+
+def _placed_by(run: DrillRun, client: Client) -> str:
     asked = {"items": [{"goods_id": run.goods_id, "quantity": 2}]}
-    status, body = _ask(run, "order", "/orders", asked, token)
-    run.same("HTTP status of an order by a user of ours", status, _CREATED)
-    return str(body["order_id"])
-
-
-def _ask(run: DrillRun, service: str, path: str, body: Any, token: str = "") -> tuple[int, Any]:
-    """POST a body, or GET where there is none, as a client with a token of the user service's, or without."""
-    url = f"{run.sut.deployment.plan.urls[service]}{path}"
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    raw, method = (None, "GET") if body is None else (orjson.dumps(body), "POST")
-    answer = urllib3.request(method, url, body=raw, headers=headers, timeout=10.0, retries=False)
-    return answer.status, orjson.loads(answer.data)
+    answer = client.ask("order", "POST", "/orders", json_body=asked)
+    run.same("HTTP status of an order by a user of ours", answer.status, _CREATED)
+    return str(answer.body["order_id"])
 
 
 def _tell_again(run: DrillRun) -> None:
