@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ _MAVEN = "maven"
 _JAVA = ("openjdk-17-jre-headless", "default-jre-headless")
 _MARIADB = ("mariadb-server-core", "mariadb-client-core")
 _MARIADB_PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults", "resolveip")
+_LONGEST_WAIT = 300.0
+"""Seconds that another program which installs packages is waited for."""
+_BETWEEN_TRIES = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ def _install(missing: Callable[[], list[str]], say: Callable[[str], None]) -> No
     if packages := missing():
         _refuse_other_systems()
         _as_root(["apt-get", "update", "-qq"], packages, say)  # on a fresh machine nothing is offered before it
-        packages = missing()
+        if not (packages := missing()):  # a stack that was started beside this one installed them
+            return
         say(f"Installing {', '.join(packages)} (programs only: no system service is started) ...")
         # --no-remove: a MySQL that is installed stays; apt then says that it is in the way
         options = ("-y", "-qq", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300")
@@ -142,14 +147,25 @@ def _refuse_other_systems() -> None:
 def _as_root(command: list[str], packages: list[str], say: Callable[[str], None]) -> None:
     """Run apt-get as root, through sudo if we are not. Raise `CommandFailed` that says how to do it by hand."""
     by_hand = f"apt-get update && apt-get install --no-install-recommends {shlex.join(packages)}"
-    whole = ["env", "DEBIAN_FRONTEND=noninteractive", *command]
+    whole = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", *command]
     if os.geteuid() != 0:
         if (sudo := find("sudo")) is None:
             raise CommandFailed(f"Root is needed to install packages; run as root: {by_hand}")
         asks = [] if sys.stdin.isatty() else ["-n"]
         whole = [sudo, *asks, *whole]
         say(f"Needs root: sudo {shlex.join(command)}")
-    done = subprocess.run(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    waited_till = time.monotonic() + _LONGEST_WAIT
+    told = False
+    while True:
+        done = subprocess.run(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        # Of its package lists apt-get waits for no other apt-get (DPkg::Lock::Timeout is of dpkg's lock alone), and a
+        # fresh machine's first updates, or a second stack, are just that other one.
+        if done.returncode == 0 or "Could not get lock" not in done.stdout or time.monotonic() >= waited_till:
+            break
+        if not told:
+            say(f"Another program installs packages; waiting for it, {_LONGEST_WAIT:g} s at most ...")
+            told = True
+        time.sleep(_BETWEEN_TRIES)
     if done.returncode != 0:
         last = " ".join(done.stdout.strip().splitlines()[-3:])
         raise CommandFailed(f"Installing failed ({last}); run as root: {by_hand}")

@@ -28,7 +28,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
         path.chmod(0o755)
         return path
 
-    put("env", 'shift; exec "$@"')
+    put("env", 'shift 2; exec "$@"')
     return put
 
 
@@ -59,6 +59,36 @@ def test_what_is_missing_is_installed_without_services_and_without_removing(scri
     assert install.split()[-5:] == [
         "mariadb-server-core", "mariadb-client-core", "redis-tools", "openjdk-17-jre-headless", "maven",
     ]  # fmt: skip
+
+
+def test_another_installation_is_waited_for(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two stacks that are started at once on a fresh machine: apt-get refuses the second, which has it then as well."""
+    monkeypatch.setattr(packages, "_BETWEEN_TRIES", 0.01)
+    script("java", java("17.0.1"))
+    for name in ("chmod", "ln"):
+        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
+    programs = " ".join(f"{tmp_path}/bin/{name}" for name in (*SERVERS, "redis-server"))
+    script(
+        "apt-get",
+        f'echo "$1" >>{tmp_path}/asked\n'
+        f"if [ ! -e {tmp_path}/asked2 ]; then : >{tmp_path}/asked2; echo E: Could not get lock >&2; exit 100; fi\n"
+        f'for each in {programs}; do echo "#!/bin/sh" >"$each"; chmod +x "$each"; done',
+    )
+    said: list[str] = []
+    packages.ensure(with_maven=False, say=said.append)
+    assert (tmp_path / "asked").read_text().split() == ["update", "update"], (
+        "what the other one installed was installed again"
+    )
+    assert [line for line in said if "waiting for it" in line], "nothing says why it takes longer"
+
+
+def test_another_installation_is_waited_for_with_a_bound(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what apt said is told."""
+    monkeypatch.setattr(packages, "_LONGEST_WAIT", 0.0)
+    script("java", java("17.0.1"))
+    script("apt-get", "echo E: Could not get lock; exit 100")
+    with pytest.raises(CommandFailed, match="Could not get lock"):
+        packages.ensure(with_maven=False, say=pytest.fail)
 
 
 def test_another_java_is_taken_where_17_is_not_offered(script: Script) -> None:
