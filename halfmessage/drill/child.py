@@ -1,12 +1,9 @@
-"""One process of the service that is drilled: `python -m halfmessage.drill.child` with a `Job` as JSON.
-
-Its last line on standard output is a JSON object.
-"""
+"""What one process of the service that is drilled does: a `Job`. Its last line on standard output is a JSON object."""
 
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +40,9 @@ class Job:
     patience: float = 20.0
 
 
-def main() -> None:
-    """Do the job that the first argument tells."""
+def do(job: Job) -> None:
+    """Do a job, as the whole work of this process."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    job = Job(**json.loads(sys.argv[1]))
     scenario = load(Path(job.app), Path(job.scenario))
     tx = scenario.tx
     quick = replace(
@@ -129,12 +125,3 @@ def _end_claims(engine: Engine) -> None:
     held = update(SAGAS.runs).where(SAGAS.runs.c.owner.is_not(None), SAGAS.runs.c.due_at.is_not(None))
     with engine.execution_options(writes=True).begin() as connection:
         connection.execute(held.values(due_at=0))
-
-
-def words(job: Job) -> list[str]:
-    """Return the command that does a job."""
-    return [sys.executable, "-m", "halfmessage.drill.child", json.dumps(asdict(job))]
-
-
-if __name__ == "__main__":
-    main()

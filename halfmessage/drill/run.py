@@ -3,15 +3,15 @@
 import json
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from halfmessage.drill import steps
-from halfmessage.drill.child import Job, words
+from halfmessage.drill import child, processes, steps
+from halfmessage.drill.child import Job
+from halfmessage.drill.processes import Ended
 from halfmessage.errors import Misconfigured
 
 _BEYOND_PATIENCE = 60.0
@@ -72,11 +72,11 @@ class Drill:
     def _step(self, step: steps.Step, key: int, where: Path) -> Result:
         job = replace(self._job, act=step.act, key=key, keys=step.keys)
         acted = self._process(replace(job, what="act", armed=step.armed, times=step.times, lose=step.lose), where)
-        log, broken = [acted.stderr], list[str]()
-        died = acted.returncode == -signal.SIGKILL
+        log, broken = [acted.log], list[str]()
+        died = acted.status == -signal.SIGKILL
         if step.is_to_die and not died:
             broken.append("the process did not come to this point again")
-        elif acted.returncode and not died:
+        elif acted.status != 0 and not died:
             broken.append(f"the process ended with an error; {SEE_LOG}")
         elif not died:
             told = _last(acted)
@@ -85,12 +85,12 @@ class Drill:
             if step.must_succeed and told["error"]:
                 broken.append(f"{step.act} raised {told['error']}, though nothing failed")
         if step.then:
-            log.append(self._process(replace(job, what="settle", armed=step.then), where).stderr)
+            log.append(self._process(replace(job, what="settle", armed=step.then), where).log)
         if job.app != self._later.app:
-            log.append(self._process(self._later, where).stderr)
+            log.append(self._process(self._later, where).log)
         settled = self._process(replace(job, what="settle", app=self._later.app), where)
-        log.append(settled.stderr)
-        if settled.returncode:
+        log.append(settled.log)
+        if settled.status != 0:
             broken.append(f"the service did not come back; {SEE_LOG}")
         else:
             broken.extend(_last(settled)["broken"])
@@ -100,19 +100,16 @@ class Drill:
 
     def _answer(self, job: Job, where: Path) -> dict[str, Any]:
         done = self._process(job, where)
-        if done.returncode:
-            raise Misconfigured(f"The service could not {job.what}:\n{done.stderr[-_SHOWN:]}")
-        return _last(done) | {"log": done.stderr[-_SHOWN:]}
+        if done.status != 0:
+            raise Misconfigured(f"The service could not {job.what}:\n{done.log[-_SHOWN:]}")
+        return _last(done) | {"log": done.log[-_SHOWN:]}
 
-    def _process(self, job: Job, where: Path) -> subprocess.CompletedProcess[str]:
+    def _process(self, job: Job, where: Path) -> Ended:
         limit = job.patience + _BEYOND_PATIENCE
-        try:
-            return subprocess.run(  # noqa: S603 # nosec B603 - ourselves, with the user's own files
-                words(job), capture_output=True, text=True, cwd=where, timeout=limit, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            told = error.stderr.decode() if isinstance(error.stderr, bytes) else error.stderr or ""
-            return subprocess.CompletedProcess(words(job), 1, "", f"{told}\nended by the drill after {limit:g} s")
+        done = processes.run(child.do, job, where, limit)
+        return (
+            done if done.status is not None else replace(done, log=f"{done.log}\nended by the drill after {limit:g} s")
+        )
 
     @staticmethod
     def _fresh(template: Path, where: Path) -> Path:
@@ -128,6 +125,6 @@ def _nothing(act: str, found: dict[str, Any]) -> str:
     )
 
 
-def _last(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def _last(done: Ended) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.out.splitlines()[-1])
     return found

@@ -1,13 +1,16 @@
 """`halfmessage drill`: a service that is right holds at every step, and bugs that are planted in it are found."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from halfmessage.drill import steps
+from halfmessage.drill import processes, steps
 from halfmessage.drill.cli import BROKEN, HELD, MISUSED, main
 from tests.library.test_distribution import ROOT, TUTORIAL, blocks
 
@@ -382,3 +385,36 @@ def test_steps_are_the_points_that_were_passed() -> None:
         "a.before_commit fails",
         "a.committed fails",
     ]
+
+
+def _tell(words: list[str]) -> None:
+    sys.stdout.write(" ".join([*words, os.environ["OF_THE_CALLER"], Path.cwd().name]))
+    sys.stderr.write("and its log")
+
+
+def _die(signal_number: int) -> None:
+    os.kill(os.getpid(), signal_number)
+
+
+def _hang(_job: object) -> None:
+    threading.Event().wait()
+
+
+def test_a_process_of_a_drill_is_as_a_program_that_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its directory, the environment as it is now, its output and its log; it leaves nothing behind."""
+    where = tmp_path / "there"
+    where.mkdir()
+    for value in ("one", "other"):
+        monkeypatch.setenv("OF_THE_CALLER", value)
+        ended = processes.run(_tell, ["a", "b"], where, 60.0)
+        assert ended == processes.Ended(0, f"a b {value} there", "and its log")
+    assert list(tmp_path.iterdir()) == [where]
+
+
+def test_how_a_process_of_a_drill_ended_is_told(tmp_path: Path) -> None:
+    """Killed, raised, and not at all within its time: then it is killed."""
+    assert processes.run(_die, signal.SIGKILL, tmp_path, 60.0).status == -signal.SIGKILL
+    raised = processes.run(_tell, [], tmp_path, 60.0)
+    assert raised.status == 1
+    assert "KeyError: 'OF_THE_CALLER'" in raised.log
+    assert processes.run(_hang, None, tmp_path, 0.5).status is None
