@@ -65,7 +65,7 @@ CREATE TABLE checks (
     message_id INTEGER NOT NULL,
     number INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    answer TEXT,               -- NULL: nobody answered
+    answer TEXT,               -- NULL: no answer came
     pid INTEGER,               -- the process that asked its checker
     PRIMARY KEY (message_id, number)
 ) WITHOUT ROWID;

@@ -121,7 +121,7 @@ class Consumption:
 
     def given(self, lanes: Sequence[Lane]) -> dict[Queue, int]:
         """Return for each queue of some groups the offset up to which all of them that consume it were given it."""
-        queues = self._store.queues_of(dict.fromkeys(topic for lane in lanes for topic in lane.consumed))
+        queues = self._queues(lanes)
         self.learn(lanes, queues)
         return {
             queue: min(self._known[(lane.real_group, *queue)] for lane in lanes if queue[0] in lane.consumed)
@@ -130,12 +130,21 @@ class Consumption:
 
     def behind(self, lanes: Sequence[Lane]) -> dict[Lane, dict[Queue, range]]:
         """Return for each group the offsets of each queue that it was not given yet, of those that have some."""
-        self._ends |= self._store.ends(queue for queue in self.given(lanes) if queue not in self._ends)
+        queues = self._queues(lanes)  # looked at once: a group's first retry makes a queue at any moment
+        self.learn(lanes, queues)
+        self._ends |= self._store.ends(queue for queue in queues if queue not in self._ends)
         found: dict[Lane, dict[Queue, range]] = {}
         for lane in lanes:
-            waiting = {queue: range(begin, self._ends[queue]) for queue, begin in self.given([lane]).items()}
+            waiting = {
+                queue: range(self._known[(lane.real_group, *queue)], self._ends[queue])
+                for queue in queues
+                if queue[0] in lane.consumed
+            }
             found[lane] = {queue: offsets for queue, offsets in waiting.items() if offsets}
         return found
+
+    def _queues(self, lanes: Sequence[Lane]) -> list[Queue]:
+        return self._store.queues_of(dict.fromkeys(topic for lane in lanes for topic in lane.consumed))
 
 
 def _offset(half: StoredMessage) -> int:
