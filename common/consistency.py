@@ -245,7 +245,7 @@ def _tokens(settings: "Settings") -> Faults:
         yield "ORDERS_KEY_FILE needs ORDERS_PUBLIC_KEYS: other services would sign as this one does, and be refused"
     if settings.public_keys is None and settings.operator_tokens in {"admin", "none"}:
         (given,) = _named(settings, "operator_tokens")
-        yield f"{given} needs ORDERS_PUBLIC_KEYS: tokens of the secret may do all, whoever makes them"
+        yield f"{given} needs ORDERS_PUBLIC_KEYS: a token that is signed by the secret may do all"
 
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (

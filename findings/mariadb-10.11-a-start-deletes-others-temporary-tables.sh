@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MariaDB 10.11: a server that starts deletes the temporary tables of another one that runs.
 #
-# At its start it removes every file of its tmpdir whose name is one of a temporary table, whoever made it. Without
+# At its start it removes every file of its tmpdir whose name is one of a temporary table, whichever server made it. Without
 # `tmpdir` that is $TMPDIR or /tmp, for each server of a machine: two test servers on ports and data directories of their
 # own are enough, or mariadb-install-db beside a running server, as that starts one, too. What was seen of it: of three
 # servers that were made at once one was not, with "Error on delete of '/tmp/#sql-temptable-...MAI' (Errcode: 2)".

@@ -1,7 +1,7 @@
 """Whether the log of a SQLite database (its -wal) was cut short by damage, which SQLite itself takes for its end.
 
 After a crash SQLite reads the log up to the first frame whose checksum does not fit. A power loss leaves such a frame
-in the last transaction, which was told to nobody. A bit that flipped leaves one anywhere: all transactions behind it
+in the last transaction, which no client was told of. A bit that flipped leaves one anywhere: all transactions behind it
 are gone without a word, acknowledged or not. They can be told apart: with synchronous=FULL nothing is written behind
 a commit that is not on the disk. Format: https://sqlite.org/fileformat2.html#the_write_ahead_log .
 """

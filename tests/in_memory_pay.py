@@ -18,7 +18,7 @@ class InMemoryPay(InMemoryParticipant, PayClient):
     """`order.clients.pay.PayClient` without the network.
 
     A try succeeds at once, unless its scenario is `page` or `declined`; `at_provider` are orders whose payment the
-    provider took and nobody told us.
+    provider took and that we were not told of.
     """
 
     name = "pay"

@@ -32,7 +32,7 @@ _MEANINGS = {
 _FAILURES = {
     "half_sent": "the broker has it, and its answer is lost: the sender is told that nothing happened",
     "before_commit": "the database refuses, and the process lives on",
-    "committed": "the answer to COMMIT is lost: the sender is told that nobody knows",
+    "committed": "the answer to COMMIT is lost: the sender is told that it is not known",
 }
 
 

@@ -181,5 +181,5 @@ def opened(name: str | Path) -> SimulatedConnection:
         factory=SimulatedConnection,
     )
     sqlite3.Connection.execute(connection, "PRAGMA synchronous=OFF")  # no power is lost here, and memory needs no sync
-    connection.settings = {"PRAGMA synchronous": "FULL"}  # so that whoever wants that is content
+    connection.settings = {"PRAGMA synchronous": "FULL"}  # which is what is asked for
     return connection

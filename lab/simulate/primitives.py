@@ -42,7 +42,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Give it back: whoever waited first is woken, and may find it taken again."""
+        """Give it back: the first that waited is woken, and may find it taken again."""
         scheduler = the()
         scheduler.living()
         if not self._is_locked:

@@ -19,7 +19,7 @@ from tests.stack import REAL, stack
 
 Play = Callable[[str], Result]
 
-# Of the limits: whoever runs tests does other things too, and short ones are mostly the start of a process.
+# Of the limits: a machine that runs tests does other things too, and short ones are mostly the start of a process.
 # ./scripts/drill holds them as they are stated.
 _STRETCH, _STRETCH_OF_DEFAULTS = 6.0, 3.0
 

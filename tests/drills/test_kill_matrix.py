@@ -38,7 +38,7 @@ PART, _, PARTS = os.environ.get("ORDERS_DRILL_MATRIX", "1/1").partition("/")  # 
 
 
 # In the catalogue's order: a process that dies before it acknowledges a message leaves it to come again, which RocketMQ
-# shows nobody; it must not come to a process that is to die of the next one.
+# does not tell when; it must not come to a process that is to die of the next one.
 @pytest.mark.parametrize(
     "point", [point for situation in SITUATIONS for point in situation.left][int(PART) - 1 :: int(PARTS)]
 )

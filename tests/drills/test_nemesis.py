@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.drill, pytest.mark.P1, pytest.mark.P2, pytest.mark.P3,
 
 _SEEDS = (29, 33)
 _REAL_SEEDS = (32, 45)  # connections to RocketMQ are cut, messages repeated, what is parked is looked for
-_STRETCH = 2.0  # of the limits: whoever runs tests does other things too
+_STRETCH = 2.0  # of the limits: a machine that runs tests does other things too
 
 
 @pytest.mark.timeout(300)  # two deployments, on real servers beside two other parts of CI

@@ -31,7 +31,7 @@ def _wrong_in_itself(_: DrillRun) -> None:
 
 def _orphan(run: DrillRun) -> None:
     run.sut.orphan("stock", run.goods_id)
-    run.fault("stock is taken for an order that does not exist, and nobody sweeps")
+    run.fault("stock is taken for an order that does not exist, and no sweep comes")
     run.limit = 0.2
     run.settle()
 

@@ -497,7 +497,7 @@ def test_the_timeline_of_a_paid_order(shop: Shop) -> None:
     """GET /orders/{id}/timeline: half message, delayed message, deduction, local transaction, resolution, payment."""
     user = shop.user()
     order_id = placed(user, {shop.goods(): 1})["order_id"]
-    eventually(lambda: "half message resolved: rollback" in events(user, order_id))  # nobody waits for it
+    eventually(lambda: "half message resolved: rollback" in events(user, order_id))  # no answer waits for it
     pay(user, order_id)
     eventually(lambda: "payment handled" in events(user, order_id))
     said = [event.replace("'s callback", "'s answer") for event in events(user, order_id)]  # the first of them counts

@@ -57,7 +57,7 @@ def test_an_answer_before_the_end_of_the_body_does_not_cut_the_next_request(shop
             try:
                 line.request("DELETE" if status == 405 else "POST", path, body=body, headers=headers)
             except (BrokenPipeError, ConnectionResetError):
-                assert size > 500_000  # nobody reads a megabyte of somebody without a token
+                assert size > 500_000  # no megabyte is read of a client without a token
                 continue
             answer = line.getresponse()
             answer.read()

@@ -20,7 +20,7 @@ from tests.support import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.P5]
 
-# A half message is parked within seven seconds when nobody answers for it (a stack's RocketMQ: 30 to 90, after
+# A half message is parked within seven seconds when no answer comes for it (a stack's RocketMQ: 30 to 90, after
 # 60 checks); nothing sweeps by itself.
 _IMPATIENT = {
     "check_first_after": 3.0,  # time enough to stop the order process, or it would answer for its message itself

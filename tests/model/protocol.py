@@ -3,7 +3,7 @@
 A world is one state of everything: who places, who closes, who sweeps, what the broker holds, what the databases hold.
 `tests.model.steps` says what can happen next, its steps named as the code names them: failpoints, methods. Anything may
 crash between any two steps; requests and messages may be late, doubled or lost; the broker may give up on a half
-message; a send that raised may have arrived; nobody waits for anybody, so time may pass as it likes.
+message; a send that raised may have arrived; nothing waits for anything, so time may pass as it likes.
 
     python -m tests.model.protocol             explores the scenarios
     python -m tests.model.protocol --mutants   plants one flaw at a time, and says how it is caught

@@ -173,7 +173,7 @@ def test_delays_of_either(ours: Broker, share: str, other: Callable[..., Other])
     eventually(lambda: got, within=WITHIN)
     assert got[0].message.body == b"theirs, later"
     assert now_ms() >= due
-    theirs = other("consume", "order_timeout", prefixed(share, "stock"))  # of another group: nobody shares with it
+    theirs = other("consume", "order_timeout", prefixed(share, "stock"))  # of another group: none shares with it
     theirs.wait("ready")
     due = now_ms() + 3000
     ours.producer("order").send_at(Message("order_timeout", b"ours-later"), due)

@@ -85,11 +85,11 @@ def _can_swap(first: ast.stmt, second: ast.stmt) -> bool:
     if any(isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom) for one in (first, second)):
         return False
     if not (_matters(first) and _matters(second)) or not (_acts(first) or _acts(second)):
-        return False  # nobody but their own local names could notice
+        return False  # only their own local names could notice
     if _sets_a_field(first) and _sets_a_field(second):
         return False
     if any(_leaves(one) and isinstance(other, ast.Assign) for one, other in ((first, second), (second, first))):
-        return False  # something is computed that nobody uses
+        return False  # something is computed and not used
     return not (
         _names(first, ast.Store) & _names(second, ast.Load) or _names(second, ast.Store) & _names(first, ast.Load)
     )

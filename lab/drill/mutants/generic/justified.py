@@ -1,4 +1,4 @@
-"""The changes that may survive, each with its reason: what it does is the same, or matters to nobody.
+"""The changes that may survive, each with its reason: what it does is the same, or matters to no user.
 
 `justified.toml` has a line for each: ``"file:function: what is there => what is there instead" = "reason"``.
 """
