@@ -16,7 +16,7 @@ class Profile:
     """How a deployment is set up.
 
     `megabytes`: its data lies on a disk of its own of that size, which can be filled. `rocketmq`: it has real servers
-    of its own, which begin with this version.
+    of its own, which begin with this version. `console`: it has a console.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Profile:
     megabytes: int | None = None
     rocketmq: str | None = None
     patience: Patience = _AT_ONCE
+    console: bool = False
 
 
 _SHORT: Mapping[str, float] = MappingProxyType(
@@ -51,6 +52,9 @@ _SHORT: Mapping[str, float] = MappingProxyType(
 
 QUICK = Profile("quick", _SHORT)
 """One process of each service; what is repeated is repeated soon, and nothing is given up."""
+
+WITH_CONSOLE = Profile("with-console", _SHORT, console=True)
+"""The same, and a console."""
 
 PAIR = Profile("pair", _SHORT, {"order": 2, "stock": 2})
 """Two processes of order and of stock."""

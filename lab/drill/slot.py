@@ -106,7 +106,14 @@ class Slot:
             _mount(self.directory, profile.megabytes)
         servers = self._backing.servers(self.directory, profile)
         extra = {**profile.extra, **self._backing.settings(profile)}
-        plan = Plan(free_port_base(profile.instances), profile.pay_timeout, extra, profile.instances, servers)
+        plan = Plan(
+            free_port_base(profile.instances),
+            profile.pay_timeout,
+            extra,
+            profile.instances,
+            servers,
+            console=profile.console,
+        )
         deployment = Deployment(self.directory, plan, say=self._say, patience=profile.patience)
         try:
             with _PREPARING:
