@@ -42,6 +42,7 @@ class Drill:
             raise Misconfigured(f"{earlier} has to be called {app.name}: the scenario imports it by that name.")
         self._later = Job(str(app.resolve()), str(scenario.resolve()), "prepare", patience=patience)
         self._job = replace(self._later, app=str((earlier or app).resolve()))
+        self._limit = patience + _BEYOND_PATIENCE
         self.untouched: tuple[str, ...] = ()  # consumers' groups that no act came to, once all were run
 
     def run(self, only: str = "") -> Iterator[Result]:
@@ -77,7 +78,7 @@ class Drill:
         if step.is_to_die and not died:
             broken.append("the process did not come to this point again")
         elif acted.status != 0 and not died:
-            broken.append(f"the process ended with an error; {SEE_LOG}")
+            broken.append(self._odd_end("the process ended with an error", acted))
         elif not died:
             told = _last(acted)
             job = replace(job, answers=told["answers"])
@@ -91,7 +92,7 @@ class Drill:
         settled = self._process(replace(job, what="settle", app=self._later.app), where)
         log.append(settled.log)
         if settled.status != 0:
-            broken.append(f"the service did not come back; {SEE_LOG}")
+            broken.append(self._odd_end("the service did not come back", settled))
         else:
             broken.extend(_last(settled)["broken"])
         shutil.rmtree(where)
@@ -101,15 +102,19 @@ class Drill:
     def _answer(self, job: Job, where: Path) -> dict[str, Any]:
         done = self._process(job, where)
         if done.status != 0:
-            raise Misconfigured(f"The service could not {job.what}:\n{done.log[-_SHOWN:]}")
+            within = f" within {self._limit:g} s" if done.status is None else ""
+            raise Misconfigured(f"The service could not {job.what}{within}:\n{done.log[-_SHOWN:]}")
         return _last(done) | {"log": done.log[-_SHOWN:]}
 
     def _process(self, job: Job, where: Path) -> Ended:
-        limit = job.patience + _BEYOND_PATIENCE
-        done = processes.run(child.do, job, where, limit)
-        return (
-            done if done.status is not None else replace(done, log=f"{done.log}\nended by the drill after {limit:g} s")
-        )
+        return processes.run(child.do, job, where, self._limit)
+
+    def _odd_end(self, what: str, ended: Ended) -> str:
+        if ended.status is None:
+            return (
+                f"it hangs: it was ended after {self._limit:g} s (on a machine this busy, raise --patience); {SEE_LOG}"
+            )
+        return f"{what}; {SEE_LOG}"
 
     @staticmethod
     def _fresh(template: Path, where: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from halfmessage.drill import processes, steps
+from halfmessage.drill import processes, run, steps
 from halfmessage.drill.cli import BROKEN, HELD, MISUSED, main
 from tests.library.test_distribution import ROOT, TUTORIAL, blocks
 
@@ -184,6 +184,22 @@ def test_what_can_not_be_drilled_is_said(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "app.py").write_text("")
     assert main(["drill", "--app", str(tmp_path / "app.py")]) == MISUSED
     assert "drill.py is no file" in capsys.readouterr().err
+
+
+def test_a_service_that_hangs_is_told_from_one_that_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what helps where it is only the machine that is slow. One that can't act at all has no steps."""
+    monkeypatch.setattr(run, "_BEYOND_PATIENCE", 10.0)
+    app = _planted(tmp_path, _SEND, _SEND)
+    drill = app.with_name("drill.py")
+    hangs = "    import threading\n    threading.Event().wait()\n"
+    _changed(drill, "def check(key: int) -> None:\n", f"def check(key: int) -> None:\n{hangs}")
+    assert main(["drill", "--app", str(app), "--only", "nothing fails", "--patience", "5"]) == BROKEN
+    assert "it hangs: it was ended after 15 s (on a machine this busy, raise --patience)" in capsys.readouterr().out
+    _changed(drill, "def act(key: int) -> None:\n", f"def act(key: int) -> None:\n{hangs}")
+    assert main(["drill", "--app", str(app), "--patience", "5"]) == MISUSED
+    assert "The service could not act within 15 s" in capsys.readouterr().err
 
 
 def test_a_service_that_does_nothing_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
