@@ -36,6 +36,7 @@ __all__ = ["Broken", "DrillRun", "in_words"]
 T = TypeVar("T")
 PIECES = 2  # that `DrillRun.place` orders
 _TOLD = 5  # looks at what is still on its way, in one wait; the others are not told
+_LOOK_EVERY = 0.1  # seconds; a look at all books takes as long, of a processor that those who settle need
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,9 @@ class DrillRun(EventLog):
         self.user = sut.user()
         self.goods_id = sut.new_goods()
 
-    def wait(self, what: str, look: Callable[[], T | None], *, within: float = 20.0) -> T:
-        """Wait for something that must come. Raise `NotInTime`."""
-        return wait_for(what, look, within=within, every=0.02)
+    def wait(self, what: str, look: Callable[[], T | None], *, within: float = 20.0, every: float = 0.02) -> T:
+        """Wait for something that must come, looking `every` so many seconds. Raise `NotInTime`."""
+        return wait_for(what, look, within=within, every=every)
 
     # What is done to processes
 
@@ -352,7 +353,7 @@ class DrillRun(EventLog):
             return not last.left
 
         with suppress(NotInTime):
-            self.wait("everything to be at rest", look, within=within)
+            self.wait("everything to be at rest", look, within=within, every=_LOOK_EVERY)
         return last
 
     def leave(self, word: str, why: str) -> None:
