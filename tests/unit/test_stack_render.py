@@ -33,7 +33,7 @@ def test_the_broker_flushes_before_it_answers_and_listens_here_only(layout: Layo
     wanted = {
         "flushDiskType": "SYNC_FLUSH",
         "timerWheelEnable": "true",
-        "timerFlushIntervalMs": "10000",
+        "timerFlushIntervalMs": "30000",
         "bindAddress": "127.0.0.1",
         "brokerIP1": "127.0.0.1",
         "listenPort": "20005",
