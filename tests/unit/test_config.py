@@ -149,7 +149,10 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
             {"flash_queue_rate": 200, "flash_sale_rate_limit": "6000/minute"},
             "ORDERS_FLASH_QUEUE_RATE=200 is more than ORDERS_FLASH_SALE_RATE_LIMIT=6000/minute: buyers would be",
         ),
-        ({"operator_tokens": "none"}, "ORDERS_OPERATOR_TOKENS=none needs ORDERS_PUBLIC_KEYS: a token that is signed by the secret"),
+        (
+            {"operator_tokens": "none"},
+            "ORDERS_OPERATOR_TOKENS=none needs ORDERS_PUBLIC_KEYS: a token that is signed by the secret",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], told: str) -> None:
