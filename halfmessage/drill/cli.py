@@ -35,6 +35,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except HalfMessageError as error:
         print(error.detail, file=sys.stderr)  # noqa: T201
         return MISUSED
+    if not results:
+        print(f"No step has {asked.only!r} in its name.", file=sys.stderr)  # noqa: T201
+        return MISUSED
     print(summary(results, made.untouched))  # noqa: T201
     if asked.html is not None:
         asked.html.write_text(page(asked.app.name, results, made.untouched), encoding="utf-8")

@@ -1,5 +1,6 @@
 """A broker's URL, made a broker."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from halfmessage.errors import Misconfigured
@@ -16,13 +17,13 @@ _KNOWN = "embedded:///relative/broker.db, embedded:////absolute/broker.db, rocke
 _ROCKETMQ = {"rocketmq": open_rocketmq, "rocketmq4": open_rocketmq4}
 
 
-def open_broker(url: str, options: BrokerOptions, *, subscriptions: tuple[tuple[str, str], ...] = ()) -> Broker:
+def open_broker(url: str, options: BrokerOptions, *, subscriptions: Sequence[tuple[str, str]] = ()) -> Broker:
     """Open the broker that `url` names. Raise `Misconfigured` for a URL that is none, `BrokerError` if it fails.
 
     As in SQLAlchemy's URLs, three slashes begin a relative path and four an absolute one. In the query of a RocketMQ's
     URL `prefix=NAME` begins the names of all topics and groups, which others who share it do not see, and
     `namesrv=HOST:PORT` is its name server: with it there is a console, which looks at the messages of
-    `subscriptions`, topics with the groups that consume them.
+    `subscriptions`, topics with the groups that consume them, as they are at each look.
     """
     scheme = urlsplit(url).scheme
     if scheme not in _ROCKETMQ:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from halfmessage.errors import BrokerError
+from halfmessage.errors import OutcomeUnknown, Unavailable
 
 _SHARE = 3  # of the invisible time: after this part of it, it is begun anew
 
@@ -17,7 +17,10 @@ class Keeper:
     """
 
     def __init__(self, topic: str, invisible_for: float, extend: Callable[[], None]) -> None:
-        """Take the invisible time in seconds, which begins now, and what begins it anew or raises `BrokerError`."""
+        """Take the invisible time in seconds, which begins now, and what begins it anew.
+
+        That raises `BrokerError`, or what a database raises where that is the broker.
+        """
         self._topic = topic
         self._every = invisible_for / _SHARE
         self._extend = extend
@@ -29,6 +32,6 @@ class Keeper:
             return
         try:
             self._extend()
-        except BrokerError as error:  # it may come twice then, as after any crash
+        except (Unavailable, OutcomeUnknown) as error:  # it may come twice then, as after any crash
             structlog.get_logger().warning("broker.not_kept", topic=self._topic, reason=error.detail)
         self._again_at = time.monotonic() + self._every

@@ -8,11 +8,11 @@ from typing import Final, Self
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
-from halfmessage.errors import BelowZero, DuplicateRow, RowRefused
+from halfmessage.errors import BelowZero, DatabaseUnavailable, DuplicateRow, RowRefused
 from halfmessage.saga import plan
 from halfmessage.saga.definition import Call, Direction, Local, Outside, Saga
 from halfmessage.saga.means import Means, tried
@@ -123,7 +123,7 @@ class Driver:
             nonlocal after
             held = self._held(self.run)
             self.means.log.hold(connection, held)  # the lock on the run: from here on it can't be taken over
-            answer = tried(lambda: work(connection, call) if work else None, call, leave=SQLAlchemyError)
+            answer = tried(lambda: work(connection, call) if work else None, call, leave=DBAPIError)
             if answer.kind != "done":
                 raise _RolledBack(answer)
             after = plan.after(self.saga, held, name, answer, now_ms(), self.means.delay)
@@ -136,6 +136,11 @@ class Driver:
             self._note(name, direction, rolled_back.answer)
         except (DuplicateRow, RowRefused, BelowZero) as error:
             self._note(name, direction, Answer("failed", error=f"{type(error).__name__}: {error.detail}"))
+        except DatabaseUnavailable as error:
+            if not isinstance(error.__cause__, ProgrammingError):
+                raise
+            # The database is well: the step's statement is wrong, and would be each time.
+            self._note(name, direction, Answer("failed", error=f"ProgrammingError: {error.__cause__.orig}"))
         else:
             self.run = after
             failpoints.hit(f"{self.means.name}.recorded")

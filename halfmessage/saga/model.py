@@ -166,5 +166,5 @@ def written(value: Any) -> str:
 
 
 def cut(words: str) -> str:
-    """Return what of a reason or an error is kept."""
-    return words.encode("utf-8", "replace").decode()[:LONGEST_REASON]
+    """Return what of a reason or an error is kept; PostgreSQL takes no NUL."""
+    return words.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:LONGEST_REASON]

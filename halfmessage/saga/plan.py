@@ -99,13 +99,13 @@ def turned(saga: Saga, run: Run, reason: str, now: int) -> Run:
     """Return a run that turns back. What may have been called is to be undone, whatever was heard of it.
 
     A call may be under way still, sent by an instance that is gone: its compensation leaves the mark that stops it.
-    Of a local step the log knows for certain, as it is in the same transaction.
+    Of a local step the log knows for certain, as it is in the same transaction; what was skipped was done by hand.
     """
     states = _states(run)
 
     def back(name: str, row: StepRow) -> StepRow:
         step = saga.steps[name]
-        known = isinstance(step, Local) and row.state is not StepState.DONE
+        known = isinstance(step, Local) and row.state not in _FORWARD
         never = row.state is StepState.WAITING and not _may_be_sent(saga, states, name)
         if never or known or step.undo is None:
             return replace(row, state=StepState.UNTOUCHED, tries=0, next_at=0, changed_at=now)

@@ -5,8 +5,11 @@ The header: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-
 
 import http.client
 import json
+import socket
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -71,10 +74,11 @@ class Rest:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection = _CONNECTIONS[parts.scheme](str(parts.hostname), parts.port, timeout=_left(ends))
         try:
-            connection.request(self.method, path, None if body is None else json.dumps(body), headers)
-            connection.sock.settimeout(_left(ends))
-            response = connection.getresponse()
-            answer = _read(connection, response, ends)
+            connection.connect()
+            with _within(ends, connection.sock):
+                connection.request(self.method, path, None if body is None else json.dumps(body), headers)
+                response = connection.getresponse()
+                answer = _read(response)
         except (OSError, http.client.HTTPException) as error:
             raise StepFailed(f"{parts.scheme}://{parts.netloc} does not answer: {error}") from error
         finally:
@@ -83,19 +87,33 @@ class Rest:
         return response.status, kind, answer
 
 
-def _read(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, ends: float) -> bytes:
-    """Read the answer. A socket's time applies to each read, so what is left of it is set before each."""
+@contextmanager
+def _within(ends: float, connected: socket.socket) -> Iterator[None]:
+    """Cut a connection when the time is over: a socket's own time begins anew with each byte, of a header as well."""
+
+    def cut() -> None:
+        with suppress(OSError):  # it was closed just now
+            connected.shutdown(socket.SHUT_RDWR)
+
+    watch = threading.Timer(_left(ends), cut)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        _left(ends)  # what was cut looks like an end
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
     answer = b""
-    while True:
-        if connection.sock is not None:  # it is None once the server said that it closes the connection
-            connection.sock.settimeout(_left(ends))
-        _left(ends)
-        part = response.read1(MOST_BYTES)
+    while part := response.read1(MOST_BYTES):
         answer += part
         if len(answer) > MOST_BYTES:
             raise StepFailed(f"The answer has more than {MOST_BYTES} bytes.")
-        if not part:
-            return answer
+    if response.length:
+        raise StepFailed(f"The answer ended {response.length} bytes early.")
+    return answer
 
 
 def _left(ends: float) -> float:

@@ -92,11 +92,16 @@ class Running:
         database: Transactor,
         url: str,
         sends: Sequence[str],
+        subscriptions: Sequence[Subscription],
         sagas: Sequence[Saga],
         options: Options,
         around: Around,
     ) -> None:
-        """Open them. Raise `BrokerError`, `DatabaseUnavailable`, `LeaseLost`, `Misconfigured`."""
+        """Open them. Raise `BrokerError`, `DatabaseUnavailable`, `LeaseLost`, `Misconfigured`.
+
+        `subscriptions`: those that were declared so far; a console looks at the messages of these, and of those that
+        are consumed later on.
+        """
         self.pid = os.getpid()
         self._database, self._options = database, options
         self._records = Records(tables.RECORDS, retention=options.record_retention)
@@ -108,6 +113,7 @@ class Running:
         self.ids.start()
         try:
             self.sagas = ServiceSagas(database, self.ids, sagas, options, around)
+            self._consumed = [(each.topic, each.group) for each in subscriptions]
             self._deliverer, self.way = self._opened(name, url, sends)
         except BaseException:
             self.ids.close()
@@ -119,7 +125,7 @@ class Running:
                 raise Misconfigured(f"An outbox is in the engine's database: its URL is {TABLE}:// and no more.")
             self._outbox = Outbox(self._database, self._options.broker, poll_every=self._options.poll_every)
             return self._outbox, Rows(self._outbox.ring)
-        broker = open_broker(url, self._options.broker)
+        broker = open_broker(url, self._options.broker, subscriptions=self._consumed)
         checker = Checker(self._database, self._records, deadline=self._options.deadline)
         producer = broker.producer(name, checker, topics=sends)
         return broker, HalfMessages(Coordinator(producer, self._database, self._records, self.ids))
@@ -127,6 +133,8 @@ class Running:
     def consume(self, subscription: Subscription, handler: Handler) -> None:
         """Run a handler. Raise `BrokerError`, `DatabaseUnavailable`."""
         options = self._options
+        if (pair := (subscription.topic, subscription.group)) not in self._consumed:
+            self._consumed.append(pair)
         self._deliverer.consumer(
             subscription.group, subscription.topic, handler, threads=options.threads, batch=options.batch
         )

@@ -220,9 +220,13 @@ class TransactionalMessages:
             if self._consuming:
                 return
             self._consuming = True
-        for each in self._subscriptions:
-            running.consume(each, Inbox(each, self._sessions, self._around))
-        running.keep_house()
+        try:
+            for each in self._subscriptions:
+                running.consume(each, Inbox(each, self._sessions, self._around))
+            running.keep_house()
+        except BaseException:
+            self.close()  # so that the next try begins anew, instead of going on with those that run
+            raise
 
     def console(self) -> Console:
         """Return what looks at messages. Raise `ConsoleUnavailable` where the broker has none."""
@@ -253,7 +257,14 @@ class TransactionalMessages:
         with self._lock:
             if self._running is None:
                 self._running = Running(
-                    self.name, self._database, self._url, self._sends, self._sagas, self.options, self._around
+                    self.name,
+                    self._database,
+                    self._url,
+                    self._sends,
+                    self._subscriptions,
+                    self._sagas,
+                    self.options,
+                    self._around,
                 )
             elif self._running.pid != os.getpid():
                 raise Misconfigured("This process was forked after it was started: start it in each process.")

@@ -434,3 +434,10 @@ def test_how_a_process_of_a_drill_ended_is_told(tmp_path: Path) -> None:
     assert raised.status == 1
     assert "KeyError: 'OF_THE_CALLER'" in raised.log
     assert processes.run(_hang, None, tmp_path, 0.5).status is None
+
+
+def test_a_step_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that was misspelt held nothing."""
+    app = _planted(tmp_path, _SEND, _SEND)
+    assert main(["drill", "--app", str(app), "--only", "kiled at"]) == MISUSED
+    assert "No step has 'kiled at' in its name." in capsys.readouterr().err

@@ -1,18 +1,21 @@
 """Transactional messages in any service: your session, your transaction; on a broker and on an outbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, func, insert, select, text
+from sqlalchemy import Connection, create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from halfmessage import failpoints
-from halfmessage.errors import BrokerError, MessageRefused, Misconfigured
-from halfmessage.mq.port import State
-from halfmessage.transactional import Options, TransactionalMessages
+from halfmessage.errors import BrokerError, DatabaseUnavailable, DuplicateRow, MessageRefused, Misconfigured
+from halfmessage.mq.port import Broker, BrokerOptions, Handler, State
+from halfmessage.transactional import Options, TransactionalMessages, running
+from halfmessage.transactional.incoming import Subscription
+from halfmessage.transactional.outbox import rows
+from halfmessage.transactional.running import Running
 from halfmessage.transactional.tables import INBOX
 from halfmessage.tx.record import AlreadyAborted
 from tests import postgresql
@@ -285,6 +288,55 @@ def test_what_never_works_is_dead_until_it_is_resent(tmp_path: Path, broker: str
     shop.close()
 
 
+def test_what_its_consumers_die_over_is_dead_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies says nothing of its message; the tries are counted all the same, and have an end."""
+    fast = FAST.broker.__class__(max_deliveries=2, invisible_for=0.2, retry_first_after=0.01)
+    shop = Shop.new(tmp_path, "table://", Options(broker=fast, poll_every=0.02))
+    settle = rows.settle
+
+    def die(*_: object) -> None:
+        raise DatabaseUnavailable  # nothing is written of what became of it, as by a process that is gone
+
+    monkeypatch.setattr(rows, "settle", die)
+    with failpoints.recorded() as passed:
+        shop.tx.start()
+        shop.pay(7)
+        eventually(lambda: shop.tx.status().stats.dead == 1)
+    assert passed.count("mail.received") == 2
+    (dead,) = shop.tx.console().find(state=State.DEAD)
+    assert dead.groups[0].attempts == 2
+    monkeypatch.setattr(rows, "settle", settle)
+    shop.tx.console().resend(dead.message_id)
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert shop.mails() == [7]
+    shop.close()
+
+
+@pytest.mark.parametrize("broker", ["embedded", "table://"])
+def test_a_start_that_failed_is_begun_anew(tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left half started: the next try runs every consumer, each once."""
+    shop = Shop.new(tmp_path, broker)
+    consume = Running.consume
+    refused: list[str] = []
+
+    def fail_once(running: Running, subscription: Subscription, handler: Handler) -> None:
+        if not refused and subscription.group == "stock":
+            refused.append(subscription.group)
+            raise DatabaseUnavailable
+        consume(running, subscription, handler)
+
+    heard: list[object] = []
+    shop.tx.consumer("order_paid", group="stock")(lambda body, _session: heard.append(body))
+    monkeypatch.setattr(Running, "consume", fail_once)
+    with pytest.raises(DatabaseUnavailable):
+        shop.tx.start()
+    shop.tx.start()
+    shop.pay(7)
+    eventually(lambda: shop.tx.status().is_quiet)
+    assert (shop.mails(), heard) == ([7], [{"order_id": 7}])
+    shop.close()
+
+
 @pytest.mark.parametrize("point", ["mail.received", "mail.before_commit", "mail.handled"])
 @pytest.mark.usefixtures("disarmed")
 def test_a_consumer_that_dies_does_it_once(shop: Shop, point: str) -> None:
@@ -416,3 +468,42 @@ def test_a_database_in_memory_is_refused() -> None:
     """It would be gone with the crash that all this is about."""
     with pytest.raises(Misconfigured):
         TransactionalMessages("shop", create_engine("sqlite://"), broker="table://")
+
+
+def test_two_processes_that_catch_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both begin with a new group, and one of them writes first: the other looks again instead of ending."""
+    shop = Shop.new(tmp_path, "table://")
+    shop.pay(7)
+    catch_up = rows.catch_up
+    beaten: list[str] = []
+
+    def other_is_first(connection: Connection, group: str, topic: str, since: int) -> int:
+        if not beaten:
+            beaten.append(group)
+            raise DuplicateRow
+        return catch_up(connection, group, topic, since)
+
+    monkeypatch.setattr(rows, "catch_up", other_is_first)
+    shop.tx.start()
+    eventually(lambda: shop.mails() == [7])
+    assert beaten == ["mail"]
+    shop.close()
+
+
+def test_a_console_of_rocketmq_knows_what_is_consumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was declared before the first message, and after it: else nothing of theirs would be seen dead."""
+    told: list[Sequence[tuple[str, str]]] = []
+    opened = running.open_broker
+
+    def spy(url: str, options: BrokerOptions, *, subscriptions: Sequence[tuple[str, str]] = ()) -> Broker:
+        told.append(subscriptions)
+        return opened(url, options)
+
+    monkeypatch.setattr(running, "open_broker", spy)
+    shop = Shop.new(tmp_path, "embedded")
+    shop.pay(7)
+    shop.tx.consumer("order_paid", group="stock")(lambda _body, _session: None)
+    shop.tx.start()
+    (subscriptions,) = told
+    assert list(subscriptions) == [("order_paid", "mail"), ("order_paid", "stock")]
+    shop.close()

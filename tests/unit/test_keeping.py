@@ -2,7 +2,7 @@
 
 import pytest
 
-from halfmessage.errors import BrokerError
+from halfmessage.errors import BrokerError, CommitOutcomeUnknown, DatabaseUnavailable, HalfMessageError
 from halfmessage.mq import keeping
 from halfmessage.mq.keeping import Keeper
 
@@ -17,14 +17,15 @@ def test_extended_when_enough_of_the_time_is_over(monkeypatch: pytest.MonkeyPatc
     assert extended == [101.1, 102.2, 109.0]
 
 
-def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [BrokerError, DatabaseUnavailable, CommitOutcomeUnknown])
+def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch, error: type[HalfMessageError]) -> None:
     """What can't be extended may come twice, as after a crash: the work goes on, and it is tried again later."""
     now, tried = [0.0], []
     monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
 
     def away() -> None:
         tried.append(now[0])
-        raise BrokerError
+        raise error
 
     keep = Keeper("t", 3.0, away)
     for now[0] in (1.5, 1.6, 3.0):

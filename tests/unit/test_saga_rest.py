@@ -27,6 +27,9 @@ class _Handler(BaseHTTPRequestHandler):
     asked: ClassVar[list[dict[str, Any]]] = []
     answer: ClassVar[tuple[str, bytes]] = ("application/json", b'{"piece": 7}')
     drips: ClassVar[bool] = False
+    drips_from_the_start: ClassVar[bool] = False
+    chunked: ClassVar[bool] = False
+    short_by: ClassVar[int] = 0
     closes: ClassVar[bool] = False
     over: ClassVar[threading.Event] = threading.Event()
 
@@ -35,19 +38,34 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         self.asked.append({"path": self.path, "headers": dict(self.headers), "body": body})
         kind, answer = self.answer
+        if self.drips_from_the_start:
+            with suppress(ConnectionError):
+                self._drip(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200)
+            return
+        if self.chunked:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            with suppress(ConnectionError):
+                self._drip(b"1;" + b"x" * 1000)
+            return
         self.send_response(int(self.path.strip("/").split("?")[0]))
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(answer)))
-        if self.closes:
+        self.send_header("Content-Length", str(len(answer) + self.short_by))
+        if self.closes or self.short_by:
+            self.close_connection = True
             self.send_header("Connection", "close")
         self.end_headers()
-        parts = [bytes([byte]) for byte in answer] if self.drips else [answer]
         with suppress(ConnectionError):  # whoever asked waits no longer
-            for part in parts:
-                self.wfile.write(part)
-                self.wfile.flush()
-                if self.drips and self.over.wait(_DRIP):
-                    return
+            if self.drips:
+                self._drip(answer)
+            else:
+                self.wfile.write(answer)
+
+    def _drip(self, words: bytes) -> None:
+        for byte in words:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if self.over.wait(_DRIP):
+                return
 
     do_DELETE = do_POST  # noqa: N815 - the same
 
@@ -147,9 +165,10 @@ def test_no_server_there() -> None:
         Rest(f"{address}/200")(_call())
 
 
-def test_an_answer_that_drips(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step's time is that of the whole answer, not of each byte."""
-    monkeypatch.setattr(_Handler, "drips", True)
+@pytest.mark.parametrize("how", ["drips", "drips_from_the_start", "chunked"])
+def test_an_answer_that_drips(server: str, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The step's time is that of the whole answer, not of each byte: of the body, of the header, of a chunk's size."""
+    monkeypatch.setattr(_Handler, how, True)
     monkeypatch.setattr(_Handler, "answer", ("text/plain", b"x" * 1000))
     started = time.monotonic()
     with pytest.raises(StepFailed):
@@ -169,3 +188,11 @@ def test_urls(url: str) -> None:
     """Only http and https, with a host."""
     with pytest.raises(Misconfigured, match="A step's URL is"):
         Rest(url)(_call())
+
+
+def test_an_answer_that_ends_early(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of which digits are missing is another number."""
+    monkeypatch.setattr(_Handler, "answer", ("application/json", b"12"))
+    monkeypatch.setattr(_Handler, "short_by", 1)
+    with pytest.raises(StepFailed, match="ended 1 bytes early"):
+        Rest(f"{server}/200")(_call())

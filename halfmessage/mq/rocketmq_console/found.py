@@ -1,5 +1,7 @@
 """The console of a RocketMQ that a name server knows, for a service that has its address and no more."""
 
+from collections.abc import Sequence
+
 from halfmessage.errors import ConsoleUnavailable
 from halfmessage.mq.port import Backlog, BrokerStats, Cursor, MessageView, State
 from halfmessage.mq.rocketmq_console import remoting
@@ -14,8 +16,11 @@ class FoundConsole:
     Each raises `ConsoleUnavailable` where the name server knows none, or several: a console looks into one broker.
     """
 
-    def __init__(self, namesrv: Address, prefix: str, subscriptions: tuple[tuple[str, str], ...]) -> None:
-        """Take the name server, what begins the names of topics and groups, and the topics with their groups."""
+    def __init__(self, namesrv: Address, prefix: str, subscriptions: Sequence[tuple[str, str]]) -> None:
+        """Take the name server, what begins the names of topics and groups, and the topics with their groups.
+
+        The last are read at each call.
+        """
         self._namesrv, self._prefix, self._subscriptions = namesrv, prefix, subscriptions
         self._connections = Connections()
 
@@ -81,6 +86,6 @@ class FoundConsole:
             broker,
             self._namesrv,
             self._prefix,
-            subscriptions=self._subscriptions,
+            subscriptions=tuple(self._subscriptions),
             connections=self._connections,
         )

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
 from halfmessage.clock import now_ms
 from halfmessage.db import Transactor
-from halfmessage.errors import HalfMessageError
+from halfmessage.errors import DuplicateRow, HalfMessageError
 from halfmessage.mq.keeping import Keeper
 from halfmessage.mq.port import BrokerOptions, Handler, Verdict
 from halfmessage.transactional.outbox import rows
@@ -103,9 +104,11 @@ class OutboxConsumer:
     def _catch_up(self, since: int) -> None:
         caught = rows.MOST_CAUGHT_UP
         while caught == rows.MOST_CAUGHT_UP:
-            caught = self._database.transact(
-                lambda connection: rows.catch_up(connection, self._group, self._topic, since)
-            )
+            # Another process of the group may be at the same rows: the next look leaves out what it wrote.
+            with suppress(DuplicateRow):
+                caught = self._database.transact(
+                    lambda connection: rows.catch_up(connection, self._group, self._topic, since)
+                )
 
     def _ask(self, taken: rows.Claim) -> list[Verdict]:
         expected = len(taken.deliveries)

@@ -92,16 +92,24 @@ class Claim:
 
 
 def claim(connection: Connection, group: str, topic: str, batch: int, options: BrokerOptions) -> Claim:
-    """Take up to `batch` deliveries that are due, hidden from others for `invisible_for`; one more attempt of each."""
+    """Take up to `batch` deliveries that are due, hidden from others for `invisible_for`; one more attempt of each.
+
+    Those whose last attempt ended without a verdict (its process died over them) are dead.
+    """
     now, lease = now_ms(), uuid.uuid4().hex
     due = _due(group, now)
-    wanted = connection.scalars(
-        select(DELIVERIES.c.message_id)
+    found = connection.execute(
+        select(DELIVERIES.c.message_id, DELIVERIES.c.attempts)
         .join(OUTBOX, OUTBOX.c.id == DELIVERIES.c.message_id)
         .where(and_(due, OUTBOX.c.topic == topic))
         .order_by(DELIVERIES.c.visible_at, DELIVERIES.c.message_id)
         .limit(batch)
     ).all()
+    spent = [number for number, attempts in found if attempts >= options.max_deliveries]
+    if spent:
+        dead = and_(due, DELIVERIES.c.message_id.in_(spent), DELIVERIES.c.attempts >= options.max_deliveries)
+        connection.execute(update(DELIVERIES).where(dead).values(state=DEAD, visible_at=now, lease=None))
+    wanted = [number for number, attempts in found if attempts < options.max_deliveries]
     if not wanted:
         return Claim(group, lease, ())
     connection.execute(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from halfmessage.clock import now_ms
 from halfmessage.errors import CommitOutcomeUnknown, Conflict, DatabaseUnavailable, DuplicateRow, Misconfigured
@@ -457,10 +457,32 @@ def test_long_words_are_cut(shop: Shop) -> None:
     """An error of any length and any characters is kept as far as there is room."""
 
     def fail(_call: Call) -> None:
-        raise ValueError("\udc80é☃" * 1000)
+        raise ValueError("\udc80é☃\0" * 1000)
 
     run = shop.make(Saga("sale", [shop.outside("reserve", fail)], deadline=60)).run("sale", "7")
     assert len(str(run.steps["reserve"].error)) == 500
+
+
+def _no_row(connection: Connection, _call: Call) -> None:
+    connection.execute(select(1).where(text("1 = 0"))).one()
+
+
+def _wrong_statement(connection: Connection, _call: Call) -> None:
+    connection.exec_driver_sql("SELECT ?" if connection.dialect.name == "sqlite" else "SELEC 1")
+
+
+@pytest.mark.parametrize(("does", "named"), [(_no_row, "NoResultFound"), (_wrong_statement, "ProgrammingError")])
+def test_a_local_step_whose_code_is_wrong_is_a_failure(
+    shop: Shop, does: Callable[[Connection, Call], None], named: str
+) -> None:
+    """Not the database's: the try is counted, its error kept, and after so many of them the run turns back."""
+    steps = [shop.outside("reserve"), shop.local("charge", do=does)]
+    engine = shop.make(Saga("sale", steps, deadline=60, tries=2))
+    run = engine.run("sale", "7")
+    assert (run.steps["charge"].tries, str(run.steps["charge"].error).partition(":")[0]) == (1, named)
+    run = shop.settle(engine, run.run_id)
+    assert run.state is RunState.UNDONE
+    assert shop.effects_of(run)["reserve"] == 0
 
 
 def _irreversible(shop: Shop, **steps: Callable[[Call], Any]) -> Saga:

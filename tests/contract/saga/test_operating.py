@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from halfmessage.clock import now_ms
 from halfmessage.errors import Conflict, Misconfigured, NotFound
@@ -179,6 +180,23 @@ def test_what_was_skipped_is_undone_all_the_same(shop: Shop) -> None:
     run = shop.settle(engine, run.run_id)
     assert run.state is RunState.UNDONE
     assert shop.effects_of(run) == {"reserve": 0, "ship": 0}
+
+
+def test_a_local_step_that_was_skipped_is_undone_all_the_same(shop: Shop) -> None:
+    """It was done by hand: the log of its own database does not know of that, and the operator said so."""
+
+    def fail(_connection: Connection, _call: Call) -> None:
+        raise ConnectionError("not today")
+
+    def undo(connection: Connection, call: Call) -> None:
+        shop.effect(connection, call, -1)
+
+    steps = [shop.local("reserve", do=fail, undo=undo), shop.outside("ship", _refuse)]
+    engine = shop.make(Saga("sale", steps, deadline=60))
+    run = Sagas(engine).skip(engine.run("sale", "7").run_id, "reserve", "done by hand")
+    run = shop.settle(engine, run.run_id)
+    assert (run.state, run.steps["reserve"].state) == (RunState.UNDONE, "undone")
+    assert shop.effects_of(run)["reserve"] == -1
 
 
 def test_skip_a_compensation(shop: Shop) -> None:
