@@ -36,6 +36,7 @@ from order.model import (
     orders,
     placing_calls,
 )
+from order.service.requests import own_key
 
 # A row comes as one text, a JSON array that the database makes: PyMySQL takes about a microsecond in Python for each
 # value it reads, which was most of what a page of orders cost (docs/performance.md).
@@ -142,13 +143,14 @@ class OrderReader:
     def found(self, text: str, *, limit: int) -> dict[str, list[Order]]:
         """Return up to `limit` orders, the newest, of each way in which they may be meant: by what it is called.
 
-        By their id, the id of the transaction that placed them, an Idempotency-Key, the X-Request-Id of the call that
-        placed them, or their user. Each has an index.
+        By their id, the id of the transaction that placed them, an Idempotency-Key, the id of a request that came
+        without one, the X-Request-Id of the call that placed them, or their user. Each has an index.
         """
         number = parse_id(text)
         ways = {} if number is None else {"order": orders.c.order_id == number, "transaction": orders.c.tx_id == number}
+        keys = [text] if number is None else [text, own_key(number)]
         ways["idempotency-key"] = orders.c.order_id.in_(
-            select(idempotency_keys.c.order_id).where(idempotency_keys.c.idempotency_key == text)
+            select(idempotency_keys.c.order_id).where(idempotency_keys.c.idempotency_key.in_(keys))
         )
         ways["user"] = orders.c.user_id == text
         with self._database.read() as connection:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 
 from common.errors import PeerUnavailable
+from common.idempotency import IdempotencyKey
 from common.purchases import PurchaseEvent, Sold
 from common.registry import PURCHASE_TOPIC
 from halfmessage.errors import DuplicateRow, NotFound, Unavailable
@@ -20,8 +21,10 @@ from order.clients.flash import FlashClient
 from order.model import CloseReason, Order, RequestState, Status, order_requests, orders
 from order.service import selling as module
 from order.service.entries_of_sales import of_purchase
+from order.service.ordering import Request
 from order.service.purchases import PurchaseReader
 from order.service.requests import OrderRequest, Standing
+from order.service.submitting import Submitted
 from tests.fakes import Shop
 from tests.support import eventually
 
@@ -103,6 +106,19 @@ def test_however_often_it_comes_it_is_one_order(shop: Shop) -> None:
     assert shop.selling.handle([event]) == [True]
     assert number_of_orders(shop) == 2
     assert shop.flash.left == 8
+
+
+def test_a_buyer_who_sends_a_purchase_s_id_as_a_key_keeps_nobody_else(shop: Shop) -> None:
+    """Before its message is here, for another order: all of the batch become orders, and so does that one."""
+    shop.sell(1, 5)
+    event = bought(shop, ("eve", 1), ("ann", 1), ("bob", 1))
+    key = IdempotencyKey("eve", str(event.order_ids[0]), "hash")
+    (taken,) = shop.submitting.take_in([Request("eve", {1: 1}, None, key)])
+    assert isinstance(taken, Submitted)
+    assert shop.selling.handle([event, bought(shop, ("cy", 1))]) == [True, True]
+    assert [order_of(shop, one).user_id for one in event.order_ids] == ["eve", "ann", "bob"]
+    shop.working_off.rescue(grace=-1)
+    assert order_of(shop, taken.request.request_id).sale_id is None
 
 
 def test_who_did_not_get_pieces_gets_no_order(shop: Shop) -> None:
