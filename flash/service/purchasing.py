@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Final
 
+from flash.model import Ended, SaleState
 from flash.pieces.port import Buyer, Look, Pieces, Purchase
 from flash.service.buying import Wanted, refusal_by
-from flash.service.queueing import Queueing, Ticket
+from flash.service.queueing import Queueing, SaleUnknown, Ticket
 from flash.service.reading import SaleReader
+from halfmessage.clock import now_ms
 from halfmessage.errors import NotFound
 from halfmessage.ids import IdSource, issued_at
 
@@ -46,7 +48,11 @@ class Purchasing:
     def join(self, sale_id: int, user_id: str) -> tuple[Ticket, str]:
         """Return a user's queue ticket, and how it is written. Raise `TooManyRequests`, or as `Queueing` does."""
         self._admit((sale_id, user_id))
-        return self._queue.join(sale_id, user_id)
+        try:
+            return self._queue.join(sale_id, user_id)
+        except SaleUnknown:  # nobody gets as far as to look at it without a ticket
+            self._not_known(sale_id)
+            raise
 
     def buy(self, sale_id: int, user_id: str, quantity: int, ticket: str | None = None) -> int:
         """Return the id of the purchase that was taken in.
@@ -59,11 +65,18 @@ class Purchasing:
         self._queue.check(ticket, sale, user_id)
         look = self._look((sale_id, user_id))
         if look is None or not look.is_ready:
-            self._forgotten(sale_id)
+            self._not_known(sale_id)
         refusal = refusal_by(look, sale, user_id, quantity)
         if refusal is not None:
             raise refusal
         return self._take(Wanted(sale, Buyer(self._ids.next(), user_id, quantity)))
+
+    def _not_known(self, sale_id: int) -> None:
+        """Have the store told a sale that goes on. Raise `Ended` for another: of that it may know nothing any more."""
+        sale = self._reader.get(sale_id)
+        if sale.state != SaleState.OPEN or sale.ends_at <= now_ms():
+            raise Ended
+        self._forgotten(sale_id)
 
     def find(self, purchase_id: int) -> tuple[int, Purchase]:
         """Return a purchase and its sale's id, of a sale that is not done where it is no row yet.

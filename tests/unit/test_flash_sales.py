@@ -400,6 +400,36 @@ def test_a_store_that_has_forgotten_a_sale_is_told_it_anew(market: Market) -> No
     assert isinstance(market.purchasing.buy(sale.sale_id, "bob", 1), int)
 
 
+def test_a_sale_that_is_over_is_over_though_the_store_has_forgotten_it(market: Market) -> None:
+    """By its time, or because it was closed: it is told no more."""
+    over, closed = market.open(2, ends_at=now_ms() - 1), market.open(2)
+    market.selling.close(closed.sale_id)
+    market.sweeping.often()
+    for sale in (over, closed):
+        assert market.row(sale).state == "done"
+        market.pieces.forget(sale.sale_id)
+        with pytest.raises(Ended):
+            market.purchasing.buy(sale.sale_id, "ann", 1)
+    market.sweeping.often()
+    assert market.pieces.look(over.sale_id) is None
+
+
+def test_a_sale_that_was_closed_is_told_until_its_time_is_over(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is set back may have lost that: it would sell what is stock's again."""
+    sale = market.open(2)
+    market.hold(sale, market.bought(sale, "ann"), 1)
+    market.sweeping.often()
+    market.selling.close(sale.sale_id)
+    market.sweeping.often()
+    assert market.row(sale).state == "done"
+    back = update(pieces.sales).where(pieces.sales.c.sale_id == sale.sale_id).values(is_ended=False, version=1)
+    market.database.transact(lambda connection: connection.execute(back))
+    monkeypatch.setattr(market.pieces, "incarnation", lambda: "another")
+    market.sweeping.often()
+    with pytest.raises(Ended):
+        market.purchasing.buy(sale.sale_id, "bob", 1)
+
+
 def test_a_purchase_is_found_until_its_sale_is_done(market: Market) -> None:
     """For the order service, which does not know it yet."""
     sale = market.open(2)

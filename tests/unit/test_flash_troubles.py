@@ -99,6 +99,17 @@ def test_the_store_need_not_hear_of_an_opening(market: Market, monkeypatch: pyte
     assert market.showing.glance(sale) == (Phase.ON, None)
 
 
+def test_a_sale_that_the_store_did_not_hear_of_is_told(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the next look, whether anybody asks for it or not."""
+    market.sweeping.often()
+    with monkeypatch.context() as patched:
+        patched.setattr(market.pieces, "put", raising(Unavailable()))
+        sale = market.open(3)
+    assert market.left(sale) is None
+    market.sweeping.often()
+    assert market.left(sale) == 3
+
+
 def test_a_closing_that_stock_does_not_hear(market: Market) -> None:
     """It is closed all the same; the sweep has stock hear it."""
     sale = market.open(3)
