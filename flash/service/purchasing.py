@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from common.purchases import APART_MS
 from flash.model import Ended, SaleState
 from flash.pieces.port import Buyer, Look, Pieces, Purchase
 from flash.service.buying import Wanted, refusal_by
@@ -13,7 +14,6 @@ from halfmessage.errors import NotFound
 from halfmessage.ids import IdSource, issued_at
 
 _ASKED: Final = 1000  # sales that a purchase is looked for in: as many as a sweep looks at
-_APART_MS: Final = 60_000  # that clocks may be, and the time a buyer waits from a purchase's id until it is taken
 
 
 class Purchasing:
@@ -86,7 +86,7 @@ class Purchasing:
         known = self._reader.purchase(purchase_id)
         if known is not None:
             return known
-        for sale in self._reader.on_at(issued_at(purchase_id), _APART_MS, _ASKED):
+        for sale in self._reader.on_at(issued_at(purchase_id), APART_MS, _ASKED):
             found = self._pieces.find(sale.sale_id, [purchase_id]).get(purchase_id)
             if found is not None:
                 return sale.sale_id, found

@@ -12,10 +12,11 @@ from sqlalchemy import delete, func, select
 
 from common.errors import PeerUnavailable
 from common.idempotency import IdempotencyKey
-from common.purchases import PurchaseEvent, Sold
+from common.purchases import APART_MS, PurchaseEvent, Sold
 from common.registry import PURCHASE_TOPIC
+from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow, NotFound, Unavailable
-from halfmessage.ids import issued_at
+from halfmessage.ids import first_of, issued_at
 from halfmessage.mq.port import CheckAnswer, Resolution
 from order.clients.flash import FlashClient
 from order.model import CloseReason, Order, RequestState, Status, order_requests, orders
@@ -227,8 +228,17 @@ def test_a_purchase_on_its_way_is_queued(shop: Shop) -> None:
         reader(shop).get(shop.ids.next(), owner="ann")
 
 
+def test_a_purchase_is_known_though_our_clock_is_behind(shop: Shop) -> None:
+    """By as much as clocks may be apart; what is far ahead is an id of nobody's."""
+    ahead, far_ahead = (first_of(now_ms() + by) | 5 for by in (400, APART_MS + 60_000))
+    shop.flash.young |= {ahead: "ann", far_ahead: "ann"}
+    assert reader(shop).get(ahead, owner="ann").state is RequestState.QUEUED
+    with pytest.raises(NotFound):
+        reader(shop).get(far_ahead, owner="ann")
+
+
 def test_flash_is_asked_only_about_what_may_be_on_its_way(shop: Shop) -> None:
-    """Neither about what is known here, nor about ids that are old, or ahead."""
+    """Neither about what is known here, nor about ids that are old, or far ahead."""
     event = bought(shop, ("ann", 1))
     shop.selling.handle([event])
     shop.faults.plan("flash.purchase", PeerUnavailable())
