@@ -15,6 +15,7 @@ from flash.clients.orders import Fate
 from flash.model import AlreadyBought, Ended, InsufficientStock, NotStarted, SoldOut, pieces, purchases, sales
 from flash.pieces.port import Buyer, Phase
 from flash.service.buying import Wanted
+from flash.service.holding import Want
 from halfmessage.clock import now_ms
 from halfmessage.errors import BrokerError, NotFound, OutcomeUnknown, Unavailable
 from halfmessage.ids import EPOCH
@@ -199,8 +200,6 @@ def test_who_got_no_pieces_is_refused(market: Market) -> None:
     market.buying.buy([Wanted(sale, Buyer(one, user)) for one, user in ((taken, "ann"), (refused, "bob"))])
     tx_id = market.pieces.find(sale.sale_id, [taken])[taken].tx_id
     market.database.transact(lambda c: c.execute(update(sales).values(allotted=9)))
-    from flash.service.holding import Want  # noqa: PLC0415
-
     wants = {1: Want(sale.sale_id, taken, "ann", 1, tx_id), 2: Want(sale.sale_id, refused, "bob", 1, tx_id)}
     assert [one.verdict for one in market.reservations.deduct(1, wants)] == ["deducted", "sold-out"]
 
@@ -216,6 +215,19 @@ def test_a_purchase_that_the_store_forgot_is_held_if_there_is_room(market: Marke
     assert market.hold(sale, first, 1, "ann") == "deducted"
     assert market.hold(sale, second, 2, "bob") == "sold-out"
     assert market.left(sale) == 0
+
+
+def test_a_purchase_of_a_sale_that_was_counted_anew_is_held(market: Market) -> None:
+    """While its message was on its way: its transaction is known still, and what that took is not."""
+    sale = market.open(2)
+    first = market.bought(sale, "ann")
+    tx_id = market.pieces.find(sale.sale_id, [first])[first].tx_id
+    market.pieces.forget(sale.sale_id)
+    market.sweeping.often()
+    assert market.left(sale) == 2
+    want = Want(sale.sale_id, first, "ann", 1, tx_id)
+    assert [one.verdict for one in market.reservations.deduct(1, {1: want})] == ["deducted"]
+    assert market.left(sale) == 1
 
 
 def test_tries_to_place_a_purchase_hold_its_pieces_once(market: Market) -> None:
