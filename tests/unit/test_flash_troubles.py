@@ -1,6 +1,6 @@
 """What goes wrong between the steps of the flash service, and what is so rare that only a test meets it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -372,6 +372,24 @@ def test_a_purchase_that_is_held_again_while_it_is_returned(market: Market) -> N
     market.hold(sale, purchase, 41)
     market.database.transact(lambda connection: returning._return(connection, [purchase]))
     assert market.fate(purchase) == "held"
+
+
+def test_a_sale_is_locked_before_what_comes_back_to_it(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by those who hold and reckon: none counts a purchase as free that is being returned."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    market.hold(sale, purchase, 41)
+    market.reservations.release({41: 1})
+    lock, locked = returning._SALES.lock, list[tuple[set[int], str]]()
+
+    def locking(connection: Connection, keys: Collection[int]) -> object:
+        locked.append((set(keys), connection.execute(select(purchases.c.fate)).scalar_one()))
+        return lock(connection, keys)
+
+    monkeypatch.setattr(returning._SALES, "lock", locking)
+    market.sweeping.often()
+    assert locked == [({sale.sale_id}, "free")]
+    assert market.fate(purchase) == "returned"
 
 
 # Reading
