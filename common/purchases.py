@@ -8,6 +8,8 @@ from halfmessage.participant.event import OrderEvent
 
 MOST_OF_ONE: Final = 999
 """Pieces of one purchase: as many as one line of an order may have."""
+APART_MS: Final = 60_000
+"""That clocks may be where a purchase is looked for by the time of its id; and as long as one may take from then on."""
 
 _Id = Annotated[int, Field(gt=0, lt=2**63), PlainSerializer(str, return_type=str)]
 

@@ -83,7 +83,9 @@ def build(settings: Settings) -> Service:
     queue = _queue(settings, reader, pieces)
     use_cases = rest.UseCases(
         reader=reader,
-        selling=Selling(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish),
+        selling=Selling(
+            *(database, reader, GoodsClient(peers["goods"]), stock, pieces, ids, finishing.finish, sweeping.forgotten)
+        ),
         purchasing=Purchasing(
             *(reader, pieces, ids, looks.submit, take, sweeping.forgotten),
             admit=admissions.submit,

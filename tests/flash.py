@@ -112,7 +112,10 @@ class Market:
             lambda what, number: self.found.update({what: self.found.get(what, 0) + number}),
         )
         self.buying = Buying(self.producer, self.pieces, self.ids, lambda *_: None)
-        self.selling = Selling(self.database, self.reader, goods, stock, self.pieces, self.ids, self.finishing.finish)
+        self.selling = Selling(
+            *(self.database, self.reader, goods, stock, self.pieces, self.ids, self.finishing.finish),
+            self.sweeping.forgotten,
+        )
         nothing: Any = None
         self.purchasing = Purchasing(
             *(self.reader, self.pieces, self.ids, self._look, self._take, self.sweeping.forgotten),

@@ -138,6 +138,12 @@ class DatabasePieces:
         if self._transact(lambda connection: self._sales.begin_to_forget(connection, sale_id)):
             self._go_on_forgetting(sale_id)
 
+    def forgotten_till(self, sale_id: int) -> int:
+        """See `Pieces`."""
+        with self._database.read() as connection:
+            at = self._sales.forgotten_at(connection, sale_id)
+        return 0 if at is None else at + self._within_ms
+
     def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:
         """See `Pieces`."""
         bounded(len(user_ids), MOST)

@@ -142,8 +142,12 @@ class RedisPieces:
 
     def forget(self, sale_id: int) -> None:
         """See `Pieces`."""
-        keys = self._sale_keys(sale_id)
-        self._client.call(lambda client: client.unlink(*keys))
+        self._run("forget", sale_id, (self._keep_ms,), "forgotten")
+
+    def forgotten_till(self, sale_id: int) -> int:
+        """See `Pieces`."""
+        at: Any = self._client.call(lambda client: client.get(self._key(sale_id, "forgotten")))
+        return 0 if at is None else int(at) + self._within_ms
 
     def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:
         """See `Pieces`."""

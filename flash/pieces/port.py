@@ -219,7 +219,13 @@ class Pieces(Protocol):
     def forget(self, sale_id: int) -> None:
         """Forget a sale, all its purchases and their counts at once: it sells nothing until it is told anew.
 
-        Its queue is kept, and so are records of transactions: none takes again.
+        Its queue is kept, and so are records of transactions: none takes again. So is when that was.
+        """
+
+    def forgotten_till(self, sale_id: int) -> int:
+        """Return until when transactions were begun (ms since the epoch) that may have taken what was forgotten.
+
+        That is `TAKE_WITHIN` after the sale was forgotten (`forget`) last; 0: it was not, as long as records are kept.
         """
 
     def queue(self, sale_id: int, user_ids: Sequence[str], *, between: int) -> list[Place | None] | None:

@@ -15,6 +15,10 @@ _CLOCKS: Final = {
 _BEING_FORGOTTEN: Final = -1
 """The version of a sale's terms while its purchases are deleted: it is not known, and nothing is counted for it."""
 
+_FORGOTTEN: Final = Outcome.EXPIRED
+"""Of the record under a sale's own id, which no transaction has: what was taken until then may not be known any more.
+It outlives the sale's row, as long as the records that it is about."""
+
 
 class BeingForgotten(Exception):
     """The rest of a sale is to be forgotten before anything is written of it."""
@@ -58,7 +62,14 @@ class SaleRows:
         if self._row(connection, sale_id, locked=True) is None:
             return False
         self.change(connection, sale_id, version=_BEING_FORGOTTEN, is_ready=False)
+        connection.execute(delete(self._records).where(self._records.c.tx_id == sale_id))
+        self.add_record(connection, sale_id, _FORGOTTEN)
         return True
+
+    def forgotten_at(self, connection: Connection, sale_id: int) -> int | None:
+        """Return when a sale was forgotten last, None where it was not since records are kept."""
+        columns = self._records.c
+        return connection.scalars(select(columns.decided_at).where(columns.tx_id == sale_id)).one_or_none()
 
     def is_being_forgotten(self, connection: Connection, sale_id: int) -> bool:
         """Tell whether there is more to forget of a sale, and lock its row."""

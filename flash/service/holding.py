@@ -19,6 +19,7 @@ from flash.model import PurchaseFate, SaleState, holdings, purchases, reservatio
 from flash.pieces.port import MOST, Buyer, Pieces
 from halfmessage.chunks import chunks, rows_in
 from halfmessage.errors import HalfMessageError
+from halfmessage.ids import issued_at
 from halfmessage.participant.counts import Counts, Tallies
 from halfmessage.participant.effect import Effect, Members, Refusal, Taker
 from halfmessage.participant.reservations import Reservations
@@ -86,7 +87,7 @@ class Holding(Effect[Want]):
     def _without(self, wants: Mapping[int, Want]) -> set[int]:
         """Return the purchases that got no pieces: the store knows their transaction, and not them.
 
-        Where it has forgotten the transaction, or can't know it yet, it is the rows that decide.
+        Where it has forgotten the transaction, or what that took, or can't know it yet, it is the rows that decide.
         """
         of_sales: defaultdict[int, dict[int, int]] = defaultdict(dict)
         for want in wants.values():
@@ -99,7 +100,10 @@ class Holding(Effect[Want]):
                 known |= self._pieces.find(sale_id, part).keys()
             missing = {purchase_id: tx_id for purchase_id, tx_id in bought.items() if purchase_id not in known}
             ended = {tx_id: self._pieces.decide(sale_id, tx_id) for tx_id in set(missing.values())}
-            without |= {one for one, tx_id in missing.items() if ended[tx_id] is Outcome.COMMITTED}
+            committed = {one: tx_id for one, tx_id in missing.items() if ended[tx_id] is Outcome.COMMITTED}
+            if committed:
+                forgotten_till = self._pieces.forgotten_till(sale_id)
+                without |= {one for one, tx_id in committed.items() if issued_at(tx_id) > forgotten_till}
         return without
 
     def _tell(self, taken: Collection[Want]) -> None:

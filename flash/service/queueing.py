@@ -30,6 +30,10 @@ Joining = tuple[int, int, str]
 """The id of a sale, how many have their turn in a second, from 1, and the user."""
 
 
+class SaleUnknown(Unavailable):
+    """The sale is being counted anew; try again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Whose place in which sale's queue; times in ms since the epoch."""
@@ -85,7 +89,7 @@ class Placing:
             places = self._pieces.queue(sale_id, list(users), between=max(1, _US // per_second))
             for number, user_id in enumerate(users):
                 if places is None:
-                    found[sale_id, per_second, user_id] = Unavailable("The sale is being counted anew; try again.")
+                    found[sale_id, per_second, user_id] = SaleUnknown()
                 else:
                     found[sale_id, per_second, user_id] = places[number] or QueueFull()
         return [found[one] for one in asked]
@@ -111,7 +115,7 @@ class Queueing:
     def join(self, sale_id: int, user_id: str) -> tuple[Ticket, str]:
         """Return a user's ticket, and how it is written; again: of the same place.
 
-        Raise `NotFound`, `NoQueue`, `Ended`, `QueueFull` or `Unavailable`.
+        Raise `NotFound`, `NoQueue`, `Ended`, `QueueFull`, `SaleUnknown` (to the store) or `Unavailable`.
         """
         now, sale = now_ms(), self._reader.known(sale_id)
         rate = self.rate(sale)

@@ -19,9 +19,11 @@ from flash.service.turns import Turns
 from halfmessage import failpoints
 from halfmessage.chunks import VALUES, chunks, rows_in
 from halfmessage.errors import DuplicateRow
+from halfmessage.participant.counts import Counts
 
 _TRIES: Final = 3  # of returning what another process enters meanwhile: it is found then
 
+_SALES = Counts(sales.c.sale_id, "allotted")
 _ROW = purchases.c
 _OF_IDS = _ROW.purchase_id.in_(bindparam("purchase_ids", expanding=True))
 _BY_IDS = select(purchases).where(_OF_IDS)
@@ -95,8 +97,11 @@ class Returning:
 
 def _return(connection: Connection, purchase_ids: Collection[int]) -> None:
     """Have free purchases be returned for good, those of a sale that is over and done with to stock."""
-    is_free = _OF_IDS & _FREE
-    rows = connection.execute(select(purchases).where(is_free).with_for_update(), {"purchase_ids": purchase_ids}).all()
+    named = {"purchase_ids": purchase_ids}
+    # Their sales first, as everybody locks them: one that is reckoned meanwhile would count as free what is not, and be
+    # done with it after it was not lowered here
+    _SALES.lock(connection, set(connection.scalars(select(_ROW.sale_id).where(_OF_IDS), named)))
+    rows = connection.execute(select(purchases).where(_OF_IDS & _FREE).with_for_update(), named).all()
     for row in rows:
         one = update(purchases).where((_ROW.purchase_id == row.purchase_id) & _FREE)
         connection.execute(one.values(fate=PurchaseFate.RETURNED.value))

@@ -47,10 +47,12 @@ class Selling:
         pieces: Pieces,
         ids: IdSource,
         finish: Callable[[int], object],
+        forgotten: Callable[[int], object],
     ) -> None:
         """Take the flash service's database, what reads sales, its peers, the store of pieces, and what issues ids.
 
-        `finish` does at once for a sale that was closed what a sweep would do for it.
+        `finish` does at once for a sale that was closed what a sweep would do for it; `forgotten` has a sweep tell the
+        store one that could not be told.
         """
         self._database = database
         self._reader = reader
@@ -59,6 +61,7 @@ class Selling:
         self._pieces = pieces
         self._ids = ids
         self._finish = finish
+        self._forgotten = forgotten
         self._opened = Keys(database, idempotency_keys, sale_of)
 
     def is_known(self, key: IdempotencyKey | None) -> bool:
@@ -118,6 +121,7 @@ class Selling:
         try:
             rebuild(self._pieces, sale.terms, ())
         except HalfMessageError as error:
+            self._forgotten(sale.sale_id)
             log.warning("the store of pieces does not know a sale yet", sale_id=str(sale.sale_id), reason=error.detail)
 
     def close(self, sale_id: int) -> Sale:

@@ -38,8 +38,11 @@ _LIVE: Final = (SaleState.OPEN.value, SaleState.CLOSED.value)
 _NEWEST = select(sales).order_by(sales.c.sale_id.desc()).limit(_MOST_SALES)
 _ABANDONED = _NEWEST.where((sales.c.state == SaleState.OPENING.value) & (sales.c.created_at < bindparam("before")))
 _OVER = _NEWEST.where((sales.c.state == SaleState.OPEN.value) & (sales.c.ends_at <= bindparam("now")))
+_IS_DONE_EARLY = (sales.c.state == SaleState.DONE.value) & (sales.c.ends_at > bindparam("now"))
 _ALL_LIVE = _NEWEST.where(sales.c.state.in_(_LIVE))
-_SOME_LIVE = _ALL_LIVE.where(sales.c.sale_id.in_(bindparam("sale_ids", expanding=True)))
+# Before its time is over, a store that was set back would sell in one that was closed and is done with
+_ALL_TOLD = _NEWEST.where(sales.c.state.in_(_LIVE) | _IS_DONE_EARLY)
+_SOME_TOLD = _ALL_TOLD.where(sales.c.sale_id.in_(bindparam("sale_ids", expanding=True)))
 
 log = structlog.get_logger()
 
@@ -131,7 +134,7 @@ class Sweeping:
         if is_the_same and not forgotten:
             return 0
         try:
-            found = self._some(forgotten) if is_the_same else self._sales(_ALL_LIVE)
+            found = self._some(forgotten) if is_the_same else self._sales(_ALL_TOLD, now=now_ms())
         except HalfMessageError:
             self._forgotten |= forgotten
             raise
@@ -144,7 +147,7 @@ class Sweeping:
 
     def _some(self, sale_ids: Collection[int]) -> list[Sale]:
         with self._database.read() as connection:
-            rows = rows_in(connection, _SOME_LIVE, "sale_ids", sorted(sale_ids))
+            rows = rows_in(connection, _SOME_TOLD.params(now=now_ms()), "sale_ids", sorted(sale_ids))
         return [sale_of(row._mapping) for row in rows]  # noqa: SLF001 - its public name
 
     def _look_at_purchases(self) -> int:

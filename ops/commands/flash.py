@@ -120,7 +120,8 @@ def rebuild(sale_id: int | None, all_of_them: bool, anew: bool, data_dir: Path, 
     """Tell the store of pieces anew what the rows say of the sale SALE, or of all.
 
     At any time, while it sells too, and whether the services run or not: nothing that was sold is sold again by it.
-    With --anew the sale sells nothing for a moment, and what is bought and no row yet is counted when its order comes.
+    With --anew the sale sells nothing for a moment, and what is bought and no row yet is counted when its order comes;
+    until then its pieces are for sale again, and where all are sold the last buyers are refused.
 
     \b
     Examples:

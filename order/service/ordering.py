@@ -104,13 +104,18 @@ class Ordering:
             structlog.contextvars.bind_contextvars(order_id=order_id)
 
     def first_answer(self, key: IdempotencyKey) -> Order | None:
-        """Return the order that was made under a key, as it was told first, or None. Raise `IdempotencyMismatch`."""
+        """Return the order that was made under a key, as it was told first, or None.
+
+        Raise `IdempotencyMismatch`, also where another order is still to be placed under it.
+        """
         found = self._reader.first_answer(key.user_id, key.key)
         if found is None:
             return None
         request_hash, order = found
         if not key.is_of(request_hash):
             raise IdempotencyMismatch
+        if order is None:
+            return None
         return order.as_created()
 
     def _draft(self, request: Request, *, anew: bool) -> Draft:

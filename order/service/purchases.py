@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from common.purchases import APART_MS
 from halfmessage.clock import now_ms
 from halfmessage.errors import NotFound
 from halfmessage.ids import issued_at
@@ -14,7 +15,10 @@ class PurchaseReader:
     """Reads requests as `RequestReader` does, and asks the flash service about young ones that are not known."""
 
     def __init__(self, requests: RequestReader, flash: FlashClient, *, within: float) -> None:
-        """Take what reads requests, the flash service, and how old ids may be that it is asked about (seconds)."""
+        """Take what reads requests, the flash service, and how old ids may be that it is asked about (seconds).
+
+        Ids may be ahead of our clock by what clocks are apart.
+        """
         self._requests = requests
         self._flash = flash
         self._within_ms = int(within * 1000)
@@ -24,7 +28,7 @@ class PurchaseReader:
         try:
             return self._requests.get(request_id, owner=owner)
         except NotFound:
-            if not 0 <= now_ms() - issued_at(request_id) < self._within_ms:
+            if not -APART_MS <= now_ms() - issued_at(request_id) < self._within_ms:
                 raise
         try:
             purchase = self._flash.purchase(request_id)

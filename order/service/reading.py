@@ -30,12 +30,15 @@ from order.model import (
     Line,
     Order,
     Receiver,
+    RequestState,
     Status,
     idempotency_keys,
     order_lines,
     orders,
     placing_calls,
 )
+from order.service.requests import find_by_keys as requests_by_keys
+from order.service.requests import own_key
 
 # A row comes as one text, a JSON array that the database makes: PyMySQL takes about a microsecond in Python for each
 # value it reads, which was most of what a page of orders cost (docs/performance.md).
@@ -83,8 +86,8 @@ _LONGEST_WAIT = 5.0  # seconds until its query begins; as long as one may wait f
 
 Key = tuple[str, str]
 """A user, and an Idempotency-Key of theirs."""
-FirstAnswer = tuple[str, Order]
-"""The hash of the request that came with a key first, and the order that it made."""
+FirstAnswer = tuple[str, Order | None]
+"""The hash of the request that came with a key first, and the order that it made; None: it waits to be placed."""
 
 
 class OrderReader:
@@ -108,7 +111,7 @@ class OrderReader:
         return order
 
     def first_answer(self, user_id: str, key: str) -> FirstAnswer | None:
-        """Return what a user's request with this Idempotency-Key got first, or None."""
+        """Return what a user's request with this Idempotency-Key got first, None where there was none."""
         return self._by_key.submit((user_id, key))
 
     def page(self, user_id: str, *, status: Status | None, below: int | None, limit: int) -> list[Order]:
@@ -142,13 +145,14 @@ class OrderReader:
     def found(self, text: str, *, limit: int) -> dict[str, list[Order]]:
         """Return up to `limit` orders, the newest, of each way in which they may be meant: by what it is called.
 
-        By their id, the id of the transaction that placed them, an Idempotency-Key, the X-Request-Id of the call that
-        placed them, or their user. Each has an index.
+        By their id, the id of the transaction that placed them, an Idempotency-Key, the id of a request that came
+        without one, the X-Request-Id of the call that placed them, or their user. Each has an index.
         """
         number = parse_id(text)
         ways = {} if number is None else {"order": orders.c.order_id == number, "transaction": orders.c.tx_id == number}
+        keys = [text] if number is None else [text, own_key(number)]
         ways["idempotency-key"] = orders.c.order_id.in_(
-            select(idempotency_keys.c.order_id).where(idempotency_keys.c.idempotency_key == text)
+            select(idempotency_keys.c.order_id).where(idempotency_keys.c.idempotency_key.in_(keys))
         )
         ways["user"] = orders.c.user_id == text
         with self._database.read() as connection:
@@ -166,7 +170,10 @@ class OrderReader:
     def _find_first(self, keys: Sequence[Key]) -> list[FirstAnswer | None]:
         with self._database.read() as connection:
             found = find_by_keys(connection, set(keys))
-        return [found.get(key) for key in keys]
+            others = set(keys) - found.keys()
+            submitted = requests_by_keys(connection, others) if others else {}
+        waiting = {key: one.request_hash for key, one in submitted.items() if one.state is RequestState.QUEUED}
+        return [found.get(key) or ((waiting[key], None) if key in waiting else None) for key in keys]
 
 
 def place_of(order: Order, status: Status | None) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ class OrderRequest:
 
     @property
     def idempotency(self) -> IdempotencyKey:
-        """The key under which its order is placed: the client's, or its own id."""
+        """The key under which its order is placed: the client's, or its own."""
         return IdempotencyKey(self.user_id, self.key, self.request_hash)
 
 
@@ -128,6 +128,14 @@ class RequestReader:
 def _oldest(connection: Connection, below: int) -> list[int]:
     query = select(_ROW.request_id).where(_IS_QUEUED, _ROW.request_id < below)
     return list(connection.scalars(query.order_by(_ROW.request_id).limit(COUNTED)))
+
+
+def own_key(request_id: int) -> str:
+    """Return the key of a request that came without one. No client can send it, for it has a space in it.
+
+    An id alone would do for that only until its user, who is told it, sends it as the key of something else.
+    """
+    return f"request {request_id}"
 
 
 def find_by_keys(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], OrderRequest]:

@@ -1,7 +1,7 @@
 """What messages `flash_purchase` mean: each purchase is an order request of its own, worked off as any other.
 
-The request has the purchase's id, which is its order's idempotency key too: however often the message comes, it is one
-order. Whether a purchase got its pieces, the flash service says, as a participant of the order.
+The request has the purchase's id, of which its order's idempotency key is made: however often the message comes, it is
+one order. Whether a purchase got its pieces, the flash service says, as a participant of the order.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from halfmessage.errors import DuplicateRow, Unavailable
 from halfmessage.ids import issued_at
 from order.model import RequestState, Sale, order_requests
 from order.service.ordering import Request
-from order.service.requests import OrderRequest, known_requests, request_row
+from order.service.requests import OrderRequest, known_requests, own_key, request_row
 from order.service.submitting import wanted_of
 from order.service.working_off import WorkingOff
 
@@ -62,6 +62,6 @@ def _requests(event: PurchaseEvent) -> Iterator[OrderRequest]:
     for purchase_id, user_id, quantity in zip(event.order_ids, event.users, event.quantities, strict=True):
         wanted = Request(user_id, {sold.goods_id: quantity}, None, None, request_id=purchase_id, sale=sale)
         yield OrderRequest(
-            *(purchase_id, event.tx_id, user_id, RequestState.QUEUED, issued_at(purchase_id), str(purchase_id)),
+            *(purchase_id, event.tx_id, user_id, RequestState.QUEUED, issued_at(purchase_id), own_key(purchase_id)),
             wanted=wanted_of(wanted),
         )

@@ -34,7 +34,7 @@ from halfmessage.tx.coordinator import Coordinator
 from halfmessage.tx.record import AlreadyAborted, Outcome
 from order.model import Receiver, RequestState, Sale, order_requests
 from order.service.ordering import Request
-from order.service.requests import OrderRequest, find_by_keys, queued_in_all, queued_of, request_row
+from order.service.requests import OrderRequest, find_by_keys, own_key, queued_in_all, queued_of, request_row
 
 _NEW = insert(order_requests)
 _TRIES = 3  # of a batch one of whose keys another process takes meanwhile: it is found then
@@ -114,7 +114,7 @@ class Submitting:
 
     def _new(self, submission: Request, tx_id: int) -> OrderRequest:
         request_id = self._coordinator.ids.next()
-        key = submission.idempotency or IdempotencyKey(submission.user_id, str(request_id), "")
+        key = submission.idempotency or IdempotencyKey(submission.user_id, own_key(request_id), "")
         return OrderRequest(
             *(request_id, tx_id, key.user_id, RequestState.QUEUED, now_ms(), key.key, key.request_hash),
             wanted=wanted_of(submission),

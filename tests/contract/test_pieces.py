@@ -13,7 +13,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from flash.pieces.paging import pages_of_open
-from flash.pieces.port import MOST, MOST_PIECES, Answer, Buyer, Phase, Pieces, Place, Purchase, PurchaseState, Verdict
+from flash.pieces.port import (
+    MOST,
+    MOST_PIECES,
+    TAKE_WITHIN,
+    Answer,
+    Buyer,
+    Phase,
+    Pieces,
+    Place,
+    Purchase,
+    PurchaseState,
+    Verdict,
+)
 from flash.pieces.rebuilding import rebuild
 from halfmessage import clock
 from halfmessage.clock import now_ms
@@ -483,6 +495,23 @@ class TestForgetting:
         assert shop.pieces.hold(shop.sale_id, [first]) == [True]
         assert shop.left == 1
         assert shop.pieces.decide(shop.sale_id, tx_id) is Outcome.COMMITTED
+
+    def test_it_is_known_when_that_was(self, make: MakeShop) -> None:
+        """To every process, and when it is told anew; the last time counts."""
+        shop, began = make(3), now_ms()
+        assert shop.pieces.forgotten_till(shop.sale_id) == 0
+        shop.pieces.forget(shop.sale_id)
+        till = shop.other().forgotten_till(shop.sale_id)
+        assert began - 1000 <= till - TAKE_WITHIN * 1000 <= now_ms() + 1000
+        shop.rebuild()
+        assert shop.pieces.forgotten_till(shop.sale_id) == till
+
+        def again() -> bool:
+            shop.rebuild()
+            shop.pieces.forget(shop.sale_id)
+            return shop.pieces.forgotten_till(shop.sale_id) > till
+
+        eventually(again)
 
     def test_of_a_sale_that_is_not_known(self, make: MakeShop) -> None:
         """There is nothing to forget; the others stay."""

@@ -56,9 +56,8 @@ class Queue:
         self.placing = Placing(self.pieces)
         self.tickets = Tickets(SECRET)
         self.queueing = Queueing(market.reader, self.tickets, self.place, per_second=per_second)
-        nothing: Any = None
         self.purchasing = Purchasing(
-            *(market.reader, market.pieces, market.ids, market._look, market._take, nothing),
+            *(market.reader, market.pieces, market.ids, market._look, market._take, market.sweeping.forgotten),
             admit=lambda _: None,
             queue=self.queueing,
         )
@@ -165,6 +164,21 @@ def test_who_gets_no_ticket(market: Market) -> None:
     over = market.open(1, ends_at=now_ms() + 1)
     with pytest.raises(Ended):
         queueing_at(queue, over.ends_at, over.sale_id)
+
+
+def test_a_sale_with_a_queue_that_the_store_does_not_know(market: Market) -> None:
+    """Who joins has it told: no user gets as far as to buy. Once it is over, that is what is answered."""
+    sale, queue = market.open(1), Queue(market)
+    market.sweeping.often()
+    market.pieces.forget(sale.sale_id)
+    with pytest.raises(Unavailable):
+        queue.purchasing.join(sale.sale_id, "ann")
+    market.sweeping.often()
+    assert queue.purchasing.join(sale.sale_id, "ann")[0].place.number == 0
+    market.selling.close(sale.sale_id)
+    market.pieces.forget(sale.sale_id)
+    with pytest.raises(Ended):
+        queue.purchasing.join(sale.sale_id, "bob")
 
 
 def queueing_at(queue: Queue, at: int, sale_id: int) -> Ticket:

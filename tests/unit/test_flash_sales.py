@@ -15,6 +15,7 @@ from flash.clients.orders import Fate
 from flash.model import AlreadyBought, Ended, InsufficientStock, NotStarted, SoldOut, pieces, purchases, sales
 from flash.pieces.port import Buyer, Phase
 from flash.service.buying import Wanted
+from flash.service.holding import Want
 from halfmessage.clock import now_ms
 from halfmessage.errors import BrokerError, NotFound, OutcomeUnknown, Unavailable
 from halfmessage.ids import EPOCH
@@ -199,8 +200,6 @@ def test_who_got_no_pieces_is_refused(market: Market) -> None:
     market.buying.buy([Wanted(sale, Buyer(one, user)) for one, user in ((taken, "ann"), (refused, "bob"))])
     tx_id = market.pieces.find(sale.sale_id, [taken])[taken].tx_id
     market.database.transact(lambda c: c.execute(update(sales).values(allotted=9)))
-    from flash.service.holding import Want  # noqa: PLC0415
-
     wants = {1: Want(sale.sale_id, taken, "ann", 1, tx_id), 2: Want(sale.sale_id, refused, "bob", 1, tx_id)}
     assert [one.verdict for one in market.reservations.deduct(1, wants)] == ["deducted", "sold-out"]
 
@@ -216,6 +215,19 @@ def test_a_purchase_that_the_store_forgot_is_held_if_there_is_room(market: Marke
     assert market.hold(sale, first, 1, "ann") == "deducted"
     assert market.hold(sale, second, 2, "bob") == "sold-out"
     assert market.left(sale) == 0
+
+
+def test_a_purchase_of_a_sale_that_was_counted_anew_is_held(market: Market) -> None:
+    """While its message was on its way: its transaction is known still, and what that took is not."""
+    sale = market.open(2)
+    first = market.bought(sale, "ann")
+    tx_id = market.pieces.find(sale.sale_id, [first])[first].tx_id
+    market.pieces.forget(sale.sale_id)
+    market.sweeping.often()
+    assert market.left(sale) == 2
+    want = Want(sale.sale_id, first, "ann", 1, tx_id)
+    assert [one.verdict for one in market.reservations.deduct(1, {1: want})] == ["deducted"]
+    assert market.left(sale) == 1
 
 
 def test_tries_to_place_a_purchase_hold_its_pieces_once(market: Market) -> None:
@@ -398,6 +410,36 @@ def test_a_store_that_has_forgotten_a_sale_is_told_it_anew(market: Market) -> No
     with pytest.raises(AlreadyBought):
         market.purchasing.buy(sale.sale_id, "ann", 1)
     assert isinstance(market.purchasing.buy(sale.sale_id, "bob", 1), int)
+
+
+def test_a_sale_that_is_over_is_over_though_the_store_has_forgotten_it(market: Market) -> None:
+    """By its time, or because it was closed: it is told no more."""
+    over, closed = market.open(2, ends_at=now_ms() - 1), market.open(2)
+    market.selling.close(closed.sale_id)
+    market.sweeping.often()
+    for sale in (over, closed):
+        assert market.row(sale).state == "done"
+        market.pieces.forget(sale.sale_id)
+        with pytest.raises(Ended):
+            market.purchasing.buy(sale.sale_id, "ann", 1)
+    market.sweeping.often()
+    assert market.pieces.look(over.sale_id) is None
+
+
+def test_a_sale_that_was_closed_is_told_until_its_time_is_over(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is set back may have lost that: it would sell what is stock's again."""
+    sale = market.open(2)
+    market.hold(sale, market.bought(sale, "ann"), 1)
+    market.sweeping.often()
+    market.selling.close(sale.sale_id)
+    market.sweeping.often()
+    assert market.row(sale).state == "done"
+    back = update(pieces.sales).where(pieces.sales.c.sale_id == sale.sale_id).values(is_ended=False, version=1)
+    market.database.transact(lambda connection: connection.execute(back))
+    monkeypatch.setattr(market.pieces, "incarnation", lambda: "another")
+    market.sweeping.often()
+    with pytest.raises(Ended):
+        market.purchasing.buy(sale.sale_id, "bob", 1)
 
 
 def test_a_purchase_is_found_until_its_sale_is_done(market: Market) -> None:

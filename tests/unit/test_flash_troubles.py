@@ -1,6 +1,6 @@
 """What goes wrong between the steps of the flash service, and what is so rare that only a test meets it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,17 @@ def test_the_store_need_not_hear_of_an_opening(market: Market, monkeypatch: pyte
     monkeypatch.undo()
     monkeypatch.setattr(market.pieces, "look", raising(Unavailable()))
     assert market.showing.glance(sale) == (Phase.ON, None)
+
+
+def test_a_sale_that_the_store_did_not_hear_of_is_told(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the next look, whether anybody asks for it or not."""
+    market.sweeping.often()
+    with monkeypatch.context() as patched:
+        patched.setattr(market.pieces, "put", raising(Unavailable()))
+        sale = market.open(3)
+    assert market.left(sale) is None
+    market.sweeping.often()
+    assert market.left(sale) == 3
 
 
 def test_a_closing_that_stock_does_not_hear(market: Market) -> None:
@@ -361,6 +372,24 @@ def test_a_purchase_that_is_held_again_while_it_is_returned(market: Market) -> N
     market.hold(sale, purchase, 41)
     market.database.transact(lambda connection: returning._return(connection, [purchase]))
     assert market.fate(purchase) == "held"
+
+
+def test_a_sale_is_locked_before_what_comes_back_to_it(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by those who hold and reckon: none counts a purchase as free that is being returned."""
+    sale = market.open(2)
+    purchase = market.bought(sale, "ann")
+    market.hold(sale, purchase, 41)
+    market.reservations.release({41: 1})
+    lock, locked = returning._SALES.lock, list[tuple[set[int], str]]()
+
+    def locking(connection: Connection, keys: Collection[int]) -> object:
+        locked.append((set(keys), connection.execute(select(purchases.c.fate)).scalar_one()))
+        return lock(connection, keys)
+
+    monkeypatch.setattr(returning._SALES, "lock", locking)
+    market.sweeping.often()
+    assert locked == [({sale.sale_id}, "free")]
+    assert market.fate(purchase) == "returned"
 
 
 # Reading

@@ -150,7 +150,7 @@ def test_keys_that_are_asked_for_together(shop: Shop) -> None:
         held.go_on.set()
         answers = [one.result(10) for one in found]
     assert [answer and answer[1] for answer in answers] == [mine, theirs, None, None, mine]
-    assert (first.result(), held.queries) == (None, 2)
+    assert (first.result(), held.queries) == (None, 4), "of orders and of requests, for both batches"
 
 
 def test_orders_of_all_users(shop: Shop) -> None:

@@ -110,7 +110,7 @@ def test_what_was_wanted_comes_back_as_it_was(shop: Shop) -> None:
     wanted = wanted_by(_state(shop, request))
     assert list(wanted.quantities.items()) == [(2, 3), (1, 1)]
     assert (wanted.receiver, wanted.coupon_id, wanted.asked_as) == (RECEIVER, 77, "asked-2")
-    assert wanted.idempotency == IdempotencyKey("ann", str(request.request_id), "")
+    assert wanted.idempotency == IdempotencyKey("ann", f"request {request.request_id}", "")
     assert wanted.request_id == request.request_id
     assert "Street" not in repr((request, wanted))
 
@@ -277,7 +277,8 @@ def test_each_request_is_placed_once_however_often_it_comes(shop: Shop) -> None:
     assert shop.available(1) == 7
     assert shop.decided == ["created"] * 2
     assert order in shop.reader.found("asked-1", limit=5)["x-request-id"]  # the client's call, not the message
-    assert shop.ordering.first_answer(IdempotencyKey("ann", str(first.request_id), "")) == order
+    assert shop.ordering.first_answer(IdempotencyKey("ann", f"request {first.request_id}", "")) == order
+    assert shop.reader.found(str(first.request_id), limit=5)["idempotency-key"] == [order]
 
 
 def test_a_message_of_nothing(shop: Shop) -> None:

@@ -11,17 +11,21 @@ from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 
 from common.errors import PeerUnavailable
-from common.purchases import PurchaseEvent, Sold
+from common.idempotency import IdempotencyKey
+from common.purchases import APART_MS, PurchaseEvent, Sold
 from common.registry import PURCHASE_TOPIC
+from halfmessage.clock import now_ms
 from halfmessage.errors import DuplicateRow, NotFound, Unavailable
-from halfmessage.ids import issued_at
+from halfmessage.ids import first_of, issued_at
 from halfmessage.mq.port import CheckAnswer, Resolution
 from order.clients.flash import FlashClient
 from order.model import CloseReason, Order, RequestState, Status, order_requests, orders
 from order.service import selling as module
 from order.service.entries_of_sales import of_purchase
+from order.service.ordering import Request
 from order.service.purchases import PurchaseReader
 from order.service.requests import OrderRequest, Standing
+from order.service.submitting import Submitted
 from tests.fakes import Shop
 from tests.support import eventually
 
@@ -103,6 +107,19 @@ def test_however_often_it_comes_it_is_one_order(shop: Shop) -> None:
     assert shop.selling.handle([event]) == [True]
     assert number_of_orders(shop) == 2
     assert shop.flash.left == 8
+
+
+def test_a_buyer_who_sends_a_purchase_s_id_as_a_key_keeps_nobody_else(shop: Shop) -> None:
+    """Before its message is here, for another order: all of the batch become orders, and so does that one."""
+    shop.sell(1, 5)
+    event = bought(shop, ("eve", 1), ("ann", 1), ("bob", 1))
+    key = IdempotencyKey("eve", str(event.order_ids[0]), "hash")
+    (taken,) = shop.submitting.take_in([Request("eve", {1: 1}, None, key)])
+    assert isinstance(taken, Submitted)
+    assert shop.selling.handle([event, bought(shop, ("cy", 1))]) == [True, True]
+    assert [order_of(shop, one).user_id for one in event.order_ids] == ["eve", "ann", "bob"]
+    shop.working_off.rescue(grace=-1)
+    assert order_of(shop, taken.request.request_id).sale_id is None
 
 
 def test_who_did_not_get_pieces_gets_no_order(shop: Shop) -> None:
@@ -211,8 +228,17 @@ def test_a_purchase_on_its_way_is_queued(shop: Shop) -> None:
         reader(shop).get(shop.ids.next(), owner="ann")
 
 
+def test_a_purchase_is_known_though_our_clock_is_behind(shop: Shop) -> None:
+    """By as much as clocks may be apart; what is far ahead is an id of nobody's."""
+    ahead, far_ahead = (first_of(now_ms() + by) | 5 for by in (400, APART_MS + 60_000))
+    shop.flash.young |= {ahead: "ann", far_ahead: "ann"}
+    assert reader(shop).get(ahead, owner="ann").state is RequestState.QUEUED
+    with pytest.raises(NotFound):
+        reader(shop).get(far_ahead, owner="ann")
+
+
 def test_flash_is_asked_only_about_what_may_be_on_its_way(shop: Shop) -> None:
-    """Neither about what is known here, nor about ids that are old, or ahead."""
+    """Neither about what is known here, nor about ids that are old, or far ahead."""
     event = bought(shop, ("ann", 1))
     shop.selling.handle([event])
     shop.faults.plan("flash.purchase", PeerUnavailable())

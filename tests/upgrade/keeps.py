@@ -46,6 +46,7 @@ def _look_at_rows(shop: Shop) -> None:
 def _look_at_orders(shop: Shop) -> None:
     replayed = shop.reader.first_answer("ann", "k")
     assert replayed is not None
+    assert replayed[1] is not None
     assert replayed[1].order_id == order_id(1)
     assert shop.pay(order_id(1), owner="ann").paid_through == "sandbox"  # which makes its payment
     assert shop.payments.state(order_id(1)) == "deducted"

@@ -26,6 +26,12 @@ MUTANTS = (
         (_FIRST, "if not key.is_of(request_hash):", "if False:"),
     ),
     edited(
+        "key-of-a-request-that-waits-is-another-order-s",
+        "a key under which another request waits makes an order, and the request, which had a 202, is refused",
+        "tests/unit/test_order_requests_http.py::test_the_same_key",
+        ("order.service.reading:OrderReader._find_first", "if key in waiting else None", "if False else None"),
+    ),
+    edited(
         "replay-tells-what-is-now",
         "a repeated request is answered with the order as it is now, not as it was",
         _TESTS + "test_replay_repeats_the_first_answer",

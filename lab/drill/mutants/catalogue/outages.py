@@ -93,6 +93,12 @@ MUTANTS = (
         ),
     ),
     edited(
+        "counted-anew-refuses",
+        "who holds a 202 of a flash sale that is counted anew is refused as sold out, though there are pieces",
+        "tests/unit/test_flash_sales.py::test_a_purchase_of_a_sale_that_was_counted_anew_is_held",
+        ("flash.service.holding:Holding._without", "issued_at(tx_id) > forgotten_till", "True"),
+    ),
+    edited(
         "clock-set-back-pays-late",
         "money that is to go back, or that no callback told of, waits until a clock set back has caught up",
         "tests/unit/test_pay_clock.py::test_what_was_put_off_by_seconds",

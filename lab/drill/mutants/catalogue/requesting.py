@@ -11,6 +11,12 @@ _WORK = "order.service.working_off:WorkingOff"
 
 MUTANTS = (
     edited(
+        "own-key-that-a-client-can-send",
+        "a buyer who sends the id of a purchase as the key of another order keeps all of its message from their orders",
+        "tests/unit/test_order_selling.py::test_a_buyer_who_sends_a_purchase_s_id_as_a_key_keeps_nobody_else",
+        ("order.service.requests:own_key", "request {request_id}", "{request_id}"),
+    ),
+    edited(
         "request-message-unfenced",
         "what was not taken in is dropped, and what was taken in is never delivered",
         _TESTS + "test_a_batch_is_one_message_and_one_transaction",
