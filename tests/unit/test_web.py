@@ -149,6 +149,12 @@ def test_a_good_request_reaches_its_view_parsed(client: FlaskClient) -> None:
     }
 
 
+def test_a_string_without_an_end_is_looked_at_once(client: FlaskClient) -> None:
+    """All that follows its first quote is it: no bracket in it counts, and no other quote begins the search anew."""
+    problem = assert_problem(post(client, b'"' + b'\\"' * 900 + b"[" * 33), 400, "malformed")
+    assert problem["detail"].startswith("The body is not JSON: Unterminated string")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
