@@ -202,6 +202,14 @@ class TestCaddy:
             assert one["request_buffers"] > 65536
         assert all("load_balancing" not in one for one in found if len(one["upstreams"]) == 1)
 
+    def test_a_method_in_small_letters(self, told: dict[str, Json], tmp_path: Path) -> None:
+        """It is refused before anything is compared with a method, at every listener: Caddy compares exactly."""
+        apart = shape(tmp_path, admin_listen="127.0.0.1:8009")
+        for server in caddy.config(site(told, tmp_path), apart)["apps"]["http"]["servers"].values():
+            answering = [route for route in server["routes"] if route.get("terminal")]
+            assert answering[0]["match"] == [{"vars_regexp": {"{http.request.method}": {"pattern": "[a-z]"}}}]
+            assert [handler["status_code"] for handler in answering[0]["handle"]] == [404]
+
     def test_two_listeners(self, told: dict[str, Json], tmp_path: Path) -> None:
         """Set apart, administrators' calls and the console are refused where all users call."""
         apart = shape(tmp_path, admin_listen="127.0.0.1:8009")

@@ -172,6 +172,17 @@ def test_a_wrong_method_is_405_with_allow(client: FlaskClient, method: str, path
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("post", "/limited", "POST"), ("Get", "/things", "GET, HEAD"), ("head", "/healthz", "GET, HEAD")],
+)
+def test_a_method_in_small_letters_is_none(client: FlaskClient, method: str, path: str, allow: str) -> None:
+    """Methods are told apart by case (RFC 9110, 9.1): what refuses POST before a service is not passed by "post"."""
+    response = client.open(path, headers=AUTH, environ_overrides={"REQUEST_METHOD": method})
+    assert_problem(response, 405, "method-not-allowed")
+    assert response.headers["Allow"] == allow
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/nothing",
