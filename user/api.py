@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.errors import TooManyRequests
-from common.kept_keys import FRESH
+from common.jwk import FRESH
 from common.limits import Limiter
 from common.schema import parse_id
 from common.user_keys import PATH
