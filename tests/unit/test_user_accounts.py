@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import delete, event, insert
+from sqlalchemy.dialects import mysql
 
 from common.auth import Identity, Verifier
 from common.errors import OrdersError
@@ -341,6 +342,29 @@ def test_a_changed_password_ends_the_other_log_ins(world: Users, alice: int) -> 
     assert world.sessions.refresh(mine.refresh_token, ADDRESS)
     with pytest.raises(WrongRefreshToken):
         world.sessions.refresh(other.refresh_token, ADDRESS)
+
+
+def test_a_log_in_waits_for_a_change_of_its_password(world: Users, alice: int) -> None:
+    """It locks the user's row, or on MySQL it would begin with the old password after all log-ins were ended."""
+    said: list[str] = []
+
+    def note(_: Any, statement: Any, *__: Any) -> None:
+        said.append(str(statement.compile(dialect=mysql.dialect())))
+
+    event.listen(world.database.engine, "before_execute", note)
+    world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    (locks,) = [number for number, one in enumerate(said) if "FROM users" in one and one.endswith("FOR UPDATE")]
+    (begins,) = [number for number, one in enumerate(said) if one.startswith("INSERT INTO sessions")]
+    assert locks < begins
+    assert alice
+
+
+def test_a_log_in_whose_user_is_gone_is_not_refreshed(world: Users, alice: int) -> None:
+    """As one that is over."""
+    token = world.accounts.log_in(NAME, PASSWORD, ADDRESS).refresh_token
+    world.database.transact(lambda connection: connection.execute(delete(users).where(users.c.user_id == alice)))
+    with pytest.raises(WrongRefreshToken):
+        world.sessions.refresh(token, ADDRESS)
 
 
 CHANGES: dict[str, Callable[[Users, int, str], object]] = {

@@ -79,7 +79,9 @@ class Accounts:
         renewed = self._renewed(user, password)
 
         def work(connection: Connection) -> Tokens | None:
-            now = self._get(connection, user.user_id)
+            # The row is locked: a change of the password waits, and then ends this log-in too, or it is seen here. On
+            # MySQL and MariaDB the hash read without a lock may be one that is just being replaced.
+            now = self._get(connection, user.user_id, lock=True)
             if now is None or now.password_hash != user.password_hash:  # changed, or deleted, meanwhile
                 return None
             if renewed is not None:
@@ -190,6 +192,7 @@ class Accounts:
         return None if row is None else User(**row)
 
     @staticmethod
-    def _get(connection: Connection, user_id: int) -> User | None:
-        row = connection.execute(select(users).where(_C.user_id == user_id)).mappings().first()
+    def _get(connection: Connection, user_id: int, *, lock: bool = False) -> User | None:
+        found = select(users).where(_C.user_id == user_id)
+        row = connection.execute(found.with_for_update() if lock else found).mappings().first()
         return None if row is None else User(**row)
