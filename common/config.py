@@ -191,7 +191,9 @@ class Settings(Addresses):
     )
     registration_rate: str = Field(default="60/minute", description="new users by one address")
     log_in_rate: str = Field(default="100/minute", description="log-ins and refreshes by one address")
-    log_in_rate_of_name: str = Field(default="30/minute", description="log-ins under one name")
+    log_in_rate_of_name: str = Field(
+        default="30/minute", description="log-ins under one name, from each address it logged in from, and all others"
+    )
     proxies: int = Field(
         default=0, ge=0, le=8, description="of ours in front, each of which adds whom it answers to X-Forwarded-For"
     )

@@ -96,6 +96,13 @@ class Accounts:
             raise WrongPassword
         return tokens
 
+    def place(self, name: str, address: str) -> str:
+        """Return where tries to log in under a name from an address count; of no user, after the same questions.
+
+        From where the user has logged in before they count by themselves, all others together. Raise `Unavailable`.
+        """
+        return self._place(self._of_name(name), address)
+
     def get(self, user_id: int) -> User:
         """Return a user. Raise `NotFound` or `Unavailable`."""
         with self._database.read() as connection:
@@ -156,8 +163,7 @@ class Accounts:
     def _check(self, user: User | None, name: str, password: str, address: str) -> Claim | None:
         """Return the try that was counted for a right password; None for a wrong one, which is written down."""
         user_id = None if user is None else user.user_id
-        place = address if self._parts.audit.knows(user_id, address) else ""
-        claim = self._parts.attempts.claim(name, place)
+        claim = self._parts.attempts.claim(name, self._place(user, address))
         try:
             is_right = self._parts.hashing.verify(None if user is None else user.password_hash, password)
         except Overloaded:
@@ -167,6 +173,9 @@ class Accounts:
             return claim
         self._database.transact(lambda c: self._parts.audit.note(c, user_id, name, address, Outcome.WRONG))
         return None
+
+    def _place(self, user: User | None, address: str) -> str:
+        return address if self._parts.audit.knows(None if user is None else user.user_id, address) else ""
 
     def _renewed(self, user: User, password: str) -> str | None:
         """Return a hash by today's parameters, where the user's is by others and there is room to make one."""
