@@ -162,6 +162,14 @@ def _outside(settings: "Settings") -> Faults:
             yield f"ORDERS_{name.upper()} is no http:// or https:// URL of a host, without user and password"
 
 
+def _tracing(settings: "Settings") -> Faults:
+    """Where traces go, which may have a password: one that ends the host's part of the URL would be told as that."""
+    url = split(settings.trace.removeprefix("zipkin+"))
+    whole = "@" not in url.path + url.query and not url.fragment
+    if settings.trace and not (has_host(url) and whole):
+        yield "ORDERS_TRACE is no URL of a host; in a password, write / ? # @ and : as %2F %3F %23 %40 and %3A"
+
+
 def _instances(settings: "Settings", name: str) -> list[SplitResult]:
     return [split(url.strip()) for url in getattr(settings, name).split(",")]
 
@@ -230,7 +238,7 @@ def _tokens(settings: "Settings") -> Faults:
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
     *(_finite, _times, _sizes, _rate_limit, _networks),
-    *(_processes, _urls, _discovery, _outside, _parts, _tokens, _production),
+    *(_processes, _urls, _discovery, _outside, _tracing, _parts, _tokens, _production),
 )
 
 
