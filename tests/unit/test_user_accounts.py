@@ -344,6 +344,25 @@ def test_a_changed_password_ends_the_other_log_ins(world: Users, alice: int) -> 
         world.sessions.refresh(other.refresh_token, ADDRESS)
 
 
+def test_a_right_password_is_no_wrong_try_though_the_new_one_is_refused(
+    world: Users, alice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: what is wrong with the new one, or that too many hash at once, says nothing of a guesser."""
+
+    def full(_: str) -> str:
+        raise Overloaded
+
+    for _ in range(2 * FREE):
+        with pytest.raises(BreachedPassword):
+            world.accounts.change_password(alice, PASSWORD, NAME, ADDRESS, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.hashing, "hash", full)
+        for _ in range(2 * FREE):
+            with pytest.raises(Overloaded):
+                world.accounts.change_password(alice, PASSWORD, "another long password", ADDRESS, None)
+    assert world.accounts.change_password(alice, PASSWORD, "another long password", ADDRESS, None)
+
+
 def test_a_log_in_waits_for_a_change_of_its_password(world: Users, alice: int) -> None:
     """It locks the user's row, or on MySQL it would begin with the old password after all log-ins were ended."""
     said: list[str] = []

@@ -117,8 +117,12 @@ class Accounts:
         """Change a password, and end all other log-ins. Raise as `log_in` and `register` do, or `NotTheirPassword`."""
         user = self.get(user_id)
         claim = self._checked(user, password, address)
-        self._refuse_known(user.name, new_password)
-        hashed = self._parts.hashing.hash(new_password)
+        try:
+            self._refuse_known(user.name, new_password)
+            hashed = self._parts.hashing.hash(new_password)
+        except (BreachedPassword, Overloaded):  # the try was counted before, and its password was right
+            self._parts.attempts.take_back(claim)
+            raise
 
         def work(connection: Connection) -> bool:
             which = (_C.user_id == user_id, _C.password_hash == user.password_hash)
