@@ -15,7 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from common import registry
-from gateway import binary, caddy, following, joint, logs
+from gateway import binary, caddy, following, joint, logs, starting
+from gateway import documents as documents_kept
 from gateway.operations import ContradictingDocuments, Json, hidden, public
 from gateway.settings import Settings
 from gateway.upstreams import Instances
@@ -149,6 +150,26 @@ class TestJoint:
         assert schemas["B.Outer"]["x"]["$ref"] == "#/components/schemas/B.Inner"
         assert (schemas["Inner"], schemas["B.Inner"]) == ({"type": "string"}, {"type": "integer"})
         assert schemas["Outer"]["x"]["$ref"] == "#/components/schemas/Inner"
+
+
+class TestFiles:
+    """What a start writes while Caddy, or another start, reads it."""
+
+    def test_none_is_seen_half_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each is replaced whole: who has one open reads it to its end as it was."""
+        kept, shown = tmp_path / "order.json", tmp_path / "files" / "openapi.json"
+        told = made_up(("get", "/x", []))
+        monkeypatch.setattr(documents_kept, "_ask", lambda _: told)
+
+        def write(title: str) -> None:
+            told["info"]["title"] = title
+            starting.write_files(tmp_path / "files", documents_kept.document("order", [A], kept))
+
+        write("before")
+        with kept.open() as one, shown.open() as other:
+            write("after")
+            assert [json.load(reader)["info"]["title"] for reader in (one, other)] == ["before", "before"]
+        assert [json.loads(path.read_bytes())["info"]["title"] for path in (kept, shown)] == ["after", "after"]
 
 
 class TestCaddy:
