@@ -6,6 +6,7 @@ share (HS256), for as long as these are taken.
 """
 
 import hashlib
+import math
 import re
 import threading
 import time
@@ -17,6 +18,7 @@ import jwt
 
 from common import ed25519
 from common.errors import Unauthenticated
+from common.jwk import FRESH
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -89,15 +91,19 @@ def claims_for(user: str, scopes: Iterable[str], lifetime: float) -> dict[str, A
 
 
 class _Read(NamedTuple):
-    """What a token says; `lasting`: it is good until it expires, and need not be verified again."""
+    """What a token says; `lasting`: it need not be verified again until it expires, or for `longest` seconds."""
 
     identity: Identity
     expires: float
     lasting: bool = True
+    longest: float = math.inf
 
 
 class Verifier:
-    """Checks Authorization headers; remembers those it verified until their tokens expire. Thread-safe."""
+    """Checks Authorization headers; remembers those it verified until their tokens expire. Thread-safe.
+
+    Those of users it remembers for `FRESH` seconds at most: a key of the user service may end before its tokens do.
+    """
 
     def __init__(self, secret: str | None, users: PublicKeys | None = None, ours: OurTokens | None = None) -> None:
         """Verify tokens of the user service with the keys of `users`, and those of our own processes as `ours` does.
@@ -132,7 +138,8 @@ class Verifier:
             raise Unauthenticated
         found = self._read(token.strip(" "))
         if found.lasting:
-            self._remember(digest, found.identity, found.expires, version)
+            until = min(found.expires, time.time() + found.longest)
+            self._remember(digest, found.identity, until, version)
         return found.identity
 
     def expires(self, header: str) -> int:
@@ -164,7 +171,8 @@ class Verifier:
         if key is None:
             raise Unauthenticated
         claims = ed25519.verify(token, key, audience=AUDIENCE, issuer=ISSUER)
-        return _Read(identity_of(claims, USER_SCOPES, claims.get("sid")), int(claims["exp"]), lasting)
+        # Who stole a key writes any `exp`: after a while its token is held against the keys as they are then.
+        return _Read(identity_of(claims, USER_SCOPES, claims.get("sid")), int(claims["exp"]), lasting, FRESH)
 
     def _of_secret(self, token: str) -> _Read:
         """Return whom a token of the shared secret names, if such a one may: any service can make one for anybody."""

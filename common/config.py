@@ -191,7 +191,9 @@ class Settings(Addresses):
     )
     registration_rate: str = Field(default="60/minute", description="new users by one address")
     log_in_rate: str = Field(default="100/minute", description="log-ins and refreshes by one address")
-    log_in_rate_of_name: str = Field(default="30/minute", description="log-ins under one name")
+    log_in_rate_of_name: str = Field(
+        default="30/minute", description="log-ins under one name, from each address it logged in from, and all others"
+    )
     proxies: int = Field(
         default=0, ge=0, le=8, description="of ours in front, each of which adds whom it answers to X-Forwarded-For"
     )
@@ -360,11 +362,14 @@ class Settings(Addresses):
 
 
 def explain(error: ValidationError) -> list[str]:
-    """Return what is wrong with settings: one line for each fault, with the variable, its value and what is allowed."""
-    lines = []
+    """Return what is wrong with settings: one line for each fault, with the variable, its value and what is allowed.
+
+    What may hold a password is not told: by its name, or as a field that no repr shows.
+    """
+    lines, hidden = [], {name for name, field in Settings.model_fields.items() if not field.repr}
     for fault in error.errors(include_url=False):
         name = "_".join(("ORDERS", *map(str, fault["loc"]))).upper()
-        secret = any(word in name for word in ("SECRET", "URL"))
+        secret = any(word in name for word in ("SECRET", "URL")) or not hidden.isdisjoint(fault["loc"])
         given = "" if secret or fault["type"] == "missing" else f"={fault['input']}"
         message = fault["msg"].removeprefix("Value error, ")
         lines += [f"{name}{given}: {message}"] if fault["loc"] else message.splitlines()

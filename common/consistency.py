@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from limits import parse_many
 
 from common import registry
+from common.urls import has_host, is_instance, split
 
 if TYPE_CHECKING:
     from common.config import Settings
@@ -136,7 +137,7 @@ def _processes(settings: "Settings") -> Faults:
 def _urls(settings: "Settings") -> Faults:
     """Where others are; what a URL holds beside its scheme may be a password, and is not told."""
     for name in _PEERS:
-        if not all(map(_is_instance, _instances(settings, name))):
+        if not all(map(is_instance, _instances(settings, name))):
             yield f"ORDERS_{name.upper()} has an instance that is no http://host:port"
     for name, other in combinations(_PEERS, 2):
         for where in _addresses(settings, name) & _addresses(settings, other):
@@ -155,39 +156,27 @@ def _urls(settings: "Settings") -> Faults:
 def _outside(settings: "Settings") -> Faults:
     """Where providers and browsers are sent, and where providers are: what may be a password is never told."""
     for name in _OUTSIDE:
-        url = _split(given := getattr(settings, name))
+        url = split(given := getattr(settings, name))
         bare = not url.query and not url.fragment
-        if given and not (_has_host(url) and "@" not in url.netloc and (bare or name == "return_to")):
+        if given and not (has_host(url) and "@" not in url.netloc and (bare or name == "return_to")):
             yield f"ORDERS_{name.upper()} is no http:// or https:// URL of a host, without user and password"
 
 
+def _tracing(settings: "Settings") -> Faults:
+    """Where traces go, which may have a password: one that ends the host's part of the URL would be told as that."""
+    url = split(settings.trace.removeprefix("zipkin+"))
+    whole = "@" not in url.path + url.query and not url.fragment
+    if settings.trace and not (has_host(url) and whole):
+        yield "ORDERS_TRACE is no URL of a host; in a password, write / ? # @ and : as %2F %3F %23 %40 and %3A"
+
+
 def _instances(settings: "Settings", name: str) -> list[SplitResult]:
-    return [_split(url.strip()) for url in getattr(settings, name).split(",")]
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:  # a bracket that nothing closes, which is told without what else is in it
-        return SplitResult("", "", "", "", "")
-
-
-def _is_instance(url: SplitResult) -> bool:
-    """Whether all that it says is honoured: calls of ours have paths of their own, and tokens instead of passwords."""
-    bare = url.path in {"", "/"} and "@" not in url.netloc and not url.query and not url.fragment
-    return bare and _has_host(url)
-
-
-def _has_host(url: SplitResult) -> bool:
-    try:
-        return bool(url.hostname) and url.port != 0 and url.scheme in {"http", "https"}
-    except ValueError:  # no number, or too large a one
-        return False
+    return [split(url.strip()) for url in getattr(settings, name).split(",")]
 
 
 def _addresses(settings: "Settings", name: str) -> set[tuple[str, int]]:
     """Return the host and port of each instance that has them."""
-    found = [url for url in _instances(settings, name) if _is_instance(url)]
+    found = [url for url in _instances(settings, name) if is_instance(url)]
     return {(url.hostname or "", url.port or (443 if url.scheme == "https" else 80)) for url in found}
 
 
@@ -196,8 +185,7 @@ def _discovery(settings: "Settings") -> Faults:
     if settings.discovery in {"", "static"}:
         return
     if settings.advertise:
-        url = urlsplit(settings.advertise)
-        if url.scheme not in {"http", "https"} or not url.hostname:
+        if not is_instance(split(settings.advertise)):
             yield f"{_named(settings, 'advertise')[0]} must be a base URL, such as http://10.0.0.7:8001"
     elif settings.host in _ANYWHERE:
         yield f"{_named(settings, 'host')[0]} is no address to be called at: set ORDERS_ADVERTISE to one"
@@ -250,7 +238,7 @@ def _tokens(settings: "Settings") -> Faults:
 
 _RULES: Final[Sequence[Callable[["Settings"], Faults]]] = (
     *(_finite, _times, _sizes, _rate_limit, _networks),
-    *(_processes, _urls, _discovery, _outside, _parts, _tokens, _production),
+    *(_processes, _urls, _discovery, _outside, _tracing, _parts, _tokens, _production),
 )
 
 

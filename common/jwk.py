@@ -9,6 +9,7 @@ import orjson
 
 from common.ed25519 import KEY_LENGTH
 
+FRESH: Final = 300.0  # seconds; then user is asked for its keys again, so that a key that was withdrawn goes
 MOST_KEYS: Final = 256  # read of one set; further ones are passed over
 _KIND: Final = {"kty": "OKP", "crv": "Ed25519"}
 

@@ -16,10 +16,9 @@ import orjson
 import structlog
 
 from common.config import LONGEST_TOKEN
-from common.jwk import PublicKey, public_keys
+from common.jwk import FRESH, PublicKey, public_keys
 from common.replacing import replace_file
 
-FRESH: Final = 300.0  # seconds; then user is asked for its keys again, so that a key that was withdrawn goes
 KEPT_FOR: Final = LONGEST_TOKEN + FRESH  # seconds; then no token is good any more that user made before it went down
 LARGEST: Final = 64 * 1024  # bytes of a set of keys, in an answer or in the file
 _AHEAD: Final = 60.0  # seconds by which the clock may have been turned back since the file was written

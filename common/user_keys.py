@@ -15,8 +15,8 @@ import orjson
 import structlog
 
 from common.errors import PeerUnavailable
-from common.jwk import public_keys
-from common.kept_keys import FRESH, LARGEST, KeptKeys, Keys
+from common.jwk import FRESH, public_keys
+from common.kept_keys import LARGEST, KeptKeys, Keys
 
 PATH: Final = "/.well-known/jwks.json"
 REFETCH: Final = 60.0  # seconds between two questions for keys that are not known

@@ -27,6 +27,7 @@ ENDING: Final = "10s"  # for requests in flight, when it is told to stop
 PACKED_FROM: Final = 1024  # bytes; below, packing costs more than it saves
 _PACKED: Final = ("application/json*", "application/problem+json*", "text/html*", "text/css*", "text/javascript*")
 _PATH: Final = "{http.request.uri.path}"
+_METHOD: Final = "{http.request.method}"
 _SANE_ID: Final = r"\A[A-Za-z0-9._-]{1,64}\z"  # as `common.web.observe` takes
 
 
@@ -129,7 +130,7 @@ def _without_trace() -> Json:
 
 
 def _routes(site: Site, shape: Shape, *, shows_admin: bool) -> list[Json]:
-    routes = [_own(site.files)]
+    routes = [_no_method(), _own(site.files)]
     refused = [*site.hidden, *([] if shows_admin else [one for one in site.shown if one.admin])]
     routes += [
         {"match": [{"method": _methods(one), "vars_regexp": _path_is([one.pattern])}], "handle": [answers.not_found()]}
@@ -145,6 +146,12 @@ def _routes(site: Site, shape: Shape, *, shows_admin: bool) -> list[Json]:
     if site.console is not None and shows_admin:
         routes += _console(site.console, shape)
     return [*routes, {"handle": [answers.not_found()]}]
+
+
+def _no_method() -> Json:
+    """Return the route that refuses "post": what is refused by method below is compared exactly, and is not to pass."""
+    lower = {"vars_regexp": {_METHOD: {"pattern": "[a-z]"}}}
+    return {"match": [lower], "handle": [answers.not_found()], "terminal": True}
 
 
 def _methods(one: Operation) -> list[str]:

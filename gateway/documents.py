@@ -8,6 +8,7 @@ from typing import Final
 
 import urllib3
 
+from common.replacing import replace_file
 from gateway.operations import Json
 
 _FIRST_WITHIN: Final = 60.0  # seconds for a document that was never had: a deployment's first start takes some
@@ -31,7 +32,7 @@ def document(service: str, urls: Sequence[str], kept: Path) -> Json:
     while True:
         for url in urls:
             if (found := _ask(f"{url}/openapi.json")) is not None:
-                kept.write_text(json.dumps(found), encoding="utf-8")
+                replace_file(kept, json.dumps(found).encode())
                 return found
         if time.monotonic() >= deadline:
             break

@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from common.discovery.factory import open_directory
-from common.discovery.following import Following
+from common.discovery.following import Following, believed
 from common.discovery.last_known import LastKnown
 from common.discovery.port import Directory, DiscoveryUnavailable, Listing
 from common.discovery.registration import local
@@ -78,10 +78,10 @@ def known(settings: Settings) -> Settings:
     try:
         listed: Listing = directory.read(settings.services)
     except DiscoveryUnavailable:
-        listed = LastKnown(settings.discovery_file).load(settings.services)
+        listed = {}
     finally:
         directory.close()
-    return settings.at({name: urls for name, urls in listed.items() if urls})
+    return settings.at(believed(listed, LastKnown(settings.discovery_file).load(settings.services)))
 
 
 class Addresses:

@@ -87,9 +87,7 @@ def write_files(folder: Path, document: Json) -> None:
     """Write the joint document and the pages that show it."""
     files = {"openapi.json": json.dumps(document).encode(), **docs.files()}
     for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        replace_file(folder / name, content)
 
 
 def _shape(settings: Settings) -> caddy.Shape:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.errors import TooManyRequests
-from common.kept_keys import FRESH
+from common.jwk import FRESH
 from common.limits import Limiter
 from common.schema import parse_id
 from common.user_keys import PATH
@@ -69,13 +69,15 @@ class Doors:
         """Raise `OverLimit` where this address registered too often."""
         self._count(self._rates.registration, "registration", self.address())
 
-    def logging_in(self, name: str | None = None) -> str:
-        """Return the address of who calls. Raise `OverLimit` where it, or the name, logged in too often."""
+    def logging_in(self) -> str:
+        """Return the address of who calls. Raise `OverLimit` where it logged in too often."""
         address = self.address()
         self._count(self._rates.log_in, "log-in", address)
-        if name is not None:
-            self._count(self._rates.log_in_of_name, "log-in of name", name)
         return address
+
+    def logging_in_as(self, name: str, place: str) -> None:
+        """Raise `OverLimit` where a name was logged in under too often from a place (`Accounts.place`)."""
+        self._count(self._rates.log_in_of_name, "log-in of name", name, place)
 
     def _count(self, limit: str, *of: str) -> None:
         if wait := self._limiter.hit(limit, *of):
@@ -118,7 +120,9 @@ def _install_open(api: Api, accounts: Accounts, sessions: Sessions, doors: Doors
     def log_in(body: LogIn) -> Reply:
         """Log in: get an access token, and a refresh token that is good once."""
         with instruments.log_in():
-            tokens = accounts.log_in(body.name, body.password, doors.logging_in(body.name))
+            address = doors.logging_in()
+            doors.logging_in_as(body.name, accounts.place(body.name, address))
+            tokens = accounts.log_in(body.name, body.password, address)
         return Reply(TokensOut.of(tokens), headers=_NO_STORE)
 
     @api.post(

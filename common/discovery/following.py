@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
 
 from common.discovery.last_known import LastKnown
 from common.discovery.port import LOOK_EVERY, MOST_INSTANCES, Directory, DiscoveryUnavailable, Listing
+from common.urls import is_instance, split
 
 log = structlog.get_logger()
 
@@ -27,6 +29,20 @@ class Follower(Protocol):
         ...
 
 
+def believed(found: Listing, kept: Listing) -> Listing:
+    """Return the instances that can be called: those `found`, and of services that have none there those `kept`.
+
+    A service that has none in either is left out. Whatever lists instances, one entry that is no base URL costs its
+    instance the calls, and nobody else.
+    """
+    callable_ones = (
+        (name, [url for url in urls if is_instance(split(url))])
+        for listing in (kept, found)
+        for name, urls in listing.items()
+    )
+    return {name: urls for name, urls in callable_ones if urls}
+
+
 class Following:
     """Tells each follower the list of its service whenever that changes: within `LOOK_EVERY` seconds and one answer.
 
@@ -41,16 +57,16 @@ class Following:
         self._services = sorted({follower.service for follower in self._followers})
         self._kept = LastKnown(file)
         self._known: Listing = {}
+        self._odd: Listing = {}
         self._read_at = time.monotonic()
         self._down: DiscoveryUnavailable | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="discovery", daemon=True)
 
     def start(self) -> None:
-        """Read the list, or take the last known one where it can't be read; then follow it on a thread of its own."""
-        if self._directory.changes and not self._look():
-            self._tell(self._kept.load(self._services))
+        """Read the list, or take the last known one for what it does not tell; then follow on a thread of its own."""
         if self._directory.changes:
+            self._look(self._kept.load(self._services))
             self._thread.start()
 
     def close(self) -> None:
@@ -73,25 +89,35 @@ class Following:
         while not self._ending.wait(LOOK_EVERY):
             self._look()
 
-    def _look(self) -> bool:
-        """Read the list and tell what is new; return whether it could be read."""
+    def _look(self, kept: Listing = MappingProxyType({})) -> None:
+        """Read the list and tell what is new; of services that it has no instance of, the `kept` ones."""
         try:
             found = self._directory.read(self._services)
         except DiscoveryUnavailable as error:
             if self._down is None:
                 log.warning("discovery is down: the last known list of instances is used", reason=error.detail)
             self._down = error
-            return False
+            self._tell(believed({}, kept))
+            return
         if self._down is not None:
             log.info("discovery is up again")
         self._down, self._read_at = None, time.monotonic()
-        if self._tell(found):
+        self._warn(found)
+        if self._tell(believed(found, kept)):
             self._kept.save(self._known)
-        return True
+
+    def _warn(self, found: Listing) -> None:
+        """Tell of what is listed and can't be called, once for as long as it is the same."""
+        odd = {name: [url for url in urls if not is_instance(split(url))] for name, urls in found.items()}
+        for name, urls in odd.items():
+            if urls and urls != self._odd.get(name):
+                first = urls[0].rpartition("@")[2]  # before it may be a password
+                log.warning("listed at no http://host:port: not called", service=name, number=len(urls), first=first)
+        self._odd = odd
 
     def _tell(self, found: Listing) -> bool:
         """Tell the followers of each service what is new; return whether anything was."""
-        new = {name: urls for name, urls in found.items() if urls and urls != self._known.get(name)}
+        new = {name: urls for name, urls in found.items() if urls != self._known.get(name)}
         for name, urls in new.items():
             if len(urls) > MOST_INSTANCES:
                 log.warning("more instances than are followed", service=name, listed=len(urls), most=MOST_INSTANCES)

@@ -5,11 +5,13 @@ out through what Flask offers for it: an interface for sessions, a class of resp
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
+
+_NO_METHOD: Final = "-"
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -56,7 +58,12 @@ class App(Flask):
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Match by path and method alone: we know no hosts, and write no URL that would name one."""
+        """Match by path and method alone: we know no hosts, and write no URL that would name one.
+
+        Methods are as they came: "post" is none (RFC 9110, 9.1). Werkzeug takes it for POST, and so it would pass what
+        stands before us and refuses POST.
+        """
         if request is None:
             return None
-        return self.url_map.bind("", path_info=request.path, default_method=request.method)
+        method = request.method if request.environ["REQUEST_METHOD"] == request.method else _NO_METHOD
+        return self.url_map.bind("", path_info=request.path, default_method=method)

@@ -97,6 +97,8 @@ class Anything(RootModel[Any]):
 @example(b'{"a":' * 20_000)
 @example(b"9" * 60_000)
 @example(b"1e99999999")
+@example(b'"' + b'\\"' * 30_000 + b"[" * 33)
+@example(b'["' + b"[" * 40 + b"\\")
 def test_a_body_is_read_as_json_does_or_refused_by_name(raw: bytes) -> None:
     """No body makes anything but an answer or an error of ours, and what is read is what Python's json reads."""
     request = Request.from_values(method="POST", data=raw, content_type="application/json", environ_base={})

@@ -229,7 +229,19 @@ def test_every_fault_is_told() -> None:
     ]
 
 
-@pytest.mark.parametrize("secret", [{"jwt_secret": "short-hush"}, {"database_url": "mysql://u:hush@h/d"}])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *({"jwt_secret": "short-hush"}, {"database_url": "mysql://u:hush@h/d"}),
+        *(
+            {"trace": url}
+            for url in (
+                *("otlp+https://key:hush@collector:4318", "https://u:hush#x@h:1", "https://u:1/hush@h:1"),
+                *("https://u:1?hush@h:1", "https://u:1#hush", "zipkin+http://u:pass@h:hush", "http://[hush"),
+            )
+        ),
+    ],
+)
 def test_what_is_secret_is_not_told(secret: dict[str, str]) -> None:
     """A fault names the variable alone where its value may hold a password."""
     with pytest.raises(ValidationError) as raised:

@@ -143,7 +143,11 @@ def test_a_form_of_another_site_is_refused(console: Service, path: str, site: st
 
 
 @pytest.mark.parametrize(
-    "query", ["token=1", "access_token=1", "Authorization=Bearer", "q={jwt}", "after={jwt}", "a=1&x=%7Bjwt%7D{jwt}"]
+    "query",
+    [
+        *("token=1", "access_token=1", "Authorization=Bearer"),
+        *("q={jwt}", "after={jwt}", "a=1&x=%7Bjwt%7D{jwt}", "q=eyJ-x{jwt}", "q=eyJ.eyJ0.{jwt}"),
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/login", "/healthz", "/nowhere"])
 def test_a_token_in_an_address_is_refused(console: Service, path: str, query: str) -> None:

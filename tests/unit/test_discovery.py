@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import socket
 import threading
 import time
@@ -15,10 +16,11 @@ import structlog
 from common.config import Settings
 from common.discovery.certificates import Certificates
 from common.discovery.factory import NoSuchDiscovery, open_directory
-from common.discovery.following import Following
+from common.discovery.following import Follower, Following
 from common.discovery.port import MOST_INSTANCES, DiscoveryUnavailable, Instance, Listing
 from common.discovery.process import Discovery
 from common.discovery.registration import Registration, advertised, local
+from common.peer import Peer
 from gateway.following import known
 from gateway.settings import Settings as OfGateway
 from halfmessage.paths import EMBEDDED, file_url
@@ -92,7 +94,7 @@ Follow = Callable[..., Following]
 def follow(directory: Directory, caller: Caller) -> Iterator[Follow]:
     made: list[Following] = []
 
-    def start(*callers: Caller, file: Path | None = None) -> Following:
+    def start(*callers: Follower, file: Path | None = None) -> Following:
         made.append(Following(directory, callers or [caller], file))
         made[-1].start()
         return made[-1]
@@ -197,6 +199,50 @@ def test_more_than_are_followed(directory: Directory, caller: Caller, follow: Fo
         follow()
     assert [len(urls) for urls in caller.used] == [MOST_INSTANCES]
     assert "more instances than are followed" in {line["event"] for line in logs}
+
+
+def test_an_entry_that_is_no_address(directory: Directory, follow: Follow) -> None:
+    """It is not called, and said once; whoever calls the service goes on following, from the start on."""
+    peer = Peer("stock", TWO, lambda: "token", timeout=1, connections=1)
+    directory.listed = {"stock": [ONE, "http://me:hush@x:80o2", "http://y:99999", "http://z :1", "http://[::zz]:1"]}
+    with structlog.testing.capture_logs() as logs:
+        follow(peer)
+        assert list(peer._instances) == [ONE]
+        directory.listed = {"stock": [ONE, TWO, "http://y:99999"]}
+        eventually(lambda: list(peer._instances) == [ONE, TWO])
+        directory.listed = {"stock": ["http://y:99999"]}
+        threading.Event().wait(0.6)  # one look at least; nothing can be waited for
+        directory.listed = {"stock": [TWO]}
+        eventually(lambda: list(peer._instances) == [TWO])
+    odd = [(line["number"], line["first"]) for line in logs if line["event"].startswith("listed at no http://")]
+    assert odd == [(4, "http://[::zz]:1"), (1, "http://y:99999")]
+    peer.close()
+
+
+def test_a_start_while_a_service_has_no_instance(
+    directory: Directory, caller: Caller, follow: Follow, tmp_path: Path
+) -> None:
+    """Those of it that were kept are called, and stay kept; of others the list counts."""
+    file = tmp_path / "kept.json"
+    file.write_text(json.dumps({"stock": [ONE], "goods": [ONE]}))
+    directory.listed = {"stock": [], "goods": [TWO]}
+    other = Caller("goods")
+    follow(caller, other, file=file)
+    assert (caller.used, other.used) == ([[ONE]], [[TWO]])
+    assert json.loads(file.read_bytes()) == {"stock": [ONE], "goods": [TWO]}
+
+
+def test_a_gateway_that_starts_while_a_service_has_no_instance(tmp_path: Path) -> None:
+    """It begins as callers do: with what was kept, and without what is no address."""
+    folder, file = tmp_path / "list", tmp_path / "kept.json"
+    listed = open_directory(file_url(EMBEDDED, folder), str)
+    for instance in (Instance("goods", TWO), Instance("order", "http://x:80o2")):
+        listed.put(instance, 60)
+    file.write_text(json.dumps({"stock": [ONE], "goods": [ONE]}))
+    settings = OfGateway(gateway_dir=tmp_path, discovery=file_url(EMBEDDED, folder), discovery_file=file)
+    told = known(settings)
+    assert [told.urls(name) for name in ("stock", "goods")] == [(ONE,), (TWO,)]
+    assert told.urls("order") == settings.urls("order")
 
 
 @pytest.fixture
@@ -408,7 +454,19 @@ def test_its_files_are_kept_with_the_deployment(tmp_path: Path, monkeypatch: pyt
     [
         ({"host": "0.0.0.0"}, "ORDERS_HOST=0.0.0.0 is no address to be called at: set ORDERS_ADVERTISE to one"),  # noqa: S104
         ({"advertise": "shop:80"}, "ORDERS_ADVERTISE=shop:80 must be a base URL"),
+        *(
+            ({"advertise": wrong}, f"ORDERS_ADVERTISE={re.escape(wrong)} must be a base URL")
+            for wrong in (
+                "http://a:80o2",
+                "http://a:99999",
+                "http://a :1",
+                "http://[::1",
+                "http://[1::2::3]:1",
+                "http://a/x",
+            )
+        ),
         ({"host": "0.0.0.0", "advertise": "http://shop:80"}, ""),  # noqa: S104
+        ({"advertise": "https://[::1]:80/"}, ""),
     ],
 )
 def test_an_address_to_be_called_at(given: dict[str, str], fault: str) -> None:

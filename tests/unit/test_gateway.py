@@ -15,7 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from common import registry
-from gateway import binary, caddy, following, joint, logs
+from gateway import binary, caddy, following, joint, logs, starting
+from gateway import documents as documents_kept
 from gateway.operations import ContradictingDocuments, Json, hidden, public
 from gateway.settings import Settings
 from gateway.upstreams import Instances
@@ -151,6 +152,26 @@ class TestJoint:
         assert schemas["Outer"]["x"]["$ref"] == "#/components/schemas/Inner"
 
 
+class TestFiles:
+    """What a start writes while Caddy, or another start, reads it."""
+
+    def test_none_is_seen_half_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each is replaced whole: who has one open reads it to its end as it was."""
+        kept, shown = tmp_path / "order.json", tmp_path / "files" / "openapi.json"
+        told = made_up(("get", "/x", []))
+        monkeypatch.setattr(documents_kept, "_ask", lambda _: told)
+
+        def write(title: str) -> None:
+            told["info"]["title"] = title
+            starting.write_files(tmp_path / "files", documents_kept.document("order", [A], kept))
+
+        write("before")
+        with kept.open() as one, shown.open() as other:
+            write("after")
+            assert [json.load(reader)["info"]["title"] for reader in (one, other)] == ["before", "before"]
+        assert [json.loads(path.read_bytes())["info"]["title"] for path in (kept, shown)] == ["after", "after"]
+
+
 class TestCaddy:
     """The configuration."""
 
@@ -201,6 +222,14 @@ class TestCaddy:
             ]  # fmt: skip
             assert one["request_buffers"] > 65536
         assert all("load_balancing" not in one for one in found if len(one["upstreams"]) == 1)
+
+    def test_a_method_in_small_letters(self, told: dict[str, Json], tmp_path: Path) -> None:
+        """It is refused before anything is compared with a method, at every listener: Caddy compares exactly."""
+        apart = shape(tmp_path, admin_listen="127.0.0.1:8009")
+        for server in caddy.config(site(told, tmp_path), apart)["apps"]["http"]["servers"].values():
+            answering = [route for route in server["routes"] if route.get("terminal")]
+            assert answering[0]["match"] == [{"vars_regexp": {"{http.request.method}": {"pattern": "[a-z]"}}}]
+            assert [handler["status_code"] for handler in answering[0]["handle"]] == [404]
 
     def test_two_listeners(self, told: dict[str, Json], tmp_path: Path) -> None:
         """Set apart, administrators' calls and the console are refused where all users call."""

@@ -121,6 +121,8 @@ def _request(method: str = "GET", **headers: str) -> Request:
         ("return=minimal", False),
         ('x="a, respond-async, b"', False),
         ('x="\\", respond-async", y', False),
+        ('x="a, respond-async', False),
+        ('"' + '\\"' * 2000 + ", respond-async", False),
         ("respond-asynchronously", False),
         ("", False),
     ],

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import delete, event, insert
+from sqlalchemy.dialects import mysql
 
 from common.auth import Identity, Verifier
 from common.errors import OrdersError
@@ -341,6 +342,48 @@ def test_a_changed_password_ends_the_other_log_ins(world: Users, alice: int) -> 
     assert world.sessions.refresh(mine.refresh_token, ADDRESS)
     with pytest.raises(WrongRefreshToken):
         world.sessions.refresh(other.refresh_token, ADDRESS)
+
+
+def test_a_right_password_is_no_wrong_try_though_the_new_one_is_refused(
+    world: Users, alice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: what is wrong with the new one, or that too many hash at once, says nothing of a guesser."""
+
+    def full(_: str) -> str:
+        raise Overloaded
+
+    for _ in range(2 * FREE):
+        with pytest.raises(BreachedPassword):
+            world.accounts.change_password(alice, PASSWORD, NAME, ADDRESS, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.hashing, "hash", full)
+        for _ in range(2 * FREE):
+            with pytest.raises(Overloaded):
+                world.accounts.change_password(alice, PASSWORD, "another long password", ADDRESS, None)
+    assert world.accounts.change_password(alice, PASSWORD, "another long password", ADDRESS, None)
+
+
+def test_a_log_in_waits_for_a_change_of_its_password(world: Users, alice: int) -> None:
+    """It locks the user's row, or on MySQL it would begin with the old password after all log-ins were ended."""
+    said: list[str] = []
+
+    def note(_: Any, statement: Any, *__: Any) -> None:
+        said.append(str(statement.compile(dialect=mysql.dialect())))
+
+    event.listen(world.database.engine, "before_execute", note)
+    world.accounts.log_in(NAME, PASSWORD, ADDRESS)
+    (locks,) = [number for number, one in enumerate(said) if "FROM users" in one and one.endswith("FOR UPDATE")]
+    (begins,) = [number for number, one in enumerate(said) if one.startswith("INSERT INTO sessions")]
+    assert locks < begins
+    assert alice
+
+
+def test_a_log_in_whose_user_is_gone_is_not_refreshed(world: Users, alice: int) -> None:
+    """As one that is over."""
+    token = world.accounts.log_in(NAME, PASSWORD, ADDRESS).refresh_token
+    world.database.transact(lambda connection: connection.execute(delete(users).where(users.c.user_id == alice)))
+    with pytest.raises(WrongRefreshToken):
+        world.sessions.refresh(token, ADDRESS)
 
 
 CHANGES: dict[str, Callable[[Users, int, str], object]] = {

@@ -75,6 +75,16 @@ def test_a_name_is_logged_in_under_so_often(site: Site) -> None:
         assert answers == [401, 401, 429]
 
 
+def test_a_stranger_does_not_use_up_the_tries_of_a_user(site: Site) -> None:
+    """From where a user has logged in before, a name's tries count by themselves; from all else, together."""
+    mine, others = "192.0.2.1", ("192.0.2.2", "192.0.2.3")
+    site.register(NAME)
+    assert site.log_in(NAME, mine).status_code == 200  # the first from there counts with all others
+    wrong = {"name": NAME, "password": "not the password"}
+    assert [site.post("/tokens", wrong, one).status_code for one in others] == [401, 429]
+    assert [site.log_in(NAME, one).status_code for one in (mine, others[0], mine, mine)] == [200, 429, 200, 429]
+
+
 def test_who_is_behind_a_proxy_is_told_by_it(tmp_path: Path) -> None:
     """And not by themselves: what they send as X-Forwarded-For comes before the proxy's own entry."""
     site = Site(tmp_path, proxies=1)

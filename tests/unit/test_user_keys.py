@@ -16,7 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import PeerUnavailable
-from common.kept_keys import FRESH, KEPT_FOR, LARGEST
+from common.jwk import FRESH
+from common.kept_keys import KEPT_FOR, LARGEST
 from common.user_keys import PATH, REFETCH, UserKeys
 
 

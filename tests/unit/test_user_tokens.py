@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from common.auth import Identity, Verifier, issue
 from common.errors import PeerUnavailable, Unauthenticated
+from common.jwk import FRESH
 from tests.signing import KID, PRIVATE, PUBLIC, Keys, claims_of, token
 
 SECRET = "s" * 32
@@ -138,6 +139,19 @@ def test_what_kept_keys_verify_is_not_remembered() -> None:
     keys.keys.clear()
     checks.verify(header)
     assert keys.asked == [KID] * 3
+
+
+def test_a_token_of_a_key_that_ended_goes_though_it_says_years(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who stole a key writes any end into a token: it is remembered for so long as user's keys are, and no longer."""
+    keys, now = Keys(), time.time()
+    checks, header = Verifier(SECRET, keys), f"Bearer {token(exp=int(now) + 10 * 366 * 86_400)}"
+    monkeypatch.setattr("common.auth.time.time", lambda: now)
+    checks.verify(header)
+    keys.keys.clear()
+    checks.verify(header)
+    now += FRESH
+    with pytest.raises(Unauthenticated):
+        checks.verify(header)
 
 
 def test_without_public_keys_no_users_token_is_taken() -> None:

@@ -149,6 +149,12 @@ def test_a_good_request_reaches_its_view_parsed(client: FlaskClient) -> None:
     }
 
 
+def test_a_string_without_an_end_is_looked_at_once(client: FlaskClient) -> None:
+    """All that follows its first quote is it: no bracket in it counts, and no other quote begins the search anew."""
+    problem = assert_problem(post(client, b'"' + b'\\"' * 900 + b"[" * 33), 400, "malformed")
+    assert problem["detail"].startswith("The body is not JSON: Unterminated string")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
@@ -161,6 +167,17 @@ def test_a_good_request_reaches_its_view_parsed(client: FlaskClient) -> None:
 def test_a_wrong_method_is_405_with_allow(client: FlaskClient, method: str, path: str, allow: str) -> None:
     """A method that a path does not know needs no token to be told so, and learns which it knows."""
     response = client.open(path, method=method)
+    assert_problem(response, 405, "method-not-allowed")
+    assert response.headers["Allow"] == allow
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("post", "/limited", "POST"), ("Get", "/things", "GET, HEAD"), ("head", "/healthz", "GET, HEAD")],
+)
+def test_a_method_in_small_letters_is_none(client: FlaskClient, method: str, path: str, allow: str) -> None:
+    """Methods are told apart by case (RFC 9110, 9.1): what refuses POST before a service is not passed by "post"."""
+    response = client.open(path, headers=AUTH, environ_overrides={"REQUEST_METHOD": method})
     assert_problem(response, 405, "method-not-allowed")
     assert response.headers["Allow"] == allow
 

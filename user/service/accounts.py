@@ -79,7 +79,9 @@ class Accounts:
         renewed = self._renewed(user, password)
 
         def work(connection: Connection) -> Tokens | None:
-            now = self._get(connection, user.user_id)
+            # The row is locked: a change of the password waits, and then ends this log-in too, or it is seen here. On
+            # MySQL and MariaDB the hash read without a lock may be one that is just being replaced.
+            now = self._get(connection, user.user_id, lock=True)
             if now is None or now.password_hash != user.password_hash:  # changed, or deleted, meanwhile
                 return None
             if renewed is not None:
@@ -93,6 +95,13 @@ class Accounts:
         if tokens is None:
             raise WrongPassword
         return tokens
+
+    def place(self, name: str, address: str) -> str:
+        """Return where tries to log in under a name from an address count; of no user, after the same questions.
+
+        From where the user has logged in before they count by themselves, all others together. Raise `Unavailable`.
+        """
+        return self._place(self._of_name(name), address)
 
     def get(self, user_id: int) -> User:
         """Return a user. Raise `NotFound` or `Unavailable`."""
@@ -108,8 +117,12 @@ class Accounts:
         """Change a password, and end all other log-ins. Raise as `log_in` and `register` do, or `NotTheirPassword`."""
         user = self.get(user_id)
         claim = self._checked(user, password, address)
-        self._refuse_known(user.name, new_password)
-        hashed = self._parts.hashing.hash(new_password)
+        try:
+            self._refuse_known(user.name, new_password)
+            hashed = self._parts.hashing.hash(new_password)
+        except (BreachedPassword, Overloaded):  # the try was counted before, and its password was right
+            self._parts.attempts.take_back(claim)
+            raise
 
         def work(connection: Connection) -> bool:
             which = (_C.user_id == user_id, _C.password_hash == user.password_hash)
@@ -154,8 +167,7 @@ class Accounts:
     def _check(self, user: User | None, name: str, password: str, address: str) -> Claim | None:
         """Return the try that was counted for a right password; None for a wrong one, which is written down."""
         user_id = None if user is None else user.user_id
-        place = address if self._parts.audit.knows(user_id, address) else ""
-        claim = self._parts.attempts.claim(name, place)
+        claim = self._parts.attempts.claim(name, self._place(user, address))
         try:
             is_right = self._parts.hashing.verify(None if user is None else user.password_hash, password)
         except Overloaded:
@@ -165,6 +177,9 @@ class Accounts:
             return claim
         self._database.transact(lambda c: self._parts.audit.note(c, user_id, name, address, Outcome.WRONG))
         return None
+
+    def _place(self, user: User | None, address: str) -> str:
+        return address if self._parts.audit.knows(None if user is None else user.user_id, address) else ""
 
     def _renewed(self, user: User, password: str) -> str | None:
         """Return a hash by today's parameters, where the user's is by others and there is room to make one."""
@@ -190,6 +205,7 @@ class Accounts:
         return None if row is None else User(**row)
 
     @staticmethod
-    def _get(connection: Connection, user_id: int) -> User | None:
-        row = connection.execute(select(users).where(_C.user_id == user_id)).mappings().first()
+    def _get(connection: Connection, user_id: int, *, lock: bool = False) -> User | None:
+        found = select(users).where(_C.user_id == user_id)
+        row = connection.execute(found.with_for_update() if lock else found).mappings().first()
         return None if row is None else User(**row)

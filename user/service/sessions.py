@@ -94,7 +94,9 @@ class Sessions:
                 of_user = select(_C.session_id, users.c.user_id, users.c.is_admin).join(
                     users, users.c.user_id == _C.user_id
                 )
-                row = connection.execute(of_user.where(is_family)).one()
+                row = connection.execute(of_user.where(is_family)).one_or_none()
+                if row is None:  # the user was deleted while this log-in began
+                    return None
                 return self._tokens(row.user_id, row.session_id, f"{family}.{following}", is_admin=row.is_admin)
             nonlocal reused
             reused = self._end_family(connection, family, address)

@@ -11,13 +11,25 @@ MUTANTS = (
         "empty-list-believed",
         "an etcd that lost its data leaves all services with none to call",
         _DISCOVERY + "test_an_empty_list_is_not_believed",
-        ("common.discovery.following:Following._tell", "if urls and urls !=", "if urls !="),
+        ("common.discovery.following:believed", "in callable_ones if urls}", "in callable_ones}"),
+    ),
+    edited(
+        "no-address-followed",
+        "one instance that is listed at no address ends discovery in all that call its service",
+        _DISCOVERY + "test_an_entry_that_is_no_address",
+        ("common.discovery.following:believed", "[url for url in urls if is_instance(split(url))]", "list(urls)"),
+    ),
+    edited(
+        "kept-list-forgotten-by-service",
+        "a start while a service has no instance listed erases those that were known",
+        _DISCOVERY + "test_a_start_while_a_service_has_no_instance",
+        ("common.discovery.following:Following._look", "believed(found, kept)", "believed(found, {})"),
     ),
     edited(
         "last-known-list-not-taken",
         "a process that starts while discovery is down forgets whom it knew",
         _DISCOVERY + "test_a_start_while_it_is_down",
-        ("common.discovery.following:Following.start", "self._tell(self._kept.load(self._services))", "pass"),
+        ("common.discovery.following:Following.start", "self._kept.load(self._services)", "{}"),
     ),
     edited(
         "last-known-list-not-kept",

@@ -26,6 +26,16 @@ MUTANTS = (
         ("common.web.api:Api._authorise", "identity.scopes.isdisjoint(scopes)", "False"),
     ),
     edited(
+        "method-in-any-case",
+        "what refuses POST before a service is passed by post",
+        _WEB + "test_a_method_in_small_letters_is_none",
+        (
+            "common.web.flask_app:App.create_url_adapter",
+            'request.environ["REQUEST_METHOD"] == request.method',
+            "True",
+        ),
+    ),
+    edited(
         "rate-limit-off",
         "no client is ever asked to wait",
         _WEB + "test_too_many_requests_of_one_user_are_429",

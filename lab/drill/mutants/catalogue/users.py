@@ -156,6 +156,24 @@ MUTANTS = (
         ),
     ),
     edited(
+        "log-in-does-not-wait-for-a-change",
+        "on MySQL a log-in with the old password outlives the change",
+        _ACCOUNTS + "test_a_log_in_waits_for_a_change_of_its_password",
+        ("user.service.accounts:Accounts.log_in", "user.user_id, lock=True)", "user.user_id)"),
+    ),
+    edited(
+        "names-rate-of-all-together",
+        "a stranger uses up the log-ins of any user",
+        "tests/unit/test_user_http.py::test_a_stranger_does_not_use_up_the_tries_of_a_user",
+        ("user.api:Doors.logging_in_as", '"log-in of name", name, place)', '"log-in of name", name)'),
+    ),
+    edited(
+        "users-token-remembered-to-its-end",
+        "a token of a stolen key is good for years after the key was rotated away",
+        _TOKENS + "test_a_token_of_a_key_that_ended_goes_though_it_says_years",
+        ("common.auth:Verifier.verify", "min(found.expires, time.time() + found.longest)", "found.expires"),
+    ),
+    edited(
         "password-not-asked-again",
         "a stolen access token deletes an account",
         _ACCOUNTS + "test_a_stolen_token_is_not_enough",
