@@ -141,7 +141,8 @@ class Settings(Addresses):
 
     providers: str = Field(
         default="sandbox",
-        description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class",
+        description="who takes money, with commas between: sandbox (for trying only: in production beside no other), "
+        "stripe, wechat, or package.module:Class",
     )
     last_question: float = Field(
         default=2.0,
@@ -313,6 +314,11 @@ class Settings(Addresses):
     def participant_names(self) -> list[str]:
         """The names in `participants`, in their order."""
         return [name.strip() for name in self.participants.split(",")]
+
+    @property
+    def provider_names(self) -> list[str]:
+        """The words of `providers`, in their order; none is a deployment that takes no money."""
+        return [name.strip() for name in self.providers.split(",") if name.strip()]
 
     @property
     def callbacks_to(self) -> str:

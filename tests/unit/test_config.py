@@ -123,6 +123,7 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         (PRODUCTION | {"stock_strategy": "naive"}, "ORDERS_STOCK_STRATEGY=naive oversells"),
         (PRODUCTION | {"failpoints": "a=raise"}, "ORDERS_FAILPOINTS is set"),
         (PRODUCTION | {"console_drills": True, "console_data_dir": "/d"}, "ORDERS_CONSOLE_DRILLS is set"),
+        (PRODUCTION | {"providers": "stripe, sandbox"}, "ORDERS_PROVIDERS=stripe, sandbox, and ORDERS_ENV"),
         (PRODUCTION | {"jwt_secret": "s" * 32}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"jwt_secret": "change-me-0123456789-abcdefghijkl"}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"peer_timeout": 6.0}, "ORDERS_PEER_TIMEOUT=6.0 is more than ORDERS_TRANSACTION_DEADLINE=5.0"),
@@ -168,6 +169,9 @@ def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], to
     "changed",
     [
         PRODUCTION,
+        PRODUCTION | {"providers": "sandbox,"},
+        PRODUCTION | {"providers": "stripe,wechat"},
+        {"providers": "sandbox,stripe"},
         {"rate_limit": "5/2 second"},
         {"flash_queue_rate": 100, "flash_sale_rate_limit": "6000/minute"},
         {"rate_limit": "10 per minute"},
