@@ -16,7 +16,7 @@ from halfmessage.mq.port import BrokerOptions
 MOST_HASHES: Final = 64  # at once, of one process
 LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
 MOST_TURNS: Final = 100_000  # of a flash sale's queue in a second
-LONGEST_CALL: Final = 10.0  # seconds, of a provider: work that pay has claimed stores no answer that comes later
+LONGEST_CALL: Final = 4.0  # seconds, of a provider: pay waits 10 s for two in a row, and writes down no later answer
 
 
 class Settings(Addresses):

@@ -144,7 +144,7 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         ({"port": "x"}, "ORDERS_PORT=x: Input should be a valid integer"),
         ({"record_retention": 1e30}, "ORDERS_RECORD_RETENTION=1e+30 is more than 3.16224e+08, ten years"),
         ({"refresh_token_lifetime": float("inf")}, "ORDERS_REFRESH_TOKEN_LIFETIME=inf is more than 3.16224e+08"),
-        ({"provider_timeout": 11.0}, "ORDERS_PROVIDER_TIMEOUT=11.0: Input should be less than or equal to 10"),
+        ({"provider_timeout": 5.0}, "ORDERS_PROVIDER_TIMEOUT=5.0: Input should be less than or equal to 4"),
         ({"proxies": 1, "proxy_networks": " , "}, "ORDERS_PROXIES=1 and ORDERS_PROXY_NETWORKS= , : no proxy would"),
         (
             {"flash_queue_rate": 200, "flash_sale_rate_limit": "6000/minute"},
@@ -249,8 +249,8 @@ def test_no_duration_is_without_an_end(name: str) -> None:
 
 
 def test_no_call_of_a_provider_outlasts_what_waits_for_it() -> None:
-    """An answer that comes after the claim's calls are over would be thrown away each time."""
-    assert LONGEST_CALL <= CALLS_WITHIN
+    """An answer that comes after the claim's calls are over would be thrown away each time; some take two calls."""
+    assert 2 * LONGEST_CALL < CALLS_WITHIN
 
 
 def test_a_users_share_of_the_queue() -> None:
