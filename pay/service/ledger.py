@@ -91,6 +91,7 @@ class Ledger:
         self.tally.taken[event.currency] += event.amount
         if self._is_sent_back(event):
             self.charges[_key(event)] = self._charge(event, ChargeState.REFUNDED, Reason.BY_PROVIDER)
+            self._reopen(event.order_id)
             self.tally.refunded[event.currency] += event.amount
             return EventEffect.REFUNDED, Reason.BY_PROVIDER
         reason = self._reason(event)

@@ -588,6 +588,14 @@ def test_a_refund_that_is_heard_of_before_its_charge(till: Till, *, together: bo
     assert _is_done_with(till)
 
 
+def test_money_of_a_closed_order_that_is_back_already(till: Till) -> None:
+    """Its payment is refunded: whoever waits for the money need not wait any more."""
+    till.owe(1)
+    till.release(1)
+    till.hear(about(Kind.REFUNDED, amount=500, currency="EUR"), success("c1", 1))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+
+
 def test_a_refund_that_is_refused_is_no_refund(till: Till) -> None:
     """It stays to be done, with the provider's words; of money that is not on its way it means nothing."""
     till.owe(1, 2)
