@@ -151,8 +151,8 @@ class StripeProvider:
         """Return where refunds stand that leave nothing to refund: made by hand, or before Stripe forgot our key."""
         with self._translated():
             refunds = self._client.v1.refunds.list({"payment_intent": charge_id})
-        done = all(one.status != "pending" for one in refunds.data)
-        return Refund(RefundState.DONE if done else RefundState.PENDING, refunds.data[0].id, reason)
+        waits = any(_STATES.get(one.status or "", RefundState.PENDING) is RefundState.PENDING for one in refunds.data)
+        return Refund(RefundState.PENDING if waits else RefundState.DONE, refunds.data[0].id, reason)
 
     def _params(self, asked: Asked, amount: int) -> "stripe.params.checkout.SessionCreateParams":
         metadata = {_PAYMENT: str(asked.payment_id), _ATTEMPT: str(asked.attempt_id)}

@@ -186,7 +186,14 @@ def test_a_refund_that_came_to_nothing_later_is_told(stand: StripeStand) -> None
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "state"), [("succeeded", RefundState.DONE), ("pending", RefundState.PENDING)])
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("succeeded", RefundState.DONE),
+        ("pending", RefundState.PENDING),
+        ("requires_action", RefundState.PENDING),
+    ],
+)
 def test_a_charge_that_was_refunded_otherwise(stand: StripeStand, status: str, state: RefundState) -> None:
     """By hand, or under a key that Stripe forgot: done only once it is."""
     charge_id = paid(stand)
