@@ -244,10 +244,9 @@ def _failed(session: Mapping[str, Any], event_id: str, raw: bytes) -> ProviderEv
 
 def _of_refund(refund: Mapping[str, Any], event_id: str, raw: bytes) -> ProviderEvent | None:
     """Return what became of a refund; one that was made by hand may be of a part, or of no charge of ours."""
-    state = _STATES.get(refund["status"] or "")
+    state = _STATES.get(refund["status"] or "", RefundState.PENDING)
     is_ours = _REFUND_KEY in (refund.get("metadata") or {})
-    is_said = state is RefundState.DONE or (is_ours and state is RefundState.REFUSED)
-    if not is_said or refund["payment_intent"] is None:
+    if state is RefundState.PENDING or refund["payment_intent"] is None:
         return None
     currency = refund["currency"].upper()
     try:

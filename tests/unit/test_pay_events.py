@@ -588,6 +588,29 @@ def test_a_refund_that_is_heard_of_before_its_charge(till: Till, *, together: bo
     assert _is_done_with(till)
 
 
+@pytest.mark.parametrize(("other", "why"), [({"amount": 499}, "other-amount"), ({"currency": "USD"}, "other-currency")])
+def test_a_refund_of_other_money_that_is_refused(till: Till, other: dict[str, Any], why: str) -> None:
+    """Of a part, made by hand: it says nothing of the refund that is under way, which is of all."""
+    till.owe(1)
+    till.release(1)
+    till.hear(success("c1", 1), about(Kind.REFUND_REFUSED, **{"amount": 500, "currency": "EUR", **other}))
+    assert till.effects()["refund-refused-c1"] == ("none", why)
+    assert till.charge_states() == {"c1": "refunding"}
+
+
+def test_a_refund_by_hand_that_fails_later(till: Till) -> None:
+    """The money was to go back in any case: the provider is asked for it at once."""
+    till.owe(1)
+    till.release(1)
+    till.hear(success("c1", 1))
+    till.hear(about(Kind.REFUNDED, amount=500, currency="EUR"))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    till.provider.taken["c1"] = (1, 500, "EUR")
+    till.hear(about(Kind.REFUND_REFUSED, amount=500, currency="EUR"))
+    assert till.refunding.run() == 1
+    assert till.provider.returned == Counter(c1=1)
+
+
 def test_money_of_a_closed_order_that_is_back_already(till: Till) -> None:
     """Its payment is refunded: whoever waits for the money need not wait any more."""
     till.owe(1)
