@@ -1,5 +1,6 @@
 """What providers say: stored as it came, handled once, whatever comes late, twice, at once, or about other money."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -371,6 +372,20 @@ def test_nothing_is_decided_by_a_read_alone(till: Till, moved: str) -> None:
         till.database.transact(work)
     till.handling.handle([("fake", back.event_id)])
     assert till.charge_states() == {"c1": "refunded"}
+
+
+def test_a_charge_that_comes_while_its_refund_is_looked_at(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its payment is not locked then: it is looked at again, at once."""
+    till.owe(1)
+    till.hear(success("c1", 1))
+    real, looks = posting.read_charges, itertools.count(1)
+
+    def not_yet(*args: Any, **options: Any) -> list[Any]:
+        return [] if next(looks) == 3 else real(*args, **options)  # the first of the transaction, without locks
+
+    monkeypatch.setattr(posting, "read_charges", not_yet)
+    till.hear(replace(about(Kind.REFUNDED), payment_id=None))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
 
 
 def test_others_change_it_all_the_time(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
