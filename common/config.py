@@ -16,7 +16,7 @@ from halfmessage.mq.port import BrokerOptions
 MOST_HASHES: Final = 64  # at once, of one process
 LONGEST_TOKEN: Final = 3600.0  # seconds, of a user's token
 MOST_TURNS: Final = 100_000  # of a flash sale's queue in a second
-LONGEST_CALL: Final = 10.0  # seconds, of a provider: work that pay has claimed stores no answer that comes later
+LONGEST_CALL: Final = 4.0  # seconds, of a provider: pay waits 10 s for two in a row, and writes down no later answer
 
 
 class Settings(Addresses):
@@ -141,7 +141,8 @@ class Settings(Addresses):
 
     providers: str = Field(
         default="sandbox",
-        description="who takes money, with commas between: sandbox, stripe, wechat, or package.module:Class",
+        description="who takes money, with commas between: sandbox (for trying only: in production beside no other), "
+        "stripe, wechat, or package.module:Class",
     )
     last_question: float = Field(
         default=2.0,
@@ -315,6 +316,11 @@ class Settings(Addresses):
     def participant_names(self) -> list[str]:
         """The names in `participants`, in their order."""
         return [name.strip() for name in self.participants.split(",")]
+
+    @property
+    def provider_names(self) -> list[str]:
+        """The words of `providers`, in their order; none is a deployment that takes no money."""
+        return [name.strip() for name in self.providers.split(",") if name.strip()]
 
     @property
     def callbacks_to(self) -> str:

@@ -217,6 +217,9 @@ def _production(settings: "Settings") -> Faults:
         yield "ORDERS_STOCK_STRATEGY=naive oversells, and ORDERS_ENVIRONMENT=production: choose another"
     if settings.failpoints:
         yield "ORDERS_FAILPOINTS is set, and ORDERS_ENVIRONMENT=production: unset it"
+    if len(providers := settings.provider_names) > 1 and registry.SANDBOX in providers:
+        (given,) = _named(settings, "providers")
+        yield f"{given}, and ORDERS_ENVIRONMENT=production: take the sandbox out, through it anybody pays without money"
     if settings.console_drills:
         yield "ORDERS_CONSOLE_DRILLS is set, and ORDERS_ENVIRONMENT=production: unset it, drills break things"
     secret = settings.jwt_secret.get_secret_value()

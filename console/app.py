@@ -150,7 +150,7 @@ def _instances(settings: Settings) -> list[Instance]:
     """Return every process of the services that the deployment has."""
     token = tokens_of(settings, "console")
     left_out = set(PARTICIPANTS) - set(settings.participant_names)
-    if "pay" in left_out or SANDBOX not in settings.providers.replace(" ", "").split(","):
+    if "pay" in left_out or SANDBOX not in settings.provider_names:
         left_out.add(SANDBOX)
     return [
         Instance(service, instance(service, number), url, token(service))

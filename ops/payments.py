@@ -162,6 +162,9 @@ class Payments:
 
     def _judge_over(self, order_id: str, order: _Order | None, payment: _Payment) -> Iterator[Finding]:
         """Judge the payment of an order that is closed or returned, or never was."""
+        if order is not None and order.paid_through is not None and payment.state is PaymentState.CLOSED:
+            yield wrong("order", order_id, "the order was paid, but pay knows of no money to send back", _TELL_AGAIN)
+            return
         if order is not None and order.is_returning:
             return
         if payment.state in {PaymentState.OPEN, PaymentState.SUCCEEDED}:

@@ -24,7 +24,7 @@ _STEPS: Final = (REFUND, "restock", "coupon")
 _STEP_AT: Final = {"pay": REFUND, "stock": "restock", "flash": "restock", "coupon": "coupon"}
 """At which step a participant is told; one that a deployment has added has a step of its own name."""
 _DEADLINE: Final = 24 * 3600.0  # seconds; of no consequence, as nothing turns back
-_OVER: Final = frozenset({PaymentStatus.CLOSED, PaymentStatus.REFUNDED})
+_UNTOLD: Final = "Pay knows of no money of this order, which was paid: have the provider send its events again."
 
 
 def return_sagas(
@@ -40,7 +40,7 @@ def return_sagas(
         told = [one for one in participants if _STEP_AT.get(one.name, one.name) == name]
         do: Callable[[Call], Any] = partial(_void, reader=reader, participants=told)
         if name == REFUND:
-            do = partial(_refund, void=do, payments=payments)
+            do = partial(_refund, void=do, reader=reader, payments=payments)
         return Outside(name, do=do, undo=None, needs=(), within=within)
 
     shapes = [(*_STEPS, *added), _STEPS] if added else [_STEPS]
@@ -61,15 +61,23 @@ def _tell(participant: Participant, order: Order) -> None:
         raise PeerUnavailable(f"The {participant.name} service has not let go of the order.")
 
 
-def _refund(call: Call, *, void: Callable[[Call], None], payments: PayClient | None) -> dict[str, str] | None:
+def _refund(
+    call: Call, *, void: Callable[[Call], None], reader: OrderReader, payments: PayClient | None
+) -> dict[str, str] | None:
     """Have the money sent back, and see that it was: pay sends it, and tries again by itself.
 
-    Return what became of the payment; None: there was none. Raise `PeerUnavailable`: it is on its way, look again.
+    Return what became of the payment; None: no provider took money. Raise `PeerUnavailable`: the money is on its way,
+    or pay, restored from a backup, has not heard of it again; look again.
     """
     void(call)
-    payment = None if payments is None else payments.look_up([int(call.key)]).get(int(call.key))
-    if payment is None:
+    order = reader.get(int(call.key), owner=None)
+    if payments is None:
         return None
-    if payment.status not in _OVER:
+    payment = payments.look_up([order.order_id]).get(order.order_id)
+    if payment is None or payment.status is PaymentStatus.CLOSED:
+        if order.paid_through is not None:
+            raise PeerUnavailable(_UNTOLD)
+        return None
+    if payment.status is not PaymentStatus.REFUNDED:
         raise PeerUnavailable(f"The money is on its way back: the payment is {payment.status}.")
     return {"payment": payment.status.value}

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def load(settings: Settings) -> dict[str, Provider]:
     """Return the providers that ORDERS_PROVIDERS names, by their names. Raise `OrdersError` where it is wrong."""
-    made = [_made(word.strip(), settings) for word in settings.providers.split(",") if word.strip()]
+    made = [_made(word, settings) for word in settings.provider_names]
     found = {provider.name: provider for provider in made}
     if len(found) < len(made):
         raise OrdersError("ORDERS_PROVIDERS names a provider twice.")

@@ -98,7 +98,10 @@ class ProviderUnavailable(Unavailable):
 
 
 class Provider(Protocol):
-    """A provider. Calls are repeatable and bounded in time; `ProviderUnavailable` means: maybe done."""
+    """A provider. Calls are repeatable; `ProviderUnavailable` means: maybe done.
+
+    Each ends within `common.config.LONGEST_CALL` seconds, `refund` within two of them: a later answer counts as none.
+    """
 
     name: str
 

@@ -151,8 +151,8 @@ class StripeProvider:
         """Return where refunds stand that leave nothing to refund: made by hand, or before Stripe forgot our key."""
         with self._translated():
             refunds = self._client.v1.refunds.list({"payment_intent": charge_id})
-        done = all(one.status != "pending" for one in refunds.data)
-        return Refund(RefundState.DONE if done else RefundState.PENDING, refunds.data[0].id, reason)
+        waits = any(_STATES.get(one.status or "", RefundState.PENDING) is RefundState.PENDING for one in refunds.data)
+        return Refund(RefundState.PENDING if waits else RefundState.DONE, refunds.data[0].id, reason)
 
     def _params(self, asked: Asked, amount: int) -> "stripe.params.checkout.SessionCreateParams":
         metadata = {_PAYMENT: str(asked.payment_id), _ATTEMPT: str(asked.attempt_id)}
@@ -244,10 +244,9 @@ def _failed(session: Mapping[str, Any], event_id: str, raw: bytes) -> ProviderEv
 
 def _of_refund(refund: Mapping[str, Any], event_id: str, raw: bytes) -> ProviderEvent | None:
     """Return what became of a refund; one that was made by hand may be of a part, or of no charge of ours."""
-    state = _STATES.get(refund["status"] or "")
+    state = _STATES.get(refund["status"] or "", RefundState.PENDING)
     is_ours = _REFUND_KEY in (refund.get("metadata") or {})
-    is_said = state is RefundState.DONE or (is_ours and state is RefundState.REFUSED)
-    if not is_said or refund["payment_intent"] is None:
+    if state is RefundState.PENDING or refund["payment_intent"] is None:
         return None
     currency = refund["currency"].upper()
     try:

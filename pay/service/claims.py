@@ -24,7 +24,7 @@ Key = tuple[Any, ...]
 """A row's primary key."""
 
 CALLS_WITHIN: Final = CLAIMED_FOR / 2
-"""Seconds for the calls of a claim; the other half is for what is stored of them."""
+"""Seconds for the calls of a claim, up to two in a row for each row; the other half is for what is stored of them."""
 
 LONGEST: Final = 600.0
 """Seconds that work is put off for at most, unless its settings say more."""

@@ -25,21 +25,23 @@ class Crew:
         self._threads = threads
 
     def each(self, work: Callable[[I], R], items: Sequence[I], *, within: float) -> list[tuple[I, R | None]]:
-        """Call `work` for the items; return those that were done in so many seconds, with what it returned.
+        """Call `work` for the items, as far as they come to it in so many seconds; return these with what it returned.
 
-        None: it failed. What is under way by then goes on, for as long as a call may take; the others are left.
+        None: it failed, or did not answer by then. Such a call goes on for as long as one may take, and what it
+        returns is not waited for. The items that nobody came to are left out.
         """
         deadline = time.monotonic() + within
-        waiting, done = iter(items), list[tuple[I, R | None]]()
+        waiting, tried, answers = iter(range(len(items))), list[int](), dict[int, R | None]()
 
         def run() -> None:
-            for item in waiting:  # each thread takes the next: of a list that is one step of the interpreter
+            for at in waiting:  # each thread takes the next: of a range that is one step of the interpreter
                 if time.monotonic() >= deadline:
                     return
-                done.append((item, _tried(work, item)))
+                tried.append(at)
+                answers[at] = _tried(work, items[at])
 
         wait([self._aside.start(run) for _ in range(min(self._threads, len(items)))], within)
-        return done.copy()
+        return [(items[at], answers.get(at)) for at in tried.copy()]
 
     def close(self) -> None:
         """Return once every call has ended."""

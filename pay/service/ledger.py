@@ -91,6 +91,7 @@ class Ledger:
         self.tally.taken[event.currency] += event.amount
         if self._is_sent_back(event):
             self.charges[_key(event)] = self._charge(event, ChargeState.REFUNDED, Reason.BY_PROVIDER)
+            self._reopen(event.order_id)
             self.tally.refunded[event.currency] += event.amount
             return EventEffect.REFUNDED, Reason.BY_PROVIDER
         reason = self._reason(event)
@@ -185,6 +186,9 @@ class Ledger:
             return EventEffect.REFUND_REFUSED, event.reason
         if charge is None or charge["state"] not in _REFUNDABLE:
             return EventEffect.NONE, event.reason
+        other = _other_money((event.amount, event.currency), charge)
+        if other is not None:  # of a part, by hand: ours, of all of it, is under way
+            return EventEffect.NONE, other
         log.error("a refund was refused", provider=event.provider, charge_id=event.charge_id, reason=event.reason)
         again = self.now + self.refused_again_after
         charge.update(state=ChargeState.REFUSED.value, refusal=cut(event.reason), next_try_at=again)

@@ -54,12 +54,17 @@ class Posting:
     """One transaction's ledger: read and locked when made."""
 
     def __init__(self, connection: Connection, events: Sequence[Any], times: Times, *, lock: bool = True) -> None:
-        """Lock what the events (rows of `payment_events`) are about, in the order for everybody; or only read it."""
+        """Lock what the events (rows of `payment_events`) are about, in the order for everybody; or only read it.
+
+        Raise `Raced` where a charge came between: its payment is locked before it.
+        """
         self._connection, self._times = connection, times
         keys = {(event.provider, event.charge_id) for event in events if event.charge_id is not None}
         orders = {row.order_id for row in read_charges(connection, keys)} | {event.order_id for event in events}
         owed = {row.order_id: dict(row._mapping) for row in owed_by(connection, orders - {None}, lock=lock)}  # noqa: SLF001 - public
         rows = read_charges(connection, keys, lock=lock)
+        if not {row.order_id for row in rows} <= orders | {None}:
+            raise Raced
         taken = {(row.provider, row.charge_id): dict(row._mapping) for row in rows}  # noqa: SLF001 - its public name
         self._was = {key: charge.copy() for key, charge in taken.items()}
         sent_back = _said_to_be_sent_back(connection, keys)

@@ -123,6 +123,7 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         (PRODUCTION | {"stock_strategy": "naive"}, "ORDERS_STOCK_STRATEGY=naive oversells"),
         (PRODUCTION | {"failpoints": "a=raise"}, "ORDERS_FAILPOINTS is set"),
         (PRODUCTION | {"console_drills": True, "console_data_dir": "/d"}, "ORDERS_CONSOLE_DRILLS is set"),
+        (PRODUCTION | {"providers": "stripe, sandbox"}, "ORDERS_PROVIDERS=stripe, sandbox, and ORDERS_ENV"),
         (PRODUCTION | {"jwt_secret": "s" * 32}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"jwt_secret": "change-me-0123456789-abcdefghijkl"}, "ORDERS_JWT_SECRET can be guessed"),
         (PRODUCTION | {"peer_timeout": 6.0}, "ORDERS_PEER_TIMEOUT=6.0 is more than ORDERS_TRANSACTION_DEADLINE=5.0"),
@@ -143,7 +144,7 @@ PRODUCTION = {"environment": "production", "jwt_secret": "kX3v9Qm2Lr8Tz5Wn7Yb4Hd
         ({"port": "x"}, "ORDERS_PORT=x: Input should be a valid integer"),
         ({"record_retention": 1e30}, "ORDERS_RECORD_RETENTION=1e+30 is more than 3.16224e+08, ten years"),
         ({"refresh_token_lifetime": float("inf")}, "ORDERS_REFRESH_TOKEN_LIFETIME=inf is more than 3.16224e+08"),
-        ({"provider_timeout": 11.0}, "ORDERS_PROVIDER_TIMEOUT=11.0: Input should be less than or equal to 10"),
+        ({"provider_timeout": 5.0}, "ORDERS_PROVIDER_TIMEOUT=5.0: Input should be less than or equal to 4"),
         ({"proxies": 1, "proxy_networks": " , "}, "ORDERS_PROXIES=1 and ORDERS_PROXY_NETWORKS= , : no proxy would"),
         (
             {"flash_queue_rate": 200, "flash_sale_rate_limit": "6000/minute"},
@@ -168,6 +169,9 @@ def test_what_contradicts_itself_is_told_in_one_line(changed: dict[str, Any], to
     "changed",
     [
         PRODUCTION,
+        PRODUCTION | {"providers": "sandbox,"},
+        PRODUCTION | {"providers": "stripe,wechat"},
+        {"providers": "sandbox,stripe"},
         {"rate_limit": "5/2 second"},
         {"flash_queue_rate": 100, "flash_sale_rate_limit": "6000/minute"},
         {"rate_limit": "10 per minute"},
@@ -257,8 +261,8 @@ def test_no_duration_is_without_an_end(name: str) -> None:
 
 
 def test_no_call_of_a_provider_outlasts_what_waits_for_it() -> None:
-    """An answer that comes after the claim's calls are over would be thrown away each time."""
-    assert LONGEST_CALL <= CALLS_WITHIN
+    """An answer that comes after the claim's calls are over would be thrown away each time; some take two calls."""
+    assert 2 * LONGEST_CALL < CALLS_WITHIN
 
 
 def test_a_users_share_of_the_queue() -> None:

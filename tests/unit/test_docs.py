@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.registry import ALL_NAMES, PARTICIPANTS
+from common.registry import ALL_NAMES, PARTICIPANTS, SANDBOX
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -30,3 +30,10 @@ def test_the_backup_takes_every_database() -> None:
     rows = {name.strip() for row in re.findall(r"^\| ([a-z, ]+) \|", page, re.MULTILINE) for name in row.split(",")}
     assert "other participants" in rows
     assert {"broker", *ALL_NAMES} - {*PARTICIPANTS} - rows == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_page_has_customers_pay_with_play_money(page: Path) -> None:
+    """What people copy for a deployment that takes money does not name the sandbox as well."""
+    given = re.findall(r"ORDERS_PROVIDERS=([\w.:,]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [names for names in given if SANDBOX in names.split(",") and names != SANDBOX] == []

@@ -140,6 +140,7 @@ def test_what_agrees_is_not_found(site: Site) -> None:
         ("created", None, "closed", "the order is created, but its payment is closed"),
         ("closed", None, "open", "the payment of an order that is closed is open"),
         ("returned", "sandbox", "open", "the payment of an order that is returned is open"),
+        ("returned", "sandbox", "closed", "the order was paid, but pay knows of no money to send back"),
         (None, None, "open", "the payment of an order that does not exist is open"),
     ],
 )
@@ -149,6 +150,16 @@ def test_states_that_disagree(site: Site, status: str | None, through: str | Non
         site.order(1, status, through=through)
     site.payment(1, state)
     assert _one(site.found(1)) == (Gravity.DISAGREEMENT, what)
+
+
+def test_the_return_of_an_order_whose_money_pay_has_forgotten(site: Site) -> None:
+    """It does not get on by itself: the provider has to tell pay of the money again."""
+    site.order(1, "returned", through="sandbox")
+    site.payment(1, "closed")
+    write_return(site.databases["order"], 1)
+    (finding,) = site.found(1)
+    assert finding.gravity is Gravity.DISAGREEMENT
+    assert "have the provider send its events" in finding.remedy
 
 
 def test_the_money_of_an_open_return_is_under_way(site: Site) -> None:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
@@ -14,7 +14,7 @@ from halfmessage.saga.engine import Engine
 from halfmessage.saga.model import Run, RunState, StepState
 from halfmessage.saga.operating import Counts, Sagas
 from order.clients.pay import Payment, PaymentStatus
-from order.model import OrderClosed, OrderNotPaid, OrderPaid, ReturnTooLate, Status, settlements
+from order.model import OrderClosed, OrderNotPaid, OrderPaid, ReturnTooLate, Status, orders, settlements
 from order.service.return_saga import return_sagas
 from tests.fakes import Shop
 from tests.participants import InMemoryParticipant
@@ -106,18 +106,39 @@ def test_a_participant_that_does_not_let_go(shop: Shop, monkeypatch: pytest.Monk
     )
 
 
-def test_nothing_to_refund(shop: Shop) -> None:
-    """A payment that pay does not know, or never took money for: the step is done."""
-    for payment in (None, Payment(PaymentStatus.CLOSED)):
-        order_id = _paid(shop)
-        shop.returning.give_back(order_id, "x", owner=None)
-        shop.payments.release(order_id, 1)
-        if payment is None:
-            del shop.payments.payments[order_id]
-        else:
-            shop.payments.payments[order_id] = payment
-        shop.engine().sweep()
-        assert shop.returning.of(order_id, owner=None).state is RunState.DONE
+@pytest.mark.parametrize("payment", [None, Payment(PaymentStatus.CLOSED)])
+def test_nothing_to_refund(shop: Shop, payment: Payment | None) -> None:
+    """No provider took money for the order, and pay knows of none, or never did: the step is done."""
+    order_id = _paid(shop)
+    shop.database.transact(lambda connection: connection.execute(update(orders).values(paid_through=None)))
+    shop.returning.give_back(order_id, "x", owner=None)
+    _have_pay_say(shop, order_id, payment)
+    shop.engine().sweep()
+    run = shop.returning.of(order_id, owner=None)
+    assert (run.state, run.steps["refund"].result) == (RunState.DONE, None)
+
+
+@pytest.mark.parametrize("payment", [None, Payment(PaymentStatus.CLOSED)])
+def test_money_that_pay_has_forgotten(shop: Shop, payment: Payment | None) -> None:
+    """Pay was restored from before the payment: the refund waits until pay has heard of the money and sent it back."""
+    order_id = _paid(shop)
+    shop.returning.give_back(order_id, "x", owner=None)
+    _have_pay_say(shop, order_id, payment)
+    engine = shop.engine()
+    engine.sweep()
+    run = shop.returning.of(order_id, owner=None)
+    assert _steps(run) == {"refund": "waiting", "restock": "done", "coupon": "done"}
+    assert "have the provider send its events again" in str(run.steps["refund"].error)
+    shop.payments.payments[order_id] = BACK
+    eventually(lambda: _drive(shop, engine, order_id).state is RunState.DONE)
+
+
+def _have_pay_say(shop: Shop, order_id: int, payment: Payment | None) -> None:
+    """Have pay know this payment of the order, or none, and hold nothing for it."""
+    shop.payments.release(order_id, 1)
+    del shop.payments.payments[order_id]
+    if payment is not None:
+        shop.payments.payments[order_id] = payment
 
 
 def test_what_holds_nothing_is_not_asked(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """What providers say: stored as it came, handled once, whatever comes late, twice, at once, or about other money."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -373,6 +374,20 @@ def test_nothing_is_decided_by_a_read_alone(till: Till, moved: str) -> None:
     assert till.charge_states() == {"c1": "refunded"}
 
 
+def test_a_charge_that_comes_while_its_refund_is_looked_at(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its payment is not locked then: it is looked at again, at once."""
+    till.owe(1)
+    till.hear(success("c1", 1))
+    real, looks = posting.read_charges, itertools.count(1)
+
+    def not_yet(*args: Any, **options: Any) -> list[Any]:
+        return [] if next(looks) == 3 else real(*args, **options)  # the first of the transaction, without locks
+
+    monkeypatch.setattr(posting, "read_charges", not_yet)
+    till.hear(replace(about(Kind.REFUNDED), payment_id=None))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+
+
 def test_others_change_it_all_the_time(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many rounds it is left to later: nothing is half done."""
 
@@ -586,6 +601,37 @@ def test_a_refund_that_is_heard_of_before_its_charge(till: Till, *, together: bo
     assert till.state(2) == "succeeded"
     assert till.counted()[1] == Counter(EUR=500)
     assert _is_done_with(till)
+
+
+@pytest.mark.parametrize(("other", "why"), [({"amount": 499}, "other-amount"), ({"currency": "USD"}, "other-currency")])
+def test_a_refund_of_other_money_that_is_refused(till: Till, other: dict[str, Any], why: str) -> None:
+    """Of a part, made by hand: it says nothing of the refund that is under way, which is of all."""
+    till.owe(1)
+    till.release(1)
+    till.hear(success("c1", 1), about(Kind.REFUND_REFUSED, **{"amount": 500, "currency": "EUR", **other}))
+    assert till.effects()["refund-refused-c1"] == ("none", why)
+    assert till.charge_states() == {"c1": "refunding"}
+
+
+def test_a_refund_by_hand_that_fails_later(till: Till) -> None:
+    """The money was to go back in any case: the provider is asked for it at once."""
+    till.owe(1)
+    till.release(1)
+    till.hear(success("c1", 1))
+    till.hear(about(Kind.REFUNDED, amount=500, currency="EUR"))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
+    till.provider.taken["c1"] = (1, 500, "EUR")
+    till.hear(about(Kind.REFUND_REFUSED, amount=500, currency="EUR"))
+    assert till.refunding.run() == 1
+    assert till.provider.returned == Counter(c1=1)
+
+
+def test_money_of_a_closed_order_that_is_back_already(till: Till) -> None:
+    """Its payment is refunded: whoever waits for the money need not wait any more."""
+    till.owe(1)
+    till.release(1)
+    till.hear(about(Kind.REFUNDED, amount=500, currency="EUR"), success("c1", 1))
+    assert (till.charge_states(), till.state(1)) == ({"c1": "refunded"}, "refunded")
 
 
 def test_a_refund_that_is_refused_is_no_refund(till: Till) -> None:

@@ -1,5 +1,6 @@
 """Tries of which nothing is heard are asked about, closed, and begun again; in growing distances, so many a second."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy import update
 from halfmessage.clock import now_ms
 from pay.model import CLAIMED_FOR, attempts
 from pay.providers.port import Kind, ProviderUnavailable
+from pay.service import polling
 from pay.service.claims import Claims, distance
 from pay.service.crew import Crew
 from pay.service.polling import OFTEN, Allowance
@@ -389,3 +391,28 @@ def test_what_there_is_no_time_for_is_left() -> None:
     assert crew.each(str, [1, 2, 3], within=0.0) == []
     assert sorted(crew.each(str, [1, 2, 3], within=5.0)) == [(1, "1"), (2, "2"), (3, "3")]
     crew.close()
+
+
+def test_what_does_not_answer_in_time_has_failed() -> None:
+    """As what fails at once: or it would be tried again with no distance, before all else."""
+    crew, answer = Crew("calls", 2), threading.Event()
+    assert sorted(crew.each(lambda _: answer.wait(5), [1, 2, 3], within=0.1)) == [(1, None), (2, None)]
+    answer.set()
+    crew.close()
+
+
+def test_a_question_that_is_not_answered_in_time(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts, and the next one comes after the distance; what is said late is stored, and handled when due."""
+    monkeypatch.setattr(polling, "CALLS_WITHIN", 0.1)
+    till.owe(1)
+    till.provider.take(till.page(1))
+    answer = threading.Event()
+    till.provider.faults.hooks["ask"] = lambda: answer.wait(5)
+    assert poll(till) == 1
+    assert (the_try(till).polls, till.state(1)) == (1, "open")
+    assert the_try(till).next_poll_at <= now_ms() + 5000
+    answer.set()
+    till.crew.close()
+    till.make_due()
+    till.handling.handle_due()
+    assert till.state(1) == "succeeded"

@@ -1,5 +1,6 @@
 """Money goes back once for each charge, again and again until the provider says done; a refusal is never a refund."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from pay.model import NothingToRefund, charges
 from pay.providers.port import Kind, ProviderEvent, Refund, RefundState
 from pay.service import claims, refunding
 from tests.payments import DOWN, Till, success
-from tests.support import reads_on_mysql
+from tests.support import eventually, reads_on_mysql
 
 pytestmark = pytest.mark.P7
 
@@ -55,6 +56,23 @@ def test_late_money_is_sent_back_once(till: Till) -> None:
     assert till.state(1) == "refunded"
     assert refund(till) == 0
     assert till.counted() == (Counter(EUR=500), Counter(EUR=500))
+
+
+def test_a_provider_that_does_not_answer_in_time(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The try counts, and the next one comes after the distance: under the same key, the money goes back once."""
+    monkeypatch.setattr(refunding, "CALLS_WITHIN", 0.1)
+    late(till, 1)
+    answer = threading.Event()
+    till.provider.faults.hooks["refund"] = lambda: answer.wait(5)
+    assert till.refunding.run() == 1
+    (charge,) = till.payment(1).charges
+    assert (charge.status, charge.tries) == ("refunding", 1)
+    with till.database.read() as connection:
+        assert connection.scalar(select(charges.c.next_try_at)) <= now_ms() + 1000
+    answer.set()
+    assert eventually(lambda: till.provider.returned["c1"]) == 1
+    refund(till)
+    assert (till.state(1), till.provider.returned) == ("refunded", Counter(c1=1))
 
 
 def test_a_closed_order_gives_back_what_paid_it(till: Till) -> None:

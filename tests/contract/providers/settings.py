@@ -14,4 +14,5 @@ WITHIN = 10.0
 def settings(*, within: float = WITHIN, **given: Any) -> Settings:
     """Return settings; a call may take `within` seconds."""
     plain = {"port": 1, "jwt_secret": SECRET, "database_url": "sqlite://", "pay_url": "http://127.0.0.1:1"}
-    return Settings(**{**plain, "peer_timeout": within, "provider_timeout": within, **given})
+    made = Settings(**{**plain, "peer_timeout": within, **given})
+    return made.model_copy(update={"provider_timeout": within})  # more than a deployment may set

@@ -95,7 +95,7 @@ class StripeServer:
         intent = parameters["payment_intent"]
         if intent not in {session["payment_intent"] for session in self.sessions.values()}:
             return _error(404, "invalid_request_error", f"No such payment_intent: {intent}", "resource_missing")
-        if [refund for refund in self._of(intent) if refund["status"] in {"succeeded", "pending"}]:
+        if [refund for refund in self._of(intent) if refund["status"] not in {"failed", "canceled"}]:
             return _error(400, "invalid_request_error", "It has been refunded.", "charge_already_refunded")
         refund_id = f"re_{next(self._numbers)}"
         key = parameters["metadata[orders_refund_key]"]

@@ -186,7 +186,14 @@ def test_a_refund_that_came_to_nothing_later_is_told(stand: StripeStand) -> None
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "state"), [("succeeded", RefundState.DONE), ("pending", RefundState.PENDING)])
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("succeeded", RefundState.DONE),
+        ("pending", RefundState.PENDING),
+        ("requires_action", RefundState.PENDING),
+    ],
+)
 def test_a_charge_that_was_refunded_otherwise(stand: StripeStand, status: str, state: RefundState) -> None:
     """By hand, or under a key that Stripe forgot: done only once it is."""
     charge_id = paid(stand)
@@ -224,14 +231,16 @@ REFUND = {"id": "re_9", "payment_intent": "pi_9", "amount": 100, "currency": "eu
         ("refund.created", REFUND | {"status": "succeeded", "metadata": {}}, Kind.REFUNDED),
         ("refund.created", REFUND | {"status": "succeeded", "metadata": None}, Kind.REFUNDED),
         ("refund.created", REFUND | {"status": "pending", "metadata": {}}, Kind.OTHER),
-        ("refund.failed", REFUND | {"status": "failed", "metadata": {}}, Kind.OTHER),
+        ("refund.failed", REFUND | {"status": "failed", "metadata": {}}, Kind.REFUND_REFUSED),
+        ("refund.updated", REFUND | {"status": "canceled", "metadata": None}, Kind.REFUND_REFUSED),
+        ("refund.failed", REFUND | {"status": "failed", "metadata": {}, "currency": "iqd"}, Kind.OTHER),
         ("refund.created", REFUND | {"status": "succeeded", "metadata": {}, "payment_intent": None}, Kind.OTHER),
         ("refund.created", REFUND | {"status": "succeeded", "metadata": {}, "currency": "iqd"}, Kind.OTHER),
         ("invoice.paid", {"id": "in_1"}, Kind.OTHER),
     ],
 )
 def test_what_events_mean(stand: StripeStand, kind: str, about: dict[str, Any], meaning: Kind) -> None:
-    """A session that is complete may still be unpaid. A refund that was made by hand sent money back, too.
+    """A session that is complete may still be unpaid. A refund that was made by hand sent money back, too, or failed.
 
     One of another shop of the account is no reason to refuse the webhook, whatever currency it is in.
     """

@@ -39,7 +39,13 @@ MUTANTS = (
         "refund-done-once-pay-was-told",
         "a return is done, and the money is not back",
         _TEST + "test_lets_go_of_everything_once",
-        (_REFUND, "if payment.status not in _OVER:", "if False:"),
+        (_REFUND, "if payment.status is not PaymentStatus.REFUNDED:", "if False:"),
+    ),
+    edited(
+        "refund-done-where-pay-forgot-the-money",
+        "a return is done after pay was restored, and the provider still has the money",
+        _TEST + "test_money_that_pay_has_forgotten",
+        (_REFUND, "if payment is None or payment.status is PaymentStatus.CLOSED:", "if payment is None:"),
     ),
     edited(
         "return-believes-any-answer",
