@@ -15,6 +15,7 @@ from halfmessage.saga.model import Run, RunState, StepState
 from halfmessage.saga.operating import Counts, Sagas
 from order.clients.pay import Payment, PaymentStatus
 from order.model import OrderClosed, OrderNotPaid, OrderPaid, ReturnTooLate, Status, orders, settlements
+from order.model import sagas as logs
 from order.service.return_saga import return_sagas
 from tests.fakes import Shop
 from tests.participants import InMemoryParticipant
@@ -131,6 +132,16 @@ def test_money_that_pay_has_forgotten(shop: Shop, payment: Payment | None) -> No
     assert "have the provider send its events again" in str(run.steps["refund"].error)
     shop.payments.payments[order_id] = BACK
     eventually(lambda: _drive(shop, engine, order_id).state is RunState.DONE)
+
+
+def test_a_deployment_without_pay(shop: Shop) -> None:
+    """There is nobody to send the money back: whoever took it does, and the step is done."""
+    order_id = _paid(shop)
+    shop.returning.give_back(order_id, "x", owner=None)
+    sagas = return_sagas(shop.reader, [shop.stock, shop.coupon], None, within=5.0)
+    Engine(shop.database, logs, shop.ids, sagas, name="return").sweep()
+    run = shop.returning.of(order_id, owner=None)
+    assert (run.state, run.steps["refund"].result) == (RunState.DONE, None)
 
 
 def _have_pay_say(shop: Shop, order_id: int, payment: Payment | None) -> None:

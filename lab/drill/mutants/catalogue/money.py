@@ -279,4 +279,10 @@ MUTANTS = (
         "tests/unit/test_pay_api.py::test_admins_list_payments",
         ("pay.api:_declare_reading", 'if "admin" not in current_identity().scopes:', "if False:"),
     ),
+    edited(
+        "unanswered-call-is-no-try",
+        "a provider that hangs is asked again every 20 s, before all others that are due",
+        _REFUNDS + "test_a_provider_that_does_not_answer_in_time",
+        ("pay.service.crew:Crew.each", "for at in tried.copy()]", "for at in tried.copy() if at in answers]"),
+    ),
 )

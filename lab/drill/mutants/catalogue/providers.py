@@ -108,4 +108,16 @@ MUTANTS = (
         "tests/unit/test_sandbox_http.py::test_the_page_can_be_neither_framed_nor_scripted",
         ("sandbox.page:install", "headers=_HEADERS)", "headers={})"),
     ),
+    edited(
+        "play-money-in-production",
+        "customers pay through the sandbox where a real provider is configured",
+        "tests/unit/test_config.py::test_what_contradicts_itself_is_told_in_one_line",
+        ("common.consistency:_production", "registry.SANDBOX in providers", "False"),
+    ),
+    edited(
+        "stripe-refund-that-waits-is-done",
+        "a refund that waits for the customer counts as done",
+        _ON_STRIPE + "test_a_charge_that_was_refunded_otherwise",
+        ("pay.providers.stripe:StripeProvider._refunded_already", "RefundState.PENDING if waits else", ""),
+    ),
 )

@@ -45,7 +45,7 @@ MUTANTS = (
         "refund-done-where-pay-forgot-the-money",
         "a return is done after pay was restored, and the provider still has the money",
         _TEST + "test_money_that_pay_has_forgotten",
-        (_REFUND, "if payment is None or payment.status is PaymentStatus.CLOSED:", "if payment is None:"),
+        (_REFUND, "if order.paid_through is not None:", "if False:"),
     ),
     edited(
         "return-believes-any-answer",
