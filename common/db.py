@@ -2,7 +2,7 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import create_engine, event, text
 from sqlalchemy import exc as sa
@@ -19,6 +19,9 @@ _UNREADABLE = (
     "The URL of a database must be sqlite:///path or mysql+pymysql://user:password@host:port/name[?options], with "
     "options that PyMySQL has; %2F is / in a password."
 )
+
+WHOLE_TABLE: Final = 3600.0
+"""Seconds for a statement that reads all of a table: of many millions of rows it answers nothing for minutes."""
 
 
 class Database(EngineTransactor):

@@ -20,6 +20,7 @@ from common import lifeline
 from common.telemetry import METRICS_DIR
 
 _AGAIN_AFTER = 0.5  # seconds from the death of a process to the start of its successor
+_LONGEST_PAUSE = 10.0  # seconds between two starts that failed
 
 log = structlog.get_logger()
 
@@ -63,10 +64,18 @@ class Workers:
                 keeper.join()
 
     def _keep(self, core: int | None) -> None:
+        pause = _AGAIN_AFTER
         while not self._closing.is_set():
-            process = self._spawn(core)
+            try:
+                process = self._spawn(core)
+            except OSError as error:  # no memory, or no process more, just now
+                log.error("a worker could not be started and is tried again", reason=str(error), seconds=pause)  # noqa: TRY400 - said by it
+                self._closing.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
             if process is None:
                 return
+            pause = _AGAIN_AFTER
             status = process.wait()
             with self._guard:
                 self._running.discard(process)

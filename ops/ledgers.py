@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, ColumnElement, Select, select, true
 
 from common import schema_version
-from common.db import Database
+from common.db import WHOLE_TABLE, Database
 from ops.findings import OpenReturn
 from ops.returns import open_returns, under_way
 from order.model import RequestState, Status, order_lines, order_requests, orders, settlements
@@ -40,7 +40,7 @@ class Orders:
 
     def __init__(self, url: str) -> None:
         """Open it for reading. Raise `SchemaMismatch` where it is another release's."""
-        self._database = Database(url, pool_size=1)
+        self._database = Database(url, pool_size=1, statement_timeout=WHOLE_TABLE)
         schema_version.require("order", self._database)
 
     def close(self) -> None:

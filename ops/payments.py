@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from common import schema_version
-from common.db import Database
+from common.db import WHOLE_TABLE, Database
 from common.registry import SANDBOX
 from ops.findings import BY_HAND, WAIT, Finding, Gravity, by_age, wrong
 from ops.ledgers import pages
@@ -74,7 +74,9 @@ class Payments:
 
         Raise `SchemaMismatch` where one is another release's.
         """
-        self._orders, self._pay = Database(order_url, pool_size=1), Database(pay_url, pool_size=1)
+        self._orders, self._pay = (
+            Database(url, pool_size=1, statement_timeout=WHOLE_TABLE) for url in (order_url, pay_url)
+        )
         self._books = None if sandbox_url is None else Books(sandbox_url)
         self._grace = grace
         schema_version.require("order", self._orders)

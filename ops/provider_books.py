@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from common import schema_version
-from common.db import Database
+from common.db import WHOLE_TABLE, Database
 from ops.ledgers import pages
 from sandbox.model import RefundState, charges, refunds, sessions
 
@@ -35,7 +35,7 @@ class Books:
 
     def __init__(self, url: str) -> None:
         """Open them for reading. Raise `SchemaMismatch` where they are another release's."""
-        self._database = Database(url, pool_size=1)
+        self._database = Database(url, pool_size=1, statement_timeout=WHOLE_TABLE)
         schema_version.require("sandbox", self._database)
 
     def close(self) -> None:

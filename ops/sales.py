@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Row, func, select
 
 from common import schema_version
-from common.db import Database
+from common.db import WHOLE_TABLE, Database
 from flash.model import PurchaseFate, SaleState, purchases, sales
 from flash.model import pieces as tables
 from flash.pieces.factory import store_of
@@ -45,7 +45,9 @@ class Sales:
 
     def __init__(self, flash_url: str, stock_url: str, pieces_url: str, orders: Orders, limits: Limits) -> None:
         """Open them for reading; `pieces_url`: as of `store_of`. Raise as that does, and `SchemaMismatch`."""
-        self._flash, self._stock = Database(flash_url, pool_size=1), Database(stock_url, pool_size=1)
+        self._flash, self._stock = (
+            Database(url, pool_size=1, statement_timeout=WHOLE_TABLE) for url in (flash_url, stock_url)
+        )
         schema_version.require("flash", self._flash)
         schema_version.require("stock", self._stock)
         self._store = store_of(pieces_url, self._flash, tables)

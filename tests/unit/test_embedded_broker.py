@@ -39,7 +39,7 @@ from halfmessage.mq.port import (
     State,
     Verdict,
 )
-from tests.support import eventually
+from tests.support import SetClock, eventually
 
 TOPIC = "order_rollback"
 OPTIONS = BrokerOptions(
@@ -732,9 +732,9 @@ def test_retention_deletes_so_many_rows_at_a_time(path: Path, monkeypatch: pytes
     deleted: list[int] = []
     purge = housekeeping.purge_chunk
 
-    def counted(connection: sqlite3.Connection, after: int, before: int) -> int | None:
+    def counted(connection: sqlite3.Connection, after: int, before: int, now: int) -> int | None:
         (keys,) = connection.execute("SELECT count(*) FROM message_keys").fetchone()
-        position = purge(connection, after, before)
+        position = purge(connection, after, before, now)
         (left,) = connection.execute("SELECT count(*) FROM message_keys").fetchone()
         deleted.append(keys - left)
         return position
@@ -745,6 +745,24 @@ def test_retention_deletes_so_many_rows_at_a_time(path: Path, monkeypatch: pytes
     broker.close()
     assert max(deleted) == 4000
     assert sum(deleted) == 8000
+
+
+def test_what_was_sent_while_the_clock_was_ahead_keeps_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch, set_clock: SetClock
+) -> None:
+    """They stay until their time is over; what came after them is deleted as ever."""
+    monkeypatch.setattr(housekeeping, "_CHUNK", 3)
+    broker = EmbeddedBroker(path, BrokerOptions(retention=60.0, send_timeout=5.0))
+    producer = broker.producer("order")
+    set_clock(1_000_000)
+    ahead = {producer.send(Message("unheard", b"ahead")) for _ in range(4)}
+    set_clock(0)
+    for _ in range(3):
+        producer.send(Message("unheard", b"then"))
+    set_clock(100)
+    broker.purge()
+    assert {view.message_id for view in broker.console().find()} == ahead
+    broker.close()
 
 
 def test_messages_of_a_group_that_is_gone_can_go(path: Path) -> None:

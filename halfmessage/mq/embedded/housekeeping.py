@@ -33,14 +33,15 @@ DELETE FROM messages WHERE id > :after AND id <= :last AND (
 """
 
 
-def purge_chunk(connection: sqlite3.Connection, after: int, before: int) -> int | None:
+def purge_chunk(connection: sqlite3.Connection, after: int, before: int, now: int) -> int | None:
     """Delete what ended before `before` among the next messages; return where to go on, None at the end.
 
-    Numbers and birth times rise together, so the walk ends at the first message that is too young.
+    Numbers and birth times rise together, so the walk ends at the first message that is too young; but not at those
+    that were sent while the clock was ahead.
     """
     with closing(connection.execute(_NEXT, (after, _CHUNK))) as rows:
         chunk = next(by_weight(rows, lambda row: 1 + int(row[2]), _HEAVIEST), [])
-    old = [number for number, born_at, _ in chunk if born_at < before]
+    old = [number for number, born_at, _ in chunk if not before <= born_at <= now]
     if old:
         connection.execute(_DELETE, {"after": after, "last": old[-1], "before": before})
     return old[-1] if old and len(old) == len(chunk) else None
@@ -79,10 +80,11 @@ class Housekeeper:
 
     def purge(self) -> None:
         """Delete what is older than the retention and needs no attention, and shrink the file."""
-        before = now_ms() - in_ms(self._store.options.retention)
+        now = now_ms()
+        before = now - in_ms(self._store.options.retention)
         position: int | None = 0
         while position is not None and not self._closed.is_set():
-            position = self._store.writer.do(partial(purge_chunk, after=position, before=before))
+            position = self._store.writer.do(partial(purge_chunk, after=position, before=before, now=now))
         while not self._closed.is_set() and self._store.writer.do(vacuum_chunk):
             pass
         self._store.reader.query("PRAGMA wal_checkpoint(PASSIVE)")  # the file itself shrinks only here
