@@ -382,8 +382,12 @@ def test_what_is_done_with_a_return_is_written_down(browser: Browser) -> None:
         if fields["why"]:
             assert browser.post(f"/sagas/1/{word}", {**form, "why": ""}).status_code == 400
     html = browser.get("/sagas/1").text
-    assert [html.count(f"<td>{one}</td>") for one in ("retry", "give up", "skip", "broken", "by hand")] == [1] * 5
+    told = ("retry", "give up", "skip refund", "broken", "by hand")
+    assert [html.count(f"<td>{one}</td>") for one in told] == [1] * 5
     assert html.count("not known") == 3
+    another = {"csrf": csrf, "form_id": "92", "why": "by hand", "step": "restock"}
+    assert browser.post("/sagas/1/skip", another).status_code == 400
+    assert browser.post("/sagas/1/skip", {**another, "form_id": "95", "step": "x" * 28}).status_code == 400
 
 
 def test_without_a_data_directory_nothing_is_compared(browser: Browser) -> None:
