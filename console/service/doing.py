@@ -10,7 +10,7 @@ from console.service.actions import LONGEST_WHY, Actions, Asked, Outcome, SentBe
 from halfmessage.errors import ConsoleUnavailable, MessageNotFound, NotFound, Unavailable
 
 _NOT_SURE: Final = frozenset({Outcome.BEGUN, Outcome.UNKNOWN})
-_LOST: Final = "No answer came: it may have been done. Send the same form again: it is done once at most."
+_LOST: Final = "No answer came: it may have been done. Look first; what is sent again from here is done once at most."
 
 
 @dataclass(frozen=True, slots=True)
