@@ -363,6 +363,8 @@ def test_what_a_service_did_not_answer_to_is_told_as_not_known(browser: Browser)
     assert 'name="form_id" value="79"' in browser.get("/payments/1").text
     for wrong in ("", "-1", "1.5", "\u0663", "9" * 14):
         assert browser.post("/stock/1/restock", {**fields, "quantity": wrong}).status_code == 400
+    for wrong in ("", "x", str(1 << 63), "9" * 19):
+        assert browser.post("/stock/1/restock", {**fields, "form_id": wrong}).status_code == 400
     browser.client.set_cookie(COOKIE, token("eve"), domain="localhost")
     assert "Send again" not in browser.get("/stock/1").text
 
