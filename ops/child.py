@@ -174,6 +174,8 @@ class Child:
         except OSError as error:
             self._once = None
             return f"could not be started ({error})"
+        if process is None:
+            return "was not started"
         self._tell_change()
         threading.Thread(target=self._probe, args=(process,), name=f"probe-{self._spec.name}", daemon=True).start()
         code = process.wait()
@@ -184,10 +186,13 @@ class Child:
             self._now.notify_all()
         return f"(pid {process.pid}) {_death(code)}"
 
-    def _spawn(self) -> subprocess.Popen[bytes] | Forked:
+    def _spawn(self) -> subprocess.Popen[bytes] | Forked | None:
+        """Start the process; None: it was retired meanwhile, and who retired it would not know of this one."""
         with suppress(OSError):
             rotate(self._log)  # of one that dies before it looks after its log itself
         with self._now, self._log.open("ab") as log:
+            if self._retired:
+                return None
             environment = {**os.environ, **self._spec.environment, **(self._once or {})}
             process = self._fork(environment, log.fileno()) or self._execute(environment, log.fileno())
             self._process, self._once = process, None

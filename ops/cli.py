@@ -6,8 +6,8 @@ from ops.commands.subcommands import CommandLine
 
 _COMMANDS = {
     "demo": "Show the whole story on data of its own, with a kill -9 in the middle.",
-    "up": "Start order, stock and goods, and keep them running.",
-    "down": "Stop order, stock and goods gracefully.",
+    "up": "Start all services, and keep them running.",
+    "down": "Stop all services gracefully.",
     "status": "Show every process: name, pid, port, state, restarts, since when.",
     "token": "Print a bearer token for USER.",  # nosec B105 - help
     "users": "Look at users, make admins, rotate the keys that sign tokens.",

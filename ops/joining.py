@@ -46,7 +46,7 @@ def take_keys(directory: DataDir, main: DataDir) -> None:
     if has_others or ((directory.root / "secret").exists() and directory.secret() != main.secret()):
         raise CommandFailed(f"{directory.root} is a deployment of its own: choose another --data-dir.")
     if not keys.exists():
-        directory.root.mkdir(parents=True, exist_ok=True)
+        directory.make_root()
         keys.symlink_to((main.root / "keys").absolute(), target_is_directory=True)
     directory.make(main.secret())
 

@@ -52,13 +52,16 @@ class KeyStore:
         return self.root / "public" / "keys.json"
 
     def ensure(self, owners: Iterable[str]) -> None:
-        """Make what is missing; what is there stays. Raise `OSError`, `CommandFailed` for keys that can't be read."""
+        """Make what is missing, and mend what a rotation left that failed half way; what is there stays.
+
+        Raise `OSError`, `CommandFailed` for keys that can't be read.
+        """
         with self._alone():
             document = self._document()
             for owner in owners:
                 if not self.private(owner).exists():
                     document = self._make(document, owner, _stays(owner))
-                elif not any(key["kid"] == self._kid(owner) for key in document["keys"]):
+                elif _without_end(document, owner) != [self._kid(owner)]:
                     raw = raw_of(_load(self.private(owner))["d"])
                     document = self._published(document, owner, ed25519.public_of(raw), _stays(owner))
 
@@ -81,25 +84,34 @@ class KeyStore:
         return [KeyLine(key.owner, kid, key.ends_at) for kid, key in found if key.ends_at is None or now < key.ends_at]
 
     def _make(self, document: Mapping[str, Any], owner: str, stays: float) -> Mapping[str, Any]:
-        """Make a key in place of the one before; return the set with it. The public one first: no service lacks it."""
+        """Make a key in place of the one before; return the set with it.
+
+        The public one first: no service lacks it. The one before ends last: while it signs, it has no end.
+        """
         raw = os.urandom(ed25519.KEY_LENGTH)
         public = ed25519.public_of(raw)
-        document = self._published(document, owner, public, stays)
+        document = self._published(document, owner, public, None)
         _write(self.private(owner), written(public, d=text_of(raw)), 0o600)
-        return document
+        return self._published(document, owner, public, stays)
 
-    def _published(self, document: Mapping[str, Any], owner: str, public: bytes, stays: float) -> Mapping[str, Any]:
-        """Write the set with a key of an owner in place of those before, which end after `stays` seconds; return it."""
+    def _published(
+        self, document: Mapping[str, Any], owner: str, public: bytes, stays: float | None
+    ) -> Mapping[str, Any]:
+        """Write the set with a key of an owner, without an end; return it.
+
+        The owner's others end after `stays` seconds; None: they are left as they are.
+        """
         now = time.time()
-        ends = int(now + stays)
+        ends = None if stays is None else int(now + stays)
+        added = written(public, owner=owner, exp=None)
         keys = [
-            {**key, "exp": min(ends, key["exp"] or ends)} if key["owner"] == owner else key
+            {**key, "exp": min(ends, key["exp"] or ends)} if key["owner"] == owner and ends is not None else key
             for key in document["keys"]
-            if key["exp"] is None or now < key["exp"]
+            if key["kid"] != added["kid"] and (key["exp"] is None or now < key["exp"])
         ]
-        added = {"keys": [*keys, written(public, owner=owner, exp=None)]}
-        _write(self.public, added, 0o644)
-        return added
+        document = {"keys": [*keys, added]}
+        _write(self.public, document, 0o644)
+        return document
 
     def _document(self) -> Mapping[str, Any]:
         return _load(self.public) if self.public.exists() else {"keys": []}
@@ -117,6 +129,11 @@ class KeyStore:
             yield
         finally:
             os.close(descriptor)
+
+
+def _without_end(document: Mapping[str, Any], owner: str) -> list[str]:
+    """Return the names of an owner's keys that have no end: one, but for a rotation that failed half way."""
+    return [key["kid"] for key in document["keys"] if key["owner"] == owner and key["exp"] is None]
 
 
 def _stays(owner: str) -> float:

@@ -142,12 +142,17 @@ class DataDir:
     def _of_before(self) -> Path:
         return self.root / "keys" / "hs256"
 
+    def make_root(self) -> None:
+        """Create the directory itself, for its owner alone; one that is there keeps its mode. Raise `OSError`."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def make(self, secret: str | None = None) -> None:
         """Create the directory, the keys and the secret (`secret`; None: a new one), if they are missing.
 
         Raise `CommandFailed`.
         """
         try:
+            self.make_root()
             for folder in ("run", "log"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             self._make_keys()

@@ -1,6 +1,7 @@
 """What every form asks for that has something done: by whom, with what, and why, once for each form."""
 
 from common.errors import Malformed
+from common.schema import parse_id
 from console.pages.site import Form, one
 from console.pages.viewer import Viewer
 from console.service.actions import Asked
@@ -15,7 +16,7 @@ def asked_of(viewer: Viewer, form: Form, action: str, *what: str, needs_why: boo
 
 def _id_of(form: Form) -> int:
     """Return the id that a form of ours carries. Raise `Malformed`."""
-    text = one(form, "form_id")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19):  # noqa: PLR2004 - digits of a 64-bit integer
+    form_id = parse_id(one(form, "form_id"))
+    if form_id is None:
         raise Malformed("This form has no id: open it anew.")
-    return int(text)
+    return form_id

@@ -16,7 +16,7 @@ _WHAT_TO_DO: Final = {
     401: "Log in again: a login lasts for 30 minutes, or until its token expires.",
     403: "Nothing was changed.",
     404: "It may be another user's, or never have been.",
-    503: "Nothing was changed. Try again in a moment.",
+    503: "Try again in a moment. If you sent a form, look first whether it was done.",
 }
 
 

@@ -39,6 +39,7 @@ def install(site: Site, services: Services, actions: Actions) -> None:
             "payment_id": payment_id,
             **told_as("payment", found),
             "done": actions.of(_thing(payment_id)),
+            "again": lambda _: (f"/payments/{payment_id}/refund", {}),
             "form_id": actions.form_id(),
         }
         return Shown("payment.html", context)

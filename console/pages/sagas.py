@@ -15,6 +15,7 @@ from halfmessage.saga.model import RunState
 
 _STATES: Final = tuple(state.value for state in RunState)
 _PAGE: Final = 50
+_LONGEST_STEP: Final = 27  # characters of a step's name: it is written down with the word before it, in 32
 
 
 def install(site: Site, services: Services, actions: Actions) -> None:
@@ -38,7 +39,9 @@ def install(site: Site, services: Services, actions: Actions) -> None:
     @site.form("/sagas/<id:run_id>/skip")
     def skip(viewer: Viewer, run_id: int, form: Form) -> Result:
         step = one(form, "step")
-        asked = asked_of(viewer, form, "skip", _thing(run_id))
+        if len(step) > _LONGEST_STEP:
+            raise Malformed("This is no step of a return. Nothing was done.")
+        asked = asked_of(viewer, form, f"skip {step}", _thing(run_id))
         body = {"step": step, "why": asked.why}
         doing.once(asked, lambda _: services.post("order", f"/admin/sagas/{run_id}/skip", viewer.token, body))
         return See(f"/sagas/{run_id}")
@@ -63,7 +66,7 @@ def _install_pages(site: Site, services: Services, actions: Actions) -> None:
             "run_id": run_id,
             **told_as("run", found),
             "done": actions.of(_thing(run_id)),
-            "form_id": actions.form_id(),
+            "form_id": actions.form_id,
         }
         return Shown("saga.html", context)
 

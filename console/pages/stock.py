@@ -1,13 +1,14 @@
 """Stock: what there is of each goods, and what it is made of; restocked, or counted anew."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from common.errors import Malformed
 from console.clients.services import Services
 from console.pages.asking import asked_of
 from console.pages.site import Form, Result, See, Shown, Site, one
 from console.pages.viewer import Viewer
-from console.service.actions import Actions
+from console.service.actions import Action, Actions
 from console.service.doing import Doing
 from console.service.stocks import Stocks
 from console.service.trying import told_as, tried
@@ -31,6 +32,7 @@ def install(site: Site, services: Services, stocks: Stocks, actions: Actions) ->
             "goods_id": goods_id,
             **told_as("line", found),
             "done": actions.of(_thing(goods_id)),
+            "again": partial(_again, goods_id),
             "form_ids": (actions.form_id(), actions.form_id(), actions.form_id()),
         }
         return Shown("goods.html", context)
@@ -64,6 +66,14 @@ def install(site: Site, services: Services, stocks: Stocks, actions: Actions) ->
 
 def _thing(goods_id: int) -> str:
     return f"goods {goods_id}"
+
+
+def _again(goods_id: int, action: Action) -> tuple[str, Mapping[str, str]]:
+    """Return the address of the form that an action came by, and its fields."""
+    word, _, pieces = action.action.rpartition(" ")
+    if word == "set total":
+        return f"/stock/{goods_id}/total", {"total": pieces}
+    return f"/stock/{goods_id}/{word}", {"quantity": pieces}
 
 
 def _pieces(form: Form, name: str) -> int:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from common.db import Database
+from common.errors import Malformed
 from console.model import actions
 from halfmessage.chunks import VALUES
 from halfmessage.clock import now_ms
-from halfmessage.errors import Conflict, DuplicateRow
+from halfmessage.errors import Conflict, DuplicateRow, HalfMessageError
 from halfmessage.ids import IdSource
 
 SHOWN: Final = 50  # actions of a list
@@ -77,7 +79,8 @@ class Actions:
     def begin(self, asked: Asked) -> Mapping[str, int]:
         """Write down what is about to be done; return the actions' ids by what is meant.
 
-        Raise `SentBefore` where this form was sent for the same thing: nothing is written then.
+        Raise `SentBefore` where this form was sent for the same thing, `Malformed` where it asked for something else,
+        for another reason, or by somebody else: nothing is written then.
         """
         now = now_ms()
         found = {what: self._ids.next() for what in dict.fromkeys(asked.what)}
@@ -99,12 +102,28 @@ class Actions:
         try:
             self._database.transact(lambda connection: connection.execute(insert(actions), rows))
         except DuplicateRow as error:
+            before = {(one.who, one.action, one.why) for one in self.of_batch(asked.batch)}
+            if before - {(asked.who, asked.action, asked.why)}:
+                raise Malformed(
+                    "This form was sent before for something else: open it anew. Nothing was done."
+                ) from error
             raise SentBefore from error
         return found
 
     def end(self, action_id: int, outcome: Outcome, detail: str) -> None:
-        """Write down how an action ended; what is told of it is cut where it is too long."""
-        self._change(action_id, outcome=outcome.value, detail=detail[:_LONGEST_DETAIL])
+        """Write down how an action ended; what is told of it is cut where it is too long.
+
+        Where that fails, it stays begun: what was done is done, so nobody is told that it failed.
+        """
+        try:
+            self._change(action_id, outcome=outcome.value, detail=detail[:_LONGEST_DETAIL])
+        except HalfMessageError as error:
+            structlog.get_logger().warning(
+                "the end of an action was not written down",
+                action_id=action_id,
+                outcome=outcome.value,
+                reason=error.detail,
+            )
 
     def seen(self, action_id: int) -> None:
         """Write down that the effect of an action was seen."""

@@ -10,7 +10,7 @@ from console.service.actions import LONGEST_WHY, Actions, Asked, Outcome, SentBe
 from halfmessage.errors import ConsoleUnavailable, MessageNotFound, NotFound, Unavailable
 
 _NOT_SURE: Final = frozenset({Outcome.BEGUN, Outcome.UNKNOWN})
-_LOST: Final = "No answer came: it may have been done. Send the same form again: it is done once at most."
+_LOST: Final = "No answer came: it may have been done. Look first; what is sent again from here is done once at most."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,14 @@ class Doing:
 
         A form that is sent again does nothing more, unless it is not known whether it did: then it is called again
         under the same key. A `call` that takes no key must be one that may be repeated.
+
+        Raise `Malformed` where the form was sent before for something else.
         """
         (what,) = asked.what
         try:
             action_id = self.actions.begin(asked)[what]
         except SentBefore:
-            (before,) = self.actions.of_batch(asked.batch)
+            before = next(one for one in self.actions.of_batch(asked.batch) if one.what == what)
             if before.outcome not in _NOT_SURE:
                 return
             action_id = before.action_id

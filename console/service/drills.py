@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import structlog
 
+from common.replacing import replace_file
 from console.service.breaking import Fault, Step, known, named
 from console.service.commands import environment, last_words
 from console.story import Story, StoryError, read_file
@@ -98,14 +99,16 @@ class Drills:
     def all(self) -> list[Drill]:
         """Return the drills that are kept, the newest first."""
         is_locked = self._is_locked()
-        return [self._read(one, is_running=is_locked and not number) for number, one in enumerate(self._ids())]
+        found = (self._read(one, is_running=is_locked and not number) for number, one in enumerate(self._ids()))
+        return [drill for drill in found if drill is not None]
 
     def one(self, drill_id: int) -> Drill:
         """Return a drill. Raise `NotFound`."""
         ids = self._ids()
-        if drill_id not in ids:
+        found = self._read(drill_id, is_running=drill_id == ids[0] and self._is_locked()) if drill_id in ids else None
+        if found is None:
             raise NotFound("There is no such drill; the newest are kept.")
-        return self._read(drill_id, is_running=drill_id == ids[0] and self._is_locked())
+        return found
 
     def events(self, drill_id: int) -> list[Mapping[str, Any]]:
         """Return what a drill did and saw so far, the first `SHOWN`: `at`, `kind` and `text` of each."""
@@ -140,7 +143,7 @@ class Drills:
         folder = self._folder / str(drill_id)
         folder.mkdir()
         asked = {"drill": name, "who": who, "began_at": now_ms()}
-        (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+        replace_file(folder / "asked.json", json.dumps(asked).encode())
         for old in self._ids()[KEPT:]:
             shutil.rmtree(self._folder / str(old), ignore_errors=True)
         into = [f"--{what}={folder / file}" for what, file in _FILES.items()]
@@ -167,6 +170,9 @@ class Drills:
             why = f"It did not end within {self._longest:g} s, and was stopped."
             (self._folder / str(drill_id) / "stopped.txt").write_text(why, encoding="utf-8")
         drill = self._read(drill_id, is_running=False)
+        if drill is None:  # somebody deleted its folder, or damaged what is in it
+            log.warning("it is not known how a drill ended", drill_id=drill_id)
+            return
         log.info("drilled", drill=drill.fault.drill, who=drill.who, failure=drill.failure)
         try:
             ended(drill)
@@ -188,14 +194,30 @@ class Drills:
             return False
         return False
 
-    def _read(self, drill_id: int, *, is_running: bool) -> Drill:
+    def _read(self, drill_id: int, *, is_running: bool) -> Drill | None:
+        """Return a drill; None: what was asked for can't be read. A report that is damaged counts as missing."""
         folder = self._folder / str(drill_id)
-        asked = json.loads(_bytes(folder / "asked.json"))
-        step, fault = known(asked["drill"])
-        report = b"" if is_running else _bytes(folder / "report.json")
-        result = json.loads(report)["drills"][0] if report else None
+        try:
+            asked = json.loads(_bytes(folder / "asked.json"))
+            name, who, began_at = asked["drill"], asked["who"], asked["began_at"]
+        except _DAMAGED:
+            return None
+        step, fault = known(name)
+        result = None if is_running else _result(folder)
         failure = "" if is_running or result else _why(folder)
-        return Drill(drill_id, step, fault, asked["who"], asked["began_at"], is_running, result, failure)
+        return Drill(drill_id, step, fault, who, began_at, is_running, result, failure)
+
+
+_DAMAGED: Final = (ValueError, KeyError, IndexError, TypeError)  # of JSON that was cut, or is another's
+
+
+def _result(folder: Path) -> Mapping[str, Any] | None:
+    """Return what a drill's report says of it."""
+    try:
+        result: Mapping[str, Any] = json.loads(_bytes(folder / "report.json"))["drills"][0]
+    except _DAMAGED:
+        return None
+    return result
 
 
 _FILES: Final[Mapping[str, str]] = {

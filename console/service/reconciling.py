@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import structlog
 
@@ -149,26 +149,31 @@ class Reconciling:
             log.warning("the end of a comparison was not written down", reason=error.detail)
 
     def _run(self, command: Sequence[str]) -> tuple[Report | None, str]:
-        with TemporaryFile() as out, TemporaryFile() as complaints:
-            try:
-                with self._guard:
-                    if self._closed:
-                        return None, "The console ended."
-                    self._process = process = subprocess.Popen(  # noqa: S603 # nosec B603 - see the import
-                        command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=environment()
-                    )
-                code = process.wait(self._longest)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                return None, f"It did not end within {self._longest:g} s, and was stopped."
-            except OSError as error:
-                return None, f"It could not be started: {error.strerror}."
-            out.seek(0)
-            complaints.seek(0)
-            if code not in {0, _FOUND_SOMETHING}:
-                return None, _last_words(complaints.read(LARGEST), code)
-            return _read(out.read(LARGEST + 1), complaints.read(LARGEST))
+        try:
+            with TemporaryFile() as out, TemporaryFile() as complaints:
+                return self._told(command, out, complaints)
+        except OSError as error:
+            return None, f"It could not be started: {error.strerror}."
+
+    def _told(self, command: Sequence[str], out: IO[bytes], complaints: IO[bytes]) -> tuple[Report | None, str]:
+        """Run a command; return what it wrote into these files. Raise `OSError`."""
+        with self._guard:
+            if self._closed:
+                return None, "The console ended."
+            self._process = process = subprocess.Popen(  # noqa: S603 # nosec B603 - see the import
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=environment()
+            )
+        try:
+            code = process.wait(self._longest)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return None, f"It did not end within {self._longest:g} s, and was stopped."
+        out.seek(0)
+        complaints.seek(0)
+        if code not in {0, _FOUND_SOMETHING}:
+            return None, _last_words(complaints.read(LARGEST), code)
+        return _read(out.read(LARGEST + 1), complaints.read(LARGEST))
 
 
 _PARTS: Final = ("clean", "checked", "participants", "counts", "findings", "under_way", "swept")

@@ -81,7 +81,10 @@ def _backup() -> Iterable[str]:
     first = ["broker", *(name for name in PARTICIPANTS if name != "pay"), "order", "pay"]
     rest = (name for name in ALL_NAMES if name not in first)
     yield "```sh"
-    yield f"for db in {' '.join([*first, *rest])}; do sqlite3 $db.db \"VACUUM INTO '/backup/$db.db'\"; done"
+    yield '(set -e; umask 077; to=/backup/$(date +%F-%H%M%S); mkdir "$to"'
+    yield f"for db in {' '.join([*first, *rest])}; do"
+    yield "  [ ! -f $db.db ] || sqlite3 $db.db \"VACUUM INTO '$to/$db.db'\""
+    yield "done)"
     yield "```"
 
 

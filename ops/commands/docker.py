@@ -68,6 +68,7 @@ def keys(place: Path, metrics_token: Path | None) -> None:
     if metrics_token is not None:
         made = tokens.sign(store.private(registry.MONITOR), registry.MONITOR, registry.MONITOR, (), _YEAR)
         metrics_token.write_text(made, encoding="ascii")
+        metrics_token.parent.chmod(0o755)  # Prometheus is another user; volumes from before are its owner's alone
     click.echo("The keys are there.")
 
 

@@ -28,7 +28,7 @@ _WITHIN = 15.0  # seconds; as long as one process may take, beside each process 
     "--all", "everything", is_flag=True, help="Also the servers of `up --real`, and the Zipkin of `up --trace`."
 )
 def command(data_dir: Path, everything: bool) -> None:
-    """Stop order, stock and goods, gracefully, and return once they have stopped.
+    """Stop all services, gracefully, and return once they have stopped.
 
     The real servers of `up --real` run on, others may use them too, and so does the Zipkin of `up --trace`: `orders
     down --all` or `orders stack down` stops them.

@@ -14,6 +14,7 @@ from console.clients.services import Refused
 from console.model import actions as table
 from console.service.actions import Action, Actions, Asked, Outcome, SentBefore
 from console.service.doing import Doing, why_of
+from halfmessage.errors import DatabaseUnavailable
 
 
 class Numbers:
@@ -122,6 +123,59 @@ def test_a_form_that_is_sent_twice_is_done_once(actions: Actions, first: Excepti
     doing.once(asked(), call)
     assert keys == ["console-1"] * calls
     only(actions.of("A"))
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (Asked(1, "root", "retry", ("A",), ""), Asked(1, "root", "give up", ("A",), "broken")),
+        (Asked(1, "root", "retry", ("A",), ""), Asked(1, "eve", "retry", ("A",), "")),
+        (Asked(1, "root", "restock 5", ("A",), ""), Asked(1, "root", "restock 7", ("A",), "")),
+        (Asked(1, "root", "skip refund", ("A",), "by hand"), Asked(1, "root", "skip refund", ("A",), "lost")),
+    ],
+)
+@pytest.mark.parametrize("error", [None, PeerUnavailable()])
+def test_a_form_is_good_for_what_it_asked_first(
+    actions: Actions, first: Asked, then: Asked, error: Exception | None
+) -> None:
+    """Whatever became of that: something else, or somebody else, is refused, and what is written down stays."""
+    calls: list[str] = []
+
+    def call(key: str) -> None:
+        calls.append(key)
+        if error is not None:
+            raise error
+
+    doing = Doing(actions)
+    doing.once(first, call)
+    before = only(actions.of("A"))
+    with pytest.raises(Malformed, match="sent before for something else"):
+        doing.once(then, call)
+    assert calls == ["console-1"]
+    assert only(actions.of("A")) == before
+
+
+def test_a_form_of_two_things_is_told_apart(actions: Actions) -> None:
+    """Sent again for the second of them, it finds that one's outcome."""
+    calls: list[str] = []
+    for what in ("A", "B", "A", "B"):
+        Doing(actions).once(asked(1, what), calls.append)
+    assert len(calls) == 2
+
+
+def test_what_was_done_is_done_where_its_end_can_t_be_written_down(
+    actions: Actions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that nothing was changed: it stays begun."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(Actions, "_change", refuse)
+    calls: list[str] = []
+    Doing(actions).once(asked(), calls.append)
+    assert calls == ["console-1"]
+    assert only(actions.of("A")).outcome is Outcome.BEGUN
 
 
 @pytest.mark.parametrize("text", ["", " \n ", "x" * 201])

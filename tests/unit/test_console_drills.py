@@ -149,6 +149,39 @@ def test_as_many_reports_are_kept_as_are_told(made: Made) -> None:
         drills.one(1)
 
 
+@pytest.mark.parametrize("report", ["", '{"drills": [{"ver', '{"drills": []}', "[]"])
+def test_a_report_that_was_cut_is_none(made: Made, tmp_path: Path, report: str) -> None:
+    """The disk was full, or the drill was killed over it: the page is shown, and says so."""
+    drills = made(_REPORTS)
+    played(drills)
+    (tmp_path / "drills" / "7" / "report.json").write_text(report)
+    assert [drill.result for drill in (*drills.all(), drills.one(7))] == [None, None]
+    assert "ended without a report" in drills.one(7).failure
+
+
+@pytest.mark.parametrize("asked", ["", '{"drill": "kill', "{}", "[]"])
+def test_a_drill_of_which_nothing_is_known_is_left_out(made: Made, tmp_path: Path, asked: str) -> None:
+    """The others are shown, and the next one can begin."""
+    drills = made(_REPORTS)
+    played(drills, 6)
+    (tmp_path / "drills" / "7").mkdir()
+    (tmp_path / "drills" / "7" / "asked.json").write_text(asked)
+    assert [drill.drill_id for drill in drills.all()] == [6]
+    assert drills.running() is None
+    with pytest.raises(NotFound):
+        drills.one(7)
+    assert played(drills, 8).result == RESULT
+
+
+def test_a_drill_whose_folder_was_deleted_ends_all_the_same(made: Made) -> None:
+    """How is not known, and the next one can begin."""
+    drills, told = made("import shutil; shutil.rmtree(os.path.dirname(given['json']))"), []
+    drills.start(7, NAME, "root", ended=told.append)
+    drills._thread.join(30)
+    assert (drills.all(), told) == ([], [])
+    assert played(made(_REPORTS), 8).result == RESULT
+
+
 def test_a_drill_gets_none_of_our_settings(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the secret nor where the deployment's databases are."""
     monkeypatch.setenv("ORDERS_JWT_SECRET", "x" * 40)

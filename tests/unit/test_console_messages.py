@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from common.process import Service
+from console.pages.viewer import COOKIE
 from console.service import searching
 from halfmessage.clock import rfc3339
 from halfmessage.mq.port import CheckAnswer, Message, State, Verdict
@@ -351,8 +352,21 @@ def test_what_a_service_did_not_answer_to_is_told_as_not_known(browser: Browser)
     html = browser.get("/stock/1").text
     assert html.count("restock 3") == 1
     assert "not known" in html
+    again = html.partition('id="done"')[2]
+    assert re.findall(r'<form method="post" action="([^"]+)"', again) == ["/stock/1/restock"]
+    assert 'name="form_id" value="77"' in again
+    assert 'name="quantity" value="3"' in again
+    assert 'name="why" value="delivery"' in again
+    assert browser.post("/stock/1/total", {**fields, "form_id": "78", "total": "4"}).status_code == 303
+    assert 'name="total" value="4"' in browser.get("/stock/1").text
+    assert browser.post("/payments/1/refund", {**fields, "form_id": "79"}).status_code == 303
+    assert 'name="form_id" value="79"' in browser.get("/payments/1").text
     for wrong in ("", "-1", "1.5", "\u0663", "9" * 14):
         assert browser.post("/stock/1/restock", {**fields, "quantity": wrong}).status_code == 400
+    for wrong in ("", "x", str(1 << 63), "9" * 19):
+        assert browser.post("/stock/1/restock", {**fields, "form_id": wrong}).status_code == 400
+    browser.client.set_cookie(COOKIE, token("eve"), domain="localhost")
+    assert "Send again" not in browser.get("/stock/1").text
 
 
 def test_payments_are_found_by_order_and_listed_by_state(browser: Browser) -> None:
@@ -382,8 +396,12 @@ def test_what_is_done_with_a_return_is_written_down(browser: Browser) -> None:
         if fields["why"]:
             assert browser.post(f"/sagas/1/{word}", {**form, "why": ""}).status_code == 400
     html = browser.get("/sagas/1").text
-    assert [html.count(f"<td>{one}</td>") for one in ("retry", "give up", "skip", "broken", "by hand")] == [1] * 5
+    told = ("retry", "give up", "skip refund", "broken", "by hand")
+    assert [html.count(f"<td>{one}</td>") for one in told] == [1] * 5
     assert html.count("not known") == 3
+    another = {"csrf": csrf, "form_id": "92", "why": "by hand", "step": "restock"}
+    assert browser.post("/sagas/1/skip", another).status_code == 400
+    assert browser.post("/sagas/1/skip", {**another, "form_id": "95", "step": "x" * 28}).status_code == 400
 
 
 def test_without_a_data_directory_nothing_is_compared(browser: Browser) -> None:

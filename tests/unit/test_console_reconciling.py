@@ -1,5 +1,6 @@
 """Comparisons that are run from the console: one at a time, in a process of their own, for a bounded time."""
 
+import errno
 import json
 import sys
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import console.service.reconciling
 from console.service.reconciling import Reconciling, Run, RunsAlready, Standing, command_of
 from halfmessage.errors import ConsoleUnavailable, DatabaseUnavailable
 from tests.support import eventually
@@ -111,6 +113,19 @@ def test_a_command_that_can_t_be_started(tmp_path: Path) -> None:
     """It is told as well."""
     run = ran(Reconciling([str(tmp_path / "nothing")]))
     assert "could not be started" in run.failure
+
+
+def test_a_disk_that_is_full_ends_a_run(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and the next one can begin."""
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    reconciling = made(answering(CLEAN))
+    with monkeypatch.context() as patched:
+        patched.setattr(console.service.reconciling, "TemporaryFile", full)
+        assert "No space left" in ran(reconciling).failure
+    assert ran(reconciling).report is not None
 
 
 def test_one_run_at_a_time(made: Made) -> None:

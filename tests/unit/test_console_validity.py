@@ -151,6 +151,9 @@ def test_every_page_is_valid_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 assert len(kept) >= 17
     finally:
         lying.close()
+    for page in (tmp_path / "pages").glob("*/*.html"):
+        form_ids = re.findall('name="form_id" value="([0-9]+)"', page.read_text())
+        assert len(form_ids) == len(set(form_ids)), page.name  # each form asks for something else
     assert vnu.errors(tmp_path / "pages") == []
 
 

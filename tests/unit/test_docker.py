@@ -310,7 +310,8 @@ class TestPrometheus:
 
     def test_token(self, tmp_path: Path) -> None:
         """`orders docker keys` makes keys and what Prometheus shows; `token` signs with the operator's."""
-        keys, shown = str(tmp_path / "keys"), tmp_path / "prometheus"
+        keys, shown = str(tmp_path / "keys"), tmp_path / "tokens" / "prometheus"
+        shown.parent.mkdir(mode=0o700)
         none = CliRunner().invoke(command, ["token", "root", "--keys", keys])
         assert none.exit_code != 0
         for _ in range(2):
@@ -322,6 +323,7 @@ class TestPrometheus:
         done = CliRunner().invoke(command, ["token", "root", "--scope", "admin orders", "--keys", keys])
         assert verifier.verify(f"Bearer {done.output.strip()}") == Identity("root", frozenset({"admin"}))
         assert len(json.loads((tmp_path / "keys/public/keys.json").read_text())["keys"]) == 5
+        assert shown.parent.stat().st_mode & 0o777 == 0o755
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -353,6 +355,27 @@ class TestDockerfile:
     def test_who_runs(self) -> None:
         """The last user is not root, and is given by number, so that a cluster can check it [DL3002]."""
         assert of("USER")[-1] == "10001:10001"
+
+    def test_who_enters_its_directories(self, services: dict[str, Any]) -> None:
+        """One that a service of another image mounts can be entered by others, or that service is our user."""
+        (run,) = (run for run in of("RUN") if "install --directory" in run)
+        modes = {
+            directory: int(mode, 8)
+            for mode, listed in re.findall(r"--mode=(\d+)((?: +/[^\s&]+)+)", run)
+            for directory in listed.split()
+        }
+        assert {"/tokens", "/gateway", "/keys"} <= modes.keys()
+        read = {
+            (name, place)
+            for name, service in services.items()
+            if "image" in service and service.get("user") != of("USER")[-1]
+            for place in (str(volume).split(":")[1] for volume in service.get("volumes", ()))
+            if place in modes
+        }
+        ours = {name for name, service in services.items() if "build" in service}
+        others = {(name, place) for name, place in read if name not in ours}
+        assert ("prometheus", "/tokens") in others
+        assert {(name, place) for name, place in others if not modes[place] & 0o001} == set()
 
     def test_how_it_starts_and_stops(self) -> None:
         """Commands are lists, so that signals reach Python [DL3025]; it is asked to stop gracefully."""

@@ -25,6 +25,16 @@ def test_the_secret_is_made_once(place: DataDir) -> None:
     assert {path.name for path in place.root.iterdir()} == {"secret", "keys", "run", "log"}
 
 
+def test_only_its_owner_may_look_into_it(place: DataDir, tmp_path: Path) -> None:
+    """Databases are in it. A directory that somebody made before keeps the mode they gave it."""
+    place.make()
+    assert place.root.stat().st_mode & 0o777 == 0o700
+    shared = DataDir(tmp_path / "shared")
+    shared.root.mkdir(mode=0o755)
+    shared.make()
+    assert shared.root.stat().st_mode & 0o777 == 0o755
+
+
 def test_tokens_of_the_secret_go_on_where_they_were_all_there_was(place: DataDir, tmp_path: Path) -> None:
     """A directory from before gets keys, and says so until the operator ends it; a new one never takes any."""
     place.make()

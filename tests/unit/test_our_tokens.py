@@ -1,5 +1,6 @@
 """Tokens of our own processes: each is good for what its key's owner may say, where it may, and for nothing else."""
 
+import errno
 import json
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+import ops.keys
 from common import ed25519
 from common.auth import Identity, Verifier, issue, verifier_of
 from common.config import Settings
@@ -307,6 +309,38 @@ class TestStore:
         store.public.unlink()
         store.ensure(("order",))
         assert verifier(store).verify(before).user_id == "order"
+
+    @pytest.mark.parametrize("failing", ["key.json", "keys.json"])
+    def test_a_rotation_that_fails_half_way_ends_no_key_that_signs(
+        self, store: KeyStore, monkeypatch: pytest.MonkeyPatch, failing: str
+    ) -> None:
+        """The key that signs has no end; the next start, or rotation, ends the others."""
+        write, written = ops.keys._write, list[str]()
+
+        def fails(path: Path, document: Any, mode: int) -> None:
+            written.append(path.name)
+            if path.name == failing and len(written) > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(path, document, mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ops.keys, "_write", fails)
+            with pytest.raises(OSError, match="No space"):
+                store.rotate("order")
+        signs = _private(store, "order")["kid"]
+        assert {line.kid: line.ends_at for line in store.lines()}[signs] is None
+        store.ensure(("order",))
+        assert [line.kid for line in store.lines() if line.owner == "order" and line.ends_at is None] == [signs]
+        assert verifier(store).verify(shown(store)).user_id == "order"
+
+    def test_a_key_that_signs_and_has_an_end_is_revived(self, store: KeyStore) -> None:
+        """As a rotation of an older build left it that failed half way."""
+        document, signs = _document(store), _private(store, "order")["kid"]
+        for key in document["keys"]:
+            key["exp"] = 5 if key["kid"] == signs else key["exp"]
+        store.public.write_text(json.dumps(document))
+        store.ensure(("order",))
+        assert [(line.kid, line.ends_at) for line in store.lines() if line.owner == "order"] == [(signs, None)]
 
     def test_keys_of_no_owner_are_no_keys(self, store: KeyStore) -> None:
         """An owner that is none of ours signs for no service."""

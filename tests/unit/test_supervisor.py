@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ops.child import Patience, ProcessSpec
+import ops.child
+from ops.child import Child, Patience, ProcessSpec
 from ops.errors import AlreadyRunning, NotInTime
 from ops.runstate import Phase, RunLock, load
 from ops.supervisor import Supervisor, is_alive
@@ -195,6 +197,35 @@ def test_a_process_that_will_not_stop_is_killed_and_said_so(make: Make, said: li
     assert pid
     assert not is_alive(pid)
     assert said == ["deaf did not stop within 0.5 s: killing it"]
+
+
+def test_nothing_is_started_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the stop came while the log was put aside: else it would wait for ever for a process it never saw."""
+    child = Child(
+        spec("one", "import time; time.sleep(5)"),
+        tmp_path / "one.log",
+        is_ready=lambda _: True,
+        changed=lambda: None,
+        say=lambda _: None,
+        patience=PATIENCE,
+    )
+    stops = threading.Thread(target=child.stop, daemon=True)
+
+    def rotate(_: Path) -> None:
+        stops.start()
+        eventually(lambda: child._retired)
+
+    monkeypatch.setattr(ops.child, "rotate", rotate)
+    lifeline = os.pipe()
+    child.start(*lifeline)
+    stops_in_time = eventually(lambda: stops.ident is not None, within=5)
+    stops.join(2)
+    for descriptor in lifeline:
+        os.close(descriptor)
+    assert stops_in_time
+    assert not stops.is_alive()
+    assert child.state.pid is None
+    assert (tmp_path / "one.log").read_bytes() == b""
 
 
 def test_a_second_supervisor_is_refused(make: Make, tmp_path: Path) -> None:
