@@ -26,10 +26,10 @@ from sqlalchemy import (
 )
 
 from common.db import Database
-from common.errors import IdempotencyMismatch
+from common.errors import IdempotencyMismatch, Invalid
 from common.purging import purge
 from halfmessage.clock import now_ms
-from halfmessage.errors import DuplicateRow
+from halfmessage.errors import Conflict, DuplicateRow
 
 T = TypeVar("T")
 
@@ -116,10 +116,20 @@ class Keys(Generic[T]):
                 connection.execute(insert(self._table).values(_row(key, answer)))
             return Answered(answer)
 
+        def tried() -> Answered[T]:
+            try:
+                return self._database.transact(run)
+            except DuplicateRow:  # the same key, or the same row of `work`'s, came in between: now it is found
+                return self._database.transact(run)
+
         try:
-            return self._database.transact(run)
-        except DuplicateRow:  # the same key, or the same row of `work`'s, came in between: now it is found
-            return self._database.transact(run)
+            return tried()
+        except (Conflict, Invalid):
+            # Perhaps this very call did it, sent before and committed after our look: `work` waited for its locks.
+            first = self.find(key)
+            if first is None:
+                raise
+            return first
 
     def store(self, key: IdempotencyKey | None, table: Table, made: T, **columns: Any) -> Answered[T]:
         """Insert what was made as a row, or return what was made under this key before; raises as `once` does.

@@ -110,7 +110,8 @@ def build(settings: Settings) -> Service:
     ordering = Ordering(reader, pricing, ids, place, pay_timeout=settings.pay_timeout)
     probes = (heartbeat.beat, ids.ask, sendable)
     soon = Soon(
-        settings, database, coordinator, ordering.order, instruments.metrics, [*probes, *others.needed], others.flash
+        *(settings, database, coordinator, ordering.order, ordering.first_answer),
+        *(instruments.metrics, [*probes, *others.needed], others.flash),
     )
     returns = Returns(settings, database, ids, reader, participants, others.payments, settlements, instruments.metrics)
     use_cases = rest.UseCases(

@@ -8,6 +8,7 @@ from common import tracing
 from common.aside import ThreadedAside
 from common.config import Settings
 from common.db import Database
+from common.idempotency import IdempotencyKey
 from common.periodic import Periodic
 from common.purchases import PurchaseEvent
 from common.registry import BY_NAME, PURCHASE_TOPIC, REQUEST_TOPIC
@@ -20,6 +21,7 @@ from halfmessage.participant.event import OrderEvent
 from halfmessage.tx.coordinator import Coordinator
 from order.clients.flash import FlashClient
 from order.consumer import EventConsumer
+from order.model import Order
 from order.service.ordering import Placed, Request
 from order.service.purchases import PurchaseReader
 from order.service.requests import RequestReader, backlog
@@ -46,12 +48,14 @@ class Soon:
         database: Database,
         coordinator: Coordinator,
         order: Callable[[Request], Placed],
+        first_answer: Callable[[IdempotencyKey], Order | None],
         metrics: Metrics,
         needed: Sequence[Callable[[], object]],
         flash: FlashClient | None,
     ) -> None:
-        """Take what places one order, and probes of what placing needs, which raise `OrdersError` while it is down.
+        """Take what places one order, what finds that of a key, and probes of what placing needs.
 
+        Probes raise `OrdersError` while it is down.
         `flash`: where the deployment sells in flash sales.
         """
         handled = metrics.counter("request_messages", "Messages of order requests by what became of them", "result")
@@ -74,6 +78,7 @@ class Soon:
         working_off = WorkingOff(
             database,
             order,
+            first_answer,
             self._placing,
             _problem,
             at_once=settings.request_threads,

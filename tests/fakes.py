@@ -326,7 +326,8 @@ class Shop:
     def working_off_with(self, order: Callable[[Request], Placed], *, expires: float = 600.0) -> WorkingOff:
         """Work requests off through `order`, two at a time, each over before the next one begins."""
         count = self.decided.append
-        return WorkingOff(self.database, order, AtOnce(), _problem, at_once=2, expires=expires, count=count)
+        first = self.ordering.first_answer
+        return WorkingOff(self.database, order, first, AtOnce(), _problem, at_once=2, expires=expires, count=count)
 
     def engine(self) -> Engine:
         """Return one more instance of what runs returns: nothing drives them until `sweep` is called."""

@@ -19,8 +19,15 @@ from order.service.reading import find_orders
 from order.service.requests import OrderRequest, find_by_order
 
 _MOST_MESSAGES: Final = 1000  # of each key
-_ELSEWHERE: Final = (PAYMENT_TOPIC, PURCHASE_TOPIC)
-"""Topics whose transactions are recorded in pay's database, and beside the pieces of flash."""
+_IN_RECORDS: Final[dict[tuple[str, str], str]] = {
+    (ROLLBACK_TOPIC, Outcome.ABORTED): "placing",
+    (ROLLBACK_TOPIC, Outcome.COMMITTED): "closing",
+    (REQUEST_TOPIC, Outcome.COMMITTED): "taking in",
+}
+"""What transactions with records in our database are for, by their message's topic and when that is delivered.
+
+Those of other topics are recorded elsewhere: in the database of pay, beside the pieces of flash, by other programs.
+"""
 
 
 class Timeline:
@@ -102,10 +109,8 @@ def _tx_ids(order: Order | None, messages: list[MessageView] | Entry, reservatio
     found = {order.tx_id: "placing"} if order else {}
     for view in messages if isinstance(messages, list) else ():
         properties = view.message.properties
-        if view.message.topic in _ELSEWHERE:
-            continue
-        if properties.get(TX_ID, "").isdecimal() and DELIVER_IF in properties:
-            purpose = "closing" if properties[DELIVER_IF] == Outcome.COMMITTED else "placing"
+        purpose = _IN_RECORDS.get((view.message.topic, properties.get(DELIVER_IF, "")))
+        if purpose is not None and properties.get(TX_ID, "").isdecimal():
             found.setdefault(int(properties[TX_ID]), purpose)
     for entry in reservations:  # they name the transaction that deducted
         if TX_ID in entry.evidence:
@@ -166,11 +171,13 @@ _HANDLED = {
     ROLLBACK_TOPIC: "rollback",
     PAYMENT_TOPIC: "payment",
     PURCHASE_TOPIC: "purchase",
+    REQUEST_TOPIC: "order request",
 }
+"""By topic, what was handled; of a topic that is not ours, its own name."""
 
 
 def _of_group(view: MessageView, group: GroupView, about: dict[str, Any]) -> Iterator[Entry]:
-    what = _HANDLED[view.message.topic]
+    what = _HANDLED.get(view.message.topic, view.message.topic)
     evidence = about | {"group": group.group, "deliveries": group.attempts, "state": group.state.value}
     evidence |= _by(group.pid)
     if group.state is State.DONE:

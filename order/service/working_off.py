@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 
 from common.aside import Aside, result
 from common.db import Database
-from common.errors import OrdersError
+from common.errors import IdempotencyMismatch, OrdersError
+from common.idempotency import IdempotencyKey
 from halfmessage.chunks import ROWS, chunks
 from halfmessage.clock import now_ms
 from halfmessage.errors import HalfMessageError, OutcomeUnknown, Unavailable
 from halfmessage.participant.event import OrderEvent
-from order.model import RequestExpired, RequestState
+from order.model import Order, RequestExpired, RequestState
 from order.service.ordering import Placed, Request
 from order.service.placing import KeyTaken
 from order.service.requests import Decision, OrderRequest, decide, find_queued, page_of_queued
@@ -40,6 +41,7 @@ class WorkingOff:
         self,
         database: Database,
         order: Callable[[Request], Placed],
+        first_answer: Callable[[IdempotencyKey], Order | None],
         aside: Aside,
         describe: Describe,
         *,
@@ -49,10 +51,12 @@ class WorkingOff:
     ) -> None:
         """Take what places one order, and `aside`, which does so with `at_once` of them together.
 
-        A request that is older than `expires` seconds is not placed any more. `count` is told what each came to.
+        A request that is older than `expires` seconds is not placed any more: it has come to the order that
+        `first_answer` finds under its key, or is refused. `count` is told what each came to.
         """
         self._database = database
         self._order = order
+        self._first_answer = first_answer
         self._aside = aside
         self._describe = describe
         self._at_once = at_once
@@ -123,9 +127,22 @@ class WorkingOff:
         return True
 
     def _placed(self, request: OrderRequest, wanted: Request) -> Placed:
-        if now_ms() - request.submitted_at > self._expires_ms:
+        if now_ms() - request.submitted_at <= self._expires_ms:
+            return self._order(wanted)
+        first = self._stands(wanted.idempotency)
+        if first is None:
             raise RequestExpired
-        return self._order(wanted)
+        return Placed(first, replayed=True)
+
+    def _stands(self, key: IdempotencyKey | None) -> Order | None:
+        """Return the order of a key: its client may have placed it at once meanwhile, or another process did.
+
+        One of another request with the same key is none of this request.
+        """
+        try:
+            return None if key is None else self._first_answer(key)
+        except IdempotencyMismatch:
+            return None
 
     def _refusal(self, request: OrderRequest, problem: Mapping[str, Any]) -> Decision:
         state = RequestState.FAILED if problem["status"] >= 500 else RequestState.REFUSED  # noqa: PLR2004 - a status class

@@ -25,7 +25,7 @@ class World(NamedTuple):
     half: str = "-"  # order_request: - half ready dropped parked done
     record: str = "-"  # of its transaction: - committed aborted
     row: str = "-"  # the request: - queued created refused
-    consumers: tuple[str, str] = ("-", "-")  # - got placing held short refusing told acked
+    consumers: tuple[str, str] = ("-", "-")  # - got placing held looking refusing told acked
     client: str = "idle"  # places the same key at once: idle held over
     by_request: int = 0  # orders
     by_client: int = 0
@@ -112,15 +112,15 @@ def _consuming(world: World, no: No, number: int) -> Steps:
     yield f"consumer {number} killed", to("-", _given_back(world) if state == "held" else world)
     if state == "got":
         looks = world.row == "queued"
-        yield "request looked up", to(("refusing" if world.is_old else "placing") if looks else "acked")
+        yield "request looked up", to(("looking" if world.is_old else "placing") if looks else "acked")
     elif state == "placing":
         if world.has_order and "two orders of one key" not in no:
             yield "its order is there", to("told")
         elif world.stock:
             yield "stock taken", to("held", world._replace(stock=world.stock - 1))
         else:
-            yield "stock is short", to("short")
-    elif state == "short":
+            yield "stock is short", to("looking")
+    elif state == "looking":
         yield "first answer looked for", to("told" if world.has_order else "refusing")
     else:
         yield from ((name, to(*after)) for name, *after in _writing(world, no, state))

@@ -435,6 +435,31 @@ def test_an_order_that_the_client_placed_meanwhile(shop: Shop) -> None:
     assert shop.decided == ["created"]
 
 
+def test_an_old_request_whose_order_stands(shop: Shop) -> None:
+    """Its client placed it at once, in time: too old to be placed, it has come to that order all the same."""
+    (request,) = _submit(shop, _wanted(key="k"))
+    placed = shop.ordering.order(_wanted(key="k"))
+    _age(shop, request, 601)
+    assert shop.working_off.handle([_event(request)]) == [True]
+    found = _state(shop, request)
+    assert (found.state, found.order_id) == (RequestState.CREATED, placed.order.order_id)
+    assert (_count(shop), shop.decided) == (1, ["created"])
+
+
+def test_an_old_request_whose_key_made_another_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That order is not what was submitted: the request expires."""
+
+    def another(_: IdempotencyKey) -> Order:
+        raise IdempotencyMismatch
+
+    monkeypatch.setattr(shop.working_off, "_first_answer", another)
+    (request,) = _submit(shop, _wanted(key="k"))
+    _age(shop, request, 601)
+    assert shop.working_off.handle([_event(request)]) == [True]
+    found = _state(shop, request)
+    assert (found.state, (found.problem or {})["type"]) == (RequestState.REFUSED, "/problems/expired")
+
+
 def test_rescue(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no message will bring any more is placed all the same, so many at a time; what is young is left alone."""
     monkeypatch.setattr(working_off, "ROWS", 2)

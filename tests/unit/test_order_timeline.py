@@ -14,6 +14,7 @@ from common.auth import Verifier, issue
 from common.errors import PeerUnavailable
 from common.payments import PaymentEvent
 from common.records import RecordsOut, RecordsQuery
+from common.registry import REQUEST_TOPIC
 from common.telemetry import Metrics
 from common.web import Api
 from common.web.streams import Streams
@@ -23,6 +24,8 @@ from halfmessage.mq.port import Check, CheckAnswer, GroupView, MessageView, Reso
 from halfmessage.tx.record import Outcome
 from order.api import UseCases, install
 from order.model import CloseReason
+from order.service.ordering import Request
+from order.service.submitting import Submitted
 from order.service.timeline import Entry, Timeline
 from tests.fakes import Shop
 
@@ -302,6 +305,30 @@ def test_timeout_handled(shop: Shop) -> None:
     group = GroupView("order", State.DONE, 1, 0, 79)
     shop.console.find = lambda **_: [replace(view, groups=(group,))]  # type: ignore[method-assign]
     assert _entry(shop.timeline.of(order.order_id, owner=None), "timeout handled").at == 79
+
+
+def test_an_order_request(shop: Shop) -> None:
+    """By its id, an admin sees its message: what took it in, and that it was handled; it closed nothing."""
+    taken = shop.submitting.take_in([Request("ann", {1: 1}, None, None)])
+    (request,) = [one.request for one in taken if isinstance(one, Submitted)]
+    shop.broker.consumer("order_order_request", REQUEST_TOPIC, lambda deliveries: [Verdict.ACK] * len(deliveries))
+    shop.quiet()
+    entries = shop.timeline.of(request.request_id, owner=None)
+    assert "order request handled" in _known(entries)
+    assert [e.evidence["transaction"] for e in entries if "transaction" in e.evidence] == ["taking in"]
+
+
+def test_messages_of_others(shop: Shop) -> None:
+    """A message with the order's id in a topic that is not ours is told as it is, and its transaction is not ours."""
+    order = shop.order({1: 1})
+    view = shop.console.find(topic="order_timeout")[0]
+    properties = {"tx_id": "77", "deliver_if": "committed"}
+    message = replace(view.message, topic="shipping", properties=properties)
+    groups = (GroupView("van", State.DONE, 1, 0, 79),)
+    shop.console.find = lambda **_: [replace(view, message=message, groups=groups)]  # type: ignore[method-assign]
+    entries = shop.timeline.of(order.order_id, owner=None)
+    assert _entry(entries, "shipping handled").at == 79
+    assert {e.evidence["tx_id"] for e in entries if "transaction" in e.evidence} == {str(order.tx_id)}
 
 
 _SAID = {

@@ -106,6 +106,27 @@ def test_withdrawn_once_for_each_key(levels: Levels) -> None:
     assert levels.get(1) == Level(1, 5, 5)
 
 
+@pytest.mark.parametrize(("change", "there"), [("withdraw", 5), ("restock", MOST - 5)])
+def test_a_retry_that_finds_its_first_call_s_pieces_alone(
+    levels: Levels, monkeypatch: pytest.MonkeyPatch, change: str, there: int
+) -> None:
+    """Its look was before the first call's commit, its change after that, and refused: it gets the first answer."""
+    levels.set_total(1, there)
+    call = getattr(levels, change)
+    done = call(1, 5, KEY)
+    looked, look = [], Keys._first
+
+    def too_early(*args: Any) -> Any:
+        looked.append(args)
+        return None if len(looked) == 1 else look(*args)
+
+    monkeypatch.setattr(Keys, "_first", too_early)
+    assert call(1, 5, KEY) == replace(done, replayed=True)
+    looked.clear()
+    with pytest.raises(IdempotencyMismatch):
+        call(1, 6, replace(KEY, request_hash="another"))
+
+
 def test_most(levels: Levels) -> None:
     """There is a most of everything; what would exceed it is refused and changes nothing."""
     levels.set_total(1, MOST - 1)

@@ -55,7 +55,13 @@ MUTANTS = (
         "expired-request-placed",
         "a request is placed however old it is",
         _TESTS + "test_expired",
-        (f"{_WORK}._placed", "raise RequestExpired", "pass"),
+        (f"{_WORK}._placed", "raise RequestExpired", "return self._order(wanted)"),
+    ),
+    edited(
+        "expired-though-its-order-stands",
+        "a request that is too old is refused, whatever its client has placed under its key",
+        _TESTS + "test_an_old_request_whose_order_stands",
+        (f"{_WORK}._placed", "self._stands(wanted.idempotency)", "None"),
     ),
     edited(
         "requests-not-rescued",
