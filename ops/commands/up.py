@@ -289,6 +289,12 @@ def _calls(deployment: Deployment, goods: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _whole_paths() -> dict[str, str]:
+    """Return the variables that name files by where we are, for a process that runs elsewhere."""
+    names = (servers.STACK_DIR, *(f"ORDERS_{name.upper()}" for name in DISCOVERY_FILES))
+    return {name: str(Path(told).absolute()) for name in names if (told := os.environ.get(name))}
+
+
 def start_detached(deployment: Deployment) -> None:
     """Run `orders up` in a session of its own, and return once it is ready."""
     deployment.directory.make()
@@ -310,7 +316,7 @@ def start_detached(deployment: Deployment) -> None:
             stderr=subprocess.STDOUT,
             cwd=PACKAGES,
             start_new_session=True,
-            env={**os.environ, _LOG: str(log)},
+            env={**os.environ, **_whole_paths(), _LOG: str(log)},
         )
     click.echo(f"Starting in {deployment.directory.root} ...")
     try:

@@ -12,6 +12,7 @@ import click
 from halfmessage.clock import rfc3339
 from ops import options
 from ops.deployment import Deployment
+from ops.errors import CommandFailed
 from ops.quiet import quiet
 from ops.users import opened
 from user.model import LONGEST_PASSWORD, NAME_PATTERN, SHORTEST_PASSWORD
@@ -72,6 +73,8 @@ def add_admin(name: str, password_stdin: bool, data_dir: Path) -> None:
         raise click.BadParameter("3 to 64 of a-z, 0-9, '.', '_' and '-'", param_hint="NAME")
     with opened(Deployment.find(data_dir)) as users:
         if users.has(name):
+            if password_stdin:
+                raise CommandFailed(f"There is a user {name}, whose password stays theirs: leave out --password-stdin.")
             users.set_admin(name, is_admin=True)
             click.echo(f"{name} is an admin, with the next log-in or refresh.")
             return

@@ -4,6 +4,7 @@ import http.server
 import json
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +26,7 @@ from gateway.following import known
 from gateway.settings import Settings as OfGateway
 from halfmessage.paths import EMBEDDED, file_url
 from ops.commands import up
+from ops.deployment import Deployment
 from ops.gateway import environment
 from ops.places import DataDir
 from ops.plan import Gateway, Plan
@@ -424,6 +426,30 @@ def test_certificates_that_are_no_good(url: str, named: dict[str, str], fault: s
     (tmp_path / "a.pem").touch()
     with pytest.raises(NoSuchDiscovery, match=fault):
         open_directory(url, str, Certificates(**{name: tmp_path / file for name, file in named.items()}))
+
+
+def test_a_detached_start_finds_files_that_are_named_by_where_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs elsewhere: both of them are told whole paths."""
+    given: dict[str, str] = {}
+
+    class NotStarted(Exception):
+        """Nothing is started here."""
+
+    def popen(*_: object, env: dict[str, str], **__: object) -> None:
+        given.update(env)
+        raise NotStarted
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERS_STACK_DIR", "servers")
+    monkeypatch.setenv("ORDERS_DISCOVERY_CA", "ca.pem")
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(NotStarted):
+        up.start_detached(Deployment(tmp_path / "var", Plan()))
+    assert given["ORDERS_STACK_DIR"] == str(tmp_path / "servers")
+    assert given["ORDERS_DISCOVERY_CA"] == str(tmp_path / "ca.pem")
+    assert "ORDERS_DISCOVERY_KEY" not in given
 
 
 def test_its_files_are_kept_with_the_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
