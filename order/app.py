@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from common.payments import PaymentEvent
 from common.periodic import Periodic
 from common.process import Service
 from common.registry import BY_NAME, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, SUBSCRIPTIONS, TIMEOUT_TOPIC, WORKERS
+from common.reservations.schema import MAX_ORDERS
 from common.standby import Standby
 from common.telemetry import Metrics
 from common.web import Api
@@ -192,6 +194,11 @@ def _is_held(audits: Sequence[Audit], order: Order) -> bool:
 
 
 def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments") -> Callable[[Draft], Order]:
+    """Return what places one order among others: a batch's lines are bounded, and its orders by what a call takes.
+
+    Each weighs as much as to fill a batch by `MAX_ORDERS` of them, however few lines they have.
+    """
+    least = ceil(settings.placing_batch / MAX_ORDERS)
     return tracing.together(
         "place orders",
         placing.place,
@@ -199,7 +206,7 @@ def _in_batches(placing: Placing, settings: Settings, instruments: "_Instruments
         heaviest=settings.placing_batch,
         longest_queue=settings.placing_queue + settings.request_threads,
         longest_wait=_LONGEST_WAIT,
-        weigh=lambda draft: draft.weight,
+        weigh=lambda draft: max(draft.weight, least),
         observe=instruments.batch,
     )
 

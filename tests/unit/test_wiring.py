@@ -22,6 +22,7 @@ from common.payments import PaymentEvent
 from common.process import Service
 from common.registry import NAMES, PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC, TIMEOUT_TOPIC
 from common.reservations import service as participants
+from common.reservations.schema import MAX_ORDERS
 from coupon import app as coupon_app
 from coupon import model as coupon_model
 from goods import app as goods_app
@@ -373,6 +374,18 @@ def test_order_tells_prometheus_what_each_part_counts(order: Wiring) -> None:
 def test_order_weighs_drafts_by_what_they_write(order: Wiring) -> None:
     """A batch is full by lines, not by orders."""
     assert order.of("place orders", "weigh")[0](SimpleNamespace(weight=17)) == 17
+
+
+@pytest.mark.parametrize("lines", [50, 1000, 1001, 4999, 5000])
+def test_no_batch_has_more_orders_than_a_call(monkeypatch: pytest.MonkeyPatch, settings: Settings, lines: int) -> None:
+    """However many lines a batch may have, and however few its orders: participants would refuse all of them."""
+    bounds: dict[str, Any] = {}
+    monkeypatch.setattr("order.app.tracing.together", lambda *_, **given: bounds.update(given))
+    nothing: Any = SimpleNamespace(place=None, batch=None)
+    order_app._in_batches(nothing, settings.model_copy(update={"placing_batch": lines}), nothing)
+    of_one, of_fifty = (bounds["weigh"](SimpleNamespace(weight=weight)) for weight in (1, 50))
+    assert bounds["heaviest"] // of_one <= MAX_ORDERS
+    assert (of_one > 1, of_fifty) == (lines > MAX_ORDERS, 50)
 
 
 def forgets(service: Wiring, keys: Table, settings: Settings) -> None:
