@@ -1,5 +1,6 @@
 """The error tree: drivers' and clients' exceptions are translated into it. No HTTP here, nor any other protocol."""
 
+from collections.abc import Collection
 from typing import Any
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MessageRefused",
     "Misconfigured",
     "NotFound",
+    "NotReleased",
     "OutcomeUnknown",
     "Overloaded",
     "RowRefused",
@@ -99,6 +101,15 @@ class RowRefused(HalfMessageError):
 
 class BelowZero(HalfMessageError):
     """A CHECK constraint of the database refused the row."""
+
+
+class NotReleased(HalfMessageError):
+    """The database refuses to give back what some orders hold; all others were released."""
+
+    def __init__(self, order_ids: Collection[int]) -> None:
+        """Take these orders."""
+        super().__init__()
+        self.order_ids = frozenset(order_ids)
 
 
 class BrokerError(Unavailable):

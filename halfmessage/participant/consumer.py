@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from halfmessage import failpoints
-from halfmessage.errors import HalfMessageError
+from halfmessage.errors import HalfMessageError, NotReleased
 from halfmessage.mq.port import Broker, Delivery, Verdict
 from halfmessage.participant.event import OrderEvent, in_parts
 from halfmessage.participant.reservations import Reservations
@@ -29,7 +29,7 @@ class RollbackConsumer:
     ) -> None:
         """Take the use case, and what counts results (``released`` or ``retried``, how many messages).
 
-        `failed` is told when releasing failed, whatever the messages were.
+        `failed` is told when releasing failed, whatever the messages were; not where single orders were refused.
         """
         self._reservations = reservations
         self._count, self._failed = count, failed
@@ -55,22 +55,29 @@ class RollbackConsumer:
     def _failing(self, events: Mapping[int, OrderEvent], keep: Callable[[], None]) -> set[int]:
         """Release part after part; return the messages that are not released whole. After a failure none is tried."""
         failing: set[int] = set()
+        refused: frozenset[int] | None = frozenset()
         for part in in_parts(events):
-            if failing or not self._release([event for _, event in part]):
-                failing |= {place for place, _ in part}
+            if refused is not None:
+                refused = self._release([event for _, event in part])
+            failing |= {place for place, event in part if refused is None or not refused.isdisjoint(event.order_ids)}
             keep()
         return failing
 
-    def _release(self, events: Sequence[OrderEvent]) -> bool:
+    def _release(self, events: Sequence[OrderEvent]) -> frozenset[int] | None:
+        """Return the orders that the database refuses to release, the others are; None: releasing failed."""
         orders = {order_id: event.tx_id for event in events for order_id in event.order_ids}
+        refused: frozenset[int] = frozenset()
         try:
             self._reservations.release(orders)
+        except NotReleased as error:
+            refused = error.order_ids
+            log.warning("rollbacks will be retried", orders=len(refused), reason=error.detail)
         except HalfMessageError as error:
             self._failed()
             log.warning("rollbacks will be retried", orders=len(orders), reason=error.detail)
-            return False
-        log.info("rollbacks handled", order_ids=[str(order_id) for order_id in orders])
-        return True
+            return None
+        log.info("rollbacks handled", order_ids=[str(order_id) for order_id in orders if order_id not in refused])
+        return refused
 
 
 def _read(delivery: Delivery) -> OrderEvent | None:

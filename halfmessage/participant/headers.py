@@ -33,6 +33,7 @@ class Headers:
         released = {"state": ReservationState.RELEASED.value, "released_at": bindparam("now")}
         self._release = update(table).where(of_orders & live).values(released)
         self._verify = update(table).where(of_orders & live).values(verified=True)
+        self._doubt = update(table).where(of_orders & live).values(verified=False)
         self._forget = delete(table).where(of_orders)
         self._page = (
             select(columns.order_id, columns.tx_id, columns.created_at)
@@ -83,6 +84,10 @@ class Headers:
     def verify(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Mark those that are live verified. At most `VALUES` orders."""
         connection.execute(self._verify, {"order_ids": order_ids})
+
+    def doubt(self, connection: Connection, order_ids: Collection[int]) -> None:
+        """Mark those that are live unverified, so that the sweep asks about them again. At most `VALUES` orders."""
+        connection.execute(self._doubt, {"order_ids": order_ids})
 
     def forget(self, connection: Connection, order_ids: Collection[int]) -> None:
         """Delete headers, whatever their state. At most `VALUES` orders."""

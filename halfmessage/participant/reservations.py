@@ -7,21 +7,24 @@ deduction finds the tombstone, a second release finds the first.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic
 
+import structlog
 from sqlalchemy import Connection, Table
 
 from halfmessage import failpoints
 from halfmessage.chunks import LINES, ROWS, VALUES, by_weight, chunks
 from halfmessage.db import Transactor
-from halfmessage.errors import BelowZero, DuplicateRow, NotFound, RowRefused
+from halfmessage.errors import BelowZero, DuplicateRow, NotFound, NotReleased, RowRefused
 from halfmessage.participant.deducting import Decision, Deducting
 from halfmessage.participant.effect import Effect, Members, Taker, Want
 from halfmessage.participant.headers import Headers
 from halfmessage.participant.model import Fate, ReservationState
 from halfmessage.participant.releasing import Releasing
 
-T = TypeVar("T")
+_REFUSED: Final = (DuplicateRow, BelowZero, RowRefused)
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,14 @@ class Reservations(Generic[Want]):
         failpoints.hit(f"{self.name}.deduct_received")
 
         def deduct(taker: Taker[Want]) -> dict[int, Decision]:
-            return self._together_else_singly(
-                lambda connection: self._deducting.together(forgotten(connection), taker, tx_id, wants),
-                lambda connection: self._deducting.singly(forgotten(connection), taker, tx_id, wants),
-            )
+            try:
+                return self._database.transact(
+                    lambda connection: self._deducting.together(forgotten(connection), taker, tx_id, wants)
+                )
+            except _REFUSED:  # a header was there already, or one row is refused
+                return self._database.transact(
+                    lambda connection: self._deducting.singly(forgotten(connection), taker, tx_id, wants)
+                )
 
         def forgotten(connection: Connection) -> Connection:
             if revive:
@@ -114,43 +121,52 @@ class Reservations(Generic[Want]):
     def release(self, orders: Mapping[int, int]) -> None:
         """Release the reservations of `orders` (order id → tx id), or leave tombstones where there are none.
 
-        That takes as many transactions as it takes to keep each within its bound. Raise `DatabaseUnavailable` or
-        `CommitOutcomeUnknown`: some may be released; do it again.
+        That takes as many transactions as it takes to keep each within its bound. Raise `NotReleased` for orders whose
+        rows are wrong already, once all others are released; `DatabaseUnavailable` or `CommitOutcomeUnknown`: some may
+        be released; do it again.
         """
-        for part in self._parts(orders):
-            self._together_else_singly(
-                partial(self._releasing.together, orders=part),
-                partial(self._releasing.singly, orders=part),
-            )
+        if refused := self._release(orders):
+            raise NotReleased(refused)
 
-    def _parts(self, orders: Mapping[int, int]) -> Iterator[dict[int, int]]:
+    def _release(self, orders: Mapping[int, int]) -> list[int]:
+        """Do what `release` does; return the orders of which it would raise `NotReleased`."""
+
+        def release(order_ids: Sequence[int]) -> None:
+            these = {order_id: orders[order_id] for order_id in order_ids}
+            try:
+                self._database.transact(partial(self._releasing.together, orders=these))
+            except DuplicateRow:  # a header came in between
+                self._database.transact(partial(self._releasing.singly, orders=these))
+
+        return [order_id for part in self._parts(orders) for order_id in _refused(release, part)]
+
+    def _parts(self, orders: Mapping[int, int]) -> Iterator[list[int]]:
         """Cut orders into parts of which each changes at most `LINES` rows of what they hold."""
         for page in chunks(sorted(orders), ROWS):
             with self._database.read() as connection:
                 weights = dict.fromkeys(page, 0) | self._effect.weigh(connection, page)
-            for part in by_weight(page, weights.__getitem__, LINES):
-                yield {order_id: orders[order_id] for order_id in part}
-
-    def _together_else_singly(self, together: Callable[[Connection], T], singly: Callable[[Connection], T]) -> T:
-        """Run `together` in a transaction; or `singly`, where a header was there already, or one row is refused."""
-        try:
-            return self._database.transact(together)
-        except (DuplicateRow, BelowZero, RowRefused):
-            return self._database.transact(singly)
+            yield from by_weight(page, weights.__getitem__, LINES)
 
     def settle(self, fates: Mapping[int, tuple[int, Fate]]) -> dict[int, ReservationState]:
         """Take the order service's word for orders (order id → tx id, fate); return the states they are in now.
 
         `stands` marks a live reservation verified, `void` releases it; `paid` verifies it and tells the effect.
-        Raises as `release` does.
+        Where the database refuses that for an order whose rows are wrong already, it stays live, which for `void` says
+        that it is not done; for `paid` it is unverified again, so that the sweep asks about it until it is.
+        Raise `DatabaseUnavailable` or `CommitOutcomeUnknown`: some may be done; do it again.
         """
         for fate, work in (("stands", self._headers.verify), ("paid", self._pay)):
             for part in chunks((order_id for order_id, (_, its) in fates.items() if its == fate), VALUES):
-                self._database.transact(partial(work, order_ids=part))
-        self.release({order_id: tx_id for order_id, (tx_id, fate) in fates.items() if fate == "void"})
+                refused = _refused(partial(self._transact, work), part)
+                if refused:
+                    self._database.transact(partial(self._headers.doubt, order_ids=refused))
+        self._release({order_id: tx_id for order_id, (tx_id, fate) in fates.items() if fate == "void"})
         found = self.states(list(fates))
         failpoints.hit(f"{self.name}.settled")
         return found
+
+    def _transact(self, work: Callable[[Connection, Sequence[int]], None], order_ids: Sequence[int]) -> None:
+        self._database.transact(lambda connection: work(connection, order_ids))
 
     def _pay(self, connection: Connection, order_ids: Sequence[int]) -> None:
         live = self._headers.live(connection, sorted(order_ids))
@@ -189,3 +205,20 @@ class Reservations(Generic[Want]):
             row.released_at,
             held,
         )
+
+
+def _refused(work: Callable[[Sequence[int]], object], order_ids: Sequence[int]) -> list[int]:
+    """Do `work`, one transaction, for orders; return those for which the database refuses it even alone.
+
+    Where it refuses a batch, for a row that is wrong already, by hand or by a bug, each half is tried. Not under
+    savepoints: an order locks its header first, then what is counted, and no header after that.
+    """
+    try:
+        work(order_ids)
+    except _REFUSED:
+        if len(order_ids) > 1:
+            middle = len(order_ids) // 2
+            return _refused(work, order_ids[:middle]) + _refused(work, order_ids[middle:])
+        log.exception("the database refuses to settle an order", order_id=str(order_ids[0]))
+        return [*order_ids]
+    return []

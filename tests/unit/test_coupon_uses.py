@@ -207,6 +207,31 @@ def test_payment_uses_a_coupon_up_once(database: Database, rules: Coupons, reser
     assert counts(database, coupon) == (0, 0)
 
 
+def test_a_miscounted_coupon_is_the_matter_of_its_own_orders(
+    database: Database, rules: Coupons, reservations: Reservations[Want]
+) -> None:
+    """Uses of others are used up; the sweep asks about its own again, though it had asked: until it is put right."""
+    wrong, sound = made(rules), made(rules)
+    for order_id, coupon in ((1, wrong), (2, sound)):
+        take(reservations, order_id, want(coupon))
+    reservations.settle(dict.fromkeys((1, 2), (TX, "stands")))
+
+    def count(held: int) -> None:
+        counted = update(coupons).where(coupons.c.coupon_id == wrong.coupon_id).values(held=held)
+        database.transact(lambda connection: connection.execute(counted))
+
+    count(0)
+    reservations.settle(dict.fromkeys((1, 2), (TX, "paid")))
+    assert counts(database, sound) == (0, 1)
+    assert not reservations.get(1).held["used"]
+    unverified = reservations.unverified(older_than=now_ms() + DAY, after=0, limit=9)
+    assert [one.order_id for one in unverified] == [1]
+    count(1)
+    reservations.settle({1: (TX, "paid")})
+    assert counts(database, wrong) == (0, 1)
+    assert reservations.get(1).verified
+
+
 def test_what_was_released_is_forgotten_by_age(
     database: Database, rules: Coupons, reservations: Reservations[Want]
 ) -> None:

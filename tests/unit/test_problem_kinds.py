@@ -36,6 +36,7 @@ OF_LIBRARY = {
     "MessageRefused": INTERNAL,
     "Misconfigured": INTERNAL,
     "NotFound": NOT_FOUND,
+    "NotReleased": INTERNAL,
     "OutcomeUnknown": OUTCOME_UNKNOWN,
     "Overloaded": UNAVAILABLE,
     "RowRefused": INTERNAL,

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from common.db import Database
 from halfmessage.chunks import ROWS
-from halfmessage.errors import DatabaseUnavailable
+from halfmessage.errors import DatabaseUnavailable, NotReleased
 from halfmessage.mq.port import Delivery, Message, Verdict
 from halfmessage.participant.consumer import RollbackConsumer
 from halfmessage.participant.event import OrderEvent
@@ -72,6 +73,55 @@ def test_database_down(reservations: Reservations[Lines], monkeypatch: pytest.Mo
     consumer = RollbackConsumer(reservations, failed=lambda: failed.append(True))
     assert consumer([_delivery(good)] * 2) == [Verdict.RETRY] * 2
     assert failed
+
+
+@pytest.fixture
+def miscounted(database: Database, levels: Levels, reservations: Reservations[Lines]) -> int:
+    """Order 7, whose piece of goods 1 is told to be available, beside 8, 9 and 10, which hold goods 2."""
+    levels.set_total(2, 5)
+    reservations.deduct(TX, {7: {1: 2}, 8: {2: 1}, 9: {2: 2}, 10: {2: 1}})
+    _set_available(database, 5)
+    return 7
+
+
+def _set_available(database: Database, available: int) -> None:
+    wrong = update(model.stock).where(model.stock.c.goods_id == 1).values(available=available)
+    database.transact(lambda connection: connection.execute(wrong))
+
+
+def test_a_miscounted_row_is_the_matter_of_its_own_orders(
+    database: Database, reservations: Reservations[Lines], levels: Levels, miscounted: int
+) -> None:
+    """Rollbacks beside it are done, in its transaction and in later ones; its own is, once the row is put right."""
+    failed: list[bool] = []
+    consumer = RollbackConsumer(reservations, failed=lambda: failed.append(True))
+    wide = (10, *range(1000, 999 + ROWS))
+    bodies = [OrderEvent(tx_id=TX, order_ids=ids).to_body() for ids in ((miscounted,), (8,), (9, 11), wide)]
+    verdicts = consumer([_delivery(body) for body in bodies])
+    assert verdicts == [Verdict.RETRY, Verdict.ACK, Verdict.ACK, Verdict.ACK]
+    assert not failed  # the database is there: no reason to stand by
+    states = reservations.states([7, 8, 9, 10, 11, 1000])
+    assert states.pop(7) is ReservationState.DEDUCTED
+    assert set(states.values()) == {ReservationState.RELEASED}
+    assert (levels.get(1).available, levels.get(2).available) == (5, 5)
+    _set_available(database, 3)
+    assert consumer([_delivery(bodies[0])]) == [Verdict.ACK]
+    assert levels.get(1).available == 5
+
+
+def test_a_release_names_what_was_refused(reservations: Reservations[Lines], miscounted: int) -> None:
+    """It raises once all others are released."""
+    with pytest.raises(NotReleased) as refused:
+        reservations.release(dict.fromkeys((miscounted, 8, 9), TX))
+    assert refused.value.order_ids == {miscounted}
+    assert [reservations.get(order_id).state.value for order_id in (7, 8, 9)] == ["deducted", "released", "released"]
+
+
+def test_settling_beside_a_miscounted_row(reservations: Reservations[Lines], miscounted: int) -> None:
+    """The answer tells that it is still held, which no caller takes for done."""
+    states = reservations.settle({miscounted: (TX, "void"), 8: (TX, "void"), 9: (TX, "stands")})
+    assert [states[order_id].value for order_id in (miscounted, 8, 9)] == ["deducted", "released", "deducted"]
+    assert reservations.get(9).verified
 
 
 def test_delivered_again(reservations: Reservations[Lines], levels: Levels) -> None:

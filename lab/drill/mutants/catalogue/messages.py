@@ -10,7 +10,7 @@ MUTANTS = (
         "ack-before-commit",
         "a rollback that could not be written is acknowledged",
         "tests/unit/test_stock_consumer.py::test_database_down",
-        ("halfmessage.participant.consumer:RollbackConsumer._release", "return False", "return True"),
+        ("halfmessage.participant.consumer:RollbackConsumer._release", "return None", "return refused"),
     ),
     edited(
         "batch-ends-after-its-first-message",
