@@ -97,7 +97,9 @@ def test_a_dead_letter_is_resent_and_its_effect_seen(shop: Shop, root: Visitor) 
     assert f"stock is back {HOSTILE}" in story.text
     assert "root" in story.text
     assert "<script>alert" not in story.html
-    assert root.post("/dead/send", {**plan.form("/dead/send"), "why": "clicked twice"}).path == sent.path
+    again = {**plan.form("/dead/send"), "why": f"stock is back {HOSTILE}"}
+    assert root.post("/dead/send", again).path == sent.path  # clicked twice
+    assert "sent before for something else" in root.post("/dead/send", {**again, "why": "another one"}).text
     assert "clicked twice" not in root.get(f"/messages/{dead}").text
 
 
