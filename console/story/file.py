@@ -102,10 +102,6 @@ def _story(data: str) -> tuple[Story, int]:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise StoryError("The data of the file is no JSON.") from error
-    try:
-        json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write: no page can show it
-        raise StoryError("The data of the file has something in it that is no text.") from error
     if not isinstance(found, Mapping) or found.get("schema") != SCHEMA:
         raise StoryError(f"The file is not of the form that is read here, {SCHEMA}; a later release may have made it.")
     order, entries, drawing = found.get("order"), found.get("entries"), found.get("drawing")
