@@ -15,6 +15,13 @@ from order.model import RequestState, Status, order_lines, order_requests, order
 _PAGE = 500
 
 
+def opened(service: str, url: str) -> Database:
+    """Open a service's database, to read all of it. Raise `SchemaMismatch` where it is another release's."""
+    database = Database(url, pool_size=1, statement_timeout=WHOLE_TABLE)
+    schema_version.require(service, database)
+    return database
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRow:
     """What the order database says of one order; times in ms since the epoch.
@@ -40,8 +47,7 @@ class Orders:
 
     def __init__(self, url: str) -> None:
         """Open it for reading. Raise `SchemaMismatch` where it is another release's."""
-        self._database = Database(url, pool_size=1, statement_timeout=WHOLE_TABLE)
-        schema_version.require("order", self._database)
+        self._database = opened("order", url)
 
     def close(self) -> None:
         """Close it."""

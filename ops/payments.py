@@ -7,11 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 
-from common import schema_version
-from common.db import WHOLE_TABLE, Database
 from common.registry import SANDBOX
 from ops.findings import BY_HAND, WAIT, Finding, Gravity, by_age, wrong
-from ops.ledgers import pages
+from ops.ledgers import opened, pages
 from ops.other_money import other_money
 from ops.provider_books import Books, Taken
 from ops.returns import under_way
@@ -74,13 +72,9 @@ class Payments:
 
         Raise `SchemaMismatch` where one is another release's.
         """
-        self._orders, self._pay = (
-            Database(url, pool_size=1, statement_timeout=WHOLE_TABLE) for url in (order_url, pay_url)
-        )
+        self._orders, self._pay = opened("order", order_url), opened("pay", pay_url)
         self._books = None if sandbox_url is None else Books(sandbox_url)
         self._grace = grace
-        schema_version.require("order", self._orders)
-        schema_version.require("pay", self._pay)
 
     def close(self) -> None:
         """Close all."""

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from common import schema_version
-from common.db import WHOLE_TABLE, Database
-from ops.ledgers import pages
+from ops.ledgers import opened, pages
 from sandbox.model import RefundState, charges, refunds, sessions
 
 _TAKEN = select(sessions.c.payment_id, charges).join(charges, charges.c.session_id == sessions.c.session_id)
@@ -35,8 +33,7 @@ class Books:
 
     def __init__(self, url: str) -> None:
         """Open them for reading. Raise `SchemaMismatch` where they are another release's."""
-        self._database = Database(url, pool_size=1, statement_timeout=WHOLE_TABLE)
-        schema_version.require("sandbox", self._database)
+        self._database = opened("sandbox", url)
 
     def close(self) -> None:
         """Close them."""

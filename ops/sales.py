@@ -9,8 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import Row, func, select
 
-from common import schema_version
-from common.db import WHOLE_TABLE, Database
 from flash.model import PurchaseFate, SaleState, purchases, sales
 from flash.model import pieces as tables
 from flash.pieces.factory import store_of
@@ -18,7 +16,7 @@ from flash.pieces.port import Totals
 from halfmessage.clock import now_ms
 from halfmessage.errors import Unavailable
 from ops.findings import BY_HAND, REPAIR, WAIT, Finding, Gravity, Limits, age_of, by_age, wrong
-from ops.ledgers import Orders, pages
+from ops.ledgers import Orders, opened, pages
 from ops.purchases import FLASH_DOES_IT, Purchases, store_anew
 from stock.model import allotments
 
@@ -45,11 +43,7 @@ class Sales:
 
     def __init__(self, flash_url: str, stock_url: str, pieces_url: str, orders: Orders, limits: Limits) -> None:
         """Open them for reading; `pieces_url`: as of `store_of`. Raise as that does, and `SchemaMismatch`."""
-        self._flash, self._stock = (
-            Database(url, pool_size=1, statement_timeout=WHOLE_TABLE) for url in (flash_url, stock_url)
-        )
-        schema_version.require("flash", self._flash)
-        schema_version.require("stock", self._stock)
+        self._flash, self._stock = opened("flash", flash_url), opened("stock", stock_url)
         self._store = store_of(pieces_url, self._flash, tables)
         self._grace = limits.grace
         self.purchases = Purchases(self._flash, self._store, orders, limits)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from common.db import Database
+from common.db import WHOLE_TABLE, Database
 from common.registry import GATEWAY
 from lab.bench.servers import NAIVE, RealServers
 from lab.bench.wire import Requests, make_request
@@ -25,7 +25,6 @@ USERS = 100
 PIECES = 10**9  # of each goods: nothing runs short
 _REQUESTS = 1000  # different ones, sent over and over
 _SEED = 1
-_STATEMENT_WITHIN = 3600.0  # seconds: counting ten million rows takes a while
 _READY_WITHIN = 60.0
 _TOLD = 5  # lines of each kind of wrong
 _PAY_TIMEOUT = 6 * 3600.0  # no order falls due while others are placed
@@ -116,7 +115,7 @@ class SystemUnderTest:
         """Return a service's database."""
         if service not in self._databases:
             url = self.deployment.database_url(service)
-            self._databases[service] = Database(url, statement_timeout=_STATEMENT_WITHIN)
+            self._databases[service] = Database(url, statement_timeout=WHOLE_TABLE)
         return self._databases[service]
 
     @property
@@ -127,7 +126,7 @@ class SystemUnderTest:
     @cached_property
     def judge(self) -> Judge:
         """What judges the databases."""
-        return Judge.of(self.deployment, patience=_STATEMENT_WITHIN, most=_TOLD)
+        return Judge.of(self.deployment, patience=WHOLE_TABLE, most=_TOLD)
 
     @cached_property
     def tokens(self) -> list[str]:

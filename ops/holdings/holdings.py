@@ -7,11 +7,9 @@ from typing import Any, ClassVar
 
 from sqlalchemy import MetaData, select
 
-from common import schema_version
-from common.db import WHOLE_TABLE, Database
 from halfmessage.participant.model import ReservationState, header_table
 from ops.findings import BY_HAND, REPAIR, Finding, Gravity, Limits, by_age, of_participant, wrong
-from ops.ledgers import OrderRow, Orders, pages
+from ops.ledgers import OrderRow, Orders, opened, pages
 from order.clients.participant import ParticipantClient
 from order.model import Status
 
@@ -44,10 +42,9 @@ class Holdings:
         Raise `SchemaMismatch` where it is another release's.
         """
         self.name = name
-        self.database = Database(url, pool_size=1, statement_timeout=WHOLE_TABLE)
+        self.database = opened(name, url)
         self.limits = limits
         self._orders, self._needed, self._made_when_paid = orders, client.needed, client.made_when_paid
-        schema_version.require(name, self.database)
 
     def close(self) -> None:
         """Close it."""

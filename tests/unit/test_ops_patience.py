@@ -19,25 +19,25 @@ class _Opened(Exception):
 
 
 @pytest.mark.parametrize(
-    ("module", "open_it"),
+    "open_it",
     [
-        (ledgers, lambda: ledgers.Orders(_URL)),
-        (payments, lambda: payments.Payments(_URL, _URL, None, grace=1.0)),
-        (provider_books, lambda: provider_books.Books(_URL)),
-        (sales, lambda: sales.Sales(_URL, _URL, _URL, _none(), Limits(1.0, 1.0))),
-        (holdings, lambda: holdings.Holdings("stock", _URL, _none(), Limits(1.0, 1.0), StockClient)),
+        lambda: ledgers.Orders(_URL),
+        lambda: payments.Payments(_URL, _URL, None, grace=1.0),
+        lambda: provider_books.Books(_URL),
+        lambda: sales.Sales(_URL, _URL, _URL, _none(), Limits(1.0, 1.0)),
+        lambda: holdings.Holdings("stock", _URL, _none(), Limits(1.0, 1.0), StockClient),
     ],
     ids=["orders", "payments", "provider's books", "sales", "holdings"],
 )
 def test_books_are_opened_with_time_for_whole_tables(
-    monkeypatch: pytest.MonkeyPatch, module: Any, open_it: Callable[[], object]
+    monkeypatch: pytest.MonkeyPatch, open_it: Callable[[], object]
 ) -> None:
     """Five seconds are those of a request; a sum of millions of rows sends nothing for longer."""
 
     def opened(_url: str, **named: Any) -> None:
         raise _Opened(named.get("statement_timeout"))
 
-    monkeypatch.setattr(module, "Database", opened)
+    monkeypatch.setattr(ledgers, "Database", opened)
     with pytest.raises(_Opened, match=str(WHOLE_TABLE)):
         open_it()
 

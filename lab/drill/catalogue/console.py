@@ -5,6 +5,7 @@ from collections import Counter
 from functools import partial
 
 from console.pages.viewer import COOKIE
+from halfmessage.chunks import chunks
 from lab.drill.drill import Drill, ServerKind
 from lab.drill.drill_run import DrillRun
 from lab.drill.parallel import at_once
@@ -14,17 +15,8 @@ from ops.client import Unreachable
 _PAGES = (
     *("/", "/live", "/orders", "/orders/{order}", "/orders?status=created", "/find?q={order}", "/find?q=nothing"),
     *("/messages", "/messages?key={order}", "/messages?state=half", "/dead", "/transactions", "/stock", "/coupons"),
-    *(
-        "/payments",
-        "/payments/{order}",
-        "/sales",
-        "/sagas",
-        "/reconcile",
-        "/drills",
-        "/story-files",
-        "/orders/{order}/story.html",
-        "/stock/{goods}",
-    ),
+    *("/payments", "/payments/{order}", "/sales", "/sagas", "/reconcile", "/drills", "/story-files"),
+    *("/orders/{order}/story.html", "/stock/{goods}"),
 )
 _AT_ONCE = 8  # pages that are open
 _LONGEST = 20.0  # seconds for a page; that of an order asks six services and a broker, each with a bound of its own
@@ -63,22 +55,18 @@ def _answers(run: DrillRun, order: str) -> dict[str, tuple[int, float]]:
     """Return for each page its status, 0 where there was no answer, and how long it took, in seconds."""
     token = run.sut.deployment.token("admin", ["admin", "orders"])
     headers = {"Cookie": f"{COOKIE}={token}", "Accept": "text/html"}
-    with run.sut.deployment.client("admin", ["admin", "orders"]) as client:
 
-        def look(path: str) -> tuple[int, float]:
-            began = time.monotonic()
-            try:
-                status = client.ask(
-                    "console", "GET", path.format(order=order, goods=run.goods_id), headers=headers
-                ).status
-            except Unreachable:
-                status = 0
-            return status, time.monotonic() - began
+    def look(path: str) -> tuple[int, float]:
+        began = time.monotonic()
+        try:
+            status = run.sut.admin.ask("console", "GET", path, headers=headers).status
+        except Unreachable:
+            status = 0
+        return status, time.monotonic() - began
 
-        found: dict[str, tuple[int, float]] = {}
-        for begin in range(0, len(_PAGES), _AT_ONCE):
-            together = _PAGES[begin : begin + _AT_ONCE]
-            found |= zip(together, at_once([partial(look, path) for path in together]), strict=True)
+    found: dict[str, tuple[int, float]] = {}
+    for together in chunks([page.format(order=order, goods=run.goods_id) for page in _PAGES], _AT_ONCE):
+        found |= zip(together, at_once([partial(look, path) for path in together]), strict=True)
     return found
 
 
