@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from common import migrations, registry, schema_version
 from common.db import Database
+from common.errors import SchemaMismatch
 from halfmessage.errors import BelowZero, CommitOutcomeUnknown, DatabaseUnavailable, DuplicateRow
 from lab.drill.proxy import Proxy
 from tests.databases import Server
@@ -106,6 +107,61 @@ def test_instances_may_migrate_at_once(server: Server, open_database: OpenDataba
             done.result()
     with open_database(url).read() as connection:
         assert schema_version.current(connection) == schema_version.known("goods")[-1]
+
+
+@pytest.fixture
+def earlier(migrated: Migrated, open_database: OpenDatabase) -> Database:
+    """Return flash's database as it was before the last migration, which adds a column to `sales`."""
+    database = open_database(migrated("flash"))
+    database.transact(_run("ALTER TABLE sales DROP COLUMN queue_rate"))
+    database.transact(_run("UPDATE alembic_version SET version_num = 'flash0002'"))
+    return database
+
+
+def test_a_migration_holds_up_no_others_behind_a_table_in_use(
+    earlier: Database, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open transaction has read the table: requests go on, and the migration ends once that transaction has."""
+    monkeypatch.setattr(migrations, "_TABLE_WAIT", 1)
+    waiting = text("SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE '%metadata lock%'")
+    read = text("SELECT COUNT(*) FROM sales")
+    url = earlier.engine.url.render_as_string(hide_password=False)
+    request = open_database(url, statement_timeout=3.0)
+    with earlier.engine.connect() as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(read)
+        done = pool.submit(migrations.upgrade, "flash", url)
+        with earlier.engine.connect() as watcher:
+            for _ in range(2):  # it waits, and tries again
+                eventually(lambda: watcher.scalar(waiting) == 1)
+                with request.read() as connection:
+                    connection.execute(read)
+                eventually(lambda: watcher.scalar(waiting) == 0)
+        assert not done.done()
+        holder.rollback()
+        done.result()
+    with request.read() as connection:
+        assert schema_version.current(connection) == schema_version.known("flash")[-1]
+
+
+def test_a_migration_gives_up_a_table_in_use_and_can_be_run_again(
+    earlier: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has changed nothing then, and says what it met."""
+    monkeypatch.setattr(migrations, "_TABLE_WAIT", 1)
+    monkeypatch.setattr(migrations, "_TABLE_TRIES", 1)
+    url = earlier.engine.url.render_as_string(hide_password=False)
+    with earlier.engine.connect() as holder:
+        holder.execute(text("SELECT COUNT(*) FROM sales"))
+        with pytest.raises(DatabaseUnavailable, match="Lock wait timeout"):
+            migrations.upgrade("flash", url)
+    migrations.upgrade("flash", url)
+
+
+def test_a_migration_that_was_cut_off_is_named(earlier: Database) -> None:
+    """Changes of tables can't be taken back there: the file of the migration is named, and what to do."""
+    earlier.transact(_run("ALTER TABLE sales ADD COLUMN queue_rate INTEGER"))
+    with pytest.raises(SchemaMismatch, match=r"flash0003 of the flash database .* Duplicate column.*sql/flash/versions"):
+        migrations.upgrade("flash", earlier.engine.url.render_as_string(hide_password=False))
 
 
 def test_session_settings(database: Database) -> None:
