@@ -33,6 +33,7 @@ from halfmessage.mq.port import (
     CheckAnswer,
     Delivery,
     HalfMessage,
+    Handler,
     Message,
     MessageView,
     Resolution,
@@ -791,7 +792,7 @@ def _acknowledge(got: Sequence[Delivery]) -> list[Verdict]:
 
 
 def test_forgetting_goes_so_many_messages_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it was due goes from all pages; a group that takes over its number starts from the oldest message kept."""
+    """What it was due goes, and what it had done; another group starts from the oldest message kept."""
     monkeypatch.setattr(deliveries, "_FORGOTTEN", 2)
     broker = EmbeddedBroker(path, PATIENT)
     producer, console = broker.producer("order"), broker.console()
@@ -800,6 +801,7 @@ def test_forgetting_goes_so_many_messages_at_a_time(path: Path, monkeypatch: pyt
     eventually(lambda: console.stats().pending == 0)
     console.forget("gone")
     assert all(view.groups == () for view in console.find())
+    assert broker._store.reader.query("SELECT count(*) FROM deliveries", ()) == [(0,)]
     broker.close()
     again = EmbeddedBroker(path, PATIENT)
     got: list[str] = []
@@ -811,6 +813,30 @@ def test_forgetting_goes_so_many_messages_at_a_time(path: Path, monkeypatch: pyt
     again.consumer("late", TOPIC, handle)
     eventually(lambda: got == sent)
     again.close()
+
+
+def test_a_forgotten_group_s_consumer_takes_nothing_from_a_later_group(path: Path) -> None:
+    """It was idle, and nobody stopped it: the number of its subscription is not given again."""
+    broker = EmbeddedBroker(path, PATIENT)
+    taken: list[str] = []
+
+    def taking(group: str) -> Handler:
+        def handle(some: Sequence[Delivery]) -> list[Verdict]:
+            taken.extend(group for _ in some)
+            return [Verdict.ACK] * len(some)
+
+        return handle
+
+    broker.consumer("gone", TOPIC, taking("gone"))
+    broker.console().forget("gone")
+    do = broker._store.writer.do
+    numbers = [do(lambda connection: deliveries.subscribe(connection, "late", TOPIC)) for _ in range(2)]
+    assert numbers == [2, 2]
+    sent = [broker.producer("order").send(Message(TOPIC, b"")) for _ in range(3)]
+    broker.consumer("late", TOPIC, taking("late"))
+    eventually(lambda: len(taken) == len(sent))
+    assert set(taken) == {"late"}
+    broker.close()
 
 
 def test_a_group_that_works_is_not_forgotten(path: Path) -> None:

@@ -53,6 +53,13 @@ _GIVE_BACK = """
 UPDATE deliveries SET attempts = attempts - 1, visible_at = ?, lease = NULL, pid = NULL
 WHERE subscription_id = ? AND lease = ? AND state = 'pending' AND message_id IN (SELECT value FROM json_each(?))
 """
+_SUBSCRIPTION = "SELECT id FROM subscriptions WHERE topic = ? AND consumer_group = ?"
+# the highest number given so far is kept where SQLite keeps those of AUTOINCREMENT, which applications may write
+# (https://sqlite.org/autoinc.html): an idle consumer of a forgotten group must not find itself in another's
+_HIGHEST = """
+SELECT max(coalesce((SELECT max(id) FROM subscriptions), 0),
+           coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'subscriptions'), 0))
+"""
 _SUBSCRIPTIONS = "SELECT id FROM subscriptions WHERE consumer_group = ? ORDER BY id"
 _CLAIMED = """
 SELECT 1 FROM deliveries AS d JOIN subscriptions AS s ON s.id = d.subscription_id
@@ -75,14 +82,18 @@ class Claim:
 
 
 def subscribe(connection: sqlite3.Connection, group: str, topic: str) -> int:
-    """Return the number of `group`'s subscription to `topic`; a new one is due every message kept."""
-    connection.execute(
-        "INSERT INTO subscriptions (topic, consumer_group) VALUES (?, ?) ON CONFLICT DO NOTHING", (topic, group)
-    )
-    row = connection.execute(
-        "SELECT id FROM subscriptions WHERE topic = ? AND consumer_group = ?", (topic, group)
-    ).fetchone()
-    return int(row[0])
+    """Return the number of `group`'s subscription to `topic`; a new one is due every message kept.
+
+    No number is given twice, also when its group was forgotten.
+    """
+    row = connection.execute(_SUBSCRIPTION, (topic, group)).fetchone()
+    if row is not None:
+        return int(row[0])
+    number = int(connection.execute(_HIGHEST).fetchone()[0]) + 1
+    connection.execute("INSERT INTO subscriptions VALUES (?, ?, ?)", (number, topic, group))
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'subscriptions'")
+    connection.execute("INSERT INTO sqlite_sequence VALUES ('subscriptions', ?)", (number,))
+    return number
 
 
 def next_due(reader: Reader, subscription: int) -> int | None:
@@ -172,9 +183,9 @@ def to_forget(connection: sqlite3.Connection, group: str) -> list[int]:
 
 
 def forget_chunk(connection: sqlite3.Connection, subscription: int, after: int) -> int | None:
-    """Delete the deliveries of the next messages; return where to go on, None once the subscription is gone too.
+    """Delete the deliveries of the next messages, also what is done; return where to go on.
 
-    What is done goes as well: SQLite may give the subscription's number to another one, which would find it.
+    None once the subscription is gone too.
     """
     numbers = [int(number) for (number,) in connection.execute(_NEXT, (after, _FORGOTTEN))]
     if numbers:

@@ -106,6 +106,9 @@ class CheckBack:
 
     def _work(self, endpoints: Any, sent: Any, transaction_id: str) -> None:
         received = wire.read(sent)
+        if received.damage:  # RocketMQ asks again, and parks it in the end
+            log.error("broker.message_damaged", message_id=received.message_id, reason=received.damage, put="parked")
+            return
         answer = self._answer(received)
         if answer is CheckAnswer.UNKNOWN or self._closed.is_set():
             return

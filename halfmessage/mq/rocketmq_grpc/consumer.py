@@ -137,13 +137,19 @@ class RocketMQConsumer:
 
     def _work(self, batch: Batch) -> None:
         client = self._session.client(self._options.send_timeout)
-        early = [one for one in batch.messages if is_early(one)]
+        readable = [one for one in batch.messages if not one.damage]
+        early = [one for one in readable if is_early(one)]
         if early:  # first: they must not wait for a handler that takes long
             self._inbox.settle(client, batch.endpoints, early, [self._onward.send(one) for one in early])
-        due = [one for one in batch.messages if one not in early]
+        due = [one for one in readable if one not in early]
         if due:
             verdicts = self._ask(due, self._keeper(client, batch.endpoints, due))
             self._inbox.settle(client, batch.endpoints, due, verdicts)
+        damaged = [one for one in batch.messages if one.damage]
+        for one in damaged:
+            log.error("broker.message_damaged", message_id=one.message_id, reason=one.damage, put="dead letters")
+        if damaged:
+            self._inbox.settle(client, batch.endpoints, damaged, [Verdict.RETRY] * len(damaged))
 
     def _keeper(self, client: Any, endpoints: Any, due: list[wire.Received]) -> Keeper:
         """Return what keeps `due`, in which it replaces what has a new receipt."""

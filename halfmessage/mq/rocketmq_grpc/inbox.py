@@ -87,13 +87,16 @@ class Inbox:
     def settle(
         self, client: Any, endpoints: Any, messages: Sequence[wire.Received], verdicts: Sequence[Verdict]
     ) -> None:
-        """Acknowledge, put off or bury each. Raise `BrokerError`: what it could not tell comes again."""
+        """Acknowledge, put off or bury each; what could not be read is buried instead of put off.
+
+        Raise `BrokerError`: what it could not tell comes again.
+        """
         calls = []
         handled = [one for one, verdict in zip(messages, verdicts, strict=True) if verdict is Verdict.ACK]
         if handled:
             calls.append(client.rpc_client.ack_message_async(endpoints, self._ack(handled), **self._how(client)))
         for one, verdict in zip(messages, verdicts, strict=True):
-            if verdict is Verdict.RETRY and one.attempt < self._options.max_deliveries:
+            if verdict is Verdict.RETRY and one.attempt < self._options.max_deliveries and not one.damage:
                 request = self._put_off(one)
                 calls.append(client.rpc_client.change_invisible_duration_async(endpoints, request, **self._how(client)))
             elif verdict is Verdict.RETRY:

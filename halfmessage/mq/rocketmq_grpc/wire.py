@@ -4,9 +4,11 @@ The client's own `Message` is passed by: it refuses empty bodies, loses the orde
 """
 
 import gzip
+import io
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rocketmq.grpc_protocol import Encoding, MessageType, SendMessageRequest
 
@@ -31,6 +33,8 @@ __all__ = [
 CHECKS = "TRANSACTION_CHECK_TIMES"  # RocketMQ's own: how often it has asked
 _FOREIGN = frozenset({CHECKS, "__transactionId__"})
 _NOTHING = b"\x00"
+_NUMBERS = frozenset({BORN_AT, DELIVER_AT, HOP_ENDS})
+_LARGEST: Final = 16 * 1024 * 1024  # bytes of a body unpacked: four times what RocketMQ takes packed (maxMessageSize)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Received:
     receipt: str
     own: Mapping[str, str]
     raw_id: str
+    damage: str = ""  # why it can't be read; empty: it was read
 
 
 def send_request(
@@ -75,10 +80,17 @@ def send_request(
 
 
 def read(sent: Any) -> Received:
-    """Read a message. Raise `ValueError` if it is encoded in an unknown way."""
+    """Read a message. One that can't be read says so (`damage`) and has no body: those that came with it are read."""
     system, properties = sent.system_properties, dict(sent.user_properties)
     own = {name: properties.pop(name) for name in OWN | _FOREIGN if name in properties}
-    body = b"" if EMPTY in own else gzip.decompress(sent.body) if system.body_encoding == Encoding.GZIP else sent.body
+    damage, body = "", b""
+    if any(not own[name].isdecimal() for name in _NUMBERS & own.keys()) or (HOP_ENDS in own and DELIVER_AT not in own):
+        damage, own = "its times are no numbers", {}
+    elif EMPTY not in own:
+        try:
+            body = _unpacked(sent.body) if system.body_encoding == Encoding.GZIP else sent.body
+        except (OSError, EOFError, zlib.error) as error:
+            damage = f"its body can't be unpacked: {error}"
     message = Message(sent.topic.name, bytes(body), system.tag, tuple(system.keys), properties)
     return Received(
         message_id=own.get(FIRST_ID, system.message_id),
@@ -88,4 +100,13 @@ def read(sent: Any) -> Received:
         receipt=system.receipt_handle,
         own=own,
         raw_id=system.message_id,
+        damage=damage,
     )
+
+
+def _unpacked(packed: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        body = file.read(_LARGEST + 1)
+    if len(body) > _LARGEST:
+        raise OSError(f"it is larger than {_LARGEST} bytes")
+    return body

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("rocketmq.grpc_protocol", reason="the gRPC client is an extra: .[rocketmq]")
 
-from rocketmq.grpc_protocol import MessageType, Settings, TransactionResolution, TransactionSource
+from rocketmq.grpc_protocol import Encoding, MessageType, Settings, TransactionResolution, TransactionSource
+from structlog.testing import capture_logs
 
 from halfmessage.errors import BrokerError
 from halfmessage.mq.port import CheckAnswer, HalfMessage, Message
@@ -37,6 +38,15 @@ def answered(checker: Callable[[HalfMessage], Any] | None, sent: Any) -> list[tu
     asking.asked("endpoints", sent, "t1")
     asking._executor.shutdown()  # all questions are answered by then
     return told
+
+
+def test_a_question_that_can_not_be_read_is_left_unanswered() -> None:
+    """RocketMQ parks it in the end, where it is seen."""
+    sent = half()
+    sent.body, sent.system_properties.body_encoding = b"no gzip", Encoding.GZIP
+    with capture_logs() as logs:
+        assert answered(lambda _: CheckAnswer.COMMIT, sent) == []
+    assert [entry["event"] for entry in logs] == ["broker.message_damaged"]
 
 
 @pytest.mark.parametrize(

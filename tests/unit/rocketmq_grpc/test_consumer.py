@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -53,8 +54,10 @@ class Empty:
         brought, Empty.brought = Empty.brought, ()
         return Batch("endpoints", list(brought))
 
-    def settle(self, *_: Any) -> None:
-        pass
+    settled: ClassVar[list[tuple[str, Verdict]]] = []
+
+    def settle(self, _client: Any, _to: Any, messages: Sequence[wire.Received], verdicts: Sequence[Verdict]) -> None:
+        Empty.settled.extend(zip((one.message_id for one in messages), verdicts, strict=True))
 
 
 @pytest.fixture
@@ -66,6 +69,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Held:
     monkeypatch.setattr(module, "_PAUSE_WITHOUT_GROUP", 0.01)
     monkeypatch.setattr(Empty, "code", None)
     monkeypatch.setattr(Empty, "refused", 0)
+    monkeypatch.setattr(Empty, "settled", [])
     return held
 
 
@@ -120,6 +124,25 @@ def test_only_what_was_put_on_a_hop_is_sent_on(session: Held, monkeypatch: pytes
     broker.close()
     assert handled == ["whole way", "due where its hop ended", "not put off"]
     assert sent_on == ["on a hop"]
+
+
+def test_one_that_can_not_be_read_holds_up_no_other(session: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that came with it are handled; it is handed to nobody, and put with the dead letters."""
+    assert not session.refusal
+    brought = (replace(_put_off("damaged"), damage="no gzip"), _put_off("whole"))
+    handled: list[str] = []
+
+    def handle(deliveries: Sequence[Delivery]) -> list[Verdict]:
+        handled.extend(delivery.message_id for delivery in deliveries)
+        return [Verdict.ACK] * len(deliveries)
+
+    broker = RocketMQBroker(Place("127.0.0.1", 1), BrokerOptions())
+    broker.consumer("stock", "t", handle)
+    monkeypatch.setattr(Empty, "brought", brought)
+    eventually(lambda: len(Empty.settled) == len(brought))
+    broker.close()
+    assert handled == ["whole"]
+    assert Empty.settled == [("whole", Verdict.ACK), ("damaged", Verdict.RETRY)]
 
 
 class Answering(Empty):

@@ -1,5 +1,6 @@
 """Settling what was received: acknowledged together, put off with growing delay, buried after the last time."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,6 +55,15 @@ def test_after_the_last_delivery_it_is_buried(attempt: int) -> None:
     settle(client, (received(1, attempt), Verdict.RETRY))
     (buried,) = client.rpc_client.asked("forward_message_to_dead_letter_queue")
     assert (buried.message_id, buried.delivery_attempt, buried.max_delivery_attempts) == ("raw-1", attempt, 5)
+
+
+def test_what_can_not_be_read_is_buried_at_once() -> None:
+    """It is as unreadable the next time."""
+    client = Client()
+    settle(client, (replace(received(1), damage="no gzip"), Verdict.RETRY), (received(2), Verdict.RETRY))
+    (buried,) = client.rpc_client.asked("forward_message_to_dead_letter_queue")
+    (put_off,) = client.rpc_client.asked("change_invisible_duration")
+    assert (buried.message_id, put_off.message_id) == ("raw-1", "raw-2")
 
 
 def test_too_late_is_no_error() -> None:

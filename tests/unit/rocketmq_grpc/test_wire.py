@@ -42,3 +42,22 @@ def test_a_compressed_body_is_unpacked() -> None:
     sent = wire.send_request(WHOLE, message_id="m", kind=MessageType.NORMAL, own={}).messages[0]
     sent.body, sent.system_properties.body_encoding = gzip.compress(b"large"), Encoding.GZIP
     assert wire.read(sent).message.body == b"large"
+
+
+def test_what_can_not_be_read_says_why() -> None:
+    """A body that is not packed as it says, one that grows too large, times that are none: nothing is raised."""
+
+    def damage(body: bytes, **own: str) -> str:
+        sent = wire.send_request(WHOLE, message_id="m", kind=MessageType.NORMAL, own=own).messages[0]
+        sent.body, sent.system_properties.body_encoding = body, Encoding.GZIP
+        received = wire.read(sent)
+        assert (received.message.body, received.raw_id) == (b"", "m")
+        return received.damage
+
+    packed = gzip.compress(b"large")
+    assert "can't be unpacked" in damage(b"no gzip")
+    assert "can't be unpacked" in damage(packed[:-9])
+    assert "can't be unpacked" in damage(packed[:12] + b"\xff" + packed[13:])
+    assert f"larger than {wire._LARGEST} bytes" in damage(gzip.compress(bytes(wire._LARGEST + 1)))
+    assert "times" in damage(packed, **{wire.BORN_AT: "yesterday"})
+    assert "times" in damage(packed, **{wire.HOP_ENDS: "7"})

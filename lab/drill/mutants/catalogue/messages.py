@@ -73,12 +73,22 @@ MUTANTS = (
     ),
     edited(
         "forgetting-leaves-what-is-done",
-        "a group that takes over the number of a forgotten one misses what that one had done",
+        "what a forgotten group had done stays in the file for ever",
         "tests/unit/test_embedded_broker.py::test_forgetting_goes_so_many_messages_at_a_time",
         (
             "halfmessage.mq.embedded.deliveries:forget_chunk",
             "connection.execute(_FORGET, (subscription, after, numbers[-1]))",
             "pass",
+        ),
+    ),
+    edited(
+        "subscription-number-given-again",
+        "an idle consumer of a forgotten group takes the messages of the next new one",
+        "tests/unit/test_embedded_broker.py::test_a_forgotten_group_s_consumer_takes_nothing_from_a_later_group",
+        (
+            "halfmessage.mq.embedded.deliveries:subscribe",
+            "connection.execute(_HIGHEST)",
+            'connection.execute("SELECT coalesce(max(id), 0) FROM subscriptions")',
         ),
     ),
     edited(
