@@ -15,6 +15,7 @@ import structlog
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
+from common import tracing
 from common.breaker import Breaker, BreakerOpen
 from common.errors import PeerUnavailable
 
@@ -249,6 +250,7 @@ class _Instance:
 
     def __init__(self, url: str, connections: int, changed: Callable[[bool], None]) -> None:
         parts = urlsplit(url)
+        tracing.peer(url)
         self.avoided_until = 0.0
         self._changed, self._retired = changed, False
         self._breaker = Breaker(self._tell)

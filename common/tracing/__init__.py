@@ -61,6 +61,12 @@ def app(flask: Any) -> None:
         _on.app(flask)
 
 
+def peer(url: str) -> None:
+    """Trace the calls to an instance of one of our services, given its base URL: discovery may have found it."""
+    if _on is not None:
+        _on.peer(url)
+
+
 def engine(of_database: "Engine") -> None:
     """Trace the statements of a database."""
     if _on is not None:

@@ -1,11 +1,11 @@
 """Tracing that is on: OpenTelemetry's SDK, its instrumentations, and what is ours; see `common.tracing`."""
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import PurePath
 from typing import Any, Final, TypeVar, Unpack
+from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, request
@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 _QUIET: Final = "/healthz$,/readyz$,/metrics$"
 _SEMCONV: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
+_PEERS: Final = 4096  # instances of our services known at once; those of discovery come and go
+_PORTS: Final = {"http": 80, "https": 443}
 _LIMITS: Final = SpanLimits(max_span_attributes=64, max_span_attribute_length=2048, max_links=256, max_events=32)
 
 
@@ -60,6 +62,7 @@ class Tracing:
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("orders")
         self._kind = settings.broker_url.partition(":")[0]
+        self._peers: dict[str, None] = {}
         self._instrument(settings)
 
     def _instrument(self, settings: Settings) -> None:
@@ -67,10 +70,11 @@ class Tracing:
 
         Calls to anybody else, such as providers of payments, are left alone: they need not know our traces.
         """
-        urls = [url for service in registry.SERVICES for url in settings.url(service.name).split(",")]
-        ours = "|".join(re.escape(url.strip().rstrip("/")) for url in urls)
+        for service in registry.SERVICES:
+            for url in settings.url(service.name).split(","):
+                self.peer(url.strip())
         URLLib3Instrumentor().instrument(
-            tracer_provider=self._provider, excluded_urls=f"^(?!(?:{ours})/),/internal/readyz$"
+            tracer_provider=self._provider, url_filter=self._only_ours, excluded_urls="^$,/internal/readyz$"
         )
         if settings.redis_url or settings.pieces_url:
             from opentelemetry.instrumentation.redis import RedisInstrumentor  # noqa: PLC0415 - it loads Redis
@@ -87,6 +91,18 @@ class Tracing:
         for instrumentor in (URLLib3Instrumentor(), SQLAlchemyInstrumentor(), self._redis):
             if instrumentor is not None and instrumentor.is_instrumented_by_opentelemetry:
                 instrumentor.uninstrument()
+
+    def peer(self, url: str) -> None:
+        """See `common.tracing.peer`."""
+        origin = _origin(url)
+        self._peers.pop(origin, None)
+        self._peers[origin] = None  # the newest last
+        if len(self._peers) > _PEERS:
+            self._peers.pop(next(iter(self._peers)), None)
+
+    def _only_ours(self, url: str) -> str:
+        """Return nothing, which is excluded, for the URL of anybody else."""
+        return url if "/".join(url.split("/", 3)[:3]) in self._peers else ""
 
     def app(self, flask: Flask) -> None:
         """See `common.tracing.app`."""
@@ -145,6 +161,14 @@ class Tracing:
     def exemplar(self) -> dict[str, str] | None:
         """See `common.tracing.exemplar`. Of a trace that is not sent there is none: it would not be found."""
         return dict(self.ids()) if get_current_span().get_span_context().trace_flags.sampled else None
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port in the way of the instrumentation: IPv6 without brackets, no port by default."""
+    parts = urlsplit(url)
+    port = parts.port
+    named = "" if port is None or port == _PORTS.get(parts.scheme) else f":{port}"
+    return f"{parts.scheme}://{parts.hostname}{named}"
 
 
 def _name_route(span: Span, _environ: WSGIEnvironment) -> None:

@@ -31,6 +31,9 @@ class Port(Protocol):
     def app(self, flask: Any) -> None:
         """Trace the requests of a Flask application."""
 
+    def peer(self, url: str) -> None:
+        """Trace the calls to an instance of one of our services, given its base URL."""
+
     def engine(self, of_database: Engine) -> None:
         """Trace the statements of a database."""
 

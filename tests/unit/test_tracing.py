@@ -25,7 +25,9 @@ from structlog.testing import capture_logs
 from common import tracing
 from common.config import Settings
 from common.db import Database
+from common.peer import Peer
 from common.redis_client import RedisClient
+from common.tracing import on
 from common.tracing.sampling import KeyedRatio
 from halfmessage.errors import DatabaseUnavailable
 from halfmessage.mq.embedded import EmbeddedBroker
@@ -402,6 +404,48 @@ def test_strangers_do_not_see_our_traces(collector: Collector, start: Callable[.
             urllib3.request("GET", f"{url}/", retries=False)
         served.join(10)
     assert [b"traceparent" in head for head in heads] == [True, False]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_call_to_an_instance_that_discovery_found_carries_the_trace(
+    collector: Collector, start: Callable[..., None], host: str
+) -> None:
+    """It is in no setting, and may be named in any way; an address of IPv6 ends no call to anybody."""
+    heads: list[bytes] = []
+    family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET
+    with socket.create_server((host.strip("[]"), 0), family=family) as server:
+        url = f"http://{host}:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    heads.append(connection.recv(65536))
+                    connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+        served = threading.Thread(target=answer)
+        served.start()
+        start(trace=collector.url)
+        with closing(Peer("stock", "http://127.0.0.1:1", lambda: "token", timeout=5.0, connections=1)) as stock:
+            with tracing.span("caller"):
+                urllib3.request("GET", f"{url}/", retries=False)
+            stock.use([url])
+            with tracing.span("caller"):
+                assert stock.call("GET", "/stock") == (204, None)
+        served.join(10)
+    assert [b"traceparent" in head for head in heads] == [False, True]
+
+
+def test_so_many_instances_are_known_at_once(start: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were met first are forgotten first; one that is met again counts as new."""
+    monkeypatch.setattr(on, "_PEERS", 2)
+    start(trace="http://127.0.0.1:1")
+    traced = tracing._on
+    assert isinstance(traced, on.Tracing)
+    for url in ("http://a:1", "http://b:80", "http://a:1", "https://c:443/base"):
+        tracing.peer(url)
+    asked = ("http://a:1/x", "http://b/x", "https://c/x", "https://c")
+    assert [traced._only_ours(url) for url in asked] == ["http://a:1/x", "", "https://c/x", "https://c"]
 
 
 def test_statements_are_in_the_trace_of_their_transaction(
