@@ -50,11 +50,13 @@ class Templates:
         self._environment.globals |= {"asset": assets.url, "menu": self.menu, "viewer": None, "path": ""}
 
     def render(self, name: str, given: Mapping[str, Any], *, live_only: bool = False) -> str:
-        """Return a page, or its block `live` alone where it has one."""
+        """Return a page, or its block `live` alone where it has one; half a surrogate pair in it is a "?"."""
         template = self._environment.get_template(name)
         if live_only and _LIVE in template.blocks:
-            return placed("".join(template.blocks[_LIVE](template.new_context(dict(given)))))
-        return placed(template.render(given))
+            text = "".join(template.blocks[_LIVE](template.new_context(dict(given))))
+        else:
+            text = template.render(given)
+        return placed(text.encode("utf-8", errors="replace").decode())  # JSON can have such halves, UTF-8 can't
 
 
 def time_of(at: int | str | None) -> Markup:

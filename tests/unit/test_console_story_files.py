@@ -1,5 +1,6 @@
 """Story files, opened by the console: what is intact is shown as it was told, what is not is refused in words."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -9,6 +10,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from common.process import Service
+from console.story import file as file_of_stories
 from console.story import write_file
 from tests.stories import entry, half, order_row, told
 from tests.unit.console_site import Browser, running, token
@@ -57,6 +59,17 @@ def test_an_intact_file_is_shown_as_it_was_told(alice: Browser) -> None:
     assert "alert(1)" in page.text
     assert "<script>alert" not in page.text
     assert "<img src=x" not in page.text
+
+
+def test_what_utf_8_can_not_have_is_shown_as_a_question_mark(alice: Browser) -> None:
+    """Data that another release drew may hold half a surrogate pair, which JSON can."""
+    data = file_of_stories._data(told(half(), entry("a\ud800b", "stock", None), order=order_row()), 1)
+    sha256 = hashlib.sha256(data.encode()).hexdigest()
+    script = f'<script type="application/json" id="story-data">{data}</script>'
+    page = send(alice, f'{script}<code id="story-sha256">{sha256}</code>'.encode())
+    assert page.status_code == 200
+    assert sha256 in page.text
+    assert "a?b" in page.text
 
 
 def test_what_was_changed_is_refused(alice: Browser) -> None:
