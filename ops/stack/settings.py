@@ -92,7 +92,7 @@ MARIADB: Values = {
     "character_set_server": "utf8mb4",
     "collation_server": "utf8mb4_bin",
     "default_time_zone": "+00:00",
-    "max_connections": 300,
+    "max_connections": 1000,  # all services with a database, each with its whole pool (`Settings`), and operators
     "skip_name_resolve": True,
     "skip_log_bin": True,
     "performance_schema": False,

@@ -244,6 +244,11 @@ class TestOneSource:
         assert address in ipaddress.ip_network(network["subnet"])
         assert address not in ipaddress.ip_network(network["ip_range"])
 
+    def test_mysql_has_connections_for_all_services(self) -> None:
+        """Each may open its whole pool; four more are left for second instances, and operators."""
+        given = Settings(port=1, jwt_secret="s" * 32, database_url="sqlite://", broker_url="embedded:///x")
+        assert (len(registry.ALL_NAMES) + 4) * given.pool_size <= int(settings.MARIADB["max_connections"])
+
     def test_databases(self, services: dict[str, Any]) -> None:
         """my.cnf carries MariaDB's settings for MySQL; the databases and their user are the stack's."""
         text = (DOCKER / "mysql/my.cnf").read_text()
