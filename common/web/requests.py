@@ -50,6 +50,7 @@ _UNHEARD_IN_WRITES: Final[Sequence[_Header]] = (
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _END_OF_KEY = re.compile(rb'"[ \t\r\n]*:')
 _MAX_QUERY_FIELDS = 32
+_MOST_DIGITS: Final = 4300  # of a number: as many as Python reads (sys.int_info)
 
 
 def current_request() -> Request:
@@ -182,7 +183,7 @@ def _check_json_thoroughly(raw: bytes) -> None:
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_integer)
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
     _check_strings(value, ())
@@ -204,6 +205,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise ValueError("a key occurs twice in one object")
     return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number has more than {_MOST_DIGITS} digits")
+    return int(text)
 
 
 def _no_constant(name: str) -> None:
@@ -244,7 +251,8 @@ def _pairs(query: bytes) -> dict[str, str]:
             query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS
         )
     except ValueError:  # of which UnicodeDecodeError is one
-        raise Invalid("The query string is not percent-encoded UTF-8, or too long.") from None
+        message = f"Send percent-encoded UTF-8, and {_MAX_QUERY_FIELDS} parameters at most"
+        raise Invalid(errors=[{"pointer": "", "message": message}]) from None
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]

@@ -97,7 +97,8 @@ class PayClient(ParticipantClient):
 
     def refusal(self, item: Mapping[str, Any]) -> HalfMessageError:  # noqa: ARG002 - there is but one
         """Return that pay takes no payment of what the order costs."""
-        return Invalid("No payment can be taken of this amount in this currency.")
+        message = "No payment can be taken of this amount in this currency"
+        return Invalid(errors=[{"pointer": "", "message": message}])
 
     def attempt(self, order: Order, provider: str, scenario: str | None) -> Attempt:
         """Try to pay an order. Raise `UnknownProvider`, `Invalid`, or `PeerUnavailable`: it may have been paid."""
@@ -115,7 +116,8 @@ class PayClient(ParticipantClient):
         """Return why no try was begun: what an order of ours tells of itself is never refused, only how to pay it."""
         with readable(self.name):
             if answer["type"].endswith(UnknownProvider.slug):
-                return UnknownProvider()
+                message = "Input should be a provider through which this deployment takes payments"
+                return UnknownProvider(errors=[{"pointer": "/provider", "message": message}])
         return Invalid(errors=[{"pointer": "/scenario", "message": "Input should be a scenario of the provider"}])
 
     def _attempt(self, order_id: int, answer: Mapping[str, Any]) -> Attempt:

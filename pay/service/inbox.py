@@ -99,9 +99,7 @@ def _stored(connection: Connection, row: Row) -> bool | Exception:
 
 
 def _row(provider: str, event: ProviderEvent, via: Via) -> Row:
-    names = [event.event_id, *([] if event.charge_id is None else [event.charge_id])]
-    is_right = all(map(_NAME.fullmatch, names)) and 0 <= (event.amount or 0) <= _MOST
-    if not is_right or (event.currency is not None and _CURRENCY.fullmatch(event.currency) is None):
+    if not (_has_types(event) and _is_in_bounds(event)):
         raise Malformed("The event has names, an amount or a currency that no event has.")
     now = now_ms()
     return {
@@ -119,3 +117,17 @@ def _row(provider: str, event: ProviderEvent, via: Via) -> Row:
         "handle_at": now + MOMENT,
         "reason": cut(event.reason),
     }
+
+
+def _has_types(event: ProviderEvent) -> bool:
+    """Tell whether texts are texts and numbers are numbers: a provider's JSON may have anything in their place."""
+    texts = (event.event_id, event.charge_id, event.currency, event.reason, event.reference)
+    numbers = (event.payment_id, event.amount)
+    has_texts = event.event_id is not None and all(text is None or isinstance(text, str) for text in texts)
+    return has_texts and all(number is None or type(number) is int for number in numbers)
+
+
+def _is_in_bounds(event: ProviderEvent) -> bool:
+    names = [name for name in (event.event_id, event.charge_id) if name is not None]
+    is_currency = event.currency is None or _CURRENCY.fullmatch(event.currency) is not None
+    return is_currency and all(map(_NAME.fullmatch, names)) and 0 <= (event.amount or 0) <= _MOST

@@ -91,8 +91,9 @@ def test_attempt(answer: dict[str, Any], expected: Attempt) -> None:
 
 def test_attempt_at_a_stranger() -> None:
     """A provider that pay does not know."""
-    with pytest.raises(UnknownProvider):
+    with pytest.raises(UnknownProvider) as refused:
         _client(providers=[(422, {"type": "/problems/unknown-provider"})]).attempt(ORDER, "nobody", None)
+    assert [error["pointer"] for error in refused.value.members["errors"]] == ["/provider"]
 
 
 def test_attempt_by_a_scenario_that_is_not_known() -> None:

@@ -156,6 +156,10 @@ def test_callbacks_that_can_not_be_read(call: Call) -> None:
     """Nor is anything stored of them; a provider that is none is told so; a body has a bound."""
     assert called_back(call, b"no JSON").status_code == 400
     assert called_back(call, taken(charge_id="c" * 200)).status_code == 400
+    for wrong in ("event_id", "charge_id", "amount", "currency", "reason", "reference"):
+        for value in (5.5, True, ["x"], {"a": 1}, "5" if wrong == "amount" else 5):
+            assert called_back(call, taken(**{wrong: value})).status_code == 400, (wrong, value)
+    assert called_back(call, taken(event_id=None)).status_code == 400
     assert called_back(call, taken(), path="/callbacks/else").status_code == 404
     assert called_back(call, b"x" * 3000).status_code == 413
     assert called_back(call, taken(), path="/callbacks/fake?a=b").status_code == 422
