@@ -45,6 +45,12 @@ MUTANTS = (
         "traces-told-to-strangers",
         "calls to providers of payments carry our traces",
         _TESTS + "test_strangers_do_not_see_our_traces",
-        ("common.tracing.on:Tracing._instrument", 'f"^(?!(?:{ours})/),', 'f"^$,'),
+        ("common.tracing.on:Tracing._only_ours", 'in self._peers else ""', "in self._peers else url"),
+    ),
+    edited(
+        "traces-end-at-discovered-instances",
+        "a call to an instance that discovery found carries no trace",
+        _TESTS + "test_a_call_to_an_instance_that_discovery_found_carries_the_trace",
+        ("common.tracing.on:Tracing.peer", "self._peers[origin] = None", "pass"),
     ),
 )
