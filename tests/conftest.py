@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import argparse
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -33,14 +34,36 @@ UNMEASURED = frozenset({"model", "e2e", "drills"})
 process a third more of the processor."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take which part of the tests that are marked `in_turn` is to run."""
+    help_ = "2/4: of the tests marked in_turn each fourth, from the second; .ci/run has others of them run each time"
+    parser.addoption("--in-turn", default="1/1", metavar="K/N", type=_part, help=help_)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part of a whole: give 1/4, 2/4, 3/4 or 4/4")
+    return int(number), int(of)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Know the promises' markers."""
     for number, promise in PROMISES.items():
         config.addinivalue_line("markers", f"{number}: {promise}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip on real servers what has nothing to say of them; measure lines only where they run in this process."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip on real servers what has nothing to say of them; measure lines only where they run in this process.
+
+    Leave out those whose turn it is not.
+    """
+    number, of = config.getoption("--in-turn")
+    waiting = [item for item in items if item.get_closest_marker("in_turn")]
+    left_out = set(waiting) - set(waiting[number - 1 :: of])
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if item.path.relative_to(item.config.rootpath).parts[1] in UNMEASURED:
             item.add_marker("no_cover")

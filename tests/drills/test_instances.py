@@ -14,6 +14,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     "name",
     [

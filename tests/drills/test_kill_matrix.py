@@ -1,6 +1,5 @@
 """kill -9 at every failpoint, with real processes: what is open is settled by check-back and redelivery alone."""
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -34,14 +33,10 @@ def test_every_failpoint_has_its_kills() -> None:
     assert len(kills.DRILLS) == 2 * len(POINTS)
 
 
-PART, _, PARTS = os.environ.get("ORDERS_DRILL_MATRIX", "1/1").partition("/")  # 2/3: each third point, from the second
-
-
 # In the catalogue's order: a process that dies before it acknowledges a message leaves it to come again, which RocketMQ
 # does not tell when; it must not come to a process that is to die of the next one.
-@pytest.mark.parametrize(
-    "point", [point for situation in SITUATIONS for point in situation.left][int(PART) - 1 :: int(PARTS)]
-)
+@pytest.mark.in_turn
+@pytest.mark.parametrize("point", [point for situation in SITUATIONS for point in situation.left])
 def test_killed_at(point: str, drill: Play) -> None:
     """Whichever process dies there, its client was told the truth, and order and stock agree within the limit."""
     drill(f"kill-{point}")

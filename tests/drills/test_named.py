@@ -7,6 +7,7 @@ from tests.drills.conftest import Play
 pytestmark = [pytest.mark.drill, pytest.mark.P1, pytest.mark.P2, pytest.mark.P3, pytest.mark.P4, pytest.mark.P5]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     "name",
     [

@@ -43,6 +43,7 @@ def test_random_runs(tmp_path: Path) -> None:
     assert not any((tmp_path / "lane").iterdir())
 
 
+@pytest.mark.embedded("of the nemesis itself, which is the same on any servers")
 def test_a_run_that_fails_leaves_its_deployment(tmp_path: Path) -> None:
     """Its databases and logs lie beside its history, and what was wrong in words."""
     before_it_began = -1.0  # a limit that no run keeps: one may be at rest when its last call is answered

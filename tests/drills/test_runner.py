@@ -17,7 +17,7 @@ from ops.errors import CommandFailed
 from ops.runstate import Phase
 from ops.supervisor import Supervisor
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.embedded("of the drill itself, which is the same on any servers")]
 
 
 def _untrue(run: DrillRun) -> None:

@@ -5,7 +5,11 @@ import pytest
 from ops import versions
 from tests.drills.conftest import Play
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]  # it starts servers of its own, of either version
+pytestmark = [
+    pytest.mark.drill,
+    pytest.mark.in_turn,
+    pytest.mark.timeout(600),
+]  # it starts servers of its own, of either version
 
 
 def test_upgrade_to_the_default(drill: Play) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.shop import Shop, place, placed, running
 from tests.stack import REAL, servers
 from tests.support import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.P5]
+pytestmark = [pytest.mark.e2e, pytest.mark.in_turn, pytest.mark.timeout(300), pytest.mark.P5]
 
 # A half message is parked within seven seconds when no answer comes for it (a stack's RocketMQ: 30 to 90, after
 # 60 checks); nothing sweeps by itself.

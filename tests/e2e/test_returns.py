@@ -12,7 +12,7 @@ from tests.e2e.test_order_coupon import counts, coupon
 from tests.e2e.test_payments import books, payment
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.in_turn]
 
 STEPS = ["refund", "restock", "coupon"]
 

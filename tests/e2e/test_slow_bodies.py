@@ -12,7 +12,7 @@ from urllib3.exceptions import ProtocolError
 from tests.e2e.shop import Shop, at_once
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded("bodies are read before any server is asked")]
 
 THREADS = 4
 CLIENTS = 12

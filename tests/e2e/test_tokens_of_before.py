@@ -16,7 +16,7 @@ from tests.e2e.shop import Shop, placed, running
 from tests.e2e.test_command_line import orders
 from tests.stack import servers
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded("keys are files, whatever services stand on")]
 
 
 def test_a_data_directory_from_before(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.test_flash_sales import opened
 from tests.stack import servers
 from tests.support import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.in_turn, pytest.mark.timeout(180)]
 
 _WITHIN = 20.0  # seconds for a span to arrive: it is sent half a second after its end
 

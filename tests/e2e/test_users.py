@@ -25,7 +25,10 @@ from ops.client import Client
 from tests.e2e.shop import Raw, Shop, placed, slug
 from tests.support import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.embedded("tests/real/test_use_cases.py has its database; it knows no broker"),
+]
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from lab.commands.bench import command
 
+pytestmark = pytest.mark.in_turn
+
 QUICK = ("--runs", "1", "--seconds", "4", "--warm-up", "2")  # something is answered in it on a busy machine, too
 
 

@@ -19,6 +19,8 @@ from ops.stack import Stack, tenant
 from tests.native.standin import missing
 from tests.support import eventually
 
+pytestmark = pytest.mark.in_turn
+
 OLDER = ("5.1.1", "5.0.9")  # the one before ours, and the last of 5.0
 UNREAD = "5.0.9"  # it shows neither keys nor properties of what it receives (an inverted condition in its message.py)
 PROGRAM = Path(__file__).with_name("other_client.py")

@@ -13,7 +13,7 @@ from ops.plan import free_port_base
 from ops.stack import Stack
 from ops.supervisor import is_alive
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.in_turn, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,6 +13,8 @@ from halfmessage.mq.prefixed import prefixed
 from halfmessage.mq.rocketmq_console import remoting
 from ops.stack import Stack, tenant
 
+pytestmark = pytest.mark.in_turn
+
 
 @pytest.fixture(scope="module")
 def stack() -> Stack:

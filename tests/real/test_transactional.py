@@ -18,6 +18,8 @@ from tests.databases import Databases
 from tests.library.shop import Base, Shop
 from tests.support import eventually
 
+pytestmark = pytest.mark.in_turn
+
 
 @pytest.fixture(params=["mysql", "postgresql"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:

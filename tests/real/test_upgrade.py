@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.databases import Server
 from tests.upgrade.keeps import keeps_every_promise
+
+pytestmark = pytest.mark.in_turn
 
 
 def test_every_promise_is_kept(tmp_path: Path, server: Server) -> None:

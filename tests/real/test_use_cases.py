@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.in_turn
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("tests", ["stock", "coupon", "pay", "sandbox", "user", "order", "property"])
 def test_use_cases(tests: str) -> None:

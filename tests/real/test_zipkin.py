@@ -19,7 +19,7 @@ from tests.e2e.shop import Shop
 from tests.e2e.test_tracing import new_trace, order
 from tests.support import eventually
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.in_turn, pytest.mark.timeout(600)]
 
 _WITHIN = 60.0  # seconds
 _QUICK = {"ORDERS_CHECK_FIRST_AFTER": "0.5", "ORDERS_CHECK_INTERVAL": "0.5", "ORDERS_TRANSACTION_DEADLINE": "1"}

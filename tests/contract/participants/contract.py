@@ -87,6 +87,7 @@ class ParticipantContract:
         return self.case.reservations(database)
 
     @pytest.mark.timeout(600)  # its transactions are real ones
+    @pytest.mark.in_turn
     def test_any_interleaving(self, database: Database) -> None:
         """After every step, in any order of steps: what is left, held and used, and each header, is what it should."""
         steps = settings(max_examples=30, stateful_step_count=20, suppress_health_check=list(HealthCheck))
@@ -180,6 +181,7 @@ class ParticipantContract:
         assert reservations.get(2).state.value == DEDUCTED
         assert self.case.free(database) == left
 
+    @pytest.mark.in_turn
     @pytest.mark.parametrize("step", sorted(failpoints.of_participant("")))
     def test_fault_between_steps(
         self, database: Database, reservations: Reservations[Any], monkeypatch: pytest.MonkeyPatch, step: str
