@@ -31,7 +31,7 @@ def run(turn: str) -> tuple[list[str], list[str]]:
     """Return which tests run in a turn, and which are told to be left out."""
     items = [Found(f"long {n}", "in_turn") for n in range(5)] + [Found("short")]
     left_out: list[Found] = []
-    hook = SimpleNamespace(pytest_deselected=lambda items: left_out.extend(items))
+    hook = SimpleNamespace(pytest_deselected=lambda **told: left_out.extend(told["items"]))
     config = SimpleNamespace(getoption=lambda _: conftest._part(turn), hook=hook, rootpath=ROOT)
     for item in items:
         item.config = config  # type: ignore[attr-defined]
