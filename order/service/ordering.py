@@ -106,7 +106,7 @@ class Ordering:
     def first_answer(self, key: IdempotencyKey) -> Order | None:
         """Return the order that was made under a key, as it was told first, or None.
 
-        Raise `IdempotencyMismatch`, also where another order is still to be placed under it.
+        Raise `IdempotencyMismatch`, also where another order is still to be placed under it, or was refused.
         """
         found = self._reader.first_answer(key.user_id, key.key)
         if found is None:

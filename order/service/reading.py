@@ -30,7 +30,6 @@ from order.model import (
     Line,
     Order,
     Receiver,
-    RequestState,
     Status,
     idempotency_keys,
     order_lines,
@@ -172,8 +171,7 @@ class OrderReader:
             found = find_by_keys(connection, set(keys))
             others = set(keys) - found.keys()
             submitted = requests_by_keys(connection, others) if others else {}
-        waiting = {key: one.request_hash for key, one in submitted.items() if one.state is RequestState.QUEUED}
-        return [found.get(key) or ((waiting[key], None) if key in waiting else None) for key in keys]
+        return [found.get(key) or ((submitted[key].request_hash, None) if key in submitted else None) for key in keys]
 
 
 def place_of(order: Order, status: Status | None) -> tuple[int, ...]:

@@ -124,6 +124,18 @@ def test_the_same_key(site: _Site) -> None:
     assert site.counted == ["submitted", "replayed", *["idempotency-mismatch"] * 2, "replayed"]
 
 
+def test_a_refused_request_keeps_its_key(site: _Site) -> None:
+    """For another body it is taken, with or without Prefer; for the same it may be tried again at once."""
+    many = {"items": [{"goods_id": "1", "quantity": 900}]}
+    refused = site.place(many, Idempotency_Key="k", **_SOON).get_json()["request_id"]
+    site.work_off(refused)
+    assert site.ask(f"/order-requests/{refused}").get_json()["state"] == "refused"
+    for how in ({}, _SOON):
+        other = site.place(Idempotency_Key="k", **how)
+        assert (other.status_code, other.get_json()["type"]) == (422, "/problems/idempotency-mismatch")
+    assert site.place(many, Idempotency_Key="k").status_code == 409
+
+
 def test_broker_down(site: _Site) -> None:
     """503, and nothing was taken in."""
     site.shop.faults.plan("begin", BROKER_DOWN)
