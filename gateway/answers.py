@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from common.errors import OrdersError, TooLarge, TooSlow
+from common.errors import MethodNotAllowed, OrdersError, TooLarge, TooSlow
 from common.web.problems import CONTENT_TYPE, Kind, kind_of
 from gateway.upstreams import KEYED
 from halfmessage.errors import HalfMessageError, NotFound, OutcomeUnknown, Unavailable
@@ -62,6 +62,13 @@ def of(error: type[HalfMessageError]) -> Json:
 def not_found() -> Json:
     """Return the handler for a path that no service serves."""
     return of(NotFound)
+
+
+def only_reads() -> Json:
+    """Return the handler for a path that can only be read, asked by another method."""
+    answer = of(MethodNotAllowed)
+    answer["headers"]["Allow"] = ["GET, HEAD"]
+    return answer
 
 
 def too_slow() -> Json:

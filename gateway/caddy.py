@@ -27,6 +27,8 @@ ENDING: Final = "10s"  # for requests in flight, when it is told to stop
 PACKED_FROM: Final = 1024  # bytes; below, packing costs more than it saves
 _PACKED: Final = ("application/json*", "application/problem+json*", "text/html*", "text/css*", "text/javascript*")
 _PATH: Final = "{http.request.uri.path}"
+_OWN: Final = r"\A(?:/|/healthz|/readyz|/openapi\.json|/docs|/docs/[a-z-]+\.(?:css|js))\z"
+"""The paths of what the gateway serves itself."""
 _METHOD: Final = "{http.request.method}"
 _SANE_ID: Final = r"\A[A-Za-z0-9._-]{1,64}\z"  # as `common.web.observe` takes
 
@@ -130,7 +132,7 @@ def _without_trace() -> Json:
 
 
 def _routes(site: Site, shape: Shape, *, shows_admin: bool) -> list[Json]:
-    routes = [_no_method(), _own(site.files)]
+    routes = [_no_method(), _own(site.files), _own_are_read()]
     refused = [*site.hidden, *([] if shows_admin else [one for one in site.shown if one.admin])]
     routes += [
         {"match": [{"method": _methods(one), "vars_regexp": _path_is([one.pattern])}], "handle": [answers.not_found()]}
@@ -224,9 +226,8 @@ def _own(files: Path) -> Json:
     policy = {"handler": "headers", "response": {"set": {"X-Request-Id": [answers.REQUEST_ID]}}}
     from_files = {"handler": "file_server", "root": str(files), "canonical_uris": False, "index_names": ["index.html"]}
     reads: Json = {"method": ["GET", "HEAD"]}
-    own = r"\A(?:/|/healthz|/readyz|/openapi\.json|/docs|/docs/[a-z-]+\.(?:css|js))\z"
     return {
-        "match": [reads | {"vars_regexp": {_PATH: {"pattern": own}}}],
+        "match": [reads | {"vars_regexp": {_PATH: {"pattern": _OWN}}}],
         "handle": [
             policy,
             {
@@ -247,6 +248,12 @@ def _own(files: Path) -> Json:
         ],
         "terminal": True,
     }
+
+
+def _own_are_read() -> Json:
+    """Return the route for what is left of the gateway's own paths: other methods than those that read."""
+    match = {"vars_regexp": {_PATH: {"pattern": _OWN}}}
+    return {"match": [match], "handle": [answers.only_reads()], "terminal": True}
 
 
 def _docs_headers() -> Json:

@@ -238,6 +238,10 @@ def test_what_the_gateway_refuses_itself(shop: Shop) -> None:
         told = shop.raw("gateway", "POST", "/goods", body=body, headers=JSON | shop.bearer(scopes=("admin",)))
         assert problem(told) == (413, "too-large")
     assert problem(shop.raw("gateway", "GET", "/nothing")) == (404, "not-found")
+    for path in ("/", "/healthz", "/readyz", "/openapi.json", "/docs"):
+        for method in ("POST", "DELETE", "OPTIONS"):
+            told = shop.raw("gateway", method, path)
+            assert (problem(told), told.headers["allow"]) == ((405, "method-not-allowed"), "GET, HEAD"), (method, path)
     assert requests_of(shop, "goods") == before
 
 
