@@ -35,6 +35,7 @@ def install(site: Site, orders: Orders, messages: Messages, checking: Checking, 
     _install_lists(site, orders)
     _install_order(site, orders, pages)
     _install_actions(site, orders, pages)
+    _install_return(site, orders, actions)
     _install_asking(site, orders, checking, actions)
 
 
@@ -77,17 +78,18 @@ class _Pages:
             "order_id": str(order_id),
             "one": one,
             "kept": tried(lambda: kept_of(self.messages, order_id)) if asks_broker else None,
-            "form_id": self.actions.form_id,  # these two are for admins, the last is not shown to a poll
-            "done": partial(self.actions.of, _thing(order_id)),
+            "form_id": self.actions.form_id,
+            "done": partial(self.actions.of, _thing(order_id)),  # for admins, and not shown to a poll
             "last": None,
         }
         return Shown("order.html", {**given, "did": did, "wrong": wrong}, status)
 
     def asked(self, viewer: Viewer, order_id: int) -> Shown:
-        """Show an order, and what became of what was asked for last through the console."""
-        done = self.actions.of(_thing(order_id)) if viewer.is_admin else []
+        """Show an order, and what became of what was asked for last through the console: by a user, of their own."""
         shown = self.show(viewer, order_id)
-        return Shown(shown.template, {**shown.context, "last": done[0] if done else None}, shown.status)
+        done = self.actions.of(_thing(order_id))
+        own = [one for one in done if viewer.is_admin or one.who == viewer.identity.user_id]
+        return Shown(shown.template, {**shown.context, "last": own[0] if own else None}, shown.status)
 
 
 def _thing(order_id: int) -> str:
@@ -136,6 +138,18 @@ def _install_actions(site: Site, orders: Orders, pages: _Pages) -> None:
         except (Refused, PeerUnavailable) as error:
             return done(viewer, order_id, error, "")
         return done(viewer, order_id, None, "cancelled")
+
+
+def _install_return(site: Site, orders: Orders, actions: Actions) -> None:
+    """Add the form that returns an order. It is written down, as a refund is: money goes back for a reason."""
+    doing = Doing(actions)
+
+    @site.form("/orders/<id:order_id>/return", scopes=OWNER)
+    def give_back(viewer: Viewer, form: Form, order_id: int) -> Result:
+        asked = asked_of(viewer, form, "return", _thing(order_id))
+        orders.require(viewer.token, order_id)  # before anything is written beside an order that is another's
+        doing.once(asked, lambda _: orders.give_back(viewer.token, order_id, asked.why))
+        return See(f"/orders/{order_id}?did={_ASKED}")
 
 
 def _install_asking(site: Site, orders: Orders, checking: Checking, actions: Actions) -> None:

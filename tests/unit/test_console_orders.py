@@ -275,6 +275,34 @@ def test_a_sweep_is_written_down(root: Browser, neighbours: Neighbours) -> None:
     assert "<script>alert" not in page
 
 
+def test_a_paid_order_is_returned_once_and_written_down(alice: Browser, root: Browser, neighbours: Neighbours) -> None:
+    """By its owner, with a reason; sent twice, it is done once, and what became of it is told to them and to admins."""
+    assert "/orders/7/return" not in alice.get("/orders/7").text  # it is not paid yet
+    neighbours.answers |= {"/orders/7": {**ORDER, "status": "paid"}, "/orders/7/return": {"run_id": "9"}}
+    form = form_of(alice, why=HOSTILE)
+    for _ in range(2):
+        done = alice.post("/orders/7/return", form)
+    assert [asked[:2] for asked in neighbours.asked].count(("order", "/orders/7/return")) == 1
+    page = alice.get(done.headers["Location"]).text
+    assert "<strong>Return</strong>" in page
+    assert "<script>alert" not in page
+    assert "<td>alice</td><td>return</td>" in root.get("/orders/7").text
+    bob = Browser(alice.service, token("bob", ("orders",)))
+    assert "<strong>Return</strong>" not in bob.get(done.headers["Location"]).text
+
+
+def test_a_return_that_is_refused_says_why(alice: Browser, neighbours: Neighbours) -> None:
+    """In the service's words. Without a proof or a reason, or of another's order, nothing is asked for or written."""
+    neighbours.answers |= {"/orders/7": {**ORDER, "status": "paid"}, "/orders/7/return": Refused("It is too late.")}
+    form = form_of(alice, why="too small")
+    assert alice.post("/orders/7/return", {**form, "csrf": ""}).status_code == 403
+    assert alice.post("/orders/7/return", {**form, "why": " "}).status_code == 400
+    assert alice.post("/orders/8/return", form).status_code == 404
+    assert not any(path.endswith("/return") for _, path, _ in neighbours.asked)
+    done = alice.post("/orders/7/return", form)
+    assert "It is too late." in alice.get(done.headers["Location"]).text
+
+
 @pytest.mark.parametrize("query", ["status=weird", "limit=5", "status=paid&status=paid"])
 def test_parameters_that_a_page_does_not_take(root: Browser, query: str) -> None:
     """They are refused, not ignored."""
