@@ -111,9 +111,12 @@ class Orders:
         found: Sequence[Mapping[str, Any]] = self._services.get("order", "/admin/find", token, q=text)["found"]
         return found
 
-    def pay(self, token: str, order_id: int) -> str | None:
-        """Pay an order; return where the customer has to go, None where it is paid. Raise as `Services.post` does."""
-        return self._services.post("order", f"/orders/{order_id}/pay", token).get("pay_url")
+    def pay(self, token: str, order_id: int, provider: str) -> str | None:
+        """Pay an order through a provider; return where the customer has to go, None where it is paid.
+
+        Raise as `Services.post` does.
+        """
+        return self._services.post("order", f"/orders/{order_id}/pay", token, {"provider": provider}).get("pay_url")
 
     def cancel(self, token: str, order_id: int) -> None:
         """Cancel an order. Raise as `Services.post` does."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,8 +60,9 @@ class Neighbours:
         }
         self.asked: Asked = []
 
-    def answer(self, service: str, path: str, token: str, *_body: Any, **query: Any) -> Mapping[str, Any]:
+    def answer(self, service: str, path: str, token: str, *body: Any, **query: Any) -> Mapping[str, Any]:
         self.asked.append((service, path, token))
+        self.body = body[0] if body else None
         self.query = {name: value for name, value in query.items() if value is not None}
         found = self.answers.get(path, NotFound("There is no such order."))
         if isinstance(found, Exception):
@@ -241,6 +243,42 @@ def test_a_provider_s_own_page(alice: Browser, neighbours: Neighbours) -> None:
     neighbours.answers["/orders/7/pay"] = {"pay_url": "https://pay.example/1?a=<b>"}
     page = alice.post("/orders/7/pay", {"csrf": csrf(alice)})
     assert 'href="https://pay.example/1?a=&lt;b&gt;"' in page.text
+
+
+class Own:
+    """A provider of somebody else's."""
+
+    name = "own-bank"
+
+
+def test_each_provider_of_the_deployment_has_a_button(tmp_path: Path, neighbours: Neighbours) -> None:
+    """The service is told which was chosen, and no other is; where there is one, it need not be named."""
+    words = f"stripe,wechat,{__name__}:Own,{__name__}:Missing,no_such_module:Own"
+    elsewhere = {"pay_url": "https://pay.example/1"}
+    neighbours.answers["/orders/7/pay"] = elsewhere
+    with running(tmp_path, providers=words) as service:
+        alice = Browser(service, token("alice", ("orders",)))
+        html = alice.get("/orders/7").text
+        offered = re.findall(r'name="provider" value="([^"]*)"><button>Pay 7.00 EUR through ([^<]*)<', html)
+        assert offered == [(name, name) for name in ("stripe", "wechat", "own-bank")]
+        form = {"csrf": csrf(alice)}
+        assert alice.post("/orders/7/pay", {**form, "provider": "sandbox"}).status_code == 400
+        assert alice.post("/orders/7/pay", form).status_code == 400
+        page = alice.post("/orders/7/pay", {**form, "provider": "wechat"})
+        assert "https://pay.example/1" in page.text
+        assert neighbours.body == {"provider": "wechat"}
+
+
+def test_one_provider_has_one_button(tmp_path: Path, neighbours: Neighbours) -> None:
+    """Whichever it is; and without a pay service there is none."""
+    neighbours.answers["/orders/7/pay"] = ORDER
+    with running(tmp_path, providers="stripe") as service:
+        alice = Browser(service, token("alice", ("orders",)))
+        assert "<button>Pay 7.00 EUR</button>" in alice.get("/orders/7").text
+        assert alice.post("/orders/7/pay", {"csrf": csrf(alice)}).status_code == 303
+        assert neighbours.body == {"provider": "stripe"}
+    with running(tmp_path, participants="stock") as service:
+        assert "/orders/7/pay" not in Browser(service, token("alice", ("orders",))).get("/orders/7").text
 
 
 def form_of(browser: Browser, **fields: str) -> dict[str, str]:
