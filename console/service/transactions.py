@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from common.errors import Malformed
-from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC
 from console.clients.services import Services
 from console.service.checking import RECORDS_AT
 from console.service.kept import purpose_of
@@ -16,9 +16,12 @@ from console.service.trying import tried
 from halfmessage.mq.port import MessageView, State
 from halfmessage.tx.coordinator import TX_ID
 
-OF: Final[Mapping[str, str]] = MappingProxyType({"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC})
+OF: Final[Mapping[str, str]] = MappingProxyType(
+    {"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC, "requests": REQUEST_TOPIC, "purchases": PURCHASE_TOPIC}
+)
 """What transactions are of, and the topic of their messages."""
 _MOST_RECORDS: Final = 50  # that a service tells at once
+_UNTOLD: Final = Silent("flash keeps those of purchases beside the sale's pieces, and tells them to check-backs alone")
 _UNDECIDED: Final = (State.HALF, State.PARKED)
 
 
@@ -35,13 +38,18 @@ class Transaction:
 
     @property
     def purpose(self) -> str:
-        """What it is for: placing, closing or paying."""
+        """What it is for: placing, closing, paying, taking in or buying."""
         return purpose_of(self.view)
 
     @property
     def order_ids(self) -> Sequence[str]:
-        """Its orders: a batch has many."""
+        """Its orders, or the requests and purchases that became some: a batch has many."""
         return self.view.message.keys
+
+    @property
+    def leads_to(self) -> str:
+        """The address that one of `order_ids` leads to, but for the id itself."""
+        return "/orders/" if self.view.message.topic in {ROLLBACK_TOPIC, PAYMENT_TOPIC} else "/find?q="
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Transactions:
         self, token: str, topic: str, views: Sequence[MessageView]
     ) -> Mapping[str, Mapping[str, Any]] | Silent:
         tx_ids = [view.message.properties[TX_ID] for view in views if view.message.topic == topic]
+        if topic not in RECORDS_AT:
+            return _UNTOLD
         return tried(lambda: self._records(token, RECORDS_AT[topic], tx_ids))
 
     def _records(self, token: str, service: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import PeerUnavailable
-from common.registry import PAYMENT_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC
 from halfmessage.mq.port import HalfMessage, Message, Resolution, State, Verdict
 from tests.support import eventually
 from tests.unit.console_letters import TOPIC, Lying
@@ -128,6 +128,21 @@ def test_those_of_payments_are_told_by_pay(browser: Browser, lying: Lying, order
     assert 'data-hx-get="/transactions?of=payments"' in html
     assert "<code>44</code>" not in part(browser.get("/transactions").text, "recent")
     assert browser.get("/transactions?of=cheques").status_code == 400
+
+
+def test_those_of_requests_and_of_purchases_are_told(browser: Browser, lying: Lying, order: Order) -> None:
+    """What is taken in is recorded by order; flash's records no service tells, which is said. Each leads on."""
+    order.records["45"] = "committed"
+    begun(lying, "45", "committed", key="8", topic=REQUEST_TOPIC)
+    begun(lying, "46", "committed", key="9", topic=PURCHASE_TOPIC)
+    open_ones = part(browser.get("/transactions").text, "open")
+    assert 'taking in <a href="/find?q=8">8</a>' in open_ones
+    assert 'buying <a href="/find?q=9">9</a>' in open_ones
+    assert '<span class="state good">committed</span>' in open_ones
+    assert "not known: flash keeps those of purchases" in open_ones
+    assert order.asked == ["45"]
+    assert "<code>45</code>" in part(browser.get("/transactions?of=requests").text, "recent")
+    assert "<code>46</code>" in part(browser.get("/transactions?of=purchases").text, "recent")
 
 
 def test_records_are_asked_for_together(browser: Browser, lying: Lying, order: Order) -> None:
