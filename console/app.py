@@ -123,7 +123,8 @@ def build(settings: Settings) -> Service:
 def _install_orders(site: Site, settings: Settings, services: Services, messages: Messages, actions: Actions) -> None:
     reading, checking = Orders(services), Checking(messages, services)
     orders.install(site, reading, messages, checking, actions, providers=names_of(settings))
-    find.install(site, Finding(reading, services, messages))
+    looking_up = Transactions(Search(messages), services)
+    find.install(site, Finding(reading, services, messages, looking_up))
     story_files.install(site)
 
 

@@ -13,6 +13,7 @@ from console.service.kept import purpose_of
 from console.service.looking import Silent
 from console.service.searching import Page, Search
 from console.service.trying import tried
+from halfmessage.ids import issued_at
 from halfmessage.mq.port import MessageView, State
 from halfmessage.tx.coordinator import TX_ID
 
@@ -22,6 +23,10 @@ OF: Final[Mapping[str, str]] = MappingProxyType(
 """What transactions are of, and the topic of their messages."""
 _MOST_RECORDS: Final = 50  # that a service tells at once
 _UNTOLD: Final = Silent("flash keeps those of purchases beside the sale's pieces, and tells them to check-backs alone")
+_AROUND: Final = ((20, 80), (1_000, 5_000))
+"""How long before and after a transaction got its id its message is looked for (ms): most are sent within the first,
+any but the slowest within the second; before, as clocks differ."""
+_LOOKED_AT: Final = 100  # messages of a topic, each time
 _UNDECIDED: Final = (State.HALF, State.PARKED)
 
 
@@ -82,6 +87,26 @@ class Transactions:
             raise Malformed(f"Transactions are of {' or '.join(OF)}.")
         asked = {"topic": OF[of]} | ({} if cursor is None else {"cursor": cursor})
         return self._told(token, self._search.page(asked))
+
+    def called(self, token: str, tx_id: int) -> Sequence[Transaction]:
+        """Return the transactions of this id, whatever they were for, as far as the broker still has their messages.
+
+        There is one at most, unless services happened to give the same id. A broker finds no message by its
+        transaction, and records do not name orders. But an id tells when it was given, and the message is sent then: of
+        those that were born around that time some are looked at, so that one may be missed where very many were.
+        Raise `BrokerError`.
+        """
+        given_at = issued_at(tx_id)
+        for before, after in _AROUND:
+            views = [
+                view
+                for topic in OF.values()
+                for view in self._search.around(topic, given_at - before, given_at + after, most=_LOOKED_AT)
+                if view.message.properties.get(TX_ID) == str(tx_id)
+            ]
+            if views:
+                return self._told(token, Page(tuple(views), None)).items
+        return ()
 
     def sweep(self, token: str) -> None:
         """Have order finish now what no message will finish any more. Raise as `Services.post` does."""
