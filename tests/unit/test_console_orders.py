@@ -199,6 +199,18 @@ def test_what_may_be_left_of_an_order_is_not_said_to_be_nothing(
     assert alice.get("/orders/7").status_code == 404
 
 
+def test_ids_in_evidence_lead_to_their_pages(root: Browser, alice: Browser, neighbours: Neighbours) -> None:
+    """For an admin, where there is such a page, and the id is one; a user may not see those pages."""
+    about = {"message_id": "M1", "tx_id": "41", "sale_id": HOSTILE, "check": 1, "note": "41"}
+    charge = {**HALF, "event": "money sent back", "source": "pay", "evidence": {"charge_id": HOSTILE, "tx_id": None}}
+    neighbours.answers["/orders/7/timeline"] = {"entries": [{**HALF, "evidence": about}, charge]}
+    steps = root.get("/orders/7").text.partition('id="steps"')[2].partition("</section>")[0]
+    assert re.findall(r'<a href="([^"]+)"><code>', steps) == ["/messages/M1", "/find?q=41", "/payments/7"]
+    assert "<code>&lt;script&gt;alert(1)" in steps
+    assert "<script>alert" not in steps
+    assert '"><code>' not in alice.get("/orders/7").text.partition('id="steps"')[2].partition("</section>")[0]
+
+
 def test_an_order_that_may_still_change_is_asked_for_again(root: Browser) -> None:
     """A poll gets the part that changes alone."""
     assert 'hx-trigger="every 2s"' in root.get("/orders/7").text
