@@ -84,6 +84,12 @@ NAMES = tuple(service.name for service in SERVICES)
 CONSOLE = Service("console", 8008)
 """The web console: it asks all services and none asks it, so it is part of a deployment only where that says so."""
 
+STORY_FILE = 20 * 1024 * 1024
+"""Bytes of a story file, at most."""
+UPLOADS: Mapping[str, int] = MappingProxyType({"/story-files": STORY_FILE + 4096})
+"""Where the console takes files, each with the bytes that its form may have: the file, and what is around it. A body of
+anything else has as many as `max_body` says."""
+
 GATEWAY = Service("gateway", 8000)
 """One address for all of them: Caddy, which has no database. It is the port below order's, whatever that is."""
 GATEWAY_ADMIN_PORT = 8009

@@ -48,6 +48,7 @@ from console.service.finding import Finding
 from console.service.letters import Letters
 from console.service.orders import Orders
 from console.service.overview import EVERY, Overview
+from console.service.providers import names_of
 from console.service.reconciling import Reconciling, command_of
 from console.service.sales import FlashSales
 from console.service.searching import Search
@@ -97,7 +98,7 @@ def build(settings: Settings) -> Service:
     reconciling = Reconciling(None if data_dir is None else command_of(data_dir))
     overview.install(site, looking_on, lambda: reconciling.standings(settings.participant_names))
     actions, stocks = Actions(database, ids), Stocks(services)
-    _install_orders(site, services, messages, actions)
+    _install_orders(site, settings, services, messages, actions)
     _install_what_is_done(site, settings, services, messages, actions)
     stock.install(site, services, stocks, actions)
     coupons.install(site, services, actions)
@@ -119,10 +120,11 @@ def build(settings: Settings) -> Service:
     )
 
 
-def _install_orders(site: Site, services: Services, messages: Messages, actions: Actions) -> None:
-    reading = Orders(services)
-    orders.install(site, reading, messages, Checking(messages, services), actions)
-    find.install(site, Finding(reading, services, messages))
+def _install_orders(site: Site, settings: Settings, services: Services, messages: Messages, actions: Actions) -> None:
+    reading, checking = Orders(services), Checking(messages, services)
+    orders.install(site, reading, messages, checking, actions, providers=names_of(settings))
+    looking_up = Transactions(Search(messages), services)
+    find.install(site, Finding(reading, services, messages, looking_up))
     story_files.install(site)
 
 

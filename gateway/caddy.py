@@ -196,7 +196,19 @@ def _console(instances: Instances, shape: Shape) -> list[Json]:
         "handler": "headers",
         "request": {"set": {"X-Forwarded-Prefix": [CONSOLE]}},
     }
+    strip: Json = {"handler": "rewrite", "strip_path_prefix": CONSOLE}
+    # Files go through as they come: kept here until they are whole, those of strangers would fill the memory. The
+    # console looks first who sends one
+    uploads: list[Json] = [
+        {
+            "match": [{"method": ["POST"], "vars_regexp": _path_is([re.escape(CONSOLE + path)])}],
+            "handle": [prefix, strip, {"handler": "request_body", "max_size": most}, proxy(instances, most=None)],
+            "terminal": True,
+        }
+        for path, most in registry.UPLOADS.items()
+    ]
     return [
+        *uploads,
         {
             "match": [{"vars_regexp": {_PATH: {"pattern": rf"\A{CONSOLE}\z"}}}],
             "handle": [{"handler": "static_response", "status_code": 308, "headers": {"Location": [f"{CONSOLE}/"]}}],
@@ -211,7 +223,7 @@ def _console(instances: Instances, shape: Shape) -> list[Json]:
             ],
             "handle": [
                 prefix,
-                {"handler": "rewrite", "strip_path_prefix": CONSOLE},
+                strip,
                 *_whole_body(shape.max_body),
                 proxy(instances, most=shape.max_body),
             ],

@@ -39,14 +39,15 @@ class Instances:
         return bool(self.name) or len(self.addresses) > 1
 
 
-def proxy(instances: Instances, *, most: int) -> Json:
+def proxy(instances: Instances, *, most: int | None) -> Json:
     """Return the handler that sends a request of up to `most` bytes on.
 
-    Its body is read before (see `gateway.caddy`) and buffered here, so that it can be sent a second time.
+    Its body is read before (see `gateway.caddy`) and buffered here, so that it can be sent a second time. None: it is
+    sent on as it comes, and once.
     """
     handler: Json = {
         "handler": "reverse_proxy",
-        "request_buffers": most + 1,
+        **({} if most is None else {"request_buffers": most + 1}),
         "headers": {"request": {"delete": ["Forwarded", "Via"]}},
         "transport": {
             "protocol": "http",

@@ -36,7 +36,7 @@ def read_form_with_file(
 ) -> tuple[list[tuple[str, str]], bytes]:
     """Return the fields of a form that sends a file along (RFC 7578), and that file, empty where there is none.
 
-    It is read into memory with the form, which is as large as any other body may be. Raise as `read_form` does.
+    It is read into memory with the form: what `read` takes bounds both. Raise as `read_form` does.
     """
     _check(request, _WITH_FILE)
     raw = read(request)

@@ -54,6 +54,11 @@ def install(site: Site, drills: Drills, actions: Actions) -> None:
     def report(viewer: Viewer, drill_id: int) -> Result:  # noqa: ARG001
         return Raw(drills.page(drill_id), HTML, _LOCKED_UP)
 
+    @site.page("/drills/<id:drill_id>/story.html")
+    def save(viewer: Viewer, drill_id: int) -> Result:  # noqa: ARG001
+        kept = {"Content-Disposition": f'attachment; filename="drill-{drill_id}.html"'}
+        return Raw(drills.story_file(drill_id), HTML, {**_LOCKED_UP, **kept})
+
     @site.form("/drills/start")
     def start(viewer: Viewer, form: Form) -> Result:
         _, fault = named(one(form, "drill"))

@@ -1,6 +1,6 @@
 """Lists of orders, an order's story, and what can be done with it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -10,7 +10,7 @@ from common.errors import Malformed, PeerUnavailable
 from console.clients.broker import Messages
 from console.clients.services import Refused
 from console.pages.asking import asked_of
-from console.pages.site import ADMIN, HTML, OWNER, Form, Raw, Result, See, Shown, Site
+from console.pages.site import ADMIN, HTML, OWNER, Form, Raw, Result, See, Shown, Site, one
 from console.pages.viewer import Viewer
 from console.service.actions import Actions
 from console.service.checking import Checking
@@ -29,12 +29,15 @@ _ASKED: Final = "asked"
 """The word after which a page says how the last action ended that was written down."""
 
 
-def install(site: Site, orders: Orders, messages: Messages, checking: Checking, actions: Actions) -> None:
-    """Add the pages."""
-    pages = _Pages(orders, actions, messages)
+def install(
+    site: Site, orders: Orders, messages: Messages, checking: Checking, actions: Actions, *, providers: Sequence[str]
+) -> None:
+    """Add the pages; `providers`: through whom an order can be paid."""
+    pages = _Pages(orders, actions, messages, providers)
     _install_lists(site, orders)
     _install_order(site, orders, pages)
     _install_actions(site, orders, pages)
+    _install_return(site, orders, actions)
     _install_asking(site, orders, checking, actions)
 
 
@@ -68,26 +71,29 @@ class _Pages:
     orders: Orders
     actions: Actions
     messages: Messages
+    providers: Sequence[str]
 
     def show(self, viewer: Viewer, order_id: int, *, did: str = "", wrong: str = "", status: int = 200) -> Shown:
         """Show an order as it is; `did`: what was done just now, `wrong`: what stood in its way."""
-        one = self.orders.one(viewer.token, order_id, is_admin=viewer.is_admin)
-        asks_broker = one.story is None and viewer.is_admin
+        found = self.orders.one(viewer.token, order_id, is_admin=viewer.is_admin)
+        asks_broker = found.story is None and viewer.is_admin
         given: dict[str, Any] = {
             "order_id": str(order_id),
-            "one": one,
+            "one": found,
+            "providers": self.providers,
             "kept": tried(lambda: kept_of(self.messages, order_id)) if asks_broker else None,
-            "form_id": self.actions.form_id,  # these two are for admins, the last is not shown to a poll
-            "done": partial(self.actions.of, _thing(order_id)),
+            "form_id": self.actions.form_id,
+            "done": partial(self.actions.of, _thing(order_id)),  # for admins, and not shown to a poll
             "last": None,
         }
         return Shown("order.html", {**given, "did": did, "wrong": wrong}, status)
 
     def asked(self, viewer: Viewer, order_id: int) -> Shown:
-        """Show an order, and what became of what was asked for last through the console."""
-        done = self.actions.of(_thing(order_id)) if viewer.is_admin else []
+        """Show an order, and what became of what was asked for last through the console: by a user, of their own."""
         shown = self.show(viewer, order_id)
-        return Shown(shown.template, {**shown.context, "last": done[0] if done else None}, shown.status)
+        done = self.actions.of(_thing(order_id))
+        own = [action for action in done if viewer.is_admin or action.who == viewer.identity.user_id]
+        return Shown(shown.template, {**shown.context, "last": own[0] if own else None}, shown.status)
 
 
 def _thing(order_id: int) -> str:
@@ -120,9 +126,13 @@ def _install_actions(site: Site, orders: Orders, pages: _Pages) -> None:
         return pages.show(viewer, order_id, wrong=wrong, status=503 if unknown else 409)
 
     @site.form("/orders/<id:order_id>/pay", scopes=OWNER)
-    def pay(viewer: Viewer, form: Form, order_id: int) -> Result:  # noqa: ARG001 - it has no fields
+    def pay(viewer: Viewer, form: Form, order_id: int) -> Result:
+        only = pages.providers[0] if len(pages.providers) == 1 else ""
+        provider = one(form, "provider") or only
+        if provider not in pages.providers:
+            raise Malformed("Choose a provider that this deployment has. Nothing was paid.")
         try:
-            elsewhere = orders.pay(viewer.token, order_id)
+            elsewhere = orders.pay(viewer.token, order_id, provider)
         except (Refused, PeerUnavailable) as error:
             return done(viewer, order_id, error, "")
         if elsewhere is not None:
@@ -130,12 +140,24 @@ def _install_actions(site: Site, orders: Orders, pages: _Pages) -> None:
         return done(viewer, order_id, None, "paid")
 
     @site.form("/orders/<id:order_id>/cancel", scopes=OWNER)
-    def cancel(viewer: Viewer, form: Form, order_id: int) -> Result:  # noqa: ARG001
+    def cancel(viewer: Viewer, form: Form, order_id: int) -> Result:  # noqa: ARG001 - it has no fields
         try:
             orders.cancel(viewer.token, order_id)
         except (Refused, PeerUnavailable) as error:
             return done(viewer, order_id, error, "")
         return done(viewer, order_id, None, "cancelled")
+
+
+def _install_return(site: Site, orders: Orders, actions: Actions) -> None:
+    """Add the form that returns an order. It is written down, as a refund is: money goes back for a reason."""
+    doing = Doing(actions)
+
+    @site.form("/orders/<id:order_id>/return", scopes=OWNER)
+    def give_back(viewer: Viewer, form: Form, order_id: int) -> Result:
+        asked = asked_of(viewer, form, "return", _thing(order_id))
+        orders.require(viewer.token, order_id)  # before anything is written beside an order that is another's
+        doing.once(asked, lambda _: orders.give_back(viewer.token, order_id, asked.why))
+        return See(f"/orders/{order_id}?did={_ASKED}")
 
 
 def _install_asking(site: Site, orders: Orders, checking: Checking, actions: Actions) -> None:

@@ -11,6 +11,8 @@ from console.pages.site import Form, Result, See, Shown, Site
 from console.pages.viewer import Viewer
 from console.service.actions import Actions
 from console.service.doing import Doing
+from console.service.looking import Silent
+from console.service.money import MOST_CHARGES, sums_of
 from console.service.trying import told_as, tried
 
 _STATES: Final = ("open", "closed", "succeeded", "refunding", "refunded")
@@ -38,6 +40,8 @@ def install(site: Site, services: Services, actions: Actions) -> None:
         context = {
             "payment_id": payment_id,
             **told_as("payment", found),
+            "sums": [] if isinstance(found, Silent) else sums_of(found),
+            "most_charges": MOST_CHARGES,
             "done": actions.of(_thing(payment_id)),
             "again": lambda _: (f"/payments/{payment_id}/refund", {}),
             "form_id": actions.form_id(),

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from common.currencies import written
 from console.pages.assets import Assets
+from console.pages.leading import page_of
 from console.pages.place import placed
 from console.story import Story, draw
 from halfmessage.clock import from_rfc3339, rfc3339
@@ -47,7 +48,13 @@ class Templates:
             "written": evidence,
             "drawn": picture_of,
         }
-        self._environment.globals |= {"asset": assets.url, "menu": self.menu, "viewer": None, "path": ""}
+        self._environment.globals |= {
+            "asset": assets.url,
+            "page_of": page_of,
+            "menu": self.menu,
+            "viewer": None,
+            "path": "",
+        }
 
     def render(self, name: str, given: Mapping[str, Any], *, live_only: bool = False) -> str:
         """Return a page, or its block `live` alone where it has one; half a surrogate pair in it is a "?"."""

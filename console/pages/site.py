@@ -1,13 +1,16 @@
 """Declares pages and forms: who may see them, what they take, and how they are rendered."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from flask import Flask, Request, Response
 
 from common.errors import Forbidden, Malformed, Unauthenticated
+from common.registry import UPLOADS
 from common.web import Api
 from common.web.bodies import has_unread_body
 from common.web.flask_app import Answer
@@ -16,7 +19,7 @@ from common.web.requests import current_request, refuse_parameters, refuse_unrea
 from console.pages.guard import refuse_other_sites
 from console.pages.rendering import Menu, Templates
 from console.pages.viewer import Sessions, Viewer
-from halfmessage.errors import NotFound
+from halfmessage.errors import NotFound, Overloaded
 
 ADMIN: Final = ("admin",)
 OWNER: Final = ("orders", "admin")
@@ -98,10 +101,10 @@ class Site:
         """Declare where a form is sent. The view gets `viewer`, every `<…>` of the rule, and `form`."""
 
         def declare(view: View) -> View:
-            def act(viewer: Viewer, request: Request, arguments: Mapping[str, Any]) -> Result:
+            def act(viewer: Viewer, request: Request, arguments: Mapping[str, Any]) -> Response:
                 form = fields_of(request, self._api.bodies.read)
                 self._prove(viewer, form)
-                return view(viewer=viewer, form=form, **arguments)
+                return self._answer(request, viewer, view(viewer=viewer, form=form, **arguments))
 
             self._take(rule, scopes, act)
             return view
@@ -109,17 +112,25 @@ class Site:
         return declare
 
     def upload(self, rule: str, *, file: str, scopes: Sequence[str] = ADMIN) -> Callable[[View], View]:
-        """Declare where a form is sent with a file: its field of that name, as large as a body may be.
+        """Declare where a form is sent with a file: its field of that name. `UPLOADS` tells how large it may be.
 
-        The view gets `viewer`, every `<…>` of the rule, and `sent`, its bytes; none where no file was chosen.
+        It is read into memory, and what is made of it is there as well: so each process reads and answers one at once
+        (`Overloaded` for any further one, unread), and only for who has logged in. The view gets `viewer`, every `<…>`
+        of the rule, and `sent`, its bytes; none where no file was chosen.
         """
+        read = partial(self._api.bodies.read, at_least=UPLOADS[rule])
+        alone = threading.Lock()
 
         def declare(view: View) -> View:
-            def act(viewer: Viewer, request: Request, arguments: Mapping[str, Any]) -> Result:
-                read = self._api.bodies.read
-                fields, sent = read_form_with_file(request, read, file=file, most_fields=_MOST_FIELDS)
-                self._prove(viewer, _by_name(fields))
-                return view(viewer=viewer, sent=sent, **arguments)
+            def act(viewer: Viewer, request: Request, arguments: Mapping[str, Any]) -> Response:
+                if not alone.acquire(blocking=False):
+                    raise Overloaded("Another file is being read. Try again in a moment.")
+                try:
+                    fields, sent = read_form_with_file(request, read, file=file, most_fields=_MOST_FIELDS)
+                    self._prove(viewer, _by_name(fields))
+                    return self._answer(request, viewer, view(viewer=viewer, sent=sent, **arguments))
+                finally:
+                    alone.release()
 
             self._take(rule, scopes, act)
             return view
@@ -127,7 +138,7 @@ class Site:
         return declare
 
     def _take(
-        self, rule: str, scopes: Sequence[str], act: Callable[[Viewer, Request, Mapping[str, Any]], Result]
+        self, rule: str, scopes: Sequence[str], act: Callable[[Viewer, Request, Mapping[str, Any]], Response]
     ) -> None:
         def answer(**arguments: Any) -> Response:
             request = current_request()
@@ -135,7 +146,7 @@ class Site:
             viewer = self._viewer(request, scopes)
             if isinstance(viewer, Answer):
                 return viewer
-            return self._answer(request, viewer, act(viewer, request, arguments))
+            return act(viewer, request, arguments)
 
         self._api.app.add_url_rule(rule, f"POST {rule}", answer, methods=["POST"])
 

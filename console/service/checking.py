@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
+from common.registry import PAYMENT_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC
 from console.clients.broker import Messages
 from console.clients.services import Services
 from halfmessage.errors import ConsoleUnavailable, MessageNotFound
 from halfmessage.mq.port import MessageView, State
 from halfmessage.tx.coordinator import TX_ID
 
-RECORDS_AT: Final[Mapping[str, str]] = MappingProxyType({ROLLBACK_TOPIC: "order", PAYMENT_TOPIC: "pay"})
-"""Which service has the record that a half message of a topic is decided by."""
+RECORDS_AT: Final[Mapping[str, str]] = MappingProxyType(
+    {ROLLBACK_TOPIC: "order", REQUEST_TOPIC: "order", PAYMENT_TOPIC: "pay"}
+)
+"""Which service tells the record that a half message of a topic is decided by; those of purchases none does."""
 _MOST: Final = 50  # half messages of one order: it has one or two
 _DECIDED: Final[Mapping[Any, str]] = MappingProxyType(
     {

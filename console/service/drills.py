@@ -123,6 +123,12 @@ class Drills:
         except StoryError:
             return None
 
+    def story_file(self, drill_id: int) -> bytes:
+        """Return the file of a drill's story so far, as it was written. Raise `NotFound`."""
+        if self.story(drill_id) is None:
+            raise NotFound("This drill has no story, or one that can't be read here.")
+        return _bytes(self._folder / str(drill_id) / _FILES["story"])
+
     def page(self, drill_id: int) -> bytes:
         """Return a drill's report as it was written, one HTML page. Raise `NotFound`."""
         html = _bytes(self._folder / str(drill_id) / "report.html")

@@ -11,6 +11,7 @@ from console.clients.services import Services
 from console.service.looking import Looks, Silent
 from console.service.orders import Orders
 from console.service.sales import FlashSales
+from console.service.transactions import Transaction, Transactions
 from halfmessage.errors import NotFound
 from halfmessage.mq.port import MessageView
 
@@ -29,13 +30,15 @@ class Found:
     coupon: Mapping[str, Any] | None
     sale: Mapping[str, Any] | None
     purchase: Mapping[str, Any] | None
+    transactions: Sequence[Transaction]
     messages: Sequence[MessageView]
     silent: Mapping[str, str]
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.orders or self.payment or self.coupon or self.sale or self.purchase or self.messages)
+        things = (self.orders, self.payment, self.coupon, self.sale, self.purchase, self.transactions, self.messages)
+        return not any(things)
 
 
 def is_findable(text: str) -> bool:
@@ -46,9 +49,10 @@ def is_findable(text: str) -> bool:
 class Finding:
     """Asks everybody."""
 
-    def __init__(self, orders: Orders, services: Services, messages: Messages) -> None:
+    def __init__(self, orders: Orders, services: Services, messages: Messages, transactions: Transactions) -> None:
         """Take those who are asked."""
         self._orders, self._services, self._messages = orders, services, messages
+        self._transactions = transactions
 
     def find(self, token: str, text: str) -> Found:
         """Look for `text`, for an admin."""
@@ -64,6 +68,7 @@ class Finding:
             coupon=told.get("coupons"),
             sale=told.get("sales"),
             purchase=told.get("purchases"),
+            transactions=told.get("transactions") or (),
             messages=_distinct([*(told["message ids"] or ()), *(told["message keys"] or ())]),
             silent={name: found.why for name, found in heard.items() if isinstance(found, Silent)},
         )
@@ -75,8 +80,10 @@ class Finding:
             "message ids": lambda: find().find(message_id=text, limit=MOST_MESSAGES),
             "message keys": lambda: find().find(key=text, limit=MOST_MESSAGES),
         }
-        is_id = parse_id(text) is not None
-        if is_id:
+        number = parse_id(text)
+        is_id = number is not None
+        if number is not None:
+            places["transactions"] = lambda: self._transactions.called(token, number)
             sales = FlashSales(self._services)
             places["payments"] = lambda: self._one("pay", f"/payments/{text}", token)
             places["sales"] = lambda: _if_there(lambda: sales.one(token, text))

@@ -4,11 +4,12 @@ The story needs the order service, which has the order's row and the transaction
 its own, and says alone what is still open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
-from common.registry import PAYMENT_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC
 from console.clients.broker import Messages
 from console.story.words import plain, times, when
 from halfmessage.clock import now_ms
@@ -16,6 +17,10 @@ from halfmessage.mq.port import MessageView, State
 from halfmessage.tx.coordinator import DELIVER_IF
 from halfmessage.tx.record import Outcome
 
+_PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
+    {PAYMENT_TOPIC: "paying", REQUEST_TOPIC: "taking in", PURCHASE_TOPIC: "buying"}
+)
+_ASKED: Final[Mapping[str, str]] = MappingProxyType({PAYMENT_TOPIC: "pay", PURCHASE_TOPIC: "flash"})
 _MOST: Final = 50  # messages of one order that a page shows; an order has about five
 
 
@@ -42,8 +47,8 @@ def kept_of(messages: Messages, order_id: int) -> Kept:
 
 def purpose_of(view: MessageView) -> str:
     """Return what a half message is for: an aborted placement has its rollback delivered, a committed closing has."""
-    if view.message.topic == PAYMENT_TOPIC:
-        return "paying"
+    if view.message.topic in _PURPOSES:
+        return _PURPOSES[view.message.topic]
     return "placing" if view.message.properties.get(DELIVER_IF) == Outcome.ABORTED.value else "closing"
 
 
@@ -62,7 +67,7 @@ def _parked(view: MessageView) -> str:
 
 
 def _half(view: MessageView) -> str:
-    service = "pay" if view.message.topic == PAYMENT_TOPIC else "the order service"
+    service = _ASKED.get(view.message.topic, "the order service")
     asked = f"asked {times(view.check_count)} so far; " if view.check_count else ""
     begun = f"{purpose_of(view).capitalize()} has begun, and the broker has not heard how it ended ({asked}"
     if view.next_check_at is None:

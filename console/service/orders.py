@@ -102,18 +102,29 @@ class Orders:
             silent.append(Silent(f"Its return: {error.detail}"))
             return None
 
+    def require(self, token: str, order_id: int) -> None:
+        """Raise `NotFound` where the viewer has no such order, or as `Services.get` does."""
+        self._services.get("order", f"/orders/{order_id}", token)
+
     def find(self, token: str, text: str) -> Sequence[Mapping[str, Any]]:
         """Return what the order service finds for an admin. Raise as `Services.get` does."""
         found: Sequence[Mapping[str, Any]] = self._services.get("order", "/admin/find", token, q=text)["found"]
         return found
 
-    def pay(self, token: str, order_id: int) -> str | None:
-        """Pay an order; return where the customer has to go, None where it is paid. Raise as `Services.post` does."""
-        return self._services.post("order", f"/orders/{order_id}/pay", token).get("pay_url")
+    def pay(self, token: str, order_id: int, provider: str) -> str | None:
+        """Pay an order through a provider; return where the customer has to go, None where it is paid.
+
+        Raise as `Services.post` does.
+        """
+        return self._services.post("order", f"/orders/{order_id}/pay", token, {"provider": provider}).get("pay_url")
 
     def cancel(self, token: str, order_id: int) -> None:
         """Cancel an order. Raise as `Services.post` does."""
         self._services.post("order", f"/orders/{order_id}/cancel", token)
+
+    def give_back(self, token: str, order_id: int, reason: str) -> None:
+        """Return a paid order, all of it; again: the same. Raise as `Services.post` does."""
+        self._services.post("order", f"/orders/{order_id}/return", token, {"reason": reason})
 
     def sweep(self, token: str) -> Mapping[str, Any]:
         """Have the sweep run now; return what it did, in orders. Raise as `Services.post` does."""

@@ -40,6 +40,10 @@ class Search:
         found = self._messages.console().find(**wanted, limit=PAGE + 1)
         return Page(tuple(found[:PAGE]), _written(found[PAGE - 1].cursor) if len(found) > PAGE else None)
 
+    def around(self, topic: str, since: int, until: int, *, most: int) -> list[MessageView]:
+        """Return the newest messages of a topic that were born in a time (ms since the epoch). Raise `BrokerError`."""
+        return self._messages.console().find(topic=topic, born_from=max(0, since), born_until=max(0, until), limit=most)
+
     def one(self, message_id: str) -> MessageView:
         """Return a message. Raise `NotFound`, `BrokerError`."""
         found = self._messages.console().find(message_id=message_id, limit=1)

@@ -6,19 +6,27 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from common.errors import Malformed
-from common.registry import PAYMENT_TOPIC, ROLLBACK_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC, ROLLBACK_TOPIC
 from console.clients.services import Services
 from console.service.checking import RECORDS_AT
 from console.service.kept import purpose_of
 from console.service.looking import Silent
 from console.service.searching import Page, Search
 from console.service.trying import tried
+from halfmessage.ids import issued_at
 from halfmessage.mq.port import MessageView, State
 from halfmessage.tx.coordinator import TX_ID
 
-OF: Final[Mapping[str, str]] = MappingProxyType({"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC})
+OF: Final[Mapping[str, str]] = MappingProxyType(
+    {"orders": ROLLBACK_TOPIC, "payments": PAYMENT_TOPIC, "requests": REQUEST_TOPIC, "purchases": PURCHASE_TOPIC}
+)
 """What transactions are of, and the topic of their messages."""
 _MOST_RECORDS: Final = 50  # that a service tells at once
+_UNTOLD: Final = Silent("flash keeps those of purchases beside the sale's pieces, and tells them to check-backs alone")
+_AROUND: Final = ((20, 80), (1_000, 5_000))
+"""How long before and after a transaction got its id its message is looked for (ms): most are sent within the first,
+any but the slowest within the second; before, as clocks differ."""
+_LOOKED_AT: Final = 100  # messages of a topic, each time
 _UNDECIDED: Final = (State.HALF, State.PARKED)
 
 
@@ -35,13 +43,18 @@ class Transaction:
 
     @property
     def purpose(self) -> str:
-        """What it is for: placing, closing or paying."""
+        """What it is for: placing, closing, paying, taking in or buying."""
         return purpose_of(self.view)
 
     @property
     def order_ids(self) -> Sequence[str]:
-        """Its orders: a batch has many."""
+        """Its orders, or the requests and purchases that became some: a batch has many."""
         return self.view.message.keys
+
+    @property
+    def leads_to(self) -> str:
+        """The address that one of `order_ids` leads to, but for the id itself."""
+        return "/orders/" if self.view.message.topic in {ROLLBACK_TOPIC, PAYMENT_TOPIC} else "/find?q="
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,26 @@ class Transactions:
         asked = {"topic": OF[of]} | ({} if cursor is None else {"cursor": cursor})
         return self._told(token, self._search.page(asked))
 
+    def called(self, token: str, tx_id: int) -> Sequence[Transaction]:
+        """Return the transactions of this id, whatever they were for, as far as the broker still has their messages.
+
+        There is one at most, unless services happened to give the same id. A broker finds no message by its
+        transaction, and records do not name orders. But an id tells when it was given, and the message is sent then: of
+        those that were born around that time some are looked at, so that one may be missed where very many were.
+        Raise `BrokerError`.
+        """
+        given_at = issued_at(tx_id)
+        for before, after in _AROUND:
+            views = [
+                view
+                for topic in OF.values()
+                for view in self._search.around(topic, given_at - before, given_at + after, most=_LOOKED_AT)
+                if view.message.properties.get(TX_ID) == str(tx_id)
+            ]
+            if views:
+                return self._told(token, Page(tuple(views), None)).items
+        return ()
+
     def sweep(self, token: str) -> None:
         """Have order finish now what no message will finish any more. Raise as `Services.post` does."""
         self._services.post("order", "/sweep", token)
@@ -89,6 +122,8 @@ class Transactions:
         self, token: str, topic: str, views: Sequence[MessageView]
     ) -> Mapping[str, Mapping[str, Any]] | Silent:
         tx_ids = [view.message.properties[TX_ID] for view in views if view.message.topic == topic]
+        if topic not in RECORDS_AT:
+            return _UNTOLD
         return tried(lambda: self._records(token, RECORDS_AT[topic], tx_ids))
 
     def _records(self, token: str, service: str, tx_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:

@@ -44,10 +44,10 @@
   document.addEventListener("htmx:error", () => answered(false));
   document.addEventListener("htmx:after:swap", () => ownTimes(document));
 
-  for (const form of document.querySelectorAll("form[data-sure]")) {
-    form.addEventListener("submit", (event) => {
-      if (!window.confirm(form.dataset.sure)) event.preventDefault();
-    });
-  }
+  // On the document, for a poll may bring a form that was not there before
+  document.addEventListener("submit", (event) => {
+    const sure = event.target.dataset.sure;
+    if (sure !== undefined && !window.confirm(sure)) event.preventDefault();
+  });
   ownTimes(document);
 })();

@@ -18,13 +18,14 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from common.registry import STORY_FILE
 from console.story.model import Agree, Step, Story, StoryError
 from console.story.picture import draw
 from console.story.telling import tell
 from console.story.words import document
 from halfmessage.clock import rfc3339
 
-LARGEST: Final = 20 * 1024 * 1024
+LARGEST: Final = STORY_FILE
 """Bytes of a story file."""
 SCHEMA: Final = "orders-story/1"
 DRAWING: Final = 2

@@ -65,6 +65,7 @@ class Browser:
 
     def __init__(self, service: Service, logged_in: str | None = None) -> None:
         """Take the console, and the token of who has logged in."""
+        self.service = service
         self.client: FlaskClient = service.api.app.test_client()
         if logged_in is not None:
             self.client.set_cookie(COOKIE, logged_in, domain="localhost")

@@ -14,7 +14,7 @@ import console.app
 from common.errors import Malformed
 from console.service.breaking import named
 from console.service.drills import KEPT, Drill, DrillRuns, Drills
-from console.story import tell, write_file
+from console.story import tell, verify, write_file
 from halfmessage.errors import DatabaseUnavailable, NotFound, Unavailable
 from lab.drill import faults
 from ops.deployment import Deployment, Plan
@@ -291,6 +291,11 @@ def test_the_order_is_seen_to_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert 'id="step-1"' in part
         assert "every 1s" in part
         assert HOSTILE not in part
+        assert f'<a href="{where}/story.html" download>' in part
+        saved = site.get(f"{where}/story.html")
+        assert verify(saved.text).story.order_id == "7"
+        assert saved.headers["Content-Disposition"].startswith("attachment")
+        assert site.get("/drills/5/story.html").status_code == 404
 
 
 def test_a_story_that_is_none_is_left_out(made: Made, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,8 +60,9 @@ class Neighbours:
         }
         self.asked: Asked = []
 
-    def answer(self, service: str, path: str, token: str, *_body: Any, **query: Any) -> Mapping[str, Any]:
+    def answer(self, service: str, path: str, token: str, *body: Any, **query: Any) -> Mapping[str, Any]:
         self.asked.append((service, path, token))
+        self.body = body[0] if body else None
         self.query = {name: value for name, value in query.items() if value is not None}
         found = self.answers.get(path, NotFound("There is no such order."))
         if isinstance(found, Exception):
@@ -197,6 +199,18 @@ def test_what_may_be_left_of_an_order_is_not_said_to_be_nothing(
     assert alice.get("/orders/7").status_code == 404
 
 
+def test_ids_in_evidence_lead_to_their_pages(root: Browser, alice: Browser, neighbours: Neighbours) -> None:
+    """For an admin, where there is such a page, and the id is one; a user may not see those pages."""
+    about = {"message_id": "M1", "tx_id": "41", "sale_id": HOSTILE, "check": 1, "note": "41"}
+    charge = {**HALF, "event": "money sent back", "source": "pay", "evidence": {"charge_id": HOSTILE, "tx_id": None}}
+    neighbours.answers["/orders/7/timeline"] = {"entries": [{**HALF, "evidence": about}, charge]}
+    steps = root.get("/orders/7").text.partition('id="steps"')[2].partition("</section>")[0]
+    assert re.findall(r'<a href="([^"]+)"><code>', steps) == ["/messages/M1", "/find?q=41", "/payments/7"]
+    assert "<code>&lt;script&gt;alert(1)" in steps
+    assert "<script>alert" not in steps
+    assert '"><code>' not in alice.get("/orders/7").text.partition('id="steps"')[2].partition("</section>")[0]
+
+
 def test_an_order_that_may_still_change_is_asked_for_again(root: Browser) -> None:
     """A poll gets the part that changes alone."""
     assert 'hx-trigger="every 2s"' in root.get("/orders/7").text
@@ -243,6 +257,42 @@ def test_a_provider_s_own_page(alice: Browser, neighbours: Neighbours) -> None:
     assert 'href="https://pay.example/1?a=&lt;b&gt;"' in page.text
 
 
+class Own:
+    """A provider of somebody else's."""
+
+    name = "own-bank"
+
+
+def test_each_provider_of_the_deployment_has_a_button(tmp_path: Path, neighbours: Neighbours) -> None:
+    """The service is told which was chosen, and no other is; where there is one, it need not be named."""
+    words = f"stripe,wechat,{__name__}:Own,{__name__}:Missing,no_such_module:Own"
+    elsewhere = {"pay_url": "https://pay.example/1"}
+    neighbours.answers["/orders/7/pay"] = elsewhere
+    with running(tmp_path, providers=words) as service:
+        alice = Browser(service, token("alice", ("orders",)))
+        html = alice.get("/orders/7").text
+        offered = re.findall(r'name="provider" value="([^"]*)"><button>Pay 7.00 EUR through ([^<]*)<', html)
+        assert offered == [(name, name) for name in ("stripe", "wechat", "own-bank")]
+        form = {"csrf": csrf(alice)}
+        assert alice.post("/orders/7/pay", {**form, "provider": "sandbox"}).status_code == 400
+        assert alice.post("/orders/7/pay", form).status_code == 400
+        page = alice.post("/orders/7/pay", {**form, "provider": "wechat"})
+        assert "https://pay.example/1" in page.text
+        assert neighbours.body == {"provider": "wechat"}
+
+
+def test_one_provider_has_one_button(tmp_path: Path, neighbours: Neighbours) -> None:
+    """Whichever it is; and without a pay service there is none."""
+    neighbours.answers["/orders/7/pay"] = ORDER
+    with running(tmp_path, providers="stripe") as service:
+        alice = Browser(service, token("alice", ("orders",)))
+        assert "<button>Pay 7.00 EUR</button>" in alice.get("/orders/7").text
+        assert alice.post("/orders/7/pay", {"csrf": csrf(alice)}).status_code == 303
+        assert neighbours.body == {"provider": "stripe"}
+    with running(tmp_path, participants="stock") as service:
+        assert "/orders/7/pay" not in Browser(service, token("alice", ("orders",))).get("/orders/7").text
+
+
 def form_of(browser: Browser, **fields: str) -> dict[str, str]:
     """Return what the form of an order's page sends."""
     html = browser.get("/orders/7").text
@@ -273,6 +323,34 @@ def test_a_sweep_is_written_down(root: Browser, neighbours: Neighbours) -> None:
     assert "<td>root</td><td>sweep now</td>" in table
     assert "&lt;script&gt;alert(1)" in table
     assert "<script>alert" not in page
+
+
+def test_a_paid_order_is_returned_once_and_written_down(alice: Browser, root: Browser, neighbours: Neighbours) -> None:
+    """By its owner, with a reason; sent twice, it is done once, and what became of it is told to them and to admins."""
+    assert "/orders/7/return" not in alice.get("/orders/7").text  # it is not paid yet
+    neighbours.answers |= {"/orders/7": {**ORDER, "status": "paid"}, "/orders/7/return": {"run_id": "9"}}
+    form = form_of(alice, why=HOSTILE)
+    for _ in range(2):
+        done = alice.post("/orders/7/return", form)
+    assert [asked[:2] for asked in neighbours.asked].count(("order", "/orders/7/return")) == 1
+    page = alice.get(done.headers["Location"]).text
+    assert "<strong>Return</strong>" in page
+    assert "<script>alert" not in page
+    assert "<td>alice</td><td>return</td>" in root.get("/orders/7").text
+    bob = Browser(alice.service, token("bob", ("orders",)))
+    assert "<strong>Return</strong>" not in bob.get(done.headers["Location"]).text
+
+
+def test_a_return_that_is_refused_says_why(alice: Browser, neighbours: Neighbours) -> None:
+    """In the service's words. Without a proof or a reason, or of another's order, nothing is asked for or written."""
+    neighbours.answers |= {"/orders/7": {**ORDER, "status": "paid"}, "/orders/7/return": Refused("It is too late.")}
+    form = form_of(alice, why="too small")
+    assert alice.post("/orders/7/return", {**form, "csrf": ""}).status_code == 403
+    assert alice.post("/orders/7/return", {**form, "why": " "}).status_code == 400
+    assert alice.post("/orders/8/return", form).status_code == 404
+    assert not any(path.endswith("/return") for _, path, _ in neighbours.asked)
+    done = alice.post("/orders/7/return", form)
+    assert "It is too late." in alice.get(done.headers["Location"]).text
 
 
 @pytest.mark.parametrize("query", ["status=weird", "limit=5", "status=paid&status=paid"])

@@ -7,11 +7,14 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from werkzeug.test import TestResponse
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.test import TestResponse, stream_encode_multipart
 
 from common.process import Service
+from console.pages import story_files
+from console.story import Verified, write_file
 from console.story import file as file_of_stories
-from console.story import write_file
+from console.story.file import LARGEST
 from tests.stories import entry, half, order_row, told
 from tests.unit.console_site import Browser, running, token
 
@@ -40,10 +43,10 @@ def send(browser: Browser, *files: bytes, **fields: Any) -> TestResponse:
     """Send the page's form with files."""
     csrf = CSRF.search(browser.get("/story-files").text)
     assert csrf is not None
-    given = {"csrf": csrf[1], "story": [(BytesIO(file), "story.html") for file in files], **fields}
-    return browser.client.post(
-        "/story-files", data=given, content_type="multipart/form-data", headers={"Accept": "text/html"}
-    )
+    given = {"csrf": csrf[1], "story": [FileStorage(BytesIO(file), "story.html") for file in files], **fields}
+    body, _, boundary = stream_encode_multipart(MultiDict(given), use_tempfile=False)  # a temporary one stays open
+    media_type = f"multipart/form-data; boundary={boundary}"
+    return browser.client.post("/story-files", data=body, content_type=media_type, headers={"Accept": "text/html"})
 
 
 def test_an_intact_file_is_shown_as_it_was_told(alice: Browser) -> None:
@@ -90,14 +93,36 @@ def test_what_was_changed_is_refused(alice: Browser) -> None:
         ((b"\xff\xfe\x00",), 422, "it is not text"),
         ((b"<!doctype html><title>other</title>",), 422, "This is no story file"),
         ((b"a", b"b"), 400, "it takes one"),
-        ((b"x" * 70_000,), 413, ""),
+        ((b"x" * 70_000,), 422, "This is no story file"),  # larger than any other body may be
+        ((b"x" * (LARGEST + 1),), 422, "at most 20,971,520 bytes"),
+        ((b"x" * (LARGEST + 10_000),), 413, ""),
     ],
 )
 def test_what_is_none_is_refused(alice: Browser, files: tuple[bytes, ...], status: int, words: str) -> None:
-    """With why, also what is larger than a body may be."""
+    """With why, also what is larger than a story may be."""
     page = send(alice, *files)
     assert page.status_code == status
     assert words in page.text
+
+
+def test_no_other_form_may_be_as_large(alice: Browser) -> None:
+    """Than `max_body` says."""
+    assert alice.post("/orders/7/cancel", {"csrf": "x" * 70_000}).status_code == 413
+
+
+def test_one_file_is_read_at_once(alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further one is refused, unread, and taken once the first is answered."""
+    further = []
+
+    def verify(text: str) -> Verified:
+        if not further:
+            further.append(send(alice, b"x"))
+        return file_of_stories.verify(text)
+
+    monkeypatch.setattr(story_files, "verify", verify)
+    assert send(alice, saved().encode()).status_code == 200
+    assert [one.status_code for one in further] == [503]
+    assert send(alice, saved().encode()).status_code == 200
 
 
 def test_only_forms_of_ones_own_are_taken(alice: Browser) -> None:

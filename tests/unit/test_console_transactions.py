@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from common.errors import PeerUnavailable
-from common.registry import PAYMENT_TOPIC
+from common.registry import PAYMENT_TOPIC, PURCHASE_TOPIC, REQUEST_TOPIC
+from halfmessage.clock import now_ms
+from halfmessage.errors import NotFound
+from halfmessage.ids import first_of
 from halfmessage.mq.port import HalfMessage, Message, Resolution, State, Verdict
 from tests.support import eventually
 from tests.unit.console_letters import TOPIC, Lying
@@ -26,8 +29,9 @@ class Order:
         self.swept = 0
         self.is_up = True
 
-    def get(self, service: str, path: str, _token: str, *, tx_ids: str) -> Mapping[str, Any]:
-        assert path == "/admin/records"
+    def get(self, service: str, path: str, _token: str, *, tx_ids: str = "", q: str = "") -> Mapping[str, Any]:
+        if path != "/admin/records":
+            raise NotFound(f"There is no {q or path} here.")
         if service == "order" and not self.is_up:
             raise PeerUnavailable("The order service did not answer.")
         self.asked.append(tx_ids)
@@ -128,6 +132,49 @@ def test_those_of_payments_are_told_by_pay(browser: Browser, lying: Lying, order
     assert 'data-hx-get="/transactions?of=payments"' in html
     assert "<code>44</code>" not in part(browser.get("/transactions").text, "recent")
     assert browser.get("/transactions?of=cheques").status_code == 400
+
+
+def test_those_of_requests_and_of_purchases_are_told(browser: Browser, lying: Lying, order: Order) -> None:
+    """What is taken in is recorded by order; flash's records no service tells, which is said. Each leads on."""
+    order.records["45"] = "committed"
+    begun(lying, "45", "committed", key="8", topic=REQUEST_TOPIC)
+    begun(lying, "46", "committed", key="9", topic=PURCHASE_TOPIC)
+    open_ones = part(browser.get("/transactions").text, "open")
+    assert 'taking in <a href="/find?q=8">8</a>' in open_ones
+    assert 'buying <a href="/find?q=9">9</a>' in open_ones
+    assert '<span class="state good">committed</span>' in open_ones
+    assert "not known: flash keeps those of purchases" in open_ones
+    assert order.asked == ["45"]
+    assert "<code>45</code>" in part(browser.get("/transactions?of=requests").text, "recent")
+    assert "<code>46</code>" in part(browser.get("/transactions?of=purchases").text, "recent")
+
+
+@pytest.mark.parametrize(
+    ("topic", "deliver_if", "found"),
+    [
+        (TOPIC, "committed", 'Closing <a href="/orders/7">7</a>'),
+        (PAYMENT_TOPIC, "committed", 'Paying <a href="/orders/7">7</a>'),
+        (REQUEST_TOPIC, "committed", 'Taking in <a href="/find?q=7">7</a>'),
+        (PURCHASE_TOPIC, "committed", 'Buying <a href="/find?q=7">7</a>'),
+    ],
+)
+def test_one_is_found_by_its_id(
+    browser: Browser, lying: Lying, order: Order, topic: str, deliver_if: str, found: str
+) -> None:
+    """Whatever it was for, with its record, and only itself: not what was sent beside it, nor long before."""
+    now = now_ms()
+    tx_id, other = str(first_of(now) + 1), str(first_of(now) + 2)
+    slow = str(first_of(now - 900) + 3)
+    order.records |= {tx_id: "committed", other: "aborted"}
+    begun(lying, other, deliver_if, key="8", topic=topic)
+    begun(lying, tx_id, deliver_if, topic=topic)
+    begun(lying, slow, deliver_if, key="9", topic=topic)
+    html = browser.get(f"/find?q={tx_id}").text
+    assert found in part(html, "transaction-1")
+    assert 'aria-labelledby="transaction-2"' not in html
+    assert "8</a>" not in part(html, "transaction-1")
+    assert ">9</a>" in part(browser.get(f"/find?q={slow}").text, "transaction-1")
+    assert 'aria-labelledby="transaction-1"' not in browser.get(f"/find?q={first_of(now - 60_000)}").text
 
 
 def test_records_are_asked_for_together(browser: Browser, lying: Lying, order: Order) -> None:

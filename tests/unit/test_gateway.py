@@ -231,6 +231,17 @@ class TestCaddy:
             assert answering[0]["match"] == [{"vars_regexp": {"{http.request.method}": {"pattern": "[a-z]"}}}]
             assert [handler["status_code"] for handler in answering[0]["handle"]] == [404]
 
+    def test_a_file_goes_through_as_it_comes(self, told: dict[str, Json], tmp_path: Path) -> None:
+        """To the console alone, and only where it takes one: what is larger than other bodies is not kept in memory."""
+        (server,) = caddy.config(site(told, tmp_path), shape(tmp_path))["apps"]["http"]["servers"].values()
+        large = [route for route in server["routes"] if '"max_size": 65536' not in json.dumps(route)]
+        (upload,) = [route for route in large if list(proxies(route))]
+        pattern = upload["match"][0]["vars_regexp"]["{http.request.uri.path}"]["pattern"]
+        assert pattern == r"\A(?:/console/story\-files)\z"
+        assert upload["match"][0]["method"] == ["POST"]
+        assert '"max_size": 20975616' in json.dumps(upload)
+        assert "request_buffers" not in json.dumps(upload)
+
     def test_two_listeners(self, told: dict[str, Json], tmp_path: Path) -> None:
         """Set apart, administrators' calls and the console are refused where all users call."""
         apart = shape(tmp_path, admin_listen="127.0.0.1:8009")
