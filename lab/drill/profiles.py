@@ -85,6 +85,9 @@ RESTORED = Profile("restored", {**_SHORT, "peer_timeout": 4.0, "transaction_dead
 What is placed before a restore must be placed, on a busy machine too: the deadlines here are not the short ones.
 """
 
+RESTORED_WITH_CONSOLE = Profile("restored-with-console", RESTORED.extra, shared=False, console=True)
+"""The same, and a console."""
+
 LONG_STOP = Profile(
     "long-stop",
     {**_SHORT, "sweep_interval": 2.0, "sweep_grace": 1.0, "record_retention": 5.0},
