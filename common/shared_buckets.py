@@ -1,12 +1,14 @@
 """Token buckets in Redis, for all processes together. Slow to load, see `common.optional_redis`."""
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Collection, Mapping
 from hashlib import sha1
 from typing import Final
 
 import redis
 
-from common.buckets import Grant, ProcessBuckets, Rate
+from common.buckets import MOST, Grant, ProcessBuckets, Rate
 from common.errors import RedisUnavailable
 from common.redis_client import RedisClient
 
@@ -34,22 +36,33 @@ _SHA: Final = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class SharedBuckets:
-    """Those in Redis, all that are asked for in one round trip; while it is down, each process has its own."""
+    """Those in Redis, all that are asked for in one round trip; while it is down, each process has its own.
+
+    It is not asked for a bucket of which it has said that there is no token yet: who tries on and on costs it nothing.
+    """
 
     def __init__(self, client: RedisClient, name: str, rate: Rate) -> None:
         """Take Redis, what the buckets are of (a part of their keys), and what all of them have."""
         self._client, self._name, self._rate = client, name, rate
         self._alone = ProcessBuckets(rate)
+        self._empty = _Empty()
 
     def take(self, wanted: Mapping[str, int]) -> dict[str, Grant]:
         """See `Buckets`."""
+        refused = self._empty.among(wanted)
+        asked = {name: tokens for name, tokens in wanted.items() if name not in refused}
+        if not asked:
+            return refused
+        began = time.monotonic()
         try:
-            answers = self._client.call(lambda client: self._ask(client, wanted))
+            answers = self._client.call(lambda client: self._ask(client, asked))
         except RedisUnavailable:  # which the client has logged
-            return self._alone.take(wanted)
-        return {
-            name: Grant(int(granted), wait / 1_000_000) for name, (granted, wait) in zip(wanted, answers, strict=True)
+            return refused | self._alone.take(asked)
+        found = {
+            name: Grant(int(granted), wait / 1_000_000) for name, (granted, wait) in zip(asked, answers, strict=True)
         }
+        self._empty.note(found, began)
+        return refused | found
 
     def _ask(self, client: redis.Redis, wanted: Mapping[str, int]) -> list[list[int]]:
         try:
@@ -67,3 +80,28 @@ class SharedBuckets:
                 )
             found: list[list[int]] = pipeline.execute()
         return found
+
+
+class _Empty:
+    """Until when buckets have no token: others only take from them, so that holds in every process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}  # of time.monotonic()
+        self._guard = threading.Lock()
+
+    def among(self, names: Collection[str]) -> dict[str, Grant]:
+        """Return a refusal for each that is known to be empty now."""
+        now = time.monotonic()
+        with self._guard:
+            return {name: Grant(0, until - now) for name in names if (until := self._until.get(name, 0.0)) > now}
+
+    def note(self, found: Mapping[str, Grant], asked_at: float) -> None:
+        """Keep what was told of those that are empty; `asked_at`: before the question, so it never holds too long.
+
+        Beyond `MOST` those that are over are forgotten, or all if none is: then Redis is asked.
+        """
+        with self._guard:
+            if len(self._until) + len(found) > MOST:
+                kept = {name: until for name, until in self._until.items() if until > asked_at}
+                self._until = kept if len(kept) < MOST // 2 else {}
+            self._until.update({name: asked_at + grant.wait for name, grant in found.items() if grant.wait})

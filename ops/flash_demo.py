@@ -21,7 +21,7 @@ _EACH: Final = 0.03  # seconds more: so slow only on a machine that has much els
 _LOOK: Final = 0.25  # seconds between two looks at how far they are
 _PAGE: Final = 100
 _OK: Final = 200  # or 503: one that is not known yet, while the flash service is asked about it and busy
-_ENDS: Final = frozenset({"created", f"refused: {SOLD_OUT}", "refused: already-bought"})
+ENDS: Final = frozenset({"created", f"refused: {SOLD_OUT}", "refused: already-bought"})
 """What may become of a purchase: where what was killed had forgotten it, its piece may have gone to another buyer."""
 
 
@@ -104,7 +104,7 @@ class FlashDemo:
             self._follow(crowd)
         became = Counter(self._became.values())
         words = ", ".join(f"{times:,} {what}" for what, times in sorted(became.items()))
-        tell.expect(set(became) <= _ENDS, f"each of {len(tally.taken_in):,} purchases ended: {words}")
+        tell.expect(set(became) <= ENDS, f"each of {len(tally.taken_in):,} purchases ended: {words}")
         orders = list(self._orders())
         tell.expect(len(orders) == self._pieces, f"exactly {self._pieces:,} are sold: so many orders stand")
         users = {order["user_id"] for order in orders}

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy import Engine, MetaData, create_engine, insert, select, text
@@ -23,7 +24,7 @@ def take(deployment: Deployment, name: str) -> Restore:
 
 def _of_file(live: Path) -> Restore:
     """Copy it while it is in use, by SQLite's own means, as docs/backup.md says."""
-    copy = live.with_suffix(".backup")
+    copy = next(path for number in count() if not (path := live.with_suffix(f".backup-{number}")).exists())
     with closing(sqlite3.connect(live)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
 

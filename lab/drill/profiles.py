@@ -16,7 +16,8 @@ class Profile:
     """How a deployment is set up.
 
     `megabytes`: its data lies on a disk of its own of that size, which can be filled. `rocketmq`: it has real servers
-    of its own, which begin with this version. `console`: it has a console.
+    of its own, which begin with this version. `console`: it has a console. `redis`: a Redis of its own
+    counts the pieces of its flash sales, and can be emptied and set back.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Profile:
     rocketmq: str | None = None
     patience: Patience = _AT_ONCE
     console: bool = False
+    redis: bool = False
 
 
 _SHORT: Mapping[str, float] = MappingProxyType(
@@ -56,6 +58,14 @@ QUICK = Profile("quick", _SHORT)
 WITH_CONSOLE = Profile("with-console", _SHORT, console=True)
 """The same, and a console."""
 
+PIECES_IN_REDIS = Profile(
+    "pieces-in-redis",
+    {**_SHORT, "sweep_interval": 3.0, "sweep_grace": 1.0},
+    shared=False,
+    redis=True,
+)
+"""A Redis counts the pieces of flash sales; what it has of purchases that were refused is given back every 3 s."""
+
 PAIR = Profile("pair", _SHORT, {"order": 2, "stock": 2})
 """Two processes of order and of stock."""
 
@@ -74,6 +84,9 @@ RESTORED = Profile("restored", {**_SHORT, "peer_timeout": 4.0, "transaction_dead
 
 What is placed before a restore must be placed, on a busy machine too: the deadlines here are not the short ones.
 """
+
+RESTORED_WITH_CONSOLE = Profile("restored-with-console", RESTORED.extra, shared=False, console=True)
+"""The same, and a console."""
 
 LONG_STOP = Profile(
     "long-stop",

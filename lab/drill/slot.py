@@ -10,6 +10,7 @@ from pathlib import Path
 from lab.drill.backing import Backing, Embedded
 from lab.drill.profiles import Profile
 from lab.drill.sut import SystemUnderTest
+from lab.redis_server import EVERYSEC, RedisServer, any_program
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.errors import CommandFailed
 
@@ -52,6 +53,7 @@ class Slot:
         self._number = 0
         self._profile: Profile | None = None
         self._sut: SystemUnderTest | None = None
+        self._redis: RedisServer | None = None
 
     @property
     def backing(self) -> Backing:
@@ -89,6 +91,7 @@ class Slot:
         sut, self._sut = self._sut, None
         sut.__exit__()
         sut.deployment.stop()
+        self._end_redis()
         self._backing.give_back(self.directory, keep=keep)
         if self._profile.megabytes is not None:
             _unmount(self.directory, keep=keep)
@@ -105,7 +108,7 @@ class Slot:
         if profile.megabytes is not None:
             _mount(self.directory, profile.megabytes)
         servers = self._backing.servers(self.directory, profile)
-        extra = {**profile.extra, **self._backing.settings(profile)}
+        extra = {**profile.extra, **self._backing.settings(profile), **self._own_redis(profile)}
         plan = Plan(
             free_port_base(profile.instances),
             profile.pay_timeout,
@@ -119,11 +122,24 @@ class Slot:
             with _PREPARING:
                 deployment.prepare()
             deployment.start()
-            return SystemUnderTest(deployment)
+            return SystemUnderTest(deployment, self._redis)
         except BaseException:
             with suppress(CommandFailed):
                 deployment.stop()
+            self._end_redis()
             raise
+
+    def _own_redis(self, profile: Profile) -> dict[str, str]:
+        """Start the Redis that a profile wants; return the settings that name it. Raise `CommandFailed`."""
+        if not profile.redis:
+            return {}
+        self._redis = RedisServer(any_program(), self.directory / "redis", EVERYSEC)
+        return {"pieces_url": self._redis.url}
+
+    def _end_redis(self) -> None:
+        if self._redis is not None:
+            self._redis.close()
+            self._redis = None
 
 
 def _mount(directory: Path, megabytes: int) -> None:

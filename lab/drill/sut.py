@@ -13,6 +13,7 @@ from common.registry import ROLLBACK_TOPIC
 from halfmessage.clock import now_ms, rfc3339
 from halfmessage.ids import first_of
 from lab.drill.pending import console, settle
+from lab.redis_server import RedisServer
 from ops.client import Answer, Unreachable
 from ops.deployment import Deployment
 from ops.errors import CommandFailed
@@ -24,18 +25,19 @@ STOCK = 100
 _CALLS: Final[dict[str, Any]] = {"timeout": 10.0, "connections": 1}
 
 
-def sale_terms(goods_id: str, pieces: int) -> dict[str, Any]:
-    """Return what opens a sale that goes on for longer than any drill."""
+def sale_terms(goods_id: str, pieces: int, per_user: int | None = None) -> dict[str, Any]:
+    """Return what opens a sale that goes on for longer than any drill; unless told, one user may have all pieces."""
     now = now_ms()
     times = {"starts_at": rfc3339(now - 60_000), "ends_at": rfc3339(now + 24 * 3_600_000)}
-    return {"goods_id": goods_id, "quantity": pieces, "unit_price": 499, "per_user": pieces, **times}
+    return {"goods_id": goods_id, "quantity": pieces, "unit_price": 499, "per_user": per_user or pieces, **times}
 
 
 class SystemUnderTest:
     """A running deployment with one goods, and users who each place one order."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
+    def __init__(self, deployment: Deployment, redis: RedisServer | None = None) -> None:
+        """Take a running deployment; `redis`: what counts its pieces, where that is a Redis of its own."""
+        self.deployment, self.redis = deployment, redis
         self.supervisor = deployment.supervisor
         self.broker = deployment.open_broker()
         self.admin = deployment.client("admin", ["admin", "orders"])
@@ -64,9 +66,9 @@ class SystemUnderTest:
         body = {"kind": "amount", "value": 100, "currency": "EUR", "uses": STOCK, "uses_per_user": STOCK}
         return str(self.admin.post("coupon", "/coupons", body)["coupon_id"])
 
-    def new_sale(self, goods_id: str, pieces: int = STOCK) -> str:
-        """Open a flash sale of so many pieces, all of which one user may have."""
-        return str(self.admin.post("flash", "/flash-sales", sale_terms(goods_id, pieces))["sale_id"])
+    def new_sale(self, goods_id: str, pieces: int = STOCK, *, per_user: int | None = None) -> str:
+        """Open a flash sale of so many pieces; unless told, one user may have all of them."""
+        return str(self.admin.post("flash", "/flash-sales", sale_terms(goods_id, pieces, per_user))["sale_id"])
 
     def sales(self, goods_id: str) -> list[dict[str, Any]]:
         """Return the sales of these goods, among the newest."""

@@ -68,7 +68,7 @@ def missing(*, with_maven: bool) -> list[str]:
     wanted: list[str] = []
     if any(find(name) is None for name in _MARIADB_PROGRAMS):
         wanted += _MARIADB
-    if _find_redis() is None:
+    if find_redis() is None:
         wanted.append("redis-tools")
     return wanted + missing_java(with_maven=with_maven)
 
@@ -117,14 +117,15 @@ def _install(missing: Callable[[], list[str]], say: Callable[[str], None]) -> No
 
 def programs() -> Programs:
     """Return where the programs are. Raise `CommandFailed` if one is missing."""
-    java, redis = find_java(), _find_redis()
+    java, redis = find_java(), find_redis()
     mariadbd, install_db = find("mariadbd"), find("mariadb-install-db")
     if java is None or redis is None or mariadbd is None or install_db is None:
         raise CommandFailed(f"Missing: {', '.join(missing(with_maven=False))}; `orders stack up` installs them.")
     return Programs(java, mariadbd, install_db, redis)
 
 
-def _find_redis() -> str | None:
+def find_redis() -> str | None:
+    """Return the path of a file that is Redis when it is called `redis-server`."""
     return find("redis-server") or find("redis-check-rdb")
 
 

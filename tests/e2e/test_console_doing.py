@@ -9,12 +9,12 @@ from sqlalchemy import text, update
 from common.db import Database
 from halfmessage.mq.port import MessageView, State
 from lab.drill.freezing import frozen
+from lab.visitor import Page, Visitor, fields_in
 from ops.client import Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from order.model import orders
 from tests.e2e.conftest import QUICK
 from tests.e2e.shop import Shop, at_once, cancel, opened_sale, pay, place, placed, running
-from tests.e2e.visitor import Page, Visitor, fields_in
 from tests.stack import servers
 from tests.support import eventually
 

@@ -16,10 +16,10 @@ from sqlalchemy import text
 from common.db import Database
 from common.registry import PARTICIPANTS
 from halfmessage.mq.port import MessageView, State
+from lab.visitor import Page, Visitor
 from ops.client import Client, Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
 from ops.stack import Stack, tenant
-from tests.e2e.visitor import Page, Visitor
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(300)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from common import buckets as module
+from common import shared_buckets
 from common.buckets import Buckets, Grant, ProcessBuckets, Rate, whole_seconds
 from common.redis_client import RedisClient
 from common.shared_buckets import SharedBuckets
@@ -77,7 +78,7 @@ def test_processes_share_them(shared: MakeBuckets) -> None:
 def test_a_redis_that_was_emptied(shared: MakeBuckets, valkey: RedisServer) -> None:
     """It has forgotten the script, and learns it again; the buckets are full then."""
     some = shared("2/hour")
-    assert some.take({"ann": 3})["ann"].tokens == 2
+    assert some.take({"ann": 2})["ann"].tokens == 2
     valkey.admin.flushall()
     valkey.admin.script_flush()
     assert some.take({"ann": 3})["ann"].tokens == 2
@@ -98,6 +99,31 @@ def test_what_is_no_bucket_counts_as_none(
         assert [one.tokens for one in some.take({"bob": 3, "ann": 1}).values()] == [2, 1]
         assert [one.tokens for one in shared("2/hour").take({"bob": 1, "ann": 3}).values()] == [0, 1]
         assert client.call(lambda redis: redis.pttl(key)) > 0
+
+
+def test_redis_is_not_asked_for_what_it_has_refused(shared: MakeBuckets, valkey: RedisServer) -> None:
+    """Who tries on and on costs Redis nothing until there is a token again; others are asked for as before."""
+    some = shared("2/hour")
+    assert some.take({"ann": 3})["ann"].tokens == 2
+    before = _scripts_run(valkey)
+    tries = [some.take({"ann": 1})["ann"] for _ in range(50)]
+    assert _scripts_run(valkey) == before
+    assert all(one.tokens == 0 and 1700 < one.wait <= 1800 for one in tries)
+    assert some.take({"ann": 1, "bob": 1})["bob"] == Grant(1)
+
+
+def _scripts_run(valkey: RedisServer) -> int:
+    found = valkey.admin.info("commandstats")
+    return int(found["cmdstat_evalsha"]["calls"]) if "cmdstat_evalsha" in found else 0
+
+
+def test_so_many_refusals_are_kept(shared: MakeBuckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more all are forgotten, and memory stays bounded: Redis says again what it has said."""
+    monkeypatch.setattr(shared_buckets, "MOST", 10)
+    some = shared("1/hour")
+    for number in range(25):
+        assert some.take({str(number): 2})[str(number)].tokens == 1
+    assert [some.take({str(number): 1})[str(number)].tokens for number in range(25)] == [0] * 25
 
 
 def test_a_full_bucket_takes_no_room(shared: MakeBuckets, valkey: RedisServer) -> None:

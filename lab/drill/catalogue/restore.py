@@ -1,6 +1,7 @@
 """Databases restored from older backups, and stops that last: what can be repaired is, and what is lost is known."""
 
 import time
+from contextlib import closing
 from typing import Any
 
 import orjson
@@ -11,7 +12,9 @@ from common import sandbox
 from lab.drill import backups
 from lab.drill.drill import Drill, Limit, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
-from lab.drill.profiles import LONG_STOP, RESTORED
+from lab.drill.profiles import LONG_STOP, RESTORED, RESTORED_WITH_CONSOLE
+from lab.drill.sut import STOCK
+from lab.visitor import Page, Visitor
 from ops.client import Client
 
 _OK, _CREATED, _UNAVAILABLE, _NOT_FOUND = 200, 201, 503, 404
@@ -19,6 +22,7 @@ _UNAUTHENTICATED = 401
 _PASSWORD, _NEWER = "correct horse battery", "wrong mule accumulator"
 _SWEPT_WITHIN = 90.0  # seconds, on a machine that is busy with much else
 _OLDER_THAN_THE_GRACE = 5.0  # seconds; longer than the deadline of a transaction in that profile
+_RESTOCKED = 5  # pieces
 _STOPPED_FOR = 8.0  # seconds; records are kept for 5 in that profile
 
 
@@ -205,6 +209,55 @@ def _user(run: DrillRun) -> None:
     run.settle()
 
 
+def _console(run: DrillRun) -> None:
+    deployment, where = run.sut.deployment, f"/stock/{run.goods_id}"
+    with closing(Visitor(deployment.plan.urls["console"], deployment.token("root", ["orders", "admin"]))) as root:
+
+        def restock(page: Page, why: str) -> str:
+            return root.send(page, f"{where}/restock", quantity=str(_RESTOCKED), why=why).text
+
+        run.claim("what is done through it is written down", "early" in restock(root.get(where), "early"))
+        backup = _back_up(run, "console")
+        form = root.get(where)
+        run.claim("so is what is done after the backup", "later" in restock(form, "later"))
+        _restore(run, "console", backup)
+        shown = root.get(where).text
+        run.same("what was done, by the console", [why for why in ("early", "later") if why in shown], ["early"])
+        run.same("pieces available", run.available(), STOCK + 2 * _RESTOCKED)
+        run.claim("the form that it has forgotten, sent again, is written down", "later" in restock(form, "later"))
+    run.same("pieces available: it was not done again", run.available(), STOCK + 2 * _RESTOCKED)
+    run.placed()
+    run.settle()
+    run.stands_with_stock(STOCK + 2 * _RESTOCKED, "created")
+
+
+def _sandbox(run: DrillRun) -> None:
+    early, later = run.placed(), run.placed()
+    run.change(early, "pay")
+    _settled_once(run)
+    backup = _back_up(run, "sandbox")
+    run.change(later, "pay")
+    _settled_once(run)
+    newest = _back_up(run, "sandbox")
+    _restore(run, "sandbox", backup)
+    run.same("payments that the provider knows of", _taken(run), 1)
+    _tell_again(run)
+    _repair(run)
+    run.same("the client's orders", run.statuses(), ["paid", "paid"])
+    run.same("where their money is, by pay", {_standing(run, order_id) for order_id in (early, later)}, {"kept"})
+    _restore(run, "sandbox", newest)
+    run.same("payments that the provider knows of", _taken(run), 2)
+    answer = run.change(run.placed(), "pay")
+    run.same("HTTP status of a payment", answer and answer.status, _OK)
+    run.settle()
+    run.stands("paid", "paid", "paid")
+
+
+def _taken(run: DrillRun) -> int:
+    """Return how often the provider took money, by its own books."""
+    return sum(len(session["charges"]) for session in run.sut.admin.get("sandbox", "/ledger")["items"])
+
+
 def _register(run: DrillRun, asked: dict[str, str]) -> None:
     answer = run.sut.admin.ask("user", "POST", "/users", json_body=asked)
     run.same("HTTP status of a registration", answer.status, _CREATED)
@@ -298,6 +351,33 @@ DRILLS = (
                 _user,
             ),
             ("goods", "orders and stock are as they were; goods newer than the backup can't be ordered", _goods),
+        )
+    ),
+    *(
+        Drill(
+            f"restore-{name}",
+            f"the {name} database is restored from an older backup",
+            where,
+            holds,
+            play,
+            servers=ServerKind.EMBEDDED,
+            profile=profile,
+        )
+        for name, where, holds, play, profile in (
+            (
+                "console",
+                "after stock was added through it",
+                "what was done since then is not written down any more, and not done again",
+                _console,
+                RESTORED_WITH_CONSOLE,
+            ),
+            (
+                "sandbox",
+                "after orders were paid, and then from a newer one",
+                "what pay knows to be paid stays so, nothing is sent back; with the newest backup all books agree",
+                _sandbox,
+                RESTORED,
+            ),
         )
     ),
     Drill(

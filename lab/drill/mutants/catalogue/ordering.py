@@ -29,7 +29,17 @@ MUTANTS = (
         "key-of-a-request-that-waits-is-another-order-s",
         "a key under which another request waits makes an order, and the request, which had a 202, is refused",
         "tests/unit/test_order_requests_http.py::test_the_same_key",
-        ("order.service.reading:OrderReader._find_first", "if key in waiting else None", "if False else None"),
+        ("order.service.reading:OrderReader._find_first", "if key in submitted else None", "if False else None"),
+    ),
+    edited(
+        "key-of-a-refused-request-is-free",
+        "the key of an order request that was refused makes another order",
+        "tests/unit/test_order_requests_http.py::test_a_refused_request_keeps_its_key",
+        (
+            "order.service.reading:OrderReader._find_first",
+            "if key in submitted else None",
+            "if key in submitted and submitted[key].wanted is not None else None",
+        ),
     ),
     edited(
         "replay-tells-what-is-now",

@@ -70,6 +70,6 @@ class Visitor:
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         answer = self._pool.request(method, self._url + path, body=body, headers=headers, redirect=False)
-        if answer.status == 303:
+        if answer.status == 303:  # noqa: PLR2004 - See Other
             return self.get(answer.headers["Location"])
         return Page(path, answer.status, answer.data.decode())
