@@ -121,14 +121,60 @@ class OpenReturn:
         return max(0.0, ((self.due_at or 0) - now_ms()) / 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherCharge:
+    """Money of another amount or currency than its order owed, which is back; `refunded_at` in ms since the epoch."""
+
+    order_id: int
+    provider: str
+    charge_id: str
+    took: str
+    owed: str
+    reason: str | None
+    refunded_at: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "subject": "payment",
+            "id": str(self.order_id),
+            "what": self.what,
+            "provider": self.provider,
+            "charge_id": self.charge_id,
+            "reason": self.reason,
+            "refunded_at": None if self.refunded_at is None else rfc3339(self.refunded_at),
+        }
+
+    @property
+    def what(self) -> str:
+        """What happened, in a sentence."""
+        return f"{self.provider} took {self.took} ({self.charge_id}), {self.owed} were owed; it was sent back"
+
+
+@dataclass(frozen=True, slots=True)
+class SentBack:
+    """How many such charges there are, and the newest of them."""
+
+    count: int = 0
+    newest: tuple[OtherCharge, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them for programs."""
+        return {"count": self.count, "newest": [one.as_json() for one in self.newest]}
+
+
 @dataclass(slots=True)
 class Report:
-    """A whole comparison. `under_way`: what takes its time, which is no finding while it does."""
+    """A whole comparison. `under_way`: what takes its time, which is no finding while it does.
+
+    `sent_back`: money of another amount or currency. That it came stays worth knowing; nothing is to be done.
+    """
 
     checked: dict[str, int] = field(default_factory=dict)
     participants: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     under_way: list[OpenReturn] = field(default_factory=list)
+    sent_back: SentBack = field(default_factory=SentBack)
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, found: list[Finding]) -> None:
@@ -161,6 +207,7 @@ class Report:
                 for f in self.findings
             ],
             "under_way": [one.as_json() for one in self.under_way],
+            "sent_back": self.sent_back.as_json(),
         }
 
 

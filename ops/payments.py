@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from common.registry import SANDBOX
-from ops.findings import BY_HAND, WAIT, Finding, Gravity, by_age, wrong
+from ops.findings import BY_HAND, WAIT, Finding, Gravity, SentBack, by_age, wrong
 from ops.ledgers import opened, pages
-from ops.other_money import other_money
+from ops.other_money import other_money, sent_back
 from ops.provider_books import Books, Taken
 from ops.returns import under_way
 from order.model import Status, orders
@@ -105,6 +105,11 @@ class Payments:
             rows = connection.execute(_CHARGES.where(charges.c.order_id.is_(None))).all()
             otherwise = list(other_money(connection, charges.c.order_id.is_(None)))
         return otherwise + [finding for row in rows for finding in self._judge_charge("none", _charge(row))]
+
+    def sent_back(self) -> SentBack:
+        """Return the money of another amount or currency that was taken for an order, and is back."""
+        with self._pay.read() as connection:
+            return sent_back(connection)
 
     def judge(self, order_ids: Collection[int]) -> list[Finding]:
         """Return what is wrong with these orders and their money."""
@@ -210,7 +215,8 @@ class Payments:
             what = f"{charge.provider} refuses to send {_money(charge)} back ({charge.charge_id}): {charge.refusal}"
             yield Finding(Gravity.UNRESOLVED, "payment", order_id, what, remedy=_ASK_PROVIDER)
         elif charge.state is ChargeState.REFUNDING:
-            yield self._open(order_id, f"{_money(charge)} are to go back through {charge.provider}", since)
+            why = "" if charge.reason is None else f": {charge.reason}"
+            yield self._open(order_id, f"{_money(charge)} are to go back through {charge.provider}{why}", since)
 
     def _judge_books(
         self, order_id: str, taken: Sequence[_Charge], books: Sequence[Taken], is_asked: bool

@@ -84,6 +84,7 @@ class Comparison:
         self._progress("payments")
         report.checked["payments"] = payments.count()
         report.add(of_participant(_PAY, payments.nameless()))
+        report.sent_back = payments.sent_back()
         for ids in (self._orders.ids(), map(self._orders.unknown, payments.ids())):
             for page in ids:
                 report.add(of_participant(_PAY, self._again(payments.judge, page)))

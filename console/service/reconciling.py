@@ -176,7 +176,7 @@ class Reconciling:
         return _read(out.read(LARGEST + 1), complaints.read(LARGEST))
 
 
-_PARTS: Final = ("clean", "checked", "participants", "counts", "findings", "under_way", "swept")
+_PARTS: Final = ("clean", "checked", "participants", "counts", "findings", "under_way", "sent_back", "swept")
 
 
 def command_of(data_dir: Path) -> list[str]:

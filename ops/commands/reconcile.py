@@ -14,7 +14,7 @@ from common.registry import PARTICIPANTS, SANDBOX
 from ops import options, terminal
 from ops.client import Client
 from ops.deployment import Deployment
-from ops.findings import REPAIR, WAIT, Gravity, Limits, Report, age_of
+from ops.findings import REPAIR, WAIT, Gravity, Limits, Report, SentBack, age_of
 from ops.flash_sales import opened
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
@@ -49,7 +49,8 @@ def command(ctx: click.Context, repair: bool, grace: float, data_dir: Path, as_j
     """Compare orders, reservations, stock, coupons, payments, sales and messages; print what is wrong or open.
 
     Exit code 0 if there is nothing, 1 if there is anything, also what is only in progress. A return whose saga has
-    not ended is told beside that, and is no finding: what it still holds is given back in its time.
+    not ended is told beside that, and is no finding: what it still holds is given back in its time. Nor is money of
+    another amount or currency than was owed, once it was sent back: it is counted, and the newest 20 are told.
 
     \b
     Examples:
@@ -142,6 +143,8 @@ def show(out: Console, report: Report, *, repaired: bool = False) -> None:
         _show_findings(out, report, checked, repaired=repaired)
     if report.under_way:
         _show_returns(out, report)
+    if report.sent_back.count:
+        _show_sent_back(out, report.sent_back)
 
 
 def _show_findings(out: Console, report: Report, checked: str, *, repaired: bool) -> None:
@@ -166,6 +169,19 @@ def _show_returns(out: Console, report: Report) -> None:
         table.add_row(escape(one.what), *ids, f"{age_of(one.since):.0f} s", due)
     out.print(table)
     out.print("See one: orders sagas show SAGA. What an operator can do: docs/returns.md.", markup=False)
+
+
+def _show_sent_back(out: Console, sent_back: SentBack) -> None:
+    title = f"Taken with another amount or currency, and sent back, which is no finding: {sent_back.count}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("what", "id", "back since"):
+        table.add_column(heading, overflow="fold")
+    for one in sent_back.newest:
+        age = "-" if one.refunded_at is None else f"{age_of(one.refunded_at):.0f} s"
+        table.add_row(escape(one.what), f"payment {one.order_id}", age)
+    out.print(table)
+    if sent_back.count > len(sent_back.newest):
+        out.print(f"The newest {len(sent_back.newest)} are shown.")
 
 
 def _advice(report: Report, *, repaired: bool) -> str:

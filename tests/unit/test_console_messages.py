@@ -434,10 +434,11 @@ def test_a_comparison_that_fails_says_so(tmp_path: Path) -> None:
 
 
 def test_a_return_that_is_open_is_shown_beside_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it is at, its order and its saga: all agrees, and it is under way."""
+    """With what it is at, its order and its saga: all agrees, and it is under way. So is other money that is back."""
     one = {"id": "5", "run_id": "77", "what": "refund failed 11 times", "age_seconds": 90.0, "due_at": "2026-01-01"}
     told = {"clean": True, "checked": {"orders": 1}, "participants": [], "counts": {}, "findings": [], "swept": None}
-    answer = json.dumps({**told, "under_way": [one]})
+    back = {"id": "6", "what": "took 249 EUR, 250 EUR were owed", "refunded_at": "2026-01-02"}
+    answer = json.dumps({**told, "under_way": [one], "sent_back": {"count": 30, "newest": [back]}})
     monkeypatch.setattr("console.app.command_of", lambda _: [sys.executable, "-c", f"print({answer!r})"])
     with running(tmp_path, console_data_dir=tmp_path) as service:
         service.start[1]()
@@ -449,6 +450,9 @@ def test_a_return_that_is_open_is_shown_beside_findings(tmp_path: Path, monkeypa
     assert "refund failed 11 times" in html
     assert '<a href="/orders/5"><code>5</code></a>' in html
     assert '<a href="/sagas/77"><code>77</code></a>' in html
+    assert "took 249 EUR, 250 EUR were owed" in html
+    assert '<a href="/payments/6"><code>6</code></a>' in html
+    assert "which is no finding: 30" in html
     assert "no finding" in html
 
 

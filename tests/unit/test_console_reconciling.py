@@ -23,6 +23,7 @@ CLEAN: dict[str, Any] = {
     "counts": {"disagreement": 0},
     "findings": [],
     "under_way": [],
+    "sent_back": {"count": 0, "newest": []},
     "swept": None,
 }
 Made = Callable[..., Reconciling]

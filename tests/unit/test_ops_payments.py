@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 
 from common import migrations
 from common.db import Database
 from halfmessage.clock import now_ms
 from halfmessage.saga.model import RunState
-from ops.findings import REPAIR, WAIT, Finding, Gravity
+from ops.findings import REPAIR, WAIT, Finding, Gravity, SentBack
+from ops.other_money import MOST_BACK
 from ops.payments import Payments
 from order.model import orders, sagas
 from pay import model as pay
@@ -284,6 +285,28 @@ def test_money_on_its_way_back(site: Site) -> None:
     (refused,) = site.found(1)
     assert refused.what == "sandbox refuses to send 250 EUR back (1): no such card"
     assert "ask the provider" in refused.remedy
+
+
+def test_money_of_another_amount_is_told_when_it_is_back(site: Site) -> None:
+    """On its way it is a finding that says why; once back it is none, but is counted, and the newest are told."""
+    site.order(1, "created")
+    site.payment(1, "open")
+    site.charge(10, 1, "refunding", amount=249, reason="other-amount", refund_since=now_ms())
+    site.taken(10, 1, amount=249)
+    assert _one(site.found(1)) == (Gravity.IN_PROGRESS, "249 EUR are to go back through sandbox: other-amount")
+    assert site.compared.sent_back() == SentBack()
+    site.do("pay", update(pay.charges).values(state="refunded", refunded_at=now_ms()))
+    site.do("sandbox", delete(sandbox.charges))
+    assert site.without_books.judge([1]) == []
+    for number in range(11, 11 + MOST_BACK):  # late, which is another reason
+        site.charge(number, 1, "refunded", currency="JPY", reason="late", refund_since=number, refunded_at=number)
+    site.charge(50, 1, "refunded", reason="double")  # as much as was owed
+    told = site.compared.sent_back()
+    assert (told.count, len(told.newest)) == (MOST_BACK + 1, MOST_BACK)
+    first, second = told.as_json()["newest"][:2]
+    assert (first["id"], first["reason"], first["refunded_at"] is None) == ("1", "other-amount", False)
+    assert first["what"] == "sandbox took 249 EUR (10), 250 EUR were owed; it was sent back"
+    assert second["what"].startswith("sandbox took 250 JPY (30), 250 EUR were owed")
 
 
 def test_money_of_no_order(site: Site) -> None:

@@ -15,7 +15,7 @@ from halfmessage.mq.port import Backlog, BrokerStats, Message, MessageView, Stat
 from halfmessage.saga.model import RunState, StepRow, StepState
 from ops import ledgers
 from ops.commands.reconcile import show
-from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Limits, Report
+from ops.findings import KEPT, REPAIR, WAIT, Finding, Gravity, Limits, OtherCharge, Report, SentBack
 from ops.holdings import holdings_of
 from ops.ledgers import Orders
 from ops.reconcile import Comparison
@@ -371,6 +371,18 @@ def test_what_would_do_nothing_is_not_recommended(remedies: list[str], repaired:
     text = shown(report, repaired=repaired)
     assert advice in text
     assert ("To mend" in text) is (advice.startswith("To mend"))
+
+
+def test_other_money_that_is_back_is_shown_and_is_no_finding() -> None:
+    """The report stays clean, and so does the exit code."""
+    charge = OtherCharge(5, "sandbox", "[c]", "249 EUR", "250 EUR", "other-amount", None)
+    report = Report(sent_back=SentBack(2, (charge,)))
+    text = " ".join(shown(report, repaired=False).split())
+    assert report.clean
+    assert "Everything agrees" in text
+    assert "sent back, which is no finding: 2" in text
+    assert "sandbox took 249 EUR ([c])" in text
+    assert "The newest 1 are shown." in text
 
 
 def test_what_is_young_is_in_progress(site: Site) -> None:

@@ -124,6 +124,12 @@ MUTANTS = (
         ("ops.other_money:other_money", "connection.execute(_TOLD.where(which))", "()"),
     ),
     edited(
+        "other-amount-forgotten-once-back",
+        "nobody is told that a provider took another amount than was owed, once it has sent it back",
+        "tests/unit/test_ops_payments.py::test_money_of_another_amount_is_told_when_it_is_back",
+        ("ops.other_money:sent_back", "connection.execute(_BACK.limit(MOST_BACK))", "()"),
+    ),
+    edited(
         "refund-that-failed-stays-one",
         "a refund that was done, and that the customer's bank sent back, is still called one",
         _REFUNDS + "test_a_refund_that_fails_after_it_was_done_is_no_refund",
