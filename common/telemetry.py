@@ -136,7 +136,20 @@ class Metrics:
 
         Anybody with a token may scrape, as often as they like: a look is made as a readiness check is, see `Checks`.
         """
-        self._looks.register(_Observed(description, read))
+        self._looks.register(_Observed(description, lambda: _gauges(description, read())))
+
+    def observe_by(
+        self, name: str, description: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], float]]
+    ) -> None:
+        """Have `read` return a gauge's values by the values of its labels; else as `observe_all`."""
+
+        def look() -> list[GaugeMetricFamily]:
+            family = GaugeMetricFamily(f"orders_{name}", description, labels=labels)
+            for values, number in read().items():
+                family.add_metric(values, number)
+            return [family]
+
+        self._looks.register(_Observed(description, look))
 
     def render(self) -> bytes:
         """Return everything in Prometheus's text format; what is counted, of all processes that share a directory."""
@@ -157,19 +170,22 @@ class Metrics:
 
 
 class _Observed(Collector):
-    def __init__(self, description: str, read: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, description: str, read: Callable[[], Sequence[GaugeMetricFamily]]) -> None:
         self._description = description
         self._read = read
-        self._values: Mapping[str, float] = {}
+        self._families: Sequence[GaugeMetricFamily] = ()
         self._looks = Checks({description: self._look}, failing="gauges not read")
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         return iter(())  # otherwise registering would collect, and so reach for the database
 
     def _look(self) -> None:
-        self._values = self._read()
+        self._families = self._read()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         if self._looks.results()[self._description] == "ok":
-            for name, value in self._values.items():
-                yield GaugeMetricFamily(f"orders_{name}", self._description, value)
+            yield from self._families
+
+
+def _gauges(description: str, values: Mapping[str, float]) -> list[GaugeMetricFamily]:
+    return [GaugeMetricFamily(f"orders_{name}", description, value) for name, value in values.items()]

@@ -1,7 +1,8 @@
 """The metrics that our code makes, read from its source: what dashboards and alerts may name.
 
 A counter, a histogram and a gauge are calls of `common.telemetry.Metrics` with their name and description written out;
-gauges that are looked up for a scrape are the keys that a function returns whose answer is a `dict[str, float]`.
+gauges that are looked up for a scrape are the keys that a function returns whose answer is a `dict[str, float]`; one
+with labels is a call of `observe_by`.
 """
 
 import ast
@@ -56,6 +57,9 @@ def _in(path: Path) -> Iterator[Family]:
 
 
 def _made(call: ast.Call) -> Family | None:
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "observe_by":
+        name, description, labels = map(ast.literal_eval, call.args[:3])
+        return Family(f"orders_{name}", "gauge", description, labels)
     words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     if not isinstance(call.func, ast.Attribute) or len(words) < 2 or len(words) != len(call.args):  # noqa: PLR2004
         return None

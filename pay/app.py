@@ -66,7 +66,7 @@ def build(settings: Settings) -> Service:
         database, reservations, found, inbox, _in_batches(handling, settings), ids, settings.poll_first_after
     )
     pace = Pace(settings.poll_first_after, settings.poll_longest, settings.poll_until, settings.polls_per_second)
-    polling = Polling(database, found, inbox, attempts.carry_out, handling.handle, polls, pace, told.polls)
+    polling = Polling(database, found, inbox, attempts.carry_out, handling.handle, polls, pace, told.poll)
     refunding = Refunding(
         database, found, refunds, first=settings.refund_first_after, longest=settings.refund_longest, tell=told.money
     )

@@ -208,6 +208,7 @@ class Till:
         pace = Pace(first=5.0, longest=600.0, until=_POLL_UNTIL, per_second=per_second)
         handle = self.handling.handle
         self.polled = 0
+        self.polls = Counter[tuple[str, str]]()
         self.polling = Polling(
             self.database, self.providers, self.inbox, self.attempts.carry_out, handle, self.crew, pace, self._count
         )
@@ -224,8 +225,9 @@ class Till:
         self.broker.close()
         self.database.close()
 
-    def _count(self, tries: int) -> None:
-        self.polled += tries
+    def _count(self, provider: str, result: str) -> None:
+        self.polled += 1
+        self.polls[provider, result] += 1
 
     def handle(self, key: EventKey) -> None:
         self.handling.handle([key])

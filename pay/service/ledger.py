@@ -23,6 +23,8 @@ ChargeKey = tuple[str, str]
 """A provider, and its name of the money."""
 Values = dict[str, Any]
 """A row, by the names of its columns."""
+PAYS: Final = "pays"
+"""What stands for the reason of money that is kept."""
 Said = tuple[EventEffect, str | None]
 Money = tuple[int | None, str | None]
 """An amount in minor units and its currency, as an event says it; None: it does not say."""
@@ -30,8 +32,12 @@ Money = tuple[int | None, str | None]
 
 @dataclass(slots=True)
 class Tally:
-    """What a transaction did to money: minor units by currency; refusals; what paid an order and went back unasked."""
+    """What a transaction did to money: minor units by currency; refusals; what paid an order and went back unasked.
 
+    `charges`: how many were heard of, by why they go back; `PAYS`: they do not.
+    """
+
+    charges: Counter[str] = field(default_factory=Counter)
     taken: Counter[str] = field(default_factory=Counter)
     refunded: Counter[str] = field(default_factory=Counter)
     refused: int = 0
@@ -90,16 +96,16 @@ class Ledger:
             return EventEffect.NONE, other
         self.tally.taken[event.currency] += event.amount
         if self._is_sent_back(event):
-            self.charges[_key(event)] = self._charge(event, ChargeState.REFUNDED, Reason.BY_PROVIDER)
+            self._take(event, ChargeState.REFUNDED, Reason.BY_PROVIDER)
             self._reopen(event.order_id)
             self.tally.refunded[event.currency] += event.amount
             return EventEffect.REFUNDED, Reason.BY_PROVIDER
         reason = self._reason(event)
         if reason is not None:
-            self.charges[_key(event)] = self._charge(event, ChargeState.REFUNDING, reason)
+            self._take(event, ChargeState.REFUNDING, reason)
             self._reopen(event.order_id)
             return EventEffect.REFUNDING, reason
-        self.charges[_key(event)] = self._charge(event, ChargeState.KEPT, None)
+        self._take(event, ChargeState.KEPT, None)
         self.payments[event.order_id].update(state=PaymentState.SUCCEEDED.value, provider=event.provider)
         self.paid.append(event.order_id)
         return EventEffect.PAID, event.reason
@@ -130,6 +136,10 @@ class Ledger:
     def _to_refunding(self, payment: Values) -> None:
         self.reopened[PaymentState(payment["state"])].append(payment["order_id"])
         payment["state"] = PaymentState.REFUNDING.value
+
+    def _take(self, event: Any, state: ChargeState, reason: Reason | None) -> None:
+        self.charges[_key(event)] = self._charge(event, state, reason)
+        self.tally.charges[reason or PAYS] += 1
 
     def _charge(self, event: Any, state: ChargeState, reason: Reason | None) -> Values:
         is_kept, is_back = state is ChargeState.KEPT, state is ChargeState.REFUNDED

@@ -68,9 +68,9 @@ class Polling:
         handle: Callable[[Collection[EventKey]], object],
         crew: Crew,
         pace: Pace,
-        count: Callable[[int], object] = lambda _: None,
+        count: Callable[[str, str], object] = lambda *_: None,
     ) -> None:
-        """Take what polling needs; `carry_out` begins a stored try; `count` is told how many tries were asked about."""
+        """Take what polling needs; `carry_out` begins a stored try; `count` is told who was asked, and the result."""
         self._database = database
         self._providers = providers
         self._inbox = inbox
@@ -100,7 +100,8 @@ class Polling:
         owed = self._owed(rows)
         looks = self._crew.each(lambda one: self._look(one[0], owed), due, within=CALLS_WITHIN)
         self._database.transact(lambda connection: self._write(connection, looks))
-        self._count(len(looks))
+        for (row, _), look in looks:
+            self._count(row.provider, _result(row, look))
         keys = [(row.provider, event.event_id) for (row, _), look in looks if look for event in look.events]
         if keys:
             self._handle(keys)
@@ -171,6 +172,15 @@ class Polling:
         else:
             until = now + int(self._pace.until * 1000)
             tries.end(connection, row.provider, row.reference, said[0].reason or said[0].kind.value, now, until)
+
+
+def _result(row: Any, look: _Looked | None) -> str:
+    """Return what came of a question: how the try ended, or `begun`, `nothing` (new), `unanswered`."""
+    if look is None:
+        return "unanswered"
+    if row.reference is None:
+        return "begun"
+    return next((event.kind.value for event in look.events if event.kind in _FINAL), "nothing")
 
 
 def _closed(provider: Provider, reference: str) -> bool:

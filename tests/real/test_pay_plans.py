@@ -16,7 +16,7 @@ from pay.providers.port import Kind, ProviderEvent
 from pay.service.inbox import forget_strangers
 from tests.payments import Till, success
 from tests.real.conftest import Migrated, OpenDatabase
-from tests.real.explaining import ROWS, Collected, opened
+from tests.real.explaining import MANY, ROWS, Collected, opened
 
 OLD = 20  # idempotency keys, and events of strangers, to purge
 PAGE = 20  # payments
@@ -65,6 +65,8 @@ def test_pay(tmp_path: Path, migrated: Migrated, open_database: OpenDatabase) ->
         # a walk along either key that leaves most rows out would end at its LIMIT, too, but late
         assert collected.most_read("payments.state = %(state_1)s") < 10 * PAGE
         assert not collected.complaints(), "\n".join(collected.last)
+        Instruments(Metrics("pay"), database)._going_back()  # groups in a temporary table: a row for each currency
+        assert collected.most_read("sum(charges.amount)") < MANY
         till.close()
 
 

@@ -282,7 +282,9 @@ def test_what_it_tells_of_itself(call: Call) -> None:
         'orders_callbacks_total{provider="fake",verdict="new"} 1.0',
         'orders_callbacks_total{provider="fake",verdict="bad-signature"} 1.0',
         "orders_refunds_refused_total 1.0",
-        "orders_polls_total 0.0",
+        'orders_charges_total{reason="unknown-order"} 1.0',
+        'orders_money_going_back{age="minutes",currency="EUR"} 500.0',
+        "# TYPE orders_polls_total counter",
         "orders_payment_events_unhandled 0.0",
         "orders_refunds_under_way 0.0",
     ):

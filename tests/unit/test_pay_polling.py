@@ -1,6 +1,7 @@
 """Tries of which nothing is heard are asked about, closed, and begun again; in growing distances, so many a second."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -416,3 +417,20 @@ def test_a_question_that_is_not_answered_in_time(till: Till, monkeypatch: pytest
     till.make_due()
     till.handling.handle_due()
     assert till.state(1) == "succeeded"
+
+
+def test_questions_are_counted_by_provider_and_result(till: Till) -> None:
+    """Nothing new, how a try ended, no answer, and a try that is begun again."""
+    till.owe(1, 2)
+    page = till.page(1)
+    poll(till)
+    till.provider.take(page)
+    till.provider.faults.plan("ask", DOWN)
+    poll(till)
+    poll(till)
+    till.provider.faults.plan("begin", DOWN, "before")
+    with pytest.raises(ProviderUnavailable):
+        till.pay(2)
+    poll(till)
+    results = {"nothing": 1, "unanswered": 1, "succeeded": 2, "begun": 1}
+    assert till.polls == Counter({("fake", result): times for result, times in results.items()})

@@ -1,5 +1,6 @@
 """Money goes back once for each charge, again and again until the provider says done; a refusal is never a refund."""
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -7,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from common.errors import IdempotencyMismatch
 from common.idempotency import IdempotencyKey
+from common.telemetry import Metrics
 from halfmessage import failpoints
 from halfmessage.clock import now_ms
 from halfmessage.errors import FailpointRaised, NotFound
+from pay.instruments import Instruments
 from pay.model import NothingToRefund, charges
 from pay.providers.port import Kind, ProviderEvent, Refund, RefundState
 from pay.service import claims, refunding
+from pay.service.ledger import PAYS
 from tests.payments import DOWN, Till, success
 from tests.support import eventually, reads_on_mysql
 
@@ -393,3 +397,42 @@ def test_an_admins_call_again_under_its_key(till: Till) -> None:
     assert (again.answer.state, again.replayed) == ("refunding", True)
     with pytest.raises(IdempotencyMismatch):
         till.sending_back.send_back(1, "other", other)
+
+
+def test_what_is_in_between_is_told_by_currency_and_age(till: Till) -> None:
+    """What is back or kept is not; refusals are; a currency that a provider made up is one of the others."""
+    now, hour = now_ms(), 3_600_000
+    rows = [
+        ("EUR", 500, "refunding", 0), ("EUR", 70, "refused", hour // 2), ("EUR", 9, "refunding", 30 * hour),
+        ("JPY", 800, "refunding", 2 * hour), ("ZZZ", 3, "refunding", 0), ("ZZY", 4, "refunding", 0),
+        ("EUR", 1000, "refunded", 0),
+    ]  # fmt: skip
+    for number, (currency, amount, state, ago) in enumerate(rows):
+        row = {"charge_id": f"c{number}", "currency": currency, "amount": amount, "state": state, "taken_at": now - ago}
+        till.database.transact(
+            lambda c, row=row, ago=ago: c.execute(  # type: ignore[misc]
+                insert(charges).values(row | {"provider": "fake", "refund_since": now - ago})
+            )
+        )
+    metrics = Metrics("pay")
+    Instruments(metrics, till.database)
+    told = re.findall(
+        r'^orders_money_going_back{age="(\w+)",currency="(\w+)"} (\S+)', metrics.render().decode(), re.MULTILINE
+    )
+    assert sorted(told) == [
+        ("days", "EUR", "9.0"), ("hours", "JPY", "800.0"), ("minutes", "EUR", "570.0"), ("minutes", "other", "7.0")
+    ]  # fmt: skip
+
+
+def test_charges_are_counted_by_why_they_go_back(till: Till) -> None:
+    """What pays its order, what is of another amount, and what is late; each once, however often it is told."""
+    till.owe(1, 2)
+    till.hear(success("c1", 1, 499))
+    till.hear(success("c2", 1), success("c3", 1))
+    till.release(2)
+    till.hear(success("c4", 2))
+    till.hear(replace(success("c4", 2), event_id="again"))
+    counted = Counter[str]()
+    for tally in till.tallies:
+        counted.update(tally.charges)
+    assert counted == Counter({"other-amount": 1, PAYS: 1, "double": 1, "late": 1})

@@ -130,6 +130,28 @@ MUTANTS = (
         ("ops.other_money:sent_back", "connection.execute(_BACK.limit(MOST_BACK))", "()"),
     ),
     edited(
+        "refused-refunds-are-not-in-between",
+        "money that a provider refuses to send back is missing in what is told to be on its way",
+        _REFUNDS + "test_what_is_in_between_is_told_by_currency_and_age",
+        (
+            "pay.instruments:Instruments._going_back",
+            ".where(_IS_GOING)",
+            ".where(charges.c.state == ChargeState.REFUNDING.value)",
+        ),
+    ),
+    edited(
+        "other-charges-uncounted",
+        "charges of another amount are counted as ones that pay their order",
+        _REFUNDS + "test_charges_are_counted_by_why_they_go_back",
+        ("pay.service.ledger:Ledger._take", "self.tally.charges[reason or PAYS]", "self.tally.charges[PAYS]"),
+    ),
+    edited(
+        "unanswered-questions-look-answered",
+        "a provider that does not answer is told as one that has nothing new to say",
+        _POLLS + "test_questions_are_counted_by_provider_and_result",
+        ("pay.service.polling:_result", 'return "unanswered"', 'return "nothing"'),
+    ),
+    edited(
         "refund-that-failed-stays-one",
         "a refund that was done, and that the customer's bank sent back, is still called one",
         _REFUNDS + "test_a_refund_that_fails_after_it_was_done_is_no_refund",
