@@ -1,0 +1,44 @@
+"""The sandbox provider in drills: what it does wrong, and what its own books say."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from common.registry import SANDBOX
+from lab.drill.drill_run import DrillRun
+
+_PAGE: Final = 100  # sessions of the ledger that are read together
+
+Charge = Mapping[str, Any]
+"""Money that the provider took, as its ledger tells it."""
+
+
+@contextmanager
+def doing_wrong(run: DrillRun, words: str, *, longest: float = 1.0, **faults: float) -> Iterator[None]:
+    """Have the provider do wrong while the body runs, and nothing afterwards; recovery is counted from there."""
+    run.sut.admin.put(SANDBOX, "/faults", {"seed": 7, "longest": longest, **faults})
+    run.fault(words)
+    try:
+        yield
+    finally:
+        run.sut.admin.put(SANDBOX, "/faults", {})
+    run.mended("the provider does nothing wrong any more")
+
+
+def taken(run: DrillRun) -> defaultdict[str, list[Charge]]:
+    """Return what the provider took, by order, as its own ledger says."""
+    found: defaultdict[str, list[Charge]] = defaultdict(list)
+    query: dict[str, Any] = {"limit": str(_PAGE)}
+    while True:
+        page = run.sut.admin.get(SANDBOX, "/ledger", **query)
+        for session in page["items"]:
+            found[session["payment_id"]] += session["charges"]
+        if page["next_cursor"] is None:
+            return found
+        query["cursor"] = page["next_cursor"]
+
+
+def refunds(charge: Charge) -> list[str]:
+    """Return the states of what was asked back of a charge, by key."""
+    return [refund["state"] for refund in charge["refunds"]]
