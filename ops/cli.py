@@ -15,6 +15,7 @@ _COMMANDS = {
     "keys": "Look at the keys with which services and the operator sign; rotate them.",
     "forget": "Erase the receivers of USER's orders.",
     "messages": "Look at the messages of the broker; resend and resume them.",
+    "payments": "Look at what providers said of payments, as it came.",
     "sagas": "Look at returns of orders; retry them, give them up, skip a step.",
     "story": "Tell what happened to an order and what happens next; keep it as a file.",
     "reconcile": "Compare orders, stock, sales, money and messages; repair what is safe.",
