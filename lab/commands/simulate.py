@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.drill.mutants.catalogue import MUTANTS, named
-from lab.simulate import hunting, shrinking
+from lab.simulate import asked, hunting, shrinking
 from lab.simulate.hunting import Find
 from lab.simulate.plan import Plan, plan_of
 from lab.simulate.run import Outcome, Simulator
@@ -44,6 +44,11 @@ def _with_fixed_hashes() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Of --seed: its history to a file, as JSON lines.",
 )
+@click.option(
+    "--edn",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of --seed: what clients asked and were told to a file, as Jepsen writes it: for checkers of others.",
+)
 @click.option("--mutant", metavar="NAME", help="Plant a bug of ./scripts/drill mutants first.")
 @click.pass_context
 def command(
@@ -54,6 +59,7 @@ def command(
     seed: int | None,
     show: bool,
     history: Path | None,
+    edn: Path | None,
     mutant: str | None,
 ) -> None:
     """Run the services in one process on a virtual clock, and break something at every step a seed says.
@@ -79,13 +85,13 @@ def command(
         simulator = Simulator(files)
         with simulator.ready():
             if seed is not None:
-                failed = _one(out, simulator, seed, show=show, history=history)
+                failed = _one(out, simulator, seed, show=show, history=history, edn=edn)
             else:
                 failed = _many(out, simulator, range(first, first + seeds), minutes, mutant)
     ctx.exit(1 if failed else 0)
 
 
-def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: Path | None) -> bool:
+def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: Path | None, edn: Path | None) -> bool:
     outcome = simulator.run(plan_of(seed))
     if show:
         for line in outcome.history.lines():
@@ -93,6 +99,11 @@ def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: 
         _tell_orders(out, outcome)
     if history is not None:
         history.write_text("".join(f"{line}\n" for line in outcome.history.lines()), encoding="utf-8")
+    if edn is not None:
+        from lab.drill.nemesis import jepsen  # noqa: PLC0415 - its library is not loaded for very many runs
+
+        lines = jepsen.written(jepsen.operations(outcome.asked, asked.faults(outcome), outcome.final))
+        edn.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     _tell_plan(out, outcome.plan)
     _tell_wrong(out, outcome)
     out.print(
