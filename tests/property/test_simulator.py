@@ -371,10 +371,12 @@ def test_a_planted_bug_of_pay_is_found() -> None:
     assert simulate("--seed", str(seed)).returncode == 0
 
 
-def test_a_failing_seed_is_told_and_repeated() -> None:
-    """With the line that repeats it, and as small as it gets."""
-    failed = simulate("--seeds", "1", "--mutant", "record-not-written")
-    assert failed.returncode == 1
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_failing_seed_is_told_and_repeated(jobs: str) -> None:
+    """With the line that repeats it, and as small as it gets; whichever process made the run."""
+    failed = simulate("--seeds", "1", "--jobs", jobs, "--mutant", "record-not-written")
+    assert failed.returncode == 1, failed.stderr
+    assert "1 runs, 1 failed" in failed.stdout
     assert "./scripts/simulate --seed 0 --show --mutant record-not-written" in failed.stdout
     assert "As small as it gets" in failed.stdout
     assert "WRONG: order" in failed.stdout
