@@ -42,10 +42,10 @@ answers() { # PORT: waits until something listens
     echo "nothing listens on port $1" && exit 1
 }
 
-java_() { # VERSION CLASS ARGUMENTS...
+java_() { # VERSION CLASS ARGUMENTS...; with run=exec in this very process, so that what ends that ends java
     local version=$1
     shift
-    java -Duser.home="$work/home-$version" -Xmx512m -XX:MaxDirectMemorySize=256m \
+    ${run-} java -Duser.home="$work/home-$version" -Xmx512m -XX:MaxDirectMemorySize=256m \
         --add-exports java.base/jdk.internal.ref=ALL-UNNAMED --add-exports java.base/sun.nio.ch=ALL-UNNAMED \
         --add-opens java.base/java.nio=ALL-UNNAMED -cp "$work/$version/*" "$@"
 }
@@ -53,9 +53,10 @@ java_() { # VERSION CLASS ARGUMENTS...
 start() { # VERSION: name server, broker and proxy; sets $namesrv, $grpc, $broker_port and $broker (a pid)
     namesrv=$(free_port) grpc=$(free_port) broker_port=$(free_port)
     mkdir -p "$work/home-$1" "$work/store-$1"
-    echo "listenPort=$namesrv" >"$work/namesrv.conf"
+    printf '%s\n' "listenPort=$namesrv" bindAddress=127.0.0.1 >"$work/namesrv.conf"
     cat >"$work/broker.conf" <<CONF
 brokerIP1=127.0.0.1
+bindAddress=127.0.0.1
 listenPort=$broker_port
 haListenPort=$(free_port)
 storePathRootDir=$work/store-$1
@@ -65,7 +66,7 @@ timerWheelEnable=true
 ${settings-}
 CONF
     echo "{\"rocketMQClusterName\":\"DefaultCluster\",\"namesrvAddr\":\"127.0.0.1:$namesrv\",\"grpcServerPort\":$grpc,\"remotingListenPort\":$(free_port)}" >"$work/proxy.json"
-    ROCKETMQ_HOME=$work/home-$1 java_ "$1" org.apache.rocketmq.namesrv.NamesrvStartup -c "$work/namesrv.conf" >"$work/namesrv.log" 2>&1 &
+    ROCKETMQ_HOME=$work/home-$1 run=exec java_ "$1" org.apache.rocketmq.namesrv.NamesrvStartup -c "$work/namesrv.conf" >"$work/namesrv.log" 2>&1 &
     pids+=($!)
     answers "$namesrv"
     ROCKETMQ_HOME=$work/home-$1 exec_broker "$1" &

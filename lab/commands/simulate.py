@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -11,13 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.drill.mutants.catalogue import MUTANTS, named
-from lab.simulate import hunting, shrinking
+from lab.simulate import asked, hunting, shrinking
 from lab.simulate.hunting import Find
 from lab.simulate.plan import Plan, plan_of
 from lab.simulate.run import Outcome, Simulator
+from lab.simulate.side_by_side import MOST_JOBS, Ran, alone, side_by_side
 from lab.simulate.telling import timeline
 from lab.simulate.templates import templates
 from ops import terminal
+from ops.errors import CommandFailed
 
 _MOST_SEEDS: Final = 10_000_000
 _TELLS_EVERY: Final = 15.0  # seconds
@@ -38,11 +42,23 @@ def _with_fixed_hashes() -> None:
 @click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed.")
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Stop after so many, however many runs that were.")
 @click.option("--seed", type=click.IntRange(min=0), help="Make this one run only.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, MOST_JOBS),
+    default=1,
+    show_default=True,
+    help="Of --seeds: processes that make runs side by side. A seed's run is the same.",
+)
 @click.option("--show", is_flag=True, help="Of --seed: its history, and the timeline of each order.")
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Of --seed: its history to a file, as JSON lines.",
+)
+@click.option(
+    "--edn",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of --seed: what clients asked and were told to a file, as Jepsen writes it: for checkers of others.",
 )
 @click.option("--mutant", metavar="NAME", help="Plant a bug of ./scripts/drill mutants first.")
 @click.pass_context
@@ -51,9 +67,11 @@ def command(
     seeds: int,
     first: int,
     minutes: float | None,
+    jobs: int,
     seed: int | None,
     show: bool,
     history: Path | None,
+    edn: Path | None,
     mutant: str | None,
 ) -> None:
     """Run the services in one process on a virtual clock, and break something at every step a seed says.
@@ -66,6 +84,7 @@ def command(
     \b
     Examples:
       ./scripts/simulate --seeds 1000
+      ./scripts/simulate --seeds 100000 --jobs 8
       ./scripts/simulate --seed 17 --show
       ./scripts/simulate mutants
     """
@@ -73,19 +92,24 @@ def command(
         return
     _with_fixed_hashes()
     out = terminal.console()
-    with templates() as files:
+    with ExitStack() as stack:
+        files = stack.enter_context(templates())
         if mutant is not None:
             named([mutant])[0].plant()
+        many = None
+        if seed is None and jobs > 1:
+            many = stack.enter_context(side_by_side(range(first, first + seeds), jobs, files))
+            files = stack.enter_context(templates(files))
         simulator = Simulator(files)
-        with simulator.ready():
-            if seed is not None:
-                failed = _one(out, simulator, seed, show=show, history=history)
-            else:
-                failed = _many(out, simulator, range(first, first + seeds), minutes, mutant)
+        stack.enter_context(simulator.ready())
+        if seed is not None:
+            failed = _one(out, simulator, seed, show=show, history=history, edn=edn)
+        else:
+            failed = _many(out, simulator, many or alone(simulator, range(first, first + seeds)), minutes, mutant)
     ctx.exit(1 if failed else 0)
 
 
-def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: Path | None) -> bool:
+def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: Path | None, edn: Path | None) -> bool:
     outcome = simulator.run(plan_of(seed))
     if show:
         for line in outcome.history.lines():
@@ -93,6 +117,11 @@ def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: 
         _tell_orders(out, outcome)
     if history is not None:
         history.write_text("".join(f"{line}\n" for line in outcome.history.lines()), encoding="utf-8")
+    if edn is not None:
+        from lab.drill.nemesis import jepsen  # noqa: PLC0415 - its library is not loaded for very many runs
+
+        lines = jepsen.written(jepsen.operations(outcome.asked, asked.faults(outcome), outcome.final))
+        edn.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     _tell_plan(out, outcome.plan)
     _tell_wrong(out, outcome)
     out.print(
@@ -103,15 +132,17 @@ def _one(out: Console, simulator: Simulator, seed: int, *, show: bool, history: 
     return bool(outcome.wrong)
 
 
-def _many(out: Console, simulator: Simulator, seeds: range, minutes: float | None, mutant: str | None) -> bool:
-    """Make many runs; tell those that fail, and how fast they go by the clock of the processor."""
-    began, told, cpu = time.monotonic(), time.monotonic(), time.process_time()
+def _many(out: Console, simulator: Simulator, many: Iterator[Ran], minutes: float | None, mutant: str | None) -> bool:
+    """Tell which of many runs fail, each by making it again here, and how fast they go by processors' clocks."""
+    began, told, cpu = time.monotonic(), time.monotonic(), 0.0
     done, failures = 0, 0
-    for seed in seeds:
-        outcome = simulator.run(plan_of(seed))
-        done += 1
-        if outcome.wrong:
+    for ran in many:
+        done, cpu = done + 1, cpu + ran.seconds
+        if ran.failed:
             failures += 1
+            outcome = simulator.run(plan_of(ran.seed))
+            if not outcome.wrong:
+                raise CommandFailed(f"Seed {ran.seed} failed, and did not once more: its runs are not the same.")
             _tell_failure(out, simulator, outcome, mutant)
         now = time.monotonic()
         if now - told > _TELLS_EVERY:
@@ -124,7 +155,7 @@ def _many(out: Console, simulator: Simulator, seeds: range, minutes: float | Non
 
 
 def _progress(done: int, failures: int, cpu: float) -> str:
-    rate = 60 * done / max(0.001, time.process_time() - cpu)
+    rate = 60 * done / max(0.001, cpu)
     return f"{done:,} runs, {failures} failed, {rate:,.0f} a minute of one processor"
 
 

@@ -11,6 +11,7 @@ from common.payments import PaymentEvent
 from common.registry import PAYMENT_TOPIC
 from halfmessage.errors import BrokerError
 from halfmessage.mq.port import Producer
+from lab.simulate.asked import TAKEN
 from lab.simulate.coupons import WITHDRAWN, WITHDRAWN_AFTER
 from lab.simulate.plan import Wish
 from lab.simulate.scheduler import Process
@@ -208,11 +209,15 @@ class Client:
         """Say so as pay does; twice, as messages may come."""
         event = PaymentEvent(tx_id=1, order_ids=(order_id,), placed_by=(tx_id,), providers=(_PROVIDER,))
         assert self._producer is not None  # noqa: S101 - there is one where a wish is to pay # nosec B101
+        asked = self._world.asked
+        number = asked.message(self.told.wish.user, self.told.called, order_id)
         for _ in range(2):
             self.told.has_paid = True
             try:
                 self._producer.send(event.to_message(PAYMENT_TOPIC))
-            except BrokerError:
+                asked.told(number, TAKEN, {})
+            except BrokerError as error:
+                asked.unheard(number, type(error).__name__)
                 self._world.injector.tell("could not say that it was paid")
         self._world.injector.tell("paid", order_id=order_id)
 
@@ -221,11 +226,15 @@ class Client:
         names = self._world.processes("order")
         self._calls += 1
         name = names[self._calls % len(names)]
+        number = self._world.asked.call(self.told.called, name, path, body)
         try:
             status, answer = self._world.network.call(name, "POST", path, orjson.dumps(body), _WITHIN)
         except HTTPError as error:
+            self._world.asked.unheard(number, type(error).__name__)
             return 0, {"kind": type(error).__name__}
-        return status, orjson.loads(answer)
+        told = orjson.loads(answer)
+        self._world.asked.told(number, status, told)
+        return status, told
 
 
 def start_clients(world: World, process: Process) -> list[Client]:

@@ -116,6 +116,11 @@ class Fault:
     kind: str
     seconds: float = 0.0
 
+    @property
+    def lasts(self) -> float:
+        """For how many seconds; 0 for what is done at once."""
+        return self.seconds if self.kind in _LASTING else 0.0
+
     def __str__(self) -> str:
         """Tell it in words."""
         lasts = f" for {self.seconds:.1f} s" if self.kind in _LASTING else ""

@@ -2,12 +2,13 @@
 
 import gc
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from halfmessage.mq.embedded.wakeup import Wakeup
+from lab.drill.nemesis.history import Entry
 from lab.simulate import scheduler as schedulers
 from lab.simulate.clients import Client, serve_goods, start_clients
 from lab.simulate.connections import SimulatedConnection
@@ -38,7 +39,10 @@ _STARTS: Final = {"order": start_order, "stock": start_stock, "coupon": start_co
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: what was wrong (nothing: it is sound), what struck, and how long it was, in virtual seconds."""
+    """How a run ended: what was wrong (nothing: it is sound), what struck, and how long it was, in virtual seconds.
+
+    `asked`: what clients asked and were told. `final`: how everything stood in the end; None if it did not come to it.
+    """
 
     plan: Plan
     wrong: Sequence[str]
@@ -46,6 +50,8 @@ class Outcome:
     history: History
     seconds: float
     steps: int
+    asked: Sequence[Entry]
+    final: Mapping[str, Any] | None
 
     @property
     def kinds(self) -> list[str]:
@@ -145,11 +151,21 @@ def _carried_out(world: World, books: Books) -> Outcome:
     except Exception as error:  # noqa: BLE001 - what a thread of the product lets out is a failure as any other
         wrong = [f"a thread ended with {type(error).__name__}: {str(error).partition(chr(10))[0]}"]
         world.history.add(world.scheduler.now, "world", "raised", traceback=traceback.format_exc())
+    final = None if wrong else books.final()
     told = [client.told for client in clients]
     wrong = wrong or rest.moving or books.wrong(world, told, provider)
     for line in wrong:
         world.history.add(world.scheduler.now, "world", "wrong", line=line)
-    return Outcome(world.plan, wrong, world.injector.struck, world.history, world.seconds(), world.scheduler.steps)
+    return Outcome(
+        world.plan,
+        wrong,
+        world.injector.struck,
+        world.history,
+        world.seconds(),
+        world.scheduler.steps,
+        world.asked.entries,
+        final,
+    )
 
 
 class _Rest:

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -51,6 +51,16 @@ _ORDERS: Final = """
 SELECT c.request_id, o.order_id, o.status, o.close_reason, o.closed_at, o.expires_at, o.total_amount
 FROM 'order'.orders o LEFT JOIN 'order'.placing_calls c ON c.order_id = o.order_id ORDER BY o.order_id
 """
+_HELD: Final = "SELECT CAST(order_id AS TEXT) order_id, state FROM {name}.reservations ORDER BY reservations.order_id"
+_FINAL: Final = {
+    "orders": """
+        SELECT CAST(order_id AS TEXT) order_id, user_id, status, close_reason, total_amount,
+            CAST(coupon_id AS TEXT) coupon_id FROM 'order'.orders ORDER BY orders.order_id
+    """,
+    "stock": "SELECT CAST(goods_id AS TEXT) goods_id, total, available FROM stock.stock ORDER BY stock.goods_id",
+    "reservations": _HELD.format(name="stock"),
+    "coupon-reservations": _HELD.format(name="coupon"),
+}
 _EARLY: Final = f"""
 SELECT tx_id FROM 'order'.transaction_records
 WHERE outcome = 'aborted' AND decided_at - (tx_id >> 22) - {EPOCH} < {int(1000 * DEADLINE)}
@@ -123,6 +133,16 @@ class Books:
             mine = [order for called, order in found if called == told.called]
             wrong += [f"{told.called}: {line}" for line in untrue(told, mine)]
         return wrong
+
+    def final(self) -> dict[str, list[dict[str, Any]]]:
+        """Return orders, stock and what is held for orders, as they are, with ids as text."""
+        return {name: list(self._rows(query)) for name, query in _FINAL.items()}
+
+    def _rows(self, query: str) -> Iterator[dict[str, Any]]:
+        cursor = self._all.execute(query)
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
 
     def _told_deducted(self, world: World) -> Iterator[str]:
         """Yield which orders a participant said to hold something for that it had released before it was asked."""

@@ -15,6 +15,7 @@ from halfmessage.errors import HalfMessageError
 from halfmessage.mq.embedded import EmbeddedBroker
 from halfmessage.mq.embedded.wakeup import Wakeup
 from halfmessage.mq.port import BrokerOptions
+from lab.simulate.asked import Asked
 from lab.simulate.connections import SimulatedConnection
 from lab.simulate.faults import Fault, Trigger
 from lab.simulate.history import History
@@ -60,6 +61,7 @@ class World:
         self.injector = Injector(self.scheduler, self.history, plan.faults)
         self.injector.crash = self.crash
         self.injector.forget = self._forget
+        self.asked = Asked(self.seconds)
         self.issued: list[tuple[int, str]] = []
         """All ids that were issued, each with the process that did."""
         self.withdrawn_at: int | None = None

@@ -11,11 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import edn_format
 import pytest
 import structlog
 
 from halfmessage import db, failpoints
 from halfmessage.clock import now_ms
+from lab.drill.nemesis import jepsen
+from lab.simulate.asked import TAKEN, faults
 from lab.simulate.coupons import OFF
 from lab.simulate.faults import FAILPOINTS, OF_PROVIDER, PAY_FAILPOINTS, RETURN_FAILPOINTS, Fault, Trigger
 from lab.simulate.history import History
@@ -120,10 +123,39 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     """Two processes of the command line, one after the other."""
     files = [tmp_path / "a", tmp_path / "b"]
     for file in files:
-        assert simulate("--seed", "7", "--history", str(file)).returncode == 0
-    first, second = (file.read_bytes() for file in files)
+        edn = file.with_suffix(".edn")
+        assert simulate("--seed", "7", "--history", str(file), "--edn", str(edn)).returncode == 0
+        last = edn_format.loads(edn.read_text().splitlines()[-1])
+        assert last[edn_format.Keyword("f")] == edn_format.Keyword("final")
+    first, second = (file.read_bytes() + file.with_suffix(".edn").read_bytes() for file in files)
     assert first == second
     assert first.count(b"\n") > 50
+
+
+def test_what_clients_were_told_is_told_as_drills_tell_it(simulator: Simulator) -> None:
+    """For checkers of others: an answer that is lost is an outcome that nobody knows, and a fault is the nemesis's."""
+    plan = with_pay(Fault(Trigger.CALL, "order", 1, "answer-lost"), Fault(Trigger.TIME, "stock", 2, "freeze", 1.5))
+    outcome = simulator.run(plan)
+    lines = jepsen.operations(outcome.asked, faults(outcome), outcome.final)
+    told = [(line["type"], line["f"]) for line in lines if line["process"] is not jepsen.NEMESIS]
+    assert told[:3] == [("invoke", "place"), ("invoke", "place"), ("ok", "place")]
+    assert ("info", "place") in told[3:]
+    assert told[-2:] == [("invoke", "final"), ("ok", "final")]
+    (paid,) = [line for line in lines if (line["type"], line["f"]) == ("ok", "pay")]
+    assert [order["order_id"] for order in lines[-1]["value"]["orders"]] == [paid["value"]["order_id"]]
+    frozen = [line["time"] for line in lines if line["f"] == "freeze"]
+    assert frozen == [2_000_000_000, 3_500_000_000]
+
+
+def test_a_refusal_is_told_as_rest_does(simulator: Simulator) -> None:
+    """By the type of its problem: another's order is not found. A message that says that an order is paid is a call."""
+    plan = with_fault(3)
+    wish = replace(plan.wishes[0], quantity=1)
+    wishes = [replace(wish, number=1, then="stranger"), replace(wish, number=2, then="pay")]
+    entries = simulator.run(replace(plan, wishes=wishes, pays=False)).asked
+    strangers = [(entry.status, entry.slug) for entry in entries if entry.user == "a stranger"]
+    assert strangers == [(404, "not-found")]
+    assert [entry.status for entry in entries if entry.op == "tell-paid"] == [TAKEN]
 
 
 @pytest.mark.parametrize("kind", ["crash-before", "crash-after", "fail-before", "fail-after"])
@@ -339,10 +371,12 @@ def test_a_planted_bug_of_pay_is_found() -> None:
     assert simulate("--seed", str(seed)).returncode == 0
 
 
-def test_a_failing_seed_is_told_and_repeated() -> None:
-    """With the line that repeats it, and as small as it gets."""
-    failed = simulate("--seeds", "1", "--mutant", "record-not-written")
-    assert failed.returncode == 1
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_failing_seed_is_told_and_repeated(jobs: str) -> None:
+    """With the line that repeats it, and as small as it gets; whichever process made the run."""
+    failed = simulate("--seeds", "1", "--jobs", jobs, "--mutant", "record-not-written")
+    assert failed.returncode == 1, failed.stderr
+    assert "1 runs, 1 failed" in failed.stdout
     assert "./scripts/simulate --seed 0 --show --mutant record-not-written" in failed.stdout
     assert "As small as it gets" in failed.stdout
     assert "WRONG: order" in failed.stdout

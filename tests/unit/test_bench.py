@@ -9,9 +9,11 @@ from sqlalchemy import update
 
 from common.db import Database
 from lab.bench.library import BARE, _bare
+from lab.bench.saga import MESSAGE, SAGA
 from lab.bench.stock import Load, compare
 from lab.commands.bench import command
 from lab.commands.bench.library import command as library
+from lab.commands.bench.saga import command as saga
 from lab.judge.stock import disagreements
 from ops.errors import CommandFailed
 from stock import model
@@ -93,3 +95,24 @@ def test_a_message_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     done = CliRunner().invoke(library, ["--turns", "2", "--each", "3"])
     assert isinstance(done.exception, CommandFailed)
     assert done.exception.detail == "18 rows and 0 messages of the outbox are there, not 18 and 6."
+
+
+def test_a_saga_beside_a_message() -> None:
+    """`./scripts/bench saga` places orders in both ways in turns, sees that all agrees, and tells rates and ratios."""
+    arguments = ["--turns", "2", "--seconds", "0.01", "--clients", "2"]
+    message, by_saga = json.loads(CliRunner().invoke(saga, [*arguments, "--json"]).output)
+    assert [message["way"], by_saga["way"]] == [MESSAGE, SAGA]
+    assert message["ratio"] == {"per_second": 1.0, "p50": 1.0, "p99": 1.0}
+    assert all(turn["per_second"] > 0 and 0 < turn["p50"] <= turn["p99"] for turn in by_saga["turns"])
+    shown = CliRunner().invoke(saga, ["--turns", "1", "--seconds", "0.01"])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.count("p99") == 2
+
+
+def test_a_saga_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that was not placed is no fast one: a refusal ends the bench, and says of which order."""
+    monkeypatch.setattr("lab.bench.saga._MANY", 0)
+    done = CliRunner().invoke(saga, ["--turns", "1", "--seconds", "0.01"])
+    assert isinstance(done.exception, CommandFailed)
+    assert done.exception.detail.startswith("The saga of order ")
+    assert "nothing is left of goods_id 1" in done.exception.detail

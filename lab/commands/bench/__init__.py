@@ -20,6 +20,7 @@ _BENCHES = {
     "console": "Ask the console for every page among a million orders and messages.",
     "stock": "Compare the strategies of taking stock.",
     "library": "What the library adds to a transaction of one's own.",
+    "saga": "Place an order by a saga, and by a transactional message.",
     "calls": "Call stock as order does, over REST and over gRPC, beside a whole order.",
     "startup": "How long a command takes to start, as a ratio to Python itself.",
 }

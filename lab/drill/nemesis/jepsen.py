@@ -16,7 +16,7 @@ import edn_format
 from lab.drill.nemesis.case import PLACING, UNAVAILABLE, may_have_been_taken
 from lab.drill.nemesis.history import Entry
 
-READS = frozenset({"look", "list", "level", "coupon", "ask"})
+READS = frozenset({"look", "look-at-return", "list", "level", "coupon", "ask"})
 """Operations that change nothing: one without an answer certainly did nothing, too."""
 
 _SURE = PLACING | {"buy"}
