@@ -160,9 +160,7 @@ def test_a_migration_gives_up_a_table_in_use_and_can_be_run_again(
 def test_a_migration_that_was_cut_off_is_named(earlier: Database) -> None:
     """Changes of tables can't be taken back there: the file of the migration is named, and what to do."""
     earlier.transact(_run("ALTER TABLE sales ADD COLUMN queue_rate INTEGER"))
-    with pytest.raises(
-        SchemaMismatch, match=r"flash0003 of the flash database .*Duplicate column.*sql/flash/versions"
-    ):
+    with pytest.raises(SchemaMismatch, match=r"flash0003 of the flash database .*Duplicate column.*sql/flash/versions"):
         migrations.upgrade("flash", earlier.engine.url.render_as_string(hide_password=False))
 
 
