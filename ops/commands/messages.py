@@ -1,13 +1,15 @@
 """`orders messages`."""
 
 import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console as Screen
 from rich.markup import escape
 from rich.table import Table
@@ -16,11 +18,14 @@ from common import registry
 from halfmessage.clock import rfc3339
 from halfmessage.mq.port import Console, MessageView, State
 from ops import options, terminal
+from ops.broker_console import open_console
 from ops.deployment import Deployment
 from ops.purchase_keys import purchase_of
 
 _COLUMNS = ("id", "topic", "state", "keys", "tag", "properties", "body", "checks", "deliveries", "times")
 _MOST_KEYS = 8  # of a message that are shown in a table
+
+Open = Callable[[], AbstractContextManager[Console]]
 
 
 @click.group("messages", invoke_without_command=True)
@@ -32,6 +37,11 @@ _MOST_KEYS = 8  # of a message that are shown in a table
     "--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many at most, newest first."
 )
 @click.option("--admin-tool", is_flag=True, help="On RocketMQ: have its own admin tool look up --key or --id (slow).")
+@click.option(
+    "--broker",
+    metavar="URL",
+    help="Instead of a data directory's, this broker's: as ORDERS_BROKER_URL, RocketMQ with namesrv=HOST:PORT.",
+)
 @options.data_dir
 @options.as_json
 @click.pass_context
@@ -43,6 +53,7 @@ def command(
     state: str | None,
     limit: int,
     admin_tool: bool,
+    broker: str | None,
     data_dir: Path,
     as_json: bool,
 ) -> None:
@@ -51,25 +62,34 @@ def command(
     On RocketMQ (`orders up --real`) a message that its group was given counts as done: RocketMQ does not tell whether
     it was acknowledged, and gives it again if not. Delayed messages are found by --key or --id there.
 
+    With --broker those of any broker, docker/'s and a RocketMQ of your own too; its URL names the name server, and the
+    prefix if there is one. What an order of a flash sale has is found by the key of its purchase then.
+
     \b
     Examples:
       orders messages --state half
       orders messages --key 382342607990161408 --json
       orders messages resend 0000000000000042
       orders messages backlog
+      orders messages --broker 'rocketmq://broker:8081?namesrv=namesrv:9876' backlog
     """
-    ctx.obj = data_dir
+    if broker is not None and ctx.get_parameter_source("data_dir") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--broker and --data-dir: name one of the two.")
+    ctx.obj = _opener(data_dir, broker)
     if ctx.invoked_subcommand is not None:
         return
     if admin_tool and key is None and message_id is None:
         raise click.UsageError("--admin-tool looks up a --key or an --id.")
+    if admin_tool and broker is not None:
+        raise click.UsageError("--admin-tool is of a data directory on `orders stack`, and not of a --broker.")
     wanted = State(state) if state is not None else None
     waiting = Screen(stderr=True).status("Asking RocketMQ's admin tool, several topics at once ...")
-    deployment = Deployment.find(data_dir)
-    with deployment.open_console(admin_tool=admin_tool) as console:
+    deployment = None if broker is not None else Deployment.find(data_dir)
+    opened = ctx.obj() if deployment is None else deployment.open_console(admin_tool=admin_tool)
+    with opened as console:
         with waiting if admin_tool else nullcontext():
             found = console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
-            purchase = None if key is None else purchase_of(deployment, key)
+            purchase = None if key is None or deployment is None else purchase_of(deployment, key)
             if purchase is not None and topic in {None, registry.PURCHASE_TOPIC} and len(found) < limit:
                 topic, key, limit = registry.PURCHASE_TOPIC, purchase, limit - len(found)
                 found += console.find(topic=topic, key=key, message_id=message_id, state=wanted, limit=limit)
@@ -82,7 +102,7 @@ def command(
 @command.command("backlog")
 @options.as_json
 @click.pass_obj
-def backlog(data_dir: Path, as_json: bool) -> None:
+def backlog(open_it: Open, as_json: bool) -> None:
     """Show what each consumer group has before it: waiting, in flight (or put off), and for how long.
 
     On RocketMQ what was handed out less than some seconds ago may be left out: it tells that later.
@@ -92,7 +112,7 @@ def backlog(data_dir: Path, as_json: bool) -> None:
       orders messages backlog
       orders messages backlog --json
     """
-    with Deployment.find(data_dir).open_console() as console:
+    with open_it() as console:
         found = console.backlog()
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
@@ -109,9 +129,9 @@ def backlog(data_dir: Path, as_json: bool) -> None:
 @command.command("resend")
 @click.argument("message_id", metavar="ID")
 @click.pass_obj
-def resend(data_dir: Path, message_id: str) -> None:
+def resend(open_it: Open, message_id: str) -> None:
     """Give the dead message ID to its consumers again, its deliveries counted anew."""
-    with Deployment.find(data_dir).open_console() as console:
+    with open_it() as console:
         console.resend(message_id)
     click.echo(f"Message {message_id} is delivered again.")
 
@@ -119,9 +139,9 @@ def resend(data_dir: Path, message_id: str) -> None:
 @command.command("resume")
 @click.argument("message_id", metavar="ID")
 @click.pass_obj
-def resume(data_dir: Path, message_id: str) -> None:
+def resume(open_it: Open, message_id: str) -> None:
     """Have the parked half message ID checked back again, its checks counted anew."""
-    with Deployment.find(data_dir).open_console() as console:
+    with open_it() as console:
         console.resume(message_id)
     click.echo(f"Half message {message_id} is checked again.")
 
@@ -129,16 +149,22 @@ def resume(data_dir: Path, message_id: str) -> None:
 @command.command("forget")
 @click.argument("group", metavar="GROUP")
 @click.pass_obj
-def forget(data_dir: Path, group: str) -> None:
+def forget(open_it: Open, group: str) -> None:
     """Forget the consumer group GROUP that is gone for good: the embedded broker keeps every message it is due.
 
     Stop its consumers first. One that subscribes again starts from the oldest message that is still kept.
     """
     if group in registry.NAMES:
         raise click.UsageError(f"{group} is a service of ours: it comes back, and must miss nothing.")
-    with Deployment.find(data_dir).open_console() as console:
+    with open_it() as console:
         console.forget(group)
     click.echo(f"Group {group} is forgotten.")
+
+
+def _opener(data_dir: Path, broker: str | None) -> Open:
+    if broker is not None:
+        return partial(open_console, broker)
+    return lambda: Deployment.find(data_dir).open_console()  # not before it is asked for: --help finds none
 
 
 def as_document(view: MessageView) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class RemotingBroker:
         """Raise `ConsoleUnavailable`: the client's interface has none."""
         raise ConsoleUnavailable(
             "rocketmq4:// can't look at messages: use RocketMQ's admin tool (mqadmin queryMsgByKey -t TOPIC -k KEY "
-            "finds them by order id and by message id), see docs/rocketmq4.md."
+            "finds them by order id and by message id, mqadmin consumerProgress -g GROUP tells what waits), see "
+            "docs/rocketmq4.md."
         )
 
     def ping(self, *_topics: str) -> None:
