@@ -136,7 +136,7 @@ class Settings(Addresses):
         description="buyers admitted a second to a sale that does not say, by queue ticket; 0: none is needed",
     )
     buying_queue: int = Field(
-        default=1000, ge=1, le=4000, description="tries to buy at once or waiting for it; more get 503"
+        default=1000, ge=1, le=4000, description="tries to buy or to queue at once, or waiting for it; more get 503"
     )
 
     providers: str = Field(

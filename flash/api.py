@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from common.errors import Invalid, TooManyRequests
 from common.idempotency import key_of
 from common.web import Api, ProblemWith, Reply, created, current_identity
+from common.web.gate import Gate
 from common.web.problems import kind_of
 from flash.clients.goods import UnknownGoods
 from flash.model import (
@@ -67,8 +68,10 @@ def install(
 ) -> None:
     """Declare the routes beside those of every participant; `count` is told the outcome of each try to buy.
 
-    Buying is limited to `most_at_once` of all users, of which `most_of_one_user`; see `admitting` beside that.
+    Buying and queueing together are limited to `most_at_once` of all users, of which `most_of_one_user`; see
+    `admitting` beside that.
     """
+    buyers = Gate(most_at_once, share=most_of_one_user)
     _install_selling(api, use_cases)
     _install_reading(api, use_cases)
 
@@ -90,8 +93,7 @@ def install(
             TooManyRequests,
             OutcomeUnknown,
         ],
-        most_at_once=most_at_once,
-        most_of_one_user=most_of_one_user,
+        gate=buyers,
     )
     def buy(sale_id: int, body: Buy) -> Reply:
         """Buy in a sale: once it is taken in, it becomes an order soon, or is refused with the reason."""
@@ -109,8 +111,7 @@ def install(
         scopes=("orders",),
         returns={200: TicketOut},
         errors=[NotFound, Ended, NoQueue, QueueFull, TooManyRequests],
-        most_at_once=most_at_once,
-        most_of_one_user=most_of_one_user,
+        gate=buyers,
     )
     def join(sale_id: int) -> Reply:
         """Join the queue of a sale, where it has one: a ticket to buy with, of the same place each time."""

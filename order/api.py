@@ -11,6 +11,7 @@ from common.idempotency import key_of
 from common.paging import encode_cursor
 from common.reservations.schema import LONGEST_BODY
 from common.web import Api, ProblemWith, Reply, current_identity, current_request_id, replayed
+from common.web.gate import Gate
 from common.web.problems import kind_of
 from common.web.requests import EVENTS, current_request, wants_events
 from common.web.streams import Streams
@@ -104,7 +105,7 @@ def install(
     participants, and while those are slow there must be threads to read, pay and cancel. `streams` has the bounds of
     those that tell order requests as they change.
     """
-    limits = {"most_at_once": most_at_once, "most_of_one_user": most_of_one_user}
+    limits = {"gate": Gate(most_at_once, share=most_of_one_user)}
     _install_placing(api, use_cases, rate_limit, limits, count)
     _install_requests(api, use_cases.requests, streams)
     _install_reading(api, use_cases)
@@ -272,8 +273,7 @@ def _install_timeline(api: Api, timeline: Timeline, most_at_once: int) -> None:
         scopes=OWNER,
         returns={200: TimelineOut},
         errors=[NotFound],
-        most_at_once=most_at_once,
-        most_of_one_user=max(1, most_at_once // 4),
+        gate=Gate(most_at_once, share=max(1, most_at_once // 4)),
     )
     def show_timeline(order_id: int) -> Reply:
         """Show what happened to an order, and the evidence of it; to admins also of one that never came to be."""

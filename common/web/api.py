@@ -114,8 +114,7 @@ class Api:
         query: type[BaseModel] | None = None,
         returns: Mapping[int, type[BaseModel]],
         errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
-        most_at_once: int = 0,
-        most_of_one_user: int = 0,
+        gate: Gate | None = None,
         streams: bool = False,
         open_to_all: bool = False,
     ) -> Callable[[View], View]:
@@ -127,8 +126,7 @@ class Api:
             query=query,
             returns=returns,
             errors=errors,
-            most_at_once=most_at_once,
-            most_of_one_user=most_of_one_user,
+            gate=gate,
             streams=streams,
             open_to_all=open_to_all,
         )
@@ -144,8 +142,7 @@ class Api:
         errors: Sequence[type[HalfMessageError] | ProblemWith] = (),
         rate_limit: str = "",
         idempotent: bool = False,
-        most_at_once: int = 0,
-        most_of_one_user: int = 0,
+        gate: Gate | None = None,
         body_at_least: int = 0,
         respond_async: bool = False,
         open_to_all: bool = False,
@@ -161,8 +158,7 @@ class Api:
             errors=errors,
             rate_limit=rate_limit,
             idempotent=idempotent,
-            most_at_once=most_at_once,
-            most_of_one_user=most_of_one_user,
+            gate=gate,
             body_at_least=body_at_least,
             respond_async=respond_async,
             open_to_all=open_to_all,
@@ -223,8 +219,7 @@ class Api:
     def _handler(self, route: Route) -> Callable[..., Response]:
         limit = self._limit(route)
         query, refused = route.query or NoQuery, unheard(keyed=route.idempotent, writes=route.writes)
-        gate = Gate(route.most_at_once, share=route.most_of_one_user or route.most_at_once)
-        enter: Callable[[str], AbstractContextManager[None]] = gate.of if route.most_at_once else _open
+        enter: Callable[[str], AbstractContextManager[None]] = _open if route.gate is None else route.gate.of
 
         def handle(**arguments: Any) -> Response:
             identity = _ANYBODY if route.open_to_all else self._authorise(route.scopes)

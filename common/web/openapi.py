@@ -153,7 +153,7 @@ def _errors(route: Route) -> list[type[HalfMessageError] | ProblemWith]:
         found.append(OutcomeUnknown)
     if route.idempotent:
         found.append(IdempotencyMismatch)
-    if route.rate_limit or route.most_of_one_user:
+    if route.rate_limit or route.gate is not None:
         found.append(TooManyRequests)
     return [*found, *route.errors]
 

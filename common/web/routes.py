@@ -10,6 +10,7 @@ from werkzeug.routing import BaseConverter
 
 from common.auth import Identity
 from common.schema import ID_PATTERN, WORD_PATTERN
+from common.web.gate import Gate
 from common.web.problems import ProblemWith
 from common.web.requests import current_globals
 from common.web.streams import Stream
@@ -66,8 +67,8 @@ class Route:
     """One operation: all that is needed to guard it, to call it and to document it.
 
     `scopes`: any one of them is enough, none = any valid token. `rate_limit`: per user, for example
-    ``1000/second``. `idempotent`: takes the header Idempotency-Key. `most_at_once`: further ones are refused,
-    0 = none; of them `most_of_one_user`, 0 = all. `body_optional`: without a body, it is an empty object.
+    ``1000/second``. `idempotent`: takes the header Idempotency-Key. `gate`: so many calls are inside at once, further
+    ones are refused; several routes may share it. `body_optional`: without a body, it is an empty object.
     `foreign`: callers are no users of ours: no token is looked at, the body is what it is, and the view is given the
     `headers`, by lower-case names, and what may `read` the raw body, to find out whose they are.
     `open_to_all`: callers need no token, and one that they send is not looked at; the declaring service bounds it.
@@ -88,8 +89,7 @@ class Route:
     errors: tuple[type[HalfMessageError] | ProblemWith, ...] = ()
     rate_limit: str = ""
     idempotent: bool = False
-    most_at_once: int = 0
-    most_of_one_user: int = 0
+    gate: Gate | None = None
     body_at_least: int = 0
     respond_async: bool = False
     streams: bool = False

@@ -108,14 +108,18 @@ def flash() -> Iterator[tuple[Api, threading.Event, threading.Semaphore]]:
     go_on.set()
 
 
-@pytest.mark.parametrize("what", ["orders", "tickets"])
+@pytest.mark.parametrize("inside_are", [("orders",), ("tickets",), ("orders", "tickets")])
 def test_buyers_beyond_the_queue_are_refused_at_once(
-    flash: tuple[Api, threading.Event, threading.Semaphore], what: str
+    flash: tuple[Api, threading.Event, threading.Semaphore], inside_are: tuple[str, ...]
 ) -> None:
-    """503 and when to come again, while as many as ORDERS_BUYING_QUEUE says wait on; then there is room again."""
+    """503 and when to come again, while as many as ORDERS_BUYING_QUEUE says wait on; then there is room again.
+
+    Those who buy and those who queue are counted together.
+    """
     api, go_on, inside = flash
 
-    def call(number: int) -> TestResponse:
+    def call(number: int, what: str = "") -> TestResponse:
+        what = what or inside_are[number % len(inside_are)]
         token = issue(SECRET, f"user-{number}", ["orders"], 60)
         with api.app.test_client() as client:
             return client.post(f"/flash-sales/1/{what}", headers={"Authorization": f"Bearer {token}"})
@@ -124,7 +128,7 @@ def test_buyers_beyond_the_queue_are_refused_at_once(
         taken = [pool.submit(call, number) for number in range(BOUND)]
         for _ in taken:
             assert inside.acquire(timeout=WITHIN)
-        refused = [call(number) for number in range(BOUND, 2 * BOUND)]
+        refused = [call(number, what) for what in ("orders", "tickets") for number in range(BOUND, 2 * BOUND)]
         assert {(one.status_code, one.headers["Retry-After"]) for one in refused} == {(503, "1")}
         assert not any(future.done() for future in taken)
         go_on.set()

@@ -22,6 +22,7 @@ from common.paging import PageQuery, decode_cursor
 from common.schema import Currency, Id, Line, Money, Quantity, Schema
 from common.telemetry import Metrics
 from common.web import Api, ProblemWith, Reply, current_identity
+from common.web.gate import Gate
 from halfmessage.errors import Conflict, DatabaseUnavailable, DuplicateRow, Unavailable
 
 SECRET = "s" * 32
@@ -546,7 +547,7 @@ def test_one_user_has_a_share_of_what_may_be_inside(api: Api) -> None:
     """Beyond it that user gets 429 with Retry-After at once, while others are let in; later it is let in again."""
     inside, go_on = threading.Barrier(3), threading.Event()
 
-    @api.post("/slow", returns={200: Out}, most_at_once=4, most_of_one_user=2)
+    @api.post("/slow", returns={200: Out}, gate=Gate(4, share=2))
     def slow() -> Reply:
         """Wait."""
         inside.wait(10)
@@ -592,7 +593,7 @@ def test_more_than_may_be_inside_are_refused_at_once(api: Api) -> None:
     """Beyond what a route takes at once: 503 with Retry-After, while those inside go on; other routes don't mind."""
     inside, go_on = threading.Barrier(3), threading.Event()
 
-    @api.post("/slow", returns={200: Out}, most_at_once=2)
+    @api.post("/slow", returns={200: Out}, gate=Gate(2, share=2))
     def slow() -> Reply:
         """Wait."""
         inside.wait(10)

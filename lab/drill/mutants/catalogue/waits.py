@@ -25,7 +25,7 @@ MUTANTS = (
         "timelines-without-bound",
         "timelines take all request threads while the broker is slow, and nothing is read, paid or cancelled",
         "tests/unit/test_order_timeline.py::test_timelines_of_a_slow_broker_leave_threads_to_others",
-        ("order.api:_install_timeline", "most_at_once=most_at_once,", "most_at_once=99,"),
+        ("order.api:_install_timeline", "Gate(most_at_once,", "Gate(99,"),
     ),
     edited(
         "unknown-is-failed",
