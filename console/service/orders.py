@@ -11,7 +11,7 @@ from console.story import Story, tell
 from console.story.words import plain, times, when
 from halfmessage.clock import from_rfc3339, now_ms
 from halfmessage.errors import NotFound
-from halfmessage.saga.model import RunState, StepState
+from halfmessage.saga.model import OPEN, RunState, StepState
 
 PAGE: Final = 25  # orders of a list
 STATUSES: Final = ("created", "paid", "closed", "returned")
@@ -48,7 +48,8 @@ class OneOrder:
     @property
     def is_over(self) -> bool:
         """Whether nothing more happens to it, so that there is no need to look again."""
-        return not self.silent and self.story is not None and self.story.mood == "ended"
+        is_returning = self.returned is not None and self.returned["state"] in OPEN
+        return not self.silent and not is_returning and self.story is not None and self.story.mood == "ended"
 
 
 class Orders:

@@ -28,13 +28,14 @@ MOST_DELAYED: Final = 200  # that are counted; there are "so many or more"
 
 @dataclass(frozen=True, slots=True)
 class InstanceLook:
-    """A process, and what it says of itself; `failing` are the checks that fail, None where it says nothing."""
+    """A process, and what it says of what it needs: `failing` (None where it says nothing) and `well`, by name."""
 
     service: str
     name: str
     url: str
     failing: Sequence[str] | None
     why: str = ""
+    well: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,5 +174,5 @@ def _add(rates: dict[str, float], more: Added, seconds: float) -> None:
 def _instance(one: Instance, heard: Readiness | Silent) -> InstanceLook:
     if isinstance(heard, Silent):
         return InstanceLook(one.service, one.name, one.url, None, heard.why)
-    failing = sorted(name for name, result in heard.checks.items() if result != "ok")
-    return InstanceLook(one.service, one.name, one.url, failing)
+    well = sorted(name for name, result in heard.checks.items() if result == "ok")
+    return InstanceLook(one.service, one.name, one.url, sorted(heard.checks.keys() - {*well}), well=well)

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import urllib3
+from sqlalchemy import text
 
+from common.db import Database
 from halfmessage.clock import now_ms, rfc3339
+from halfmessage.mq.port import MessageView
 from lab.drill import pending
 from ops.client import Answer, Client
 from ops.deployment import Deployment
@@ -117,6 +120,24 @@ class Shop:
         """Return the id of the order that was tried last, from the message that was sent for it."""
         with self.deployment.open_console() as console:
             return console.find(topic="order_rollback")[0].message.keys[0]
+
+    def find(self, **wanted: Any) -> list[MessageView]:
+        """Return the messages that the broker finds, newest first."""
+        with self.deployment.open_console() as console:
+            return console.find(**wanted)
+
+    @contextmanager
+    def unable_to_release(self) -> Iterator[None]:
+        """Have stock fail whenever it is told to give reserved pieces back, while the body runs."""
+        database = Database(self.deployment.database_url("stock"))
+        try:
+            database.transact(lambda c: c.execute(text("ALTER TABLE reservations RENAME TO hidden")))
+            try:
+                yield
+            finally:
+                database.transact(lambda c: c.execute(text("ALTER TABLE hidden RENAME TO reservations")))
+        finally:
+            database.close()
 
     @contextmanager
     def settings(self, service: str, **changed: str | float) -> Iterator[None]:

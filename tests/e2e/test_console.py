@@ -1,16 +1,20 @@
 """The console on a real deployment, by REST and in a real browser."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from playwright.sync_api import Browser, expect
+from sqlalchemy import update
 
+from common.db import Database
+from halfmessage.mq.port import State
 from ops.client import Unreachable
 from ops.deployment import Deployment, Plan, free_port_base
+from pay.model import attempts
 from tests.e2e.browser import Visit, chromium, visit
 from tests.e2e.conftest import QUICK
-from tests.e2e.shop import Raw, Shop, opened_sale, running
+from tests.e2e.shop import Raw, Shop, opened_sale, pay, place, running
 from tests.support import eventually
 
 pytestmark = [
@@ -25,7 +29,8 @@ HEAVIEST = 150_000  # bytes of a page with all that it loads, compressed
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    plan = Plan(free_port_base(), pay_timeout=3600.0, extra=QUICK, console=True)
+    dies_soon = {"max_deliveries": 2}
+    plan = Plan(free_port_base(), pay_timeout=3600.0, extra={**QUICK, **dies_soon}, console=True)
     with running(Deployment(tmp_path_factory.mktemp("console"), plan)) as deployment:
         shop = Shop(deployment)
         yield shop
@@ -66,6 +71,15 @@ def sale(shop: Shop) -> str:
     sale_id = opened_sale(shop)
     shop.user("ann").post("flash", f"/flash-sales/{sale_id}/orders")
     return sale_id
+
+
+@pytest.fixture(scope="module")
+def ids(shop: Shop) -> Mapping[str, str]:
+    """Return goods, a coupon, and a message of an order of one with the other."""
+    goods = shop.goods()
+    coupon = shop.admin.post("coupon", "/coupons", {"kind": "percent", "value": 10, "uses": 3})["coupon_id"]
+    order_id = place(shop.user(), {goods: 1}, coupon_id=coupon).body["order_id"]
+    return {"goods": goods, "coupon": coupon, "message": shop.find(key=order_id)[0].message_id}
 
 
 def test_another_s_order_is_on_no_page(shop: Shop, placed: str) -> None:
@@ -193,19 +207,20 @@ def test_a_crashed_order_heals_while_one_looks_on(browser: Browser, shop: Shop, 
 PAGES = (
     *("/", "/orders", "/orders/{order}", "/orders?user=nobody", "/find?q={order}", "/find", "/nowhere"),
     *("/messages", "/dead", "/stock", "/coupons", "/payments", "/payments/{order}", "/reconcile", "/drills"),
-    *("/transactions", "/sales", "/sales/{sale}", "/find?q={sale}", "/story-files"),
+    *("/transactions", "/sales", "/sales/{sale}", "/find?q={sale}", "/story-files", "/messages/{message}"),
+    *("/stock/{goods}", "/coupons/{coupon}", "/sagas", "/transactions?of=requests", "/transactions?of=purchases"),
 )
 
 
 @pytest.mark.timeout(300)  # axe takes seconds a page on a machine that does something else
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
 def test_every_page_is_accessible(
-    browser: Browser, base: str, admin: str, placed: str, sale: str, width: int, *, dark: bool
+    *, browser: Browser, base: str, admin: str, placed: str, sale: str, ids: Mapping[str, str], width: int, dark: bool
 ) -> None:
     """Axe finds nothing (WCAG 2.2 AA); nothing is wider than a small screen, heavy, or from elsewhere."""
     for path in PAGES:
         with visit(browser, base, admin, width=width, dark=dark) as seen:
-            seen.go(path.format(order=placed, sale=sale))
+            seen.go(path.format(order=placed, sale=sale, **ids))
             if path == "/nowhere":
                 seen.complaints.clear()  # the browser notes its status
             expect(seen.page.locator("main h1")).to_be_visible()
@@ -213,6 +228,123 @@ def test_every_page_is_accessible(
     with visit(browser, base, None, width=width, dark=dark) as seen:
         seen.go("/login")
         _check(seen, "/login")
+
+
+@pytest.mark.timeout(300)
+def test_by_its_buttons_an_order_is_paid_returned_and_cancelled(
+    browser: Browser, shop: Shop, base: str, admin: str
+) -> None:
+    """Each page tells what came of it; stock can't release meanwhile, so what is stuck is seen, and then resent."""
+    ann, tea = shop.user(), shop.goods()
+    bought, unwanted, owed = (place(ann, {tea: 1}).body["order_id"] for _ in range(3))
+    with visit(browser, base, admin, width=360, dark=True) as seen:
+        seen.page.emulate_media(reduced_motion="reduce")  # axe would see colours that are still changing
+        _pay(seen, bought)
+        with shop.unable_to_release():
+            _return(seen, bought)
+            _cancel(seen, shop, unwanted)
+            (dead,) = eventually(lambda: shop.find(key=unwanted, state=State.DEAD), within=60)
+            expect(seen.page.locator(".sentence.stuck")).to_be_visible()
+            _load_anew(seen)
+            _check_by_day_too(seen, "an order that is stuck")
+        _resend(seen, dead.message_id)
+        seen.go(f"/stock/{tea}")
+        seen.page.get_by_label("Pieces that came in").fill("5")
+        seen.page.get_by_role("button", name="Add them").click()
+        expect(seen.page.locator("main")).to_contain_text(re.compile(r"15 in all = \d+ available"))
+
+        _have_page_to_pay_on(shop, owed)
+        seen.go(f"/orders/{owed}")
+        seen.page.get_by_role("button", name=re.compile("^Pay ")).click()
+        expect(seen.page.get_by_role("heading", level=1)).to_have_text(f"Pay order {owed}")
+        _check(seen, "where to pay")
+
+        seen.go(f"/orders/{bought}")
+        expect(seen.page.get_by_role("heading", name="Its return is done")).to_be_visible(timeout=60_000)
+
+
+def _pay(seen: Visit, order_id: str) -> None:
+    page = seen.page
+    seen.go(f"/orders/{order_id}")
+    page.get_by_role("button", name=re.compile("^Pay ")).click()
+    expect(page.get_by_role("status")).to_have_text("It is paid.")
+    _load_anew(seen)
+    _check_by_day_too(seen, "a paid order")
+    seen.go(f"/payments/{order_id}")
+    expect(page.get_by_role("region", name="Where it stands")).to_contain_text("succeeded")
+    _check(seen, "a payment")
+
+
+def _return(seen: Visit, order_id: str) -> None:
+    """Send the form; leave at the page of the return, which is under way."""
+    page = seen.page
+    seen.go(f"/orders/{order_id}")
+    form = page.locator("form", has=page.get_by_role("button", name="Return it"))
+    form.get_by_label("Why").fill("too small")
+    page.once("dialog", lambda asked: asked.accept())
+    form.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Return: done")
+    _load_anew(seen)
+    _check_by_day_too(seen, "an order whose return is under way")
+    page.get_by_role("link", name="Retry, skip a step, or give it up").click()
+    expect(page.get_by_role("button", name="Retry it")).to_be_visible()
+    _load_anew(seen)
+    _check_by_day_too(seen, "a return that is under way")
+
+
+def _cancel(seen: Visit, shop: Shop, order_id: str) -> None:
+    """Say no to the question first."""
+    page = seen.page
+    seen.go(f"/orders/{order_id}")
+    button = page.get_by_role("button", name="Cancel")
+    page.once("dialog", lambda asked: asked.dismiss())
+    button.click()
+    assert shop.admin.get("order", f"/orders/{order_id}")["status"] == "created"
+    page.once("dialog", lambda asked: asked.accept())
+    button.click()
+    expect(page.get_by_role("status")).to_contain_text("It is cancelled")
+
+
+def _resend(seen: Visit, message_id: str) -> None:
+    """Choose it among the dead letters; leave at the page of what was done, once its effect is seen."""
+    page = seen.page
+    seen.go(f"/messages/{message_id}")
+    _check_by_day_too(seen, "a dead letter")
+    seen.go("/dead")
+    page.get_by_label(f"Choose {message_id}").check()
+    _check(seen, "dead letters")
+    page.get_by_role("button", name="Show what would be done to those chosen").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Resend: what would be done")
+    _check_by_day_too(seen, "what would be done")
+    page.get_by_label("Why").fill("stock is back")
+    page.get_by_role("button", name="Resend 1").click()
+    expect(page.locator("#live")).to_contain_text("1 done")
+    expect(page.locator("#live .state.good", has_text="seen")).to_be_visible(timeout=30_000)
+    _load_anew(seen)
+    _check(seen, "what was sent on")
+
+
+def _have_page_to_pay_on(shop: Shop, order_id: str) -> None:
+    """Have a try be open at the sandbox's page, as at a provider that always has one: a console names no scenario."""
+    assert pay(shop.admin, order_id, "page").status == 202
+    database = Database(shop.deployment.database_url("pay"))
+    try:
+        database.transact(
+            lambda c: c.execute(update(attempts).where(attempts.c.order_id == int(order_id)).values(scenario=None))
+        )
+    finally:
+        database.close()
+
+
+def _check_by_day_too(seen: Visit, what: str) -> None:
+    """Check a page as it is seen, and on a large light screen."""
+    _check(seen, what)
+    seen.page.emulate_media(color_scheme="light")
+    seen.page.set_viewport_size({"width": 1280, "height": 800})
+    assert seen.faults() == [], what
+    assert not seen.is_too_wide(), what
+    seen.page.emulate_media(color_scheme="dark")
+    seen.page.set_viewport_size({"width": 360, "height": 800})
 
 
 @pytest.mark.timeout(300)
@@ -284,6 +416,7 @@ def _check(seen: Visit, path: str, *, idle: bool = True) -> None:
     assert not seen.is_too_wide(), path
     assert seen.outside() == [], path
     assert seen.weight() <= HEAVIEST, path
+    seen.loaded.clear()  # what comes next is weighed by itself
 
 
 def test_times_are_shown_in_the_viewer_s_zone_too(browser: Browser, base: str, admin: str) -> None:

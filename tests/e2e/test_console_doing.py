@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from common.db import Database
-from halfmessage.mq.port import MessageView, State
+from halfmessage.mq.port import State
 from lab.drill.freezing import frozen
 from lab.visitor import Page, Visitor, fields_in
 from ops.client import Unreachable
@@ -55,23 +55,13 @@ def root(own: Deployment) -> Iterator[Visitor]:
     made.close()
 
 
-def find(shop: Shop, **wanted: object) -> list[MessageView]:
-    with shop.deployment.open_console() as console:
-        return console.find(**wanted)  # type: ignore[arg-type]
-
-
 def dead_letter(shop: Shop) -> tuple[str, str]:
     """Cancel an order while stock can't release; return its id, and that of its dead message."""
     user, tea = shop.user(), shop.goods()
     order_id = placed(user, {tea: 2})["order_id"]
-    database = Database(shop.deployment.database_url("stock"))
-    try:
-        database.transact(lambda c: c.execute(text("ALTER TABLE reservations RENAME TO hidden")))
+    with shop.unable_to_release():
         cancel(user, order_id)
-        (dead,) = eventually(lambda: find(shop, key=order_id, state=State.DEAD), within=90)
-        database.transact(lambda c: c.execute(text("ALTER TABLE hidden RENAME TO reservations")))
-    finally:
-        database.close()
+        (dead,) = eventually(lambda: shop.find(key=order_id, state=State.DEAD), within=90)
     return order_id, dead.message_id
 
 
@@ -88,7 +78,7 @@ def test_a_dead_letter_is_resent_and_its_effect_seen(shop: Shop, root: Visitor) 
     plan = planned(root, dead)
     assert "Nothing has been done yet." in plan.text
     assert "Given again to stock" in plan.text
-    assert find(shop, message_id=dead)[0].state is State.DEAD
+    assert shop.find(message_id=dead)[0].state is State.DEAD
     sent = root.send(plan, "/dead/send", why=f"stock is back {HOSTILE}")
     assert "1 done" in sent.text
     eventually(lambda: "seen" in root.get(sent.path).text, within=30)
@@ -113,9 +103,9 @@ def test_a_parked_half_message_is_resumed(shop: Shop, root: Visitor) -> None:
     supervisor.hold("order")
     with pytest.raises(Unreachable):
         place(user, {tea: 4})
-    (half,) = eventually(lambda: find(shop, state=State.HALF), within=10)
+    (half,) = eventually(lambda: shop.find(state=State.HALF), within=10)
     parked = half.message_id
-    eventually(lambda: find(shop, message_id=parked, state=State.PARKED), within=60)
+    eventually(lambda: shop.find(message_id=parked, state=State.PARKED), within=60)
     supervisor.release("order")
     supervisor.wait_ready("order")
     sent = root.send(planned(root, parked), "/dead/send", why="order is back")
@@ -287,7 +277,7 @@ def test_all_books_are_compared_and_repaired(shop: Shop, root: Visitor) -> None:
     assert "stock: holds" in repaired.text
     assert "mend it" in repaired.text
     root.send(planned(root, dead), "/dead/send", why="tidied")
-    eventually(lambda: find(shop, message_id=dead)[0].state is State.DONE, within=30)
+    eventually(lambda: shop.find(message_id=dead)[0].state is State.DONE, within=30)
     assert "Everything agrees" in run_of(root, {"what": "compare"}).text
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from jwt import decode
 from common.errors import PeerUnavailable
 from common.process import Service
 from console.clients.services import Refused, Services
+from console.service.orders import OneOrder
+from console.story import tell
+from console.story.model import Mood
 from halfmessage.errors import NotFound
+from halfmessage.saga.model import RunState
 from tests.unit.console_site import Browser, running, token
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -123,6 +128,14 @@ def test_an_admin_sees_all_users_orders(root: Browser, neighbours: Neighbours) -
     assert root.get("/orders?user=alice").status_code == 200
     assert neighbours.asked[0][:2] == ("order", "/admin/orders")
     assert neighbours.query["user_id"] == "alice"
+
+
+def test_an_order_is_looked_at_until_its_return_has_ended() -> None:
+    """All is given back before the return is written down as done: a page that stopped there would never tell so."""
+    story = replace(tell(ORDER, [], order_id="7", now_ms=0), mood=Mood.ENDED)
+    over = {state: OneOrder(ORDER, story, [], {"state": state}).is_over for state in RunState}
+    assert {state for state, is_over in over.items() if not is_over} == {RunState.RUNNING, RunState.UNDOING}
+    assert OneOrder(ORDER, story, []).is_over
 
 
 def test_a_returned_order_shows_its_return(root: Browser, alice: Browser, neighbours: Neighbours) -> None:

@@ -112,12 +112,13 @@ def test_a_broker_that_is_silent_is_shown_as_that(overview: Overview) -> None:
 
 
 def test_which_check_fails(overview: Overview, order: Played) -> None:
-    """Of one that answers; one that does not has no checks at all."""
+    """Of one that answers, and which do not; one that does not answer has no checks at all."""
     order.checks = {"database": "ok", "broker": "failed"}
-    assert overview._look().instances[0].failing == ["broker"]
+    (found,) = overview._look().instances
+    assert (found.failing, found.well) == (["broker"], ["database"])
     order.checks = PeerUnavailable("order does not answer.")
     (found,) = overview._look().instances
-    assert (found.failing, found.why) == (None, "order does not answer.")
+    assert (found.failing, found.well, found.why) == (None, (), "order does not answer.")
 
 
 def test_all_who_ask_share_a_look(overview: Overview) -> None:
