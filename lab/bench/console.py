@@ -18,6 +18,7 @@ from console.model import actions
 from console.pages.site import pages_of
 from console.pages.viewer import COOKIE
 from console.service.actions import Outcome
+from console.story import write_file
 from halfmessage.chunks import chunks
 from halfmessage.clock import now_ms, rfc3339
 from lab.bench.console_pages import Page, Things, pages
@@ -25,6 +26,7 @@ from lab.bench.fill import Filling, Kind, Series
 from lab.bench.fill_messages import fill_embedded, send_consumed
 from lab.bench.open_pages import OpenPages, watch
 from lab.bench.sut import SystemUnderTest
+from ops import stories
 from ops.errors import CommandFailed
 
 LIMIT = 200.0  # ms that the median of a page may take
@@ -146,12 +148,13 @@ class ConsoleBench:
             terms = {"goods_id": goods_id, "quantity": 9, "unit_price": 99, **times}
             sale_id = client.post("flash", "/flash-sales", terms)["sale_id"]
             purchase_id = client.post("flash", f"/flash-sales/{sale_id}/orders")["request_id"]
+            story = write_file(stories.fetch(client, str(order_id)))
         due = series.born_at(middle) + 900_000
         return Things(
             order_id=str(order_id), tx_id=str(series.tx_id(middle)), payment_id=str(paid),
             run_id=str(series.order_id(middle + 1)), message_id=message_id, goods_id=goods_id, coupon_id=str(coupon_id),
             sale_id=str(sale_id), purchase_id=str(purchase_id), batch=str(self._act(message_id)),
-            drill_id=self._drill(),
+            drill_id=self._drill(story),
             coupon_code="BENCH", user=f"user-{middle % _KINDS}", key=str(-order_id), call=str(-order_id - 1),
             from_=_minute(born_at), until=_minute(born_at + 3_600_000), cursor_of_orders=encode_cursor(order_id),
             cursor_of_a_status=encode_cursor(due, order_id), cursor_of_payments=encode_cursor(order_id),
@@ -181,13 +184,14 @@ class ConsoleBench:
             self._sut.database("console").transact(partial(_insert, rows=some))
         return 1
 
-    def _drill(self) -> str:
-        """Leave a drill that was asked for, and of which there is no more: it ends in a page all the same."""
+    def _drill(self, story: str) -> str:
+        """Leave a drill that was asked for, with its order's story, and of which there is no more: it has pages too."""
         folder = self._sut.deployment.directory.root / "drills" / "1"
         folder.mkdir(parents=True)
         asked = {"drill": _DRILL, "who": "bench", "began_at": now_ms()}
         (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
         (folder / "report.html").write_text("<!doctype html><title>none</title>", encoding="utf-8")
+        (folder / "story.html").write_text(story, encoding="utf-8")
         return "1"
 
     def _seldom(self, what: str, of: int) -> Callable[[int], None]:

@@ -53,8 +53,9 @@ class Visit:
         return [answer.url for answer in self.loaded if not answer.url.startswith((self.base, "data:"))]
 
     def weight(self) -> int:
-        """Return the bytes of all bodies as they came."""
-        return sum(answer.request.sizes()["responseBodySize"] for answer in self.loaded if answer.status == 200)
+        """Return the bytes of all bodies as they came, but for those of polls: the clock tells how many there were."""
+        came = [one for one in self.loaded if one.status == 200 and "hx-request" not in one.request.headers]
+        return sum(answer.request.sizes()["responseBodySize"] for answer in came)
 
     def faults(self) -> list[str]:
         """Return what axe finds on the page as it is now."""

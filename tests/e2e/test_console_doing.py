@@ -311,6 +311,7 @@ def run_of(root: Visitor, fields: dict[str, str]) -> Page:
 
 def test_pages_of_what_is_up_wait_for_no_other(shop: Shop, root: Visitor) -> None:
     """Stock is away: its pages say so, and the others are there."""
+    shop.goods()
     with frozen(shop.deployment, "stock"):
         assert "not known" in root.get("/stock").text
         for path in ("/messages", "/coupons", "/dead", "/reconcile"):
