@@ -1,7 +1,7 @@
 """The sandbox provider in drills: what it does wrong, and what its own books say."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ _PAGE: Final = 100  # sessions of the ledger that are read together
 
 Charge = Mapping[str, Any]
 """Money that the provider took, as its ledger tells it."""
+Money = tuple[int, str]
+"""Minor units, and their currency."""
 
 
 @contextmanager
@@ -39,6 +41,16 @@ def taken(run: DrillRun) -> defaultdict[str, list[Charge]]:
         query["cursor"] = page["next_cursor"]
 
 
-def refunds(charge: Charge) -> list[str]:
+def still_has(charges: Iterable[Charge]) -> list[Money]:
+    """Return what the provider still has of what it took."""
+    return [(one["amount"], one["currency"]) for one in charges if "done" not in _refunds(one)]
+
+
+def asked_back_twice(charges: Iterable[Charge]) -> int:
+    """Return how many charges were asked back by several keys, or sent back twice."""
+    return sum(len(_refunds(one)) > 1 for one in charges)
+
+
+def _refunds(charge: Charge) -> list[str]:
     """Return the states of what was asked back of a charge, by key."""
     return [refund["state"] for refund in charge["refunds"]]

@@ -6,7 +6,7 @@ from typing import Any
 from common.registry import SANDBOX
 from lab.drill.drill import Drill
 from lab.drill.drill_run import DrillRun
-from lab.drill.provider import doing_wrong, refunds, taken
+from lab.drill.provider import asked_back_twice, doing_wrong, still_has, taken
 from ops.client import Answer
 
 _OK, _ACCEPTED = 200, 202
@@ -17,11 +17,11 @@ _COMES_AFTER = 3  # seconds, of money that is late
 def _hold(run: DrillRun, order_id: str, *, kept: int, back: int) -> None:
     """Hold, at rest, how many charges the provider keeps for an order, and how many it sent back: whole, and once."""
     charges = taken(run)[order_id]
-    standing = [(one["amount"], one["currency"]) for one in charges if "done" not in refunds(one)]
+    standing = still_has(charges)
     order = run.shown(order_id)
     run.same("what the provider keeps for the order", standing, [(order["total_amount"], order["currency"])] * kept)
     run.same("charges that it sent back", len(charges) - len(standing), back)
-    run.same("charges asked back by several keys, or sent back twice", sum(len(refunds(one)) > 1 for one in charges), 0)
+    run.same("charges asked back by several keys, or sent back twice", asked_back_twice(charges), 0)
 
 
 def _payment(run: DrillRun, order_id: str) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from lab.drill.drill import Drill
 from lab.drill.drill_run import DrillRun
 from lab.drill.event_log import NotStaged
 from lab.drill.parallel import spread
-from lab.drill.provider import doing_wrong, refunds, taken
+from lab.drill.provider import asked_back_twice, doing_wrong, still_has, taken
 from ops.client import Client, Unreachable
 
 _CREATED = 201
@@ -27,9 +27,6 @@ _SCENARIOS: Final = ("callback", "callback", "card", "silent", "twice", "late:1"
 _AGAINST: Final = (None, "cancel", "return")
 _FAULTS: Final = {"delay": 0.5, "duplicate": 0.3, "reorder": 0.2, "lost": 0.1, "refund_fails_done": 0.1}
 _SETTLED_WITHIN: Final = 60.0  # seconds after a thousand races: lost callbacks are found by polls, one after the other
-
-Money = tuple[int, str]
-"""Minor units, and their currency."""
 
 
 def _callbacks_race(run: DrillRun) -> None:
@@ -95,8 +92,7 @@ def _wrong(orders: Mapping[str, Mapping[str, Any]], books: Mapping[str, list[Map
     def is_right(order_id: str) -> bool:
         order, charges = orders[order_id], books.get(order_id, [])
         due = [(order["total_amount"], order["currency"])] if order["status"] == "paid" else []
-        standing: list[Money] = [(one["amount"], one["currency"]) for one in charges if "done" not in refunds(one)]
-        return standing == due and all(len(refunds(one)) <= 1 for one in charges)
+        return still_has(charges) == due and not asked_back_twice(charges)
 
     return [order_id for order_id in orders if not is_right(order_id)]
 

@@ -13,6 +13,7 @@ from lab.drill import backups
 from lab.drill.drill import Drill, Limit, ServerKind
 from lab.drill.drill_run import Broken, DrillRun
 from lab.drill.profiles import LONG_STOP, RESTORED, RESTORED_WITH_CONSOLE
+from lab.drill.provider import taken
 from lab.drill.sut import STOCK
 from lab.visitor import Page, Visitor
 from ops.client import Client
@@ -255,7 +256,7 @@ def _sandbox(run: DrillRun) -> None:
 
 def _taken(run: DrillRun) -> int:
     """Return how often the provider took money, by its own books."""
-    return sum(len(session["charges"]) for session in run.sut.admin.get("sandbox", "/ledger")["items"])
+    return sum(map(len, taken(run).values()))
 
 
 def _register(run: DrillRun, asked: dict[str, str]) -> None:
